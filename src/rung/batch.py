@@ -1,0 +1,154 @@
+"""The shapes that every part of rung shares.
+
+Legend: **B** rows, **T** steps or tokens, **G** samples of one prompt, **V** vocabulary. A name ends in its
+dimensions: `rewards_BT`, `group_ids_B`.
+
+A prompt is a state, a token is an action, a completion is an episode: text and Gymnasium walk the same way.
+An `Episode` is what one rollout brought; a `Batch` is the padded arrays that formulas and methods see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+OK = "ok"
+"""The status of a reward that was given; any other status says in a word why it was not (`timeout`, ...)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What the rewards said of one episode.
+
+    Example: `Judgement(total=1.1, parts={"correct": 1.0, "format": 0.2}, accuracy=1.0)` for weights 1 and 0.5.
+    """
+
+    total: float | None
+    """The weighted sum of the parts; None when no part applied or one failed (see `status`)."""
+    parts: Mapping[str, float | None]
+    """Each part before its weight; None where the part did not apply or failed."""
+    accuracy: float | None
+    """The first part's value: what a group filter looks at, never the shaped total."""
+    status: str = OK
+    """`ok`, or `NAME: timeout` and the like: such an episode leaves baselines, gradient and denominators."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Episode:
+    """One rollout. Frozen: a later stage adds a field with `dataclasses.replace`, it never overwrites one.
+
+    Example, text, prompt "2+3=" answered "5" and an end token:
+    `context=[4, 10, 5, 13]`, `actions=[7, 1]`, `action_mask=[True, True]`, `log_probs=[-0.7, -0.1]`,
+    `terminated=True`. A tool's reply between two answers stands in `actions` with `action_mask` False
+    and log-prob 0: a hole.
+    """
+
+    item: str
+    """The task item's id; rows of one prompt are told apart by `group`, never by their text."""
+    group: int
+    """Which group of samples this belongs to, unique within one step of the run."""
+    sample: int
+    """0..G-1 within the group; with seed, step and item it keys the episode's random stream."""
+    context: npt.NDArray[Any]
+    """What the policy saw before its first action: prompt ids [P]; observations [T, ...] for an environment."""
+    actions: npt.NDArray[Any]
+    """[T] token ids or actions, exactly as drawn; text is never encoded again."""
+    action_mask: npt.NDArray[np.bool_]
+    """[T] True where the policy chose."""
+    log_probs: npt.NDArray[np.float32]
+    """[T] log-probability under the law each action was truly drawn from (temperature included), 0 in holes."""
+    terminated: bool
+    """The episode came to its own end (an end token, a terminal state)."""
+    truncated: bool
+    """The episode was cut by a limit. Truncated is not terminated."""
+    policy_version: int = 0
+    """How many updates the sampling policy had received."""
+    text: str = ""
+    """The completion as text, for rewards and people. Empty for environments."""
+    judgement: Judgement | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Padded arrays, right-padded in T. Everything a method or formula sees.
+
+    There is no `done`: `discounts_BT` is 0 only where an episode truly ended and 1 elsewhere (a method multiplies
+    its own discount in). Where an episode was cut by a limit, or the row simply ends, `cut_BT` is True and
+    `bootstrap_BT` carries the value to go on with.
+    Masked slots may hold anything, NaN included: no formula may read them.
+    """
+
+    contexts: tuple[Tensor, ...]
+    """B tensors: what the model needs besides the actions (prompt ids [P_b]); rows of a group share one tensor."""
+    actions_BT: Tensor
+    action_mask_BT: Tensor
+    """bool. A multi-turn episode is a mask with holes; every formula skips holes."""
+    sampler_log_probs_BT: Tensor
+    """float32, as the sampler drew."""
+    rewards_BT: Tensor
+    """The reward of each step. For text the total stands on the row's last action."""
+    discounts_BT: Tensor
+    cut_BT: Tensor
+    """bool: the row's next step is not this one's future, though the episode had not ended."""
+    bootstrap_BT: Tensor
+    """The value that follows a cut step; read nowhere else."""
+    group_ids_B: Tensor
+    """int64. Rows with one id answer the same prompt."""
+    accuracy_B: Tensor
+    """Accuracy before shaping; what group filters look at."""
+    truncated_B: Tensor
+    """bool."""
+    reward_parts: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
+    """[B] each, before weights; NaN where a part did not apply."""
+    old_log_probs_BT: Tensor | None = None
+    """The learner's own log-probs before this step's first update; None: the current ones are the old ones."""
+    reference_log_probs_BT: Tensor | None = None
+    values_BT: Tensor | None = None
+    advantages_BT: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        shape = self.actions_BT.shape[:2]
+        for name in ("action_mask_BT", "sampler_log_probs_BT", "rewards_BT", "discounts_BT"):
+            assert getattr(self, name).shape == shape, (name, getattr(self, name).shape, shape)
+        assert self.cut_BT.shape == self.bootstrap_BT.shape == shape, (self.cut_BT.shape, shape)
+        for name in ("group_ids_B", "accuracy_B", "truncated_B"):
+            assert getattr(self, name).shape == shape[:1], (name, getattr(self, name).shape, shape)
+        assert len(self.contexts) == shape[0], (len(self.contexts), shape)
+
+    def __len__(self) -> int:
+        return int(self.actions_BT.shape[0])
+
+    def returns_B(self) -> Tensor:
+        """Undiscounted return of each row: ∑_t r_t over the row's own actions.
+
+        A row whose reward 1.0 stands on its last token has the return 1.0.
+        """
+        zero = torch.zeros_like(self.rewards_BT)
+        return torch.where(self.action_mask_BT, self.rewards_BT, zero).sum(1)
+
+    def counted_B(self) -> Tensor:
+        """bool: rows that still have an action of the policy's own; the others are in no baseline or denominator."""
+        return self.action_mask_BT.any(1)
+
+    def changed(self, **fields: Any) -> Batch:
+        """A copy with some fields replaced."""
+        return replace(self, **fields)
+
+    def rows(self, index_B: Tensor) -> Batch:
+        """The rows at `index_B` (int64), in that order; used for minibatches and micro-batches."""
+        taken: dict[str, Any] = {"contexts": tuple(self.contexts[int(i)] for i in index_B)}
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                taken[name] = value[index_B]
+        taken["reward_parts"] = {name: part_B[index_B] for name, part_B in self.reward_parts.items()}
+        return replace(self, **taken)
+
+    def without(self, excluded_B: Tensor) -> Batch:
+        """The same rows with the excluded ones' masks emptied, so that they leave every mean and denominator."""
+        return replace(self, action_mask_BT=self.action_mask_BT & ~excluded_B[:, None])

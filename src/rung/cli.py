@@ -1,0 +1,66 @@
+"""`rung`: the command line. Each command lives in `rung.commands`; heavy libraries are loaded by what needs them."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from rung import __version__
+from rung.commands.chat import chat
+from rung.commands.evaluate import evaluate
+from rung.commands.failing import Commands
+from rung.commands.methods import diff, explain, methods
+from rung.commands.output import say
+from rung.commands.resume import resume
+from rung.commands.sft import sft
+from rung.commands.tasks import explain_metric, tasks
+from rung.commands.train import check, train
+
+app = typer.Typer(
+    name="rung",
+    cls=Commands,
+    help="Train language models with reinforcement learning, every method on one core.",
+    epilog="Exit codes: 0 done, 1 failed, 2 bad settings, data or usage, 75 stopped by a signal with everything saved.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+app.command()(train)
+app.command()(check)
+app.command()(resume)
+app.command()(sft)
+app.command("eval")(evaluate)
+app.command()(chat)
+app.command()(methods)
+app.command()(explain)
+app.command()(diff)
+app.command()(tasks)
+app.command("explain-metric")(explain_metric)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        say(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Train language models with reinforcement learning, every method on one core."""
+
+
+def main() -> None:
+    """The console script."""
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # a log is no place for a bar that redraws itself
+    app()
+
+
+if __name__ == "__main__":
+    main()

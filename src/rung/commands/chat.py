@@ -1,0 +1,116 @@
+"""`rung chat`: talk to a model, or let it continue a text."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rung.commands.folders import found
+from rung.commands.output import say, tell
+
+if TYPE_CHECKING:
+    from rung.models.policy import TextPolicy
+    from rung.rollouts.sampler import Sampler
+    from rung.tasks.task import Message
+
+
+def chat(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL_OR_RUN", help="A run's folder, a model's folder or hub id, a .gguf file, 'tiny'."
+        ),
+    ],
+    temperature: Annotated[float, typer.Option(min=0.0, help="0: the most likely token each time.")] = 1.0,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer at most.")] = 256,
+    seed: Annotated[int, typer.Option(min=0, help="Keys the random numbers.")] = 0,
+) -> None:
+    """Talk to a model.
+
+    With a chat template it answers, without one it continues your text. Ctrl-D leaves.
+    """
+    from rung.models.load import load_policy
+    from rung.rollouts.sampler import Sampler
+
+    with found(model) as it:
+        policy = load_policy(_folder(it.model))
+    talk = Talk(Sampler(policy), temperature=temperature, max_new_tokens=max_new_tokens, seed=seed)
+    tell("talks by turns; an empty line starts afresh" if talk.by_turns else "continues your text: no chat template")
+    for line in _lines():
+        if not line.strip():
+            talk.start_afresh()
+            continue
+        say(talk.answer(line).rstrip("\n"))
+
+
+class Talk:
+    """A conversation, or a series of texts to continue, with one model.
+
+    Example: `Talk(Sampler(policy), temperature=0.0, max_new_tokens=8, seed=0).answer("2+3=")` is `"5"`.
+    """
+
+    def __init__(self, sampler: Sampler, *, temperature: float, max_new_tokens: int, seed: int) -> None:
+        self.sampler = sampler
+        self.temperature, self.max_new_tokens, self.seed = temperature, max_new_tokens, seed
+        self.by_turns = bool(self._policy.tokenizer.chat_template)
+        self.messages: list[Message] = []
+        self.turn = 0
+
+    @property
+    def _policy(self) -> TextPolicy:
+        return self.sampler.policy
+
+    def start_afresh(self) -> None:
+        """Forgets what was said."""
+        self.messages = []
+
+    def answer(self, line: str) -> str:
+        """What the model says to this line. The oldest turns are forgotten when they do not fit its context."""
+        from rung.rollouts.sampler import Prompt
+        from rung.rollouts.streams import Stream
+
+        if self.by_turns:
+            self.messages.append({"role": "user", "content": line})
+        self._forget_what_does_not_fit()
+        ids = self._policy.encode(tuple(self.messages) if self.by_turns else line)
+        (episode,) = self.sampler.sample(
+            [Prompt("chat", 0, ids)],
+            samples_per_prompt=1,
+            max_new_tokens=self.max_new_tokens,
+            temperature=self.temperature,
+            stream=Stream(self.seed, self.turn, "chat"),
+        )
+        self.turn += 1
+        if self.by_turns:
+            self.messages.append({"role": "assistant", "content": episode.text})
+        return episode.text
+
+    def _forget_what_does_not_fit(self) -> None:
+        room = self._policy.context_length - self.max_new_tokens
+        while len(self.messages) > 2 and len(self._policy.encode(tuple(self.messages))) > room:
+            del self.messages[:2]
+
+
+def _folder(model: str) -> str:
+    """The model to load; `tiny` is made once, for the task it is best known for."""
+    if model != "tiny":
+        return model
+    from rung.settings import TaskSettings
+    from rung.training.tiny import tiny_for
+
+    return str(tiny_for(TaskSettings(name="arithmetic")))
+
+
+def _lines() -> Iterator[str]:
+    """What is typed or piped, line by line, until the end of the input."""
+    asks = sys.stdin.isatty()
+    while True:
+        if asks:
+            typer.echo("> ", nl=False, err=True)
+        line = sys.stdin.readline()
+        if not line:
+            return
+        yield line.removesuffix("\n")

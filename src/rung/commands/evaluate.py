@@ -1,0 +1,103 @@
+"""`rung eval`: mean@k, pass@k and maj@k of a model on a task, paired with another model when one is named."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from rung.commands.folders import found
+from rung.commands.options import AsJson, Seed, Sets, Task
+from rung.commands.output import columns, only_the_result, print_json, say
+
+
+def evaluate(
+    run_or_model: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN_OR_MODEL", help="A run's folder, a model's folder or hub id, a .gguf file, or 'tiny'."
+        ),
+    ],
+    task: Task = None,
+    k: Annotated[
+        str | None, typer.Option("--k", metavar="K", help="Completions an item; 8.", show_default=False)
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(metavar="RUN_OR_MODEL", help="Compare with this one, item by item.", show_default=False),
+    ] = None,
+    items: Annotated[str | None, typer.Option(metavar="N", help="The first N items; 256.", show_default=False)] = None,
+    temperature: Annotated[str | None, typer.Option(metavar="T", help="Of the samples; 1.", show_default=False)] = None,
+    max_new_tokens: Annotated[
+        str | None, typer.Option(metavar="N", help="Tokens of a completion at most; 128.", show_default=False)
+    ] = None,
+    seed: Seed = None,
+    split: Annotated[
+        str | None, typer.Option(metavar="held_out|train", help="Which items; held_out.", show_default=False)
+    ] = None,
+    sets: Sets = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score a model on a task's held-out items. With a run, task, limits and seed are the run's unless you say so."""
+    flags = {
+        "task": task,
+        "k": k,
+        "items": items,
+        "temperature": temperature,
+        "max_new_tokens": max_new_tokens,
+        "seed": seed,
+        "split": split,
+    }
+    with only_the_result() if as_json else contextlib.nullcontext():
+        data = _evaluated(run_or_model, base, flags, sets or ())
+    if as_json:
+        print_json(data)
+        return
+    for line in result_lines(data):
+        say(line)
+
+
+def _evaluated(
+    run_or_model: str, base: str | None, flags: Mapping[str, str | None], sets: Sequence[str]
+) -> dict[str, Any]:
+    from rung.settings import read_eval
+
+    with found(run_or_model) as it, found(base) if base is not None else contextlib.nullcontext() as other:
+        asked = read_eval(run=it.settings, flags=flags, sets=sets).required()
+        from rung.training.evaluate import evaluate as measured
+
+        result = measured(
+            it.model,
+            asked.task,
+            k=asked.k,
+            items=asked.items,
+            temperature=asked.temperature,
+            max_new_tokens=asked.max_new_tokens,
+            seed=asked.seed,
+            split=asked.split,
+            base=other.model if other is not None else None,
+        )
+    return {"model": run_or_model, "task": asked.task.name, "split": asked.split, **result.as_data()}
+
+
+def result_lines(data: Mapping[str, Any]) -> list[str]:
+    """A result for people, each estimate with its interval."""
+    k, low, high = data["k"], *data["interval"]
+    rows = {f"mean@{k}": _words({"value": data["score"], "low": low, "high": high})}
+    named = {f"pass@{k}": "pass_at_k", f"maj@{k}": "maj_at_k", "base": "base", "gain": "paired"}
+    rows |= {label: _words(data[name]) for label, name in named.items() if data.get(name) is not None}
+    lines = [f"{data['model']} on {data['task']}: {data['items']:,} items, {k} samples each"]
+    if data["not_judged"]:
+        lines.append(f"{data['not_judged']:,} samples could not be judged and are left out")
+    return [*lines, *columns(rows, indent="  ")]
+
+
+def _words(estimate: Mapping[str, Any]) -> str:
+    value, low, high = (_number(estimate[name]) for name in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3f}"

@@ -1,0 +1,79 @@
+"""The folder of a new run, and the model that an old run's folder holds."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rung.errors import SettingsError
+from rung.settings import Settings, TaskSettings, read_settings
+from rung.training.lock import holds_something
+
+RUNS = Path("runs")
+
+
+def new_folder(name: str, task: TaskSettings) -> Path:
+    """`runs/grpo-arithmetic-3` when `-1` and `-2` are there. Nothing is made yet."""
+    stem = f"{name}-{task.slug()}"
+    taken = [path.name for path in RUNS.iterdir()] if RUNS.is_dir() else []
+    numbers = [int(found[1]) for one in taken if (found := re.fullmatch(re.escape(stem) + r"-(\d+)", one))]
+    return RUNS / f"{stem}-{max(numbers, default=0) + 1}"
+
+
+def problems_with(folder: Path, *, resumable: bool) -> list[str]:
+    """Why a new run cannot go into this folder."""
+    if folder.exists() and not folder.is_dir():
+        return [f"--out: {folder} is a file, expected a folder that is new or empty"]
+    if holds_something(folder):
+        on = f"to go on with the run in it: rung resume {folder}; else " if resumable else ""
+        return [f"--out: {folder} is not empty; {on}choose another folder"]
+    return []
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a RUN_OR_MODEL argument names: a model to load, and for a run its settings."""
+
+    model: str
+    settings: Settings | None = None
+
+
+@contextlib.contextmanager
+def found(run_or_model: str) -> Iterator[Found]:
+    """The model of a run's folder (its `final`, else its newest checkpoint), or the model itself.
+
+    A checkpoint is made into an ordinary model folder for as long as the context lasts.
+    Raises SettingsError for a run that has neither.
+    """
+    run = Path(run_or_model)
+    if not (run / "settings.yaml").is_file():
+        yield Found(run_or_model)
+        return
+    settings = read_settings(run / "settings.yaml")
+    if (run / "final" / "config.json").is_file():
+        yield Found(str(run / "final"), settings)
+        return
+    with tempfile.TemporaryDirectory(prefix="rung-") as folder:
+        _save_checkpoint(run, settings, Path(folder))
+        yield Found(folder, settings)
+
+
+def _save_checkpoint(run: Path, settings: Settings, folder: Path) -> None:
+    from rung.commands.output import tell
+    from rung.training import checkpoint
+    from rung.training.parts import build
+
+    newest, refused = checkpoint.newest(run / "checkpoints")
+    for sentence in refused:
+        tell(f"warning: {sentence}")
+    if newest is None:
+        raise SettingsError([f"{run}: this run has no final model and no checkpoint yet"])
+    tell(f"{run} is not finished: its checkpoint of step {newest.step} is used")
+    parts = build(settings)
+    with contextlib.closing(parts.judge):
+        parts.policy.load_state(newest.tensors("policy"))
+        parts.policy.save(folder)

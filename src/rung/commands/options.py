@@ -1,0 +1,55 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Config = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Settings from a YAML or TOML file.", show_default=False)
+]
+Recipe = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        metavar="NAME",
+        help="Packaged settings under your own; the model 'tiny' brings 'tiny' unless you say 'none'.",
+        show_default=False,
+    ),
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="One setting, as steps=50 or method.step.learning_rate=1e-5; a key's unique end is enough. Repeatable.",
+        show_default=False,
+    ),
+]
+Rewards = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--reward",
+        metavar="FILE.py:FUNCTION[=WEIGHT]",
+        help="Your reward in place of the task's own ('task' keeps that one as well). The first one counts as "
+        "accuracy. Repeatable.",
+        show_default=False,
+    ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(metavar="MODEL", help="A Hugging Face folder or hub id, a .gguf file, or 'tiny'.", show_default=False),
+]
+Task = Annotated[
+    str | None,
+    typer.Option(metavar="TASK", help="A task's name (rung tasks), or a .jsonl or .parquet file.", show_default=False),
+]
+Seed = Annotated[str | None, typer.Option(metavar="N", help="Keys every random number.", show_default=False)]
+Out = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="The run's folder; default runs/METHOD-TASK-N.", show_default=False),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print warnings and the result only.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]

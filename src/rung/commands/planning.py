@@ -1,0 +1,169 @@
+"""A run's plan from the command line, or every problem of settings, task, rewards, model and folder together.
+
+No model is loaded and no reward is run; a data file's rows are read, so that bad ones are found now.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rung.commands.folders import problems_with
+from rung.errors import RungError, SettingsError
+from rung.settings.reading import Reading, placed
+
+if TYPE_CHECKING:
+    from rung.settings import Settings
+    from rung.settings.network import Network
+    from rung.settings.plan import Plan, TaskFacts
+    from rung.tasks.task import TextTask
+
+LETTERS_A_TOKEN = 3
+"""English text has about four letters a token, digits and code fewer."""
+
+
+def planned(
+    flags: Mapping[str, str | None],
+    config: Path | None,
+    recipe: str | None,
+    sets: Sequence[str] | None,
+    rewards: Sequence[str] | None,
+    out: Path | None,
+) -> Plan:
+    """The plan of these arguments. SettingsError or DataError with the problems of settings, task, rewards, model and
+    folder together."""
+    from rung.settings import read_run
+    from rung.settings.plan import make_plan
+
+    reading = read_run(recipe=recipe, config=config, flags=flags, sets=sets or (), rewards=rewards or ())
+    more: list[str] = problems_with(out, resumable=True) if out is not None else []
+    task = _task(reading, more)
+    network = _network(reading, more)
+    if reading.settings is not None:
+        about = [
+            *_wrong_rewards(reading.settings),
+            *_wrong_device(reading.settings),
+            *_wrong_task(reading.settings, task),
+        ]
+        more += [placed(problem, reading.tree) for problem in about]
+    settings = reading.required(more)
+    assert task is not None and network is not None, "each of them is there when it has no problem"
+    return make_plan(reading, network, _facts(task, settings), free_bytes=free_memory(settings.learner.device))
+
+
+def _task(reading: Reading[Any], more: list[str]) -> TextTask | None:
+    """The task, even where other settings are wrong, so that its problems are told with theirs."""
+    from rung.settings.given import plain
+    from rung.tasks.load import load_task
+
+    written = reading.tree.at("task")
+    chosen = plain(written) if written is not None else None
+    if not isinstance(chosen, dict) or not isinstance(chosen.get("name"), str) or not chosen["name"]:
+        return None
+    options = {key: value for key, value in chosen.items() if key != "name"}
+    seed = reading.settings.seed if reading.settings is not None else 0
+    try:
+        return load_task(chosen["name"], seed=seed, **options)
+    except RungError as error:
+        problems = getattr(error, "problems", [str(error)])
+        more += [placed(_by_path(problem, options), reading.tree) for problem in problems]
+        return None
+
+
+def _by_path(problem: str, options: Mapping[str, Any]) -> str:
+    """A task's sentence, beginning with the path of the setting it is about where that can be told."""
+    name, colon, rest = problem.partition(": ")
+    if colon and name == "task":
+        return f"task.name: {rest}"
+    if colon and name.isidentifier():
+        return f"task.{problem}"
+    named = sorted((problem.find(f"'{option}'"), option) for option in options if f"'{option}'" in problem)
+    return f"task.{named[0][1]}: {problem}" if named else problem
+
+
+def _network(reading: Reading[Any], more: list[str]) -> Network | None:
+    from rung.settings.network import network_of
+
+    model = reading.tree.at("model")
+    if model is None or not isinstance(model.value, str) or not model.value:
+        return None
+    try:
+        return network_of(model.value)
+    except RungError as error:
+        more += [placed(problem, reading.tree) for problem in getattr(error, "problems", [str(error)])]
+        return None
+
+
+def _wrong_rewards(settings: Settings) -> Iterator[str]:
+    """What is wrong with the files and functions of the user's rewards; none of them is run."""
+    from rung.rewards.user import split_source
+    from rung.settings.schema import TASKS_OWN
+
+    for index, part in enumerate(settings.rewards):
+        if part.function == TASKS_OWN:
+            continue
+        try:
+            split_source(part.function)
+        except SettingsError as error:
+            for problem in error.problems:
+                yield f"rewards.{index}.function: {problem.removeprefix('reward: ')}"
+
+
+def _wrong_device(settings: Settings) -> Iterator[str]:
+    import torch
+
+    name = settings.learner.device
+    if name is None:
+        return
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        yield f"learner.device: got '{name}', expected cpu, cuda or cuda:1"
+        return
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        yield f"learner.device: got '{name}', but torch sees {torch.cuda.device_count()} GPUs here"
+
+
+def _wrong_task(settings: Settings, task: TextTask | None) -> Iterator[str]:
+    """What a task lacks that these settings need of it."""
+    if task is None:
+        return
+    name = settings.task.name
+    if not len(task.train):
+        yield f"task.name: '{name}' has no train items"
+    if not task.rewards and not settings.rewards:
+        yield f"rewards: the task '{name}' has none of its own; give one by --reward"
+    if settings.model == "tiny" and not len(task.examples):
+        yield (
+            f"model: 'tiny' is first taught by the task's worked examples, and '{name}' has none "
+            "(rows need a `completion` column for that); choose another model or task"
+        )
+
+
+def _facts(task: TextTask, settings: Settings) -> TaskFacts:
+    from rung.settings.plan import TaskFacts
+
+    prompts = [task.train[index].prompt for index in range(min(64, len(task.train)))]
+    letters = max(
+        len(prompt) if isinstance(prompt, str) else sum(len(m["content"]) for m in prompt) for prompt in prompts
+    )
+    a_token = 1 if settings.model == "tiny" else LETTERS_A_TOKEN
+    return TaskFacts(
+        train_items=len(task.train), held_out_items=len(task.held_out), prompt_tokens=-(-letters // a_token)
+    )
+
+
+def free_memory(device: str | None) -> int | None:
+    """Bytes that are free where the run will be: on the GPU when there is one, else in the machine. None: not known."""
+    import torch
+
+    if (device is None or device.startswith("cuda")) and torch.cuda.is_available():
+        return torch.cuda.mem_get_info()[0]
+    if device is not None and device != "cpu":
+        return None
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return None

@@ -1,0 +1,39 @@
+"""`rung sft`: supervised fine-tuning on a task's worked examples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rung.commands.folders import new_folder, problems_with
+from rung.commands.options import Config, Model, Out, Quiet, Seed, Sets, Task
+from rung.commands.output import say
+
+if TYPE_CHECKING:
+    from rung.reports.statistics import Estimate
+
+
+def sft(
+    model: Model = None,
+    task: Task = None,
+    config: Config = None,
+    sets: Sets = None,
+    out: Out = None,
+    seed: Seed = None,
+    quiet: Quiet = False,
+) -> None:
+    """Fine-tune a model on a task's worked examples. Later settings win: --config, the flags, --set."""
+    from rung.settings import read_sft
+
+    reading = read_sft(config=config, flags={"model": model, "task": task, "seed": seed}, sets=sets or ())
+    settings = reading.required(problems_with(out, resumable=False) if out is not None else ())
+    folder = out or new_folder("sft", settings.task)
+    from rung.training.sft import sft as tune
+
+    summary = tune(settings, folder, quiet=quiet, say=say)
+    say(f"loss {summary.loss:.3f} nats a token")
+    say(f"held out {_words(summary.before)} before, {_words(summary.after)} after, on {summary.after.items} items")
+    say(f"the model is in {folder / 'final'}")
+
+
+def _words(score: Estimate) -> str:
+    return f"{score.value:.3f} ({score.low:.3f} to {score.high:.3f})"

@@ -1,0 +1,68 @@
+"""`rung train` and `rung check`: a run from the command line, and its plan."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from rung.commands.folders import new_folder
+from rung.commands.options import AsJson, Config, Model, Out, Quiet, Recipe, Rewards, Seed, Sets, Task
+from rung.commands.output import print_json, say
+from rung.commands.planning import planned
+
+Method = Annotated[
+    str | None, typer.Argument(metavar="METHOD", help="A method's name (rung methods).", show_default=False)
+]
+
+
+def train(
+    method: Method = None,
+    model: Model = None,
+    task: Task = None,
+    config: Config = None,
+    recipe: Recipe = None,
+    sets: Sets = None,
+    rewards: Rewards = None,
+    out: Out = None,
+    seed: Seed = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train a model on a task. Later settings win: recipe, --config, the flags, --set."""
+    plan = planned(_flags(method, model, task, seed), config, recipe, sets, rewards, out)
+    folder = out or new_folder(plan.method.name, plan.settings.task)
+    from rung.settings.plan_text import plan_lines
+    from rung.training.run import train as start
+
+    lines = [*plan_lines(plan), f"  folder    {folder}"]
+    raise typer.Exit(start(plan.settings, folder, quiet=quiet, plan=lines).exit_code)
+
+
+def check(
+    method: Method = None,
+    model: Model = None,
+    task: Task = None,
+    config: Config = None,
+    recipe: Recipe = None,
+    sets: Sets = None,
+    rewards: Rewards = None,
+    out: Out = None,
+    seed: Seed = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print a run's plan without starting it.
+
+    Takes the arguments of `rung train`; no model is loaded.
+    """
+    plan = planned(_flags(method, model, task, seed), config, recipe, sets, rewards, out)
+    if as_json:
+        print_json(plan.as_data())
+        return
+    from rung.settings.plan_text import plan_lines
+
+    for line in plan_lines(plan):
+        say(line)
+
+
+def _flags(method: str | None, model: str | None, task: str | None, seed: str | None) -> dict[str, str | None]:
+    return {"method": method, "model": model, "task": task, "seed": seed}

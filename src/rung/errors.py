@@ -1,0 +1,93 @@
+"""What rung raises, and how an error points at the nearest valid name.
+
+RungError
+├── SettingsError (ValueError)     exit code 2: a setting, all problems at once
+├── DataError (ValueError)         exit code 2: a row of a file, with file and row
+├── MissingExtra (ImportError)     exit code 2: an optional dependency, with what to install
+├── RewardError (RuntimeError)     exit code 1: a reward failed, with its name and status
+├── NonFiniteError (RuntimeError)  exit code 1: a NaN or infinity was stopped before the weights
+└── CheckpointError (RuntimeError) exit code 1: a checkpoint cannot be written or does not verify
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class RungError(Exception):
+    """Base of every error that rung raises on purpose; `exit_code` is the command line's."""
+
+    exit_code = 1
+
+
+class SettingsError(RungError, ValueError):
+    """One or more settings are wrong; `problems` lists every one, each a full sentence.
+
+    >>> SettingsError(["steps: got 'ten', expected a whole number"]).problems
+    ["steps: got 'ten', expected a whole number"]
+    """
+
+    exit_code = 2
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class DataError(RungError, ValueError):
+    """A row of a data file cannot be used; `problems` lists them, each with file and row."""
+
+    exit_code = 2
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class MissingExtra(RungError, ImportError):
+    """An optional dependency is needed: the message says what to install."""
+
+    exit_code = 2
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs an optional dependency: pip install 'rung[{extra}]'")
+
+
+class RewardError(RungError, RuntimeError):
+    """A reward raised, hung, or returned what cannot be a reward. It is never turned into a zero."""
+
+    def __init__(self, reward: str, status: str, detail: str) -> None:
+        self.reward, self.status = reward, status
+        super().__init__(f"reward '{reward}': {status}: {detail}")
+
+
+class NonFiniteError(RungError, RuntimeError):
+    """A NaN or an infinity appeared; it was stopped before it could reach the weights."""
+
+
+class CheckpointError(RungError, RuntimeError):
+    """A checkpoint could not be written, or what is there does not verify."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str | None:
+    """The valid name closest to a mistyped one, or None when nothing is close.
+
+    A dotted name is also compared by its last part, so `learning_rat` finds `method.step.learning_rate`.
+
+    >>> nearest("learning_rat", ["steps", "method.step.learning_rate"])
+    'method.step.learning_rate'
+    """
+    names = list(valid)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.7)
+    if close:
+        return close[0]
+    by_leaf = {full.rsplit(".", 1)[-1]: full for full in names}
+    close = difflib.get_close_matches(name.rsplit(".", 1)[-1], list(by_leaf), n=1, cutoff=0.6)
+    return by_leaf[close[0]] if close else None
+
+
+def did_you_mean(name: str, valid: Iterable[str]) -> str:
+    """`"; did you mean 'x'?"`, or the empty string when nothing is close."""
+    close = nearest(name, valid)
+    return f"; did you mean '{close}'?" if close else ""

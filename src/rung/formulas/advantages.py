@@ -1,0 +1,117 @@
+"""How much better an episode was than what was to be expected, by comparison with other episodes.
+
+All take [B] returns and [B] bool `counted_B`: rows that are not counted (a reward that failed, an overlong
+completion that was filtered) are in no mean and get exactly 0. In a group whose counted returns are all equal
+every advantage is exactly 0, whatever rounding says of the mean. Means and deviations are taken in float64, where
+no square of a float32 can overflow or vanish; the result has the returns' own type.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from rung.formulas.masked import same_shape
+
+
+def _group_index(group_ids_B: Tensor) -> tuple[Tensor, int]:
+    ids, index_B = cast("tuple[Tensor, Tensor]", torch.unique(group_ids_B, return_inverse=True))  # pyright: ignore[reportUnknownMemberType]
+    return index_B, ids.numel()
+
+
+def group_sum(values_B: Tensor, group_ids_B: Tensor, counted_B: Tensor) -> Tensor:
+    """∑ over the counted rows of each row's group. [B] -> [B].
+
+    >>> group_sum(torch.tensor([1., 2., 5.]), torch.tensor([7, 7, 9]), torch.tensor([True, True, True]))
+    tensor([3., 3., 5.])
+    """
+    same_shape(values_B, group_ids_B, counted_B)
+    index_B, groups = _group_index(group_ids_B)
+    kept_B = torch.where(counted_B, values_B, torch.zeros_like(values_B))
+    return values_B.new_zeros(groups).index_add(0, index_B, kept_B)[index_B]
+
+
+def group_count(group_ids_B: Tensor, counted_B: Tensor) -> int:
+    """How many groups have at least one counted row."""
+    return _group_index(group_ids_B[counted_B])[1]
+
+
+def group_size(group_ids_B: Tensor, counted_B: Tensor) -> Tensor:
+    """How many counted rows each row's group has. int64 [B]."""
+    return group_sum(counted_B.to(torch.int64), group_ids_B, counted_B)
+
+
+def _bounds(values_B: Tensor, group_ids_B: Tensor, counted_B: Tensor) -> tuple[Tensor, Tensor]:
+    """The lowest and the highest counted value of each row's group; ∞ and -∞ where nothing counts."""
+    same_shape(values_B, group_ids_B, counted_B)
+    index_B, groups = _group_index(group_ids_B)
+    low_B = torch.where(counted_B, values_B, torch.full_like(values_B, torch.inf))
+    high_B = torch.where(counted_B, values_B, torch.full_like(values_B, -torch.inf))
+    lowest = low_B.new_full((groups,), torch.inf).scatter_reduce(0, index_B, low_B, "amin")
+    highest = high_B.new_full((groups,), -torch.inf).scatter_reduce(0, index_B, high_B, "amax")
+    return lowest[index_B], highest[index_B]
+
+
+def group_differs(values_B: Tensor, group_ids_B: Tensor, counted_B: Tensor) -> Tensor:
+    """bool [B]: the counted values of this row's group are not all equal.
+
+    >>> group_differs(torch.tensor([.1, .1, .1, 1.]), torch.tensor([0, 0, 0, 0]),
+    ...               torch.tensor([True, True, True, False]))
+    tensor([False, False, False, False])
+    """
+    low_B, high_B = _bounds(values_B, group_ids_B, counted_B)
+    return high_B > low_B
+
+
+def _centred(returns_B: Tensor, group_ids_B: Tensor, counted_B: Tensor) -> Tensor:
+    """R_i - mean_j R_j in float64; exactly 0 where the group does not differ or the row is not counted.
+
+    Taken from the group's lowest return, so that a large common part rounds nothing away.
+    """
+    exact_B = returns_B.double()
+    low_B, _ = _bounds(exact_B, group_ids_B, counted_B)
+    above_B = exact_B - low_B
+    mean_B = group_sum(above_B, group_ids_B, counted_B) / group_size(group_ids_B, counted_B).clamp(min=1)
+    return torch.where(counted_B, above_B - mean_B, torch.zeros_like(above_B))
+
+
+def group_centred(returns_B: Tensor, group_ids_B: Tensor, counted_B: Tensor) -> Tensor:
+    """A_i = R_i - mean_j R_j over the group (Dr. GRPO, arXiv:2503.20783, without the length term). [B] -> [B].
+
+    Its expected gradient is (G-1)/G of the true one, because R_i is in its own baseline.
+    """
+    return _centred(returns_B, group_ids_B, counted_B).to(returns_B.dtype)
+
+
+def group_normalized(
+    returns_B: Tensor, group_ids_B: Tensor, counted_B: Tensor, epsilon: float = 1e-6, ddof: int = 0
+) -> Tensor:
+    """A_i = (R_i - mean_j R_j) / (std_j R_j + ε) over the group (GRPO, arXiv:2402.03300, section 4.1.2). [B] -> [B].
+
+    `ddof` 0 is the population deviation, 1 the sample one. With 0/1 rewards and ε = 0 the expected gradient is
+    c(p,G) times the true one, c(p,G) = E[std]/(p(1-p)): 1 at G = 2, √2 at G = 3, for every p.
+
+    >>> group_normalized(torch.tensor([1., 0., 0., 1.]), torch.tensor([0, 0, 0, 0]), torch.ones(4, dtype=torch.bool))
+    tensor([ 1.0000, -1.0000, -1.0000,  1.0000])
+    """
+    centred_B = _centred(returns_B, group_ids_B, counted_B)
+    size_B = group_size(group_ids_B, counted_B)
+    variance_B = group_sum(centred_B.square(), group_ids_B, counted_B) / (size_B - ddof).clamp(min=1)
+    scale_B = torch.where(variance_B > 0, variance_B.sqrt() + epsilon, torch.ones_like(variance_B))
+    return (centred_B / scale_B).to(returns_B.dtype)
+
+
+def leave_one_out(returns_B: Tensor, group_ids_B: Tensor, counted_B: Tensor) -> Tensor:
+    """A_i = R_i - mean_{j≠i} R_j over the group (RLOO, arXiv:2402.14740, eq. 9). [B] -> [B].
+
+    The baseline does not depend on the row's own actions, so the gradient is unbiased. A row that is alone in its
+    group has nothing to be compared with and gets 0.
+
+    >>> leave_one_out(torch.tensor([1., 0., 0.]), torch.tensor([4, 4, 4]), torch.ones(3, dtype=torch.bool))
+    tensor([ 1.0000, -0.5000, -0.5000])
+    """
+    size_B = group_size(group_ids_B, counted_B)
+    left_out_B = _centred(returns_B, group_ids_B, counted_B) * size_B / (size_B - 1).clamp(min=1)
+    return left_out_B.to(returns_B.dtype)

@@ -1,0 +1,47 @@
+"""Estimates of KL(π ‖ π_ref) from tokens that π drew, and the exact value where a distribution is small.
+
+With the log-ratio d = log π(a) - log π_ref(a), a ~ π (Schulman, "Approximating KL divergence", 2020):
+
+    k1 = d                    unbiased value, can be negative
+    k2 = d²/2                 biased value, small variance
+    k3 = exp(-d) - 1 + d      unbiased value, never negative
+
+A value without bias is not a gradient without bias. As a loss, k1's expected gradient is zero; k3's is that of
+KL(π_ref ‖ π)'s surrogate, not of KL(π ‖ π_ref); per-token k2 has the right gradient for each token's own
+distribution but ignores how a token changes the later ones. Only k1 in the reward, with reward-to-go or the whole
+return, has the gradient of the sequence's KL. tests/exact states each by how much.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rung.formulas.masked import same_shape
+
+
+def k1(log_probs: Tensor, reference_log_probs: Tensor) -> Tensor:
+    """d = log π - log π_ref, elementwise."""
+    same_shape(log_probs, reference_log_probs)
+    return log_probs - reference_log_probs
+
+
+def k2(log_probs: Tensor, reference_log_probs: Tensor) -> Tensor:
+    """d²/2, elementwise."""
+    return k1(log_probs, reference_log_probs).square() / 2
+
+
+def k3(log_probs: Tensor, reference_log_probs: Tensor) -> Tensor:
+    """exp(-d) - 1 + d, elementwise; GRPO's D_KL (arXiv:2402.03300, eq. 4).
+
+    >>> k3(torch.tensor([-1.0]), torch.tensor([-1.0]))
+    tensor([0.])
+    """
+    d = k1(log_probs, reference_log_probs)
+    return torch.expm1(-d) + d
+
+
+def categorical_kl(log_probs_V: Tensor, other_log_probs_V: Tensor) -> Tensor:
+    """KL(p ‖ q) = ∑_v p_v (log p_v - log q_v) over the last dimension, from normalised log-probabilities."""
+    same_shape(log_probs_V, other_log_probs_V)
+    return (log_probs_V.exp() * (log_probs_V - other_log_probs_V)).sum(-1)

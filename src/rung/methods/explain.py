@@ -1,0 +1,90 @@
+"""What a method is, and what it changes from another, printed from the definitions themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+from rung.methods.data import as_data, slots
+from rung.methods.method import PolicyGradient
+
+
+@dataclass(frozen=True)
+class Change:
+    """One slot, or one number within a slot, that two methods fill differently.
+
+    Example: `Change(slot="objective.high", before=0.2, after=0.28)`.
+    """
+
+    slot: str
+    before: Any
+    after: Any
+
+    def words(self) -> str:
+        return f"{self.slot}: {describe(self.before)} → {describe(self.after)}"
+
+
+def describe(part: Any) -> str:
+    """A slot's filling in one line.
+
+    >>> from rung.methods.parts.objectives import ClippedSurrogate
+    >>> describe(ClippedSurrogate(high=0.28))
+    'ClippedSurrogate(low=0.2, high=0.28)'
+    """
+    if part is None:
+        return "none"
+    if not is_dataclass(part):
+        return f"{part:g}" if isinstance(part, float) else str(part)
+    inside = ", ".join(f"{f.name}={describe(getattr(part, f.name))}" for f in fields(part))
+    return f"{type(part).__name__}({inside})"
+
+
+def difference(before: PolicyGradient, after: PolicyGradient) -> list[Change]:
+    """The slots in which two methods differ, by equality of their fields; within one part, only its changed numbers."""
+    changes: list[Change] = []
+    for slot in slots(before):
+        changes.extend(_difference(slot, getattr(before, slot), getattr(after, slot)))
+    return changes
+
+
+def _difference(slot: str, before: Any, after: Any) -> list[Change]:
+    if before == after:
+        return []
+    if is_dataclass(before) and type(before) is type(after):
+        pairs = [(f.name, getattr(before, f.name), getattr(after, f.name)) for f in fields(before)]
+        return [change for name, old, new in pairs for change in _difference(f"{slot}.{name}", old, new)]
+    return [Change(slot, before, after)]
+
+
+def formula(method: PolicyGradient) -> str:
+    """The objective that the method climbs, and the advantage inside it, from its parts."""
+    kl = f"; {method.reference_kl.formula}" if method.reference_kl is not None else ""
+    return f"J = E[ {method.aggregation.formula} {method.objective.formula} ]{kl}\n{method.advantage.formula}"
+
+
+def first_paragraph(part: Any) -> str:
+    """The first sentence-or-two of a part's own docstring."""
+    return " ".join((type(part).__doc__ or "").split("\n\n")[0].split())
+
+
+def card(method: PolicyGradient) -> dict[str, Any]:
+    """Everything about a method as JSON-like data: what `--json` prints and a run stores."""
+    data = as_data(method)
+    identity = {key: data[key] for key in ("name", "paper", "summary", "parent", "deviations")}
+    return {**identity, "formula": formula(method), "slots": {slot: data[slot] for slot in slots(method)}}
+
+
+def explain(method: PolicyGradient) -> str:
+    """The method in words: idea, formula, slots, paper, deviations."""
+    lines = [f"{method.name}: {method.summary}", f"paper: {method.paper}", ""]
+    lines += [f"  {line}" for line in formula(method).splitlines()] + [""]
+    for slot in slots(method):
+        value = getattr(method, slot)
+        lines.append(f"  {slot:<19} {describe(value)}")
+        if is_dataclass(value):
+            lines.append(f"  {'':<19}   {first_paragraph(value)}")
+    if method.deviations:
+        lines += ["", "beyond the paper:"] + [f"  - {deviation}" for deviation in method.deviations]
+    if method.parent:
+        lines += ["", f"what it changes from {method.parent}: rung diff {method.parent} {method.name}"]
+    return "\n".join(lines)

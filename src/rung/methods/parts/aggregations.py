@@ -1,0 +1,77 @@
+"""How tokens are weighed against each other: called with the whole batch, gives [B,T] weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from rung.batch import Batch
+from rung.formulas import advantages, aggregations
+
+Total = Callable[[Tensor], Tensor]
+"""Sums a count over all processes of the run; the identity in one process."""
+
+
+@dataclass(frozen=True)
+class PerSequence:
+    """Mean over a sequence's tokens, then over sequences: a long answer's tokens weigh less (GRPO)."""
+
+    formula: ClassVar[str] = "1/N ∑_i 1/|o_i| ∑_t"
+
+    def __call__(self, batch: Batch, total: Total) -> Tensor:
+        return aggregations.sequence_mean(batch.action_mask_BT, total(batch.counted_B().sum()))
+
+
+@dataclass(frozen=True)
+class PerToken:
+    """Mean over all tokens of the batch (DAPO)."""
+
+    formula: ClassVar[str] = "1/∑_i|o_i| ∑_i ∑_t"
+
+    def __call__(self, batch: Batch, total: Total) -> Tensor:
+        return aggregations.token_mean(batch.action_mask_BT, total(batch.action_mask_BT.sum()))
+
+
+@dataclass(frozen=True)
+class PerEpisode:
+    """Sum over an episode's steps, mean over episodes: the gradient of the expected return itself (REINFORCE)."""
+
+    formula: ClassVar[str] = "1/N ∑_i ∑_t"
+
+    def __call__(self, batch: Batch, total: Total) -> Tensor:
+        return aggregations.sequence_sum(batch.action_mask_BT, total(batch.counted_B().sum()))
+
+
+@dataclass(frozen=True)
+class PerConstantLength:
+    """Sum over a sequence's tokens over a fixed length: no length is favoured (Dr. GRPO)."""
+
+    length: int = 1024
+
+    @property
+    def formula(self) -> str:
+        return f"1/(N·{self.length}) ∑_i ∑_t"
+
+    def __call__(self, batch: Batch, total: Total) -> Tensor:
+        return aggregations.constant_length(batch.action_mask_BT, total(batch.counted_B().sum()), self.length)
+
+
+@dataclass(frozen=True)
+class PerPrompt:
+    """Mean over a prompt's tokens, then over prompts. A group's rows must stay in one process."""
+
+    formula: ClassVar[str] = "1/N_prompts ∑_prompts 1/∑_{i in prompt}|o_i| ∑_i ∑_t"
+
+    def __call__(self, batch: Batch, total: Total) -> Tensor:
+        counted_B = batch.counted_B()
+        tokens_B = batch.action_mask_BT.sum(1)
+        group_tokens_B = advantages.group_sum(tokens_B, batch.group_ids_B, counted_B)
+        groups = advantages.group_count(batch.group_ids_B, counted_B)
+        return aggregations.group_token_mean(batch.action_mask_BT, group_tokens_B, total(torch.tensor(groups)))
+
+
+Aggregation = PerSequence | PerToken | PerEpisode | PerConstantLength | PerPrompt

@@ -1,0 +1,6 @@
+"""What is trained: a Hugging Face causal language model as a policy, and a small one made from scratch.
+
+`load.load_policy` reads a folder, a hub id or a GGUF file; `tiny.tiny_model` makes a small transformer;
+`policy.TextPolicy` is what the rest of the library sees: it encodes prompts, gives log-probabilities of a batch,
+and saves itself as an ordinary Hugging Face folder. `decoder` and `whole_model` are its two ways through a network.
+"""

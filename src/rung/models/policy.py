@@ -1,0 +1,254 @@
+"""A causal language model as a policy: the state is a text, an action is a token."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from rung.batch import Batch
+from rung.errors import CheckpointError, DataError
+from rung.models.decoder import Decoder, why_not
+from rung.models.decoding import Decoding
+from rung.models.lora import adapter_off, has_adapter, save_model
+from rung.models.packing import Ids, rows_of
+from rung.models.whole_model import WholeDecoding, WholeModel
+
+NO_LIMIT = 1 << 30
+"""The context length of a model whose configuration states none."""
+
+
+class Outputs(NamedTuple):
+    """What the model says of a batch; all [B, T], float32, exactly 0 where the action mask is False."""
+
+    log_probs_BT: Tensor
+    entropy_BT: Tensor | None
+    values_BT: Tensor | None
+
+
+class TextPolicy:
+    """A Hugging Face causal language model with its tokenizer.
+
+    Always in evaluation mode: dropout would make the learner's law another one than the sampler's.
+
+    Attributes:
+        engine: how the network is computed: `decoder.Decoder` for the Llama family, `whole_model.WholeModel` for
+            every other architecture; `engine.name` says which, `engine_reason` why the second was needed.
+        compute_dtype: of the matrix products. Weights and log-probabilities are float32.
+        context_length: tokens of prompt and answer together.
+        end_ids: an episode ends at the first of these tokens; the tokenizer's own end token stands first.
+
+    Example:
+        policy = load_policy("HuggingFaceTB/SmolLM2-135M-Instruct")
+        policy(batch, temperature=0.7).log_probs_BT
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenizer: Any,
+        *,
+        compute_dtype: torch.dtype = torch.float32,
+        adapter_off: bool = False,
+    ) -> None:
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.compute_dtype = compute_dtype
+        self.engine_reason = why_not(model)
+        self.engine = Decoder(model) if self.engine_reason is None else WholeModel(model)
+        self.context_length = _context_length(model.config)
+        self.end_ids = _end_ids(model, tokenizer)
+        self._adapter_off = adapter_off
+        self._token_texts: list[str] | None = None
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def recompute(self) -> bool:
+        """Compute each layer's inside again in the backward pass instead of keeping it (less memory, more time)."""
+        return self.engine.recompute
+
+    @recompute.setter
+    def recompute(self, on: bool) -> None:
+        if on and not isinstance(self.engine, Decoder):
+            warnings.warn(f"recompute has no effect: {self.engine.name} is used ({self.engine_reason})", stacklevel=2)
+        self.engine.recompute = on
+
+    def __call__(self, batch: Batch, *, temperature: float = 1.0, with_entropy: bool = False) -> Outputs:
+        """Log-probabilities of the batch's actions under softmax(logits / temperature), in nats, differentiable.
+
+        Action i is predicted from the text up to action i − 1 (the prompt's last token for i = 0). Tokens in holes
+        are read but get no log-probability; slots after a row's last action are not read at all.
+
+        Raises:
+            ValueError: temperature is not above 0; a prompt is empty; a token id is not in the vocabulary.
+        """
+        rows = rows_of(batch.contexts, batch.actions_BT, batch.action_mask_BT)
+        self._check_ids(rows.contexts, rows.actions)
+        with self._computing():
+            log_probs_N, entropy_N = self.engine.log_probs(rows, temperature=temperature, with_entropy=with_entropy)
+        mask_BT = batch.action_mask_BT.to(self.device)
+        zero_BT = log_probs_N.new_zeros(mask_BT.shape)
+        entropy_BT = None if entropy_N is None else zero_BT.masked_scatter(mask_BT, entropy_N)
+        return Outputs(zero_BT.masked_scatter(mask_BT, log_probs_N), entropy_BT, None)
+
+    def start(self, prompts: Sequence[Ids], *, room: int) -> Decoding | WholeDecoding:
+        """Begin to continue these prompts, one a row; `room` tokens at most will be fed. For the sampler."""
+        self._check_ids(prompts)
+        with self.sampling():
+            if isinstance(self.engine, Decoder):
+                return Decoding(self.engine, prompts, room, self.compute_dtype)
+            return WholeDecoding(self.engine, prompts)
+
+    @contextmanager
+    def sampling(self) -> Iterator[None]:
+        """The conditions under which a decoding is fed: no gradients, this policy's adapter and compute type."""
+        with torch.no_grad(), self._computing():
+            yield
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        low = self.compute_dtype != torch.float32
+        with (
+            adapter_off(self.model, self._adapter_off),
+            torch.autocast(self.device.type, dtype=self.compute_dtype if low else torch.bfloat16, enabled=low),
+        ):
+            yield
+
+    def _check_ids(self, *arrays: Sequence[Ids]) -> None:
+        size = self.model.get_input_embeddings().weight.shape[0]
+        for ids in (ids for some in arrays for ids in some if len(ids)):
+            if ids.min() < 0 or ids.max() >= size:
+                bad = int(ids.min() if ids.min() < 0 else ids.max())
+                raise ValueError(f"token id {bad}: expected 0 to {size - 1}, the ids this model has embeddings for")
+
+    def bytes_per_row(self, places: int) -> int:
+        """Memory that sampling takes for one row of `places` tokens: keys, values and a few rows of logits."""
+        config = self.model.config
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        cache = 2 * config.num_hidden_layers * heads * width * places * self.compute_dtype.itemsize
+        return cache + 4 * 4 * self.model.get_input_embeddings().weight.shape[0]
+
+    def encode(self, prompt: str | Sequence[Mapping[str, str]]) -> npt.NDArray[np.int64]:
+        """Prompt ids [P]. A str is continued as it stands, with the tokenizer's beginning token at most once;
+        messages go through the chat template with a generation prompt.
+
+        Raises:
+            DataError: messages for a tokenizer without a chat template, or of a kind that the template refuses; a
+                prompt without any token, or that is no valid Unicode.
+        """
+        ids = self._encode_text(prompt) if isinstance(prompt, str) else self._encode_messages(prompt)
+        if not ids:
+            raise DataError(["the prompt has no tokens, expected at least one to continue from"])
+        return np.asarray(ids, np.int64)
+
+    def _encode_text(self, prompt: str) -> list[int]:
+        begins, ends = self._added()
+        text = prompt.removeprefix(self.tokenizer.bos_token) if begins else prompt
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise DataError([f"the prompt is no valid Unicode text: {error}"]) from error
+        ids = self.tokenizer(text)["input_ids"]
+        return ids[:-1] if ends else ids
+
+    def _encode_messages(self, prompt: Sequence[Mapping[str, str]]) -> list[int]:
+        from jinja2 import TemplateError
+
+        if not self.tokenizer.chat_template:
+            raise DataError(
+                [
+                    "the prompt is a list of messages, but this model's tokenizer has no chat template: "
+                    "give the prompt as a str, or use a model trained for chat"
+                ]
+            )
+        try:
+            return self.tokenizer.apply_chat_template(
+                [dict(message) for message in prompt], add_generation_prompt=True, return_dict=True
+            )["input_ids"]
+        except TemplateError as error:
+            raise DataError([f"the model's chat template refuses the messages: {error}"]) from error
+
+    def _added(self) -> tuple[bool, bool]:
+        """Whether the tokenizer itself puts its beginning token before a text, and its end token after it."""
+        ids = self.tokenizer("a")["input_ids"]
+        return ids[0] == self.tokenizer.bos_token_id, ids[-1] == self.tokenizer.eos_token_id
+
+    def decode(self, ids: Sequence[int] | npt.NDArray[Any]) -> str:
+        """The text of the ids, without special tokens; bytes that are no UTF-8 become replacement marks."""
+        listed = [int(i) for i in ids]
+        return self.tokenizer.decode(listed, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+    def token_texts(self) -> list[str]:
+        """The text of every token by itself, by id, special tokens included."""
+        if self._token_texts is None:
+            single = [[i] for i in range(self.model.get_input_embeddings().weight.shape[0])]
+            self._token_texts = self.tokenizer.batch_decode(single, clean_up_tokenization_spaces=False)
+        return self._token_texts
+
+    def reference(self) -> TextPolicy:
+        """The policy as it is at the start, frozen: with LoRA the same base with the adapter off, else a copy."""
+        if has_adapter(self.model):
+            return TextPolicy(self.model, self.tokenizer, compute_dtype=self.compute_dtype, adapter_off=True)
+        model = copy.deepcopy(self.model).requires_grad_(False)
+        return TextPolicy(model, self.tokenizer, compute_dtype=self.compute_dtype)
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """The parameters that are trained, by name; tied weights once."""
+        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+
+    def state(self) -> dict[str, Tensor]:
+        """The trainable tensors themselves, detached: what a checkpoint of the policy must hold."""
+        return {name: p.detach() for name, p in self.trainable().items()}
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over the tensors of `state`.
+
+        Raises:
+            CheckpointError: names, shapes or types differ; nothing is changed then.
+        """
+        mine = self.trainable()
+        wrong = [f"{name} is missing" for name in mine if name not in tensors]
+        wrong += [f"{name} is not trained here" for name in tensors if name not in mine]
+        wrong += [
+            f"{name}: got {tuple(t.shape)} {t.dtype}, expected {tuple(mine[name].shape)} {mine[name].dtype}"
+            for name, t in tensors.items()
+            if name in mine and (t.shape != mine[name].shape or t.dtype != mine[name].dtype)
+        ]
+        if wrong:
+            more = f" (and {len(wrong) - 5} more)" if len(wrong) > 5 else ""
+            raise CheckpointError("the policy's state does not fit this model: " + "; ".join(wrong[:5]) + more)
+        with torch.no_grad():
+            for name, parameter in mine.items():
+                parameter.copy_(tensors[name])
+
+    def save(self, folder: Path) -> None:
+        """Write an ordinary Hugging Face folder (LoRA merged) that `AutoModelForCausalLM.from_pretrained` loads."""
+        save_model(self.model, folder)
+        self.tokenizer.save_pretrained(folder)
+
+
+def _context_length(config: Any) -> int:
+    for name in ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length"):
+        value = getattr(config, name, None)
+        if isinstance(value, int) and value > 0:
+            return value
+    return NO_LIMIT
+
+
+def _end_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
+    """The tokenizer's end token, then those of the generation configuration, each once."""
+    listed = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    ids = [tokenizer.eos_token_id, *(listed if isinstance(listed, (list, tuple)) else [listed])]
+    return tuple(dict.fromkeys(int(i) for i in ids if i is not None))

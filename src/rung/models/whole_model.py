@@ -1,0 +1,152 @@
+"""The generic way: any causal language model through its own forward pass.
+
+Slower than `decoder` (prompts are not shared, padding is computed) and made so that nothing about the architecture
+has to be known: when learning, rows are padded on the right, which no causal model can see; when sampling, rows of
+equally long prompts go together, so there is no padding at all.
+
+Legend: **R** rows, **V** vocabulary, **N** wanted tokens, **D** width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rung.models.chunked_log_probs import chunked_log_probs
+from rung.models.packing import Ids, Rows, distinct
+
+
+class WholeModel:
+    """The model's own forward pass.
+
+    Attributes:
+        plain_head: the logits are the output embedding times the last hidden state, so log-probs go in chunks of the
+            vocabulary. Otherwise (soft-capped or scaled logits) they are taken from the model's own logits.
+    """
+
+    name = "the model's own forward pass"
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.recompute = False
+        self.plain_head = self._head_is_plain()
+
+    @torch.no_grad()
+    def _head_is_plain(self) -> bool:
+        head = self.model.get_output_embeddings()
+        if not isinstance(head, nn.Linear):
+            return False
+        probe = torch.arange(1, 5, device=head.weight.device)[None] % head.weight.shape[0]
+        logits = self.model(input_ids=probe, use_cache=False).logits
+        hidden = self._last_hidden(probe)
+        if hidden is None or hidden.shape[-1] != head.weight.shape[1]:
+            return False
+        return torch.allclose(head(hidden.to(head.weight.dtype)).float(), logits.float(), rtol=1e-3, atol=1e-3)
+
+    def _last_hidden(self, ids_RS: Tensor) -> Tensor | None:
+        base = self.model.base_model
+        if base is self.model:
+            return None
+        return getattr(base(input_ids=ids_RS, use_cache=False), "last_hidden_state", None)
+
+    def log_probs(self, rows: Rows, *, temperature: float, with_entropy: bool) -> tuple[Tensor, Tensor | None]:
+        """log π of the rows' wanted tokens, [N] in row order, and their entropies when asked for."""
+        device = next(self.model.parameters()).device
+        live = [b for b, want in enumerate(rows.wanted) if len(want)]
+        texts = [np.concatenate([rows.contexts[b], rows.actions[b][:-1]]) for b in live]
+        longest = max((len(ids) for ids in texts), default=0)
+        ids_RS = np.zeros((len(live), longest), np.int64)
+        read: list[Ids] = []
+        for r, (b, ids) in enumerate(zip(live, texts, strict=True)):
+            ids_RS[r, : len(ids)] = ids
+            read.append(r * longest + len(rows.contexts[b]) - 1 + np.flatnonzero(rows.wanted[b]))
+        targets_N = torch.from_numpy(rows.targets).to(device)
+        if not live:
+            nothing = next(self.model.parameters()).sum() * torch.zeros(0, device=device)
+            return nothing, nothing if with_entropy else None
+        where_N = torch.from_numpy(np.concatenate(read)).to(device)
+        return self._at(torch.from_numpy(ids_RS).to(device), where_N, targets_N, temperature, with_entropy)
+
+    def _at(
+        self, ids_RS: Tensor, where_N: Tensor, targets_N: Tensor, temperature: float, with_entropy: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        if self.plain_head:
+            hidden = self._last_hidden(ids_RS)
+            head = self.model.get_output_embeddings()
+            assert hidden is not None
+            hidden_ND = hidden.flatten(0, 1).index_select(0, where_N)
+            return chunked_log_probs(
+                hidden_ND,
+                head.weight,
+                targets_N,
+                bias_V=head.bias,
+                temperature=temperature,
+                with_entropy=with_entropy,
+            )
+        logits_NV = self.model(input_ids=ids_RS, use_cache=False).logits.flatten(0, 1).index_select(0, where_N)
+        # An identity head: the given logits are the hidden states.
+        z_NV = logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32)) / temperature
+        log_NV = z_NV.log_softmax(-1)
+        entropy_N = torch.special.entr(log_NV.exp()).sum(-1) if with_entropy else None
+        return log_NV.gather(1, targets_N[:, None])[:, 0], entropy_N
+
+
+class WholeDecoding:
+    """R rows being continued through the model's own forward pass and cache, one group for each prompt length."""
+
+    logits_RV: Tensor
+
+    def __init__(self, whole: WholeModel, prompts: Sequence[Ids]) -> None:
+        self.model = whole.model
+        self.device = next(whole.model.parameters()).device
+        lengths = np.array([len(ids) for ids in prompts])
+        self.groups = [_Group(np.flatnonzero(lengths == n)) for n in np.unique(lengths)]
+        pieces: list[Tensor] = []
+        for group in self.groups:
+            firsts, which = distinct([prompts[r] for r in group.rows])
+            logits = self._forward(group, torch.from_numpy(np.stack(firsts)).to(self.device))
+            from_R = torch.from_numpy(which).to(self.device)
+            group.cache.reorder_cache(from_R)
+            pieces.append(logits.index_select(0, from_R))
+        self._collect(pieces)
+
+    def _forward(self, group: _Group, ids: Tensor) -> Tensor:
+        out = self.model(input_ids=ids, past_key_values=group.cache, use_cache=True)
+        group.cache = getattr(out, "past_key_values", None)
+        if not hasattr(group.cache, "reorder_cache"):
+            raise ValueError(
+                f"cannot sample from {type(self.model).__name__}: its forward pass returned "
+                f"{type(group.cache).__name__} instead of a transformers Cache"
+            )
+        return out.logits[:, -1].float()
+
+    def _collect(self, pieces: list[Tensor]) -> None:
+        order = np.argsort(np.concatenate([group.rows for group in self.groups]))
+        self.logits_RV = torch.cat(pieces).index_select(0, torch.from_numpy(order).to(self.device))
+
+    def feed(self, tokens_R: Tensor) -> None:
+        """Add one token to each row; `logits_RV` is then for the token after it."""
+        self._collect([self._forward(g, tokens_R[torch.from_numpy(g.rows)][:, None]) for g in self.groups])
+
+    def keep(self, index_R: Tensor) -> None:
+        """Go on with these rows only; `index_R` is increasing."""
+        kept = index_R.cpu().numpy()
+        left: list[_Group] = []
+        for group in self.groups:
+            mine = np.flatnonzero(np.isin(group.rows, kept))
+            if mine.size:
+                group.cache.reorder_cache(torch.from_numpy(mine).to(self.device))
+                left.append(_Group(np.searchsorted(kept, group.rows[mine]), group.cache))
+        self.groups = left
+        self.logits_RV = self.logits_RV[index_R]
+
+
+class _Group:
+    """Rows of equally long prompts, and their cache."""
+
+    def __init__(self, rows: Ids, cache: Any = None) -> None:
+        self.rows, self.cache = rows, cache

@@ -1,0 +1,167 @@
+"""What the report page shows, read from a run's folder. A file that is missing or cannot be read leaves a sentence in
+`problems`, so that an unfinished or damaged run still gets its page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rung.batch import OK
+from rung.errors import DataError, SettingsError
+from rung.reports import samples, statistics
+from rung.reports.json_lines import Row, read_rows
+from rung.reports.metrics import shown
+from rung.reports.visible import visible
+from rung.reports.warnings import RunWarning, warning_log
+
+SAMPLES_A_STEP = 48
+"""Completions shown of each step; whole groups from the first on."""
+STEPS_SHOWN = 9
+"""Steps whose completions are shown: first, last, and evenly between."""
+TEXT_LIMIT = 4000
+"""Characters shown of a completion, and of a prompt's end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """All that the page needs."""
+
+    name: str
+    finished: bool
+    """The final model is in the folder."""
+    metrics: Sequence[Row]
+    timings: Sequence[Row]
+    warnings: Sequence[tuple[int, RunWarning]]
+    method: Mapping[str, Any]
+    settings: str
+    gain: statistics.Difference | None
+    """Last evaluation against the first, item by item; None without two evaluations of the same items."""
+    samples: Mapping[str, Any]
+    """Plain data for the page's table: `{"steps": [1, 50, 100], "rows": [{"step": 1, "prompt": ..., ...}, ...]}`."""
+    problems: Sequence[str]
+
+
+def read_run(folder: Path) -> RunRecord:
+    """Reads a run's folder. Raises `DataError` when it is no run: no folder, or neither metrics nor settings in it."""
+    folder = Path(folder)
+    if not any((folder / name).is_file() for name in ("metrics.jsonl", "settings.yaml")):
+        raise DataError([f"{folder}: no run here, expected a folder with metrics.jsonl or settings.yaml"])
+    problems: list[str] = []
+    metrics = _rows(folder / "metrics.jsonl", problems)
+    return RunRecord(
+        name=folder.resolve().name,
+        finished=(folder / "final").is_dir(),
+        metrics=metrics,
+        timings=_rows(folder / "timings.jsonl", problems),
+        warnings=warning_log(metrics),
+        method=_object(folder / "method.json", problems),
+        settings=_text(folder / "settings.yaml", problems),
+        gain=_gain(folder, problems),
+        samples=_samples(folder / "samples", problems),
+        problems=problems,
+    )
+
+
+def _rows(path: Path, problems: list[str]) -> list[Row]:
+    try:
+        found = read_rows(path)
+    except (DataError, OSError) as error:
+        problems.append(str(error))
+        return []
+    problems += found.problems
+    return found.rows
+
+
+def _text(path: Path, problems: list[str]) -> str:
+    if not path.is_file():
+        return ""
+    try:
+        return path.read_text(encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        problems.append(f"{path.name}: cannot be read: {error.strerror}")
+        return ""
+
+
+def _object(path: Path, problems: list[str]) -> dict[str, Any]:
+    text = _text(path, problems)
+    if not text:
+        return {}
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        problems.append(f"{path.name}: not JSON: {error}")
+        return {}
+    if not isinstance(found, dict):
+        problems.append(f"{path.name}: got {type(found).__name__}, expected an object")
+        return {}
+    return found
+
+
+def _gain(folder: Path, problems: list[str]) -> statistics.Difference | None:
+    paths = sorted((folder / "held_out").glob("step_*.json"))
+    if len(paths) < 2:
+        return None
+    first, last = _object(paths[0], problems), _object(paths[-1], problems)
+    items = first.get("items")
+    if not items or items != last.get("items"):
+        return None
+    try:
+        before, after = (np.asarray(found.get("accuracy"), dtype=np.float64) for found in (first, last))
+        return statistics.paired_difference(before, after)
+    except (SettingsError, ValueError, TypeError) as error:
+        problems.append(f"held_out: the evaluations cannot be compared: {error}")
+        return None
+
+
+def _samples(folder: Path, problems: list[str]) -> dict[str, Any]:
+    parts = samples.parts(folder)
+    steps = _spread(list(parts), STEPS_SHOWN)
+    rows: list[dict[str, Any]] = []
+    for step in steps:
+        try:
+            found = samples.read_part(parts[step], _TEXT_COLUMNS + _NUMBER_COLUMNS)
+        except DataError as error:
+            problems.append(str(error))
+            continue
+        rows += [_shown(step, row) for row in found[:SAMPLES_A_STEP]]
+    return {"steps": steps, "rows": rows}
+
+
+_TEXT_COLUMNS = ("group", "item", "prompt", "completion", "status")
+_NUMBER_COLUMNS = ("mask", "advantages", "reward", "reward_parts", "accuracy", "truncated")
+
+
+def _spread(steps: Sequence[int], count: int) -> list[int]:
+    """The first, the last, and `count` - 2 evenly between."""
+    if len(steps) <= count:
+        return list(steps)
+    return [steps[round(i * (len(steps) - 1) / (count - 1))] for i in range(count)]
+
+
+def _shown(step: int, row: Mapping[str, Any]) -> dict[str, Any]:
+    """One row of the table: text made visible, numbers as text, and `kind` for the filter."""
+    prompt, completion = row["prompt"] or "", row["completion"] or ""
+    parts = {visible(name, limit=60): shown("", value) for name, value in (row["reward_parts"] or {}).items()}
+    mask, advantages = row["mask"] or [], row["advantages"]
+    own = [a for a, chosen in zip(advantages, mask, strict=False) if chosen] if advantages else []
+    failed = row["status"] not in (None, OK)
+    kind = "failed" if failed else "right" if (row["accuracy"] or 0) >= 1 else "wrong"
+    return {
+        "step": step,
+        "group": row["group"],
+        "item": visible(row["item"], limit=60),
+        "prompt": ("… " if len(prompt) > TEXT_LIMIT else "") + visible(prompt[-TEXT_LIMIT:], keep_newlines=True),
+        "completion": visible(completion, limit=TEXT_LIMIT, keep_newlines=True),
+        "reward": shown("", row["reward"]),
+        "parts": parts,
+        "advantage": shown("", sum(own) / len(own)) if own else "–",
+        "tokens": sum(mask),
+        "status": visible(row["status"] or "not judged", limit=200),
+        "truncated": bool(row["truncated"]),
+        "kind": kind,
+    }

@@ -1,0 +1,51 @@
+"""Hostile text made harmless to look at.
+
+A completion may hold terminal escapes, marks that turn the writing direction, NUL, or half a surrogate pair.
+Shown as it is, it could recolour a terminal, hide words or crash an encoder. Here every such character becomes a
+visible escape (`\\x1b`, `\\u202e`); what is stored in samples.parquet keeps the token ids, so nothing is lost.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+"""Unicode categories that are never shown as they are: controls, formats (bidi, zero width), surrogates, private,
+unassigned, line and paragraph separators."""
+
+
+def visible(text: str, *, limit: int | None = None, keep_newlines: bool = False) -> str:
+    """The text with every invisible or active character written as an escape, at most `limit` characters of it.
+
+    >>> visible("a\\x1b[31mb\\n"), visible("abcdef", limit=3)
+    ('a\\\\x1b[31mb\\\\n', 'abc… (3 more)')
+    """
+    kept = text if limit is None else text[:limit]
+    if not (kept.isascii() and kept.isprintable()):
+        kept = "".join(_shown(mark, keep_newlines) for mark in kept)
+    rest = len(text) - limit if limit is not None else 0
+    return f"{kept}… ({rest:,} more)" if rest > 0 else kept
+
+
+def encodable(text: str) -> str:
+    """The text as valid Unicode: half a surrogate pair becomes its escape, every other character stays.
+
+    >>> encodable("ok \\ud800")
+    'ok \\\\ud800'
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _shown(mark: str, keep_newlines: bool) -> str:
+    if mark == "\n":
+        return "\n" if keep_newlines else "\\n"
+    if mark == "\t":
+        return "    " if keep_newlines else "\\t"
+    if mark == "\r":
+        return "\\r"
+    if unicodedata.category(mark) not in _HIDDEN:
+        return mark
+    code = ord(mark)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

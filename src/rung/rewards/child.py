@@ -1,0 +1,242 @@
+"""A killable child process for code that may hang, crash or print: math-verify, a user's reward.
+
+One worker serves one reward and is used again and again. It speaks JSON lines over pipes (no pickle, no fork), runs
+in a session of its own, dies with its parent, and is killed with its whole process group at the deadline; the next
+request starts a new one. What its code prints goes to a pipe that only the last few lines are kept of.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+import weakref
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rung.errors import SettingsError
+from rung.rewards.reward import DIED, TIMEOUT, WRONG_TYPE, Failure
+
+_START_S = 120.0
+"""Starting may import torch from a cold disk; it has a deadline of its own, apart from the requests'."""
+_OUTPUT_KEPT = 4096
+_REPLY_LIMIT = 256 * 2**20
+SETTINGS = "settings"
+"""The status of a setup that failed through the user's settings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What the worker's processes may use each."""
+
+    memory_bytes: int = 8 * 2**30
+    """Private writable memory (RLIMIT_DATA): CUDA's address space does not count."""
+    file_bytes: int = 2**30
+    """The largest file it may write."""
+
+
+class ChildError(Exception):
+    """The worker did not answer; `failure` says why in a status and a detail."""
+
+    def __init__(self, failure: Failure) -> None:
+        self.failure = failure
+        super().__init__(f"{failure.status}: {failure.detail}")
+
+
+@dataclass
+class _Worker:
+    """A running process and the parent's ends of its three pipes."""
+
+    process: subprocess.Popen[bytes]
+    requests: int
+    replies: int
+    output: int
+    output_tail: bytearray = field(default_factory=bytearray)
+
+
+class Child:
+    """One worker process for one job (`jobs.JOBS`), started when needed and replaced after it was killed.
+
+    >>> with Child("math_verify", {}) as child:
+    ...     child.ask({"gold": "x+1", "answer": "1+x"}, deadline_s=3)
+    1.0
+    """
+
+    def __init__(self, job: str, setup: Mapping[str, Any], *, limits: Limits | None = None) -> None:
+        self._first = {"job": job, "setup": dict(setup), "limits": asdict(limits or Limits())}
+        self._worker: _Worker | None = None
+        self._finalizer: weakref.finalize | None = None
+        self._closed = False
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process id, None while there is none."""
+        return self._worker.process.pid if self._worker else None
+
+    def start(self) -> Any:
+        """Start the worker, if there is none that lives, and return what its job's setup says of itself.
+
+        Raises:
+            SettingsError: the setup refuses what the user asked for.
+            ChildError: it died or was not ready in time.
+        """
+        assert not self._closed, "this child was closed"
+        self._end()
+        self._worker = _launched()
+        self._finalizer = weakref.finalize(self, _kill, self._worker, os.getpid())
+        try:
+            return self._exchange(self._first, _START_S)
+        except ChildError as error:
+            self._end()
+            if error.failure.status == SETTINGS:
+                raise SettingsError(error.failure.detail.splitlines()) from None
+            raise
+
+    def ask(self, request: Mapping[str, Any], *, deadline_s: float) -> Any:
+        """Send one request (JSON-like) and wait for its answer.
+
+        Raises:
+            ChildError: with status `timeout` (killed at the deadline), `died`, or what the job itself reports.
+        """
+        if self._worker is None or self._worker.process.poll() is not None:
+            self.start()
+        return self._exchange(request, deadline_s)
+
+    def close(self) -> None:
+        """Kill the worker and everything it started; wait until it is gone."""
+        self._closed = True
+        self._end()
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _exchange(self, request: Mapping[str, Any], deadline_s: float) -> Any:
+        assert self._worker is not None
+        try:
+            line = json.dumps(request, ensure_ascii=True).encode("ascii") + b"\n"
+        except TypeError as error:
+            detail = f"{error}; what is given to a reward in a child must be JSON-like"
+            raise ChildError(Failure(WRONG_TYPE, detail)) from error
+        try:
+            reply = json.loads(_exchanged(self._worker, line, deadline_s))
+        except BaseException:
+            # Also on Ctrl-C: a worker whose answer nobody took would answer the next request with it.
+            self._end()
+            raise
+        if "failed" in reply:
+            status, detail = reply["failed"]
+            raise ChildError(Failure(status, detail))
+        return reply["answer"]
+
+    def _end(self) -> None:
+        if self._finalizer is not None:
+            self._finalizer()
+        self._worker = self._finalizer = None
+
+
+def _launched() -> _Worker:
+    replies, reply_end = os.pipe()
+    # The worker must find this very copy of rung, and must not find a stray json.py in the current folder (-P).
+    source = str(Path(__file__).resolve().parents[2])
+    path = [source, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path), "PYTHONHASHSEED": "0"}
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "rung.rewards.worker", str(os.getpid()), str(reply_end)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            bufsize=0,
+            pass_fds=(reply_end,),
+            start_new_session=True,
+            env=environment,
+        )
+    except BaseException:
+        os.close(replies)
+        raise
+    finally:
+        os.close(reply_end)
+    assert process.stdin is not None and process.stdout is not None
+    os.set_blocking(process.stdin.fileno(), False)
+    os.set_blocking(replies, False)
+    return _Worker(process, process.stdin.fileno(), replies, process.stdout.fileno())
+
+
+def _exchanged(worker: _Worker, line: bytes, deadline_s: float) -> bytes:
+    """Write the request and read one line of answer, draining the output all the while."""
+    stop_at = time.monotonic() + deadline_s
+    unsent, reply = memoryview(line), bytearray()
+    with selectors.DefaultSelector() as ready:
+        ready.register(worker.requests, selectors.EVENT_WRITE)
+        ready.register(worker.replies, selectors.EVENT_READ)
+        ready.register(worker.output, selectors.EVENT_READ)
+        while not reply.endswith(b"\n"):
+            left = stop_at - time.monotonic()
+            if left <= 0:
+                raise ChildError(Failure(TIMEOUT, f"no answer within {deadline_s:g} s{_last_words(worker)}"))
+            for key, _ in ready.select(left):
+                if key.fd == worker.requests:
+                    unsent = _sent(worker, unsent)
+                    if not unsent:
+                        ready.unregister(worker.requests)
+                elif key.fd == worker.output:
+                    if not _drained(worker):
+                        ready.unregister(worker.output)
+                else:
+                    data = os.read(worker.replies, 2**16)
+                    reply += data
+                    if not data or len(reply) > _REPLY_LIMIT:
+                        raise ChildError(_death(worker, len(reply)))
+    return bytes(reply)
+
+
+def _sent(worker: _Worker, unsent: memoryview) -> memoryview:
+    try:
+        return unsent[os.write(worker.requests, unsent[: 2**16]) :]
+    except BrokenPipeError:
+        return unsent[:0]  # it died: the end of its replies says so, with the cause
+
+
+def _drained(worker: _Worker) -> bool:
+    data = os.read(worker.output, 2**16)
+    worker.output_tail += data
+    del worker.output_tail[:-_OUTPUT_KEPT]
+    return bool(data)
+
+
+def _death(worker: _Worker, reply_bytes: int) -> Failure:
+    if reply_bytes > _REPLY_LIMIT:
+        return Failure(DIED, f"it answered with more than {_REPLY_LIMIT >> 20} MiB and was killed")
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(worker.process.pid, signal.SIGKILL)
+    code = worker.process.wait()
+    cause = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    return Failure(DIED, f"its process ended ({cause}){_last_words(worker)}")
+
+
+def _last_words(worker: _Worker) -> str:
+    text = worker.output_tail.decode("utf-8", "replace").strip()
+    last = text.splitlines()[-1] if text else ""
+    return f"; it last printed {last[-200:]!a}" if last else ""
+
+
+def _kill(worker: _Worker, owner: int) -> None:
+    if os.getpid() != owner:
+        return  # a forked copy of the parent ends: the worker is not its own
+    with contextlib.suppress(ProcessLookupError):  # gone already, with its whole group
+        os.killpg(worker.process.pid, signal.SIGKILL)
+    worker.process.wait()
+    os.close(worker.replies)
+    assert worker.process.stdin is not None and worker.process.stdout is not None
+    worker.process.stdin.close()
+    worker.process.stdout.close()

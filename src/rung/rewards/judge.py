@@ -1,0 +1,208 @@
+"""The judge: applies every reward to a batch and adds the parts up.
+
+    total = ∑ weight · value      over the parts that apply (a part that is None is left out of the sum)
+
+An episode with a failed part has no total: it leaves baselines, gradient and denominators, and is counted.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Protocol
+
+from rung.batch import OK, Judgement
+from rung.errors import RewardError, SettingsError
+from rung.rewards.deadline import called_within
+from rung.rewards.reward import (
+    NOT_APPLICABLE,
+    NOT_FINITE,
+    ChildReward,
+    Failure,
+    OpenReward,
+    Prompt,
+    Reward,
+    Score,
+    WeightedReward,
+)
+from rung.rewards.values import checked_scores
+
+_log = logging.getLogger("rung.rewards")
+
+
+class Judged(Protocol):
+    """What a judge needs of an item; a task's `Item` has it."""
+
+    @property
+    def prompt(self) -> Prompt: ...
+
+    @property
+    def columns(self) -> Mapping[str, Any]: ...
+
+
+class Judge:
+    """Judges completions with several weighted rewards. The first part is the accuracy.
+
+    >>> with Judge([WeightedReward(reward=NumberEquals())]) as judge:
+    ...     judge([Item(id="1", prompt="2+3=", columns={"answer": 5})], ["5"])
+    [Judgement(total=1.0, parts={"correct": 1.0}, accuracy=1.0, status="ok")]
+
+    Rewards that run foreign code (`ChildReward`) hold a child process from construction on; `close` ends it. The
+    others run here, and in the main thread are stopped after `deadline_s`.
+
+    Args:
+        rewards: at least one, with different names; the first one's value is the accuracy.
+        deadline_s: how long one call of a reward may take; a reward judged sample by sample has it for each sample.
+        max_failed_share: when more than this share of a batch (rounded up to whole samples), or all of it, could
+            not be judged, the batch is an error. Below that, the first failure of each kind is logged.
+
+    Raises:
+        SettingsError: no reward, two of one name, a weight that is not finite, or a reward that cannot be opened.
+    """
+
+    def __init__(
+        self, rewards: Sequence[WeightedReward], *, deadline_s: float = 10.0, max_failed_share: float = 0.1
+    ) -> None:
+        _check(rewards, deadline_s, max_failed_share)
+        self.deadline_s = deadline_s
+        self.max_failed_share = max_failed_share
+        self._told: set[tuple[str, str]] = set()
+        self._parts: list[tuple[Reward, float]] = []
+        try:
+            for part in rewards:
+                self._parts.append((_opened(part.reward, deadline_s), part.weight))
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def part_names(self) -> tuple[str, ...]:
+        """The parts' names in order; the first is the accuracy."""
+        return tuple(reward.name for reward, _ in self._parts)
+
+    def __call__(self, items: Sequence[Judged], completions: Sequence[str]) -> list[Judgement]:
+        """One judgement for each completion; `items[i]` is what `completions[i]` answers (repeated for each sample).
+
+        Raises:
+            RewardError: a reward raised, hung, returned what cannot be rewards, or failed on too many samples.
+        """
+        assert self._parts, "this judge was closed"
+        assert len(items) == len(completions), (len(items), len(completions))
+        if not items:
+            return []
+        prompts = [item.prompt for item in items]
+        columns = columns_of(items)
+        scores_of_parts = [self._scores(reward, prompts, completions, columns) for reward, _ in self._parts]
+        judgements = [self._judgement(scores) for scores in zip(*scores_of_parts, strict=True)]
+        self._check_failures(scores_of_parts, completions)
+        return judgements
+
+    def close(self) -> None:
+        """End the rewards' child processes. A closed judge judges no more."""
+        parts, self._parts = self._parts, []
+        for reward, _ in parts:
+            if isinstance(reward, OpenReward):
+                reward.close()
+
+    def __enter__(self) -> Judge:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _scores(
+        self,
+        reward: Reward,
+        prompts: Sequence[Prompt],
+        completions: Sequence[str],
+        columns: Mapping[str, Sequence[Any]],
+    ) -> list[Score]:
+        given = (list(prompts), list(completions), {name: list(values) for name, values in columns.items()})
+        # A reward with a child keeps deadlines of its own, one for each sample: no alarm for the whole batch.
+        seconds = None if isinstance(reward, OpenReward) else self.deadline_s
+        returned: Any = called_within(seconds, reward.name, lambda: reward(*given))
+        return checked_scores(reward.name, returned, len(completions))
+
+    def _judgement(self, scores: Sequence[Score]) -> Judgement:
+        names = self.part_names
+        values = [None if isinstance(score, Failure) else score for score in scores]
+        parts = dict(zip(names, values, strict=True))
+        status = OK if any(value is not None for value in values) else NOT_APPLICABLE
+        for name, score in zip(names, scores, strict=True):
+            if isinstance(score, Failure):
+                status = f"{name}: {score.status}"
+                break
+        total = None
+        if status == OK:
+            weighted = zip(self._parts, values, strict=True)
+            total = sum(weight * value for (_, weight), value in weighted if value is not None)
+            if not math.isfinite(total):
+                raise RewardError("+".join(names), NOT_FINITE, f"the weighted sum of {parts} is {total}")
+        return Judgement(total=total, parts=parts, accuracy=values[0], status=status)
+
+    def _check_failures(self, scores_of_parts: Sequence[Sequence[Score]], completions: Sequence[str]) -> None:
+        tolerated = math.ceil(round(self.max_failed_share * len(completions), 9))
+        for name, scores in zip(self.part_names, scores_of_parts, strict=True):
+            failed = [i for i, score in enumerate(scores) if isinstance(score, Failure)]
+            if not failed:
+                continue
+            first = scores[failed[0]]
+            assert isinstance(first, Failure)
+            what = (
+                f"{len(failed)} of {len(completions)} samples could not be judged; the first: "
+                f"{first.detail or first.status}; its completion: {shortened(completions[failed[0]])}"
+            )
+            if len(failed) > tolerated or len(failed) == len(completions):
+                share = f"tolerated are {tolerated} (max_failed_share {self.max_failed_share:g})"
+                raise RewardError(name, first.status, f"{what}; {share}")
+            if (name, first.status) not in self._told:
+                self._told.add((name, first.status))
+                _log.warning("reward '%s': %s: %s; later ones are only counted", name, first.status, what)
+
+
+def columns_of(items: Sequence[Judged]) -> dict[str, list[Any]]:
+    """Every column of the items as a list of one entry an item, None where an item lacks it.
+
+    >>> columns_of([Item(id="1", prompt="", columns={"answer": 5}), Item(id="2", prompt="", columns={})])
+    {'answer': [5, None]}
+    """
+    names = dict.fromkeys(name for item in items for name in item.columns)
+    return {name: [item.columns.get(name) for item in items] for name in names}
+
+
+def shortened(text: str, limit: int = 120) -> str:
+    """The text as one quoted line for an error message."""
+    return ascii(text if len(text) <= limit else f"{text[:limit]}...")
+
+
+def _opened(reward: Reward, deadline_s: float) -> Reward:
+    return reward.open(deadline_s) if isinstance(reward, ChildReward) else reward
+
+
+def _check(rewards: Sequence[WeightedReward], deadline_s: float, max_failed_share: float) -> None:
+    names = [part.reward.name for part in rewards]
+    problems = []
+    if not rewards:
+        problems.append(
+            "rewards: got none, expected at least one; a task without its own needs --reward FILE.py:FUNCTION"
+        )
+    problems += [f"rewards: two parts are named '{name}'; names must differ" for name in _repeated(names)]
+    problems += [
+        f"rewards.{part.reward.name}.weight: got {part.weight}, expected a finite number"
+        for part in rewards
+        if not math.isfinite(part.weight)
+    ]
+    if not (math.isfinite(deadline_s) and deadline_s > 0):
+        problems.append(f"deadline_s: got {deadline_s}, expected seconds > 0")
+    if not 0 <= max_failed_share <= 1:
+        problems.append(f"max_failed_share: got {max_failed_share}, expected a share from 0 to 1")
+    if problems:
+        raise SettingsError(problems)
+
+
+def _repeated(names: Sequence[str]) -> list[str]:
+    return sorted({name for name in names if names.count(name) > 1})

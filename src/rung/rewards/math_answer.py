@@ -1,0 +1,140 @@
+"""Is the final answer right? Exact text and exact numbers first, here; math-verify second, in a killable child.
+
+Most answers are numbers and are decided here, fast and exactly, with no eval and no sympy in this process. What is
+left (`x+1` against `1+x`, sets, roots) goes to math-verify, under a deadline for each sample: an answer that makes
+sympy hang has the status `timeout`, it is not "wrong".
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rung.errors import MissingExtra
+from rung.rewards.child import Child, Limits
+from rung.rewards.final_answer import final_answer
+from rung.rewards.numbers import read_number, same_number
+from rung.rewards.one_by_one import judged_one_by_one
+from rung.rewards.reward import Prompt, Score
+
+_LONGEST = 1000
+"""A final answer longer than this is wrong: nobody writes one, and sympy must not read it."""
+_ARITHMETIC = re.compile(r"(?:[0-9.,\s+\-−*/^×÷(){}\[\]]|\\times|\\cdot|\\div|\\left|\\right)+")
+_WORDS = re.compile(r"[^\W\d_]{2,}(?:[\s'-]+[^\W\d_]+)*")
+_MATH_WORDS = frozenset({"pi", "sqrt", "sin", "cos", "tan", "log", "ln", "exp", "infinity"})
+
+
+def decided(gold: str, answer: str) -> bool | None:
+    """Whether the answer is right, where text and numbers decide; None where only algebra can.
+
+    A sum or product that is left to be worked out is no answer to a question for a number: `47+38` is not 85, or
+    the question itself would be its answer.
+
+    >>> decided("85", "85.0"), decided("1/3", "0.33"), decided("85", "47+38"), decided("x+1", "1+x")
+    (True, False, False, None)
+    """
+    if _normal(gold) == _normal(answer):
+        return True
+    if len(answer) > _LONGEST or "\0" in answer:
+        return False
+    gold_number, answer_number = read_number(gold), read_number(answer)
+    if gold_number and answer_number:
+        return same_number(gold_number, answer_number)
+    if gold_number and _ARITHMETIC.fullmatch(answer):
+        return False
+    if _WORDS.fullmatch(gold.strip()) and gold.strip().lower() not in _MATH_WORDS:
+        return False
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MathAnswer:
+    """1 where the completion's final answer equals the column `answer`, else 0; None where a row has no answer.
+
+    The final answer is what `final_answer` finds; a completion that is nothing but the gold answer is right too.
+
+    >>> MathAnswer()(["2+3?"], ["It is \\\\boxed{5.0}."], {"answer": ["5"]})
+    [1.0]
+
+    Called directly, a child lives for the one call; a `Judge` keeps one open.
+    """
+
+    name: str = "correct"
+    deadline_s: float = 5.0
+    """For one sample's algebra; a judge's shorter deadline wins."""
+    algebra: bool = True
+    """False: text and numbers only, math-verify is not needed and no child is started."""
+
+    def open(self, deadline_s: float) -> OpenMathAnswer:
+        """Ready to judge; the child starts at the first answer that needs it.
+
+        Raises:
+            MissingExtra: math-verify is not installed.
+        """
+        if self.algebra and importlib.util.find_spec("math_verify") is None:
+            raise MissingExtra("the math answer check", "tasks")
+        return OpenMathAnswer(self, min(self.deadline_s, deadline_s))
+
+    def __call__(
+        self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Mapping[str, Sequence[Any]]
+    ) -> list[Score]:
+        opened = self.open(self.deadline_s)
+        try:
+            return opened(prompts, completions, columns)
+        finally:
+            opened.close()
+
+    def final_answer(self, completion: str) -> str | None:
+        """The answer that counts; numbers in one form, so that 1,000 and 1000.0 are one vote."""
+        found = final_answer(completion)
+        number = read_number(found) if found is not None else None
+        return found if number is None else str(number.value)
+
+
+class OpenMathAnswer:
+    """`MathAnswer` with its child; see there."""
+
+    def __init__(self, reward: MathAnswer, deadline_s: float) -> None:
+        self.name = reward.name
+        self._algebra = reward.algebra
+        self._deadline_s = deadline_s
+        self._child = Child("math_verify", {}, limits=Limits(memory_bytes=2 * 2**30, file_bytes=2**20))
+
+    def __call__(
+        self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Mapping[str, Sequence[Any]]
+    ) -> list[Score]:
+        answers = columns.get("answer", [None] * len(completions))
+        scores: list[Score] = [_here(answer, text) for answer, text in zip(answers, completions, strict=True)]
+        undecided = [i for i, score in enumerate(scores) if score is None and answers[i] is not None]
+        if not self._algebra:
+            return [0.0 if i in undecided else score for i, score in enumerate(scores)]
+        requests = [{"gold": as_text(answers[i]), "answer": final_answer(completions[i])} for i in undecided]
+        for i, score in zip(undecided, judged_one_by_one(self._child, requests, self._deadline_s), strict=True):
+            scores[i] = score
+        return scores
+
+    def close(self) -> None:
+        self._child.close()
+
+
+def as_text(answer: Any) -> str:
+    """A column's answer as text: 5 and "5" are one answer, 5.0 is written 5.0."""
+    return answer if isinstance(answer, str) else str(answer)
+
+
+def _here(answer: Any, completion: str) -> float | None:
+    if answer is None:
+        return None
+    gold = as_text(answer)
+    if _normal(completion) == _normal(gold):
+        return 1.0
+    found = final_answer(completion)
+    right = False if found is None else decided(gold, found)
+    return None if right is None else float(right)
+
+
+def _normal(text: str) -> str:
+    return " ".join(text.split()).casefold()

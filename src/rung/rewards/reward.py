@@ -1,0 +1,99 @@
+"""What a reward is: a name, and one score for each completion.
+
+A score is a number, `None` ("does not apply to this sample"), or a `Failure` ("could not be judged"). A failure is
+never a zero: a zero says that the completion was bad, and the policy would learn from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+Message: TypeAlias = Mapping[str, str]
+"""One turn of a chat, `{"role": "user", "content": "2+3?"}`."""
+
+Prompt: TypeAlias = str | tuple[Message, ...]
+"""What the policy is given: text to be continued as it stands, or messages for the model's chat template."""
+
+TIMEOUT = "timeout"
+"""The deadline passed and the code was stopped."""
+RAISED = "raised"
+"""The reward raised, or called `sys.exit`."""
+DIED = "died"
+"""The process that ran the reward ended: killed for memory, a crash in C."""
+WRONG_LENGTH = "wrong length"
+"""The reward did not return one value for each completion."""
+WRONG_TYPE = "wrong type"
+"""The reward returned something that is no number."""
+NOT_FINITE = "not finite"
+"""The reward returned NaN or an infinity."""
+NOT_APPLICABLE = "not applicable"
+"""Every part returned None: nothing judged this sample."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """This sample could not be judged.
+
+    Example: `Failure("timeout", "math-verify did not answer in 3 s")`.
+    """
+
+    status: str
+    """One of the words above."""
+    detail: str = ""
+    """For people: the last line of the traceback, or what was waited for."""
+
+
+Score: TypeAlias = float | Failure | None
+
+
+@runtime_checkable
+class Reward(Protocol):
+    """Judges a batch of completions.
+
+    `columns` holds every column of the items, each with one entry for each completion (None where an item lacks
+    it). The answer has exactly one score for each completion, in order.
+
+    >>> reward(["2+3="], ["5"], {"answer": [5]})
+    [1.0]
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def __call__(
+        self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Mapping[str, Sequence[Any]]
+    ) -> list[Score]: ...
+
+
+@runtime_checkable
+class OpenReward(Reward, Protocol):
+    """A reward that is ready to judge and holds a child process until it is closed."""
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class ChildReward(Reward, Protocol):
+    """A reward whose code runs in a killable child. It is plain data until `open` gives one that holds the child."""
+
+    def open(self, deadline_s: float) -> OpenReward: ...
+
+
+@runtime_checkable
+class FindsAnswer(Protocol):
+    """A reward that can say which answer it found in a completion; maj@k counts votes by it."""
+
+    def final_answer(self, completion: str) -> str | None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightedReward:
+    """One part of a judgement: total = ∑ weight · value over the parts that apply.
+
+    Example: `WeightedReward(reward=NumberEquals(), weight=1.0)`.
+    """
+
+    reward: Reward
+    weight: float = 1.0

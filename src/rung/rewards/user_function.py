@@ -1,0 +1,149 @@
+"""Call a user's reward function by its own signature: TRL's or verl's.
+
+TRL: `f(prompts, completions, **columns) -> list[float | None]`, once for the batch. It gets what its signature names
+(with `**kwargs` every column). As in TRL, a completion whose prompt is messages is `[{"role": "assistant", ...}]`.
+
+verl: `compute_score(data_source, solution_str, ground_truth, extra_info=None) -> float | {"score": float}`, once a
+sample; recognised by the parameters `solution_str` and `ground_truth`.
+
+Either may be `async`. This file runs in the child for functions from files, and here for other callables.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import inspect
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rung.errors import RewardError, SettingsError, did_you_mean
+from rung.rewards.reward import WRONG_TYPE, Prompt, Score
+from rung.rewards.values import checked_scores
+
+Function = Callable[..., Any]
+
+
+def takes_samples(function: Function) -> bool:
+    """Whether it has verl's signature and judges one sample a call."""
+    return {"solution_str", "ground_truth"} <= set(inspect.signature(function).parameters)
+
+
+def batch_scores(
+    name: str,
+    function: Function,
+    prompts: Sequence[Prompt],
+    completions: Sequence[str],
+    columns: Mapping[str, Sequence[Any]],
+) -> list[Score]:
+    """Call a function of TRL's signature for a batch and check what it returns."""
+    wrapped = [
+        text if isinstance(prompt, str) else [{"role": "assistant", "content": text}]
+        for prompt, text in zip(prompts, completions, strict=True)
+    ]
+    offered = {**columns, "prompts": list(prompts), "completions": wrapped}
+    returned = _awaited(function(**_accepted(name, function, offered)))
+    return checked_scores(name, returned, len(completions))
+
+
+def sample_score(name: str, function: Function, completion: str, row: Mapping[str, Any]) -> Score:
+    """Call a function of verl's signature for one sample whose columns are `row`.
+
+    `ground_truth` is the column of that name, else verl's `reward_model["ground_truth"]`, else `answer`;
+    `data_source` and `extra_info` are the columns of that name, else "rung" and the whole row.
+    """
+    reward_model = row.get("reward_model")
+    nested = reward_model.get("ground_truth") if isinstance(reward_model, Mapping) else None
+    ground_truth = next((g for g in (row.get("ground_truth"), nested, row.get("answer")) if g is not None), None)
+    offered = {
+        "data_source": row.get("data_source", "rung"),
+        "solution_str": completion,
+        "ground_truth": ground_truth,
+        "extra_info": row.get("extra_info", dict(row)),
+    }
+    returned = _awaited(function(**_accepted(name, function, offered)))
+    if isinstance(returned, Mapping):
+        if "score" not in returned:
+            raise RewardError(name, WRONG_TYPE, f"returned a dict without 'score': keys {list(returned)[:10]}")
+        returned = returned["score"]
+    return checked_scores(name, [returned], 1)[0]
+
+
+def loaded_function(file: str, function: str) -> Function:
+    """Run a Python file as a module and take a function from it. The file's own folder can be imported from.
+
+    Raises:
+        SettingsError: the file cannot be run, or has no such function.
+    """
+    path = Path(file)
+    module_name, root = module_of(path)
+    if root not in sys.path:
+        sys.path.insert(0, root)
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise SettingsError([f"reward: {file} is no Python file"])
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module  # dataclasses and pickles of the user's look themselves up there
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise SettingsError([f"reward: {file} could not be loaded: {type(error).__name__}: {error}"]) from error
+    found = getattr(module, function, None)
+    if not callable(found):
+        raise SettingsError([f"reward: {file} has no function '{function}'{did_you_mean(function, vars(module))}"])
+    return found
+
+
+def module_of(path: Path) -> tuple[str, str]:
+    """The dotted name under which the file is imported, and the folder to import it from.
+
+    >>> module_of(Path("/home/me/rewards.py"))
+    ('rewards', '/home/me')
+    """
+    path = path.resolve()
+    names, folder = [path.stem], path.parent
+    while (folder / "__init__.py").exists():
+        names.insert(0, folder.name)
+        folder = folder.parent
+    return ".".join(names), str(folder)
+
+
+def user_function_job(setup: Mapping[str, Any]) -> tuple[Callable[[Mapping[str, Any]], Any], Any]:
+    """The child's job: requests are the arguments of `batch_scores` or `sample_score`; says which of the two."""
+    name = setup["name"]
+    function = loaded_function(setup["file"], setup["function"])
+    by_sample = takes_samples(function)
+
+    def answer(request: Mapping[str, Any]) -> Any:
+        if by_sample:
+            return sample_score(name, function, request["completion"], request["row"])
+        return batch_scores(name, function, request["prompts"], request["completions"], request["columns"])
+
+    return answer, by_sample
+
+
+def _accepted(name: str, function: Function, offered: Mapping[str, Any]) -> dict[str, Any]:
+    parameters = inspect.signature(function).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        taken = dict(offered)
+    else:
+        taken = {p.name: offered[p.name] for p in parameters if p.name in offered}
+    missing = [
+        p.name
+        for p in parameters
+        if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name not in taken
+    ]
+    positional = [p.name for p in parameters if p.kind is p.POSITIONAL_ONLY]
+    if missing or positional:
+        what = f"wants {missing}" if missing else f"takes {positional} by position only"
+        raise RewardError(name, WRONG_TYPE, f"{what}; it is offered, by name, {sorted(offered)}")
+    return taken
+
+
+def _awaited(returned: Any) -> Any:
+    async def finished(awaitable: Awaitable[Any]) -> Any:
+        return await awaitable
+
+    return asyncio.run(finished(returned)) if inspect.isawaitable(returned) else returned

@@ -1,0 +1,110 @@
+"""The child's side: `python -P -m rung.rewards.worker PARENT_PID REPLY_FD`, started by `child.py`.
+
+The first line on standard input names the job and its setup; every further line is a request. Each gets one line on
+the reply pipe: `{"answer": ...}` or `{"failed": [status, detail]}`. What the job's code prints never reaches that pipe.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import os
+import random
+import resource
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, BinaryIO
+
+from rung.errors import MissingExtra, RewardError, SettingsError
+from rung.rewards.child import SETTINGS
+from rung.rewards.jobs import JOBS
+from rung.rewards.last_line import last_line
+from rung.rewards.reward import RAISED
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main(parent: int, reply_fd: int) -> None:
+    die_with(parent)
+    os.set_inheritable(reply_fd, False)
+    requests = os.fdopen(os.dup(0), "rb")
+    replies = os.fdopen(reply_fd, "wb", buffering=0)
+    with open(os.devnull, "rb") as nothing:  # noqa: PTH123  a device, for its descriptor
+        os.dup2(nothing.fileno(), 0)
+
+    first = json.loads(requests.readline())
+    set_limits(**first["limits"])
+    job: Callable[[Any], Any] | None = None
+
+    def set_up(message: Mapping[str, Any]) -> Any:
+        nonlocal job
+        job, about = JOBS[message["job"]](message["setup"])
+        return about
+
+    serve(set_up, first, replies)
+    for line in requests:
+        if job is None:
+            break
+        seed_from(line)
+        serve(job, json.loads(line), replies)
+    os._exit(0)
+
+
+def serve(answer: Callable[[Any], Any], request: Any, replies: BinaryIO) -> None:
+    """Answer one request. Whatever the code raises, `sys.exit` included, is reported and never ends the worker."""
+    me = os.getpid()
+    try:
+        reply: dict[str, Any] = {"answer": answer(request)}
+        line = json.dumps(reply, allow_nan=False)
+    except BaseException as error:  # noqa: BLE001  foreign code may raise anything
+        line = json.dumps({"failed": failure_of(error)})
+    if os.getpid() != me:
+        os._exit(0)  # the code forked and the copy came back too: one request has one answer
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and not stream.closed:
+            stream.flush()
+    data = memoryview(line.encode("ascii") + b"\n")
+    while data:
+        data = data[replies.write(data) :]
+
+
+def failure_of(error: BaseException) -> tuple[str, str]:
+    """Status and detail of what was raised."""
+    if isinstance(error, (SettingsError, MissingExtra)):
+        return SETTINGS, str(error)
+    if isinstance(error, RewardError):
+        return error.status, str(error).removeprefix(f"reward '{error.reward}': {error.status}: ")
+    return RAISED, last_line(error)
+
+
+def die_with(parent: int) -> None:
+    """Be killed when the parent dies, however it dies. Linux only; elsewhere the closed pipe ends an idle worker."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(0)  # it died before we asked
+
+
+def set_limits(memory_bytes: int, file_bytes: int) -> None:
+    """Bound memory and file size, leave no core file; never above a limit that stands already."""
+    wanted = {resource.RLIMIT_DATA: memory_bytes, resource.RLIMIT_FSIZE: file_bytes, resource.RLIMIT_CORE: 0}
+    for kind, value in wanted.items():
+        hard = resource.getrlimit(kind)[1]
+        allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (allowed, allowed))
+
+
+def seed_from(request: bytes) -> None:
+    """Seed the global generators from the request, so that a reward that draws at random gives the same on resume."""
+    seed = int.from_bytes(hashlib.blake2b(request, digest_size=4).digest(), "little")
+    random.seed(seed)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(seed)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(seed)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

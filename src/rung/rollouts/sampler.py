@@ -1,0 +1,233 @@
+"""The in-process sampler: it draws from the learner's own weights, tokens in and tokens out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from rung.batch import Episode
+from rung.errors import DataError, NonFiniteError, SettingsError
+from rung.models.policy import TextPolicy
+from rung.rollouts.draw import draw
+from rung.rollouts.streams import Stream
+
+MOST_ROWS_CPU, MOST_ROWS_GPU = 256, 1024
+"""Beyond these, more rows at once are no faster."""
+COMPACT_BELOW = 0.8
+"""Finished rows are dropped when the rest is less than this share: each time the cache is copied once."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What is to be continued. `ids` [P] as `TextPolicy.encode` gives them."""
+
+    item: str
+    group: int
+    ids: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One sample to draw, and where its episode stands in the result."""
+
+    number: int
+    prompt: Prompt
+    sample: int
+
+
+class Sampler:
+    """Draws answers of a policy.
+
+    Args:
+        rows_at_once: rows that are continued together; None: as many as fit a share of the free memory, at most 256.
+            It changes speed and memory, never what is drawn.
+
+    Example:
+        sampler = Sampler(policy)
+        prompts = [Prompt("q7", 0, policy.encode("2+3="))]
+        sampler.sample(prompts, samples_per_prompt=8, max_new_tokens=6, temperature=1.0, stream=Stream(0, 1, "train"))
+    """
+
+    def __init__(self, policy: TextPolicy, *, rows_at_once: int | None = None) -> None:
+        if rows_at_once is not None and rows_at_once < 1:
+            raise ValueError(f"rows_at_once: got {rows_at_once}, expected at least 1")
+        self.policy = policy
+        self.rows_at_once = rows_at_once
+
+    def sample(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        samples_per_prompt: int,
+        max_new_tokens: int,
+        temperature: float,
+        stream: Stream,
+        stop: Sequence[str] = (),
+        policy_version: int = 0,
+    ) -> list[Episode]:
+        """`samples_per_prompt` episodes a prompt, ordered by (prompt, sample).
+
+        An episode ends with its first end token, or with the first token whose text contains one of `stop`: that token
+        is its last action, and it is `terminated`. Otherwise it is `truncated` at `max_new_tokens`. Its `log_probs`
+        are under the law it was drawn from, temperature included. Temperature 0 is greedy, for evaluation.
+
+        Raises:
+            DataError: a prompt is empty or leaves no room for `max_new_tokens` in the context; names the items.
+            ValueError: a setting is out of its range, or no token of the vocabulary contains a `stop` text.
+            NonFiniteError: the model's logits are not finite.
+        """
+        _check(samples_per_prompt, max_new_tokens, temperature)
+        self._check_lengths(prompts, max_new_tokens)
+        ends_V = self._ends(stop)
+        rows = [
+            _Row(p * samples_per_prompt + s, prompt, s)
+            for p, prompt in enumerate(prompts)
+            for s in range(samples_per_prompt)
+        ]
+        episodes: list[Episode] = []
+        at_once = self.rows_at_once or self._fitting(prompts, max_new_tokens)
+        for begin in range(0, len(rows), at_once):
+            some = rows[begin : begin + at_once]
+            drawn = self._generate(some, max_new_tokens, temperature, stream, ends_V)
+            episodes += [
+                self._episode(row, tokens, log_probs, ends_V, policy_version)
+                for row, (tokens, log_probs) in zip(some, drawn, strict=True)
+            ]
+        return episodes
+
+    def _generate(
+        self,
+        rows: Sequence[_Row],
+        max_new_tokens: int,
+        temperature: float,
+        stream: Stream,
+        ends_V: torch.Tensor,
+    ) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
+        """Each row's tokens and their log-probabilities."""
+        device = self.policy.device
+        uniforms_RT = torch.from_numpy(_uniforms(rows, max_new_tokens, temperature, stream)).to(device)
+        tokens_RT = torch.zeros((len(rows), max_new_tokens), dtype=torch.int64, device=device)
+        log_probs_RT = torch.zeros((len(rows), max_new_tokens), device=device)
+        lengths_R = torch.full((len(rows),), max_new_tokens, device=device)
+        active_A = torch.arange(len(rows), device=device)  # the rows that are being continued
+        going_A = torch.ones(len(rows), dtype=torch.bool, device=device)
+        decoding = self.policy.start([row.prompt.ids for row in rows], room=max_new_tokens - 1)
+        with self.policy.sampling():
+            for t in range(max_new_tokens):
+                token_A, log_prob_A = self._draw(
+                    decoding.logits_RV, uniforms_RT[active_A, t], temperature, rows, active_A
+                )
+                tokens_RT[active_A, t], log_probs_RT[active_A, t] = token_A, log_prob_A
+                ended_A = going_A & ends_V[token_A]
+                lengths_R[active_A[ended_A]] = t + 1
+                going_A = going_A & ~ended_A
+                left = int(going_A.sum())
+                if left == 0 or t + 1 == max_new_tokens:
+                    break
+                if left <= COMPACT_BELOW * len(going_A):
+                    index_A = torch.nonzero(going_A)[:, 0]
+                    decoding.keep(index_A)
+                    active_A, token_A, going_A = active_A[index_A], token_A[index_A], going_A[index_A]
+                decoding.feed(token_A)
+        tokens, log_probs, lengths = tokens_RT.cpu().numpy(), log_probs_RT.cpu().numpy(), lengths_R.tolist()
+        return [(tokens[r, :n].copy(), log_probs[r, :n].copy()) for r, n in enumerate(lengths)]
+
+    @staticmethod
+    def _draw(
+        logits_AV: torch.Tensor,
+        uniforms_A: torch.Tensor,
+        temperature: float,
+        rows: Sequence[_Row],
+        active_A: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        try:
+            return draw(logits_AV, uniforms_A, temperature)
+        except NonFiniteError as error:
+            items = sorted({rows[r].prompt.item for r in active_A.tolist()})
+            raise NonFiniteError(f"while sampling for items {', '.join(items[:5])}: {error}") from error
+
+    def _episode(
+        self,
+        row: _Row,
+        tokens: npt.NDArray[np.int64],
+        log_probs: npt.NDArray[np.float32],
+        ends_V: torch.Tensor,
+        policy_version: int,
+    ) -> Episode:
+        ended = bool(ends_V[int(tokens[-1])])
+        return Episode(
+            item=row.prompt.item,
+            group=row.prompt.group,
+            sample=row.sample,
+            context=row.prompt.ids,
+            actions=tokens,
+            action_mask=np.ones(len(tokens), bool),
+            log_probs=log_probs,
+            terminated=ended,
+            truncated=not ended,
+            policy_version=policy_version,
+            text=self.policy.decode(tokens),
+        )
+
+    def _check_lengths(self, prompts: Sequence[Prompt], max_new_tokens: int) -> None:
+        room = self.policy.context_length - max_new_tokens
+        problems = [f"item '{p.item}': the prompt has no tokens" for p in prompts if len(p.ids) == 0]
+        problems += [
+            f"item '{p.item}': the prompt has {len(p.ids)} tokens, expected at most {room} "
+            f"(context {self.policy.context_length} - max_new_tokens {max_new_tokens}): "
+            f"lower max_new_tokens or leave the item out"
+            for p in prompts
+            if len(p.ids) > room
+        ]
+        if problems:
+            raise DataError(problems)
+
+    def _ends(self, stop: Sequence[str]) -> torch.Tensor:
+        """[V] bool: the tokens that end an episode."""
+        logits = self.policy.model.get_output_embeddings().weight.shape[0]
+        ends_V = torch.zeros(logits, dtype=torch.bool)
+        ends_V[list(self.policy.end_ids)] = True
+        texts = self.policy.token_texts() if stop else []
+        for part in stop:
+            holding = [i for i, text in enumerate(texts) if part in text] if part else []
+            if not holding:
+                raise ValueError(f"stop: got {part!r}, expected a text that stands in one single token of this model")
+            ends_V[holding] = True
+        return ends_V.to(self.policy.device)
+
+    def _fitting(self, prompts: Sequence[Prompt], max_new_tokens: int) -> int:
+        """Rows whose caches and logits take an eighth of the machine's memory. It looks at the whole memory, not at
+        what is free now, so that a resumed run goes on with the same batches."""
+        places = max((len(p.ids) for p in prompts), default=0) + max_new_tokens
+        each = self.policy.bytes_per_row(places)
+        most = MOST_ROWS_GPU if self.policy.device.type == "cuda" else MOST_ROWS_CPU
+        return max(1, min(most, _memory(self.policy.device) // 8 // each))
+
+
+def _uniforms(rows: Sequence[_Row], n: int, temperature: float, stream: Stream) -> npt.NDArray[np.float64]:
+    if temperature == 0.0:
+        return np.zeros((len(rows), n))
+    return np.stack([stream.uniforms(row.prompt.item, row.sample, n) for row in rows])
+
+
+def _memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _check(samples_per_prompt: int, max_new_tokens: int, temperature: float) -> None:
+    problems = []
+    if samples_per_prompt < 1:
+        problems.append(f"samples_per_prompt: got {samples_per_prompt}, expected at least 1")
+    if max_new_tokens < 1:
+        problems.append(f"max_new_tokens: got {max_new_tokens}, expected at least 1")
+    if not 0.0 <= temperature < float("inf"):
+        problems.append(f"temperature: got {temperature}, expected a finite number, 0 or above")
+    if problems:
+        raise SettingsError(problems)

@@ -1,0 +1,105 @@
+"""What the command line says of settings: `--set KEY=VALUE`, `--reward FILE.py:function=WEIGHT`, the named flags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rung.errors import did_you_mean
+from rung.settings.given import Given, Origin, given
+from rung.settings.yaml_text import read_yaml
+
+NAMES = ("method", "model", "task")
+"""Flags whose text is a name, even where it looks like a number."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One `--set`. Example: `--set learning_rate=1e-4` has key `method.step.learning_rate`."""
+
+    key: str
+    """The whole dotted key."""
+    value: Given
+    typed: str
+    """The key as the user wrote it."""
+
+    @property
+    def layer(self) -> Given:
+        """The assignment as a tree, to be laid over others."""
+        tree = self.value
+        for name in reversed(self.key.split(".")):
+            tree = Given({name: tree}, self.value.origin)
+        return tree
+
+
+def read_assignments(texts: Sequence[str], keys: Sequence[str], problems: list[str]) -> list[Assignment]:
+    """`--set` texts in their order. Values are YAML scalars (or lists, or mappings), `1e-5` is a number.
+
+    A key that is no setting from the top may be the end of exactly one: `learning_rate` is then
+    `method.step.learning_rate`. Adds a sentence to `problems` for every text that cannot be read.
+    """
+    found = [_assignment(text, keys, problems) for text in texts]
+    return [assignment for assignment in found if assignment is not None]
+
+
+def _assignment(text: str, keys: Sequence[str], problems: list[str]) -> Assignment | None:
+    typed, equals, written = text.partition("=")
+    typed = typed.strip()
+    source = f"--set {typed}"
+    if not equals or not typed:
+        problems.append(f"--set: got '{text}', expected KEY=VALUE such as steps=50")
+        return None
+    if not written.strip():
+        problems.append(f"{source}: got no value after '='; to empty a setting write {typed}=null")
+        return None
+    key = _whole_key(typed, keys, problems)
+    value = read_yaml(written, source, problems, with_lines=False)
+    return None if key is None or value is None else Assignment(key, value, typed)
+
+
+def _whole_key(typed: str, keys: Sequence[str], problems: list[str]) -> str | None:
+    top = {key.partition(".")[0] for key in keys}
+    if typed.partition(".")[0] in top:
+        return typed
+    candidates = [key for key in keys if key.endswith(f".{typed}")]
+    if len(candidates) == 1:
+        return candidates[0]
+    if candidates:
+        problems.append(f"--set {typed}: could be any of {', '.join(candidates)}; write the whole key")
+        return None
+    problems.append(
+        f"--set {typed}: unknown key{did_you_mean(typed, keys)}; valid: {', '.join(sorted(top))} and what they hold "
+        "(an option of the task is task.OPTION)"
+    )
+    return None
+
+
+def read_rewards(texts: Sequence[str], problems: list[str]) -> Given | None:
+    """The `--reward` flags as a layer; None when there are none. They replace a file's `rewards`."""
+    parts = [_reward(text, problems) for text in texts]
+    return Given({"rewards": Given(parts, Origin("--reward"))}) if parts else None
+
+
+def _reward(text: str, problems: list[str]) -> Given:
+    function, equals, written = text.rpartition("=")
+    origin = Origin(f"--reward {text}")
+    if not equals:
+        return given({"function": text}, origin)
+    weight = read_yaml(written, origin.source, problems, with_lines=False)
+    return Given({"function": Given(function, origin), "weight": weight or Given(written, origin)}, origin)
+
+
+def read_flags(flags: Mapping[str, str | None], problems: list[str]) -> Given:
+    """The named flags that were given, as a layer: `{"seed": "3"}` is `--seed 3`, `{"method": ...}` the argument.
+
+    Names of models, methods and tasks are text as it stands; the others are read like the values of `--set`.
+    """
+    inside: dict[str, Given] = {}
+    for key, text in flags.items():
+        if text is None:
+            continue
+        origin = Origin("METHOD" if key == "method" else f"--{key.replace('_', '-')}")
+        value = Given(text, origin) if key in NAMES else read_yaml(text, origin.source, problems, with_lines=False)
+        if value is not None:
+            inside[key] = Given(value.value, origin)
+    return Given(inside)

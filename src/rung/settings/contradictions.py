@@ -1,0 +1,68 @@
+"""Settings that are each valid and cannot go together, and those that can but seldom should."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from rung.methods import PolicyGradient
+from rung.methods.parts.aggregations import PerConstantLength
+from rung.methods.parts.baselines import OthersInBatch
+from rung.settings.schema import TASKS_OWN, Settings
+
+HIGH_LEARNING_RATE = 1e-2
+
+
+def contradictions(settings: Settings, method: PolicyGradient | None) -> Iterator[str]:
+    """A sentence for each; it begins with the setting to change. `method` None: it has problems of its own."""
+    counts = Counter(part.part for part in settings.rewards)
+    for name in sorted(name for name, count in counts.items() if count > 1):
+        yield f"rewards: got {counts[name]} parts called '{name}', expected different names; give each its `name`"
+    if settings.rewards and all(part.weight == 0 for part in settings.rewards):
+        yield "rewards: got weight 0 for every part, expected at least one that counts"
+    for index, part in enumerate(settings.rewards):
+        if part.function != TASKS_OWN and not _is_function(part.function):
+            yield (f"rewards.{index}.function: got '{part.function}', expected 'task' or path/file.py:function")
+    if method is None:
+        return
+    episodes = settings.prompts_per_step * method.samples_per_prompt
+    if method.minibatches > episodes:
+        yield (
+            f"method.minibatches: got {method.minibatches}, but a step has {settings.prompts_per_step} prompts x "
+            f"{method.samples_per_prompt} samples = {episodes} episodes; set {episodes} or fewer"
+        )
+    if episodes == 1 and isinstance(getattr(method.advantage, "baseline", None), OthersInBatch):
+        yield (
+            "prompts_per_step: got 1 prompt with 1 sample, but OthersInBatch compares with the step's other episodes; "
+            "set 2 or more"
+        )
+
+
+def doubtful(settings: Settings, method: PolicyGradient) -> Iterator[str]:
+    """What runs, but is probably not meant."""
+    rate = method.step.learning_rate
+    if rate > HIGH_LEARNING_RATE:
+        yield f"method.step.learning_rate: {rate:g} is very high; 1e-6 to 1e-3 is usual"
+    if settings.evaluation.samples > 1 and settings.evaluation.temperature == 0:
+        yield (
+            f"evaluation.samples: the {settings.evaluation.samples} samples of an item are all equal at "
+            "evaluation.temperature 0"
+        )
+    if settings.learner.micro_batch_tokens < settings.max_new_tokens:
+        yield (
+            f"learner.micro_batch_tokens: {settings.learner.micro_batch_tokens} is less than one episode of "
+            f"max_new_tokens {settings.max_new_tokens}; a micro-batch then holds one episode and needs more"
+        )
+    length = method.aggregation.length if isinstance(method.aggregation, PerConstantLength) else None
+    if length is not None and length != settings.max_new_tokens:
+        yield (
+            f"method.aggregation.length: {length} is not max_new_tokens {settings.max_new_tokens}; "
+            f"the step is then {settings.max_new_tokens / length:g} times as large as with the same length"
+        )
+    if settings.steps == 0:
+        yield "steps: 0, so the model is only evaluated"
+
+
+def _is_function(text: str) -> bool:
+    file, colon, name = text.rpartition(":")
+    return bool(colon) and file.endswith(".py") and name.isidentifier()

@@ -1,0 +1,132 @@
+"""Values that remember where they were given, so that a problem can point at its line.
+
+A layer (a recipe, a file, a flag, one `--set`) is a tree of `Given`; `overlay` lays a higher one over a lower one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a value was written.
+
+    Example: `Origin("run.yaml", 7).place` is `run.yaml:7`, `Origin("--set steps").place` is `--set steps`.
+    """
+
+    source: str
+    """`recipe tiny`, a file's path, `--seed`, `--set KEY`."""
+    line: int | None = None
+
+    @property
+    def place(self) -> str:
+        return self.source if self.line is None else f"{self.source}:{self.line}"
+
+    def names(self, path: str) -> bool:
+        """Whether the place already says which setting it is: `--set steps`, `--seed`, `METHOD`."""
+        last = self.source.split(" ")[-1].removeprefix("--").replace("-", "_").lower()
+        return self.line is None and path in (last, f"{last}.name")
+
+
+NOWHERE = Origin("")
+"""Of values that a program gave: written by somebody, but not at a place that a sentence could name."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """One value, or a mapping or list of them, and where it was written; None: it is the method's own default."""
+
+    value: Any
+    """A scalar, `dict[str, Given]` or `list[Given]`."""
+    origin: Origin | None = None
+
+    def at(self, path: str) -> Given | None:
+        """What stands at a dotted path, `rewards.0.weight`; None: nothing was given there."""
+        found: Given | None = self
+        for key in path.split(".") if path else []:
+            inside = found.value if found is not None else None
+            if isinstance(inside, dict):
+                found = inside.get(key)
+            elif isinstance(inside, list) and key.isdigit() and int(key) < len(inside):
+                found = inside[int(key)]
+            else:
+                return None
+        return found
+
+    def problem(self, path: str, words: str) -> str:
+        """A sentence about this value, which stands at `path`, after the place where it was written."""
+        if self.origin is None or self.origin == NOWHERE:
+            return f"{path}: {words}"
+        return f"{self.origin.place}: {words}" if self.origin.names(path) else f"{self.origin.place}: {path}: {words}"
+
+    def origin_of(self, path: str, *, missing: bool = False) -> Origin | None:
+        """Where the value at `path` was written; for what is missing, where the thing that lacks it was."""
+        found = self.at(path)
+        if found is None and missing and "." in path:
+            return self.origin_of(path.rpartition(".")[0], missing=True)
+        return found.origin if found is not None else None
+
+
+def given(value: Any, origin: Origin | None) -> Given:
+    """Plain data as a tree whose every value has this origin."""
+    if isinstance(value, Mapping):
+        return Given({str(key): given(inner, origin) for key, inner in value.items()}, origin)
+    if isinstance(value, list | tuple):
+        return Given([given(inner, origin) for inner in value], origin)
+    return Given(value, origin)
+
+
+def plain(tree: Given) -> Any:
+    """The tree's values alone."""
+    if isinstance(tree.value, dict):
+        return {key: plain(inner) for key, inner in tree.value.items()}
+    if isinstance(tree.value, list):
+        return [plain(inner) for inner in tree.value]
+    return tree.value
+
+
+def overlay(below: Given | None, above: Given) -> Given:
+    """The upper layer laid over the lower one, key by key; lists and scalars replace."""
+    if not isinstance(above.value, dict):
+        return above
+    lower = below.value if below is not None and isinstance(below.value, dict) else {}
+    merged = {key: overlay(lower.get(key), inner) for key, inner in above.value.items()}
+    return Given({**lower, **merged}, above.origin)
+
+
+def without(tree: Given, path: str) -> Given:
+    """The tree less what stands at a dotted path."""
+    key, _, rest = path.partition(".")
+    if isinstance(tree.value, list):
+        kept = [
+            without(inner, rest) if rest and str(index) == key else inner
+            for index, inner in enumerate(tree.value)
+            if rest or str(index) != key
+        ]
+        return Given(kept, tree.origin)
+    if not isinstance(tree.value, dict) or key not in tree.value:
+        return tree
+    inside = {name: inner for name, inner in tree.value.items() if name != key or rest}
+    if rest:
+        inside[key] = without(inside[key], rest)
+    return Given(inside, tree.origin)
+
+
+def only_written(tree: Given) -> Given | None:
+    """The tree less everything that nobody wrote (origin None); None when nothing is left."""
+    if not isinstance(tree.value, dict):
+        return None if tree.origin is None else tree
+    kept = {key: found for key, inner in tree.value.items() if (found := only_written(inner)) is not None}
+    return Given(kept, tree.origin) if kept or tree.origin is not None else None
+
+
+def leaves(tree: Given, path: str = "") -> Iterator[tuple[str, Given]]:
+    """Every scalar, list or empty mapping in the tree with its dotted path."""
+    if isinstance(tree.value, dict) and tree.value:
+        for key, inner in tree.value.items():
+            yield from leaves(inner, f"{path}.{key}" if path else key)
+    else:
+        yield path, tree

@@ -1,0 +1,83 @@
+"""The layers of settings laid over each other, and what no setting can hold taken out of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rung.settings.given import Given, overlay, plain, without
+from rung.settings.messages import shortened
+from rung.settings.toml_text import read_toml
+from rung.settings.yaml_text import read_yaml
+
+
+def read_file(path: Path, problems: list[str]) -> Given | None:
+    """A YAML or TOML file's values with their lines; None, with a sentence in `problems`, when it cannot be read."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        problems.append(f"{path}: byte {error.start} is not UTF-8, expected a text file")
+        return None
+    except OSError as error:
+        problems.append(f"{path}: cannot be read: {error.strerror}")
+        return None
+    return read_toml(text, str(path), problems) if path.suffix == ".toml" else read_yaml(text, str(path), problems)
+
+
+def usable(layers: Iterable[Given | None], problems: list[str]) -> list[Given]:
+    """The layers that hold keys, less the values that are no data: NaN, infinities, dates."""
+    kept: list[Given] = []
+    for layer in layers:
+        if layer is None or layer.value is None:
+            continue
+        if isinstance(layer.value, dict):
+            kept.append(_finite(layer, "", problems))
+        else:
+            place = layer.origin.place if layer.origin is not None else "settings"
+            problems.append(f"{place}: got {shortened(plain(layer))}, expected keys with values")
+    return kept
+
+
+def _finite(value: Given, path: str, problems: list[str]) -> Given:
+    if isinstance(value.value, dict):
+        inside = {key: _finite(inner, f"{path}.{key}".lstrip("."), problems) for key, inner in value.value.items()}
+        return Given({key: inner for key, inner in inside.items() if inner is not _NOTHING}, value.origin)
+    if isinstance(value.value, list):
+        inside_list = [_finite(inner, f"{path}.{index}", problems) for index, inner in enumerate(value.value)]
+        return Given([inner for inner in inside_list if inner is not _NOTHING], value.origin)
+    if isinstance(value.value, float) and not math.isfinite(value.value):
+        problems.append(value.problem(path, f"got {value.value}, expected a finite number"))
+        return _NOTHING
+    if not isinstance(value.value, str | int | float | None):
+        problems.append(value.problem(path, f"got a {type(value.value).__name__}, expected text: write it in quotes"))
+        return _NOTHING
+    return value
+
+
+_NOTHING = Given(None)
+
+
+def merged(layers: Sequence[Given], notes: list[str]) -> Given:
+    """All layers as one tree, the last one on top."""
+    tree = Given({})
+    for layer in layers:
+        tree = _laid_over(tree, layer, notes)
+    return tree
+
+
+def _laid_over(tree: Given, layer: Given, notes: list[str]) -> Given:
+    """`overlay`, but a task of another name keeps none of the old task's options; `task: NAME` is its name."""
+    task = layer.value.get("task")
+    if task is None:
+        return overlay(tree, layer)
+    if isinstance(task.value, str):
+        task = Given({"name": task}, task.origin)
+        layer = Given({**layer.value, "task": task}, layer.origin)
+    old, new = tree.at("task.name"), task.at("name")
+    if old is not None and new is not None and old.value != new.value:
+        options = [name for name in tree.value["task"].value if name != "name"]
+        if options:
+            notes.append(f"task: {', '.join(options)} of '{old.value}' left out, because the task is '{new.value}'")
+        tree = without(tree, "task")
+    return overlay(tree, layer)

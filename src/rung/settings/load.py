@@ -1,0 +1,165 @@
+"""Settings from their layers: recipe, file, named flags, `--set`. Every problem is found before any is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rung.settings.command_line import Assignment, read_assignments, read_flags, read_rewards
+from rung.settings.given import NOWHERE, Given, Origin, given, plain
+from rung.settings.layers import merged, read_file, usable
+from rung.settings.messages import keys_of
+from rung.settings.reading import Reading, placed
+from rung.settings.recipes import AUTOMATIC, NONE, read_recipe
+from rung.settings.schema import EvalSettings, Section, Settings, SFTSettings
+
+Flags = Mapping[str, str | None]
+S = TypeVar("S", bound=Section)
+
+
+def read_run(
+    *,
+    recipe: str | None = None,
+    config: Path | None = None,
+    flags: Flags | None = None,
+    rewards: Sequence[str] = (),
+    sets: Sequence[str] = (),
+) -> Reading[Settings]:
+    """A run's settings. Later layers win: recipe, `config`, `flags` and `rewards`, `sets`.
+
+    The model `tiny` brings the recipe `tiny`, unless another recipe or `none` is named.
+
+    >>> read_run(flags={"model": "tiny", "method": "grpo", "task": "arithmetic"}, sets=["steps=5"]).settings.steps
+    5
+    """
+    problems: list[str] = []
+    keys = run_keys()
+    assignments = read_assignments(sets, keys, problems)
+    file = read_file(config, problems) if config is not None else None
+    first = usable([file, read_flags(flags or {}, problems), read_rewards(rewards, problems)], problems)
+    layers = [*first, *usable([one.layer for one in assignments], problems)]
+    chosen = recipe or AUTOMATIC.get(_model(layers), NONE)
+    if chosen != NONE:
+        layers = [*usable([read_recipe(chosen, problems)], problems), *layers]
+    return _run(layers, keys, problems, _notes(assignments), None if chosen == NONE else chosen)
+
+
+def read_sft(
+    *, config: Path | None = None, flags: Flags | None = None, sets: Sequence[str] = ()
+) -> Reading[SFTSettings]:
+    """The settings of `rung sft`. Later layers win: `config`, `flags`, `sets`."""
+    problems: list[str] = []
+    file = read_file(config, problems) if config is not None else None
+    return _read(SFTSettings, [file, read_flags(flags or {}, problems)], sets, problems)
+
+
+def read_eval(
+    *, run: Settings | None = None, flags: Flags | None = None, sets: Sequence[str] = ()
+) -> Reading[EvalSettings]:
+    """The settings of `rung eval`. Task, limits and seed are the run's, unless `flags` or `sets` say otherwise."""
+    problems: list[str] = []
+    layer = None
+    if run is not None:
+        body = run.as_data()
+        of_run = {key: body[key] for key in ("task", "max_new_tokens", "seed")}
+        layer = given({**of_run, "items": run.evaluation.items}, Origin("the run's settings"))
+    return _read(EvalSettings, [layer, read_flags(flags or {}, problems)], sets, problems)
+
+
+def _read(schema: type[S], first: Sequence[Given | None], sets: Sequence[str], problems: list[str]) -> Reading[S]:
+    """Settings without a method: these layers, lowest first, and the `--set` texts on top."""
+    from rung.settings.validate import validated
+
+    keys = list(keys_of(schema))
+    assignments = read_assignments(sets, keys, problems)
+    notes = _notes(assignments)
+    tree = merged(usable([*first, *(one.layer for one in assignments)], problems), notes)
+    settings, found = validated(tree, schema, keys)
+    problems += [placed(sentence, tree) for _, sentence in found]
+    return Reading(settings=None if problems else settings, problems=tuple(problems), tree=tree, notes=tuple(notes))
+
+
+def read_settings(path: Path) -> Settings:
+    """The settings of a run's settings.yaml, or of any complete settings file. SettingsError with every problem."""
+    return read_run(recipe=NONE, config=path).required()
+
+
+def settings_from(data: Mapping[str, Any]) -> Settings:
+    """Settings from plain nested data. SettingsError with every problem.
+
+    >>> settings_from({"model": "tiny", "method": "grpo", "task": "arithmetic", "seed": 3}).seed
+    3
+    """
+    return _plain_layers([given(data, NOWHERE)])
+
+
+def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    """The settings with other values at dotted keys. SettingsError with every problem."""
+    assignments = [Assignment(key, given(value, Origin(key)), key) for key, value in changes.items()]
+    return _plain_layers([given(settings.as_data(), NOWHERE), *(one.layer for one in assignments)])
+
+
+def read_changes(settings: Settings, sets: Sequence[str]) -> dict[str, Any]:
+    """`--set` texts for settings that exist, as dotted keys and values.
+
+    SettingsError with every problem, those of the settings that would result included.
+    """
+    problems: list[str] = []
+    keys = run_keys()
+    assignments = read_assignments(sets, keys, problems)
+    layers = usable([given(settings.as_data(), NOWHERE), *(one.layer for one in assignments)], problems)
+    _run(layers, keys, problems, []).required()
+    return {one.key: plain(one.value) for one in assignments}
+
+
+def run_keys() -> list[str]:
+    """Every dotted key that a run's settings can have, those of its method included."""
+    from rung.settings.method_layers import method_keys
+
+    return list(dict.fromkeys([*keys_of(Settings), *method_keys()]))
+
+
+def _plain_layers(layers: Sequence[Given]) -> Settings:
+    problems: list[str] = []
+    return _run(usable(layers, problems), run_keys(), problems, []).required()
+
+
+def _run(
+    layers: Sequence[Given], keys: Sequence[str], problems: list[str], notes: list[str], recipe: str | None = None
+) -> Reading[Settings]:
+    from rung.settings.method_layers import read_method
+    from rung.settings.validate import validated_run
+
+    method = read_method([layer.value["method"] for layer in layers if "method" in layer.value])
+    tree = merged([_without_method(layer) for layer in layers], notes)
+    settings, found = validated_run(tree, method, keys)
+    tree = Given({**tree.value, "method": method.written}, tree.origin)
+    problems = [*problems, *(placed(sentence, tree) for sentence in found)]
+    return Reading(
+        settings=None if problems else settings,
+        problems=tuple(problems),
+        tree=tree,
+        notes=(*notes, *method.notes),
+        recipe=recipe,
+    )
+
+
+def _without_method(layer: Given) -> Given:
+    return Given({key: inner for key, inner in layer.value.items() if key != "method"}, layer.origin)
+
+
+def _model(layers: Sequence[Given]) -> str | None:
+    names = [layer.value["model"].value for layer in layers if "model" in layer.value]
+    return names[-1] if names and isinstance(names[-1], str) else None
+
+
+def _notes(assignments: Sequence[Assignment]) -> list[str]:
+    notes = [f"--set {one.typed} means {one.key}" for one in assignments if one.typed != one.key]
+    last = {one.key: one for one in assignments}
+    notes += [
+        f"--set {one.key} is given more than once; the last one counts"
+        for one in assignments
+        if last[one.key] is not one
+    ]
+    return list(dict.fromkeys(notes))

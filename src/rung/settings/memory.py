@@ -1,0 +1,89 @@
+"""How much memory a run needs at most, from the network's shape and the settings. An estimate: it says of what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rung.methods import PolicyGradient
+from rung.settings.network import Network
+from rung.settings.schema import Settings
+
+FLOAT = 4
+"""Bytes of a weight, a gradient and an optimiser's number: always float32."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes by what they are for.
+
+    Example: `Memory({"weights": 538_060_032, "gradients": 538_060_032, ...}).gib` is about 3.4.
+    """
+
+    parts: Mapping[str, int]
+
+    @property
+    def total(self) -> int:
+        """Bytes. Activations and the sampler's cache never exist at the same time: the larger of the two counts."""
+        shared = ("activations", "kv cache")
+        fixed = sum(size for name, size in self.parts.items() if name not in shared)
+        return fixed + max(self.parts[name] for name in shared)
+
+    @property
+    def gib(self) -> float:
+        return self.total / 2**30
+
+
+def memory_of(settings: Settings, method: PolicyGradient, network: Network, *, prompt_tokens: int) -> Memory:
+    """The estimate, for prompts of about `prompt_tokens` tokens."""
+    trained = trained_parameters(settings, network)
+    low = settings.learner.compute == "bfloat16"
+    compute = 2 if low else FLOAT
+    rows = settings.prompts_per_step * method.samples_per_prompt
+    rows = min(rows, settings.sampler.rows_at_once or rows)
+    tokens = micro_batch_tokens(settings, method, prompt_tokens)
+    places = rows * (prompt_tokens + settings.max_new_tokens)
+    base = network.parameters * FLOAT
+    return Memory(
+        {
+            "weights": base + (network.parameters * 2 if low else 0) + (trained * FLOAT if settings.lora else 0),
+            "gradients": trained * FLOAT,
+            "optimiser": 2 * trained * FLOAT,
+            "reference": base if has_copy(settings, method) else 0,
+            "kv cache": 2 * network.layers * network.kv_width * places * compute,
+            "activations": activations(settings, network, tokens) * compute,
+        }
+    )
+
+
+def trained_parameters(settings: Settings, network: Network) -> int:
+    """How many weights change."""
+    if settings.lora is None:
+        return network.parameters
+    return network.lora_parameters(settings.lora.rank, settings.lora.targets)
+
+
+def has_copy(settings: Settings, method: PolicyGradient) -> bool:
+    """Whether the start is kept as a copy of its own: for the method's KL or for the metric `kl/start`.
+
+    With LoRA the start is the base with the adapter off, and needs none.
+    """
+    return settings.lora is None and (method.reference_kl is not None or settings.reporting.kl_rows > 0)
+
+
+def micro_batch_tokens(settings: Settings, method: PolicyGradient, prompt_tokens: int) -> int:
+    """The most tokens that go through the model at once: the setting, at least one episode, at most the whole step."""
+    episode = prompt_tokens + settings.max_new_tokens
+    completions = settings.prompts_per_step * method.samples_per_prompt * settings.max_new_tokens
+    whole_step = settings.prompts_per_step * prompt_tokens + completions
+    return min(max(settings.learner.micro_batch_tokens, episode), whole_step)
+
+
+def activations(settings: Settings, network: Network, tokens: int) -> int:
+    """Numbers kept for the backward pass over so many tokens: 6 widths and 4 inner widths a token and layer (what
+    autograd was seen to save in our decoder); with `checkpoint_activations` 2 widths a layer, and one layer whole.
+    """
+    whole = 6 * network.width + 4 * network.inner_width
+    if settings.learner.checkpoint_activations:
+        return tokens * (2 * network.width * network.layers + whole)
+    return tokens * whole * network.layers

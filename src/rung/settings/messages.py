@@ -1,0 +1,123 @@
+"""pydantic's findings as sentences: what was got, what was expected, the nearest valid name."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from rung.errors import did_you_mean
+
+EXPECTED = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "string_type": "text",
+    "string_too_short": "text that is not empty",
+    "bool_type": "true or false",
+    "model_type": "keys with values",
+    "tuple_type": "a list",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "{ge} or more",
+    "less_than_equal": "{le} or less",
+    "literal_error": "{expected}",
+}
+"""What each kind of finding says was expected; braces are filled from pydantic's own context."""
+
+NEEDED = {
+    "model": "expected a folder, a hub id, a .gguf file or 'tiny' (--model)",
+    "task": "expected a task's name or a data file (--task)",
+}
+
+
+def problems_in(error: ValidationError, schema: type[BaseModel], keys: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """(dotted path, sentence) of every finding; `keys` are all valid keys, for the nearest name."""
+    for detail in error.errors(include_url=False):
+        path = ".".join(str(part) for part in detail["loc"])
+        yield path, _sentence(detail, path, schema, keys)
+
+
+def unknown_key(path: str, valid: Sequence[str], keys: Sequence[str]) -> str:
+    """The sentence for a key that does not exist.
+
+    >>> unknown_key("evaluation.evry", ["every", "items"], ["evaluation.every", "evaluation.items"])
+    "evaluation.evry: unknown key; did you mean 'evaluation.every'?; valid here: every, items"
+    """
+    return f"{path}: unknown key{did_you_mean(path, keys)}; valid here: {', '.join(valid)}"
+
+
+def section_at(schema: type[BaseModel], path: Sequence[Any]) -> type[BaseModel] | None:
+    """The section of settings that stands at a path; None where there is none."""
+    found: type[BaseModel] | None = schema
+    for key in path:
+        if isinstance(key, int):
+            continue
+        if found is None or key not in found.model_fields:
+            return None
+        found = next((hint for hint in _hints(found.model_fields[key].annotation) if _is_section(hint)), None)
+    return found
+
+
+def keys_of(schema: type[BaseModel], above: str = "") -> Iterator[str]:
+    """Every dotted key of a schema, sections included: `evaluation`, `evaluation.every`, ...
+
+    Lists are set as a whole, so what their entries hold has no key.
+    """
+    for name, field in schema.model_fields.items():
+        yield f"{above}{name}"
+        for hint in _optional(field.annotation):
+            if _is_section(hint):
+                yield from keys_of(hint, f"{above}{name}.")
+
+
+def _sentence(detail: ErrorDetails, path: str, schema: type[BaseModel], keys: Sequence[str]) -> str:
+    kind, loc = detail["type"], detail["loc"]
+    if kind == "extra_forbidden":
+        section = section_at(schema, loc[:-1])
+        return unknown_key(path, list(section.model_fields) if section else [], keys)
+    if kind == "missing":
+        return f"{path}: missing" + (f"; {NEEDED[path]}" if path in NEEDED else "")
+    limits = {
+        name: f"{value:g}" if isinstance(value, float) else value for name, value in detail.get("ctx", {}).items()
+    }
+    words = EXPECTED.get(kind, detail["msg"]).format(**limits)
+    if kind == "model_type" and (section := section_at(schema, loc)) is not None:
+        words = f"a name, or keys with values: {', '.join(section.model_fields)}"
+        words = words if path in ("method", "task") else words.removeprefix("a name, or ")
+    if _takes_null(schema, loc):
+        words += ", or null"
+    return f"{path}: got {shortened(detail['input'])}, expected {words}"
+
+
+def shortened(value: Any) -> str:
+    """A value as Python writes it, at most about a line of it."""
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+def _takes_null(schema: type[BaseModel], loc: Sequence[Any]) -> bool:
+    section = section_at(schema, loc[:-1])
+    if section is None or loc[-1] not in section.model_fields:
+        return False
+    return type(None) in _optional(section.model_fields[loc[-1]].annotation)
+
+
+def _optional(hint: Any) -> tuple[Any, ...]:
+    """The members of a union, or the type alone; what a list holds is not looked at."""
+    union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
+    members = typing.get_args(hint) if union else (hint,)
+    return tuple(typing.get_args(m)[0] if typing.get_origin(m) is typing.Annotated else m for m in members)
+
+
+def _hints(hint: Any) -> Iterator[Any]:
+    """The types inside a type: the sections of `tuple[RewardSettings, ...]` or `LoraSettings | None`."""
+    yield hint
+    for inner in typing.get_args(hint):
+        yield from _hints(inner)
+
+
+def _is_section(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, BaseModel)

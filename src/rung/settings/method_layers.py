@@ -1,0 +1,209 @@
+"""A method's slots as settings: layers laid over the method's own definition, ranges, and the tree of its keys."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, is_dataclass
+from typing import Any
+
+from rung.errors import SettingsError, did_you_mean
+from rung.methods import GRPO, METHODS, PolicyGradient
+from rung.methods.data import IDENTITY, as_data, from_data
+from rung.settings.given import Given, given, only_written, plain
+
+
+@dataclass(frozen=True)
+class MethodReading:
+    """What the layers make of a method."""
+
+    method: PolicyGradient | None
+    """None when it has problems."""
+    written: Given
+    """`name` and the slots that somebody wrote: what becomes `Settings.method`."""
+    problems: tuple[str, ...]
+    """Sentences that begin with the setting's path: `method.step.learning_rate: got ...`."""
+    notes: tuple[str, ...] = ()
+    """A name that a higher layer replaced."""
+
+
+def read_method(layers: Sequence[Given]) -> MethodReading:
+    """The layers of `method`, lowest first, laid over the definition of the method that the highest one names.
+
+    With an unknown name the other keys are still checked, against GRPO: the names of the slots are common to all.
+    """
+    problems: list[str] = []
+    layers = [_sound(_with_name(layer), problems) for layer in layers]
+    name = _name(layers, problems)
+    known = METHODS.get(name) if name is not None else None
+    merged = given(as_data(known or GRPO), None)
+    for layer in layers:
+        merged = overlay_parts(merged, layer)
+    written = only_written(merged) or Given({})
+    replaced, notes = _replaced_names(layers)
+    problems += replaced
+    data = {**plain(merged), "name": (known or GRPO).name}
+    problems += out_of_range(data)
+    method: PolicyGradient | None = None
+    try:
+        method = from_data(data)
+    except SettingsError as error:
+        problems += error.problems
+    if method is not None and known is not None:
+        problems += method.problems()
+    problems = list(dict.fromkeys(problems))
+    return MethodReading(None if problems else method, written, tuple(problems), tuple(notes))
+
+
+def overlay_parts(below: Given | None, above: Given) -> Given:
+    """`overlay` for slots: a part that changes its kind keeps nothing of the old one's numbers.
+
+    A part's name alone (`objective: ClippedSurrogate`) fills the slot with that part's defaults.
+    """
+    if _is_part(below) and isinstance(above.value, str):
+        above = Given({"part": above}, above.origin)
+    if not isinstance(above.value, dict):
+        return above
+    lower = _keys(below)
+    part = above.value.get("part")
+    if part is not None and ("part" not in lower or lower["part"].value != part.value):
+        lower = {}
+    merged = {key: overlay_parts(lower.get(key), inner) for key, inner in above.value.items()}
+    return Given({**lower, **merged}, above.origin)
+
+
+def _is_part(below: Given | None) -> bool:
+    return below is not None and isinstance(below.value, dict) and "part" in below.value
+
+
+def _keys(below: Given | None) -> dict[str, Given]:
+    if below is None or not isinstance(below.value, dict | str):
+        return {}
+    return {"part": below} if isinstance(below.value, str) else below.value
+
+
+def _with_name(layer: Given) -> Given:
+    """`method: grpo` as `method: {name: grpo}`."""
+    return layer if isinstance(layer.value, dict) else Given({"name": layer}, layer.origin)
+
+
+def _sound(layer: Given, problems: list[str]) -> Given:
+    """The layer less what only describes the method."""
+    kept: dict[str, Given] = {}
+    for key, inner in layer.value.items():
+        if key in IDENTITY and key != "name":
+            problems.append(inner.problem(f"method.{key}", "says what the method is and cannot be set"))
+        else:
+            kept[key] = inner
+    return Given(kept, layer.origin)
+
+
+def _name(layers: Sequence[Given], problems: list[str]) -> str | None:
+    names = [layer.value["name"] for layer in layers if "name" in layer.value]
+    if not names:
+        problems.append(f"method.name: missing; expected one of {', '.join(METHODS)}")
+        return None
+    name = names[-1].value
+    if not isinstance(name, str):
+        problems.append(f"method.name: got {plain(names[-1])!r}, expected one of {', '.join(METHODS)}")
+        return None
+    if name not in METHODS:
+        problems.append(f"method.name: got '{name}'{did_you_mean(name, METHODS)}; valid: {', '.join(METHODS)}")
+    return name
+
+
+def _replaced_names(layers: Sequence[Given]) -> tuple[list[str], list[str]]:
+    """A layer that names one method and sets its slots must not be read as settings of another: problems, notes."""
+    names = [layer.value["name"] for layer in layers if "name" in layer.value]
+    problems, notes = [], []
+    for layer in layers:
+        name = layer.value.get("name")
+        if name is None or name.value == names[-1].value:
+            continue
+        if len(layer.value) == 1:
+            notes.append(f"method: {names[-1].value} replaces {name.value} ({_place(name)})")
+        else:
+            problems.append(
+                f"method.name: got '{names[-1].value}', but {_place(name)} sets slots of '{name.value}'; "
+                "leave one of the two names out"
+            )
+    return problems, notes
+
+
+def _place(value: Given) -> str:
+    return value.origin.place if value.origin is not None else "the method's definition"
+
+
+@dataclass(frozen=True)
+class Range:
+    """Which numbers a part's field takes."""
+
+    holds: Callable[[float], bool]
+    words: str
+
+
+_ABOVE_0 = Range(lambda value: value > 0, "more than 0")
+_FROM_0 = Range(lambda value: value >= 0, "at least 0")
+_FROM_1 = Range(lambda value: value >= 1, "at least 1")
+_SHARE = Range(lambda value: 0 <= value <= 1, "between 0 and 1")
+_BELOW_1 = Range(lambda value: 0 <= value < 1, "at least 0 and below 1")
+
+RANGES: Mapping[str, Range] = {
+    "samples_per_prompt": _FROM_1,
+    "epochs": _FROM_1,
+    "minibatches": _FROM_1,
+    "AdamW.learning_rate": _ABOVE_0,
+    "AdamW.beta1": _BELOW_1,
+    "AdamW.beta2": _BELOW_1,
+    "AdamW.epsilon": _ABOVE_0,
+    "AdamW.weight_decay": _FROM_0,
+    "AdamW.warmup_steps": _FROM_0,
+    "AdamW.decay_steps": _FROM_0,
+    "AdamW.max_grad_norm": _ABOVE_0,
+    "ClippedSurrogate.low": _SHARE,
+    "ClippedSurrogate.high": _FROM_0,
+    "KLInLoss.coefficient": _FROM_0,
+    "KLInReward.coefficient": _FROM_0,
+    "RewardToGo.discount": _SHARE,
+    "GroupNormalized.epsilon": _FROM_0,
+    "GroupNormalized.ddof": Range(lambda value: value in (0, 1), "0 or 1"),
+    "PerConstantLength.length": _FROM_1,
+}
+"""By part and field. Every number of every part stands here; a test holds that to be so."""
+
+
+def out_of_range(data: Mapping[str, Any], path: str = "method") -> Iterator[str]:
+    """A sentence for every number of a method's data that is out of its range; wrong types are not its business."""
+    part = f"{data['part']}." if "part" in data else ""
+    for key, value in data.items():
+        limits = RANGES.get(f"{part}{key}")
+        if isinstance(value, Mapping):
+            yield from out_of_range(value, f"{path}.{key}")
+        elif limits is not None and _is_number(value) and not limits.holds(value):
+            yield f"{path}.{key}: got {value}, expected {limits.words}"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def method_keys() -> list[str]:
+    """Every dotted key that some method can have: `method.objective`, `method.objective.high`, ..."""
+    return list(dict.fromkeys(["method", "method.name", *_keys_of(PolicyGradient, "method")]))
+
+
+def _keys_of(cls: Any, path: str) -> Iterator[str]:
+    for name, hint in typing.get_type_hints(cls).items():
+        if name in IDENTITY or typing.get_origin(hint) is typing.ClassVar:
+            continue
+        yield f"{path}.{name}"
+        parts = [choice for choice in _choices(hint) if is_dataclass(choice)]
+        if parts:
+            yield f"{path}.{name}.part"
+        for part in parts:
+            yield from _keys_of(part, f"{path}.{name}")
+
+
+def _choices(hint: Any) -> Iterable[Any]:
+    return typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)

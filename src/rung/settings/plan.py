@@ -1,0 +1,246 @@
+"""What a run will do and need, before it does: `rung check` prints it, and so does the start of `rung train`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rung.errors import SettingsError
+from rung.methods import PolicyGradient, method_named
+from rung.methods.data import as_data
+from rung.methods.explain import card
+from rung.settings.contradictions import doubtful
+from rung.settings.given import leaves, plain
+from rung.settings.memory import Memory, has_copy, memory_of, trained_parameters
+from rung.settings.network import Network
+from rung.settings.reading import Reading, placed
+from rung.settings.schema import Section, Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskFacts:
+    """What the plan needs to know of the task.
+
+    Example: `TaskFacts(train_items=20_000, held_out_items=400, prompt_tokens=8)`.
+    """
+
+    train_items: int
+    held_out_items: int
+    prompt_tokens: int
+    """About how many tokens the longest prompt of the first few has."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """One setting that somebody wrote.
+
+    Example: `Written("steps", 25, "recipe demo:4", 100)`.
+    """
+
+    key: str
+    value: Any
+    place: str
+    default: Any
+    """What it would be otherwise; None also where there is no default."""
+    whose: str
+    """`default`, or `grpo's default` for a slot of a method; empty where there is none."""
+
+    def words(self) -> str:
+        value, default = shown(self.value), shown(self.default)
+        return f"{self.key} = {value}" + (f" ({self.whose}: {default})" if self.whose else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything that a run's settings mean, worked out."""
+
+    settings: Settings
+    method: PolicyGradient
+    network: Network
+    task: TaskFacts
+    memory: Memory
+    written: tuple[Written, ...]
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def episodes(self) -> int:
+        """Of one step."""
+        return self.settings.prompts_per_step * self.method.samples_per_prompt
+
+    @property
+    def new_tokens(self) -> int:
+        """Of one step, at most."""
+        return self.episodes * self.settings.max_new_tokens
+
+    @property
+    def evaluations(self) -> int:
+        """How often the held-out items are answered: at the start, every so many steps, at the end."""
+        steps, every = self.settings.steps, self.settings.evaluation.every
+        if steps == 0:
+            return 1
+        return 2 + ((steps - 1) // every if every else 0)
+
+    @property
+    def evaluation_items(self) -> int:
+        return min(self.settings.evaluation.items, self.task.held_out_items)
+
+    @property
+    def evaluation_tokens(self) -> int:
+        """New tokens of one evaluation, at most."""
+        return self.evaluation_items * self.settings.evaluation.samples * self.settings.max_new_tokens
+
+    @property
+    def trained(self) -> int:
+        """How many weights are trained."""
+        return trained_parameters(self.settings, self.network)
+
+    @property
+    def keeps_copy(self) -> bool:
+        """Whether a frozen copy of the start is kept beside the model."""
+        return has_copy(self.settings, self.method)
+
+    def as_data(self) -> dict[str, Any]:
+        """The plan as JSON-like data: what `rung check --json` prints."""
+        settings = self.settings
+        return {
+            "method": card(self.method),
+            "step": {
+                "prompts": settings.prompts_per_step,
+                "samples_per_prompt": self.method.samples_per_prompt,
+                "episodes": self.episodes,
+                "new_tokens_at_most": self.new_tokens,
+                "updates": self.method.updates_per_rollout(),
+            },
+            "run": {
+                "steps": settings.steps,
+                "new_tokens_at_most": settings.steps * self.new_tokens,
+                "prompts": settings.steps * settings.prompts_per_step,
+                "train_items": self.task.train_items,
+            },
+            "evaluation": {
+                "times": self.evaluations,
+                "items": self.evaluation_items,
+                "samples": settings.evaluation.samples,
+                "temperature": settings.evaluation.temperature,
+                "new_tokens_at_most": self.evaluation_tokens,
+            },
+            "weights": {
+                "all": self.network.parameters,
+                "trained": self.trained,
+                "frozen": 0 if settings.lora is None else self.network.parameters,
+                "frozen_copy_of_the_start": self.keeps_copy,
+                "counted": self.network.counted,
+            },
+            "memory_bytes": {**self.memory.parts, "total": self.memory.total},
+            "settings": settings.as_data(),
+            "written": [vars(one) for one in self.written],
+            "notes": list(self.notes),
+            "warnings": list(self.warnings),
+        }
+
+
+def make_plan(reading: Reading[Settings], network: Network, task: TaskFacts, *, free_bytes: int | None = None) -> Plan:
+    """The plan. `free_bytes`: what the machine has, to compare with.
+
+    SettingsError when the settings do not fit the model.
+    """
+    settings = reading.required()
+    method = settings.resolved_method()
+    problems = [placed(problem, reading.tree) for problem in _misfits(settings, network)]
+    if problems:
+        raise SettingsError(problems)
+    memory = memory_of(settings, method, network, prompt_tokens=task.prompt_tokens)
+    warnings = [*doubtful(settings, method), *_warnings(settings, task)]
+    if free_bytes is not None and memory.total > free_bytes:
+        warnings.append(
+            f"memory: about {memory.gib:.1f} GiB are needed and {free_bytes / 2**30:.1f} GiB are free; "
+            "lower learner.micro_batch_tokens or sampler.rows_at_once, or set learner.checkpoint_activations or lora"
+        )
+    return Plan(
+        settings=settings,
+        method=method,
+        network=network,
+        task=task,
+        memory=memory,
+        written=tuple(written(reading)),
+        notes=reading.notes,
+        warnings=tuple(warnings),
+    )
+
+
+def written(reading: Reading[Settings]) -> Iterator[Written]:
+    """Every setting that somebody wrote, with its place and its default."""
+    settings = reading.required()
+    method = as_data(method_named(settings.method.name))
+    for key, value in leaves(reading.tree):
+        if value.origin is None:
+            continue
+        within = key.partition(".")[2]
+        if key.startswith("method.") and key != "method.name":
+            default, whose = _inside(method, within), f"{settings.method.name}'s default"
+        else:
+            has_one = not key.startswith(("model", "task", "method"))
+            default, whose = (_default(key), "default") if has_one else (None, "")
+        yield Written(key, plain(value), value.origin.place, default, whose)
+
+
+def _misfits(settings: Settings, network: Network) -> Iterator[str]:
+    context = network.context_length
+    if context is not None and settings.max_new_tokens >= context:
+        yield (
+            f"max_new_tokens: got {settings.max_new_tokens}, but the model's context of {context} tokens holds prompt "
+            "and completion together"
+        )
+    targets = settings.lora.targets if settings.lora is not None else None
+    for name in targets or ():
+        if network.counted and name not in network.linear:
+            valid = ", ".join(sorted(network.linear))
+            yield f"lora.targets: got '{name}', expected linear layers of this model: {valid}"
+
+
+def _warnings(settings: Settings, task: TaskFacts) -> Iterator[str]:
+    if settings.evaluation.items > task.held_out_items:
+        yield f"evaluation.items: {settings.evaluation.items} wanted, the task has {task.held_out_items} held-out items"
+    if settings.prompts_per_step > task.train_items:
+        yield (
+            f"prompts_per_step: {settings.prompts_per_step} are more than the task's {task.train_items} train items; "
+            "a step holds some of them twice"
+        )
+
+
+def _inside(data: Any, path: str) -> Any:
+    for key in path.split("."):
+        data = data.get(key) if isinstance(data, Mapping) else None
+    return data
+
+
+def _default(key: str) -> Any:
+    """A setting's default by its dotted key; None where a section as a whole is none."""
+    found: Any = None
+    fields: Any = Settings.model_fields
+    for name in key.split("."):
+        if fields is None or name not in fields:
+            return None
+        found = fields[name].default
+        fields = type(found).model_fields if isinstance(found, Section) else None
+    return found
+
+
+def shown(value: Any) -> str:
+    """A value in one line, as YAML writes it, nested data shortened.
+
+    >>> shown(None), shown(1e-06), shown(True), shown("a"), shown([1, 2])
+    ('null', '1e-06', 'true', 'a', '[1, 2]')
+    """
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        inside = ", ".join(f"{key}: {shown(inner)}" for key, inner in value.items())
+        return f"{{{inside}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(shown(inner) for inner in value)}]"
+    return f"{value:g}" if isinstance(value, float) else str(value)

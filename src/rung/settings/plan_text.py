@@ -1,0 +1,131 @@
+"""A plan as lines for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rung.methods.explain import formula
+from rung.settings.memory import Memory
+from rung.settings.plan import Plan, Written
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """The plan, one idea a line, at most about 100 characters each."""
+    return list(_lines(plan))
+
+
+def _lines(plan: Plan) -> Iterator[str]:
+    settings, method = plan.settings, plan.method
+    yield f"{method.name} on {settings.task.name} with {settings.model}"
+    yield from _entry("method", f"{method.summary} ({method.paper})", *formula(method).splitlines())
+    yield from _entry("a step", *_step(plan))
+    yield from _entry("the run", *_run(plan))
+    yield from _entry("held out", *_evaluation(plan))
+    yield from _entry("trained", *_trained(plan))
+    yield from _entry("memory", *_memory(plan.memory, plan.task.prompt_tokens))
+    yield from _written(plan)
+    for note in plan.notes:
+        yield from _entry("note", note)
+    for warning in plan.warnings:
+        yield from _entry("warning", warning)
+
+
+def _entry(label: str, *lines: str) -> Iterator[str]:
+    for index, line in enumerate(lines):
+        yield f"  {label if index == 0 else '':<9} {line}"
+
+
+def _step(plan: Plan) -> Iterator[str]:
+    settings, samples = plan.settings, plan.method.samples_per_prompt
+    yield (
+        f"{settings.prompts_per_step:,} prompts x {samples:,} samples = {plan.episodes:,} episodes, at most "
+        f"{plan.new_tokens:,} new tokens ({settings.max_new_tokens:,} each)"
+    )
+    updates, step = plan.method.updates_per_rollout(), plan.method.step
+    rate, temperature = f"{step.learning_rate:g}", f"{settings.temperature:g}"
+    yield f"{_count(updates, 'update')}, learning rate {rate}, sampled at temperature {temperature}"
+
+
+def _run(plan: Plan) -> Iterator[str]:
+    steps = plan.settings.steps
+    epochs = steps * plan.settings.prompts_per_step / max(plan.task.train_items, 1)
+    yield (
+        f"{_count(steps, 'step')}, at most {steps * plan.new_tokens:,} new tokens; seed {plan.settings.seed}; "
+        f"{epochs:.2g} times through {plan.task.train_items:,} items"
+    )
+
+
+def _evaluation(plan: Plan) -> Iterator[str]:
+    evaluation = plan.settings.evaluation
+    how = "most likely tokens" if evaluation.temperature == 0 else f"temperature {evaluation.temperature:g}"
+    when = f"every {evaluation.every} steps, " if evaluation.every else ""
+    yield f"{plan.evaluation_items:,} items x {_count(evaluation.samples, 'sample')} ({how})"
+    yield (
+        f"at the start, {when}at the end: {_count(plan.evaluations, 'time')}, "
+        f"at most {plan.evaluation_tokens:,} new tokens each"
+    )
+
+
+def _trained(plan: Plan) -> Iterator[str]:
+    lora, network = plan.settings.lora, plan.network
+    about = "" if network.counted else "about "
+    if lora is None:
+        yield f"all {about}{millions(network.parameters)} weights; nothing of the model is frozen"
+    else:
+        share = plan.trained / network.parameters
+        yield (
+            f"a LoRA of rank {lora.rank}: {about}{millions(plan.trained)} weights, {share:.1%} of the model's "
+            f"{millions(network.parameters)}, which are frozen"
+        )
+    if plan.keeps_copy:
+        why = "the method's reference" if plan.method.reference_kl is not None else "for the metric kl/start"
+        yield f"frozen beside it: a copy of the model as it starts ({why})"
+    elif lora is not None and plan.method.reference_kl is not None:
+        yield "the reference is the frozen model with the adapter off"
+
+
+def _memory(memory: Memory, prompt_tokens: int) -> Iterator[str]:
+    parts = ", ".join(f"{name} {size_in_words(size)}" for name, size in memory.parts.items() if size)
+    yield f"at most about {size_in_words(memory.total)}, and what Python and torch take: {parts}"
+    yield (
+        f"an estimate, for prompts of about {prompt_tokens:,} tokens; of cache and activations only the larger "
+        "one is there at a time"
+    )
+
+
+def _written(plan: Plan) -> Iterator[str]:
+    known = ("model", "method.name", "task.name")
+    sources: dict[str, list[Written]] = {}
+    for one in plan.written:
+        if one.key not in known:
+            sources.setdefault(_source(one.place), []).append(one)
+    for source, settings in sources.items():
+        yield f"  from {source}:"
+        for one in settings:
+            yield f"    {one.words()}"
+
+
+def _source(place: str) -> str:
+    """`run.yaml` of `run.yaml:7`; all flags together."""
+    if place.startswith("--") or place == "METHOD":
+        return "the command line"
+    name, colon, line = place.rpartition(":")
+    return name if colon and line.isdigit() else place
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}" + ("" if number == 1 else "s")
+
+
+def millions(count: int) -> str:
+    """`39,168`, `134.5 million`, `1.2 billion`."""
+    if count >= 10**9:
+        return f"{count / 10**9:.1f} billion"
+    return f"{count / 10**6:.1f} million" if count >= 10**6 else f"{count:,}"
+
+
+def size_in_words(size: int) -> str:
+    """`538 MiB`, `3.4 GiB`."""
+    if size >= 2**30:
+        return f"{size / 2**30:.1f} GiB"
+    return f"{size / 2**20:.0f} MiB" if size >= 10 * 2**20 else f"{size / 2**20:.1f} MiB"

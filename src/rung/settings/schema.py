@@ -1,0 +1,245 @@
+"""What a run is asked to do: every setting, its type, its range and its default.
+
+Frozen and closed: an unknown key, a wrong type (a bool is not a whole number), NaN or a value out of range is refused.
+`Settings(model="tiny", method="grpo", task="arithmetic")` is enough for a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict
+
+if TYPE_CHECKING:
+    from rung.methods import PolicyGradient
+
+TASKS_OWN = "task"
+"""As a reward's `function`: the task's own rewards."""
+
+
+class Section(BaseModel):
+    """Base of every group of settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    def as_data(self) -> dict[str, Any]:
+        """Every key with its value, JSON-like; what settings.yaml holds."""
+        return self.model_dump(mode="json")
+
+
+def _named(value: Any) -> Any:
+    """A name alone stands for a section with that name."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+class MethodSettings(Section):
+    """A method's name and the slots that differ from its definition.
+
+    Example: `MethodSettings.model_validate({"name": "grpo", "step": {"learning_rate": 1e-5}})`.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    name: str
+
+    def overrides(self) -> dict[str, Any]:
+        """The slots alone, nested like `rung.methods.data.as_data`."""
+        return dict(self.model_extra or {})
+
+
+class TaskSettings(Section):
+    """A task's name (or data file) and the options it is loaded with.
+
+    Example: `TaskSettings.model_validate({"name": "arithmetic", "levels": [1, 2]})`.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    name: str = Field(min_length=1)
+
+    def options(self) -> dict[str, Any]:
+        """What `load_task(name, seed=..., **options)` takes."""
+        return dict(self.model_extra or {})
+
+    def slug(self) -> str:
+        """The name as part of a folder's name: `chain_sum` for `reasoning_gym/chain_sum`, `rows` for `a/rows.jsonl`."""
+        path = PurePath(self.name)
+        name = path.stem if path.suffix in (".jsonl", ".parquet") else path.name
+        return "".join(mark if mark.isascii() and (mark.isalnum() or mark in "-_") else "-" for mark in name) or "task"
+
+
+class RewardSettings(Section):
+    """One part of the judgement: total = ∑ weight · part."""
+
+    function: str = Field(min_length=1)
+    """`task` (the task's own rewards, each weight times this one) or `path/file.py:function`."""
+    weight: float = 1.0
+    name: str | None = None
+    """How reports call the part; None: the function's own name."""
+
+    @property
+    def part(self) -> str:
+        """The name under which the part is reported."""
+        return self.name or self.function.rpartition(":")[2]
+
+
+class LoraSettings(Section):
+    """Train a low-rank change of the weights instead of all of them."""
+
+    rank: int = Field(16, ge=1)
+    alpha: float = Field(32.0, gt=0)
+    """The change is scaled by alpha / rank."""
+    targets: Annotated[tuple[str, ...], Strict(False)] | None = None
+    """Names of the layers that get one; None: the model's usual ones."""
+
+
+class LearnerSettings(Section):
+    """How gradients are computed. Nothing here changes what is learned, except `compute` by its rounding."""
+
+    micro_batch_tokens: int = Field(4096, ge=1)
+    """At most so many tokens go through the model at once (one episode always does); less needs less memory."""
+    checkpoint_activations: bool = False
+    """Compute activations again in the backward pass instead of keeping them: less memory, about a third slower."""
+    compute: Literal["float32", "bfloat16"] | None = None
+    """Number format of the matrix products; None: bfloat16 where the machine is fast at it. Weights stay float32."""
+    device: str | None = None
+    """`cpu`, `cuda`, `cuda:1`; None: a GPU when there is one."""
+    threads: int | None = Field(None, ge=1)
+    """CPU threads; None: as many as torch chooses. Another number of threads rounds differently."""
+
+
+class SamplerSettings(Section):
+    """How completions are drawn."""
+
+    rows_at_once: int | None = Field(None, ge=1)
+    """At most so many completions at once; None: as many as fit in memory. It never changes what is drawn."""
+
+
+class EvaluationSettings(Section):
+    """How the held-out score is measured during a run."""
+
+    every: int = Field(10, ge=0)
+    """Steps between evaluations; 0: only at the start and at the end."""
+    items: int = Field(64, ge=1)
+    """The first so many held-out items, the same ones each time."""
+    samples: int = Field(1, ge=1)
+    """Completions an item."""
+    temperature: float = Field(0.0, ge=0)
+    """0: the most likely token each time."""
+
+
+class SavingSettings(Section):
+    """When checkpoints are written."""
+
+    every: int = Field(10, ge=0)
+    """Steps between checkpoints; the last step is always saved; 0: only that one."""
+    keep: int = Field(2, ge=1)
+    """The newest so many are kept."""
+
+
+class RewardingSettings(Section):
+    """What happens when a reward cannot judge."""
+
+    deadline_s: float = Field(10.0, gt=0)
+    """Seconds a reward may take for one request."""
+    max_failed_share: float = Field(0.1, ge=0, le=1)
+    """The run stops when more than this share of a step's episodes could not be judged."""
+
+
+class ReportingSettings(Section):
+    """How much is reported."""
+
+    kl_rows: int = Field(16, ge=0)
+    """Episodes a step on which the KL to the start is measured; 0: not measured."""
+    samples_every: int = Field(10, ge=0)
+    """Steps between sample completions on the console; 0: none are shown. All are stored."""
+    page: bool = True
+    """Draw curves.png and report.html at the end."""
+
+
+class Settings(Section):
+    """Everything that decides a run.
+
+    >>> Settings(model="tiny", method="grpo", task="arithmetic").episodes_per_step()
+    1024
+    """
+
+    model: str = Field(min_length=1)
+    """A Hugging Face folder or hub id, a `.gguf` file, or `tiny`."""
+    method: Annotated[MethodSettings, BeforeValidator(_named)]
+    task: Annotated[TaskSettings, BeforeValidator(_named)]
+    seed: int = Field(0, ge=0, le=2**63 - 1)
+    """Keys every random stream of the run."""
+    steps: int = Field(100, ge=0)
+    """The run's length. One step: draw, judge, update."""
+    prompts_per_step: int = Field(16, ge=1)
+    """Different prompts a step; each is answered `method.samples_per_prompt` times."""
+    max_new_tokens: int = Field(128, ge=1)
+    """A completion is cut after so many tokens."""
+    temperature: float = Field(1.0, gt=0)
+    """Of the training samples; 1 is the model's own law."""
+    rewards: Annotated[tuple[RewardSettings, ...], Strict(False)] = ()
+    """The parts of the judgement; empty: the task's own. The first one's value counts as accuracy."""
+    lora: LoraSettings | None = None
+    """None: all weights are trained."""
+    learner: LearnerSettings = LearnerSettings()
+    sampler: SamplerSettings = SamplerSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    saving: SavingSettings = SavingSettings()
+    rewarding: RewardingSettings = RewardingSettings()
+    reporting: ReportingSettings = ReportingSettings()
+
+    def resolved_method(self) -> PolicyGradient:
+        """The method with this run's slots. Raises SettingsError with every problem in them."""
+        from rung.methods import method_named
+        from rung.methods.data import with_settings
+
+        return with_settings(method_named(self.method.name), self.method.overrides())
+
+    def changed(self, changes: Mapping[str, Any]) -> Settings:
+        """A copy with other values at some dotted keys. Raises SettingsError with every problem.
+
+        >>> Settings(model="tiny", method="grpo", task="arithmetic").changed({"evaluation.every": 5}).evaluation.every
+        5
+        """
+        from rung.settings.load import changed
+
+        return changed(self, changes)
+
+    def episodes_per_step(self) -> int:
+        """Prompts a step times samples a prompt."""
+        return self.prompts_per_step * self.resolved_method().samples_per_prompt
+
+
+class SFTSettings(Section):
+    """Everything that decides a fine-tuning on a task's worked examples (`rung sft`)."""
+
+    model: str = Field(min_length=1)
+    task: Annotated[TaskSettings, BeforeValidator(_named)]
+    seed: int = Field(0, ge=0, le=2**63 - 1)
+    steps: int = Field(300, ge=0)
+    examples_per_step: int = Field(64, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    warmup_steps: int = Field(20, ge=0)
+    """The learning rate rises over so many steps."""
+    evaluation_items: int = Field(128, ge=1)
+    """Held-out items before and after, answered greedily."""
+    max_new_tokens: int = Field(16, ge=1)
+    """Of an evaluation's completions."""
+    learner: LearnerSettings = LearnerSettings()
+
+
+class EvalSettings(Section):
+    """What `rung eval` measures: k completions of each held-out item."""
+
+    task: Annotated[TaskSettings, BeforeValidator(_named)]
+    k: int = Field(8, ge=1)
+    """Completions an item."""
+    items: int = Field(256, ge=1)
+    """The first so many items, or all when there are fewer."""
+    temperature: float = Field(1.0, ge=0)
+    max_new_tokens: int = Field(128, ge=1)
+    seed: int = Field(0, ge=0, le=2**63 - 1)
+    """Of the items and of the random numbers."""
+    split: Literal["held_out", "train"] = "held_out"

@@ -1,0 +1,120 @@
+"""A task from a JSONL or Parquet file.
+
+Columns: `prompt` (text, or messages), and as wanted `answer` (judged by the math answer check), `completion` (a
+worked example for SFT), `id` (else the row's number), and anything else, which a user's reward receives.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rung.errors import DataError, SettingsError
+from rung.rewards.math_answer import MathAnswer
+from rung.rewards.reward import WeightedReward
+from rung.tasks.keys import keyed_share
+from rung.tasks.rows import Row, read_rows
+from rung.tasks.task import Example, Item, TextTask
+
+
+def file_task(
+    path: str | Path, *, seed: int = 0, held_out: float = 0.1, held_out_file: str | Path | None = None
+) -> TextTask:
+    """The task of a file.
+
+    Args:
+        path: a .jsonl or .parquet file.
+        seed: not used: which rows are held out depends on their ids alone, so runs can be compared.
+        held_out: the share of prompts kept from training, by a hash of the row's id; at least one. Rows with one
+            prompt stay on one side: that of the first of them. 0: none.
+        held_out_file: a second file that is the held-out side; then every row of the first is trained on.
+
+    Raises:
+        SettingsError: a file is missing, or the split would leave a side empty.
+        DataError: rows cannot be used, each with file and row.
+    """
+    path = Path(path)
+    if not 0 <= held_out < 1:
+        raise SettingsError([f"held_out: got {held_out}, expected a share from 0 to below 1"])
+    rows = read_rows(path)
+    if held_out_file is not None:
+        train, held = rows, read_rows(Path(held_out_file))
+        _warn_of_shared(path, train, Path(held_out_file), held)
+    else:
+        train, held = _split(path, rows, held_out)
+    has_answer = any("answer" in row.columns for row in rows)
+    return TextTask(
+        name=path.stem,
+        train=tuple(map(_item, train)),
+        held_out=tuple(map(_item, held)),
+        rewards=(WeightedReward(reward=MathAnswer()),) if has_answer else (),
+        examples=_examples(path, train),
+    )
+
+
+def _item(row: Row) -> Item:
+    return Item(id=row.id, prompt=row.prompt, columns=row.columns)
+
+
+def _split(path: Path, rows: Sequence[Row], share: float) -> tuple[list[Row], list[Row]]:
+    """By the hash of the first id among the rows of one prompt; the smallest hash is held out in any case."""
+    if share == 0:
+        return list(rows), []
+    first_id: dict[Any, str] = {}
+    for row in rows:
+        first_id.setdefault(_prompt_key(row), row.id)
+    if len(first_id) < 2:
+        raise SettingsError(
+            [f"held_out: {path} has one prompt, which cannot be split; give held_out_file=FILE, or held_out=0 for none"]
+        )
+    places = {key: keyed_share("held-out row", row_id) for key, row_id in first_id.items()}
+    limit = max(share, min(places.values()) * (1 + 1e-12))
+    chosen = {key for key, place in places.items() if place <= limit}
+    if len(chosen) == len(places):
+        chosen.discard(max(places, key=lambda key: places[key]))
+    train = [row for row in rows if _prompt_key(row) not in chosen]
+    return train, [row for row in rows if _prompt_key(row) in chosen]
+
+
+def _prompt_key(row: Row) -> Any:
+    prompt = row.prompt
+    return prompt if isinstance(prompt, str) else tuple((m["role"], m["content"]) for m in prompt)
+
+
+def _warn_of_shared(path: Path, train: Sequence[Row], held_path: Path, held: Sequence[Row]) -> None:
+    keys = {_prompt_key(row) for row in train}
+    shared = [row.number for row in held if _prompt_key(row) in keys]
+    if shared:
+        warnings.warn(
+            f"{len(shared)} of {len(held)} prompts of {held_path} are also in {path} (first: row {shared[0]}): "
+            "the held-out score counts what was trained on",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def _examples(path: Path, rows: Sequence[Row]) -> tuple[Example, ...]:
+    examples, wrong = [], []
+    for row in rows:
+        completion = row.columns.get("completion")
+        if completion is None:
+            continue
+        text = completion_text(completion)
+        if text:
+            examples.append(Example(prompt=row.prompt, completion=text))
+        else:
+            wrong.append(f"{path}:{row.number}: completion: expected a text or one assistant message, not empty")
+    if wrong:
+        rest = [f"{path}: {len(wrong)} problems in all, the first 10 are listed"] if len(wrong) > 10 else []
+        raise DataError(wrong[:10] + rest)
+    return tuple(examples)
+
+
+def completion_text(completion: Any) -> str | None:
+    """The text of a completion, or of a list of one assistant message; None when it is neither."""
+    if isinstance(completion, list) and len(completion) == 1 and isinstance(completion[0], dict):
+        message = completion[0]
+        completion = message.get("content") if message.get("role") == "assistant" else None
+    return completion if isinstance(completion, str) else None

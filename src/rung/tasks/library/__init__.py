@@ -1,0 +1,1 @@
+"""The ready tasks, one file each."""

@@ -1,0 +1,163 @@
+"""`arithmetic`: sums, differences and products of mixed difficulty, with worked examples for SFT.
+
+The prompt is `47+38=`, and `85` with a line end answers it. The last whole number of the completion counts, so a model
+may write a working first, as the worked examples do: `47+38=` is worked as `70+15=85`, `47*8=` as `320+56=376`. From
+such examples a model of a million parameters learns several times faster than from bare answers.
+
+| level | problems | longest worked answer, in characters |
+|---|---|---|
+| 1 | a+b and a-b, up to 20 and one digit | 8 |
+| 2 | a+b and a-b, 21 to 99 and one digit | 9 |
+| 3 | a*b, one digit by two digits | 10 |
+| 4 | a+b and a-b, two digits | 10 |
+| 5 | a+b and a-b, three digits | 16 |
+| 6 | a*b, two digits by two digits | 20 |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rung.errors import SettingsError
+from rung.rewards.reward import WeightedReward
+from rung.rewards.rules import NumberEquals
+from rung.tasks.keys import draws, keyed_share
+from rung.tasks.library.different import different
+from rung.tasks.task import Example, Item, Lazy, TextTask
+
+HELD_OUT_SHARE = 0.2
+"""This share of all problems is never trained on; a hash of the problem itself decides."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """`Problem("+", 47, 38)`."""
+
+    operator: str
+    a: int
+    b: int
+
+    @property
+    def text(self) -> str:
+        return f"{self.a}{self.operator}{self.b}"
+
+    @property
+    def answer(self) -> int:
+        return {"+": self.a + self.b, "-": self.a - self.b, "*": self.a * self.b}[self.operator]
+
+    @property
+    def held_out(self) -> bool:
+        """a+b and b+a, a*b and b*a are one problem: they stand on one side."""
+        a, b = (self.a, self.b) if self.operator == "-" else sorted((self.a, self.b))
+        return keyed_share("arithmetic", self.operator, a, b) < HELD_OUT_SHARE
+
+    @property
+    def worked(self) -> str:
+        """The answer, after its parts by decimal place: `47+38` is worked as `70+15=85`, `47*8` as `320+56=376`."""
+        places = max(len(str(self.a)), len(str(self.b)))
+        if places == 1:
+            return str(self.answer)
+        a, b = _by_place(self.a, places), _by_place(self.b, places)
+        if self.operator == "*":
+            parts = [x * y for y in b[places - len(str(self.b)) :] for x in a[places - len(str(self.a)) :]]
+        else:
+            sign = 1 if self.operator == "+" else -1
+            parts = [x + sign * y for x, y in zip(a, b, strict=True)]
+        return f"{parts[0]}{''.join(f'{part:+d}' for part in parts[1:])}={self.answer}"
+
+
+@dataclass(frozen=True)
+class Level:
+    """Problems of about one difficulty: an operator of `operators`, a and b from their ranges (both ends included)."""
+
+    operators: str
+    a: tuple[int, int]
+    b: tuple[int, int]
+
+    def problem(self, numbers: Sequence[int]) -> Problem:
+        """The problem that three random whole numbers pick."""
+        operator = self.operators[numbers[0] % len(self.operators)]
+        (a_low, a_high), (b_low, b_high) = self.a, self.b
+        return Problem(operator, a_low + numbers[1] % (a_high - a_low + 1), b_low + numbers[2] % (b_high - b_low + 1))
+
+
+LEVELS = {
+    1: Level("+-", (0, 20), (0, 9)),
+    2: Level("+-", (21, 99), (0, 9)),
+    3: Level("*", (2, 9), (10, 99)),
+    4: Level("+-", (10, 99), (10, 99)),
+    5: Level("+-", (100, 999), (100, 999)),
+    6: Level("*", (10, 99), (10, 99)),
+}
+
+
+def arithmetic(
+    *, seed: int = 0, levels: Sequence[int] = (1, 2, 3, 4), size: int = 20_000, held_out: int = 200
+) -> TextTask:
+    """The task.
+
+    Args:
+        seed: which problems are drawn; the split into train and held-out does not depend on it.
+        levels: which of the six levels, mixed in equal parts.
+        size: train items; worked examples as many. They are made when asked for.
+        held_out: held-out items, all different, the levels in equal parts as far as their problems suffice.
+
+    >>> task = arithmetic()
+    >>> task.train[0].prompt, task.train[0].columns["answer"]
+    ('11-4=', 7)
+    """
+    _check(levels, size, held_out)
+    chosen = tuple(levels)
+
+    def train_item(index: int) -> Item:
+        level, problem = _drawn(seed, "train", index, chosen, held_out=False)
+        return _item(f"train-{index}", level, problem)
+
+    def example(index: int) -> Example:
+        _, problem = _drawn(seed, "examples", index, chosen, held_out=False)
+        return Example(prompt=f"{problem.text}=", completion=f"{problem.worked}\n")
+
+    return TextTask(
+        name="arithmetic",
+        train=Lazy(size, train_item),
+        held_out=_held_out_items(seed, chosen, held_out),
+        rewards=(WeightedReward(reward=NumberEquals()),),
+        examples=Lazy(size, example),
+        stop=("\n",),
+    )
+
+
+def _item(item_id: str, level: int, problem: Problem) -> Item:
+    return Item(id=item_id, prompt=f"{problem.text}=", columns={"answer": problem.answer, "level": level})
+
+
+def _drawn(seed: int, stream: str, index: int, levels: Sequence[int], *, held_out: bool) -> tuple[int, Problem]:
+    """Draw number `index` of a stream: levels in turn, then the first problem that lies on the wanted side."""
+    level = levels[index % len(levels)]
+    problems = map(LEVELS[level].problem, draws("arithmetic", seed, stream, index, width=3))
+    return level, next(problem for problem in problems if problem.held_out == held_out)
+
+
+def _held_out_items(seed: int, levels: Sequence[int], count: int) -> tuple[Item, ...]:
+    """Different held-out problems; a level that has run out is left to the others."""
+    drawn = different(lambda i: _drawn(seed, "held-out", i, levels, held_out=True), count)
+    return tuple(_item(f"held-out-{i}", level, problem) for i, (level, problem) in enumerate(drawn))
+
+
+def _by_place(number: int, places: int) -> list[int]:
+    """304 in 4 places is 0, 300, 0, 4."""
+    return [number // 10**place % 10 * 10**place for place in reversed(range(places))]
+
+
+def _check(levels: Sequence[int], size: int, held_out: int) -> None:
+    problems = []
+    wrong = [level for level in levels if level not in LEVELS]
+    if not levels or wrong:
+        problems.append(f"levels: got {list(levels)}, expected some of {list(LEVELS)}")
+    if size < 1:
+        problems.append(f"size: got {size}, expected at least 1")
+    if held_out < 1:
+        problems.append(f"held_out: got {held_out}, expected at least 1")
+    if problems:
+        raise SettingsError(problems)

@@ -1,0 +1,85 @@
+"""Find a task by its name, `reasoning_gym/NAME`, or a data file.
+
+arithmetic                 our own, see library/
+addition-few-shot          our own, see library/
+reasoning_gym/chain_sum    any of reasoning-gym's data sets; the bare name works too
+path/to/rows.jsonl         rows of your own, also .parquet
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rung.errors import SettingsError, did_you_mean
+from rung.tasks.file_task import file_task
+from rung.tasks.library.addition import addition_few_shot
+from rung.tasks.library.arithmetic import arithmetic
+from rung.tasks.reasoning_gym_task import reasoning_gym_names, reasoning_gym_task
+from rung.tasks.task import TextTask
+
+LIBRARY: Mapping[str, Callable[..., TextTask]] = {
+    "arithmetic": arithmetic,
+    "addition-few-shot": addition_few_shot,
+}
+"""Our own tasks by name."""
+
+_GYM = "reasoning_gym/"
+_FILES = (".jsonl", ".parquet")
+
+
+def load_task(spec: str, *, seed: int = 0, **options: Any) -> TextTask:
+    """The task that `spec` names, with its options.
+
+    >>> load_task("arithmetic", levels=(1, 2)).name
+    'arithmetic'
+
+    Raises:
+        SettingsError: an unknown task, option or value, with the nearest valid name.
+        DataError: rows of a file cannot be used, each with file and row.
+        MissingExtra: reasoning-gym is not installed.
+    """
+    if spec in LIBRARY:
+        return _made(spec, LIBRARY[spec], {"seed": seed, **options})
+    if spec.endswith(_FILES):
+        return _made(spec, file_task, {"path": spec, "seed": seed, **options})
+    if spec.startswith((_GYM, "reasoning-gym/")):
+        return _made(spec, reasoning_gym_task, {"dataset": spec.partition("/")[2], "seed": seed, **options})
+    gym_names = [name for name, _ in reasoning_gym_names()]
+    if spec in gym_names:
+        return _made(spec, reasoning_gym_task, {"dataset": spec, "seed": seed, **options})
+    raise SettingsError([_unknown(spec, gym_names)])
+
+
+def available_tasks() -> list[tuple[str, str]]:
+    """Name and one line of every task that has a name; files are not among them."""
+    ours = [(name, _first_sentence(make)) for name, make in LIBRARY.items()]
+    return ours + [(_GYM + name, line) for name, line in reasoning_gym_names()]
+
+
+def _first_sentence(make: Callable[..., TextTask]) -> str:
+    module = inspect.getmodule(make)
+    first = (module.__doc__ or "").strip().splitlines()[0] if module else ""
+    return first.partition(": ")[2]
+
+
+def _made(spec: str, make: Callable[..., TextTask], arguments: Mapping[str, Any]) -> TextTask:
+    parameters = inspect.signature(make).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    valid = [name for name in parameters if name not in ("seed", "path", "dataset")]
+    unknown = [] if takes_any else [name for name in arguments if name not in parameters]
+    if unknown:
+        raise SettingsError(
+            f"task option: '{spec}' has no option '{name}'{did_you_mean(name, valid)}; it has {', '.join(valid)}"
+            for name in unknown
+        )
+    return make(**arguments)
+
+
+def _unknown(spec: str, gym_names: list[str]) -> str:
+    if Path(spec).suffix or "/" in spec:
+        return f"task: '{spec}' is no task; a file must end in {' or '.join(_FILES)}"
+    hint = did_you_mean(spec, [*LIBRARY, *gym_names])
+    return f"task: unknown task '{spec}'{hint}; `rung tasks` lists them"

@@ -1,0 +1,68 @@
+"""What a prompt in a data file may be, and what is wrong with one that is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rung.errors import did_you_mean
+from rung.rewards.reward import Prompt
+
+ROLES = ("system", "user", "assistant", "tool")
+
+
+def prompt_problem(prompt: Any) -> str | None:
+    """What is wrong with a prompt as a sentence, None when it can be used.
+
+    >>> prompt_problem([{"role": "assistant", "content": "4"}])
+    "prompt: the last message is the assistant's; the model must have something to answer, end with a user's"
+    """
+    if isinstance(prompt, str):
+        return _text_problem("prompt", prompt)
+    if not isinstance(prompt, list):
+        return f"prompt: got {type(prompt).__name__}, expected a text or a list of messages"
+    if not prompt:
+        return "prompt: the list of messages is empty"
+    for i, message in enumerate(prompt):
+        problem = _message_problem(f"prompt[{i}]", message)
+        if problem:
+            return problem
+    last = prompt[-1]["role"]
+    if last == "assistant":
+        return "prompt: the last message is the assistant's; the model must have something to answer, end with a user's"
+    if last == "system":
+        return "prompt: the last message is the system's; end with a user's"
+    return None
+
+
+def prompt_value(prompt: str | list[dict[str, str]]) -> Prompt:
+    """A prompt that has no problem, in the shape that items carry."""
+    if isinstance(prompt, str):
+        return prompt
+    return tuple({"role": message["role"], "content": message["content"]} for message in prompt)
+
+
+def _message_problem(where: str, message: Any) -> str | None:
+    if not isinstance(message, dict):
+        return f'{where}: got {type(message).__name__}, expected {{"role": ..., "content": ...}}'
+    # A Parquet struct gives every row every key, with None for those it lacks.
+    extra = [key for key, value in message.items() if key not in ("role", "content") and value is not None]
+    if extra:
+        return f"{where}: has {', '.join(map(repr, extra))}; a message has 'role' and 'content' and nothing else"
+    role = message.get("role")
+    if role not in ROLES:
+        hint = did_you_mean(role, ROLES) if isinstance(role, str) else ""
+        return f"{where}.role: got {role!r}, expected one of {', '.join(ROLES)}{hint}"
+    content = message.get("content")
+    if not isinstance(content, str):
+        return f"{where}.content: got {type(content).__name__}, expected a text"
+    return _text_problem(f"{where}.content", content)
+
+
+def _text_problem(where: str, text: str) -> str | None:
+    if not text.strip():
+        return f"{where}: is empty"
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        return f"{where}: holds half of a surrogate pair at character {error.start}, which is no text"
+    return None

@@ -1,0 +1,184 @@
+"""Read JSONL and Parquet rows; every problem is found before training, with file and row.
+
+JSONL: one JSON object a line, UTF-8. Blank lines are skipped; the row's number is the line's. Parquet: row 1 is the
+first. The first ten problems are listed, and how many there are in all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rung.errors import DataError, SettingsError, nearest
+from rung.rewards.reward import Prompt
+from rung.tasks.prompts import prompt_problem, prompt_value
+
+_LISTED = 10
+_LONGEST_LINE = 64 * 2**20
+_BOM = b"\xef\xbb\xbf"
+_GZIP = b"\x1f\x8b"
+_OTHER_NAMES = ("question", "query", "problem", "instruction", "input", "messages", "conversation", "text")
+"""What others call the column `prompt`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One row that has passed every check."""
+
+    number: int
+    id: str
+    prompt: Prompt
+    columns: Mapping[str, Any]
+    """Everything but `prompt` and `id`."""
+
+
+class Problems:
+    """Collects what is wrong with a file's rows: the first ten as text, the rest as a count."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.listed: list[str] = []
+        self.count = 0
+
+    def add(self, row: int | None, what: str) -> None:
+        self.count += 1
+        if len(self.listed) < _LISTED:
+            self.listed.append(f"{self.path}:{row}: {what}" if row is not None else f"{self.path}: {what}")
+
+    def raise_any(self) -> None:
+        """Raises: DataError, when there was any."""
+        if not self.count:
+            return
+        rest = (
+            [f"{self.path}: {self.count} problems in all, the first {_LISTED} are listed"]
+            if self.count > _LISTED
+            else []
+        )
+        raise DataError(self.listed + rest)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a .jsonl or .parquet file.
+
+    Raises:
+        SettingsError: there is no such file.
+        DataError: at least one row cannot be used.
+    """
+    if not path.is_file():
+        raise SettingsError([f"task: there is no file {path}"])
+    problems = Problems(path)
+    raw = list(_parquet_rows(path, problems) if path.suffix == ".parquet" else _json_rows(path, problems))
+    if not raw and not problems.count:
+        problems.add(None, "the file has no rows; expected at least one with a 'prompt'")
+    rows = [row for number, values in raw if (row := _checked(number, values, problems)) is not None]
+    _check_ids(rows, problems)
+    problems.raise_any()
+    return rows
+
+
+def _json_rows(path: Path, problems: Problems) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    offset = 0
+    with path.open("rb") as lines:
+        for number, line in enumerate(iter(lambda: lines.readline(_LONGEST_LINE + 1), b""), start=1):
+            if number == 1 and line.startswith(_GZIP):
+                problems.add(None, "is gzip-compressed; unpack it first")
+                return
+            if len(line) > _LONGEST_LINE:
+                problems.add(number, f"the line is longer than {_LONGEST_LINE >> 20} MiB")
+                return
+            if line.strip():
+                values = _parsed(line, number, offset, problems)
+                if values is not None:
+                    yield number, values
+            offset += len(line)
+
+
+def _parsed(line: bytes, number: int, offset: int, problems: Problems) -> Mapping[str, Any] | None:
+    if line.startswith(_BOM):
+        problems.add(number, "starts with a byte-order mark; save the file as UTF-8 without BOM")
+        return None
+    try:
+        values = json.loads(line.decode("utf-8"), parse_constant=_refused)
+    except UnicodeDecodeError as error:
+        problems.add(
+            number,
+            f"is not UTF-8: byte 0x{line[error.start]:02x} at offset {offset + error.start} of the file"
+            f" ({error.reason}); {_encoding_guess(line)}",
+        )
+        return None
+    except (ValueError, RecursionError) as error:
+        problems.add(number, f"is not JSON: {error}")
+        return None
+    if not isinstance(values, dict):
+        problems.add(number, f'is a JSON {type(values).__name__}, expected an object such as {{"prompt": ...}}')
+        return None
+    return values
+
+
+def _refused(constant: str) -> Any:
+    raise ValueError(f"{constant} is not a JSON value")
+
+
+def _encoding_guess(line: bytes) -> str:
+    if line[:2] in (b"\xff\xfe", b"\xfe\xff") or line.count(0) > len(line) // 4:
+        return "it looks like UTF-16; convert it with iconv -f UTF-16 -t UTF-8"
+    return "it may be Latin-1 or Windows-1252; convert it with iconv -f WINDOWS-1252 -t UTF-8"
+
+
+def _parquet_rows(path: Path, problems: Problems) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    number = 0
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1000):
+                for values in batch.to_pylist():
+                    number += 1
+                    yield number, values
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        problems.add(None, f"cannot be read as Parquet after row {number}: {error}")
+
+
+def _checked(number: int, values: Mapping[str, Any], problems: Problems) -> Row | None:
+    if "prompt" not in values:
+        problems.add(number, _no_prompt(values))
+        return None
+    prompt = values["prompt"]
+    columns = {name: value for name, value in values.items() if name not in ("prompt", "id")}
+    wrong = prompt_problem(prompt) or _column_problem(columns)
+    if wrong:
+        problems.add(number, wrong)
+        return None
+    row_id = values.get("id", number)
+    if isinstance(row_id, bool) or not isinstance(row_id, (str, int)) or row_id == "":
+        problems.add(number, f"id: got {row_id!r}, expected a text or a whole number")
+        return None
+    return Row(number=number, id=str(row_id), prompt=prompt_value(prompt), columns=columns)
+
+
+def _no_prompt(values: Mapping[str, Any]) -> str:
+    other = next((name for name in _OTHER_NAMES if name in values), None) or nearest("prompt", values)
+    hint = f"; rename {other!r} to 'prompt'" if other else ""
+    return f"has no column 'prompt', it has {', '.join(map(repr, values)) or 'none'}{hint}"
+
+
+def _column_problem(columns: Mapping[str, Any]) -> str | None:
+    try:
+        json.dumps(columns, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        return f"a column is no JSON value: {error}"
+    if columns.get("answer") == "":
+        return "answer: got an empty text"
+    return None
+
+
+def _check_ids(rows: list[Row], problems: Problems) -> None:
+    first_at: dict[str, int] = {}
+    for row in rows:
+        if row.id in first_at:
+            problems.add(row.number, f"id {row.id!r} is also the id of row {first_at[row.id]}; ids must differ")
+        first_at.setdefault(row.id, row.number)

@@ -1,0 +1,81 @@
+"""The shapes of a task: items to answer, held-out items, rewards, worked examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, overload
+
+from rung.rewards.reward import Message, Prompt, WeightedReward
+
+__all__ = ["Example", "Item", "Lazy", "Message", "Prompt", "TextTask"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One thing to answer.
+
+    Example: `Item(id="train-0", prompt="47+38=", columns={"answer": 85})`.
+    """
+
+    id: str
+    """Unique within its side (train or held-out) of the task."""
+    prompt: Prompt
+    """A text is continued as it stands, messages go through the model's chat template."""
+    columns: Mapping[str, Any]
+    """`answer` and anything else the rewards look at, JSON-like."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """A worked example for SFT: the prompt and the completion to imitate."""
+
+    prompt: Prompt
+    completion: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextTask:
+    """A text task. `load_task("arithmetic")` gives one."""
+
+    name: str
+    train: Sequence[Item]
+    """May be lazy; `train[i]` depends on i alone."""
+    held_out: Sequence[Item]
+    """Shares no problem with `train`."""
+    rewards: tuple[WeightedReward, ...]
+    """The task's own judgement; the first part is the accuracy, in [0, 1]. Empty: the user must bring a reward."""
+    examples: Sequence[Example] = ()
+    """Worked examples for SFT, from the train side only."""
+    stop: tuple[str, ...] = ()
+    """The episode ends at the first token whose text contains one of these; that token is the policy's own."""
+
+
+@dataclass(frozen=True)
+class Lazy(Sequence[T], Generic[T]):
+    """A sequence whose entries are made when they are asked for; `make(i)` must depend on i alone.
+
+    >>> Lazy(3, lambda i: i * i)[-1]
+    4
+    """
+
+    length: int
+    make: Callable[[int], T]
+
+    def __len__(self) -> int:
+        return self.length
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[T]: ...
+
+    def __getitem__(self, index: int | slice) -> T | list[T]:
+        if isinstance(index, slice):
+            return [self.make(i) for i in range(*index.indices(self.length))]
+        if not -self.length <= index < self.length:
+            raise IndexError(f"index {index} of {self.length} entries")
+        return self.make(int(index) % self.length)

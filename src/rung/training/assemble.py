@@ -1,0 +1,67 @@
+"""From judged episodes to the padded arrays of a `Batch`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rung.batch import OK, Batch, Episode
+from rung.formulas.masked import last_step
+
+
+def _padded(rows: Sequence[np.ndarray], dtype: torch.dtype) -> Tensor:
+    longest = max((len(row) for row in rows), default=0)
+    padded = torch.zeros(len(rows), longest, dtype=dtype)
+    for index, row in enumerate(rows):
+        padded[index, : len(row)] = torch.from_numpy(np.ascontiguousarray(row)).to(dtype)
+    return padded
+
+
+def assemble(episodes: Sequence[Episode]) -> Batch:
+    """One row an episode; the judged total stands on the row's last own action.
+
+    An episode whose judgement failed or did not apply has its mask emptied: it is in no baseline, no gradient and
+    no denominator. Rewards are float64, so that their sums do not depend on how far rows are padded. Rows of one group
+    share one context tensor, so that a model may compute a prompt once.
+    """
+    action_mask_BT = _padded([episode.action_mask for episode in episodes], torch.bool)
+    excluded_B = torch.tensor([_total(episode) is None for episode in episodes], dtype=torch.bool)
+    action_mask_BT &= ~excluded_B[:, None]
+    end_BT = last_step(action_mask_BT)
+    totals_B = torch.tensor([_total(episode) or 0.0 for episode in episodes], dtype=torch.float64)
+    terminated_B = torch.tensor([episode.terminated for episode in episodes], dtype=torch.bool)
+    rewards_BT = torch.where(end_BT, totals_B[:, None], torch.zeros((), dtype=torch.float64))
+    return Batch(
+        contexts=_shared_contexts(episodes),
+        actions_BT=_padded([episode.actions for episode in episodes], torch.int64),
+        action_mask_BT=action_mask_BT,
+        sampler_log_probs_BT=_padded([episode.log_probs for episode in episodes], torch.float32),
+        rewards_BT=rewards_BT,
+        discounts_BT=1.0 - (end_BT & terminated_B[:, None]).double(),
+        cut_BT=end_BT & ~terminated_B[:, None],
+        bootstrap_BT=torch.zeros_like(rewards_BT),
+        group_ids_B=torch.tensor([episode.group for episode in episodes], dtype=torch.int64),
+        accuracy_B=torch.tensor([_accuracy(episode) for episode in episodes], dtype=torch.float32),
+        truncated_B=torch.tensor([episode.truncated for episode in episodes], dtype=torch.bool),
+    )
+
+
+def _total(episode: Episode) -> float | None:
+    judgement = episode.judgement
+    return judgement.total if judgement is not None and judgement.status == OK else None
+
+
+def _accuracy(episode: Episode) -> float:
+    judgement = episode.judgement
+    return judgement.accuracy if judgement is not None and judgement.accuracy is not None else 0.0
+
+
+def _shared_contexts(episodes: Sequence[Episode]) -> tuple[Tensor, ...]:
+    by_group: dict[int, Tensor] = {}
+    return tuple(
+        by_group.setdefault(episode.group, torch.from_numpy(np.ascontiguousarray(episode.context)))
+        for episode in episodes
+    )

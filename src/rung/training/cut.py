@@ -1,0 +1,51 @@
+"""How a batch is cut: into minibatches (one update each) and micro-batches (what fits into memory at once)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rung.batch import Batch
+
+
+def minibatches(batch: Batch, count: int, key: tuple[int, ...]) -> Iterator[Tensor]:
+    """Row indices of each of `count` minibatches. Whole groups stay together while there are enough of them.
+
+    With one minibatch the rows keep their order; otherwise the groups are shuffled by the key, which names seed,
+    step and epoch, so that a resumed run cuts the same way.
+    """
+    if count == 1:
+        yield torch.arange(len(batch))
+        return
+    groups = torch.unique(batch.group_ids_B)
+    units = [torch.nonzero(batch.group_ids_B == group)[:, 0] for group in groups]
+    if len(units) < count:
+        units = [row[None] for row in torch.arange(len(batch))]
+    order = np.random.Generator(np.random.Philox(np.random.SeedSequence(key))).permutation(len(units))
+    for part in np.array_split(order, count):
+        if len(part):
+            yield torch.cat([units[int(i)] for i in part])
+
+
+def micro_batches(batch: Batch, tokens: int) -> Iterator[Tensor]:
+    """Consecutive row indices whose prompts and actions hold about `tokens` tokens, at least one row each.
+
+    A prompt shared by consecutive rows counts once. Rows without an action of the policy's own are left out.
+    """
+    rows: list[int] = []
+    held = 0
+    lengths = batch.action_mask_BT.long().cumsum(1).argmax(1) + 1
+    for row in torch.nonzero(batch.counted_B())[:, 0].tolist():
+        shared = bool(rows) and batch.contexts[row] is batch.contexts[rows[-1]]
+        needs = int(lengths[row]) + (0 if shared else len(batch.contexts[row]))
+        if rows and held + needs > tokens:
+            yield torch.tensor(rows)
+            rows, held = [], 0
+            needs = int(lengths[row]) + len(batch.contexts[row])
+        rows.append(row)
+        held += needs
+    if rows:
+        yield torch.tensor(rows)

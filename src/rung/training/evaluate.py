@@ -1,0 +1,124 @@
+"""How good a model is at a task: mean@k, pass@k, maj@k with intervals, paired with a base model when one is named."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rung.reports.statistics import Difference, Estimate, majority_at_k, mean_at_k, paired_difference, pass_at_k
+from rung.rewards.judge import Judge
+from rung.rewards.reward import WeightedReward
+from rung.rollouts.sampler import Sampler
+from rung.tasks.load import load_task
+from rung.tasks.task import TextTask
+from rung.training.held_out import Scores, score
+
+if TYPE_CHECKING:
+    from rung.settings import TaskSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The result. `score` is mean@k, the share of right completions.
+
+    Example: `score` 0.41, `interval` (0.36, 0.46), `pass_at_k.value` 0.72, `maj_at_k.value` 0.47, `paired.value` +0.18.
+    """
+
+    k: int
+    items: int
+    mean_at_k: Estimate
+    pass_at_k: Estimate
+    maj_at_k: Estimate | None
+    """None where the task's reward does not say what the answer in a completion is."""
+    not_judged: int
+    """Completions that could not be judged (a checker that timed out): left out, never counted as wrong."""
+    base: Estimate | None = None
+    paired: Difference | None = None
+    """This model less the base, on the same items and the same random numbers."""
+
+    @property
+    def score(self) -> float:
+        return self.mean_at_k.value
+
+    def as_data(self) -> dict[str, Any]:
+        """JSON-like: `score`, `interval`, `k`, `items` and the rest; numbers that are not finite become None."""
+        data: dict[str, Any] = {
+            "score": self.score,
+            "interval": [self.mean_at_k.low, self.mean_at_k.high],
+            "k": self.k,
+            "items": self.items,
+        }
+        for name in ("pass_at_k", "maj_at_k", "base", "paired"):
+            value = getattr(self, name)
+            data[name] = None if value is None else asdict(value)
+        data["not_judged"] = self.not_judged
+        return _finite(data)
+
+
+def evaluate(
+    model: str,
+    task: TaskSettings,
+    *,
+    k: int,
+    items: int,
+    temperature: float,
+    max_new_tokens: int,
+    seed: int = 0,
+    split: str = "held_out",
+    base: str | None = None,
+) -> Evaluation:
+    """Samples k completions of each of the first `items` items, for the model and for the base on the same streams."""
+    loaded = load_task(task.name, seed=seed, **task.options())
+    side = loaded.held_out if split == "held_out" else loaded.train
+    chosen = [side[index] for index in range(min(items, len(side)))]
+
+    def scores_of(spec: str) -> Scores:
+        from rung.models.load import load_policy
+        from rung.training.tiny import tiny_for
+
+        policy = load_policy(str(tiny_for(task)) if spec == "tiny" else spec)
+        with Judge(loaded.rewards) as judge:
+            return score(
+                Sampler(policy),
+                judge,
+                loaded,
+                chosen,
+                k=k,
+                max_new_tokens=max_new_tokens,
+                temperature=temperature,
+                seed=seed,
+            )
+
+    found = scores_of(model)
+    other = scores_of(base) if base is not None else None
+    return Evaluation(
+        k=k,
+        items=len(chosen),
+        mean_at_k=mean_at_k(found.accuracy_NK),
+        pass_at_k=pass_at_k(found.accuracy_NK, k),
+        maj_at_k=_majority(loaded, found),
+        not_judged=int(np.isnan(found.accuracy_NK).sum()),
+        base=None if other is None else mean_at_k(other.accuracy_NK),
+        paired=None if other is None else paired_difference(other.accuracy_NK, found.accuracy_NK),
+    )
+
+
+def _majority(task: TextTask, scores: Scores) -> Estimate | None:
+    rewards: Sequence[WeightedReward] = task.rewards
+    answer = getattr(rewards[0].reward, "final_answer", None) if rewards else None
+    if answer is None:
+        return None
+    answers_NK = [[answer(completion) for completion in row] for row in scores.completions_NK]
+    return majority_at_k(scores.accuracy_NK, answers_NK)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

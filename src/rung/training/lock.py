@@ -1,0 +1,49 @@
+"""One process a run folder."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+from pathlib import Path
+from types import TracebackType
+
+from rung.errors import SettingsError
+
+LOCK = ".lock"
+
+
+def holds_something(folder: Path) -> bool:
+    """Whether a folder has more in it than the lock that a killed process left before it wrote anything."""
+    return folder.is_dir() and any(path.name != LOCK for path in folder.iterdir())
+
+
+class RunLock:
+    """Holds a run's folder while the process lives; the operating system lets go of it when the process dies.
+
+    Raises SettingsError, saying who holds it, when another process does.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / LOCK
+
+    def __enter__(self) -> RunLock:
+        self._file = self.path.open("a+")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._file.seek(0)
+            holder = self._file.read().strip() or "another process"
+            self._file.close()
+            raise SettingsError([f"{self.path.parent}: this run is being trained by {holder}"]) from error
+        self._file.truncate(0)
+        self._file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+        self._file.flush()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.path.unlink(missing_ok=True)
+        self._file.close()

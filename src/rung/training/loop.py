@@ -1,0 +1,161 @@
+"""The one training loop: collect, judge, learn, report, save. It is blind to the method, the task and the model."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+
+from rung.batch import Episode
+from rung.reports.statistics import mean_at_k
+from rung.rollouts.sampler import Prompt
+from rung.rollouts.streams import Stream
+from rung.tasks.order import batch_indices
+from rung.tasks.task import Item
+from rung.training import measure
+from rung.training.assemble import assemble
+from rung.training.faults import reach
+from rung.training.held_out import Scores, score
+from rung.training.learner import Update
+from rung.training.parts import Parts
+from rung.training.stopping import StopRequest
+
+Metrics = measure.Metrics
+
+
+class Record(Protocol):
+    """Where a run's results go."""
+
+    def evaluated(self, step: int, scores: Scores) -> None: ...
+    def stepped(self, step: int, metrics: Metrics, timings: Metrics) -> None: ...
+    def sampled(self, step: int, items: Sequence[Item], episodes: Sequence[Episode], update: Update) -> None: ...
+    def save(self, step: int) -> None: ...
+
+
+@dataclass
+class Clock:
+    """Seconds by phase since the last row of timings. A checkpoint follows its step's row, so the next row has it."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+
+    def timings(self, metrics: Metrics) -> Metrics:
+        """Seconds by phase, their sum, and tokens a second over it; begins anew."""
+        total = sum(self.seconds.values())
+        tokens = metrics.get("tokens/generated")
+        row: Metrics = {f"seconds/{name}": seconds for name, seconds in self.seconds.items()}
+        self.seconds = {}
+        return {**row, "seconds/step": total, "tokens_per_second": tokens / total if tokens and total > 0 else None}
+
+
+def run_steps(parts: Parts, record: Record, stop: StopRequest, *, done: int) -> int:
+    """Trains from step `done` + 1 to the settings' last step; returns the last step made.
+
+    Stops early, after a whole step and with everything saved, when `stop` was asked for.
+    """
+    settings = parts.settings
+    clock = Clock()
+    if done == 0:
+        metrics = evaluation(parts, record, 0, clock)
+        record.stepped(0, metrics, clock.timings(metrics))
+    for step in range(done + 1, settings.steps + 1):
+        metrics = {"step": step, **one_step(parts, record, step, clock)}
+        if due(step, settings.evaluation.every, settings.steps):
+            metrics |= evaluation(parts, record, step, clock)
+        record.stepped(step, metrics, clock.timings(metrics))
+        reach("step.done")
+        if due(step, settings.saving.every, settings.steps) or stop.asked:
+            with clock.phase("save"):
+                record.save(step)
+        if stop.asked:
+            return step
+    return max(settings.steps, done)
+
+
+def one_step(parts: Parts, record: Record, step: int, clock: Clock) -> Metrics:
+    """One step: some prompts, their samples, their rewards, what was learnt of them."""
+    settings = parts.settings
+    picks = batch_indices(settings.seed, step, settings.prompts_per_step, len(parts.task.train))
+    items = [parts.task.train[int(pick)] for pick in picks]
+    with clock.phase("sample"):
+        episodes = collect(parts, items, step)
+        reach("rollout.done")
+    with clock.phase("reward"):
+        episodes = judged(parts, items, episodes)
+        reach("reward.done")
+    with clock.phase("learn"):
+        update = parts.learner.update(assemble(episodes), step)
+    metrics = measure.of_rewards(episodes) | measure.of_lengths(episodes)
+    metrics |= measure.of_groups(update.batch) | measure.of_update(update)
+    with clock.phase("learn"):
+        metrics["kl/start"] = kl_to_start(parts, update)
+    record.sampled(step, items, episodes, update)
+    return metrics
+
+
+def collect(parts: Parts, items: Sequence[Item], step: int) -> list[Episode]:
+    """The samples of each item's prompt, drawn by the policy as it is now."""
+    settings = parts.settings
+    encode = parts.policy.encode
+    prompts = [Prompt(item=item.id, group=index, ids=encode(item.prompt)) for index, item in enumerate(items)]
+    return parts.sampler.sample(
+        prompts,
+        samples_per_prompt=parts.method.samples_per_prompt,
+        max_new_tokens=settings.max_new_tokens,
+        temperature=settings.temperature,
+        stream=Stream(settings.seed, step, "train"),
+        stop=parts.task.stop,
+        policy_version=parts.learner.updates,
+    )
+
+
+def judged(parts: Parts, items: Sequence[Item], episodes: Sequence[Episode]) -> list[Episode]:
+    """The same episodes, each with its judgement."""
+    judgements = parts.judge([items[e.group] for e in episodes], [e.text for e in episodes])
+    return [dataclasses.replace(e, judgement=j) for e, j in zip(episodes, judgements, strict=True)]
+
+
+def evaluation(parts: Parts, record: Record, step: int, clock: Clock) -> Metrics:
+    """The held-out score of the policy as it is now."""
+    settings = parts.settings.evaluation
+    with clock.phase("evaluate"):
+        scores = score(
+            parts.sampler,
+            parts.judge,
+            parts.task,
+            [parts.task.held_out[index] for index in range(min(settings.items, len(parts.task.held_out)))],
+            k=settings.samples,
+            max_new_tokens=parts.settings.max_new_tokens,
+            temperature=settings.temperature,
+            seed=parts.settings.seed,
+        )
+    record.evaluated(step, scores)
+    mean = mean_at_k(scores.accuracy_NK)
+    return {"step": step, "held_out/score": mean.value, "held_out/low": mean.low, "held_out/high": mean.high}
+
+
+def kl_to_start(parts: Parts, update: Update) -> float | None:
+    """KL a token to the model the run started from, over the first `kl_rows` rows (all, if the method needs them)."""
+    if parts.start is None:
+        return None
+    if update.batch.reference_log_probs_BT is not None:
+        rows_B = torch.arange(len(update.batch))
+        return measure.kl_to_start(update, rows_B, update.batch.reference_log_probs_BT)
+    rows_B = torch.nonzero(update.batch.counted_B())[: parts.settings.reporting.kl_rows, 0]
+    start_BT = parts.learner.log_probs(parts.start, update.batch.rows(rows_B))
+    return measure.kl_to_start(update, rows_B, start_BT)
+
+
+def due(step: int, every: int, last: int) -> bool:
+    """Whether something done every so many steps is to be done now; always at the last step."""
+    return step == last or (every > 0 and step % every == 0)

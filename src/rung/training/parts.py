@@ -1,0 +1,124 @@
+"""What a run is made of, built once from its settings: the task first (bad data is found before a model is loaded)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from rung.methods import PolicyGradient
+from rung.rewards.judge import Judge
+from rung.rewards.reward import WeightedReward
+from rung.rewards.user import UserReward
+from rung.rollouts.sampler import Sampler
+from rung.settings import LearnerSettings, Settings
+from rung.tasks.load import load_task
+from rung.tasks.task import TextTask
+from rung.training.learner import Learner
+
+if TYPE_CHECKING:
+    from rung.models.policy import TextPolicy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """Everything the loop calls. The loop reads `settings` for numbers and never for names."""
+
+    settings: Settings
+    method: PolicyGradient
+    task: TextTask
+    policy: TextPolicy
+    start: TextPolicy | None
+    """The model that the run started from, frozen: the reference, and what `kl/start` is measured against."""
+    sampler: Sampler
+    judge: Judge
+    learner: Learner
+
+
+def limit_threads(learner: LearnerSettings) -> None:
+    """As many threads as the settings say; all of them when they say nothing."""
+    if learner.threads is not None:
+        torch.set_num_threads(learner.threads)
+
+
+def rewards_of(settings: Settings, task: TextTask) -> Sequence[WeightedReward]:
+    """The task's own rewards, or the user's list in its order, in which `task` stands for the task's own."""
+    if not settings.rewards:
+        return task.rewards
+    found: list[WeightedReward] = []
+    for part in settings.rewards:
+        if part.function == "task":
+            found += [WeightedReward(reward=own.reward, weight=own.weight * part.weight) for own in task.rewards]
+        else:
+            found.append(WeightedReward(reward=UserReward(part.function, name=part.name), weight=part.weight))
+    return found
+
+
+def task_of(settings: Settings) -> TextTask:
+    """The task that the settings name, with their options."""
+    return load_task(settings.task.name, seed=settings.seed, **settings.task.options())
+
+
+def build(settings: Settings) -> Parts:
+    """Loads task, rewards, model and optimiser. Nothing is trained and nothing written yet."""
+    limit_threads(settings.learner)
+    method = settings.resolved_method()
+    task = task_of(settings)
+    judge = Judge(
+        rewards_of(settings, task),
+        deadline_s=settings.rewarding.deadline_s,
+        max_failed_share=settings.rewarding.max_failed_share,
+    )
+    try:
+        policy = _policy(settings, task)
+        needs_start = method.reference_kl is not None or settings.reporting.kl_rows > 0
+        start = policy.reference() if needs_start else None
+        learner = Learner(
+            policy,
+            method,
+            reference=start,
+            temperature=settings.temperature,
+            micro_batch_tokens=settings.learner.micro_batch_tokens,
+            seed=settings.seed,
+        )
+        sampler = Sampler(policy, rows_at_once=settings.sampler.rows_at_once)
+    except BaseException:
+        judge.close()
+        raise
+    return Parts(
+        settings=settings,
+        method=method,
+        task=task,
+        policy=policy,
+        start=start,
+        sampler=sampler,
+        judge=judge,
+        learner=learner,
+    )
+
+
+def _policy(settings: Settings, task: TextTask) -> TextPolicy:
+    from rung.models.load import load_policy
+    from rung.models.lora import Lora
+    from rung.training.tiny import tiny_for
+
+    learner = settings.learner
+    spec = str(tiny_for(settings.task)) if settings.model == "tiny" else settings.model
+    lora = None
+    if settings.lora is not None:
+        targets = {} if settings.lora.targets is None else {"targets": settings.lora.targets}
+        lora = Lora(rank=settings.lora.rank, alpha=settings.lora.alpha, **targets)
+    policy = load_policy(spec, lora=lora, device=learner.device, compute=learner.compute, seed=settings.seed)
+    policy.recompute = learner.checkpoint_activations
+    return policy
+
+
+def environment() -> dict[str, object]:
+    """What bitwise equality depends on beside the settings; stored with each checkpoint and compared on resume."""
+    return {
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "cuda": torch.cuda.is_available(),
+    }

@@ -1,0 +1,242 @@
+"""A run: a folder, and the loop that fills it. `train` starts one, `resume` goes on as if it had never stopped."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rung.batch import Episode
+from rung.errors import CheckpointError, SettingsError
+from rung.methods.explain import card
+from rung.reports.aside import write_whole
+from rung.reports.console import ConsoleReport
+from rung.reports.files import RunFiles
+from rung.reports.json_lines import read_rows
+from rung.reports.page import write_report
+from rung.reports.pictures import draw_curves
+from rung.reports.statistics import Difference, Estimate, mean_at_k, paired_difference
+from rung.reports.warnings import new_warnings
+from rung.settings import Settings, read_settings, to_yaml
+from rung.tasks.task import Item
+from rung.training import checkpoint
+from rung.training.held_out import Scores, cut_scores_back, load_scores, save_scores
+from rung.training.learner import Update
+from rung.training.lock import RunLock, holds_something
+from rung.training.loop import Metrics, run_steps
+from rung.training.memory import peak_gib
+from rung.training.optimizer_state import optimizer_state, restore_optimizer
+from rung.training.parts import Parts, build, environment
+from rung.training.stopping import STOPPED_BY_SIGNAL, StopRequest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """How a run ended.
+
+    Example: `before.value` 0.18, `after.value` 0.77, `gain.value` 0.59 with `gain.in_standard_errors` 13.1.
+    """
+
+    folder: Path
+    step: int
+    finished: bool
+    before: Estimate | None
+    after: Estimate | None
+    gain: Difference | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        return 0 if self.finished else STOPPED_BY_SIGNAL
+
+    def lines(self) -> list[str]:
+        """What a person is told at the end."""
+        lines: list[str] = []
+        if self.after is not None:
+            lines.append(f"held-out score after step {self.step}: {_words(self.after)}")
+        if self.before is not None and self.gain is not None:
+            errors = self.gain.in_standard_errors
+            sigmas = f", {errors:.1f} standard errors" if errors is not None else ""
+            lines.insert(0, f"held-out score before training: {_words(self.before)}")
+            lines.append(
+                f"paired difference: {self.gain.value:+.3f} ({self.gain.low:+.3f} to {self.gain.high:+.3f}{sigmas})"
+            )
+        if self.finished:
+            lines += [f"model: {self.folder / 'final'}", f"report: {self.folder / 'report.html'}"]
+        else:
+            lines.append(f"stopped with everything saved; go on with: rung resume {self.folder}")
+        return lines + [f"note: {note}" for note in self.notes]
+
+
+def train(settings: Settings, folder: Path, *, quiet: bool = False, plan: Sequence[str] = ()) -> Summary:
+    """Trains in a new folder. SettingsError when the folder already holds something.
+
+    The folder is a run, to be resumed, from the moment that settings.yaml stands in it: after everything was found to
+    load, before anything is trained.
+    """
+    if holds_something(folder):
+        raise SettingsError(
+            [f"{folder}: is not empty; go on with the run in it by `rung resume {folder}`, or choose another --out"]
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    with RunLock(folder):
+        parts = build(settings)
+        write_whole(folder / "method.json", json.dumps(card(parts.method), indent=2, ensure_ascii=False).encode())
+        write_whole(folder / "settings.yaml", to_yaml(settings).encode())
+        return _Run(parts, folder, quiet).go(done=0, plan=plan)
+
+
+def resume(folder: Path, changes: Mapping[str, Any] | None = None, *, quiet: bool = False) -> Summary:
+    """Goes on from the newest checkpoint that verifies; what was written after it is taken back first.
+
+    `changes` may set `steps`, `evaluation`, `saving` and `reporting`; anything else would make another run of it.
+    """
+    if not (folder / "settings.yaml").is_file():
+        raise SettingsError([f"{folder}: holds no run (there is no settings.yaml in it)"])
+    settings = _changed(read_settings(folder / "settings.yaml"), changes or {})
+    with RunLock(folder):
+        found, refused = checkpoint.newest(folder / "checkpoints")
+        parts = build(settings)
+        run = _Run(parts, folder, quiet, found.step if found else 0)
+        for sentence in refused:
+            run.console.warn(sentence)
+        if changes:
+            write_whole(folder / "settings.yaml", to_yaml(settings).encode())
+        plan = run.restore(found)
+        return run.go(done=found.step if found else 0, plan=plan)
+
+
+_MAY_CHANGE = ("steps", "evaluation", "saving", "reporting")
+
+
+def _changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    wrong = sorted({key.split(".")[0] for key in changes} - set(_MAY_CHANGE))
+    if wrong:
+        raise SettingsError(
+            [
+                f"{key}: a resumed run keeps it, or it would be another run; may change: {', '.join(_MAY_CHANGE)}"
+                for key in wrong
+            ]
+        )
+    return settings.changed(changes)
+
+
+def _words(score: Estimate) -> str:
+    return f"{score.value:.3f} ({score.low:.3f} to {score.high:.3f}, {score.items} items)"
+
+
+class _Run:
+    """The record of one run in its folder: what the loop tells it goes to files, console and checkpoints."""
+
+    def __init__(self, parts: Parts, folder: Path, quiet: bool, done: int = 0) -> None:
+        self.parts, self.folder = parts, folder
+        self.console = ConsoleReport(
+            total_steps=parts.settings.steps,
+            first_step=done,
+            samples_every=parts.settings.reporting.samples_every,
+            quiet=quiet,
+        )
+        self.files = RunFiles(folder, say=self.console.warn)
+        self.checkpoints = folder / "checkpoints"
+        self.history: list[Metrics] = []
+
+    def restore(self, found: checkpoint.Checkpoint | None) -> list[str]:
+        """Loads a checkpoint, if there is one, and cuts every file back to it; returns what was done, in sentences."""
+        step = found.step if found else 0
+        checkpoint.tidy(self.checkpoints, self.parts.settings.saving.keep, step)
+        said = [f"resumed from step {step} in {self.folder}", *self.files.cut_back(step if found else -1)]
+        cut_scores_back(self.folder, step if found else -1)
+        self.history = list(self.files.history())
+        if found is None:
+            return said
+        state = found.state()
+        self.parts.policy.load_state(found.tensors("policy"))
+        restore_optimizer(self.parts.learner, found.tensors("optimizer"))
+        self.parts.learner.updates = state["updates"]
+        now = environment()
+        differs = [
+            f"{key} was {state['environment'].get(key)}, is {now[key]}"
+            for key in now
+            if state["environment"].get(key) != now[key]
+        ]
+        if differs:
+            self.console.warn(
+                f"the resumed run will not be bitwise equal to an uninterrupted one: {'; '.join(differs)}"
+            )
+        return said
+
+    def go(self, *, done: int, plan: Sequence[str]) -> Summary:
+        settings = self.parts.settings
+        with self.parts.judge, StopRequest() as stop, self.console:
+            self.console.start(plan)
+            step = run_steps(self.parts, self, stop, done=done)
+            finished = step >= settings.steps
+            if finished:
+                self.finish(step)
+            summary = self.summary(step, finished)
+            self.console.finish(summary.lines())
+            return summary
+
+    def evaluated(self, step: int, scores: Scores) -> None:
+        save_scores(self.folder, step, scores)
+
+    def stepped(self, step: int, metrics: Metrics, timings: Metrics) -> None:
+        self.history.append(self.files.write_metrics(metrics))
+        self.files.write_timings({"step": step, **timings, "memory/peak_gib": peak_gib()})
+        self.console.step(metrics, timings)
+        for warning in new_warnings(self.history):
+            self.console.warn(warning)
+
+    def sampled(self, step: int, items: Sequence[Item], episodes: Sequence[Episode], update: Update) -> None:
+        prompts = [self.parts.policy.decode(episode.context) for episode in episodes]
+        advantages = [None if update.batch.advantages_BT is None else row for row in update.batch.advantages_BT]
+        self.files.write_samples(step, episodes, prompts=prompts, advantages=advantages)
+        self.console.samples(episodes, prompts)
+
+    def save(self, step: int) -> None:
+        if not self.files.flush():
+            raise CheckpointError(
+                f"step {step}: the disk of {self.folder} takes no more, so no checkpoint was begun; older ones are "
+                "untouched. Free some space, then: rung resume"
+            )
+        learner = self.parts.learner
+        checkpoint.write(
+            self.checkpoints,
+            step,
+            {"policy": self.parts.policy.state(), "optimizer": optimizer_state(learner)},
+            {"step": step, "updates": learner.updates, "environment": environment()},
+        )
+        checkpoint.tidy(self.checkpoints, self.parts.settings.saving.keep, step)
+
+    def finish(self, step: int) -> None:
+        """The last things: the model as a Hugging Face folder, the samples in one file, pictures and the page."""
+        aside = self.folder / "final.writing"
+        shutil.rmtree(aside, ignore_errors=True)
+        self.parts.policy.save(aside)
+        shutil.rmtree(self.folder / "final", ignore_errors=True)
+        aside.rename(self.folder / "final")
+        self.files.merge_samples()
+        if not self.parts.settings.reporting.page:
+            return
+        timings = read_rows(self.files.timings.path).rows
+        try:
+            draw_curves(self.history, self.folder / "curves.png", timings=timings)
+            write_report(self.folder)
+        except OSError as error:
+            self.console.warn(f"the model is saved, but its report could not be written: {error}")
+
+    def summary(self, step: int, finished: bool) -> Summary:
+        before, after = load_scores(self.folder, 0), load_scores(self.folder, step)
+        both = before is not None and after is not None and step > 0
+        return Summary(
+            folder=self.folder,
+            step=step,
+            finished=finished,
+            before=mean_at_k(before) if before is not None else None,
+            after=mean_at_k(after) if after is not None else None,
+            gain=paired_difference(before, after) if both else None,
+            notes=tuple(self.files.problems()),
+        )

@@ -1,0 +1,34 @@
+"""Asked to stop: finish the step, save, leave with exit code 75. Asked twice: leave now."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType, TracebackType
+
+STOPPED_BY_SIGNAL = 75
+"""Exit code of a run that was stopped by a signal with its state saved (EX_TEMPFAIL: try again later)."""
+
+
+class StopRequest:
+    """While active, the first SIGTERM, SIGUSR1 or SIGINT sets `asked`; the second ends the process at once."""
+
+    _signals = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+    def __init__(self) -> None:
+        self.asked: str | None = None
+
+    def __enter__(self) -> StopRequest:
+        self._before = {number: signal.signal(number, self._handle) for number in self._signals}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.asked is not None:
+            sys.exit(128 + number)
+        self.asked = signal.Signals(number).name

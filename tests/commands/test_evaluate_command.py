@@ -1,0 +1,112 @@
+"""`rung eval`: of a model, of a finished run, of a run that was stopped; alone and against a base."""
+
+from __future__ import annotations
+
+import shutil
+from types import SimpleNamespace
+
+import pytest
+from safetensors.torch import load_file
+
+from rung.commands.folders import found
+from rung.errors import SettingsError
+
+SMALL = ("--items", "4", "--k", "2", "--max-new-tokens", "3", "--set", "task.levels=[1]", "--set", "task.held_out=6")
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    calls = []
+
+    def evaluate(model, task, **rest):
+        calls.append(SimpleNamespace(model=model, task=task, **rest))
+        print("loading weights")
+        data = {"score": 0.5, "interval": [0.25, 0.75], "k": rest["k"], "items": 4, "not_judged": 1, "base": None}
+        data["pass_at_k"] = {"value": 1.0, "low": 0.5, "high": None}
+        return SimpleNamespace(as_data=lambda: data)
+
+    monkeypatch.setattr("rung.training.evaluate.evaluate", evaluate)
+    return calls
+
+
+def test_everything_asked_for_reaches_the_library(rung, measured):
+    answer = rung(
+        *("eval", "tiny", "--task", "arithmetic", "--k", "3", "--items", "5", "--temperature", "0.5", "--seed", "9"),
+        *("--max-new-tokens", "7", "--split", "train", "--base", "other", "--set", "task.levels=[1]", "--json"),
+    )
+    (call,) = measured
+    assert (call.model, call.base, call.task.name, call.task.options()) == (
+        "tiny",
+        "other",
+        "arithmetic",
+        {"levels": [1]},
+    )
+    assert (call.k, call.items, call.temperature, call.max_new_tokens) == (3, 5, 0.5, 7)
+    assert (call.seed, call.split) == (9, "train")
+    assert answer.json["score"] == 0.5 and answer.json["interval"] == [0.25, 0.75]
+    assert "loading weights" in answer.err
+
+
+def test_the_defaults(rung, measured):
+    answer = rung("eval", "tiny", "--task", "arithmetic")
+    (call,) = measured
+    assert (call.k, call.items, call.temperature, call.max_new_tokens) == (8, 256, 1.0, 128)
+    assert (call.seed, call.split, call.base) == (0, "held_out", None)
+    assert answer.out.splitlines()[-4:] == [
+        "tiny on arithmetic: 4 items, 8 samples each",
+        "1 samples could not be judged and are left out",
+        "  mean@8  0.500 (0.250 to 0.750)",
+        "  pass@8  1.000 (0.500 to unknown)",
+    ]
+
+
+def test_a_run_brings_its_task_limits_and_seed(rung, measured, finished):
+    rung("eval", finished)
+    rung("eval", finished, "--task", "addition-few-shot", "--items", "2")
+    own, other = measured
+    assert own.model == str(finished / "final")
+    assert (own.task.options(), own.items, own.max_new_tokens) == ({"levels": [1], "size": 40, "held_out": 6}, 6, 4)
+    assert (other.task.name, other.task.options(), other.items) == ("addition-few-shot", {}, 2)
+
+
+def test_all_problems_at_once(rung, measured):
+    answer = rung("eval", "tiny", "--k", "0", "--items", "x", "--split", "test", "--set", "task.levels", "--json")
+    assert (answer.code, answer.out, measured) == (2, "", [])
+    assert answer.errors == [
+        "--set: got 'task.levels', expected KEY=VALUE such as steps=50",
+        "task: missing; expected a task's name or a data file (--task)",
+        "--k: got 0, expected 1 or more",
+        "--items: got 'x', expected a whole number",
+        "--split: got 'test', expected 'held_out' or 'train'",
+    ]
+
+
+def test_a_real_evaluation_has_what_it_promises(rung, model):
+    answer = rung("eval", model, "--task", "arithmetic", *SMALL, "--json")
+    data = answer.json
+    assert answer.code == 0
+    assert {"score", "interval", "k", "items", "pass_at_k", "maj_at_k"} <= set(data)
+    assert (data["k"], data["items"], len(data["interval"])) == (2, 4, 2)
+    assert data["interval"][0] <= data["score"] <= data["interval"][1]
+
+
+def test_against_itself_a_model_gains_nothing(rung, model, finished):
+    data = rung("eval", finished, "--base", finished, "--k", "2", "--json").json
+    assert data["paired"]["value"] == 0 and data["base"]["value"] == data["score"]
+    assert "gain" in rung("eval", finished, "--base", model, "--k", "1").out
+
+
+def test_a_run_that_was_stopped_is_measured_at_its_newest_checkpoint(rung, finished, tmp_path):
+    stopped = tmp_path / "stopped"
+    shutil.copytree(finished, stopped)
+    shutil.rmtree(stopped / "final")
+    with found(str(stopped)) as it:
+        weights = load_file(f"{it.model}/model.safetensors")
+        final = load_file(finished / "final" / "model.safetensors")
+        assert weights.keys() == final.keys() and all(weights[name].equal(final[name]) for name in final)
+    answer = rung("eval", stopped, "--k", "1", "--json")
+    assert answer.code == 0 and answer.json["model"] == str(stopped)
+    assert "is not finished: its checkpoint of step 2 is used" in answer.err
+    shutil.rmtree(stopped / "checkpoints")
+    with pytest.raises(SettingsError, match="no final model and no checkpoint yet"), found(str(stopped)):
+        pass

@@ -1,0 +1,144 @@
+"""GRPO's loss and gradient against TRL 1.16.0's own, on saved numbers, and afresh where TRL is installed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+
+import pytest
+import torch
+from trl_numbers import FILE, cases, inputs, made_by_trl
+
+from rung.batch import Batch
+from rung.methods import GRPO, PolicyGradient
+from rung.methods.parts.advantages import GroupNormalized
+from rung.methods.parts.aggregations import Aggregation, PerConstantLength, PerSequence, PerToken
+from rung.methods.parts.objectives import ClippedSurrogate
+from rung.methods.parts.reference_kl import K2, K3, Estimator, KLInLoss
+
+SAVED = json.loads(FILE.read_text(encoding="utf-8"))
+AGGREGATIONS: dict[str, Aggregation] = {
+    "grpo": PerSequence(),
+    "bnpo": PerToken(),
+    "dapo": PerToken(),
+    "dr_grpo": PerConstantLength(length=SAVED["inputs"]["max_length"]),
+}
+
+
+def table(name: str) -> torch.Tensor:
+    return torch.tensor(SAVED["inputs"][name], dtype=torch.float64)
+
+
+def same_numbers(fresh: bool) -> Batch:
+    given = SAVED["inputs"]
+    lengths_B = torch.tensor(given["lengths"])
+    rows = len(lengths_B)
+    log_probs_BT = table("log_probs")
+    mask_BT = torch.arange(log_probs_BT.shape[1])[None] < lengths_B[:, None]
+    rewards_BT = torch.zeros_like(log_probs_BT)
+    rewards_BT[torch.arange(rows), lengths_B - 1] = table("rewards")
+    nothing_BT = torch.zeros_like(log_probs_BT)
+    return Batch(
+        contexts=tuple(torch.ones(2) for _ in range(rows)),
+        actions_BT=nothing_BT.long(),
+        action_mask_BT=mask_BT,
+        sampler_log_probs_BT=log_probs_BT,
+        rewards_BT=rewards_BT,
+        discounts_BT=nothing_BT + 1,
+        cut_BT=nothing_BT.bool(),
+        bootstrap_BT=nothing_BT,
+        group_ids_B=torch.arange(rows) // given["group_size"],
+        accuracy_B=table("rewards"),
+        truncated_B=torch.zeros(rows, dtype=torch.bool),
+        old_log_probs_BT=None if fresh else table("old_log_probs"),
+        reference_log_probs_BT=table("reference_log_probs"),
+    )
+
+
+def as_trl_ships(case: dict, estimator: Estimator) -> PolicyGradient:
+    """TRL's GRPO in our slots."""
+    return GRPO.changed(
+        name="grpo@trl",
+        samples_per_prompt=SAVED["inputs"]["group_size"],
+        advantage=GroupNormalized(epsilon=1e-4, ddof=1),
+        objective=ClippedSurrogate(low=0.2, high=0.2),
+        aggregation=AGGREGATIONS[case["loss_type"]],
+        reference_kl=KLInLoss(case["beta"], estimator) if case["beta"] else None,
+    )
+
+
+def ours(case: dict, estimator: Estimator | None = None) -> tuple[float, torch.Tensor]:
+    method = as_trl_ships(case, estimator or K3())
+    log_probs_BT = table("log_probs").requires_grad_()
+    batch = method.with_advantages(same_numbers(case["fresh"]))
+    loss = (method.weights(batch, lambda count: count) * method.losses(batch, log_probs_BT)).sum()
+    (gradient_BT,) = torch.autograd.grad(loss, log_probs_BT)
+    return float(loss.detach()), gradient_BT
+
+
+def named(case: dict) -> str:
+    samples = "fresh" if case["fresh"] else "older"
+    return f"{case['loss_type']}, beta {case['beta']}, {samples} samples" + (
+        ", corrected" if case["kl_correction"] else ""
+    )
+
+
+PLAIN = [case for case in SAVED["cases"] if not case["kl_correction"]]
+(CORRECTED,) = (case for case in SAVED["cases"] if case["kl_correction"])
+
+
+def test_the_saved_numbers_are_of_the_inputs_in_the_script() -> None:
+    assert SAVED["inputs"] == inputs()
+    assert SAVED["made_by"].startswith("trl 1.16.0")
+    assert [
+        {key: case[key] for key in ("loss_type", "beta", "fresh", "kl_correction")} for case in SAVED["cases"]
+    ] == cases()
+
+
+def test_advantages_equal_trls() -> None:
+    batch = as_trl_ships(PLAIN[0], K3()).with_advantages(same_numbers(fresh=True))
+    expected_B = torch.tensor(SAVED["advantages"], dtype=torch.float64)
+    torch.testing.assert_close(batch.advantages_BT[:, 0], expected_B, rtol=0, atol=1e-6)
+    assert not bool(batch.advantages_BT[-3:].any())
+
+
+@pytest.mark.parametrize("case", PLAIN, ids=named)
+def test_loss_and_gradient_equal_trls(case: dict) -> None:
+    loss, gradient_BT = ours(case)
+    expected_BT = torch.tensor(case["gradient"], dtype=torch.float64)
+    assert loss == pytest.approx(case["loss"], abs=1e-6)
+    torch.testing.assert_close(gradient_BT, expected_BT, rtol=0, atol=1e-6)
+    assert float(expected_BT.abs().max()) > 1e-2
+
+
+def test_some_saved_tokens_are_clipped_so_that_the_clip_is_compared() -> None:
+    method = as_trl_ships(PLAIN[0], K3())
+    batch = method.with_advantages(same_numbers(fresh=False))
+    binds = method.objective.diagnostics(batch, table("log_probs"))
+    assert int(binds["clip/low"].sum()) >= 2 and int(binds["clip/high"].sum()) >= 2
+
+
+def test_trls_corrected_kl_on_fresh_samples_has_the_gradient_of_k2() -> None:
+    """TRL ships k3 times the ratio: the value of k3, and at ratio 1 the gradient of k2. Plain k3 is another one."""
+    expected_BT = torch.tensor(CORRECTED["gradient"], dtype=torch.float64)
+    plain_loss, plain_BT = ours(CORRECTED, K3())
+    _, k2_BT = ours(CORRECTED, K2())
+    assert plain_loss == pytest.approx(CORRECTED["loss"], abs=1e-6)
+    torch.testing.assert_close(k2_BT, expected_BT, rtol=0, atol=1e-6)
+    assert float((plain_BT - expected_BT).abs().max()) > 1e-4
+
+
+@pytest.mark.peers
+@pytest.mark.filterwarnings("ignore")
+def test_trl_still_makes_the_saved_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("trl", reason="TRL is not installed: pip install -e '.[peers]'")
+    version = importlib.metadata.version("trl")
+    if version != "1.16.0":
+        pytest.skip(f"the saved numbers are TRL 1.16.0's and {version} is installed: pip install trl==1.16.0")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    made = made_by_trl()
+    assert made["inputs"] == SAVED["inputs"]
+    assert made["advantages"] == pytest.approx(SAVED["advantages"], abs=1e-6)
+    for case, saved in zip(made["cases"], SAVED["cases"], strict=True):
+        assert case["loss"] == pytest.approx(saved["loss"], abs=1e-6), named(case)
+        torch.testing.assert_close(torch.tensor(case["gradient"]), torch.tensor(saved["gradient"]), rtol=0, atol=1e-6)

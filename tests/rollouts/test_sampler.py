@@ -1,0 +1,272 @@
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from rung.batch import Batch, Episode
+from rung.errors import DataError, NonFiniteError, SettingsError
+from rung.models.policy import TextPolicy
+from rung.models.tiny import tiny_model
+from rung.models.whole_model import WholeModel
+from rung.rollouts import sampler as module
+from rung.rollouts.sampler import Prompt, Sampler
+from rung.rollouts.streams import Stream
+
+Make = Callable[..., Any]
+STREAM = Stream(4, 1, "train")
+KINDS = ["llama", "qwen2", "qwen3", "gpt2", "mistral-window"]
+
+
+def _prompts(lengths: Sequence[int] = (4, 9, 1, 4, 17), begin: int = 0) -> list[Prompt]:
+    """Prompts of these lengths; the first and the fourth have the same text and are different items."""
+    drawn = np.random.default_rng(3)
+    shared = drawn.integers(3, 90, begin)
+    texts = [np.concatenate([shared, drawn.integers(3, 90, n)]) for n in lengths]
+    if len(texts) > 3:
+        texts[3] = texts[0]
+    return [Prompt(f"q{i}", 10 + i, ids) for i, ids in enumerate(texts)]
+
+
+def _sample(policy: TextPolicy, prompts: Sequence[Prompt], rows: int | None = None, **changes: Any) -> list[Episode]:
+    asked = {"samples_per_prompt": 3, "max_new_tokens": 12, "temperature": 1.0, "stream": STREAM, **changes}
+    return Sampler(policy, rows_at_once=rows).sample(prompts, **asked)
+
+
+def _same(a: Sequence[Episode], b: Sequence[Episode]) -> None:
+    assert len(a) == len(b)
+    for one, other in zip(a, b, strict=True):
+        assert (one.item, one.group, one.sample) == (other.item, other.group, other.sample)
+        assert one.actions.tolist() == other.actions.tolist()
+        assert (one.terminated, one.truncated, one.text) == (other.terminated, other.truncated, other.text)
+        np.testing.assert_allclose(one.log_probs, other.log_probs, rtol=0, atol=2e-5)
+
+
+@pytest.fixture(params=KINDS)
+def policy(request: pytest.FixtureRequest, make_policy: Make) -> TextPolicy:
+    """Each kind, with some end tokens so that rows finish at different times."""
+    made: TextPolicy = make_policy(request.param)
+    made.end_ids = tuple(range(40, 47))
+    return made
+
+
+def test_the_shape_of_what_comes_back(policy: TextPolicy) -> None:
+    prompts = _prompts()
+    episodes = _sample(policy, prompts, policy_version=7)
+    assert [(e.item, e.sample) for e in episodes] == [(p.item, s) for p in prompts for s in range(3)]
+    for e in episodes:
+        assert (e.context == prompts[e.group - 10].ids).all() and e.policy_version == 7 and e.judgement is None
+        assert 1 <= len(e.actions) <= 12 and e.actions.dtype == np.int64 and e.log_probs.dtype == np.float32
+        assert e.action_mask.all() and e.action_mask.shape == e.log_probs.shape == e.actions.shape
+        ends = np.isin(e.actions, policy.end_ids)
+        assert not ends[:-1].any()  # exactly the first end token, and nothing after it
+        assert e.terminated == bool(ends[-1]) and e.truncated != e.terminated
+        assert e.terminated or len(e.actions) == 12
+        assert e.text == policy.decode(e.actions)
+    lengths = {len(e.actions) for e in episodes}
+    assert len(lengths) > 3 and any(e.truncated for e in episodes) and any(e.terminated for e in episodes)
+
+
+def test_what_is_drawn_does_not_depend_on_batching(policy: TextPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts = _prompts()
+    together = _sample(policy, prompts)
+    alone = [e for p in prompts for e in _sample(policy, [p])]
+    _same(together, alone)
+    for rows in (1, 2, 4, 100):
+        _same(together, _sample(policy, prompts, rows))
+    for share in (0.0, 2.0):  # never drop finished rows; drop them at every step
+        monkeypatch.setattr(module, "COMPACT_BELOW", share)
+        _same(together, _sample(policy, prompts))
+    backwards = _sample(policy, prompts[::-1])
+    _same(together, [e for p in prompts for e in backwards if e.item == p.item])
+    more = _sample(policy, prompts, samples_per_prompt=5)
+    _same(together, [e for e in more if e.sample < 3])
+
+
+def test_prompts_that_begin_alike_are_read_together_and_drawn_alike(make_policy: Make) -> None:
+    policy = make_policy("llama")
+    prompts = _prompts((2, 5, 1), begin=20)
+    _same(_sample(policy, prompts), [e for p in prompts for e in _sample(policy, [p])])
+
+
+def test_many_long_prompts_are_read_in_parts(make_policy: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = make_policy("qwen3")
+    whole = _sample(policy, _prompts())
+    monkeypatch.setattr("rung.models.decoding.PREFILL_TOKENS", 10)
+    _same(whole, _sample(policy, _prompts()))
+
+
+def test_the_stream_decides(make_policy: Make) -> None:
+    policy = make_policy("llama")
+    first = _sample(policy, _prompts())
+    _same(first, _sample(policy, _prompts()))
+    for other in (Stream(5, 1, "train"), Stream(4, 2, "train"), Stream(4, 1, "evaluate")):
+        again = _sample(policy, _prompts(), stream=other)
+        assert [e.actions.tolist() for e in again] != [e.actions.tolist() for e in first]
+    # One text under two items: two streams.
+    assert first[0].actions.tolist() != first[9].actions.tolist()
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_the_sampler_and_the_learner_agree(policy: TextPolicy, to_batch: Make, temperature: float) -> None:
+    """Step 0: the ratio is 1. Negative control: not when the learner forgets the temperature."""
+    batch: Batch = to_batch(_sample(policy, _prompts(), temperature=temperature))
+    learner = policy(batch, temperature=temperature).log_probs_BT
+    gap_BT = (learner - batch.sampler_log_probs_BT)[batch.action_mask_BT]
+    assert gap_BT.abs().max() < 1e-5
+    assert ((gap_BT.exp() - 1).abs() < 1e-5).all()
+    wrong = policy(batch, temperature=0.7 if temperature == 1.0 else 1.0).log_probs_BT
+    assert (wrong - batch.sampler_log_probs_BT)[batch.action_mask_BT].abs().max() > 0.1
+
+
+def test_both_ways_through_a_network_draw_the_same(make_policy: Make) -> None:
+    policy = make_policy("llama")
+    policy.end_ids = (40, 41, 42, 43)
+    own = _sample(policy, _prompts())
+    policy.engine = WholeModel(policy.model)
+    _same(own, _sample(policy, _prompts()))
+
+
+def test_trained_ids_are_the_sampled_ids(make_policy: Make, to_batch: Make) -> None:
+    """Decoding and encoding again would give other ids: unknown tokens have no text here."""
+    policy = make_policy("llama")
+    episodes = _sample(policy, _prompts())
+    batch: Batch = to_batch(episodes)
+    for row, e in enumerate(episodes):
+        assert batch.actions_BT[row][batch.action_mask_BT[row]].tolist() == e.actions.tolist()
+    again = [policy.tokenizer.encode(e.text, add_special_tokens=False) for e in episodes]
+    assert again != [e.actions.tolist() for e in episodes]
+
+
+def test_an_end_token_that_is_also_the_padding_token(make_policy: Make, to_batch: Make) -> None:
+    policy = make_policy("llama")
+    policy.end_ids = tuple(range(40, 52))
+    apart = _sample(policy, _prompts())
+    end = next(int(e.actions[-1]) for e in apart if e.terminated)
+    policy.tokenizer.pad_token_id = policy.tokenizer.eos_token_id = end
+    together = _sample(policy, _prompts())
+    _same(apart, together)
+    ended = [e for e in together if e.actions[-1] == end]
+    assert all(e.terminated and e.action_mask[-1] and e.log_probs[-1] < 0 for e in ended)
+    batch: Batch = to_batch(ended)
+    policy(batch).log_probs_BT.sum().backward()
+    assert policy.model.lm_head.weight.grad[end].abs().sum() > 0  # the end token itself is learned
+
+
+def test_a_stop_text_ends_with_the_token_that_holds_it() -> None:
+    policy = tiny_model(0)
+    policy.end_ids = ()
+    prompts = [Prompt("a", 0, policy.encode("1+1="))]
+    free = _sample(policy, prompts, max_new_tokens=40, samples_per_prompt=8)
+    stopped = _sample(policy, prompts, max_new_tokens=40, samples_per_prompt=8, stop=("7", "x"))
+    assert any(e.terminated for e in stopped)
+    for before, after in zip(free, stopped, strict=True):
+        found = [t for t, token in enumerate(before.actions) if policy.decode([token]) in ("7", "x")]
+        length = found[0] + 1 if found else 40
+        assert after.actions.tolist() == before.actions[:length].tolist()
+        assert after.terminated == bool(found)
+    with pytest.raises(ValueError, match="stop: got 'ab', expected a text that stands in one single token"):
+        _sample(policy, prompts, stop=("ab",))
+    with pytest.raises(ValueError, match="stop: got ''"):
+        _sample(policy, prompts, stop=("",))
+
+
+def test_temperature_zero_is_greedy(policy: TextPolicy) -> None:
+    for e in _sample(policy, _prompts(), temperature=0.0, samples_per_prompt=1):
+        assert (e.log_probs == 0).all()
+        text = torch.from_numpy(np.concatenate([e.context, e.actions]))[None]
+        best = policy.model(input_ids=text).logits[0].argmax(-1)
+        assert best[len(e.context) - 1 : -1].tolist() == e.actions.tolist()
+
+
+def test_prompts_that_do_not_fit_are_named(make_policy: Make) -> None:
+    policy = make_policy("llama", context=24)
+    with pytest.raises(DataError) as raised:
+        _sample(policy, [*_prompts((12, 13)), Prompt("none", 0, np.empty(0, np.int64))])
+    assert len(raised.value.problems) == 2
+    assert "item 'q1': the prompt has 13 tokens, expected at most 12" in str(raised.value)
+    assert "item 'none'" in str(raised.value)
+    policy.end_ids = ()
+    full = _sample(policy, _prompts((12,)))
+    assert all(len(e.actions) == 12 and e.truncated for e in full)
+
+
+def test_settings_out_of_range_are_all_said(make_policy: Make) -> None:
+    policy = make_policy("llama")
+    with pytest.raises(SettingsError) as raised:
+        _sample(policy, _prompts(), samples_per_prompt=0, max_new_tokens=0, temperature=float("nan"))
+    assert len(raised.value.problems) == 3
+    with pytest.raises(ValueError, match="rows_at_once"):
+        Sampler(policy, rows_at_once=0)
+
+
+def test_no_prompts_no_episodes(make_policy: Make) -> None:
+    assert _sample(make_policy("llama"), []) == []
+
+
+def test_nan_weights_stop_it_by_the_items_names(policy: TextPolicy) -> None:
+    with torch.no_grad():
+        next(policy.model.parameters()).fill_(torch.nan)
+    with pytest.raises(NonFiniteError, match="items q0, q1"):
+        _sample(policy, _prompts())
+
+
+def test_sampling_leaves_no_gradient_and_no_global_number(policy: TextPolicy) -> None:
+    before = torch.get_rng_state()
+    _sample(policy, _prompts())
+    assert torch.equal(before, torch.get_rng_state())
+    assert all(p.requires_grad and p.grad is None for p in policy.model.parameters())
+
+
+def _exact_law(policy: TextPolicy, prompt: Prompt, vocabulary: int, temperature: float) -> dict[tuple[int, ...], float]:
+    """Probabilities of all answers of at most two tokens, where token 0 ends."""
+    law: dict[tuple[int, ...], float] = {}
+    texts = torch.tensor([[*prompt.ids.tolist(), v] for v in range(vocabulary)])
+    log_NSV = (policy.model(input_ids=texts).logits.double() / temperature).log_softmax(-1)
+    first_V = log_NSV[0, -2].exp()
+    for v, w in itertools.product(range(vocabulary), repeat=2):
+        if v == 0:
+            law[(0,)] = first_V[0].item()
+        else:
+            law[(v, w)] = (first_V[v] * log_NSV[v, -1, w].exp()).item()
+    return law
+
+
+@torch.no_grad()
+def test_answers_follow_the_exact_law(make_policy: Make) -> None:
+    """Chi-square over all 57 answers of a policy with eight tokens; the law of another temperature fails."""
+    policy = make_policy("llama", vocabulary=8)
+    policy.end_ids = (0,)
+    prompt = Prompt("a", 0, np.array([3, 1, 4]))
+    n = 6000
+    episodes = _sample(policy, [prompt], n, samples_per_prompt=n, max_new_tokens=2, temperature=0.7)
+    counts = Counter(tuple(e.actions.tolist()) for e in episodes)
+
+    def surprise(temperature: float) -> float:
+        law = _exact_law(policy, prompt, 8, temperature)
+        assert abs(sum(law.values()) - 1) < 1e-9 and set(counts) <= set(law)
+        likely = {a: p for a, p in law.items() if n * p >= 5}
+        rest = 1 - sum(likely.values())
+        terms = [(counts[a] - n * p) ** 2 / (n * p) for a, p in likely.items()]
+        others = n - sum(counts[a] for a in likely)
+        terms.append((others - n * rest) ** 2 / (n * rest))
+        freedom = len(terms) - 1
+        assert freedom > 15
+        return (sum(terms) - freedom) / (2 * freedom) ** 0.5
+
+    assert abs(surprise(0.7)) < 4
+    assert surprise(1.0) > 50
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen3", "gpt2"])
+def test_in_bfloat16_the_sampler_and_the_learner_stay_close(kind: str, make_policy: Make, to_batch: Make) -> None:
+    made = make_policy(kind)
+    policy = TextPolicy(made.model, made.tokenizer, compute_dtype=torch.bfloat16)
+    batch: Batch = to_batch(_sample(policy, _prompts()))
+    gap_BT = (policy(batch).log_probs_BT - batch.sampler_log_probs_BT)[batch.action_mask_BT].abs()
+    assert 0 < gap_BT.mean() < 0.02 and gap_BT.max() < 0.2

@@ -1,0 +1,68 @@
+"""A process that has imported everything once and forks a child for every run: kills cost no start-up time.
+
+Reads one JSON request a line, {"do": "train" | "resume", "folder": ..., "fault": ..., "kill_after": seconds | null},
+answers with the child's wait status and what it printed.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rung.errors import RungError
+from rung.settings import Settings
+from rung.training.run import resume, train
+
+
+def in_child(request: dict[str, Any], write_to: int) -> None:
+    torch.set_num_threads(1)
+    if request.get("fault"):
+        os.environ["RUNG_FAULT"] = request["fault"]
+    said = io.StringIO()
+    code = 1
+    with redirect_stdout(said), redirect_stderr(said):
+        try:
+            folder = Path(request["folder"])
+            if request["do"] == "train":
+                code = train(Settings.model_validate(request["settings"]), folder).exit_code
+            else:
+                code = resume(folder, request.get("changes")).exit_code
+        except RungError as error:
+            print(f"{type(error).__name__}: {error}")
+            code = error.exit_code
+        except Exception:  # noqa: BLE001  (the child tells its parent everything)
+            traceback.print_exc()
+    os.write(write_to, said.getvalue().encode()[-20_000:])
+    os._exit(code)
+
+
+def serve() -> None:
+    for line in sys.stdin:
+        request = json.loads(line)
+        read_from, write_to = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(read_from)
+            in_child(request, write_to)
+        os.close(write_to)
+        if request.get("kill_after") is not None:
+            time.sleep(request["kill_after"])
+            os.kill(child, signal.SIGKILL)
+        with os.fdopen(read_from, "rb") as pipe:
+            said = pipe.read().decode(errors="replace")
+        _, status = os.waitpid(child, 0)
+        print(json.dumps({"code": os.waitstatus_to_exitcode(status), "said": said}), flush=True)
+
+
+if __name__ == "__main__":
+    serve()
