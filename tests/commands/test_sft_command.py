@@ -56,7 +56,7 @@ def test_all_problems_at_once(rung, in_folder, tuned):
     assert answer.errors == [
         "task: missing; expected a task's name or a data file (--task)",
         "--set steps: got 'x', expected a whole number",
-        "--set learning_rate: got 0, expected more than 0",
+        "--set learning_rate: got 0, expected more than 0, or null",
         "--out: full is not empty; choose another folder",
     ]
 

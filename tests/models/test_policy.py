@@ -83,7 +83,7 @@ def test_a_text_that_is_no_unicode_is_refused() -> None:
 def test_end_ids_are_those_of_tokenizer_and_generation_config() -> None:
     model = tiny_model(0).model
     tokenizer = tiny_tokenizer()
-    model.generation_config.eos_token_id = [9, 2, 7]
+    model.generation_config.eos_token_id = [9, 2, 7, 100_000]  # the last has no embedding
     assert TextPolicy(model, tokenizer).end_ids == (2, 9, 7)
     model.generation_config.eos_token_id = 8
     assert TextPolicy(model, tokenizer).end_ids == (2, 8)

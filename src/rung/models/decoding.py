@@ -4,8 +4,8 @@ Activations stand with one column a row, [D, R]: a matrix product W·x with few 
 than x·Wᵀ, and the small operations between the products then run over contiguous memory.
 
 Legend: **R** rows, **U** distinct prompts, **G** places for the rows of one prompt, **K** key-value heads, **J** query
-heads a key-value head, **H** = K·J, **P** places of the prompt, **T** places of what was fed, **S** = P + T, **E** width of
-a head, **D** width, **O** outputs of a linear layer, **V** vocabulary.
+heads a key-value head, **H** = K·J, **P** places of the prompt, **T** places of what was fed, **S** = P + T, **E**
+width of a head, **D** width, **O** outputs of a linear layer, **V** vocabulary, **B**, **X**, **Y** products of these.
 """
 
 from __future__ import annotations
@@ -94,14 +94,15 @@ class Decoding:
     """R rows being continued: `logits_RV` is the law of each row's next token, float32.
 
     The keys and values of a prompt are kept once for all its rows, [K, U, P, E], right-padded to the longest prompt;
-    those of what was fed are kept a row, [K, R, T, E].
+    those of what was fed are kept a row, [K, R, T, E]. They are rounded to the compute type like the learner's and
+    kept in float32, because scores rounded to bfloat16 would make the sampler's law another one than the learner's.
     """
 
     logits_RV: Tensor
 
     def __init__(self, decoder: Decoder, prompts: Sequence[Ids], room: int, dtype: torch.dtype) -> None:
         """Args: `prompts`: one a row, equal ones are read once. `room`: how many tokens will be fed at most.
-        `dtype`: of the matrix products and the cache."""
+        `dtype`: of the linear layers' products."""
         self.decoder, self.dtype, self.fed = decoder, dtype, 0
         self.device = decoder.base.embed_tokens.weight.device
         self.layers = [Layer(layer, dtype) for layer in decoder.base.layers]
@@ -114,16 +115,17 @@ class Decoding:
         absent_UP = torch.arange(int(lengths_U.max()), device=self.device) >= lengths_U[:, None]
         self.absent_UP = absent_UP if bool(absent_UP.any()) else None
         hidden_UD = self._read(firsts, absent_UP.shape[1])
-        self.logits_RV = self.head(hidden_UD.index_select(0, self.groups.prompt_R).t()).t()
+        with torch.autocast(self.device.type, enabled=False):
+            self.logits_RV = self.head(hidden_UD.index_select(0, self.groups.prompt_R).t()).t()
         size = (decoder.kv_heads, len(prompts), room, decoder.width)
-        self.keys_KRTE = [torch.empty(size, dtype=dtype, device=self.device) for _ in self.layers]
-        self.values_KRTE = [torch.empty(size, dtype=dtype, device=self.device) for _ in self.layers]
+        self.keys_KRTE = [torch.empty(size, device=self.device) for _ in self.layers]
+        self.values_KRTE = [torch.empty(size, device=self.device) for _ in self.layers]
 
     def _read(self, firsts: Sequence[Ids], longest: int) -> Tensor:
         """Read the prompts, keep their keys and values, and give the last hidden state of each, [U, D]."""
         size = (self.decoder.kv_heads, len(firsts), longest, self.decoder.width)
-        self.keys_KUPE = [torch.zeros(size, dtype=self.dtype, device=self.device) for _ in self.layers]
-        self.values_KUPE = [torch.zeros(size, dtype=self.dtype, device=self.device) for _ in self.layers]
+        self.keys_KUPE = [torch.zeros(size, device=self.device) for _ in self.layers]
+        self.values_KUPE = [torch.zeros(size, device=self.device) for _ in self.layers]
         last_UD: list[Tensor] = []
         begin = 0
         while begin < len(firsts):
@@ -134,8 +136,8 @@ class Decoding:
             levels = prompt_levels(firsts[begin:end])
             hidden_ND, kept = self.decoder.hidden(levels, keep_keys=True)
             for number, (k_UKSE, v_UKSE) in enumerate(kept):
-                self.keys_KUPE[number][:, begin:end, : k_UKSE.shape[2]] = k_UKSE.transpose(0, 1)
-                self.values_KUPE[number][:, begin:end, : v_UKSE.shape[2]] = v_UKSE.transpose(0, 1)
+                self.keys_KUPE[number][:, begin:end, : k_UKSE.shape[2]] = k_UKSE.to(self.dtype).transpose(0, 1)
+                self.values_KUPE[number][:, begin:end, : v_UKSE.shape[2]] = v_UKSE.to(self.dtype).transpose(0, 1)
             rest = np.array([len(ids) for ids in levels[-1].ids])
             ends = len(hidden_ND) - rest.sum() + np.cumsum(rest) - 1
             last_UD.append(hidden_ND.index_select(0, torch.from_numpy(ends).to(self.device)))
@@ -145,14 +147,15 @@ class Decoding:
     def feed(self, tokens_R: Tensor) -> None:
         """Add one token to each row; `logits_RV` is then for the token after it."""
         base = self.decoder.base
-        x_RD = base.embed_tokens(tokens_R)
-        cos, sin = base.rotary_emb(x_RD, (self.lengths_R + self.fed)[None])
-        cos_ER, sin_ER = cos[0].t().contiguous(), sin[0].t().contiguous()
-        x_DR = x_RD.t().contiguous()
-        for number, layer in enumerate(self.layers):
-            x_DR = self._step(layer, number, x_DR, cos_ER, sin_ER)
-        self.fed += 1
-        self.logits_RV = self.head(_norm(base.norm, x_DR)).t()
+        with torch.autocast(self.device.type, enabled=False):  # the types are what the layers' tensors say
+            x_RD = base.embed_tokens(tokens_R)
+            cos, sin = base.rotary_emb(x_RD, (self.lengths_R + self.fed)[None])
+            cos_ER, sin_ER = cos[0].t().contiguous(), sin[0].t().contiguous()
+            x_DR = x_RD.t().contiguous()
+            for number, layer in enumerate(self.layers):
+                x_DR = self._step(layer, number, x_DR, cos_ER, sin_ER)
+            self.fed += 1
+            self.logits_RV = self.head(_norm(base.norm, x_DR)).t()
 
     def _step(self, layer: Layer, number: int, x_DR: Tensor, cos_ER: Tensor, sin_ER: Tensor) -> Tensor:
         heads, kv_heads, width, rows = self.decoder.heads, self.decoder.kv_heads, self.decoder.width, x_DR.shape[1]
@@ -161,8 +164,8 @@ class Decoding:
         k_KER = layer.k(normed_DR).view(kv_heads, width, rows)
         if layer.q_norm is not None and layer.k_norm is not None:
             q_HER, k_KER = _norm(layer.q_norm, q_HER), _norm(layer.k_norm, k_KER)
-        q_HER = _turn(q_HER, cos_ER, sin_ER).mul_(layer.scale).to(self.dtype)
-        self.keys_KRTE[number][:, :, self.fed] = _turn(k_KER, cos_ER, sin_ER).transpose(1, 2)
+        q_HER = _turn(q_HER, cos_ER, sin_ER).to(self.dtype).float().mul_(layer.scale)
+        self.keys_KRTE[number][:, :, self.fed] = _turn(k_KER, cos_ER, sin_ER).to(self.dtype).transpose(1, 2)
         self.values_KRTE[number][:, :, self.fed] = layer.v(normed_DR).view(kv_heads, width, rows).transpose(1, 2)
         q_KRJE = q_HER.unflatten(0, (kv_heads, -1)).permute(0, 3, 1, 2).contiguous()
         out_KRJE = self._attention(number, q_KRJE)

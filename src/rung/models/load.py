@@ -50,9 +50,9 @@ def load_policy(
     _refuse_code(folder)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     model, tokenizer = _read(folder)
-    model.to(place)
     if lora is not None:
-        add_adapter(model, lora, seed=seed)
+        add_adapter(model, lora, seed=seed)  # before the move, so that every device gets the same first values
+    model.to(place)
     compute_dtype = torch.bfloat16 if (compute or _fast_type(place)) == "bfloat16" else torch.float32
     return TextPolicy(model, tokenizer, compute_dtype=compute_dtype)
 

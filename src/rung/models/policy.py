@@ -64,7 +64,7 @@ class TextPolicy:
         self.compute_dtype = compute_dtype
         self.engine_reason = why_not(model)
         self.engine = Decoder(model) if self.engine_reason is None else WholeModel(model)
-        self.context_length = _context_length(model.config)
+        self.context_length = _context_length(model.config.get_text_config())
         self.end_ids = _end_ids(model, tokenizer)
         self._adapter_off = adapter_off
         self._token_texts: list[str] | None = None
@@ -133,11 +133,12 @@ class TextPolicy:
                 raise ValueError(f"token id {bad}: expected 0 to {size - 1}, the ids this model has embeddings for")
 
     def bytes_per_row(self, places: int) -> int:
-        """Memory that sampling takes for one row of `places` tokens: keys, values and a few rows of logits."""
-        config = self.model.config
-        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        cache = 2 * config.num_hidden_layers * heads * width * places * self.compute_dtype.itemsize
+        """Memory that sampling takes for a row of `places` tokens: keys, values, a few rows of logits, all float32."""
+        config = self.model.config.get_text_config()
+        queries = getattr(config, "num_attention_heads", None) or 1
+        heads = getattr(config, "num_key_value_heads", None) or queries
+        width = getattr(config, "head_dim", None) or config.hidden_size // queries
+        cache = 4 * 2 * config.num_hidden_layers * heads * width * places
         return cache + 4 * 4 * self.model.get_input_embeddings().weight.shape[0]
 
     def encode(self, prompt: str | Sequence[Mapping[str, str]]) -> npt.NDArray[np.int64]:
@@ -248,7 +249,9 @@ def _context_length(config: Any) -> int:
 
 
 def _end_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
-    """The tokenizer's end token, then those of the generation configuration, each once."""
+    """The tokenizer's end token, then those of the generation configuration, each once; what has no embedding cannot
+    be drawn and is left out."""
     listed = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     ids = [tokenizer.eos_token_id, *(listed if isinstance(listed, (list, tuple)) else [listed])]
-    return tuple(dict.fromkeys(int(i) for i in ids if i is not None))
+    size = model.get_input_embeddings().weight.shape[0]
+    return tuple(dict.fromkeys(int(i) for i in ids if i is not None and i < size))

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rung.models.chunked_log_probs import chunked_log_probs
@@ -102,6 +103,7 @@ class WholeDecoding:
 
     def __init__(self, whole: WholeModel, prompts: Sequence[Ids]) -> None:
         self.model = whole.model
+        self.plain_head = whole.plain_head
         self.device = next(whole.model.parameters()).device
         lengths = np.array([len(ids) for ids in prompts])
         self.groups = [_Group(np.flatnonzero(lengths == n)) for n in np.unique(lengths)]
@@ -114,15 +116,22 @@ class WholeDecoding:
             pieces.append(logits.index_select(0, from_R))
         self._collect(pieces)
 
-    def _forward(self, group: _Group, ids: Tensor) -> Tensor:
-        out = self.model(input_ids=ids, past_key_values=group.cache, use_cache=True)
+    def _forward(self, group: _Group, ids_RS: Tensor) -> Tensor:
+        """The logits after the last of these tokens, [R, V] float32."""
+        network = self.model.base_model if self.plain_head else self.model
+        out = network(input_ids=ids_RS, past_key_values=group.cache, use_cache=True)
         group.cache = getattr(out, "past_key_values", None)
         if not hasattr(group.cache, "reorder_cache"):
             raise ValueError(
                 f"cannot sample from {type(self.model).__name__}: its forward pass returned "
                 f"{type(group.cache).__name__} instead of a transformers Cache"
             )
-        return out.logits[:, -1].float()
+        if not self.plain_head:
+            return out.logits[:, -1].float()
+        head = self.model.get_output_embeddings()
+        bias = None if head.bias is None else head.bias.float()
+        with torch.autocast(self.device.type, enabled=False):
+            return F.linear(out.last_hidden_state[:, -1].float(), head.weight.float(), bias)
 
     def _collect(self, pieces: list[Tensor]) -> None:
         order = np.argsort(np.concatenate([group.rows for group in self.groups]))

@@ -81,7 +81,7 @@ class Child:
         return self._worker.process.pid if self._worker else None
 
     def start(self) -> Any:
-        """Start the worker, if there is none that lives, and return what its job's setup says of itself.
+        """Start a fresh worker, ending the one before, and return what its job's setup says of itself.
 
         Raises:
             SettingsError: the setup refuses what the user asked for.
@@ -105,7 +105,7 @@ class Child:
         Raises:
             ChildError: with status `timeout` (killed at the deadline), `died`, or what the job itself reports.
         """
-        if self._worker is None or self._worker.process.poll() is not None:
+        if self._worker is None or _cause_of_death(self._worker, os.WNOHANG) is not None:
             self.start()
         return self._exchange(request, deadline_s)
 
@@ -219,9 +219,22 @@ def _death(worker: _Worker, reply_bytes: int) -> Failure:
         return Failure(DIED, f"it answered with more than {_REPLY_LIMIT >> 20} MiB and was killed")
     with contextlib.suppress(ProcessLookupError):
         os.killpg(worker.process.pid, signal.SIGKILL)
-    code = worker.process.wait()
-    cause = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-    return Failure(DIED, f"its process ended ({cause}){_last_words(worker)}")
+    return Failure(DIED, f"its process ended ({_cause_of_death(worker, 0)}){_last_words(worker)}")
+
+
+def _cause_of_death(worker: _Worker, wait: int) -> str | None:
+    """How it ended, None while it lives. Not reaped (WNOWAIT): until then its id and its group's are its own."""
+    try:
+        end = os.waitid(os.P_PID, worker.process.pid, os.WEXITED | os.WNOWAIT | wait)
+    except ChildProcessError:
+        return "somebody else has waited for it"
+    if end is None:
+        return None
+    return (
+        f"exit code {end.si_status}"
+        if end.si_code == os.CLD_EXITED
+        else f"killed by {signal.Signals(end.si_status).name}"
+    )
 
 
 def _last_words(worker: _Worker) -> str:

@@ -33,9 +33,8 @@ class Prompt:
 
 @dataclass(frozen=True)
 class _Row:
-    """One sample to draw, and where its episode stands in the result."""
+    """One sample to draw."""
 
-    number: int
     prompt: Prompt
     sample: int
 
@@ -84,11 +83,7 @@ class Sampler:
         _check(samples_per_prompt, max_new_tokens, temperature)
         self._check_lengths(prompts, max_new_tokens)
         ends_V = self._ends(stop)
-        rows = [
-            _Row(p * samples_per_prompt + s, prompt, s)
-            for p, prompt in enumerate(prompts)
-            for s in range(samples_per_prompt)
-        ]
+        rows = [_Row(prompt, sample) for prompt in prompts for sample in range(samples_per_prompt)]
         episodes: list[Episode] = []
         at_once = self.rows_at_once or self._fitting(prompts, max_new_tokens)
         for begin in range(0, len(rows), at_once):

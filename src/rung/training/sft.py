@@ -81,7 +81,7 @@ def method_of(settings: SFTSettings) -> PolicyGradient:
         objective=ScoreFunction(),
         aggregation=PerToken(),
         step=AdamW(
-            learning_rate=settings.learning_rate,
+            learning_rate=settings.learning_rate or (3e-3 if settings.model == "tiny" else 2e-5),
             weight_decay=settings.weight_decay,
             warmup_steps=settings.warmup_steps,
             decay_steps=settings.steps,

@@ -15,7 +15,7 @@ from rung.models.gguf import cache_folder
 if TYPE_CHECKING:
     from rung.settings import TaskSettings
 
-RECIPE = 1
+RECIPE = 2
 """Counts up whenever the tiny model, its warm-up or a built-in task changes, so that no stale one is used."""
 
 

@@ -1,8 +1,11 @@
 """`arithmetic`: sums, differences and products of mixed difficulty, with worked examples for SFT.
 
 The prompt is `47+38=`, and `85` with a line end answers it. The last whole number of the completion counts, so a model
-may write a working first, as the worked examples do: `47+38=` is worked as `70+15=85`, `47*8=` as `320+56=376`. From
-such examples a model of a million parameters learns several times faster than from bare answers.
+may write a working first: `70+15=85`, or `320+56=376` for `47*8=`.
+
+The worked examples are of two kinds, as people's are: half of them show the working and half give the answer alone. A
+small model that imitates them does both, and is right more often with the working: which of the two pays is left for
+reinforcement learning to find out.
 
 | level | problems | longest worked answer, in characters |
 |---|---|---|
@@ -28,6 +31,9 @@ from rung.tasks.task import Example, Item, Lazy, TextTask
 
 HELD_OUT_SHARE = 0.2
 """This share of all problems is never trained on; a hash of the problem itself decides."""
+
+WORKING_SHARE = 0.5
+"""This share of the worked examples shows the working, the others the answer alone."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,7 @@ def arithmetic(
 
     >>> task = arithmetic()
     >>> task.train[0].prompt, task.train[0].columns["answer"]
-    ('11-4=', 7)
+    ('7-3=', 4)
     """
     _check(levels, size, held_out)
     chosen = tuple(levels)
@@ -116,7 +122,8 @@ def arithmetic(
 
     def example(index: int) -> Example:
         _, problem = _drawn(seed, "examples", index, chosen, held_out=False)
-        return Example(prompt=f"{problem.text}=", completion=f"{problem.worked}\n")
+        shown = keyed_share("arithmetic working", seed, index) < WORKING_SHARE
+        return Example(prompt=f"{problem.text}=", completion=f"{problem.worked if shown else problem.answer}\n")
 
     return TextTask(
         name="arithmetic",
