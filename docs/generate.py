@@ -37,18 +37,20 @@ def methods() -> str:
     return "\n".join(lines)
 
 
-def recorded(name: str) -> dict[str, Any]:
-    """A recorded result, `experiments/results/NAME.json` or `benchmarks/results/NAME.json`."""
+def recorded(name: str) -> dict[str, Any] | None:
+    """A recorded result, `experiments/results/NAME.json` or `benchmarks/results/NAME.json`; None: not recorded."""
     for folder in ("experiments", "benchmarks"):
         path = ROOT / folder / "results" / f"{name}.json"
         if path.is_file():
             return json.loads(path.read_text())
-    raise SystemExit(f"docs/generate.py: there is no recorded result '{name}'")
+    return None
 
 
 def demo() -> str:
     """What the recorded `make demo` gave."""
     run = recorded("demo")
+    if run is None:
+        return "No run is recorded yet: `make demo`, then `python experiments/record_demo.py runs/demo-1`."
     gain = run["gain"]
     return (
         f"Recorded run ({run['machine']}; {run['minutes']:.1f} minutes, seed {run['seed']}, commit {run['commit']}): "
@@ -61,7 +63,8 @@ def demo() -> str:
 
 def bench() -> str:
     """The recorded side-by-side with the peers."""
-    return recorded("grpo_step")["markdown"]
+    run = recorded("grpo_step")
+    return "No run is recorded yet: `make bench`." if run is None else run["markdown"]
 
 
 def _share(score: dict[str, float]) -> str:

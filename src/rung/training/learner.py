@@ -129,9 +129,10 @@ class Learner:
     def _pass(self, micro: Batch, weights_BT: Tensor, rows_B: Tensor, record: _Record) -> float:
         """One micro-batch: its share of the loss, and, where gradients are on, of the gradient."""
         outputs = self.policy(micro, temperature=self.temperature, with_entropy=True)
-        losses_BT = self.method.losses(micro, outputs.log_probs_BT)
+        log_probs_BT = outputs.log_probs_BT.to(micro.rewards_BT.device)  # formulas work where the batch is
+        losses_BT = self.method.losses(micro, log_probs_BT)
         loss = (weights_BT * losses_BT).sum()
-        record.note(micro, rows_B, outputs, self.method.objective.diagnostics(micro, outputs.log_probs_BT))
+        record.note(micro, rows_B, outputs, self.method.objective.diagnostics(micro, log_probs_BT))
         if loss.requires_grad:
             loss.backward()
         return float(loss.detach())
@@ -153,9 +154,9 @@ class _Record:
         """Keeps the first pass's log-probs and entropy, and counts each diagnostic over every pass."""
         first_B = ~self.seen_B[rows_B]
         new_rows_B = rows_B[first_B]
-        self.log_probs_BT[new_rows_B] = outputs.log_probs_BT.detach()[first_B].to(self.log_probs_BT)
         assert outputs.entropy_BT is not None
-        self.entropy_BT[new_rows_B] = outputs.entropy_BT.detach()[first_B].to(self.entropy_BT)
+        self.log_probs_BT[new_rows_B] = outputs.log_probs_BT.detach().to(self.log_probs_BT)[first_B]
+        self.entropy_BT[new_rows_B] = outputs.entropy_BT.detach().to(self.entropy_BT)[first_B]
         self.seen_B[rows_B] = True
         self.tokens += int(part.action_mask_BT.sum())
         for name, binds_BT in diagnostics.items():

@@ -1,0 +1,9 @@
+"""One process: the compute type that rung chooses on this machine."""
+
+from __future__ import annotations
+
+from workload import answer, model_folder
+
+from rung.models.load import load_policy
+
+answer({"compute": str(load_policy(str(model_folder())).compute_dtype).removeprefix("torch.")})
