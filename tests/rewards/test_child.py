@@ -235,9 +235,10 @@ def test_a_forgotten_child_is_ended_with_its_object(tmp_path: Path):
 
 
 PARENT = """
-import sys, time
+import signal, sys, time
 from rung.rewards.child import Child, ChildError
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits it ignored
 child = Child("user_function", {"name": "run", "file": sys.argv[1], "function": "run"})
 child.start()
 print(child.pid, flush=True)
