@@ -47,7 +47,11 @@ def test_check_as_json_is_the_same_plan(rung, in_folder):
     data = rung("check", "rloo", *TINY, "--json").json
     assert data["method"]["name"] == "rloo"
     assert data["step"]["episodes"] == 128 and data["run"]["train_items"] == 20_000
-    assert data["settings"]["method"] == {"name": "rloo", "samples_per_prompt": 8, "step": {"learning_rate": 1e-3}}
+    assert data["settings"]["method"] == {
+        "name": "rloo",
+        "samples_per_prompt": 8,
+        "step": {"learning_rate": 2e-4, "warmup_steps": 10},
+    }
     assert {"key": "max_new_tokens", "value": 16, "place": "recipe tiny:4", "default": 128, "whose": "default"} in data[
         "written"
     ]

@@ -153,19 +153,22 @@ def test_every_written_setting_has_its_place_and_its_default():
     assert lines == {
         "prompts_per_step": ("prompts_per_step = 16 (default: 16)", "recipe tiny:3"),
         "max_new_tokens": ("max_new_tokens = 16 (default: 128)", "recipe tiny:4"),
-        "evaluation.items": ("evaluation.items = 128 (default: 64)", "recipe tiny:6"),
+        "evaluation.items": ("evaluation.items = 100 (default: 64)", "recipe tiny:6"),
+        "evaluation.samples": ("evaluation.samples = 4 (default: 1)", "recipe tiny:7"),
+        "evaluation.temperature": ("evaluation.temperature = 1 (default: 0)", "recipe tiny:8"),
         "model": ("model = tiny", "--model"),
         "task.name": ("task.name = arithmetic", "--task"),
         "seed": ("seed = 3 (default: 0)", "--seed"),
         "task.levels": ("task.levels = [1]", "--set task.levels"),
         "lora.rank": ("lora.rank = 4 (default: null)", "--set rank"),
         "method.name": ("method.name = grpo", "METHOD"),
-        "method.samples_per_prompt": ("method.samples_per_prompt = 8 (grpo's default: 64)", "recipe tiny:8"),
+        "method.samples_per_prompt": ("method.samples_per_prompt = 8 (grpo's default: 64)", "recipe tiny:10"),
         "method.objective.part": (
             "method.objective.part = ScoreFunction (grpo's default: ClippedSurrogate)",
             "--set objective",
         ),
-        "method.step.learning_rate": ("method.step.learning_rate = 0.001 (grpo's default: 1e-06)", "recipe tiny:10"),
+        "method.step.learning_rate": ("method.step.learning_rate = 0.0002 (grpo's default: 1e-06)", "recipe tiny:12"),
+        "method.step.warmup_steps": ("method.step.warmup_steps = 10 (grpo's default: 0)", "recipe tiny:13"),
     }
 
 
@@ -176,7 +179,7 @@ def test_the_lines_say_what_will_happen():
         "16 prompts x 8 samples = 128 episodes, at most 2,048 new tokens (16 each)",
         "1 update, learning rate 0.1, sampled at temperature 1",
         "25 steps, at most 51,200 new tokens; seed 0",
-        "128 items x 1 sample (most likely tokens)",
+        "100 items x 4 samples (temperature 1)",
         "at the start, every 10 steps, at the end: 4 times",
         "all 800,384 weights; nothing of the model is frozen",
         "a copy of the model as it starts (the method's reference)",
@@ -229,7 +232,7 @@ def test_settings_that_do_not_fit_the_model(sets, problem):
     ("sets", "warning"),
     [
         (["learning_rate=0.02"], "method.step.learning_rate: 0.02 is very high"),
-        (["evaluation.samples=4"], "evaluation.samples: the 4 samples of an item are all equal"),
+        (["evaluation.temperature=0"], "evaluation.samples: the 4 samples of an item are all equal"),
         (["micro_batch_tokens=8"], "learner.micro_batch_tokens: 8 is less than one episode of max_new_tokens 16"),
         (["aggregation=PerConstantLength"], "method.aggregation.length: 1024 is not max_new_tokens 16"),
         (["steps=0"], "steps: 0, so the model is only evaluated"),

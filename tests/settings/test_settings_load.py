@@ -45,13 +45,16 @@ def test_later_layers_win(config):
         "prompts_per_step": f"{file}:3",
         "max_new_tokens": "recipe tiny:4",
         "evaluation.items": "recipe tiny:6",
+        "evaluation.samples": "recipe tiny:7",
+        "evaluation.temperature": "recipe tiny:8",
         "steps": f"{file}:1",
         "seed": "--set seed",
         "temperature": "--set temperature",
         "model": "--model",
         "task.name": "--task",
         "method.name": "METHOD",
-        "method.samples_per_prompt": "recipe tiny:8",
+        "method.samples_per_prompt": "recipe tiny:10",
+        "method.step.warmup_steps": "recipe tiny:13",
         "method.step.learning_rate": "--set learning_rate",
     }
 
@@ -231,7 +234,7 @@ def test_sft_settings_have_layers_too(config):
         "examples_per_step, learner, learning_rate, max_new_tokens, model, seed, steps, task, warmup_steps, "
         "weight_decay and what they hold (an option of the task is task.OPTION)",
         "task: missing; expected a task's name or a data file (--task)",
-        "--set learning_rate: got 0, expected more than 0",
+        "--set learning_rate: got 0, expected more than 0, or null",
         "--set threads: learner.threads: got 0, expected 1 or more, or null",
     )
 
