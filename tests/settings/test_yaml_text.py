@@ -117,6 +117,9 @@ def test_what_is_written_reads_back(value):
     assert write_yaml({"key": value}) == text
 
 
-@pytest.mark.parametrize("text", ["1e-5", "-.5", "1e5", "no", "null", "2024-01-01", "1:30", "0x1f", "a: b", "", " x"])
+LOOKS_LIKE = ["1e-5", "-.5", "1e5", "no", "null", "2024-01-01", "1:30", "0x1f", "a: b", "", " x", "\x85", "a\u2028b\n"]
+
+
+@pytest.mark.parametrize("text", LOOKS_LIKE)
 def test_text_that_looks_like_something_else_reads_back_as_text(text):
     assert read(write_yaml({"key": text})) == ({"key": text}, [])

@@ -1,7 +1,8 @@
 """A process that has imported everything once and forks a child for every run: kills cost no start-up time.
 
-Reads one JSON request a line, {"do": "train" | "resume", "folder": ..., "fault": ..., "kill_after": seconds | null},
-answers with the child's wait status and what it printed.
+Reads one JSON request a line, {"do": "train" | "resume", "folder": ..., "fault": ..., "kill": [changes, seconds]},
+answers with the child's wait status and what it printed. `kill` waits until so many changes were seen in the run's
+folder, then so long, then kills: on any machine, slow or busy, the run has begun and is at work.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import signal
 import sys
 import time
 import traceback
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,25 @@ def in_child(request: dict[str, Any], write_to: int) -> None:
     os._exit(code)
 
 
+def kill_at_work(child: int, folder: Path, changes: int, seconds: float) -> None:
+    before = listing(folder)
+    while changes > 0 and os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+        time.sleep(0.001)
+        now = listing(folder)
+        changes -= now != before
+        before = now
+    time.sleep(seconds)
+    os.kill(child, signal.SIGKILL)
+
+
+def listing(folder: Path) -> set[tuple[str, int]]:
+    found = set()
+    for file in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # renamed or removed while it was listed
+            found.add((str(file), file.stat().st_size))
+    return found
+
+
 def serve() -> None:
     for line in sys.stdin:
         request = json.loads(line)
@@ -55,9 +75,8 @@ def serve() -> None:
             os.close(read_from)
             in_child(request, write_to)
         os.close(write_to)
-        if request.get("kill_after") is not None:
-            time.sleep(request["kill_after"])
-            os.kill(child, signal.SIGKILL)
+        if request.get("kill"):
+            kill_at_work(child, Path(request["folder"]), *request["kill"])
         with os.fdopen(read_from, "rb") as pipe:
             said = pipe.read().decode(errors="replace")
         _, status = os.waitpid(child, 0)

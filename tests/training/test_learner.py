@@ -189,11 +189,11 @@ def test_two_processes_equal_one() -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     context = multiprocessing.get_context("spawn")
-    results = context.SimpleQueue()
+    results = context.Queue()
     ranks = [context.Process(target=_rank, args=(rank, port, results)) for rank in range(2)]
     for process in ranks:
         process.start()
-    got = dict(results.get() for _ in ranks)
+    got = dict(results.get(timeout=120) for _ in ranks)
     for process in ranks:
         process.join(60)
         assert process.exitcode == 0

@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,8 +33,6 @@ class Runs:
             text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
-        self.seconds = 0.0
-        """What a whole run takes here and now."""
         self.settings = {
             "model": str(model),
             "method": {"name": "grpo", "samples_per_prompt": 4, "minibatches": 2, "step": {"learning_rate": 1e-3}},
@@ -82,10 +79,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
 def whole(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was never stopped."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    began = time.monotonic()
     code, said = runs.ask("train", folder)
     assert code == 0, said
-    runs.seconds = time.monotonic() - began
     return folder
 
 
@@ -142,21 +137,18 @@ def test_killed_at_a_named_point(runs: Runs, whole: Path, tmp_path: Path, point:
     assert_same(folder, whole)
 
 
-@pytest.mark.slow  # its kills miss on a busy machine: not yet steady enough for every run
 def test_killed_at_random_moments_again_and_again(runs: Runs, whole: Path, tmp_path: Path) -> None:
     moments = random.Random(20261122)
-    folder, killed, longest = tmp_path / "run-0", 0, runs.seconds
+    folder, killed = tmp_path / "run-0", 0
     for attempt in range(1, 20):
-        code, said = begun_or_resumed(runs, folder, kill_after=moments.uniform(0.05, 0.9) * longest)
+        code, said = begun_or_resumed(runs, folder, kill=(moments.randint(1, 12), moments.uniform(0, 0.05)))
         assert code in (KILLED, 0), said
-        killed += code == KILLED and (folder / "settings.yaml").exists()
-        if killed >= 3:
+        killed += code == KILLED
+        if killed >= 4:
             break
-        if not (folder / "settings.yaml").exists():  # it was slower than when it was measured: kill later
-            longest *= 1.5
-        if code == 0:  # it was faster than it was when it was measured: begin another, and kill sooner
-            folder, longest = tmp_path / f"run-{attempt}", longest * 0.7
-    assert killed >= 3, "three kills hit a run that had begun"
+        if code == 0:  # it came to its end before the kill: begin another
+            folder = tmp_path / f"run-{attempt}"
+    assert killed >= 4
     code, said = begun_or_resumed(runs, folder)
     assert code == 0, said
     assert_same(folder, whole)

@@ -31,6 +31,13 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+def _text(dumper: _Dumper, text: str) -> yaml.Node:
+    """Text with one of Unicode's own line ends is escaped: left as it is, YAML reads it back as a space."""
+    style = '"' if any(end in text for end in "\x85\u2028\u2029") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
 _Loader.add_implicit_resolver(_FLOAT, _EXPONENT, _STARTS)
 _Dumper.add_implicit_resolver(_FLOAT, _EXPONENT, _STARTS)
 
