@@ -110,3 +110,15 @@ def test_a_run_that_was_stopped_is_measured_at_its_newest_checkpoint(rung, finis
     shutil.rmtree(stopped / "checkpoints")
     with pytest.raises(SettingsError, match="no final model and no checkpoint yet"), found(str(stopped)):
         pass
+
+
+def test_a_run_is_judged_by_its_own_rewards(rung, model, in_folder):
+    (in_folder / "judge.py").write_text(
+        "def short(prompts, completions, **columns):\n    return [0.25] * len(completions)\n"
+    )
+    task = ["task.levels=[1]", "task.size=40", "task.held_out=6", "rewards=[{function: 'judge.py:short'}]"]
+    sets = [word for one in (*task, "steps=0", "max_new_tokens=4", "reporting.page=false") for word in ("--set", one)]
+    trained = rung("train", "grpo", "--model", model, "--task", "arithmetic", "--out", "run", *sets)
+    assert trained.code == 0, trained.err
+    assert rung("eval", "run", "--k", "1", "--items", "2", "--json").json["score"] == 0.25
+    assert rung("eval", "run/final", "--task", "arithmetic", "--k", "1", "--items", "2", "--json").json["score"] != 0.25

@@ -229,3 +229,13 @@ def test_a_model_that_computes_something_else_goes_the_generic_way(make_policy: 
     assert "its logits are not those" in again.engine_reason and isinstance(again.engine, WholeModel)
     expected = _transformers(again, ragged, 1.0)[0]
     torch.testing.assert_close(again(ragged).log_probs_BT, expected, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("kind", [*OWN, *GENERIC])
+def test_the_whole_law_has_the_log_probs_of_the_actions(make_policy: Make, ragged: Batch, kind: str) -> None:
+    policy = make_policy(kind, dtype=torch.float64)
+    law_NV = policy.law(ragged, temperature=0.7)
+    out = policy(ragged, temperature=0.7, with_entropy=True)
+    chosen_N = ragged.actions_BT[ragged.action_mask_BT]
+    assert torch.allclose(law_NV.gather(1, chosen_N[:, None])[:, 0], out.log_probs_BT[ragged.action_mask_BT], atol=1e-9)
+    assert torch.allclose(-(law_NV.exp() * law_NV).sum(1), out.entropy_BT[ragged.action_mask_BT], atol=1e-9)

@@ -130,3 +130,17 @@ def test_the_few_shot_header_is_the_same_for_all():
 def test_wrong_options(name: str, options: dict[str, object], message: str):
     with pytest.raises(SettingsError, match=message):
         load_task(name, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"levels": 3}, "levels: got 3, expected a list of whole numbers"),
+        ({"size": "abc"}, "size: got 'abc', expected a whole number"),
+        ({"held_out": True}, "held_out: got True, expected a whole number"),
+    ],
+)
+def test_an_option_of_the_wrong_type_is_a_problem_in_words(options, problem):
+    with pytest.raises(SettingsError) as caught:
+        load_task("arithmetic", **options)
+    assert caught.value.problems == [problem]

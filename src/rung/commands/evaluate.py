@@ -40,7 +40,10 @@ def evaluate(
     sets: Sets = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score a model on a task's held-out items. With a run, task, limits and seed are the run's unless you say so."""
+    """Score a model on a task's held-out items. With a run, task, limits and seed are the run's unless you say so.
+
+    Completions are judged as in the run, by its own rewards; for another task, or a model alone, by the task's.
+    """
     flags = {
         "task": task,
         "k": k,
@@ -78,6 +81,7 @@ def _evaluated(
             seed=asked.seed,
             split=asked.split,
             base=other.model if other is not None else None,
+            rewards=it.settings.rewards if it.settings is not None and it.settings.task.name == asked.task.name else (),
         )
     return {"model": run_or_model, "task": asked.task.name, "split": asked.split, **result.as_data()}
 

@@ -42,6 +42,14 @@ def k3(log_probs: Tensor, reference_log_probs: Tensor) -> Tensor:
 
 
 def categorical_kl(log_probs_V: Tensor, other_log_probs_V: Tensor) -> Tensor:
-    """KL(p ‖ q) = ∑_v p_v (log p_v - log q_v) over the last dimension, from normalised log-probabilities."""
+    """KL(p ‖ q) = ∑_v p_v (log p_v - log q_v) over the last dimension, from normalised log-probabilities.
+
+    What p never chooses adds nothing, whatever q says of it.
+
+    >>> categorical_kl(torch.tensor([0.0, -torch.inf]), torch.tensor([0.5, 0.5]).log())    # log 2
+    tensor(0.6931)
+    """
     same_shape(log_probs_V, other_log_probs_V)
-    return (log_probs_V.exp() * (log_probs_V - other_log_probs_V)).sum(-1)
+    never_V = log_probs_V == -torch.inf
+    difference_V = torch.where(never_V, torch.zeros_like(log_probs_V), log_probs_V - other_log_probs_V)
+    return (log_probs_V.exp() * difference_V).sum(-1)

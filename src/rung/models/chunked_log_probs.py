@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 CHUNK_NUMBERS = 1 << 21
@@ -60,6 +61,18 @@ def chunked_log_probs(
         hidden_ND.to(kind), weight_VD.to(kind), bias, targets_N, float(temperature), with_entropy, int(chunk)
     )
     return log_probs_N, (entropy_N if with_entropy else None)
+
+
+def whole_law(hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, temperature: float) -> Tensor:
+    """log softmax((h·Wᵀ + b) / temperature) of the whole vocabulary, [N, V], for few positions or a small vocabulary.
+
+    >>> whole_law(torch.zeros(1, 2), torch.zeros(2, 2), None, 1.0)
+    tensor([[-0.6931, -0.6931]])
+    """
+    kind = torch.float64 if hidden_ND.dtype == torch.float64 else torch.float32
+    with torch.autocast(hidden_ND.device.type, enabled=False):
+        z_NV = F.linear(hidden_ND.to(kind), weight_VD.to(kind), None if bias_V is None else bias_V.to(kind))
+        return (z_NV / temperature).log_softmax(-1)
 
 
 def _chunks(

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from rung.models.chunked_log_probs import chunked_log_probs
+from rung.models.chunked_log_probs import chunked_log_probs, whole_law
 from rung.models.kernels import gated_up, pad, rms_norm, rotate, unpad
 from rung.models.packing import Level, Rows, Segments, packed_ids, packed_positions, segments, tree_of
 
@@ -88,21 +88,28 @@ class Decoder:
 
     def log_probs(self, rows: Rows, *, temperature: float, with_entropy: bool) -> tuple[Tensor, Tensor | None]:
         """log π of the rows' wanted tokens, [N] in row order, and their entropies when asked for."""
-        tree = tree_of(rows)
         head = self.model.get_output_embeddings()
-        device = head.weight.device
-        if tree.levels:
-            hidden_ND = self.hidden(tree.levels)[0].index_select(0, torch.from_numpy(tree.read_N).to(device))
-        else:
-            hidden_ND = head.weight.new_zeros((0, head.weight.shape[1]))
         return chunked_log_probs(
-            hidden_ND,
+            self._read(rows),
             head.weight,
-            torch.from_numpy(rows.targets).to(device),
+            torch.from_numpy(rows.targets).to(head.weight.device),
             bias_V=head.bias,
             temperature=temperature,
             with_entropy=with_entropy,
         )
+
+    def law(self, rows: Rows, *, temperature: float) -> Tensor:
+        """log π of every token of the vocabulary where the rows' wanted tokens are chosen, [N, V]."""
+        head = self.model.get_output_embeddings()
+        return whole_law(self._read(rows), head.weight, head.bias, temperature)
+
+    def _read(self, rows: Rows) -> Tensor:
+        """The hidden states [N, D] from which the rows' wanted tokens are predicted."""
+        tree = tree_of(rows)
+        weight = self.model.get_output_embeddings().weight
+        if not tree.levels:
+            return weight.new_zeros((0, weight.shape[1]))
+        return self.hidden(tree.levels)[0].index_select(0, torch.from_numpy(tree.read_N).to(weight.device))
 
     def hidden(self, levels: Sequence[Level], *, keep_keys: bool = False) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
         """Normed last hidden states of all packed tokens [N, D]; with `keep_keys` also each layer's keys and values

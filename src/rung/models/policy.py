@@ -102,6 +102,16 @@ class TextPolicy:
         entropy_BT = None if entropy_N is None else zero_BT.masked_scatter(mask_BT, entropy_N)
         return Outputs(zero_BT.masked_scatter(mask_BT, log_probs_N), entropy_BT, None)
 
+    def law(self, batch: Batch, *, temperature: float = 1.0) -> Tensor:
+        """The whole law at each of the batch's own actions, [N, V] log-probabilities in row order, differentiable.
+
+        N·V numbers: for a few rows, or a small vocabulary.
+        """
+        rows = rows_of(batch.contexts, batch.actions_BT, batch.action_mask_BT)
+        self._check_ids(rows.contexts, rows.actions)
+        with self._computing():
+            return self.engine.law(rows, temperature=temperature)
+
     def start(self, prompts: Sequence[Ids], *, room: int) -> Decoding | WholeDecoding:
         """Begin to continue these prompts, one a row; `room` tokens at most will be fed. For the sampler."""
         self._check_ids(prompts)

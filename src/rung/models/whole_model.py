@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rung.models.chunked_log_probs import chunked_log_probs
+from rung.models.chunked_log_probs import chunked_log_probs, whole_law
 from rung.models.packing import Ids, Rows, distinct
 
 
@@ -57,43 +57,52 @@ class WholeModel:
     def log_probs(self, rows: Rows, *, temperature: float, with_entropy: bool) -> tuple[Tensor, Tensor | None]:
         """log π of the rows' wanted tokens, [N] in row order, and their entropies when asked for."""
         device = next(self.model.parameters()).device
+        targets_N = torch.from_numpy(rows.targets).to(device)
+        if not targets_N.numel():
+            nothing = next(self.model.parameters()).sum() * torch.zeros(0, device=device)
+            return nothing, nothing if with_entropy else None
+        read_ND = self._read(rows)
+        if self.plain_head:
+            head = self.model.get_output_embeddings()
+            return chunked_log_probs(
+                read_ND, head.weight, targets_N, bias_V=head.bias, temperature=temperature, with_entropy=with_entropy
+            )
+        log_NV = self._of_logits(read_ND, temperature)
+        entropy_N = torch.special.entr(log_NV.exp()).sum(-1) if with_entropy else None
+        return log_NV.gather(1, targets_N[:, None])[:, 0], entropy_N
+
+    def law(self, rows: Rows, *, temperature: float) -> Tensor:
+        """log π of every token of the vocabulary where the rows' wanted tokens are chosen, [N, V]."""
+        if not rows.targets.size:
+            return next(self.model.parameters()).new_zeros((0, self.model.get_input_embeddings().weight.shape[0]))
+        read_ND = self._read(rows)
+        if not self.plain_head:
+            return self._of_logits(read_ND, temperature)
+        head = self.model.get_output_embeddings()
+        return whole_law(read_ND, head.weight, head.bias, temperature)
+
+    def _read(self, rows: Rows) -> Tensor:
+        """What the rows' wanted tokens are predicted from: hidden states [N, D], or logits without a plain head."""
         live = [b for b, want in enumerate(rows.wanted) if len(want)]
         texts = [np.concatenate([rows.contexts[b], rows.actions[b][:-1]]) for b in live]
-        longest = max((len(ids) for ids in texts), default=0)
+        longest = max(len(ids) for ids in texts)
         ids_RS = np.zeros((len(live), longest), np.int64)
         read: list[Ids] = []
         for r, (b, ids) in enumerate(zip(live, texts, strict=True)):
             ids_RS[r, : len(ids)] = ids
             read.append(r * longest + len(rows.contexts[b]) - 1 + np.flatnonzero(rows.wanted[b]))
-        targets_N = torch.from_numpy(rows.targets).to(device)
-        if not live:
-            nothing = next(self.model.parameters()).sum() * torch.zeros(0, device=device)
-            return nothing, nothing if with_entropy else None
+        device = next(self.model.parameters()).device
+        padded_RS = torch.from_numpy(ids_RS).to(device)
         where_N = torch.from_numpy(np.concatenate(read)).to(device)
-        return self._at(torch.from_numpy(ids_RS).to(device), where_N, targets_N, temperature, with_entropy)
+        if not self.plain_head:
+            return self.model(input_ids=padded_RS, use_cache=False).logits.flatten(0, 1).index_select(0, where_N)
+        hidden = self._last_hidden(padded_RS)
+        assert hidden is not None
+        return hidden.flatten(0, 1).index_select(0, where_N)
 
-    def _at(
-        self, ids_RS: Tensor, where_N: Tensor, targets_N: Tensor, temperature: float, with_entropy: bool
-    ) -> tuple[Tensor, Tensor | None]:
-        if self.plain_head:
-            hidden = self._last_hidden(ids_RS)
-            head = self.model.get_output_embeddings()
-            assert hidden is not None
-            hidden_ND = hidden.flatten(0, 1).index_select(0, where_N)
-            return chunked_log_probs(
-                hidden_ND,
-                head.weight,
-                targets_N,
-                bias_V=head.bias,
-                temperature=temperature,
-                with_entropy=with_entropy,
-            )
-        logits_NV = self.model(input_ids=ids_RS, use_cache=False).logits.flatten(0, 1).index_select(0, where_N)
-        # An identity head: the given logits are the hidden states.
-        z_NV = logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32)) / temperature
-        log_NV = z_NV.log_softmax(-1)
-        entropy_N = torch.special.entr(log_NV.exp()).sum(-1) if with_entropy else None
-        return log_NV.gather(1, targets_N[:, None])[:, 0], entropy_N
+    @staticmethod
+    def _of_logits(logits_NV: Tensor, temperature: float) -> Tensor:
+        return (logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32)) / temperature).log_softmax(-1)
 
 
 class WholeDecoding:

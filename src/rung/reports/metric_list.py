@@ -50,8 +50,9 @@ METRIC_LIST = [
     Metric(
         name="kl/start",
         unit=NATS,
-        meaning="How far the policy has moved from the model the run started with: the KL divergence, estimated by k3.",
-        healthy="0 at the first step, then a slow rise; most useful runs stay below 1",
+        meaning="How far the policy has moved from the model the run started with: the KL divergence, exact over the"
+        " vocabulary at the tokens of a few completions, after the step.",
+        healthy="near 0 at the first step, then a slow rise; most useful runs stay below 1",
         high=1.0,
         what_to_do="If it runs away while the reward stands still, lower the learning rate or add a KL term.",
     ),

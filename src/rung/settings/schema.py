@@ -149,8 +149,8 @@ class RewardingSettings(Section):
 class ReportingSettings(Section):
     """How much is reported."""
 
-    kl_rows: int = Field(16, ge=0)
-    """Episodes a step on which the KL to the start is measured; 0: not measured."""
+    kl_rows: int = Field(8, ge=0)
+    """Episodes a step on whose tokens the KL to the start is taken; 0: not measured."""
     samples_every: int = Field(10, ge=0)
     """Steps between sample completions on the console; 0: none are shown. All are stored."""
     page: bool = True

@@ -9,9 +9,11 @@ path/to/rows.jsonl         rows of your own, also .parquet
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
 
 from rung.errors import SettingsError, did_you_mean
 from rung.tasks.file_task import file_task
@@ -26,6 +28,15 @@ LIBRARY: Mapping[str, Callable[..., TextTask]] = {
 }
 """Our own tasks by name."""
 
+_TYPE_WORDS: Mapping[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    str | Path: "a path",
+    str | Path | None: "a path",
+    Sequence[int]: "a list of whole numbers",
+}
 _GYM = "reasoning_gym/"
 _FILES = (".jsonl", ".parquet")
 
@@ -75,7 +86,20 @@ def _made(spec: str, make: Callable[..., TextTask], arguments: Mapping[str, Any]
             f"task option: '{spec}' has no option '{name}'{did_you_mean(name, valid)}; it has {', '.join(valid)}"
             for name in unknown
         )
+    wrong = list(_wrong_types(make, arguments))
+    if wrong:
+        raise SettingsError(wrong)
     return make(**arguments)
+
+
+def _wrong_types(make: Callable[..., TextTask], arguments: Mapping[str, Any]) -> Iterator[str]:
+    hints = get_type_hints(make)
+    for name, value in arguments.items():
+        hint = hints.get(name, Any)
+        try:
+            TypeAdapter(hint).validate_python(value, strict=True)
+        except ValidationError:
+            yield f"{name}: got {value!r:.80}, expected {_TYPE_WORDS.get(hint, hint)}"
 
 
 def _unknown(spec: str, gym_names: list[str]) -> str:

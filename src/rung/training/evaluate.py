@@ -14,11 +14,11 @@ from rung.rewards.judge import Judge
 from rung.rewards.reward import WeightedReward
 from rung.rollouts.sampler import Sampler
 from rung.tasks.load import load_task
-from rung.tasks.task import TextTask
 from rung.training.held_out import Scores, score
+from rung.training.parts import rewards_of
 
 if TYPE_CHECKING:
-    from rung.settings import TaskSettings
+    from rung.settings import RewardSettings, TaskSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,18 +70,23 @@ def evaluate(
     seed: int = 0,
     split: str = "held_out",
     base: str | None = None,
+    rewards: Sequence[RewardSettings] = (),
 ) -> Evaluation:
-    """Samples k completions of each of the first `items` items, for the model and for the base on the same streams."""
+    """Samples k completions of each of the first `items` items, for the model and for the base on the same streams.
+
+    They are judged by `rewards`, as a run's settings list them; with none, by the task's own.
+    """
     loaded = load_task(task.name, seed=seed, **task.options())
     side = loaded.held_out if split == "held_out" else loaded.train
     chosen = [side[index] for index in range(min(items, len(side)))]
+    judges = rewards_of(rewards, loaded)
 
     def scores_of(spec: str) -> Scores:
         from rung.models.load import load_policy
         from rung.training.tiny import tiny_for
 
         policy = load_policy(str(tiny_for(task)) if spec == "tiny" else spec)
-        with Judge(loaded.rewards) as judge:
+        with Judge(judges) as judge:
             return score(
                 Sampler(policy),
                 judge,
@@ -100,15 +105,14 @@ def evaluate(
         items=len(chosen),
         mean_at_k=mean_at_k(found.accuracy_NK),
         pass_at_k=pass_at_k(found.accuracy_NK, k),
-        maj_at_k=_majority(loaded, found),
+        maj_at_k=_majority(judges, found),
         not_judged=int(np.isnan(found.accuracy_NK).sum()),
         base=None if other is None else mean_at_k(other.accuracy_NK),
         paired=None if other is None else paired_difference(other.accuracy_NK, found.accuracy_NK),
     )
 
 
-def _majority(task: TextTask, scores: Scores) -> Estimate | None:
-    rewards: Sequence[WeightedReward] = task.rewards
+def _majority(rewards: Sequence[WeightedReward], scores: Scores) -> Estimate | None:
     answer = getattr(rewards[0].reward, "final_answer", None) if rewards else None
     if answer is None:
         return None

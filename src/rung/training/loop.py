@@ -12,6 +12,7 @@ from typing import Protocol
 import torch
 
 from rung.batch import Episode
+from rung.formulas.divergences import categorical_kl
 from rung.reports.statistics import mean_at_k
 from rung.rollouts.sampler import Prompt
 from rung.rollouts.streams import Stream
@@ -145,15 +146,18 @@ def evaluation(parts: Parts, record: Record, step: int, clock: Clock) -> Metrics
 
 
 def kl_to_start(parts: Parts, update: Update) -> float | None:
-    """KL a token to the model the run started from, over the first `kl_rows` rows (all, if the method needs them)."""
-    if parts.start is None:
-        return None
-    if update.batch.reference_log_probs_BT is not None:
-        rows_B = torch.arange(len(update.batch))
-        return measure.kl_to_start(update, rows_B, update.batch.reference_log_probs_BT)
+    """KL(policy ‖ start) a token, exact over the vocabulary, at the tokens of the first `kl_rows` rows."""
     rows_B = torch.nonzero(update.batch.counted_B())[: parts.settings.reporting.kl_rows, 0]
-    start_BT = parts.learner.log_probs(parts.start, update.batch.rows(rows_B))
-    return measure.kl_to_start(update, rows_B, start_BT)
+    if parts.start is None or not len(rows_B):
+        return None
+    total, tokens = 0.0, 0
+    with torch.no_grad():
+        for row_B in rows_B.split(1):
+            row = update.batch.rows(row_B)
+            laws = (policy.law(row, temperature=parts.settings.temperature) for policy in (parts.policy, parts.start))
+            kl_N = categorical_kl(*laws)
+            total, tokens = total + float(kl_N.sum()), tokens + len(kl_N)
+    return total / tokens
 
 
 def due(step: int, every: int, last: int) -> bool:

@@ -9,7 +9,6 @@ import torch
 
 from rung.batch import OK, Batch, Episode
 from rung.formulas.advantages import group_differs
-from rung.formulas.divergences import k3
 from rung.formulas.masked import masked_mean, zeroed
 from rung.training.learner import Update
 
@@ -81,15 +80,6 @@ def of_update(update: Update) -> Metrics:
         "episodes/trained": float(batch.counted_B().sum()),
         "tokens/trained": float(mask_BT.sum()),
     }
-
-
-def kl_to_start(update: Update, rows_B: torch.Tensor, start_log_probs_BT: torch.Tensor) -> float | None:
-    """Mean k3 a token, over some rows, against the model that the run started from: never negative."""
-    mask_BT = update.batch.action_mask_BT[rows_B]
-    if not mask_BT.any():
-        return None
-    here_BT = zeroed(update.log_probs_BT[rows_B], mask_BT)
-    return float(masked_mean(k3(here_BT, zeroed(start_log_probs_BT, mask_BT)), mask_BT))
 
 
 def _advantage_size(batch: Batch) -> float:

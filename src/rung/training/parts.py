@@ -13,7 +13,7 @@ from rung.rewards.judge import Judge
 from rung.rewards.reward import WeightedReward
 from rung.rewards.user import UserReward
 from rung.rollouts.sampler import Sampler
-from rung.settings import LearnerSettings, Settings
+from rung.settings import LearnerSettings, RewardSettings, Settings
 from rung.tasks.load import load_task
 from rung.tasks.task import TextTask
 from rung.training.learner import Learner
@@ -43,12 +43,12 @@ def limit_threads(learner: LearnerSettings) -> None:
         torch.set_num_threads(learner.threads)
 
 
-def rewards_of(settings: Settings, task: TextTask) -> Sequence[WeightedReward]:
+def rewards_of(chosen: Sequence[RewardSettings], task: TextTask) -> Sequence[WeightedReward]:
     """The task's own rewards, or the user's list in its order, in which `task` stands for the task's own."""
-    if not settings.rewards:
+    if not chosen:
         return task.rewards
     found: list[WeightedReward] = []
-    for part in settings.rewards:
+    for part in chosen:
         if part.function == "task":
             found += [WeightedReward(reward=own.reward, weight=own.weight * part.weight) for own in task.rewards]
         else:
@@ -67,7 +67,7 @@ def build(settings: Settings) -> Parts:
     method = settings.resolved_method()
     task = task_of(settings)
     judge = Judge(
-        rewards_of(settings, task),
+        rewards_of(settings.rewards, task),
         deadline_s=settings.rewarding.deadline_s,
         max_failed_share=settings.rewarding.max_failed_share,
     )
