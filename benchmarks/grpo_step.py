@@ -20,16 +20,18 @@ from statistics import median
 from typing import Any
 
 import torch
-from workload import NEW_TOKENS, OPENINGS, PROMPTS, SAMPLES, machine, model_folder, product_rate
+from workload import NEW_TOKENS, OPENINGS, PROMPTS, SAMPLES, model_folder, product_rate
+
+from rung.reports.machine import machine
 
 HERE = Path(__file__).parent
 LINEAR = (2, 8, 32)
 
 
-def measured(script: str, *arguments: str, python: str = sys.executable) -> dict[str, Any]:
-    """Runs one measuring process and reads what it answers."""
+def measured(script: str, *arguments: str, python: str = sys.executable, **threads: str) -> dict[str, Any]:
+    """Runs one measuring process and reads what it answers; `threads` are environment variables."""
     print(f"measuring: {script} {' '.join(arguments)[:60]}", flush=True)
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", **threads}
     done = subprocess.run(
         [python, str(HERE / script), *arguments], capture_output=True, text=True, env=environment, check=False
     )
@@ -110,7 +112,9 @@ def main() -> None:
     vllm = None
     if asked.vllm:
         work = json.dumps([str(model_folder()), list(OPENINGS), SAMPLES, NEW_TOKENS, asked.steps])
-        vllm = measured("sample_vllm.py", work, asked.compute, python=asked.vllm)
+        # Left alone it keeps a core for its server and computes on the others: give it them all, as we have.
+        every = {"OMP_NUM_THREADS": str(torch.get_num_threads()), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+        vllm = measured("sample_vllm.py", work, asked.compute, python=asked.vllm, **every)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     result: dict[str, Any] = {
         "machine": machine(),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import platform
 import resource
 import sys
 import time
@@ -67,18 +65,6 @@ def product_rate(rows: int, dtype: torch.dtype) -> float:
                 seconds += time.perf_counter() - began
                 flops += 20 * 2.0 * rows * inside * outside
     return flops / seconds
-
-
-def machine() -> str:
-    """The machine in a line, without its name."""
-    if torch.cuda.is_available():
-        return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-    flags = next((line for line in lines if line.startswith("flags")), "")
-    units = [unit for unit in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f" {unit}" in flags]
-    cores, threads = os.cpu_count(), torch.get_num_threads()
-    return f"{cores} cores of {model} ({', '.join(units)}), {threads} threads, torch {torch.__version__}"
 
 
 def answer(result: dict[str, object]) -> None:

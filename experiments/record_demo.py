@@ -9,28 +9,19 @@ Pass line, fixed before the run: the held-out score rises by at least three stan
 from __future__ import annotations
 
 import json
-import platform
 import shutil
 import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
-
 from rung.reports.json_lines import read_rows
+from rung.reports.machine import machine
 from rung.reports.statistics import mean_at_k, paired_difference
 from rung.settings import read_settings
 from rung.training.held_out import load_scores
 
 ROOT = Path(__file__).parent.parent
-
-
-def processor() -> str:
-    """The processor's name and number of cores."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{len(names)} cores of {names[0]}" if names else platform.machine()
 
 
 def main(folder: Path) -> None:
@@ -46,7 +37,7 @@ def main(folder: Path) -> None:
         "command": "make demo",
         "commit": commit.stdout.strip(),
         "model": "SmolLM2-135M, dequantised from 4 bit,",
-        "machine": f"{processor()}, torch {torch.__version__}",
+        "machine": machine(),
         "minutes": sum(seconds) / 60,
         "hours": sum(seconds) / 3600,
         "seed": settings.seed,

@@ -48,6 +48,19 @@ class Linear:
         bias_O = None if base.bias is None else base.bias.detach().to(dtype)
         return Linear(weight_OD.detach().to(dtype), bias_O)
 
+    @staticmethod
+    def joined(modules: Sequence[nn.Module], dtype: torch.dtype) -> Linear:
+        """Layers with one input as a single layer, outputs in order: one product of many rows beats several of few.
+
+        The weights are copied.
+        """
+        each = [Linear.of(module, dtype) for module in modules]
+        weight_OD = torch.cat([one.weight_OD for one in each])
+        if all(one.bias_O is None for one in each):
+            return Linear(weight_OD, None)
+        biases = [weight_OD.new_zeros(len(one.weight_OD)) if one.bias_O is None else one.bias_O for one in each]
+        return Linear(weight_OD, torch.cat(biases))
+
 
 class Layer:
     """One layer's weights for sampling."""
@@ -55,8 +68,8 @@ class Layer:
     def __init__(self, layer: Any, dtype: torch.dtype) -> None:
         attention, mlp = layer.self_attn, layer.mlp
         self.attention_norm, self.mlp_norm = layer.input_layernorm, layer.post_attention_layernorm
-        self.q, self.k = Linear.of(attention.q_proj, dtype), Linear.of(attention.k_proj, dtype)
-        self.v, self.o = Linear.of(attention.v_proj, dtype), Linear.of(attention.o_proj, dtype)
+        self.qkv = Linear.joined([attention.q_proj, attention.k_proj, attention.v_proj], dtype)
+        self.o = Linear.of(attention.o_proj, dtype)
         self.q_norm, self.k_norm = getattr(attention, "q_norm", None), getattr(attention, "k_norm", None)
         self.gate, self.up = Linear.of(mlp.gate_proj, dtype), Linear.of(mlp.up_proj, dtype)
         self.down = Linear.of(mlp.down_proj, dtype)
@@ -160,13 +173,13 @@ class Decoding:
     def _step(self, layer: Layer, number: int, x_DR: Tensor, cos_ER: Tensor, sin_ER: Tensor) -> Tensor:
         heads, kv_heads, width, rows = self.decoder.heads, self.decoder.kv_heads, self.decoder.width, x_DR.shape[1]
         normed_DR = _norm(layer.attention_norm, x_DR)
-        q_HER = layer.q(normed_DR).view(heads, width, rows)
-        k_KER = layer.k(normed_DR).view(kv_heads, width, rows)
+        all_HER = layer.qkv(normed_DR).view(heads + 2 * kv_heads, width, rows)
+        q_HER, k_KER, v_KER = all_HER.split([heads, kv_heads, kv_heads])
         if layer.q_norm is not None and layer.k_norm is not None:
             q_HER, k_KER = _norm(layer.q_norm, q_HER), _norm(layer.k_norm, k_KER)
         q_HER = _turn(q_HER, cos_ER, sin_ER).to(self.dtype).float().mul_(layer.scale)
         self.keys_KRTE[number][:, :, self.fed] = _turn(k_KER, cos_ER, sin_ER).to(self.dtype).transpose(1, 2)
-        self.values_KRTE[number][:, :, self.fed] = layer.v(normed_DR).view(kv_heads, width, rows).transpose(1, 2)
+        self.values_KRTE[number][:, :, self.fed] = v_KER.transpose(1, 2)
         q_KRJE = q_HER.unflatten(0, (kv_heads, -1)).permute(0, 3, 1, 2).contiguous()
         out_KRJE = self._attention(number, q_KRJE)
         x_DR = x_DR + layer.o(out_KRJE.permute(0, 2, 3, 1).reshape(heads * width, rows))
