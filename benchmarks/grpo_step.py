@@ -114,6 +114,7 @@ def main() -> None:
         work = json.dumps([str(model_folder()), list(OPENINGS), SAMPLES, NEW_TOKENS, asked.steps])
         # Left alone it keeps a core for its server and computes on the others: give it them all, as we have.
         every = {"OMP_NUM_THREADS": str(torch.get_num_threads()), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+        every["VLLM_CPU_KVCACHE_SPACE"] = "4"  # GiB
         vllm = measured("sample_vllm.py", work, asked.compute, python=asked.vllm, **every)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     result: dict[str, Any] = {

@@ -27,7 +27,7 @@ def test_the_defaults_are_the_documented_ones():
         "rewards": [],
         "lora": None,
         "learner": {
-            "micro_batch_tokens": 4096,
+            "micro_batch_tokens": 1024,
             "checkpoint_activations": False,
             "compute": None,
             "device": None,

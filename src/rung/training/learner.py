@@ -57,7 +57,7 @@ class Learner:
         *,
         reference: Policy | None = None,
         temperature: float = 1.0,
-        micro_batch_tokens: int = 4096,
+        micro_batch_tokens: int = 1024,
         seed: int = 0,
         world: World | None = None,
     ) -> None:
