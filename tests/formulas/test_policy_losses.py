@@ -9,10 +9,31 @@ from hypothesis import strategies as st
 from masked_arrays import FEW, JUNK, compacted, masks, normal, value_and_gradients, with_junk
 from torch import Tensor
 
-from rung.formulas.policy_losses import clip_binds, clipped_surrogate, ratio, score_function
+from rung.formulas.policy_losses import (
+    clip_binds,
+    clipped_surrogate,
+    clipped_weight,
+    dual_clipped,
+    kl_from_old,
+    ratio,
+    score_function,
+    sequence_ratio,
+    surrogate,
+)
 
 CLIPPED = partial(clipped_surrogate, low=0.2, high=0.28)
-TOKEN_FORMULAS = {"score_function": score_function, "ratio": ratio, "clipped_surrogate": CLIPPED}
+TOKEN_FORMULAS = {
+    "score_function": score_function,
+    "ratio": ratio,
+    "clipped_surrogate": CLIPPED,
+    "surrogate": surrogate,
+    "dual_clipped": partial(dual_clipped, low=0.2, high=0.28, bound=3.0),
+    "sequence_ratio": sequence_ratio,
+    "clipped_weight": lambda log_probs_BT, advantages_BT, mask_BT: clipped_weight(
+        ratio(log_probs_BT, log_probs_BT.detach() * 0.5, mask_BT), log_probs_BT, advantages_BT, mask_BT, 2.0
+    ),
+}
+ONE_WHERE_MASKED = ("ratio", "sequence_ratio")
 
 
 def whole_loss(log_probs_BT: Tensor, old_BT: Tensor, advantages_BT: Tensor, mask_BT: Tensor) -> Tensor:
@@ -30,11 +51,11 @@ def arrays_for(mask_BT: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:
 def test_holes_equal_the_compacted_row(name: str, mask_BT: Tensor) -> None:
     formula, arrays = TOKEN_FORMULAS[name], arrays_for(mask_BT)
     found_BT = formula(*arrays, mask_BT)
-    assert bool((found_BT[~mask_BT] == (1 if name == "ratio" else 0)).all())
+    assert bool((found_BT[~mask_BT] == (1 if name in ONE_WHERE_MASKED else 0)).all())
     for row in range(mask_BT.shape[0]):
         own = [compacted(array, mask_BT, row) for array in arrays]
         compact_1K = formula(*own, torch.ones(own[0].shape, dtype=torch.bool))
-        assert torch.equal(found_BT[row][mask_BT[row]][None], compact_1K)
+        torch.testing.assert_close(found_BT[row][mask_BT[row]][None], compact_1K, rtol=0, atol=1e-15)
 
 
 @pytest.mark.parametrize("name", TOKEN_FORMULAS)
@@ -141,3 +162,46 @@ def test_shapes_are_checked() -> None:
     for formula in (*TOKEN_FORMULAS.values(), partial(clip_binds, low=0.2, high=0.2)):
         with pytest.raises(ValueError, match="shapes differ"):
             formula(*wrong)
+
+
+def test_a_sequences_ratio_is_the_geometric_mean_of_its_tokens() -> None:
+    log_probs_BT, old_BT = normal(0, (2, 3, 5))
+    mask_BT = torch.ones(3, 5, dtype=torch.bool)
+    tokens_BT = ratio(log_probs_BT, old_BT, mask_BT)
+    geometric_B1 = tokens_BT.prod(1, keepdim=True) ** (1 / 5)
+    torch.testing.assert_close(sequence_ratio(log_probs_BT, old_BT, mask_BT), geometric_B1.expand(3, 5))
+
+
+def test_a_dual_clip_bounds_the_loss_where_the_advantage_is_negative_and_nowhere_else() -> None:
+    ratio_BT, mask_BT = torch.tensor([[9.0, 9.0, 0.5]]), torch.ones(1, 3, dtype=torch.bool)
+    advantages_BT = torch.tensor([[-1.0, 1.0, -1.0]])
+    found = dual_clipped(ratio_BT, advantages_BT, mask_BT, 0.2, 0.2, 3.0)
+    torch.testing.assert_close(found, torch.tensor([[3.0, -1.2, 0.8]]))
+    plain = clipped_surrogate(ratio_BT, advantages_BT, mask_BT, 0.2, 0.2)
+    torch.testing.assert_close(plain, torch.tensor([[9.0, -1.2, 0.8]]))
+
+
+def test_a_clipped_weight_keeps_every_tokens_gradient() -> None:
+    log_probs_BT = torch.tensor([[-0.1, -2.0]], requires_grad=True)
+    old_BT, mask_BT = torch.tensor([[-3.0, -2.0]]), torch.ones(1, 2, dtype=torch.bool)
+    ratio_BT = ratio(log_probs_BT, old_BT, mask_BT)
+    advantages_BT = torch.ones(1, 2)
+    (kept,) = torch.autograd.grad(
+        clipped_weight(ratio_BT, log_probs_BT, advantages_BT, mask_BT, 5.0).sum(), log_probs_BT, retain_graph=True
+    )
+    (lost,) = torch.autograd.grad(clipped_surrogate(ratio_BT, advantages_BT, mask_BT, 0.2, 0.2).sum(), log_probs_BT)
+    assert kept.tolist() == [[-5.0, -1.0]] and lost[0, 0] == 0
+
+
+def test_the_old_policys_kl_is_unbiased_in_value_and_gradient() -> None:
+    old_V = torch.tensor([0.2, 0.5, 0.3], dtype=torch.float64)
+    logits_V = torch.tensor([0.3, -0.2, 0.9], dtype=torch.float64, requires_grad=True)
+    log_probs_V = logits_V.log_softmax(0)
+    mask = torch.ones(1, 3, dtype=torch.bool)
+    sampled = kl_from_old(ratio(log_probs_V[None], old_V.log()[None], mask), mask)[0]
+    exact = (old_V * (old_V.log() - log_probs_V)).sum()
+    mean = (old_V * sampled).sum()
+    assert mean.item() == pytest.approx(exact.item(), abs=1e-12)
+    (found,) = torch.autograd.grad(mean, logits_V, retain_graph=True)
+    (true,) = torch.autograd.grad(exact, logits_V)
+    torch.testing.assert_close(found, true, rtol=0, atol=1e-12)

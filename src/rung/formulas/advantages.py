@@ -97,10 +97,35 @@ def group_normalized(
     tensor([ 1.0000, -1.0000, -1.0000,  1.0000])
     """
     centred_B = _centred(returns_B, group_ids_B, counted_B)
-    size_B = group_size(group_ids_B, counted_B)
-    variance_B = group_sum(centred_B.square(), group_ids_B, counted_B) / (size_B - ddof).clamp(min=1)
-    scale_B = torch.where(variance_B > 0, variance_B.sqrt() + epsilon, torch.ones_like(variance_B))
+    deviation_B = group_deviation(returns_B, group_ids_B, counted_B, ddof)
+    scale_B = torch.where(deviation_B > 0, deviation_B + epsilon, torch.ones_like(deviation_B))
     return (centred_B / scale_B).to(returns_B.dtype)
+
+
+def group_deviation(returns_B: Tensor, group_ids_B: Tensor, counted_B: Tensor, ddof: int = 0) -> Tensor:
+    """The standard deviation of each row's group, float64 [B]; exactly 0 where its counted returns are all equal.
+
+    >>> group_deviation(torch.tensor([1.0, 3.0]), torch.tensor([0, 0]), torch.tensor([True, True]))
+    tensor([1., 1.], dtype=torch.float64)
+    """
+    centred_B = _centred(returns_B, group_ids_B, counted_B)
+    size_B = group_size(group_ids_B, counted_B)
+    return (group_sum(centred_B.square(), group_ids_B, counted_B) / (size_B - ddof).clamp(min=1)).sqrt()
+
+
+def group_relative(returns_B: Tensor, group_ids_B: Tensor, counted_B: Tensor) -> Tensor:
+    """A_i = (R_i - mean_j R_j) / mean_j R_j over the group, 0 where the mean is not above 0 (MaxRL, arXiv:2602.02710).
+
+    With 0/1 rewards the divisor is the group's success rate: a prompt seldom solved weighs more, as it does in the
+    likelihood of solving it. [B] -> [B].
+
+    >>> group_relative(torch.tensor([1., 0., 0., 0.]), torch.tensor([0, 0, 0, 0]), torch.ones(4, dtype=torch.bool))
+    tensor([ 3., -1., -1., -1.])
+    """
+    size_B = group_size(group_ids_B, counted_B).clamp(min=1)
+    mean_B = group_sum(returns_B.double(), group_ids_B, counted_B) / size_B
+    divisor_B = torch.where(mean_B > 0, mean_B, torch.full_like(mean_B, torch.inf))
+    return (_centred(returns_B, group_ids_B, counted_B) / divisor_B).to(returns_B.dtype)
 
 
 def leave_one_out(returns_B: Tensor, group_ids_B: Tensor, counted_B: Tensor) -> Tensor:

@@ -45,6 +45,73 @@ def clipped_surrogate(ratio_BT: Tensor, advantages_BT: Tensor, mask_BT: Tensor, 
     return zeroed(-torch.minimum(ratio_BT * advantages_BT, clipped_BT * advantages_BT), mask_BT)
 
 
+def dual_clipped(
+    ratio_BT: Tensor, advantages_BT: Tensor, mask_BT: Tensor, low: float, high: float, bound: float
+) -> Tensor:
+    """The clipped surrogate, and where A < 0 never worse than bound · A (Ye et al. 2020, arXiv:1912.09729).
+
+    Without it a token that became very likely although its advantage is negative has a loss without limit.
+
+    >>> mask = torch.tensor([[True]])
+    >>> dual_clipped(torch.tensor([[9.0]]), torch.tensor([[-1.0]]), mask, low=0.2, high=0.2, bound=3.0)
+    tensor([[3.]])
+    """
+    losses_BT = clipped_surrogate(ratio_BT, advantages_BT, mask_BT, low, high)
+    advantages_BT = zeroed(advantages_BT, mask_BT)
+    return torch.where(advantages_BT < 0, torch.minimum(losses_BT, -bound * advantages_BT), losses_BT)
+
+
+def sequence_ratio(log_probs_BT: Tensor, old_log_probs_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    """s = (π(o)/π_old(o))^(1/|o|) at each of a row's own tokens, 1 elsewhere (GSPO, arXiv:2507.18071). [B,T].
+
+    Its gradient flows to every token of the row: ∂s = s · mean_t ∂log π(o_t).
+
+    >>> log_probs = torch.tensor([[-1.0, -2.0]])
+    >>> sequence_ratio(log_probs, torch.tensor([[-1.0, -3.0]]), torch.tensor([[True, True]]))    # e^(1/2)
+    tensor([[1.6487, 1.6487]])
+    """
+    same_shape(log_probs_BT, old_log_probs_BT, mask_BT)
+    log_ratio_BT = zeroed(log_probs_BT, mask_BT) - zeroed(old_log_probs_BT, mask_BT)
+    mean_B1 = log_ratio_BT.sum(1, keepdim=True) / mask_BT.sum(1, keepdim=True).clamp(min=1)
+    mean_B1 = mean_B1 - (mean_B1 - LARGEST_LOG_RATIO).clamp(min=0).detach()
+    return torch.where(mask_BT, mean_B1.exp(), torch.ones_like(log_ratio_BT))
+
+
+def clipped_weight(
+    ratio_BT: Tensor, log_probs_BT: Tensor, advantages_BT: Tensor, mask_BT: Tensor, high: float
+) -> Tensor:
+    """-sg(min(ρ, high)) A log π(a) (CISPO, arXiv:2506.13585): the weight is clipped, no token is.
+
+    >>> mask = torch.tensor([[True]])
+    >>> clipped_weight(torch.tensor([[9.0]]), torch.tensor([[-1.0]]), torch.tensor([[2.0]]), mask, high=5.0)
+    tensor([[10.]])
+    """
+    same_shape(ratio_BT, log_probs_BT, advantages_BT, mask_BT)
+    weight_BT = ratio_BT.detach().clamp(max=high)
+    return weight_BT * score_function(log_probs_BT, advantages_BT, mask_BT)
+
+
+def surrogate(ratio_BT: Tensor, advantages_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    """-ρ A: what TRPO improves inside its trust region (arXiv:1502.05477, eq. 14).
+
+    >>> surrogate(torch.tensor([[1.5]]), torch.tensor([[2.0]]), torch.tensor([[True]]))
+    tensor([[-3.]])
+    """
+    same_shape(ratio_BT, advantages_BT, mask_BT)
+    return zeroed(-ratio_BT * zeroed(advantages_BT, mask_BT), mask_BT)
+
+
+def kl_from_old(ratio_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    """ρ - 1 - log ρ: a sample's share of KL(π_old ‖ π), unbiased in value and, as π_old drew it, in gradient. [B,T].
+
+    >>> kl_from_old(torch.tensor([[1.0, 2.0]]), torch.tensor([[True, True]]))
+    tensor([[0.0000, 0.3069]])
+    """
+    same_shape(ratio_BT, mask_BT)
+    ratio_BT = torch.where(mask_BT, ratio_BT, torch.ones_like(ratio_BT))
+    return ratio_BT - 1 - ratio_BT.log()
+
+
 def clip_binds(
     ratio_BT: Tensor, advantages_BT: Tensor, mask_BT: Tensor, low: float, high: float
 ) -> tuple[Tensor, Tensor]:
