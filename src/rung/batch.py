@@ -84,8 +84,9 @@ class Batch:
     Masked slots may hold anything, NaN included: no formula may read them.
     """
 
-    contexts: tuple[Tensor, ...]
-    """B tensors: what the model needs besides the actions (prompt ids [P_b]); rows of a group share one tensor."""
+    contexts: tuple[Tensor, ...] | Tensor
+    """What the model needs besides the actions. Text: B tensors of prompt ids [P_b], rows of a group share one tensor.
+    Environments: the observations of every step, one tensor [B, T, ...]."""
     actions_BT: Tensor
     action_mask_BT: Tensor
     """bool. A multi-turn episode is a mask with holes; every formula skips holes."""
@@ -110,6 +111,8 @@ class Batch:
     """The learner's own log-probs before this step's first update; None: the current ones are the old ones."""
     reference_log_probs_BT: Tensor | None = None
     values_BT: Tensor | None = None
+    """The critic's, before this rollout's first update."""
+    value_targets_BT: Tensor | None = None
     advantages_BT: Tensor | None = None
 
     def __post_init__(self) -> None:
@@ -142,12 +145,28 @@ class Batch:
 
     def rows(self, index_B: Tensor) -> Batch:
         """The rows at `index_B` (int64), in that order; used for minibatches and micro-batches."""
-        taken: dict[str, Any] = {"contexts": tuple(self.contexts[int(i)] for i in index_B)}
+        taken: dict[str, Any] = {}
+        if not isinstance(self.contexts, Tensor):
+            taken["contexts"] = tuple(self.contexts[int(i)] for i in index_B)
         for name, value in vars(self).items():
             if isinstance(value, Tensor):
                 taken[name] = value[index_B]
         taken["reward_parts"] = {name: part_B[index_B] for name, part_B in self.reward_parts.items()}
         return replace(self, **taken)
+
+    def by_step(self) -> Batch:
+        """Every own step as a row of its own, for a policy without memory: minibatches may then mix any steps.
+
+        Only what was already taken over time (advantages, value targets) stays right. Needs one tensor of contexts.
+        """
+        assert isinstance(self.contexts, Tensor), "steps of a text cannot be taken apart"
+        row_N, step_N = torch.nonzero(self.action_mask_BT, as_tuple=True)
+        shape = self.actions_BT.shape[:2]
+        taken: dict[str, Any] = {}
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                taken[name] = value[row_N, step_N][:, None] if value.shape[:2] == shape else value[row_N]
+        return replace(self, reward_parts={}, **taken)
 
     def without(self, excluded_B: Tensor) -> Batch:
         """The same rows with the excluded ones' masks emptied, so that they leave every mean and denominator."""

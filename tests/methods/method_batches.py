@@ -9,10 +9,15 @@ from torch import Tensor
 from rung.batch import Batch
 from rung.formulas.masked import last_step
 from rung.methods import METHODS, PolicyGradient
-from rung.methods.parts.advantages import EpisodeReturn, GroupCentred, GroupNormalized, RewardToGo
+from rung.methods.parts.advantages import GAE, EpisodeReturn, GroupCentred, GroupNormalized, RewardToGo
 from rung.methods.parts.aggregations import PerConstantLength, PerEpisode, PerPrompt, PerSequence, PerToken
 from rung.methods.parts.baselines import OthersInBatch, OthersInGroup
+from rung.methods.parts.corrections import MaskedImportance, TruncatedImportance
+from rung.methods.parts.critics import ValueFunction
+from rung.methods.parts.objectives import ClippedSurrogate
+from rung.methods.parts.overlong import DropTruncated, SoftOverlong
 from rung.methods.parts.reference_kl import K1, K2, K3, KLInLoss, KLInReward
+from rung.methods.parts.whitening import Whiten
 
 JUNK = (float("nan"), 1e6, float("inf"))
 GRPO = METHODS["grpo"]
@@ -29,6 +34,14 @@ EVERY_METHOD: dict[str, PolicyGradient] = {
         for k in (K1(), K2(), K3())
         for place in (KLInLoss, KLInReward)
     },
+    "TruncatedImportance": GRPO.changed(correction=TruncatedImportance(cap=1.2)),
+    "TruncatedImportance by sequence": GRPO.changed(correction=TruncatedImportance(cap=1.2, whole_sequence=True)),
+    "MaskedImportance": GRPO.changed(correction=MaskedImportance(low=0.8, high=1.2)),
+    "MaskedImportance by sequence": GRPO.changed(correction=MaskedImportance(low=0.5, high=2, whole_sequence=True)),
+    "DropTruncated": GRPO.changed(drop_rows=DropTruncated()),
+    "SoftOverlong": GRPO.changed(shape_reward=SoftOverlong(limit=5, cache=3)),
+    "dual clip": GRPO.changed(objective=ClippedSurrogate(dual=1.1)),
+    "GAE": GRPO.changed(advantage=GAE(), critic=ValueFunction(), whiten=Whiten(shift=False)),
 }
 """Every named method, and GRPO with every part in its slot."""
 
@@ -46,7 +59,7 @@ def mixed_mask() -> Tensor:
 def mixed_batch(seed: int = 0, mask_BT: Tensor | None = None) -> Batch:
     """Three groups, of 3, 4 and 1 rows, not side by side; two rows were cut by the limit."""
     mask_BT = mixed_mask() if mask_BT is None else mask_BT
-    log_probs_BT, old_BT, reference_BT, rewards_BT = normal(seed, (4, *mask_BT.shape)) * 0.4
+    log_probs_BT, old_BT, reference_BT, rewards_BT, values_BT = normal(seed, (5, *mask_BT.shape)) * 0.4
     last_BT = last_step(mask_BT)
     truncated_B = torch.arange(len(mask_BT)) % 4 == 1
     ids_B = torch.tensor([5, 5, 9, 9, 9, 5, 9, 11])[: len(mask_BT)]
@@ -58,12 +71,13 @@ def mixed_batch(seed: int = 0, mask_BT: Tensor | None = None) -> Batch:
         rewards_BT=torch.where(last_BT, rewards_BT, 0.0),
         discounts_BT=1.0 - (last_BT & ~truncated_B[:, None]).double(),
         cut_BT=last_BT & truncated_B[:, None],
-        bootstrap_BT=torch.zeros_like(rewards_BT),
+        bootstrap_BT=torch.where(last_BT & truncated_B[:, None], 0.5, 0.0).double(),
         group_ids_B=ids_B,
         accuracy_B=(rewards_BT.sum(1) > 0).double(),
         truncated_B=truncated_B,
         old_log_probs_BT=log_probs_BT + 0.3 * old_BT,
         reference_log_probs_BT=log_probs_BT + reference_BT,
+        values_BT=values_BT,
     )
 
 
@@ -88,6 +102,11 @@ def log_probs_of(batch: Batch) -> Tensor:
     return batch.sampler_log_probs_BT + moved_BT.reshape(batch.action_mask_BT.shape)
 
 
+def entropy_like(batch: Batch, log_probs_BT: Tensor) -> Tensor:
+    """Something that depends on the policy as an entropy does; 0 where masked, as a policy gives it."""
+    return torch.where(batch.action_mask_BT, log_probs_BT, 0.0).square()
+
+
 def one(count: Tensor) -> Tensor:
     """The total over processes, where there is one."""
     return count
@@ -96,6 +115,6 @@ def one(count: Tensor) -> Tensor:
 def loss_and_gradient(method: PolicyGradient, batch: Batch, log_probs_BT: Tensor) -> tuple[Tensor, Tensor]:
     """The loss of a whole batch in one piece, and its gradient with respect to the log-probs."""
     log_probs_BT = log_probs_BT.detach().clone().requires_grad_()
-    batch = method.with_advantages(batch)
-    loss = (method.weights(batch, one) * method.losses(batch, log_probs_BT)).sum()
+    batch = method.minibatch(method.with_advantages(batch), one)
+    loss = (method.weights(batch, one) * method.losses(batch, log_probs_BT, entropy_like(batch, log_probs_BT))).sum()
     return loss.detach(), torch.autograd.grad(loss, log_probs_BT)[0]

@@ -28,16 +28,9 @@ def test_data_makes_the_same_method_again(method) -> None:
 
 def test_slots_are_all_fields_but_the_identity() -> None:
     assert slots(GRPO) == [
-        *(
-            "samples_per_prompt",
-            "advantage",
-            "objective",
-            "aggregation",
-            "reference_kl",
-            "step",
-            "epochs",
-            "minibatches",
-        )
+        *("samples_per_prompt", "horizon", "keep_group", "shape_reward", "reference_kl", "critic", "advantage"),
+        *("whiten", "objective", "entropy_bonus", "correction", "drop_rows", "aggregation", "step", "epochs"),
+        "minibatches",
     ]
     assert set(as_data(GRPO)) == {*slots(GRPO), *IDENTITY}
 
@@ -51,7 +44,7 @@ def test_settings_reach_into_a_part_and_leave_the_rest() -> None:
     assert found.objective == ClippedSurrogate(low=0.2, high=0.28)
     assert found.samples_per_prompt == 8 and found.step.learning_rate == 1.0
     assert isinstance(found.step.learning_rate, float)
-    assert found.changed(objective=GRPO.objective, samples_per_prompt=64, step=GRPO.step, parent="rloo") == GRPO
+    assert found.changed(objective=GRPO.objective, samples_per_prompt=64, step=GRPO.step, parent="ppo") == GRPO
 
 
 def test_settings_fill_and_empty_a_slot() -> None:
@@ -88,8 +81,8 @@ def test_no_settings_change_nothing() -> None:
             {"objective": "ClipedSurrogate"},
             ["method.objective: got part 'ClipedSurrogate'", "mean 'ClippedSurrogate'?"],
         ),
-        ({"objective": None}, ["method.objective: got None", "ScoreFunction, ClippedSurrogate"]),
-        ({"objective": 3}, ["method.objective: got 3", "ScoreFunction, ClippedSurrogate"]),
+        ({"objective": None}, ["method.objective: got None", "ScoreFunction, Surrogate, KLPenalty, ClippedSurrogate"]),
+        ({"objective": 3}, ["method.objective: got 3", "ScoreFunction, Surrogate, KLPenalty, ClippedSurrogate"]),
         ({"reference_kl": {"estimator": "k3"}}, ["method.reference_kl.estimator: got part 'k3'", "K1, K2, K3"]),
         ({"reference_kl": {"estimator": {"part": "GRPO"}}}, ["got part 'GRPO'"]),
         ({"samples_per_prompt": "8"}, ["method.samples_per_prompt: got '8', expected a whole number"]),
@@ -147,5 +140,5 @@ def test_missing_slots_are_named() -> None:
 
 def test_defaults_may_be_left_out() -> None:
     data = {key: value for key, value in as_data(GRPO).items() if key not in ("epochs", "minibatches", "deviations")}
-    assert from_data(data) == GRPO.changed(deviations=(), parent="rloo")
+    assert from_data(data) == GRPO.changed(deviations=(), parent="ppo")
     assert from_data({**as_data(GRPO), "advantage": {"part": "GroupNormalized"}}).advantage == GroupNormalized()

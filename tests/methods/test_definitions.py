@@ -5,14 +5,35 @@ from __future__ import annotations
 import pytest
 
 from rung.errors import SettingsError
-from rung.methods import GRPO, METHODS, REINFORCE, REINFORCE_BASELINE, RLOO, method_named
+from rung.methods import GRPO, METHODS, method_named
 from rung.methods.data import slots
-from rung.methods.parts.advantages import EpisodeReturn, GroupNormalized, RewardToGo
-from rung.methods.parts.aggregations import PerEpisode, PerSequence
+from rung.methods.parts.advantages import (
+    GAE,
+    EpisodeReturn,
+    GroupCentred,
+    GroupCentredBatchScaled,
+    GroupNormalized,
+    GroupRelative,
+    LengthAdaptiveGAE,
+    NStep,
+    RewardToGo,
+)
+from rung.methods.parts.aggregations import PerConstantLength, PerEpisode, PerSequence, PerToken
 from rung.methods.parts.baselines import OthersInBatch, OthersInGroup
-from rung.methods.parts.objectives import ClippedSurrogate, ScoreFunction
+from rung.methods.parts.critics import ValueFunction
+from rung.methods.parts.groups import AccuraciesDiffer
+from rung.methods.parts.objectives import (
+    ClippedSurrogate,
+    ClippedWeight,
+    KLPenalty,
+    ScoreFunction,
+    SequenceClippedSurrogate,
+    Surrogate,
+)
+from rung.methods.parts.overlong import SoftOverlong
 from rung.methods.parts.reference_kl import K1, K3, KLInLoss, KLInReward
-from rung.methods.parts.steps import AdamW
+from rung.methods.parts.steps import AdamW, NaturalGradient, RMSprop
+from rung.methods.parts.whitening import Whiten
 
 ONE_UPDATE = {"epochs": 1, "minibatches": 1}
 STEP = AdamW(
@@ -58,20 +79,110 @@ PINNED = {
 }
 
 
+GRPO_LIKE = PINNED["grpo"] | {"reference_kl": None}
+PINNED |= {
+    "actor_critic": {  # arXiv:1602.01783: t_max 5, γ 0.99, entropy 0.01; the rest is Baselines' A2C
+        "samples_per_prompt": 1,
+        "horizon": 5,
+        "critic": ValueFunction(separate=True, coefficient=0.5, clip=None),
+        "advantage": NStep(discount=0.99, steps=5),
+        "objective": ScoreFunction(),
+        "entropy_bonus": 0.01,
+        "aggregation": PerToken(),
+        "step": RMSprop(learning_rate=7e-4, alpha=0.99, epsilon=1e-5, max_grad_norm=0.5),
+        **ONE_UPDATE,
+    },
+    "trpo": {  # arXiv:1502.05477: δ 0.01, k 10; damping, λ 0.98 and 1024 steps are Baselines'
+        "samples_per_prompt": 1,
+        "horizon": 1024,
+        "critic": ValueFunction(),
+        "advantage": GAE(discount=0.99, lam=0.98),
+        "whiten": Whiten(per_minibatch=False),
+        "objective": Surrogate(),
+        "aggregation": PerToken(),
+        "step": NaturalGradient(max_kl=0.01, iterations=10, damping=0.1, backtracks=10, critic_epochs=5),
+        **ONE_UPDATE,
+    },
+    "ppo": {  # arXiv:1707.06347, table 3: T 2048, Adam 3e-4, 10 epochs, minibatches of 64, γ 0.99, λ 0.95, clip 0.2
+        "samples_per_prompt": 1,
+        "horizon": 2048,
+        "critic": ValueFunction(),
+        "advantage": GAE(discount=0.99, lam=0.95),
+        "whiten": Whiten(per_minibatch=True),
+        "objective": ClippedSurrogate(low=0.2, high=0.2),
+        "aggregation": PerToken(),
+        "step": AdamW(learning_rate=3e-4, epsilon=1e-5, max_grad_norm=0.5),
+        "epochs": 10,
+        "minibatches": 32,
+    },
+    "dr_grpo": GRPO_LIKE | {"advantage": GroupCentred(), "aggregation": PerConstantLength(1024)},
+    "dapo": GRPO_LIKE  # arXiv:2503.14476: 0.2/0.28, 16 samples, 16 updates, 20480 and 4096 tokens, 20 rollouts warm-up
+    | {
+        "samples_per_prompt": 16,
+        "keep_group": AccuraciesDiffer(refill=True, most_batches=10),
+        "shape_reward": SoftOverlong(limit=20480, cache=4096),
+        "objective": ClippedSurrogate(low=0.2, high=0.28),
+        "aggregation": PerToken(),
+        "step": AdamW(learning_rate=1e-6, warmup_steps=320),
+        "minibatches": 16,
+    },
+    "reinforce++": PINNED["reinforce"]
+    | {
+        "reference_kl": KLInReward(coefficient=0.01, estimator=K1()),
+        "whiten": Whiten(),
+        "objective": ClippedSurrogate(low=0.2, high=0.2),
+        "step": AdamW(learning_rate=5e-7),
+    },
+    "gspo": GRPO_LIKE | {"objective": SequenceClippedSurrogate(low=3e-4, high=4e-4), "minibatches": 4},
+    "cispo": GRPO_LIKE | {"objective": ClippedWeight(high=5.0), "aggregation": PerToken(), "minibatches": 16},
+    "lite_ppo": GRPO_LIKE | {"advantage": GroupCentredBatchScaled(), "aggregation": PerToken()},
+    "maxrl": GRPO_LIKE | {"advantage": GroupRelative()},
+}
+PINNED["ppo_kl"] = PINNED["ppo"] | {"objective": KLPenalty(coefficient=1.0, target=0.01)}
+PINNED["vapo"] = PINNED["dapo"] | {
+    "keep_group": None,
+    "shape_reward": None,
+    "critic": ValueFunction(separate=True, coefficient=0.5),
+    "advantage": LengthAdaptiveGAE(alpha=0.05),
+}
+PINNED["ppo@lm-human-preferences"] = PINNED["ppo"] | {  # its code: launch.py and train_policy.py
+    "reference_kl": KLInReward(coefficient=0.15, estimator=K1(), target=6.0, adapt_over=10_000),
+    "critic": ValueFunction(separate=False, coefficient=0.1, clip=0.2),
+    "advantage": GAE(discount=1.0, lam=0.95),
+    "whiten": Whiten(per_minibatch=False),
+    "step": AdamW(learning_rate=1e-5, epsilon=1e-5),
+    "epochs": 4,
+    "minibatches": 1,
+}
+PINNED["grpo@trl"] = GRPO_LIKE | {  # trl 1.16.0, GRPOConfig
+    "samples_per_prompt": 8,
+    "advantage": GroupNormalized(epsilon=1e-4, ddof=1),
+    "aggregation": PerToken(),
+}
+UNUSED = dict.fromkeys(
+    ("horizon", "keep_group", "shape_reward", "reference_kl", "critic", "whiten", "correction", "drop_rows")
+) | {"entropy_bonus": 0.0}
+
+
 @pytest.mark.parametrize("name", PINNED)
 def test_a_name_means_what_its_paper_says(name: str) -> None:
     method = METHODS[name]
-    assert {slot: getattr(method, slot) for slot in slots(method)} == PINNED[name]
+    assert {slot: getattr(method, slot) for slot in slots(method)} == {**UNUSED, **PINNED[name]}
 
 
 def test_every_named_method_is_pinned_and_named_by_its_key() -> None:
-    assert list(METHODS) == list(PINNED) == ["reinforce", "reinforce_baseline", "rloo", "grpo"]
+    assert set(METHODS) == set(PINNED)
     assert all(name == method.name for name, method in METHODS.items())
 
 
 def test_parents_lead_down_the_ladder() -> None:
-    parents = [method.parent for method in (REINFORCE, REINFORCE_BASELINE, RLOO, GRPO)]
-    assert parents == [None, "reinforce", "reinforce_baseline", "rloo"]
+    def line(name: str) -> list[str]:
+        parent = METHODS[name].parent
+        return [name] if parent is None else [*line(parent), name]
+
+    ladder = ["reinforce", "reinforce_baseline", "actor_critic", "trpo", "ppo", "grpo", "dapo"]
+    assert line("dapo") == ladder
+    assert all(line(name)[0] == "reinforce" for name in METHODS)
 
 
 def test_papers_and_deviations_are_stated() -> None:

@@ -69,8 +69,11 @@ def test_differences_down_the_ladder() -> None:
         return [change.slot for change in difference(before, after)]
 
     assert slots_of(REINFORCE, REINFORCE_BASELINE) == ["advantage.baseline"]
-    assert slots_of(REINFORCE_BASELINE, RLOO) == ["samples_per_prompt", "advantage", "reference_kl"]
-    assert slots_of(RLOO, GRPO) == ["samples_per_prompt", "advantage", "objective", "aggregation", "reference_kl"]
+    assert slots_of(REINFORCE_BASELINE, RLOO) == ["samples_per_prompt", "reference_kl", "advantage"]
+    assert slots_of(METHODS["grpo"], METHODS["dapo"]) == [
+        *("samples_per_prompt", "keep_group", "shape_reward", "reference_kl", "objective.high", "aggregation"),
+        *("step.warmup_steps", "minibatches"),
+    ]
 
 
 def test_within_one_part_only_the_changed_numbers_are_named() -> None:

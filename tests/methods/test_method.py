@@ -12,6 +12,7 @@ from method_batches import (
     AGGREGATIONS,
     EVERY_METHOD,
     JUNK,
+    entropy_like,
     log_probs_of,
     loss_and_gradient,
     mixed_batch,
@@ -37,11 +38,13 @@ def gradient_in_pieces(
 ) -> tuple[Tensor, Tensor]:
     """The same loss and gradient, summed over micro-batches; the weights are the whole batch's unless given."""
     log_probs_BT = log_probs_BT.detach().clone().requires_grad_()
-    batch = method.with_advantages(batch)
+    batch = method.minibatch(method.with_advantages(batch), one)
     weights_BT = method.weights(batch, one) if weights_BT is None else weights_BT
     total = torch.zeros((), dtype=torch.float64)
     for rows_B in pieces:
-        loss = (weights_BT[rows_B] * method.losses(batch.rows(rows_B), log_probs_BT[rows_B])).sum()
+        taken_BT = log_probs_BT[rows_B]
+        part = batch.rows(rows_B)
+        loss = (weights_BT[rows_B] * method.losses(part, taken_BT, entropy_like(part, taken_BT))).sum()
         loss.backward()
         total += loss.detach()
     assert log_probs_BT.grad is not None
@@ -245,7 +248,7 @@ def test_a_method_cannot_be_overwritten() -> None:
 def test_changed_makes_a_child_and_leaves_the_parent() -> None:
     child = GRPO.changed(name="two", minibatches=2)
     assert (child.parent, child.minibatches, child.advantage) == ("grpo", 2, GRPO.advantage)
-    assert GRPO.minibatches == 1 and GRPO.parent == "rloo"
+    assert GRPO.minibatches == 1 and GRPO.parent == "ppo"
     assert GRPO.changed(parent=None).parent is None
     with pytest.raises(TypeError):
         GRPO.changed(clip=0.2)

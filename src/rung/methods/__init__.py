@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from rung.errors import SettingsError, did_you_mean
-from rung.methods.grpo import GRPO
+from rung.methods.actor_critic import ACTOR_CRITIC
+from rung.methods.dapo import DAPO
+from rung.methods.grpo import DR_GRPO, GRPO
+from rung.methods.kin import CISPO, GSPO, LITE_PPO, MAXRL, REINFORCE_PLUS_PLUS, VAPO
 from rung.methods.method import PolicyGradient
+from rung.methods.ppo import PPO, PPO_KL
+from rung.methods.presets import PRESETS
 from rung.methods.reinforce import REINFORCE, REINFORCE_BASELINE
 from rung.methods.rloo import RLOO
+from rung.methods.trpo import TRPO
 
-METHODS: dict[str, PolicyGradient] = {method.name: method for method in (REINFORCE, REINFORCE_BASELINE, RLOO, GRPO)}
+LADDER = (REINFORCE, REINFORCE_BASELINE, RLOO, ACTOR_CRITIC, TRPO, PPO, PPO_KL, GRPO, DR_GRPO, DAPO)
+KIN = (REINFORCE_PLUS_PLUS, GSPO, CISPO, LITE_PPO, MAXRL, VAPO)
+
+METHODS: dict[str, PolicyGradient] = {method.name: method for method in (*LADDER, *KIN, *PRESETS)}
 
 
 def method_named(name: str) -> PolicyGradient:
@@ -22,4 +31,15 @@ def method_named(name: str) -> PolicyGradient:
     return METHODS[name]
 
 
-__all__ = ["GRPO", "METHODS", "REINFORCE", "REINFORCE_BASELINE", "RLOO", "PolicyGradient", "method_named"]
+__all__ = [
+    "DAPO",
+    "GRPO",
+    "METHODS",
+    "PPO",
+    "REINFORCE",
+    "REINFORCE_BASELINE",
+    "RLOO",
+    "TRPO",
+    "PolicyGradient",
+    "method_named",
+]

@@ -30,7 +30,7 @@ def as_data(value: Any) -> Any:
 
     >>> from rung.methods.parts.objectives import ClippedSurrogate
     >>> as_data(ClippedSurrogate())
-    {'part': 'ClippedSurrogate', 'low': 0.2, 'high': 0.2}
+    {'part': 'ClippedSurrogate', 'low': 0.2, 'high': 0.2, 'dual': None}
     """
     if isinstance(value, tuple):
         return [as_data(item) for item in typing.cast("tuple[Any, ...]", value)]
@@ -60,7 +60,7 @@ def with_settings(method: PolicyGradient, overrides: Mapping[str, Any]) -> Polic
 
     >>> from rung.methods.grpo import GRPO
     >>> with_settings(GRPO, {"objective": {"high": 0.28}}).objective
-    ClippedSurrogate(low=0.2, high=0.28)
+    ClippedSurrogate(low=0.2, high=0.28, dual=None)
     """
     merged = _merged(typing.cast("dict[str, Any]", as_data(method)), overrides)
     return from_data(merged)

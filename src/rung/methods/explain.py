@@ -29,7 +29,7 @@ def describe(part: Any) -> str:
 
     >>> from rung.methods.parts.objectives import ClippedSurrogate
     >>> describe(ClippedSurrogate(high=0.28))
-    'ClippedSurrogate(low=0.2, high=0.28)'
+    'ClippedSurrogate(low=0.2, high=0.28, dual=none)'
     """
     if part is None:
         return "none"

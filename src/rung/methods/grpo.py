@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
-from rung.methods.parts.advantages import GroupNormalized
-from rung.methods.parts.aggregations import PerSequence
-from rung.methods.parts.objectives import ClippedSurrogate
+from rung.methods.parts.advantages import GroupCentred, GroupNormalized
+from rung.methods.parts.aggregations import PerConstantLength, PerSequence
 from rung.methods.parts.reference_kl import K3, KLInLoss
-from rung.methods.rloo import RLOO
+from rung.methods.parts.steps import AdamW
+from rung.methods.ppo import PPO
 
-GRPO = RLOO.changed(
+GRPO = PPO.changed(
     name="grpo",
     paper="arXiv:2402.03300",
     summary="PPO's clipped step without a critic: a sample's advantage is how it compares with its siblings.",
     samples_per_prompt=64,
-    advantage=GroupNormalized(),
-    objective=ClippedSurrogate(low=0.2, high=0.2),
-    aggregation=PerSequence(),
+    horizon=None,
     reference_kl=KLInLoss(coefficient=0.04, estimator=K3()),
+    critic=None,
+    advantage=GroupNormalized(),
+    whiten=None,
+    aggregation=PerSequence(),
+    step=AdamW(learning_rate=1e-6),
+    epochs=1,
+    minibatches=1,
     deviations=(
         "The paper never states the clip; 0.2 is PPO's. With one update a rollout the ratio is 1 and no clip binds.",
         "1e-6 is added to the standard deviation, and equal rewards give exactly 0; the paper says neither.",
         "The paper does not say which standard deviation; ours is the population's (ddof 0).",
         "AdamW's moments, weight decay 0 and gradient norm bound 1 are ours; the learning rate 1e-6 is the paper's.",
+    ),
+)
+
+DR_GRPO = GRPO.changed(
+    name="dr_grpo",
+    paper="arXiv:2503.20783",
+    summary="GRPO without its two biases: no division by the deviation, none by the answer's own length.",
+    reference_kl=None,
+    advantage=GroupCentred(),
+    aggregation=PerConstantLength(),
+    deviations=(
+        "The constant length is a setting (1024), the paper's is the generation limit.",
+        "Samples a prompt, clip and learning rate are GRPO's here.",
     ),
 )

@@ -6,17 +6,24 @@ methods, and the training loop knows no method's name.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
 
 from rung.batch import Batch
-from rung.methods.parts.advantages import Advantage
-from rung.methods.parts.aggregations import Aggregation, Total
-from rung.methods.parts.objectives import Objective
-from rung.methods.parts.reference_kl import ReferenceKL
-from rung.methods.parts.steps import AdamW
+from rung.formulas.masked import zeroed
+from rung.methods.parts.advantages import Advantage, LengthAdaptiveGAE
+from rung.methods.parts.aggregations import Aggregation, Total, alone
+from rung.methods.parts.corrections import Correction
+from rung.methods.parts.critics import Critic
+from rung.methods.parts.groups import KeepGroup
+from rung.methods.parts.objectives import KLPenalty, Objective, Surrogate, old_log_probs
+from rung.methods.parts.overlong import DropRows, ShapeReward
+from rung.methods.parts.reference_kl import KLInReward, ReferenceKL
+from rung.methods.parts.steps import NaturalGradient, Step
+from rung.methods.parts.whitening import Whiten
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +43,21 @@ class PolicyGradient:
     """Where the definition goes beyond, or away from, what the paper states."""
 
     samples_per_prompt: int
-    advantage: Advantage
-    objective: Objective
-    aggregation: Aggregation
+    horizon: int | None = None
+    """Steps of each environment that one rollout takes. None: whole episodes, as text always is."""
+    keep_group: KeepGroup | None = None
+    shape_reward: ShapeReward | None = None
     reference_kl: ReferenceKL | None = None
-    step: AdamW
+    critic: Critic | None = None
+    advantage: Advantage
+    whiten: Whiten | None = None
+    objective: Objective
+    entropy_bonus: float = 0.0
+    """The policy's entropy at each token, times this, is climbed too."""
+    correction: Correction | None = None
+    drop_rows: DropRows | None = None
+    aggregation: Aggregation
+    step: Step
     epochs: int = 1
     """Passes over one rollout's samples."""
     minibatches: int = 1
@@ -66,7 +83,29 @@ class PolicyGradient:
                 f"method.epochs x method.minibatches: got {self.epochs} x {self.minibatches} updates a rollout, but "
                 f"{type(self.objective).__name__} has no ratio to correct for samples of an older policy; set both to 1"
             )
-        return found
+        return found + list(self._missing_partners())
+
+    def _missing_partners(self) -> Iterator[str]:
+        if self.advantage.needs_critic and self.critic is None:
+            yield f"method.critic: got none, but {type(self.advantage).__name__} needs its values; set ValueFunction"
+        if self.critic is not None and not self.advantage.needs_critic:
+            yield (
+                f"method.critic: {type(self.advantage).__name__} does not read its values, so it would be trained for "
+                "nothing; set it to null, or the advantage to GAE"
+            )
+        if self.keep_group is not None and self.samples_per_prompt == 1:
+            yield "method.keep_group: got samples_per_prompt 1, but one sample never differs; set 2 or more"
+        if isinstance(self.step, NaturalGradient):
+            if self.updates_per_rollout() > 1:
+                yield (
+                    f"method.epochs x method.minibatches: got {self.epochs} x {self.minibatches}, but NaturalGradient "
+                    "makes one step a rollout; set both to 1"
+                )
+            if not isinstance(self.objective, Surrogate):
+                yield (
+                    f"method.objective: got {type(self.objective).__name__}, but NaturalGradient bounds the step "
+                    "itself; set Surrogate"
+                )
 
     def updates_per_rollout(self) -> int:
         return self.epochs * self.minibatches
@@ -77,31 +116,68 @@ class PolicyGradient:
         With one update a rollout the current log-probs are the old ones, and a whole pass is saved.
         """
         in_reward = self.reference_kl is not None and self.reference_kl.needs_old_log_probs
-        return in_reward or (self.objective.uses_ratio and self.updates_per_rollout() > 1)
+        many = self.objective.uses_ratio and self.updates_per_rollout() > 1
+        return in_reward or many or isinstance(self.step, NaturalGradient)
 
-    def with_advantages(self, batch: Batch) -> Batch:
-        """The batch with `advantages_BT`, after any KL has been taken off the rewards."""
-        rewards_BT = batch.rewards_BT if self.reference_kl is None else self.reference_kl.rewards(batch)
-        advantages_BT = self.advantage(batch.changed(rewards_BT=rewards_BT))
-        return batch.changed(advantages_BT=advantages_BT.detach())
+    def with_advantages(self, batch: Batch, total: Total = alone) -> Batch:
+        """The batch with advantages, and the critic's targets: after the reward was shaped and any KL taken off it."""
+        shaped = batch if self.shape_reward is None else batch.changed(rewards_BT=self.shape_reward(batch))
+        if self.reference_kl is not None:
+            shaped = shaped.changed(rewards_BT=self.reference_kl.rewards(shaped))
+        advantages_BT = self.advantage(shaped).detach()
+        if self.critic is not None:
+            batch = batch.changed(value_targets_BT=self._value_targets(shaped, advantages_BT))
+        if self.whiten is not None and not self.whiten.per_minibatch:
+            advantages_BT = self.whiten(advantages_BT, batch.action_mask_BT, total)
+        batch = batch.changed(advantages_BT=advantages_BT)
+        return batch if self.drop_rows is None else self.drop_rows(batch)
+
+    def _value_targets(self, batch: Batch, advantages_BT: Tensor) -> Tensor:
+        if isinstance(self.advantage, LengthAdaptiveGAE):
+            return self.advantage.value_targets(batch)
+        assert batch.values_BT is not None, "a critic's values come before the advantages"
+        return advantages_BT + batch.values_BT.to(advantages_BT)
+
+    def minibatch(self, minibatch: Batch, total: Total) -> Batch:
+        """The minibatch as it is learnt from: its advantages whitened, if that is done by minibatch."""
+        if self.whiten is None or not self.whiten.per_minibatch:
+            return minibatch
+        assert minibatch.advantages_BT is not None
+        return minibatch.changed(advantages_BT=self.whiten(minibatch.advantages_BT, minibatch.action_mask_BT, total))
 
     def learns_from(self, batch: Batch) -> Tensor:
         """bool [B]: rows whose loss can have a gradient; the others need no backward pass, and none is wasted on them.
 
-        A row whose advantages are all 0 teaches nothing unless a reference KL stands in the loss.
+        A row whose advantages are all 0 teaches nothing unless a reference KL, an entropy bonus or a critic's loss
+        stands beside them.
         """
         assert batch.advantages_BT is not None, "the advantage comes before"
-        if self.reference_kl is not None and self.reference_kl.in_loss:
+        in_loss = self.reference_kl is not None and self.reference_kl.in_loss
+        if in_loss or self.critic is not None or self.entropy_bonus != 0 or isinstance(self.objective, KLPenalty):
             return batch.counted_B()
-        return (batch.advantages_BT != 0).any(1)
+        return (zeroed(batch.advantages_BT, batch.action_mask_BT) != 0).any(1)
 
-    def losses(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
-        """[B,T] loss of each token, to be weighted by `weights` and summed."""
+    def losses(self, batch: Batch, log_probs_BT: Tensor, entropy_BT: Tensor | None = None) -> Tensor:
+        """[B,T] loss of each token, to be weighted by `weights` and summed. The critic's is apart."""
         losses_BT = self.objective(batch, log_probs_BT)
+        if self.correction is not None:
+            losses_BT = losses_BT * self.correction(batch, old_log_probs(batch, log_probs_BT))
         if self.reference_kl is not None:
             losses_BT = losses_BT + self.reference_kl.loss(batch, log_probs_BT)
+        if self.entropy_bonus:
+            assert entropy_BT is not None, "an entropy bonus needs the entropy"
+            losses_BT = losses_BT - self.entropy_bonus * zeroed(entropy_BT, batch.action_mask_BT)
         return losses_BT
 
     def weights(self, batch: Batch, total: Total) -> Tensor:
         """[B,T] weights with which the whole batch's losses are summed; taken before it is cut into micro-batches."""
         return self.aggregation(batch, total)
+
+    def adapted(self, *, kl_old: float | None, kl_sequence: float | None, episodes: int) -> PolicyGradient:
+        """The method for the next rollout: coefficients that steer to a target have moved. Itself when none does."""
+        method = self
+        if isinstance(self.objective, KLPenalty) and kl_old is not None:
+            method = replace(method, objective=self.objective.adapted(kl_old))
+        if isinstance(self.reference_kl, KLInReward) and kl_sequence is not None:
+            method = replace(method, reference_kl=self.reference_kl.adapted(kl_sequence, episodes))
+        return method

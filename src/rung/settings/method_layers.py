@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from rung.errors import SettingsError, did_you_mean
@@ -54,6 +54,27 @@ def read_method(layers: Sequence[Given]) -> MethodReading:
         problems += method.problems()
     problems = list(dict.fromkeys(problems))
     return MethodReading(None if problems else method, written, tuple(problems), tuple(notes))
+
+
+def fitted(recipe: Given, method_name: str | None) -> Given:
+    """The recipe less the numbers of parts that the chosen method does not have: one recipe serves every method.
+
+    A learning rate is left out for a method whose step has none (TRPO).
+    """
+    slots, method = recipe.value.get("method"), METHODS.get(method_name or "")
+    if slots is None or method is None or not isinstance(slots.value, dict):
+        return recipe
+    kept: dict[str, Given] = {}
+    for name, content in slots.value.items():
+        part = getattr(method, name, None)
+        if not isinstance(content.value, dict) or "part" in content.value:
+            kept[name] = content
+            continue
+        known = {field.name for field in fields(part)} if is_dataclass(part) else set[str]()
+        numbers = {key: inner for key, inner in content.value.items() if key in known}
+        if numbers:
+            kept[name] = Given(numbers, content.origin)
+    return Given({**recipe.value, "method": Given(kept, slots.origin)}, recipe.origin)
 
 
 def overlay_parts(below: Given | None, above: Given) -> Given:
@@ -163,6 +184,47 @@ RANGES: Mapping[str, Range] = {
     "AdamW.max_grad_norm": _ABOVE_0,
     "ClippedSurrogate.low": _SHARE,
     "ClippedSurrogate.high": _FROM_0,
+    "ClippedSurrogate.dual": Range(lambda value: value > 1, "more than 1"),
+    "SequenceClippedSurrogate.low": _SHARE,
+    "SequenceClippedSurrogate.high": _FROM_0,
+    "ClippedWeight.high": _FROM_1,
+    "KLPenalty.coefficient": _FROM_0,
+    "KLPenalty.target": _ABOVE_0,
+    "horizon": _FROM_1,
+    "entropy_bonus": _FROM_0,
+    "RMSprop.learning_rate": _ABOVE_0,
+    "RMSprop.alpha": _BELOW_1,
+    "RMSprop.epsilon": _ABOVE_0,
+    "RMSprop.warmup_steps": _FROM_0,
+    "RMSprop.decay_steps": _FROM_0,
+    "RMSprop.max_grad_norm": _ABOVE_0,
+    "NaturalGradient.max_kl": _ABOVE_0,
+    "NaturalGradient.iterations": _FROM_1,
+    "NaturalGradient.damping": _FROM_0,
+    "NaturalGradient.fisher_share": Range(lambda value: 0 < value <= 1, "more than 0 and at most 1"),
+    "NaturalGradient.backtracks": _FROM_0,
+    "NaturalGradient.critic_learning_rate": _ABOVE_0,
+    "NaturalGradient.critic_epochs": _FROM_0,
+    "ValueFunction.coefficient": _FROM_0,
+    "ValueFunction.clip": _ABOVE_0,
+    "GAE.discount": _SHARE,
+    "GAE.lam": _SHARE,
+    "LengthAdaptiveGAE.alpha": _ABOVE_0,
+    "LengthAdaptiveGAE.discount": _SHARE,
+    "NStep.discount": _SHARE,
+    "NStep.steps": _FROM_1,
+    "GroupCentredBatchScaled.epsilon": _FROM_0,
+    "GroupCentredBatchScaled.ddof": Range(lambda value: value in (0, 1), "0 or 1"),
+    "Whiten.epsilon": _FROM_0,
+    "Whiten.ddof": Range(lambda value: value in (0, 1), "0 or 1"),
+    "AccuraciesDiffer.most_batches": _FROM_1,
+    "SoftOverlong.limit": _FROM_1,
+    "SoftOverlong.cache": _FROM_1,
+    "TruncatedImportance.cap": _ABOVE_0,
+    "MaskedImportance.low": _FROM_0,
+    "MaskedImportance.high": _ABOVE_0,
+    "KLInReward.target": _ABOVE_0,
+    "KLInReward.adapt_over": _FROM_1,
     "KLInLoss.coefficient": _FROM_0,
     "KLInReward.coefficient": _FROM_0,
     "RewardToGo.discount": _SHARE,

@@ -1,10 +1,14 @@
-"""What credits an action: called with the batch, gives [B,T]. `needs_group`: it compares one prompt's samples."""
+"""What credits an action: called with the batch, gives [B,T].
+
+`needs_group`: it compares one prompt's samples. `needs_critic`: it reads `values_BT`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from rung.batch import Batch
@@ -22,6 +26,7 @@ class EpisodeReturn:
     """A_t = R - b at every step: the whole episode's return credits each of its actions (episodic REINFORCE)."""
 
     baseline: Baseline | None = None
+    needs_critic: ClassVar[bool] = False
 
     @property
     def needs_group(self) -> bool:
@@ -44,6 +49,7 @@ class RewardToGo:
 
     discount: float = 1.0
     baseline: Baseline | None = None
+    needs_critic: ClassVar[bool] = False
 
     @property
     def needs_group(self) -> bool:
@@ -76,6 +82,7 @@ class GroupNormalized:
     ddof: int = 0
     """0: population deviation; 1: sample deviation."""
     needs_group: ClassVar[bool] = True
+    needs_critic: ClassVar[bool] = False
 
     @property
     def formula(self) -> str:
@@ -94,10 +101,145 @@ class GroupCentred:
 
     formula: ClassVar[str] = "A_{i,t} = R_i - mean_j R_j over the prompt's samples"
     needs_group: ClassVar[bool] = True
+    needs_critic: ClassVar[bool] = False
 
     def __call__(self, batch: Batch) -> Tensor:
         advantages_B = advantages.group_centred(batch.returns_B(), batch.group_ids_B, batch.counted_B())
         return _at_every_step(advantages_B, batch)
 
 
-Advantage = EpisodeReturn | RewardToGo | GroupNormalized | GroupCentred
+@dataclass(frozen=True)
+class GroupRelative:
+    """A_i = (R_i - group mean) / group mean: a prompt that is seldom solved weighs more (MaxRL)."""
+
+    formula: ClassVar[str] = "A_{i,t} = (R_i - mean_j R_j) / mean_j R_j over the prompt's samples"
+    needs_group: ClassVar[bool] = True
+    needs_critic: ClassVar[bool] = False
+
+    def __call__(self, batch: Batch) -> Tensor:
+        advantages_B = advantages.group_relative(batch.returns_B(), batch.group_ids_B, batch.counted_B())
+        return _at_every_step(advantages_B, batch)
+
+
+@dataclass(frozen=True)
+class GroupCentredBatchScaled:
+    """A_i = (R_i - group mean) / (standard deviation of the whole batch's returns + ε) (LitePPO)."""
+
+    epsilon: float = 1e-6
+    ddof: int = 0
+    """0: population deviation; 1: sample deviation."""
+    needs_group: ClassVar[bool] = True
+    needs_critic: ClassVar[bool] = False
+
+    @property
+    def formula(self) -> str:
+        return f"A_{{i,t}} = (R_i - mean_j R_j over the prompt's samples) / (std R over the batch + {self.epsilon:g})"
+
+    def __call__(self, batch: Batch) -> Tensor:
+        counted_B = batch.counted_B()
+        one_group_B = torch.zeros_like(batch.group_ids_B)
+        centred_B = advantages.group_centred(batch.returns_B(), batch.group_ids_B, counted_B)
+        scale_B = advantages.group_deviation(batch.returns_B(), one_group_B, counted_B, self.ddof)
+        return _at_every_step((centred_B / (scale_B + self.epsilon)).to(centred_B.dtype), batch)
+
+
+@dataclass(frozen=True)
+class GAE:
+    """A_t = ∑_k (γλ)^k δ_{t+k}, δ_t = r_t + γV_{t+1} - V_t: λ trades the critic's bias for the return's variance."""
+
+    discount: float = 0.99
+    lam: float = 0.95
+    needs_group: ClassVar[bool] = False
+    needs_critic: ClassVar[bool] = True
+
+    @property
+    def formula(self) -> str:
+        return f"A_t = ∑_k ({self.discount:g}·{self.lam:g})^k δ_{{t+k}}, δ_t = r_t + {self.discount:g} V_{{t+1}} - V_t"
+
+    def __call__(self, batch: Batch) -> Tensor:
+        lambda_B = batch.rewards_BT.new_full((len(batch),), self.lam)
+        return _gae(batch, self.discount, lambda_B)
+
+
+@dataclass(frozen=True)
+class LengthAdaptiveGAE:
+    """GAE with λ = 1 - 1/(α·length) for the policy, so that a long answer's reward reaches its first tokens (VAPO).
+
+    The critic's targets keep λ = 1: they are the returns themselves.
+    """
+
+    alpha: float = 0.05
+    discount: float = 1.0
+    needs_group: ClassVar[bool] = False
+    needs_critic: ClassVar[bool] = True
+
+    @property
+    def formula(self) -> str:
+        return f"A_t = ∑_k λ^k δ_{{t+k}}, λ = 1 - 1/({self.alpha:g}·|o|)"
+
+    def __call__(self, batch: Batch) -> Tensor:
+        lengths_B = batch.action_mask_BT.sum(1).to(batch.rewards_BT)
+        lambda_B = (1 - 1 / (self.alpha * lengths_B).clamp(min=1)).clamp(min=0)
+        return _gae(batch, self.discount, lambda_B)
+
+    def value_targets(self, batch: Batch) -> Tensor:
+        assert batch.values_BT is not None
+        return batch.values_BT + _gae(batch, self.discount, torch.ones_like(batch.returns_B()))
+
+
+@dataclass(frozen=True)
+class NStep:
+    """A_t = r_t + γ r_{t+1} + ... + γⁿ V_{t+n} - V_t: look n steps ahead, then trust the critic (A3C)."""
+
+    discount: float = 0.99
+    steps: int = 5
+    needs_group: ClassVar[bool] = False
+    needs_critic: ClassVar[bool] = True
+
+    @property
+    def formula(self) -> str:
+        gamma, n = f"{self.discount:g}", self.steps
+        return f"A_t = ∑_{{k<{n}}} {gamma}^k r_{{t+k}} + {gamma}^{n} V_{{t+{n}}} - V_t"
+
+    def __call__(self, batch: Batch) -> Tensor:
+        return returns.n_step(
+            batch.rewards_BT,
+            _values(batch),
+            batch.discounts_BT,
+            batch.cut_BT,
+            batch.bootstrap_BT,
+            batch.action_mask_BT,
+            self.discount,
+            self.steps,
+        )
+
+
+def _values(batch: Batch) -> Tensor:
+    assert batch.values_BT is not None, "an advantage with a critic needs its values"
+    return batch.values_BT.to(batch.rewards_BT)
+
+
+def _gae(batch: Batch, discount: float, lambda_B: Tensor) -> Tensor:
+    return returns.gae(
+        batch.rewards_BT,
+        _values(batch),
+        batch.discounts_BT,
+        batch.cut_BT,
+        batch.bootstrap_BT,
+        batch.action_mask_BT,
+        discount,
+        lambda_B,
+    )
+
+
+Advantage = (
+    EpisodeReturn
+    | RewardToGo
+    | GroupNormalized
+    | GroupCentred
+    | GroupRelative
+    | GroupCentredBatchScaled
+    | GAE
+    | LengthAdaptiveGAE
+    | NStep
+)

@@ -16,6 +16,11 @@ Total = Callable[[Tensor], Tensor]
 """Sums a count over all processes of the run; the identity in one process."""
 
 
+def alone(count: Tensor) -> Tensor:
+    """The `Total` of a run that is one process."""
+    return count
+
+
 @dataclass(frozen=True)
 class PerSequence:
     """Mean over a sequence's tokens, then over sequences: a long answer's tokens weigh less (GRPO)."""

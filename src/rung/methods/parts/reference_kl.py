@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -74,16 +74,29 @@ class KLInLoss:
 
 @dataclass(frozen=True)
 class KLInReward:
-    """-coefficient · estimator, added to each token's reward before the advantage."""
+    """-coefficient · estimator, added to each token's reward before the advantage. A `target` makes it adapt."""
 
     coefficient: float = 0.05
+    """With a `target`, its first value."""
     estimator: Estimator = K1()
+    target: float | None = None
+    """Nats a sequence that the coefficient steers to. None: it is fixed."""
+    adapt_over: int = 10_000
+    """Episodes over which an adapting coefficient changes by about a fifth."""
     needs_old_log_probs: ClassVar[bool] = True
     in_loss: ClassVar[bool] = False
 
     @property
     def formula(self) -> str:
-        return f"{self.coefficient:g} {self.estimator.formula} taken off the reward"
+        steers = "" if self.target is None else f", adapted to {self.target:g} nats a sequence"
+        return f"{self.coefficient:g} {self.estimator.formula} taken off the reward{steers}"
+
+    def adapted(self, kl_sequence: float, episodes: int) -> KLInReward:
+        """The coefficient for the next rollout (Ziegler et al. 2019, arXiv:1909.08593)."""
+        if self.target is None:
+            return self
+        error = min(max(kl_sequence / self.target - 1, -0.2), 0.2)
+        return replace(self, coefficient=self.coefficient * (1 + error * episodes / self.adapt_over))
 
     def loss(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
         return torch.zeros_like(log_probs_BT)

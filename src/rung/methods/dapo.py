@@ -1,0 +1,29 @@
+"""DAPO (Yu et al. 2025): four changes to GRPO, for long chains of thought."""
+
+from __future__ import annotations
+
+from rung.methods.grpo import GRPO
+from rung.methods.parts.aggregations import PerToken
+from rung.methods.parts.groups import AccuraciesDiffer
+from rung.methods.parts.objectives import ClippedSurrogate
+from rung.methods.parts.overlong import SoftOverlong
+from rung.methods.parts.steps import AdamW
+
+DAPO = GRPO.changed(
+    name="dapo",
+    paper="arXiv:2503.14476",
+    summary="GRPO that lets rare tokens grow, asks prompts that can teach, counts tokens alike and eases length down.",
+    samples_per_prompt=16,
+    keep_group=AccuraciesDiffer(refill=True),
+    shape_reward=SoftOverlong(limit=20480, cache=4096),
+    reference_kl=None,
+    objective=ClippedSurrogate(low=0.2, high=0.28),
+    aggregation=PerToken(),
+    step=AdamW(learning_rate=1e-6, warmup_steps=320),
+    minibatches=16,
+    deviations=(
+        "Refilling stops after 10 rounds (verl's recipe does the same); the paper samples until the batch is full.",
+        "The warm-up of 20 rollouts is counted in updates, 16 a rollout: 320.",
+        "Overlong filtering, which the paper's soft penalty replaces, is `method.drop_rows: DropTruncated`.",
+    ),
+)

@@ -1,0 +1,43 @@
+"""The critic: what predicts the return, and the loss that teaches it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from rung.batch import Batch
+from rung.formulas import value_losses
+
+
+@dataclass(frozen=True)
+class ValueFunction:
+    """V(s), taught by ½(V - target)² beside the policy: a network of its own, or one layer on the policy's network."""
+
+    separate: bool = True
+    """True: a network of its own, begun as a copy of the policy's. False: a layer on the policy's last hidden state.
+    The small networks of environments always have one of their own."""
+    coefficient: float = 0.5
+    """Of the value loss beside the policy's."""
+    clip: float | None = None
+    """V may move so far from its value before the rollout's first update and still be pulled. None: no limit."""
+
+    @property
+    def formula(self) -> str:
+        limit = "" if self.clip is None else f", V clipped to {self.clip:g} around its old value"
+        return f"{self.coefficient:g} · ½(V - target)²{limit}"
+
+    def loss(self, batch: Batch, values_BT: Tensor) -> Tensor:
+        """[B,T], with the coefficient."""
+        assert batch.value_targets_BT is not None, "the targets come with the advantages"
+        targets_BT = batch.value_targets_BT.to(values_BT)
+        if self.clip is None:
+            return self.coefficient * value_losses.squared_error(values_BT, targets_BT, batch.action_mask_BT)
+        assert batch.values_BT is not None
+        old_BT = batch.values_BT.to(values_BT)
+        return self.coefficient * value_losses.clipped_squared_error(
+            values_BT, old_BT, targets_BT, batch.action_mask_BT, self.clip
+        )
+
+
+Critic = ValueFunction

@@ -1,0 +1,27 @@
+"""TRPO (Schulman et al. 2015): the longest natural-gradient step inside a bound on the KL divergence."""
+
+from __future__ import annotations
+
+from rung.methods.actor_critic import ACTOR_CRITIC
+from rung.methods.parts.advantages import GAE
+from rung.methods.parts.objectives import Surrogate
+from rung.methods.parts.steps import NaturalGradient
+from rung.methods.parts.whitening import Whiten
+
+TRPO = ACTOR_CRITIC.changed(
+    name="trpo",
+    paper="arXiv:1502.05477",
+    summary="Improve the surrogate as far as the old policy's KL bound allows: no step can ruin the policy.",
+    horizon=1024,
+    advantage=GAE(discount=0.99, lam=0.98),
+    whiten=Whiten(),
+    objective=Surrogate(),
+    entropy_bonus=0.0,
+    step=NaturalGradient(max_kl=0.01, iterations=10, damping=0.1),
+    deviations=(
+        "The paper estimates returns by single paths or vines; GAE with λ 0.98 and a critic are OpenAI Baselines'.",
+        "Damping 0.1, at most 10 halvings, KL accepted up to 1.5 times the bound and F on a fifth of the rows are "
+        "Baselines' too; the paper takes F on a tenth.",
+        "Advantages are whitened over the batch; the paper does not say so.",
+    ),
+)
