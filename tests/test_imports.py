@@ -20,7 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "formulas": set(),
     "methods": {"formulas", *SHARED},
-    "models": SHARED,
+    "models": {"formulas", *SHARED},
     "rewards": SHARED,
     "tasks": {"rewards", *SHARED},  # a task names the rewards that judge it
     "rollouts": {"tasks", "models", "rewards", *SHARED},

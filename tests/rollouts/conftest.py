@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,8 @@ import torch
 from rung.batch import Batch, Episode
 from rung.models.policy import TextPolicy
 from rung.models.tiny import tiny_tokenizer
+
+sys.path.insert(0, str(Path(__file__).parent))  # for the tests' helper, `spy_environment`
 
 
 @pytest.fixture

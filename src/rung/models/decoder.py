@@ -86,24 +86,29 @@ class Decoder:
 
     # learning
 
-    def log_probs(self, rows: Rows, *, temperature: float, with_entropy: bool) -> tuple[Tensor, Tensor | None]:
-        """log π of the rows' wanted tokens, [N] in row order, and their entropies when asked for."""
+    def log_probs(
+        self, rows: Rows, *, temperature: float, with_entropy: bool
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """log π of the rows' wanted tokens, [N] in row order, their entropies when asked for, and the hidden states
+        [N, D] that they were predicted from."""
         head = self.model.get_output_embeddings()
-        return chunked_log_probs(
-            self._read(rows),
+        hidden_ND = self.read(rows)
+        log_probs_N, entropy_N = chunked_log_probs(
+            hidden_ND,
             head.weight,
             torch.from_numpy(rows.targets).to(head.weight.device),
             bias_V=head.bias,
             temperature=temperature,
             with_entropy=with_entropy,
         )
+        return log_probs_N, entropy_N, hidden_ND
 
     def law(self, rows: Rows, *, temperature: float) -> Tensor:
         """log π of every token of the vocabulary where the rows' wanted tokens are chosen, [N, V]."""
         head = self.model.get_output_embeddings()
-        return whole_law(self._read(rows), head.weight, head.bias, temperature)
+        return whole_law(self.read(rows), head.weight, head.bias, temperature)
 
-    def _read(self, rows: Rows) -> Tensor:
+    def read(self, rows: Rows) -> Tensor:
         """The hidden states [N, D] from which the rows' wanted tokens are predicted."""
         tree = tree_of(rows)
         weight = self.model.get_output_embeddings().weight

@@ -13,13 +13,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rung.batch import Batch
-from rung.errors import CheckpointError, DataError
+from rung.errors import CheckpointError, DataError, SettingsError
 from rung.models.decoder import Decoder, why_not
 from rung.models.decoding import Decoding
+from rung.models.laws import Categorical
 from rung.models.lora import adapter_off, has_adapter, save_model
-from rung.models.packing import Ids, rows_of
+from rung.models.packing import Ids, Rows, rows_of
+from rung.models.text_critic import TextCritic
 from rung.models.whole_model import WholeDecoding, WholeModel
 
 NO_LIMIT = 1 << 30
@@ -67,6 +70,7 @@ class TextPolicy:
         self.context_length = _context_length(model.config.get_text_config())
         self.end_ids = _end_ids(model, tokenizer)
         self._adapter_off = adapter_off
+        self.critic: TextCritic | None = None
         self._token_texts: list[str] | None = None
 
     @property
@@ -84,7 +88,9 @@ class TextPolicy:
             warnings.warn(f"recompute has no effect: {self.engine.name} is used ({self.engine_reason})", stacklevel=2)
         self.engine.recompute = on
 
-    def __call__(self, batch: Batch, *, temperature: float = 1.0, with_entropy: bool = False) -> Outputs:
+    def __call__(
+        self, batch: Batch, *, temperature: float = 1.0, with_entropy: bool = False, with_values: bool = False
+    ) -> Outputs:
         """Log-probabilities of the batch's actions under softmax(logits / temperature), in nats, differentiable.
 
         Action i is predicted from the text up to action i − 1 (the prompt's last token for i = 0). Tokens in holes
@@ -96,21 +102,50 @@ class TextPolicy:
         rows = rows_of(batch.contexts, batch.actions_BT, batch.action_mask_BT)
         self._check_ids(rows.contexts, rows.actions)
         with self._computing():
-            log_probs_N, entropy_N = self.engine.log_probs(rows, temperature=temperature, with_entropy=with_entropy)
+            log_probs_N, entropy_N, hidden_ND = self.engine.log_probs(
+                rows, temperature=temperature, with_entropy=with_entropy
+            )
+            values_N = self._values(rows, hidden_ND) if with_values else None
         mask_BT = batch.action_mask_BT.to(self.device)
         zero_BT = log_probs_N.new_zeros(mask_BT.shape)
-        entropy_BT = None if entropy_N is None else zero_BT.masked_scatter(mask_BT, entropy_N)
-        return Outputs(zero_BT.masked_scatter(mask_BT, log_probs_N), entropy_BT, None)
 
-    def law(self, batch: Batch, *, temperature: float = 1.0) -> Tensor:
-        """The whole law at each of the batch's own actions, [N, V] log-probabilities in row order, differentiable.
+        def placed(x_N: Tensor | None) -> Tensor | None:
+            return None if x_N is None else zero_BT.masked_scatter(mask_BT, x_N.to(zero_BT))
 
-        N·V numbers: for a few rows, or a small vocabulary.
+        return Outputs(zero_BT.masked_scatter(mask_BT, log_probs_N), placed(entropy_N), placed(values_N))
+
+    def _values(self, rows: Rows, hidden_ND: Tensor | None) -> Tensor:
+        assert self.critic is not None, "values were asked of a policy without a critic; see add_critic"
+        return self.critic(rows, hidden_ND)
+
+    def add_critic(self, *, separate: bool) -> None:
+        """Give the policy a critic: a layer on its own last hidden state, or a copy of the whole network with one.
+
+        Its weights are among `trainable`, begin with `critic.` and are not part of what `save` writes.
+        Raises SettingsError where the architecture does not show its last hidden state.
+        """
+        if isinstance(self.engine, WholeModel) and not self.engine.plain_head:
+            raise SettingsError(
+                [
+                    f"method.critic: {type(self.model).__name__} does not show the last hidden state that its logits "
+                    "are made of; choose a method without a critic, such as grpo, or another model"
+                ]
+            )
+        self.critic = TextCritic(self.model, separate=separate)
+
+    def law(self, batch: Batch, *, temperature: float = 1.0, twice: bool = False) -> Categorical:
+        """The whole law at each of the batch's own actions, N states in row order, differentiable.
+
+        It is N·V numbers: for a few rows, or a small vocabulary. With `twice` its gradient can be differentiated
+        again, which the decoder's own kernels cannot: the model's own forward pass is used, with plain attention.
         """
         rows = rows_of(batch.contexts, batch.actions_BT, batch.action_mask_BT)
         self._check_ids(rows.contexts, rows.actions)
         with self._computing():
-            return self.engine.law(rows, temperature=temperature)
+            if not twice:
+                return Categorical(self.engine.law(rows, temperature=temperature))
+            with sdpa_kernel(SDPBackend.MATH):
+                return Categorical(WholeModel(self.model).law(rows, temperature=temperature))
 
     def start(self, prompts: Sequence[Ids], *, room: int) -> Decoding | WholeDecoding:
         """Begin to continue these prompts, one a row; `room` tokens at most will be fed. For the sampler."""
@@ -217,7 +252,10 @@ class TextPolicy:
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """The parameters that are trained, by name; tied weights once."""
-        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        named = dict(self.model.named_parameters())
+        if self.critic is not None:
+            named |= {f"critic.{name}": p for name, p in self.critic.named_parameters()}
+        return {name: p for name, p in named.items() if p.requires_grad}
 
     def state(self) -> dict[str, Tensor]:
         """The trainable tensors themselves, detached: what a checkpoint of the policy must hold."""

@@ -54,34 +54,42 @@ class WholeModel:
             return None
         return getattr(base(input_ids=ids_RS, use_cache=False), "last_hidden_state", None)
 
-    def log_probs(self, rows: Rows, *, temperature: float, with_entropy: bool) -> tuple[Tensor, Tensor | None]:
-        """log π of the rows' wanted tokens, [N] in row order, and their entropies when asked for."""
+    def log_probs(
+        self, rows: Rows, *, temperature: float, with_entropy: bool
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """log π of the rows' wanted tokens, [N] in row order, their entropies when asked for, and the hidden states
+        [N, D] that they were predicted from (None where the model's head is not plain)."""
         device = next(self.model.parameters()).device
         targets_N = torch.from_numpy(rows.targets).to(device)
         if not targets_N.numel():
             nothing = next(self.model.parameters()).sum() * torch.zeros(0, device=device)
-            return nothing, nothing if with_entropy else None
-        read_ND = self._read(rows)
+            return nothing, nothing if with_entropy else None, self._no_hidden()
+        read_ND = self.read(rows)
         if self.plain_head:
             head = self.model.get_output_embeddings()
-            return chunked_log_probs(
+            log_probs_N, entropy_N = chunked_log_probs(
                 read_ND, head.weight, targets_N, bias_V=head.bias, temperature=temperature, with_entropy=with_entropy
             )
+            return log_probs_N, entropy_N, read_ND
         log_NV = self._of_logits(read_ND, temperature)
         entropy_N = torch.special.entr(log_NV.exp()).sum(-1) if with_entropy else None
-        return log_NV.gather(1, targets_N[:, None])[:, 0], entropy_N
+        return log_NV.gather(1, targets_N[:, None])[:, 0], entropy_N, None
+
+    def _no_hidden(self) -> Tensor | None:
+        head = self.model.get_output_embeddings()
+        return head.weight.new_zeros((0, head.weight.shape[1])) if self.plain_head else None
 
     def law(self, rows: Rows, *, temperature: float) -> Tensor:
         """log π of every token of the vocabulary where the rows' wanted tokens are chosen, [N, V]."""
         if not rows.targets.size:
             return next(self.model.parameters()).new_zeros((0, self.model.get_input_embeddings().weight.shape[0]))
-        read_ND = self._read(rows)
+        read_ND = self.read(rows)
         if not self.plain_head:
             return self._of_logits(read_ND, temperature)
         head = self.model.get_output_embeddings()
         return whole_law(read_ND, head.weight, head.bias, temperature)
 
-    def _read(self, rows: Rows) -> Tensor:
+    def read(self, rows: Rows) -> Tensor:
         """What the rows' wanted tokens are predicted from: hidden states [N, D], or logits without a plain head."""
         live = [b for b, want in enumerate(rows.wanted) if len(want)]
         texts = [np.concatenate([rows.contexts[b], rows.actions[b][:-1]]) for b in live]

@@ -1,0 +1,81 @@
+"""Many CartPoles computed at once.
+
+Gymnasium's own takes 20 microseconds a step, nearly all of it numpy's cost for each scalar operation; here one array
+operation serves all rows. It is the same environment bit by bit (a test walks both), so nothing else depends on which
+one is used. Gymnasium's own vector form is not used: it resets itself, and has one random stream for all rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rung.tasks.environment import EnvironmentTask
+
+Array = npt.NDArray[Any]
+
+GRAVITY, CART, POLE, HALF_LENGTH, FORCE, SECONDS = 9.8, 1.0, 0.1, 0.5, 10.0, 0.02
+TOTAL, POLE_LENGTH = POLE + CART, POLE * HALF_LENGTH
+FARTHEST, STEEPEST = 2.4, 12 * 2 * math.pi / 360
+_ENTRY = "gymnasium.envs.classic_control.cartpole:CartPoleEnv"
+
+
+def is_plain_cartpole(task: EnvironmentTask) -> bool:
+    """Whether the task is Gymnasium's CartPole with no other option than a time limit."""
+    import gymnasium
+
+    known = task.name in gymnasium.registry and set(task.options) <= {"max_episode_steps"}
+    return known and gymnasium.spec(task.name).entry_point == _ENTRY and not gymnasium.spec(task.name).kwargs
+
+
+class CartPoleRows:
+    """The same as `EnvironmentRows`, for CartPole. `observations_BO` [B, 4]: position, speed, angle, angular speed."""
+
+    def __init__(self, task: EnvironmentTask, count: int) -> None:
+        self.task = task
+        self.observations_BO = np.zeros((count, 4), np.float32)
+        self._state_4B = np.zeros((4, count))
+        self._taken_B = np.zeros(count, np.int64)
+        self._limit = math.inf if task.max_episode_steps is None else task.max_episode_steps
+
+    def __len__(self) -> int:
+        return len(self._taken_B)
+
+    def reset(self, row: int, seed: int) -> None:
+        """Begin an episode, near the middle and upright."""
+        from gymnasium.utils.seeding import np_random
+
+        self._state_4B[:, row] = np_random(seed)[0].uniform(low=-0.05, high=0.05, size=(4,))
+        self._taken_B[row] = 0
+        self.observations_BO[row] = self._state_4B[:, row]
+
+    def step(self, actions_N: Array, rows_N: Sequence[int]) -> tuple[Array, Array, Array]:
+        """One step of these rows, given in ascending order: rewards, terminated, truncated, each [N]."""
+        rows: Any = slice(None) if len(rows_N) == len(self) else np.asarray(rows_N)
+        state_4N = _moved(self._state_4B[:, rows], np.where(actions_N == 1, FORCE, -FORCE))
+        self._state_4B[:, rows] = state_4N
+        self._taken_B[rows] += 1
+        self.observations_BO[rows] = state_4N.T
+        ended_N = (np.abs(state_4N[0]) > FARTHEST) | (np.abs(state_4N[2]) > STEEPEST)
+        return np.ones(len(rows_N)), ended_N, self._taken_B[rows] >= self._limit
+
+    def close(self) -> None:
+        """Nothing stands open."""
+
+
+def _moved(state_4N: Array, force_N: Array) -> Array:
+    """The state 0.02 s later (Barto, Sutton and Anderson 1983; Euler's method), in Gymnasium's order of operations."""
+    _, _, theta_N, spin_N = state_4N
+    cos_N, sin_N = np.cos(theta_N), np.sin(theta_N)
+    push_N = (force_N + POLE_LENGTH * np.square(spin_N) * sin_N) / TOTAL
+    turn_N = (GRAVITY * sin_N - cos_N * push_N) / (HALF_LENGTH * (4.0 / 3.0 - POLE * np.square(cos_N) / TOTAL))
+    speed_up_N = push_N - POLE_LENGTH * turn_N * cos_N / TOTAL
+    moved_4N = state_4N.copy()
+    moved_4N[0::2] += SECONDS * state_4N[1::2]
+    moved_4N[1] += SECONDS * speed_up_N
+    moved_4N[3] += SECONDS * turn_N
+    return moved_4N

@@ -1,0 +1,180 @@
+"""A Gymnasium environment as a task: the state is an observation, an action a choice or a vector of numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rung.errors import MissingExtra, SettingsError, did_you_mean
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EnvironmentTask:
+    """What an environment is like, without one standing open. `environment_task("CartPole-v1")` gives one.
+
+    Observations are flattened to O numbers. The policy's action is an index 0..`choices` − 1, or a vector of
+    `dimensions` numbers that is clipped to the action space's bounds on its way to the environment (the batch keeps
+    it as drawn, so that its log-probability stays true).
+    """
+
+    name: str
+    """Gymnasium's id."""
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """For `gymnasium.make`, such as `{"max_episode_steps": 200}`."""
+    observation_space: Any
+    """`gymnasium.spaces.Box`."""
+    action_space: Any
+    """`gymnasium.spaces.Discrete` or `Box`."""
+    threshold: float | None
+    """The mean return at which the environment counts as solved; None where its authors name none."""
+    max_episode_steps: int | None
+    """The time limit, at which an episode is truncated; None: there is none."""
+    normalize_observations: bool = False
+    """Scale observations by their running mean and variance, clipped to ±10."""
+    normalize_rewards: bool = False
+    """Divide rewards by the running standard deviation of the discounted return, clipped to ±10."""
+    discount: float = 0.99
+    """Of that return; the method's own discount."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.discount <= 1.0:
+            raise SettingsError([f"discount: got {self.discount}, expected a number from 0 to 1"])
+
+    @property
+    def observations(self) -> int:
+        """O: numbers of an observation."""
+        return int(np.prod(self.observation_space.shape, dtype=np.int64))
+
+    @cached_property
+    def choices(self) -> int | None:
+        """How many actions there are to choose among; None: actions are vectors."""
+        return int(self.action_space.n) if hasattr(self.action_space, "n") else None
+
+    @cached_property
+    def dimensions(self) -> int | None:
+        """A: numbers of an action; None: actions are choices."""
+        return None if self.choices is not None else int(np.prod(self.action_space.shape, dtype=np.int64))
+
+    def make(self, render_mode: str | None = None) -> Any:
+        """A new `gymnasium.Env`, the caller's to close. It never resets itself.
+
+        Raises:
+            SettingsError: Gymnasium refuses the name or the options.
+            MissingExtra: Gymnasium, or what this environment runs on, is not installed.
+        """
+        return _make(self.name, self.options, render_mode)
+
+    def to_environment(self, actions_N: npt.NDArray[Any]) -> list[Any]:
+        """The policy's actions as the environment takes them: `[1, 0]`, or arrays within the bounds."""
+        if self.choices is not None:
+            start = int(self.action_space.start)
+            return actions_N.tolist() if start == 0 else (actions_N + start).tolist()
+        space = self.action_space
+        shaped_N = actions_N.reshape(len(actions_N), *space.shape)
+        return list(np.clip(shaped_N, space.low, space.high).astype(space.dtype, copy=False))
+
+    def require_time_limit(self) -> int:
+        """The time limit. SettingsError where there is none: a whole episode might never end."""
+        if self.max_episode_steps is None:
+            raise SettingsError(
+                [
+                    f"task: '{self.name}' has no time limit, so a whole episode might never end: "
+                    "give it one with the task's option max_episode_steps"
+                ]
+            )
+        return self.max_episode_steps
+
+
+def environment_task(
+    name: str,
+    *,
+    normalize_observations: bool = False,
+    normalize_rewards: bool = False,
+    discount: float = 0.99,
+    **options: Any,
+) -> EnvironmentTask:
+    """The task of an environment.
+
+    Args:
+        name: Gymnasium's id, or `module:id` to import the module that registers it first.
+        normalize_observations, normalize_rewards, discount: see `EnvironmentTask`.
+        options: for `gymnasium.make`.
+
+    Raises:
+        SettingsError: an unknown environment or option, or spaces that rung has no policy for.
+        MissingExtra: Gymnasium, or what this environment runs on, is not installed.
+
+    Example: `environment_task("CartPole-v1").threshold` is 475.0, its `choices` 2, its `max_episode_steps` 500.
+    """
+    environment = _make(name, options, None)
+    try:
+        spec = environment.spec
+        task = EnvironmentTask(
+            name=name,
+            options=dict(options),
+            observation_space=environment.observation_space,
+            action_space=environment.action_space,
+            threshold=None if spec is None else spec.reward_threshold,
+            max_episode_steps=None if spec is None else spec.max_episode_steps,
+            normalize_observations=normalize_observations,
+            normalize_rewards=normalize_rewards,
+            discount=discount,
+        )
+    finally:
+        environment.close()
+    _require_known_spaces(task)
+    return task
+
+
+def looks_like_environment(spec: str) -> bool:
+    """Whether a name is of the form of Gymnasium's ids, such as `CartPole-v1` or `ALE/Pong-v5`."""
+    return re.fullmatch(r"[\w:./-]+-v\d+", spec) is not None
+
+
+def environment_names() -> list[str]:
+    """Every id in Gymnasium's registry, sorted. MissingExtra when Gymnasium is not installed."""
+    return sorted(_gymnasium().registry)
+
+
+def _gymnasium() -> Any:
+    try:
+        import gymnasium
+    except ImportError as error:
+        raise MissingExtra("a Gymnasium environment", "control") from error
+    return gymnasium
+
+
+def _make(name: str, options: Mapping[str, Any], render_mode: str | None) -> Any:
+    gymnasium = _gymnasium()
+    if ":" not in name and name not in gymnasium.registry:
+        hint = did_you_mean(name, gymnasium.registry)
+        raise SettingsError([f"task: unknown environment '{name}'{hint}; expected an id of Gymnasium's registry"])
+    shown = {} if render_mode is None else {"render_mode": render_mode}
+    try:
+        return gymnasium.make(name, disable_env_checker=True, **{**options, **shown})
+    except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
+        where = getattr(gymnasium.registry.get(name), "entry_point", "")
+        for word, extra in (("mujoco", "mujoco"), ("pygame", "control")):
+            if word in f"{where} {error}".lower():
+                raise MissingExtra(f"the environment '{name}'", extra) from error
+        raise SettingsError([f"task: '{name}' cannot be made: {error}"]) from error
+    except (gymnasium.error.Error, TypeError, ValueError, AssertionError) as error:
+        raise SettingsError([f"task: '{name}' with options {dict(options)} cannot be made: {error}"]) from error
+
+
+def _require_known_spaces(task: EnvironmentTask) -> None:
+    from gymnasium.spaces import Box, Discrete
+
+    problems: list[str] = []
+    if not isinstance(task.observation_space, Box):
+        problems.append(f"task: '{task.name}' has observations {task.observation_space}, expected Box (numbers)")
+    if not isinstance(task.action_space, (Box, Discrete)):
+        problems.append(f"task: '{task.name}' has actions {task.action_space}, expected Discrete or Box")
+    if problems:
+        raise SettingsError(problems)

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+
+from rung.errors import MissingExtra, SettingsError
+from rung.tasks.environment import environment_names, environment_task
+
+
+class Odd(gymnasium.Env):  # type: ignore[type-arg]
+    """An environment with whatever spaces are asked for."""
+
+    def __init__(self, observation: Any = None, action: Any = None, fails: str = "") -> None:
+        if fails:
+            raise gymnasium.error.DependencyNotInstalled(fails)
+        self.observation_space = observation or gymnasium.spaces.Box(0, 255, (4, 3, 2), np.uint8)
+        self.action_space = action or gymnasium.spaces.Box(np.float32([-1, -2]), np.float32([1, 5]))
+
+
+@pytest.fixture(autouse=True)
+def registered() -> Any:
+    gymnasium.register(id="rung/Odd-v0", entry_point=Odd)
+    yield
+    del gymnasium.registry["rung/Odd-v0"]
+
+
+def test_cartpole_is_described() -> None:
+    task = environment_task("CartPole-v1")
+    assert (task.observations, task.choices, task.dimensions) == (4, 2, None)
+    assert (task.threshold, task.max_episode_steps) == (475.0, 500)
+    assert task.to_environment(np.array([1, 0])) == [1, 0]
+    assert environment_task("CartPole-v1", max_episode_steps=20).require_time_limit() == 20
+
+
+def test_vectors_and_pictures_are_flattened_and_actions_brought_within_bounds() -> None:
+    task = environment_task("rung/Odd-v0")
+    assert (task.observations, task.choices, task.dimensions, task.threshold) == (24, None, 2, None)
+    (action,) = task.to_environment(np.array([[-3.0, 4.5]], np.float32))
+    assert action.tolist() == [-1.0, 4.5] and action.dtype == np.float32
+    with pytest.raises(SettingsError, match="no time limit"):
+        task.require_time_limit()
+
+
+def test_choices_that_do_not_begin_at_zero_are_shifted() -> None:
+    task = environment_task("rung/Odd-v0", action=gymnasium.spaces.Discrete(3, start=-1))
+    assert task.choices == 3 and task.to_environment(np.array([0, 2])) == [-1, 1]
+
+
+@pytest.mark.parametrize(
+    ("spaces", "words"),
+    [
+        ({"observation": gymnasium.spaces.Discrete(5)}, "observations Discrete"),
+        ({"observation": gymnasium.spaces.Dict(a=gymnasium.spaces.Discrete(5))}, "observations Dict"),
+        ({"action": gymnasium.spaces.MultiDiscrete([2, 2])}, "actions MultiDiscrete"),
+    ],
+)
+def test_other_spaces_are_refused(spaces: dict[str, Any], words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        environment_task("rung/Odd-v0", **spaces)
+
+
+def test_an_unknown_environment_or_option_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(SettingsError, match="did you mean 'CartPole-v1'"):
+        environment_task("CartPol-v1")
+    with pytest.raises(SettingsError, match="unknown environment 'CartPole'"):
+        environment_task("CartPole")
+    with pytest.raises(SettingsError, match="gravitation"):
+        environment_task("CartPole-v1", gravitation=3)
+    with pytest.raises(SettingsError, match="discount"):
+        environment_task("CartPole-v1", discount=1.5)
+    with pytest.raises(SettingsError, match="nothing_of_this_name"):
+        environment_task("nothing_of_this_name:Env-v0")
+
+
+def test_what_is_not_installed_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    for fails, extra in (("MuJoCo is not installed", "mujoco"), ("pygame is not installed", "control")):
+        with pytest.raises(MissingExtra, match=rf"rung\[{extra}\]"):
+            environment_task("rung/Odd-v0", fails=fails)
+    with pytest.raises(SettingsError, match="jax"):
+        environment_task("rung/Odd-v0", fails="jax is not installed")
+    monkeypatch.setitem(sys.modules, "gymnasium", None)
+    with pytest.raises(MissingExtra, match=r"rung\[control\]"):
+        environment_names()
+
+
+def test_every_registered_environment_has_a_name() -> None:
+    names = environment_names()
+    assert {"CartPole-v1", "Pendulum-v1", "rung/Odd-v0"} <= set(names) and names == sorted(names)
