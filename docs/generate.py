@@ -15,26 +15,50 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rung.methods import METHODS
-from rung.methods.explain import describe, difference
+from ladder_picture import ladder_picture
+
+from rung.methods import METHODS, PolicyGradient
+from rung.methods.explain import Change, difference, formula
 
 ROOT = Path(__file__).parent.parent
-FILES = ("README.md", "benchmarks/README.md")
+FILES = ("README.md", "benchmarks/README.md", "docs/methods.md")
+LADDER = Path("docs/pictures/ladder.svg")
 _PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def methods() -> str:
-    """The ladder: each method, its idea, and what it changes from the one below."""
-    lines = ["| method | idea | what it changes from its parent |", "| --- | --- | --- |"]
+    """The ladder in a table: each method, its idea, and the slots that it changes from the one below."""
+    lines = ["| method | idea | changes, from its parent |", "| --- | --- | --- |"]
     for method in METHODS.values():
-        changes = "the bottom rung"
-        if method.parent is not None:
-            found = difference(METHODS[method.parent], method)
-            changes = f"from `{method.parent}`: " + "; ".join(
-                f"{change.slot} → {describe(change.after)}" for change in found if change.slot != "samples_per_prompt"
-            )
-        lines.append(f"| `{method.name}` | {method.summary} ({method.paper}) | {changes} |")
+        slots = ", ".join(dict.fromkeys(change.slot.split(".")[0] for change in changes_of(method)))
+        changed = f"from `{method.parent}`: {slots}" if method.parent else "the bottom rung"
+        lines.append(f"| `{method.name}` | {method.summary} ({method.paper}) | {changed} |")
     return "\n".join(lines)
+
+
+def changes_of(method: PolicyGradient) -> list[Change]:
+    return [] if method.parent is None else difference(METHODS[method.parent], method)
+
+
+def cards() -> str:
+    """Every method: formula, what it changes, and where the definition goes beyond the paper."""
+    parts: list[str] = []
+    for method in METHODS.values():
+        parts += [
+            f"## `{method.name}`",
+            "",
+            f"{method.summary} ({method.paper})",
+            "",
+            "```",
+            formula(method),
+            "```",
+            "",
+        ]
+        if method.parent is not None:
+            parts += [f"From `{method.parent}`:", ""]
+            parts += [f"- {change.words()}" for change in changes_of(method)] + [""]
+        parts += ["Beyond the paper:", "", *(f"- {deviation}" for deviation in method.deviations), ""]
+    return "\n".join(parts).rstrip()
 
 
 def recorded(name: str) -> dict[str, Any] | None:
@@ -71,7 +95,7 @@ def _share(score: dict[str, float]) -> str:
     return f"{100 * score['value']:.1f} % ({100 * score['low']:.1f} to {100 * score['high']:.1f})"
 
 
-PARTS: dict[str, Callable[[], str]] = {"methods": methods, "demo": demo, "bench": bench}
+PARTS: dict[str, Callable[[], str]] = {"methods": methods, "cards": cards, "demo": demo, "bench": bench}
 
 
 def generated(text: str) -> str:
@@ -81,10 +105,10 @@ def generated(text: str) -> str:
 
 def main(check: bool) -> int:
     stale = 0
-    for name in FILES:
+    for name in (*FILES, str(LADDER)):
         path = ROOT / name
-        text = path.read_text()
-        made = generated(text)
+        text = path.read_text() if path.exists() else ""
+        made = ladder_picture(METHODS) if name == str(LADDER) else generated(text)
         if made == text:
             continue
         stale += 1

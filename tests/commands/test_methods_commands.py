@@ -42,7 +42,7 @@ def test_diff_of_reinforce_and_grpo(rung):
     changes = {change["slot"]: change for change in rung("diff", "reinforce", "grpo", "--json").json["changes"]}
     assert set(changes) == {"samples_per_prompt", "advantage", "objective", "aggregation", "reference_kl"}
     assert changes["objective"]["before"] == {"part": "ScoreFunction"}
-    assert changes["objective"]["after"] == {"part": "ClippedSurrogate", "low": 0.2, "high": 0.2}
+    assert changes["objective"]["after"] == {"part": "ClippedSurrogate", "low": 0.2, "high": 0.2, "dual": None}
 
 
 def test_a_method_does_not_differ_from_itself(rung):

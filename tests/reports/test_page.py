@@ -162,7 +162,7 @@ def test_damaged_files_leave_a_page_that_says_so(made_up_run: Callable[..., Path
     (folder / "method.json").write_text("[" * 100_000)
     (folder / "timings.jsonl").write_text("nonsense\n")
     (folder / "samples" / "step_000001.parquet").write_bytes(b"PAR1 nonsense")
-    write_evaluation(folder, 0, [[0.0], [7.0]])
+    write_evaluation(folder, 0, [[0.0], ["seven"]])
     write_evaluation(folder, 12, [[0.0], [1.0]])
     page = report(folder)
     for words in (

@@ -66,6 +66,7 @@ def test_memory_is_the_sum_of_what_it_is_for():
         "weights": weights,
         "gradients": weights,
         "optimiser": 2 * weights,
+        "critic": 0,
         "reference": weights,
         "kv cache": 2 * 4 * 64 * 8 * (8 + 16) * 4,
         "activations": tokens * (6 * 128 + 4 * 384) * 4 * 4,

@@ -22,6 +22,7 @@ def test_the_defaults_are_the_documented_ones():
         "seed": 0,
         "steps": 100,
         "prompts_per_step": 16,
+        "environments": 8,
         "max_new_tokens": 128,
         "temperature": 1.0,
         "rewards": [],
@@ -149,7 +150,8 @@ def test_settings_from_data_reports_every_problem():
     assert error.value.problems == [
         "seed: got 'a', expected a whole number",
         "stepz: unknown key; did you mean 'steps'?; valid here: model, method, task, seed, steps, prompts_per_step, "
-        "max_new_tokens, temperature, rewards, lora, learner, sampler, evaluation, saving, rewarding, reporting",
+        "environments, max_new_tokens, temperature, rewards, lora, learner, sampler, evaluation, saving, rewarding, "
+        "reporting",
         "method.name: got 'grp'; did you mean 'grpo'?; valid: " + ", ".join(METHODS),
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rung.errors import SettingsError
+from rung.methods import METHODS
 from rung.settings import read_changes, read_eval, read_run, read_sft, settings_from
 from rung.settings.given import leaves
 from rung.settings.recipes import recipe_names
@@ -183,7 +184,7 @@ def test_the_tiny_model_brings_its_recipe(config):
     assert read_run(flags=tiny, recipe="demo").required().max_new_tokens == 6
 
 
-@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize("name", ["demo", "tiny"])
 @pytest.mark.parametrize("method", ["reinforce", "reinforce_baseline", "rloo", "grpo"])
 def test_every_recipe_goes_with_every_method(name, method):
     reading = read_run(recipe=name, flags={**FLAGS, "method": method})
@@ -202,7 +203,7 @@ def test_the_demo_recipe_is_the_trial_that_learned():
 
 def test_an_unknown_recipe_names_the_nearest():
     problems = read_run(recipe="tinny", flags=FLAGS).problems
-    assert problems == ("--recipe: got 'tinny'; did you mean 'tiny'?; valid: demo, tiny, none",)
+    assert problems == (f"--recipe: got 'tinny'; did you mean 'tiny'?; valid: {', '.join([*recipe_names(), 'none'])}",)
 
 
 def test_changes_to_a_run_are_read_like_set():
@@ -215,8 +216,8 @@ def test_changes_to_a_run_are_read_like_set():
     with pytest.raises(SettingsError) as error:
         read_changes(settings, ["steps=x", "evry=3", "items=0"])
     assert error.value.problems == [
-        "--set evry: unknown key; did you mean 'saving.every'?; valid: evaluation, learner, lora, max_new_tokens, "
-        "method, model, prompts_per_step, reporting, rewarding, rewards, sampler, saving, seed, steps, task, "
+        "--set evry: unknown key; did you mean 'saving.every'?; valid: environments, evaluation, learner, lora, "
+        "max_new_tokens, method, model, prompts_per_step, reporting, rewarding, rewards, sampler, saving, seed, steps, task, "
         "temperature and what they hold (an option of the task is task.OPTION)",
         "--set steps: got 'x', expected a whole number",
         "--set items: evaluation.items: got 0, expected 1 or more",
@@ -255,3 +256,25 @@ def test_an_evaluation_takes_what_it_can_from_the_run():
         "--temperature: got -1, expected 0 or more",
         "--split: got 'test', expected 'held_out' or 'train'",
     )
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if METHODS[name].shape_reward is None])
+def test_an_environment_brings_a_recipe_that_goes_with_the_method(method):
+    reading = read_run(flags={"method": method, "task": "CartPole-v1"})
+    settings = reading.required()
+    assert (settings.model == "small" and settings.resolved_method().reference_kl is None) or METHODS[method].horizon
+    whole = METHODS[method].horizon is None
+    assert (settings.environments > 1) == (whole or METHODS[method].horizon < 64)
+
+
+def test_a_recipe_leaves_out_what_a_methods_step_does_not_have():
+    natural = read_run(flags={"model": "tiny", "method": "trpo", "task": "arithmetic"})
+    assert natural.required().resolved_method().step == METHODS["trpo"].step
+    clipped = read_run(flags={"model": "tiny", "method": "ppo", "task": "arithmetic"})
+    assert clipped.required().resolved_method().step.learning_rate == 2e-4
+
+
+def test_a_task_that_is_no_environment_brings_none():
+    assert read_run(flags={"model": "tiny", "method": "ppo", "task": "arithmetic"}, recipe="none").recipe is None
+    problems = read_run(flags={"method": "ppo", "task": "arithmetic"}).problems
+    assert any(problem.startswith("model: missing") for problem in problems)

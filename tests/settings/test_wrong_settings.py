@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from rung.methods import METHODS
 from rung.settings import read_run
 
 FLAGS = {"model": "gpt2", "method": "grpo", "task": "arithmetic"}
@@ -24,7 +25,7 @@ evaluation:
 method:
   name: grpp
   step: {learning_rat: 1e-5, beta1: 3, warmup_steps: a}
-  objective: {part: Clipped}
+  objective: {part: ClippedSurogate}
 rewards:
   - {function: x.py:f, weight: a}
   - {function: x.py:f}
@@ -34,6 +35,8 @@ learner: {compute: float16, threads: 0}
 task:
   levels: [1]
 """
+
+NAMES = ", ".join(METHODS)
 
 
 def test_all_problems_are_told_at_once_with_file_and_line(tmp_path):
@@ -59,7 +62,7 @@ def test_all_problems_are_told_at_once_with_file_and_line(tmp_path):
         "run.yaml:2: metod: unknown key; did you mean 'method'?; valid here: model, method, ",
         "run.yaml:12: method.name: got 'grpp'; did you mean 'grpo'?; valid: reinforce, ",
         "run.yaml:13: method.step.beta1: got 3, expected at least 0 and below 1",
-        "run.yaml:14: method.objective: got part 'Clipped'; did you mean 'ClippedSurrogate'?, expected one of ",
+        "run.yaml:14: method.objective: got part 'ClippedSurogate'; did you mean 'ClippedSurrogate'?, expected one of ",
         "run.yaml:13: method.step.warmup_steps: got 'a', expected a whole number",
         "run.yaml:13: method.step.learning_rat: unknown key; did you mean 'learning_rate'?; valid: ",
         "run.yaml:15: rewards: got 2 parts called 'f', expected different names; give each its `name`",
@@ -99,18 +102,24 @@ def test_all_problems_are_told_at_once_with_file_and_line(tmp_path):
         ),
         (["max_grad_norm=0"], ["--set max_grad_norm: method.step.max_grad_norm: got 0, expected more than 0"]),
         (["objective.low=1.5"], ["--set objective.low: method.objective.low: got 1.5, expected between 0 and 1"]),
-        (["ddof=2"], ["--set ddof: method.advantage.ddof: got 2, expected 0 or 1"]),
-        (["coefficient=-1"], ["--set coefficient: method.reference_kl.coefficient: got -1, expected at least 0"]),
-        (["step=3"], ["--set step: method.step: got 3, expected one of AdamW, with its settings"]),
+        (["advantage.ddof=2"], ["--set advantage.ddof: method.advantage.ddof: got 2, expected 0 or 1"]),
+        (
+            ["reference_kl.coefficient=-1"],
+            ["--set reference_kl.coefficient: method.reference_kl.coefficient: got -1, expected at least 0"],
+        ),
+        (
+            ["step=3"],
+            ["--set step: method.step: got 3, expected one of AdamW, RMSprop, NaturalGradient, with its settings"],
+        ),
         (
             ["advantage.part=[1]"],
             [
                 "--set advantage.part: method.advantage: got part [1], expected one of EpisodeReturn, RewardToGo, "
-                "GroupNormalized, GroupCentred"
+                "GroupNormalized, GroupCentred, GroupRelative, GroupCentredBatchScaled, GAE, LengthAdaptiveGAE, NStep"
             ],
         ),
         (["method.paper=x"], ["--set method.paper: says what the method is and cannot be set"]),
-        (["method=3"], ["--set method: got 3, expected one of reinforce, reinforce_baseline, rloo, grpo"]),
+        (["method=3"], [f"--set method: got 3, expected one of {NAMES}"]),
         (["task=[1]"], ["--set task: got [1], expected a name, or keys with values: name"]),
         (["task.name=5"], ["--set task.name: got 5, expected text"]),
         (["rewards=3"], ["--set rewards: got 3, expected a list"]),
@@ -188,7 +197,7 @@ def test_what_is_missing_is_told():
     assert read_run().problems == (
         "model: missing; expected a folder, a hub id, a .gguf file or 'tiny' (--model)",
         "task: missing; expected a task's name or a data file (--task)",
-        "method.name: missing; expected one of reinforce, reinforce_baseline, rloo, grpo",
+        f"method.name: missing; expected one of {NAMES}",
     )
 
 
@@ -198,7 +207,7 @@ def test_wrong_flags_name_the_flag():
         "--model: got '', expected text that is not empty",
         "--task: got '', expected text that is not empty",
         "--seed: got -1, expected 0 or more",
-        "METHOD: got 'gripo'; did you mean 'grpo'?; valid: reinforce, reinforce_baseline, rloo, grpo",
+        f"METHOD: got 'gripo'; did you mean 'grpo'?; valid: {NAMES}",
     )
 
 

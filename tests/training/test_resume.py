@@ -3,74 +3,38 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from run_server import KILLED, Runs, assert_same
 
 from rung.models.tiny import tiny_model
 
-KILLED = -signal.SIGKILL
-COMPARED = ("metrics.jsonl", "samples.parquet", "final/model.safetensors", "settings.yaml", "method.json")
 
-
-class Runs:
-    """Runs in forked children of one process that has imported everything."""
-
-    def __init__(self, model: Path) -> None:
-        script = Path(__file__).parent / "forked_runs.py"
-        self.server = subprocess.Popen(
-            [sys.executable, str(script)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        self.settings = {
-            "model": str(model),
-            "method": {"name": "grpo", "samples_per_prompt": 4, "minibatches": 2, "step": {"learning_rate": 1e-3}},
-            "task": {"name": "arithmetic", "levels": [1], "size": 50, "held_out": 8},
-            "steps": 5,
-            "prompts_per_step": 3,
-            "max_new_tokens": 5,
-            "learner": {"threads": 1},
-            "evaluation": {"every": 2, "items": 6},
-            "saving": {"every": 2},
-            "reporting": {"page": False},
-        }
-
-    def ask(self, do: str, folder: Path, **more: Any) -> tuple[int, str]:
-        assert self.server.stdin is not None and self.server.stdout is not None
-        request = {"do": do, "folder": str(folder), "settings": self.settings, **more}
-        self.server.stdin.write(json.dumps(request) + "\n")
-        self.server.stdin.flush()
-        answer = json.loads(self.server.stdout.readline())
-        return answer["code"], answer["said"]
-
-    def resumed(self, folder: Path) -> None:
-        code, said = self.ask("resume", folder)
-        assert code == 0, said
-
-    def close(self) -> None:
-        assert self.server.stdin is not None
-        self.server.stdin.close()
-        self.server.wait(20)
-        assert self.server.stdout is not None
-        self.server.stdout.close()
+def text_settings(model: Path) -> dict[str, Any]:
+    return {
+        "model": str(model),
+        "method": {"name": "grpo", "samples_per_prompt": 4, "minibatches": 2, "step": {"learning_rate": 1e-3}},
+        "task": {"name": "arithmetic", "levels": [1], "size": 50, "held_out": 8},
+        "steps": 5,
+        "prompts_per_step": 3,
+        "max_new_tokens": 5,
+        "learner": {"threads": 1},
+        "evaluation": {"every": 2, "items": 6},
+        "saving": {"every": 2},
+        "reporting": {"page": False},
+    }
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     model = tmp_path_factory.mktemp("model")
     tiny_model(0).save(model)
-    found = Runs(model)
+    found = Runs(text_settings(model))
     yield found
     found.close()
 
@@ -82,15 +46,6 @@ def whole(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Path:
     code, said = runs.ask("train", folder)
     assert code == 0, said
     return folder
-
-
-def assert_same(folder: Path, whole: Path) -> None:
-    for name in COMPARED:
-        assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
-    for part in ("samples", "held_out"):
-        mine, theirs = ({p.name: p.read_bytes() for p in (root / part).iterdir()} for root in (folder, whole))
-        assert mine == theirs, part
-    assert not list(folder.glob("**/*writing*")), "nothing half-written is left"
 
 
 def test_the_run_did_something(whole: Path) -> None:

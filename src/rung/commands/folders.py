@@ -54,7 +54,7 @@ def found(run_or_model: str) -> Iterator[Found]:
         yield Found(run_or_model)
         return
     settings = read_settings(run / "settings.yaml")
-    if (run / "final" / "config.json").is_file():
+    if any((run / "final" / name).is_file() for name in ("config.json", "small_policy.json")):
         yield Found(str(run / "final"), settings)
         return
     with tempfile.TemporaryDirectory(prefix="rung-") as folder:
@@ -74,6 +74,6 @@ def _save_checkpoint(run: Path, settings: Settings, folder: Path) -> None:
         raise SettingsError([f"{run}: this run has no final model and no checkpoint yet"])
     tell(f"{run} is not finished: its checkpoint of step {newest.step} is used")
     parts = build(settings)
-    with contextlib.closing(parts.judge):
+    with contextlib.closing(parts.collector):
         parts.policy.load_state(newest.tensors("policy"))
         parts.policy.save(folder)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rung.settings import Settings
     from rung.settings.network import Network
     from rung.settings.plan import Plan, TaskFacts
+    from rung.tasks.environment import EnvironmentTask
     from rung.tasks.task import TextTask
 
 LETTERS_A_TOKEN = 3
@@ -40,7 +41,7 @@ def planned(
     reading = read_run(recipe=recipe, config=config, flags=flags, sets=sets or (), rewards=rewards or ())
     more: list[str] = problems_with(out, resumable=True) if out is not None else []
     task = _task(reading, more)
-    network = _network(reading, more)
+    network = _network(reading, task, more)
     if reading.settings is not None:
         about = [
             *_wrong_rewards(reading.settings),
@@ -53,7 +54,7 @@ def planned(
     return make_plan(reading, network, _facts(task, settings), free_bytes=free_memory(settings.learner.device))
 
 
-def _task(reading: Reading[Any], more: list[str]) -> TextTask | None:
+def _task(reading: Reading[Any], more: list[str]) -> TextTask | EnvironmentTask | None:
     """The task, even where other settings are wrong, so that its problems are told with theirs."""
     from rung.settings.given import plain
     from rung.tasks.load import load_task
@@ -83,11 +84,28 @@ def _by_path(problem: str, options: Mapping[str, Any]) -> str:
     return f"task.{named[0][1]}: {problem}" if named else problem
 
 
-def _network(reading: Reading[Any], more: list[str]) -> Network | None:
-    from rung.settings.network import network_of
+def _network(reading: Reading[Any], task: TextTask | EnvironmentTask | None, more: list[str]) -> Network | None:
+    from rung.settings.network import SMALL, network_of, small_network
+    from rung.tasks.environment import EnvironmentTask
 
     model = reading.tree.at("model")
     if model is None or not isinstance(model.value, str) or not model.value:
+        return None
+    if isinstance(task, EnvironmentTask) and model.value == SMALL:
+        return small_network(task.observations, task.choices or task.dimensions or 0)
+    if isinstance(task, EnvironmentTask):
+        more.append(
+            placed(
+                f"model: got '{model.value}', but '{task.name}' is an environment, which a small network acts in; "
+                f"leave model out, or set it to {SMALL}",
+                reading.tree,
+            )
+        )
+        return None
+    if model.value == SMALL:
+        if task is not None:
+            problem = "model: got 'small', which acts in environments only; choose a language model"
+            more.append(placed(problem, reading.tree))
         return None
     try:
         return network_of(model.value)
@@ -126,9 +144,13 @@ def _wrong_device(settings: Settings) -> Iterator[str]:
         yield f"learner.device: got '{name}', but torch sees {torch.cuda.device_count()} GPUs here"
 
 
-def _wrong_task(settings: Settings, task: TextTask | None) -> Iterator[str]:
+def _wrong_task(settings: Settings, task: TextTask | EnvironmentTask | None) -> Iterator[str]:
     """What a task lacks that these settings need of it."""
     if task is None:
+        return
+    if not hasattr(task, "train"):
+        if settings.rewards:
+            yield f"rewards: '{settings.task.name}' is an environment, which gives its own reward; leave rewards out"
         return
     name = settings.task.name
     if not len(task.train):
@@ -142,9 +164,12 @@ def _wrong_task(settings: Settings, task: TextTask | None) -> Iterator[str]:
         )
 
 
-def _facts(task: TextTask, settings: Settings) -> TaskFacts:
+def _facts(task: TextTask | EnvironmentTask, settings: Settings) -> TaskFacts:
     from rung.settings.plan import TaskFacts
+    from rung.tasks.environment import EnvironmentTask
 
+    if isinstance(task, EnvironmentTask):
+        return TaskFacts(train_items=0, held_out_items=settings.evaluation.items, prompt_tokens=1, environment=True)
     prompts = [task.train[index].prompt for index in range(min(64, len(task.train)))]
     letters = max(
         len(prompt) if isinstance(prompt, str) else sum(len(m["content"]) for m in prompt) for prompt in prompts

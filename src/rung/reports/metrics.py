@@ -41,7 +41,7 @@ def shown(name: str, value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return "–"
     unit = explain_metric(name).unit if _known(name) else NUMBER
-    if unit == SHARE:
+    if unit == SHARE and not (name.startswith("held_out/") and not 0 <= value <= 1):  # a mean return is no share
         return f"{value * 100:.1f} %"
     if unit in (COUNT, RATE) or (unit == TOKENS and abs(value) >= 100):
         return f"{value:,.0f}"

@@ -16,6 +16,7 @@ from rung.errors import DataError, SettingsError
 from rung.reports import samples, statistics
 from rung.reports.json_lines import Row, read_rows
 from rung.reports.metrics import shown
+from rung.reports.return_statistics import score_difference
 from rung.reports.visible import visible
 from rung.reports.warnings import RunWarning, warning_log
 
@@ -112,7 +113,7 @@ def _gain(folder: Path, problems: list[str]) -> statistics.Difference | None:
         return None
     try:
         before, after = (np.asarray(found.get("accuracy"), dtype=np.float64) for found in (first, last))
-        return statistics.paired_difference(before, after)
+        return score_difference(before, after)
     except (SettingsError, ValueError, TypeError) as error:
         problems.append(f"held_out: the evaluations cannot be compared: {error}")
         return None

@@ -70,18 +70,21 @@ def _evaluation(row: Row) -> str:
 
 
 def _gain(gain: Difference | None, evaluated: Sequence[Row]) -> str:
+    shares = all(0 <= (row["held_out/score"] or 0.0) <= 1 for row in evaluated)
+    scale, unit = (100, " points") if shares else (1, "")
     if gain is None:
         change = (evaluated[-1]["held_out/score"] or 0.0) - (evaluated[0]["held_out/score"] or 0.0)
-        return _figure(f"{change * 100:+.1f} points", "difference of the two scores, not paired by item")
+        return _figure(f"{change * scale:+.1f}{unit}", "difference of the two scores, not paired by item")
     ratio = gain.in_standard_errors
-    caption = f"paired on {gain.items:,} items, 95 % interval {gain.low * 100:+.1f} to {gain.high * 100:+.1f}"
+    caption = f"paired on {gain.items:,} items, 95 % interval {gain.low * scale:+.1f} to {gain.high * scale:+.1f}"
     if ratio is not None:
-        caption += f", {ratio:.1f} standard errors ({gain.standard_error * 100:.1f} points each)"
-    return _figure(f"{gain.value * 100:+.1f} points", caption)
+        caption += f", {ratio:.1f} standard errors ({gain.standard_error * scale:.1f}{unit} each)"
+    return _figure(f"{gain.value * scale:+.1f}{unit}", caption)
 
 
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{share * 100:.1f} %"
+def _percent(score: float | None) -> str:
+    """A share in percent; a mean return as it is."""
+    return shown("held_out/score", score)
 
 
 def problems(found: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from rung.methods import PolicyGradient
 from rung.methods.parts.aggregations import PerConstantLength
 from rung.methods.parts.baselines import OthersInBatch
+from rung.methods.parts.steps import NaturalGradient
 from rung.settings.schema import TASKS_OWN, Settings
 
 HIGH_LEARNING_RATE = 1e-2
@@ -25,6 +26,11 @@ def contradictions(settings: Settings, method: PolicyGradient | None) -> Iterato
             yield (f"rewards.{index}.function: got '{part.function}', expected 'task' or path/file.py:function")
     if method is None:
         return
+    if settings.model == "small" and method.horizon is not None:
+        steps = settings.environments * method.horizon
+        if method.minibatches > steps:
+            yield f"method.minibatches: got {method.minibatches}, but a rollout has {steps} steps; set {steps} or fewer"
+        return
     episodes = settings.prompts_per_step * method.samples_per_prompt
     if method.minibatches > episodes:
         yield (
@@ -40,8 +46,8 @@ def contradictions(settings: Settings, method: PolicyGradient | None) -> Iterato
 
 def doubtful(settings: Settings, method: PolicyGradient) -> Iterator[str]:
     """What runs, but is probably not meant."""
-    rate = method.step.learning_rate
-    if rate > HIGH_LEARNING_RATE:
+    rate = None if isinstance(method.step, NaturalGradient) else method.step.learning_rate
+    if rate is not None and rate > HIGH_LEARNING_RATE:
         yield f"method.step.learning_rate: {rate:g} is very high; 1e-6 to 1e-3 is usual"
     if settings.evaluation.samples > 1 and settings.evaluation.temperature == 0:
         yield (
@@ -58,6 +64,12 @@ def doubtful(settings: Settings, method: PolicyGradient) -> Iterator[str]:
         yield (
             f"method.aggregation.length: {length} is not max_new_tokens {settings.max_new_tokens}; "
             f"the step is then {settings.max_new_tokens / length:g} times as large as with the same length"
+        )
+    shaping = method.shape_reward
+    if shaping is not None and shaping.limit != settings.max_new_tokens:
+        yield (
+            f"method.shape_reward.limit: {shaping.limit} is not max_new_tokens {settings.max_new_tokens}; set limit "
+            f"{settings.max_new_tokens} and cache to about a fifth of it, or no answer is ever penalised as meant"
         )
     if settings.steps == 0:
         yield "steps: 0, so the model is only evaluated"

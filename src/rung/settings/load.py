@@ -14,6 +14,8 @@ from rung.settings.reading import Reading, placed
 from rung.settings.recipes import AUTOMATIC, NONE, read_recipe
 from rung.settings.schema import EvalSettings, Section, Settings, SFTSettings
 
+FEW_STEPS = 64
+"""A rollout of fewer steps than this needs many environments."""
 Flags = Mapping[str, str | None]
 S = TypeVar("S", bound=Section)
 
@@ -39,9 +41,12 @@ def read_run(
     file = read_file(config, problems) if config is not None else None
     first = usable([file, read_flags(flags or {}, problems), read_rewards(rewards, problems)], problems)
     layers = [*first, *usable([one.layer for one in assignments], problems)]
-    chosen = recipe or AUTOMATIC.get(_model(layers), NONE)
+    chosen = recipe or _environments_recipe(layers) or AUTOMATIC.get(_model(layers), NONE)
     if chosen != NONE:
-        layers = [*usable([read_recipe(chosen, problems)], problems), *layers]
+        from rung.settings.method_layers import fitted
+
+        recipe_layers = usable([read_recipe(chosen, problems)], problems)
+        layers = [*(fitted(layer, _method(layers)) for layer in recipe_layers), *layers]
     return _run(layers, keys, problems, _notes(assignments), None if chosen == NONE else chosen)
 
 
@@ -152,6 +157,31 @@ def _without_method(layer: Given) -> Given:
 def _model(layers: Sequence[Given]) -> str | None:
     names = [layer.value["model"].value for layer in layers if "model" in layer.value]
     return names[-1] if names and isinstance(names[-1], str) else None
+
+
+def _method(layers: Sequence[Given]) -> str | None:
+    """The method's name, by the highest layer that says one."""
+    said = [layer.value["method"] for layer in layers if "method" in layer.value]
+    names = [one.value if isinstance(one.value, str) else one.at("name") for one in said]
+    plain_names = [name.value if isinstance(name, Given) else name for name in names if name is not None]
+    return plain_names[-1] if plain_names and isinstance(plain_names[-1], str) else None
+
+
+def _environments_recipe(layers: Sequence[Given]) -> str | None:
+    """The recipe that an environment brings: for groups, whole episodes, short stretches of many, one for long."""
+    from rung.methods import METHODS
+    from rung.tasks.environment import looks_like_environment
+
+    said = [layer.value["task"] for layer in layers if "task" in layer.value]
+    named = [one if isinstance(one.value, str) else one.at("name") for one in said]
+    names = [name.value for name in named if name is not None]
+    if not names or not isinstance(names[-1], str) or not looks_like_environment(names[-1]):
+        return None
+    method = METHODS.get(_method(layers) or "")
+    if method is None or method.horizon is None:
+        groups = method is not None and method.samples_per_prompt > 1
+        return "environment_groups" if groups else "environment_episodes"
+    return "environment_workers" if method.horizon < FEW_STEPS else "environment"
 
 
 def _notes(assignments: Sequence[Assignment]) -> list[str]:

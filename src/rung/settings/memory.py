@@ -49,6 +49,7 @@ def memory_of(settings: Settings, method: PolicyGradient, network: Network, *, p
             "weights": base + (network.parameters * 2 if low else 0) + (trained * FLOAT if settings.lora else 0),
             "gradients": trained * FLOAT,
             "optimiser": 2 * trained * FLOAT,
+            "critic": 4 * base if method.critic is not None and method.critic.separate else 0,
             "reference": base if has_copy(settings, method) else 0,
             "kv cache": 2 * network.layers * network.kv_width * places * compute,
             "activations": activations(settings, network, tokens) * compute,

@@ -65,6 +65,25 @@ TINY = Network(
 """`--model tiny`, which is made when it is first used."""
 
 
+SMALL = "small"
+"""As a model: a small network, for environments."""
+
+
+def small_network(observations: int, outputs: int) -> Network:
+    """The network of a small policy with two hidden layers of 64, its critic left out."""
+    return Network(
+        parameters=65 * 64 + (observations + 1) * 64 + 65 * outputs,
+        layers=2,
+        width=64,
+        inner_width=0,
+        kv_width=0,
+        vocabulary=outputs,
+        context_length=None,
+        linear={},
+        counted=True,
+    )
+
+
 def network_of(model: str) -> Network:
     """The network of a folder, a `.gguf` file, a hub id or `tiny`. DataError when there is no such model."""
     if model == "tiny":

@@ -29,6 +29,8 @@ class TaskFacts:
     held_out_items: int
     prompt_tokens: int
     """About how many tokens the longest prompt of the first few has."""
+    environment: bool = False
+    """An environment: there are steps and episodes in place of tokens and prompts."""
 
 
 @dataclass(frozen=True)
@@ -203,7 +205,7 @@ def _misfits(settings: Settings, network: Network) -> Iterator[str]:
 def _warnings(settings: Settings, task: TaskFacts) -> Iterator[str]:
     if settings.evaluation.items > task.held_out_items:
         yield f"evaluation.items: {settings.evaluation.items} wanted, the task has {task.held_out_items} held-out items"
-    if settings.prompts_per_step > task.train_items:
+    if settings.prompts_per_step > task.train_items and not task.environment:
         yield (
             f"prompts_per_step: {settings.prompts_per_step} are more than the task's {task.train_items} train items; "
             "a step holds some of them twice"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rung.methods.explain import formula
+from rung.methods.parts.steps import NaturalGradient
 from rung.settings.memory import Memory
 from rung.settings.plan import Plan, Written
 
@@ -22,7 +23,8 @@ def _lines(plan: Plan) -> Iterator[str]:
     yield from _entry("the run", *_run(plan))
     yield from _entry("held out", *_evaluation(plan))
     yield from _entry("trained", *_trained(plan))
-    yield from _entry("memory", *_memory(plan.memory, plan.task.prompt_tokens))
+    if not plan.task.environment:
+        yield from _entry("memory", *_memory(plan.memory, plan.task.prompt_tokens))
     yield from _written(plan)
     for note in plan.notes:
         yield from _entry("note", note)
@@ -36,18 +38,33 @@ def _entry(label: str, *lines: str) -> Iterator[str]:
 
 
 def _step(plan: Plan) -> Iterator[str]:
-    settings, samples = plan.settings, plan.method.samples_per_prompt
-    yield (
-        f"{settings.prompts_per_step:,} prompts x {samples:,} samples = {plan.episodes:,} episodes, at most "
-        f"{plan.new_tokens:,} new tokens ({settings.max_new_tokens:,} each)"
-    )
+    settings = plan.settings
+    yield _rollout(plan)
     updates, step = plan.method.updates_per_rollout(), plan.method.step
-    rate, temperature = f"{step.learning_rate:g}", f"{settings.temperature:g}"
-    yield f"{_count(updates, 'update')}, learning rate {rate}, sampled at temperature {temperature}"
+    size = (
+        f"KL at most {step.max_kl:g}" if isinstance(step, NaturalGradient) else f"learning rate {step.learning_rate:g}"
+    )
+    yield f"{_count(updates, 'update')}, {size}, sampled at temperature {settings.temperature:g}"
+
+
+def _rollout(plan: Plan) -> str:
+    settings, samples, horizon = plan.settings, plan.method.samples_per_prompt, plan.method.horizon
+    if not plan.task.environment:
+        return (
+            f"{settings.prompts_per_step:,} prompts x {samples:,} samples = {plan.episodes:,} episodes, at most "
+            f"{plan.new_tokens:,} new tokens ({settings.max_new_tokens:,} each)"
+        )
+    if horizon is None:
+        return f"{settings.prompts_per_step:,} start states x {samples:,} episodes = {plan.episodes:,} whole episodes"
+    steps = settings.environments * horizon
+    return f"{_count(settings.environments, 'environment')} x {horizon:,} steps = {steps:,} steps"
 
 
 def _run(plan: Plan) -> Iterator[str]:
     steps = plan.settings.steps
+    if plan.task.environment:
+        yield f"{_count(steps, 'step')}; seed {plan.settings.seed}"
+        return
     epochs = steps * plan.settings.prompts_per_step / max(plan.task.train_items, 1)
     yield (
         f"{_count(steps, 'step')}, at most {steps * plan.new_tokens:,} new tokens; seed {plan.settings.seed}; "
@@ -59,6 +76,10 @@ def _evaluation(plan: Plan) -> Iterator[str]:
     evaluation = plan.settings.evaluation
     how = "most likely tokens" if evaluation.temperature == 0 else f"temperature {evaluation.temperature:g}"
     when = f"every {evaluation.every} steps, " if evaluation.every else ""
+    if plan.task.environment:
+        acts = "the likeliest action each time" if evaluation.temperature == 0 else "actions drawn"
+        yield f"{evaluation.items:,} episodes ({acts}), at the start, {when}at the end"
+        return
     yield f"{plan.evaluation_items:,} items x {_count(evaluation.samples, 'sample')} ({how})"
     yield (
         f"at the start, {when}at the end: {_count(plan.evaluations, 'time')}, "

@@ -166,7 +166,7 @@ class Settings(Section):
     """
 
     model: str = Field(min_length=1)
-    """A Hugging Face folder or hub id, a `.gguf` file, or `tiny`."""
+    """A Hugging Face folder or hub id, a `.gguf` file, or `tiny`; `small` is a small network, for environments."""
     method: Annotated[MethodSettings, BeforeValidator(_named)]
     task: Annotated[TaskSettings, BeforeValidator(_named)]
     seed: int = Field(0, ge=0, le=2**63 - 1)
@@ -175,6 +175,8 @@ class Settings(Section):
     """The run's length. One step: draw, judge, update."""
     prompts_per_step: int = Field(16, ge=1)
     """Different prompts a step; each is answered `method.samples_per_prompt` times."""
+    environments: int = Field(8, ge=1)
+    """Environments that are stepped together; a method with a horizon takes that many steps of each."""
     max_new_tokens: int = Field(128, ge=1)
     """A completion is cut after so many tokens."""
     temperature: float = Field(1.0, gt=0)

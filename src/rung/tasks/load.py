@@ -4,6 +4,7 @@ arithmetic                 our own, see library/
 addition-few-shot          our own, see library/
 reasoning_gym/chain_sum    any of reasoning-gym's data sets; the bare name works too
 path/to/rows.jsonl         rows of your own, also .parquet
+CartPole-v1                any environment of Gymnasium with vectors of numbers as observations
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from rung.errors import SettingsError, did_you_mean
+from rung.tasks.environment import EnvironmentTask, environment_task, looks_like_environment
 from rung.tasks.file_task import file_task
 from rung.tasks.library.addition import addition_few_shot
 from rung.tasks.library.arithmetic import arithmetic
@@ -41,7 +43,7 @@ _GYM = "reasoning_gym/"
 _FILES = (".jsonl", ".parquet")
 
 
-def load_task(spec: str, *, seed: int = 0, **options: Any) -> TextTask:
+def load_task(spec: str, *, seed: int = 0, **options: Any) -> TextTask | EnvironmentTask:
     """The task that `spec` names, with its options.
 
     >>> load_task("arithmetic", levels=(1, 2)).name
@@ -61,7 +63,17 @@ def load_task(spec: str, *, seed: int = 0, **options: Any) -> TextTask:
     gym_names = [name for name, _ in reasoning_gym_names()]
     if spec in gym_names:
         return _made(spec, reasoning_gym_task, {"dataset": spec, "seed": seed, **options})
+    if looks_like_environment(spec):
+        return environment_task(spec, **options)
     raise SettingsError([_unknown(spec, gym_names)])
+
+
+def load_text_task(spec: str, *, seed: int = 0, **options: Any) -> TextTask:
+    """As `load_task`; SettingsError for an environment, where only text will do."""
+    task = load_task(spec, seed=seed, **options)
+    if isinstance(task, TextTask):
+        return task
+    raise SettingsError([f"task: '{spec}' is an environment, expected a text task; `rung tasks` lists them"])
 
 
 def available_tasks() -> list[tuple[str, str]]:

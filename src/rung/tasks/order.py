@@ -1,6 +1,6 @@
 """Which items a step takes: every item once an epoch, in an order that only the seed and the epoch decide.
 
-The step's number alone says which items it takes, so a resumed run needs no saved position.
+Places count the items that a run has taken; how many it takes a step is its own affair.
 """
 
 from __future__ import annotations
@@ -35,7 +35,16 @@ def batch_indices(seed: int, step: int, prompts_per_step: int, n: int) -> npt.ND
     [0, 1, 2, 3]
     """
     assert step >= 1, f"steps count from 1, got {step}"
-    assert n >= 1 and prompts_per_step >= 1, (n, prompts_per_step)
-    first = (step - 1) * prompts_per_step
-    places = np.arange(first, first + prompts_per_step)
+    assert prompts_per_step >= 1, prompts_per_step
+    return items_at(seed, (step - 1) * prompts_per_step, prompts_per_step, n)
+
+
+def items_at(seed: int, first: int, count: int, n: int) -> npt.NDArray[np.int64]:
+    """The items at places first, first + 1, ... of epoch 0, 1, ... laid end to end.
+
+    >>> items_at(0, 2, 2, 4).tolist() == batch_indices(0, 2, 2, 4).tolist()
+    True
+    """
+    assert n >= 1 and first >= 0, (n, first)
+    places = np.arange(first, first + count)
     return np.array([_item_order(seed, int(place) // n, n)[place % n] for place in places], dtype=np.int64)

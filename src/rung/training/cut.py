@@ -35,6 +35,11 @@ def micro_batches(batch: Batch, tokens: int) -> Iterator[Tensor]:
 
     A prompt shared by consecutive rows counts once. Rows without an action of the policy's own are left out.
     """
+    if isinstance(batch.contexts, Tensor):  # environments: small networks take everything at once
+        rows_B = torch.nonzero(batch.counted_B())[:, 0]
+        if len(rows_B):
+            yield rows_B
+        return
     rows: list[int] = []
     held = 0
     lengths = batch.action_mask_BT.long().cumsum(1).argmax(1) + 1

@@ -5,15 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rung.models.small import SmallPolicy
+from rung.reports.return_statistics import mean_score, score_difference
 from rung.reports.statistics import Difference, Estimate, majority_at_k, mean_at_k, paired_difference, pass_at_k
 from rung.rewards.judge import Judge
 from rung.rewards.reward import WeightedReward
 from rung.rollouts.sampler import Sampler
+from rung.tasks.environment import EnvironmentTask
 from rung.tasks.load import load_task
+from rung.training.environment_collector import environment_scores
 from rung.training.held_out import Scores, score
 from rung.training.parts import rewards_of
 
@@ -31,7 +36,8 @@ class Evaluation:
     k: int
     items: int
     mean_at_k: Estimate
-    pass_at_k: Estimate
+    pass_at_k: Estimate | None
+    """None for an environment, as is everything that needs right and wrong."""
     maj_at_k: Estimate | None
     """None where the task's reward does not say what the answer in a completion is."""
     not_judged: int
@@ -77,6 +83,8 @@ def evaluate(
     They are judged by `rewards`, as a run's settings list them; with none, by the task's own.
     """
     loaded = load_task(task.name, seed=seed, **task.options())
+    if isinstance(loaded, EnvironmentTask):
+        return _in_environment(loaded, model, base, episodes=items, seed=seed, greedy=temperature == 0)
     side = loaded.held_out if split == "held_out" else loaded.train
     chosen = [side[index] for index in range(min(items, len(side)))]
     judges = rewards_of(rewards, loaded)
@@ -109,6 +117,29 @@ def evaluate(
         not_judged=int(np.isnan(found.accuracy_NK).sum()),
         base=None if other is None else mean_at_k(other.accuracy_NK),
         paired=None if other is None else paired_difference(other.accuracy_NK, found.accuracy_NK),
+    )
+
+
+def _in_environment(
+    task: EnvironmentTask, model: str, base: str | None, *, episodes: int, seed: int, greedy: bool
+) -> Evaluation:
+    """The mean return of whole episodes: the same start states for the model and for the base."""
+
+    def returns_of(folder: str) -> np.ndarray:
+        policy = SmallPolicy.load(Path(folder))
+        return environment_scores(task, policy, episodes=episodes, seed=seed, greedy=greedy).accuracy_NK
+
+    found = returns_of(model)
+    other = None if base is None else returns_of(base)
+    return Evaluation(
+        k=1,
+        items=episodes,
+        mean_at_k=mean_score(found),
+        pass_at_k=None,
+        maj_at_k=None,
+        not_judged=0,
+        base=None if other is None else mean_score(other),
+        paired=None if other is None else score_difference(other, found),
     )
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import math
 from typing import Protocol
 
 import torch
@@ -11,40 +10,35 @@ from torch import Tensor
 
 from rung.batch import Batch
 from rung.errors import NonFiniteError
-from rung.formulas.masked import zeroed
+from rung.formulas.aggregations import token_mean
+from rung.formulas.masked import masked_mean, zeroed
+from rung.formulas.policy_losses import kl_from_old, ratio
+from rung.formulas.value_losses import explained_variance
 from rung.methods import PolicyGradient
+from rung.methods.parts.aggregations import PerToken
+from rung.methods.parts.objectives import KLPenalty
+from rung.methods.parts.reference_kl import KLInReward
+from rung.methods.parts.steps import NaturalGradient
+from rung.models.laws import Law
 from rung.training.cut import micro_batches, minibatches
 from rung.training.faults import reach
+from rung.training.natural_step import natural_update
+from rung.training.update_record import Outputs, Update, UpdateRecord
 from rung.training.world import World
 
 
-class Outputs(Protocol):
-    """What a model pass brings; see rung.models.policy.Outputs."""
-
-    log_probs_BT: Tensor
-    entropy_BT: Tensor | None
-
-
 class Policy(Protocol):
-    """What the learner needs of a model: one differentiable pass over a batch, and its trainable parameters."""
+    """What the learner needs of a model: one differentiable pass over a batch, and its trainable parameters.
 
-    def __call__(self, batch: Batch, *, temperature: float = 1.0, with_entropy: bool = False) -> Outputs: ...
+    `with_values` is asked only of a policy with a critic; the critic's parameters are called `critic.NAME`.
+    `law` is asked only by a natural-gradient step.
+    """
+
+    def __call__(
+        self, batch: Batch, *, temperature: float = 1.0, with_entropy: bool = False, **more: bool
+    ) -> Outputs: ...
     def trainable(self) -> dict[str, torch.nn.Parameter]: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Update:
-    """What one rollout's updates were: the batch as it was learnt from, and numbers about the updates."""
-
-    batch: Batch
-    log_probs_BT: Tensor
-    """The learner's log-probs of the rollout, before the first update."""
-    entropy_BT: Tensor
-    loss: float | None
-    """None when no token was left to learn from: the update was skipped."""
-    grad_norm: float | None
-    learning_rate: float
-    diagnostics: Mapping[str, float] = field(default_factory=dict)
+    def law(self, batch: Batch, *, temperature: float = 1.0, twice: bool = False) -> Law: ...
 
 
 class Learner:
@@ -65,121 +59,176 @@ class Learner:
         self.policy, self.method, self.reference = policy, method, reference
         self.temperature, self.micro_batch_tokens, self.seed = temperature, micro_batch_tokens, seed
         self.world = world or World.current()
-        self.optimizer = method.step.optimizer(policy.trainable().values())
+        self.optimizer = self._optimizer()
         self.updates = 0
         """Updates made so far; the version of the policy."""
 
+    def _optimizer(self) -> torch.optim.Optimizer | None:
+        """Of all parameters; of the critic's alone where the policy takes natural-gradient steps."""
+        step, named = self.method.step, self.policy.trainable()
+        if not isinstance(step, NaturalGradient):
+            return step.optimizer(named.values())
+        critic = [parameter for name, parameter in named.items() if is_critics(name)]
+        return step.critic_step().optimizer(critic) if critic else None
+
     def update(self, batch: Batch, step: int) -> Update:
         """Learns from one rollout. Raises NonFiniteError before a NaN or infinity could reach the weights."""
-        if self.method.needs_old_log_probs():
-            batch = batch.changed(old_log_probs_BT=self.log_probs(self.policy, batch))
+        batch = self.method.with_advantages(self._before(batch), self.world.total)
+        require_finite("the advantages", zeroed(batch.advantages_BT, batch.action_mask_BT))
+        if self._takes_steps_apart(batch):
+            batch = batch.by_step()
+        record = UpdateRecord(batch)
+        if isinstance(self.method.step, NaturalGradient):
+            natural_update(self, batch, record)
+        else:
+            for epoch in range(self.method.epochs):
+                for rows_B in minibatches(batch, self.method.minibatches, (self.seed, step, epoch)):
+                    self._one_update(batch, rows_B, record)
+        self._adapt(batch, record)
+        self._note_critic(batch, record)
+        return record.result(batch, self.learning_rate())
+
+    def learning_rate(self) -> float:
+        """The rate of the latest update."""
+        step = self.method.step
+        return (step.critic_step() if isinstance(step, NaturalGradient) else step).learning_rate_at(
+            max(self.updates - 1, 0)
+        )
+
+    def _before(self, batch: Batch) -> Batch:
+        """The batch with everything that must be known before the first update."""
+        values = self.method.critic is not None and batch.values_BT is None
+        if self.method.needs_old_log_probs() or values:
+            batch = batch.changed(**self._old(batch, with_values=values))
         if self.method.reference_kl is not None:
             assert self.reference is not None
             batch = batch.changed(reference_log_probs_BT=self.log_probs(self.reference, batch))
-        batch = self.method.with_advantages(batch)
-        require_finite("the advantages", zeroed(batch.advantages_BT, batch.action_mask_BT))
-        record = _Record(batch)
-        for epoch in range(self.method.epochs):
-            for rows_B in minibatches(batch, self.method.minibatches, (self.seed, step, epoch)):
-                self._one_update(batch, rows_B, record)
-        return record.result(batch, self.method.step.learning_rate_at(max(self.updates - 1, 0)))
+        return batch
+
+    def _takes_steps_apart(self, batch: Batch) -> bool:
+        """Whether minibatches may mix the steps of a policy without memory; a mean over steps alone allows it."""
+        many = self.method.minibatches > 1 and isinstance(self.method.aggregation, PerToken)
+        return many and isinstance(batch.contexts, Tensor)
+
+    def _adapt(self, batch: Batch, record: UpdateRecord) -> None:
+        """Moves the coefficients that steer to a target, for the next rollout."""
+        objective, kl = self.method.objective, self.method.reference_kl
+        kl_old = kl_sequence = None
+        if isinstance(objective, KLPenalty) and objective.target is not None:
+            kl_old = self.kl_from_old(batch)
+            record.numbers |= {"kl/old": kl_old, "kl/coefficient": objective.coefficient}
+        if isinstance(kl, KLInReward) and kl.target is not None:
+            assert batch.old_log_probs_BT is not None and batch.reference_log_probs_BT is not None
+            gap_BT = zeroed(batch.old_log_probs_BT - batch.reference_log_probs_BT, batch.action_mask_BT)
+            kl_sequence = float(gap_BT.sum() / batch.counted_B().sum().clamp(min=1))
+            record.numbers |= {"kl/sequence": kl_sequence, "kl/coefficient": kl.coefficient}
+        episodes = int(self.world.total(batch.counted_B().sum()))
+        self.method = self.method.adapted(kl_old=kl_old, kl_sequence=kl_sequence, episodes=episodes)
+
+    def _note_critic(self, batch: Batch, record: UpdateRecord) -> None:
+        if batch.value_targets_BT is None or not batch.action_mask_BT.any():
+            return
+        assert batch.values_BT is not None
+        values_BT = batch.values_BT.to(batch.value_targets_BT)
+        explained = explained_variance(values_BT, batch.value_targets_BT, batch.action_mask_BT)
+        if torch.isfinite(explained):
+            record.numbers["critic/explained_variance"] = float(explained)
+
+    def kl_from_old(self, batch: Batch) -> float:
+        """Mean KL(π_old ‖ π) a step, estimated on the rollout's own actions."""
+        assert batch.old_log_probs_BT is not None
+        ratio_BT = ratio(self.log_probs(self.policy, batch), batch.old_log_probs_BT, batch.action_mask_BT)
+        return float(masked_mean(kl_from_old(ratio_BT, batch.action_mask_BT), batch.action_mask_BT))
 
     def log_probs(self, policy: Policy, batch: Batch) -> Tensor:
         """[B,T] log-probs under a policy, without gradient, a micro-batch at a time; 0 where masked."""
+        return self._outputs(policy, batch, with_values=False)[0]
+
+    def _old(self, batch: Batch, *, with_values: bool) -> dict[str, Tensor]:
+        log_probs_BT, values_BT = self._outputs(self.policy, batch, with_values=with_values)
+        found = {"old_log_probs_BT": log_probs_BT} if self.method.needs_old_log_probs() else {}
+        return {**found, "values_BT": values_BT} if with_values else found
+
+    def _outputs(self, policy: Policy, batch: Batch, *, with_values: bool) -> tuple[Tensor, Tensor]:
         log_probs_BT = torch.zeros_like(batch.rewards_BT)
+        values_BT = torch.zeros_like(batch.rewards_BT)
         with torch.no_grad():
             for rows_B in micro_batches(batch, self.micro_batch_tokens):
-                micro = batch.rows(rows_B)
-                log_probs_BT[rows_B] = policy(micro, temperature=self.temperature).log_probs_BT.to(log_probs_BT)
-        return log_probs_BT
+                asked = {"with_values": True} if with_values else {}
+                outputs = policy(batch.rows(rows_B), temperature=self.temperature, **asked)
+                log_probs_BT[rows_B] = outputs.log_probs_BT.to(log_probs_BT)
+                if outputs.values_BT is not None:
+                    values_BT[rows_B] = outputs.values_BT.to(values_BT)
+        return log_probs_BT, values_BT
 
-    def _one_update(self, batch: Batch, rows_B: Tensor, record: _Record) -> None:
-        minibatch = batch.rows(rows_B)
+    def _one_update(self, batch: Batch, rows_B: Tensor, record: UpdateRecord) -> None:
+        minibatch = self.method.minibatch(batch.rows(rows_B), self.world.total)
         weights_BT = self.method.weights(minibatch, self.world.total)
+        critic_BT = token_mean(minibatch.action_mask_BT, self.world.total(minibatch.action_mask_BT.sum()))
         parameters = list(self.policy.trainable().values())
         self.optimizer.zero_grad(set_to_none=True)
         loss = 0.0
         learns_B = self.method.learns_from(minibatch)
         for rows_with, with_gradient in ((learns_B, True), (~learns_B & ~record.seen_B[rows_B], False)):
             chosen_B = torch.nonzero(rows_with)[:, 0]
-            part = minibatch.rows(chosen_B)
+            whole = len(chosen_B) == len(minibatch)  # taking rows out costs more than a small network's pass
+            part = minibatch if whole else minibatch.rows(chosen_B)
             for micro_B in micro_batches(part, self.micro_batch_tokens):
+                micro = part if len(micro_B) == len(part) else part.rows(micro_B)
                 micro_rows_B = chosen_B[micro_B]
                 with torch.set_grad_enabled(with_gradient):
-                    loss += self._pass(part.rows(micro_B), weights_BT[micro_rows_B], rows_B[micro_rows_B], record)
+                    weights = (weights_BT[micro_rows_B], critic_BT[micro_rows_B])
+                    loss += self._pass(micro, weights, rows_B[micro_rows_B], record)
         reach("update.backward")
         self.world.sum_gradients(parameters)
         if self.world.total(minibatch.action_mask_BT.sum()) == 0:
             return
-        norm = _bounded_norm(parameters, self.method.step.max_grad_norm)
-        if self.world.any(not (torch.isfinite(torch.tensor(loss)) and torch.isfinite(norm))):
+        self.make_step(parameters, loss, self.method.step.max_grad_norm, record)
+
+    def make_step(
+        self, parameters: list[torch.nn.Parameter], loss: float, max_grad_norm: float, record: UpdateRecord
+    ) -> None:
+        """One step of the optimiser on the gradients that are there, if everything is finite."""
+        assert self.optimizer is not None
+        norm = torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm)
+        self.require_finite_update(loss, norm)
+        self.updates += 1
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate()
+        self.optimizer.step()
+        reach("update.step")
+        record.losses.append(loss)
+        record.norms.append(float(norm))
+
+    def require_finite_update(self, loss: float, norm: Tensor) -> None:
+        """Raises NonFiniteError, in every process, when the loss or the gradient's norm is not finite in any."""
+        if self.world.any(not (math.isfinite(loss) and bool(torch.isfinite(norm)))):
             raise NonFiniteError(
                 f"the loss is {loss}, the gradient's norm {float(norm)}, at update {self.updates + 1}: the weights "
                 "were left as they are. Usual causes: a learning rate too high (method.step.learning_rate), a reward "
                 "of enormous size, or weights that were already damaged"
             )
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.method.step.learning_rate_at(self.updates)
-        self.optimizer.step()
-        reach("update.step")
-        self.updates += 1
-        record.losses.append(loss)
-        record.norms.append(float(norm))
 
-    def _pass(self, micro: Batch, weights_BT: Tensor, rows_B: Tensor, record: _Record) -> float:
+    def _pass(self, micro: Batch, weights: tuple[Tensor, Tensor], rows_B: Tensor, record: UpdateRecord) -> float:
         """One micro-batch: its share of the loss, and, where gradients are on, of the gradient."""
-        outputs = self.policy(micro, temperature=self.temperature, with_entropy=True)
-        log_probs_BT = outputs.log_probs_BT.to(micro.rewards_BT.device)  # formulas work where the batch is
-        losses_BT = self.method.losses(micro, log_probs_BT)
-        loss = (weights_BT * losses_BT).sum()
+        asked = {"with_values": True} if self.method.critic is not None else {}
+        outputs = self.policy(micro, temperature=self.temperature, with_entropy=True, **asked)
+        where = micro.rewards_BT.device  # formulas work where the batch is
+        log_probs_BT = outputs.log_probs_BT.to(where)
+        entropy_BT = None if outputs.entropy_BT is None else outputs.entropy_BT.to(where)
+        loss = (weights[0] * self.method.losses(micro, log_probs_BT, entropy_BT)).sum()
+        if self.method.critic is not None:
+            assert outputs.values_BT is not None
+            loss = loss + (weights[1] * self.method.critic.loss(micro, outputs.values_BT.to(where))).sum()
         record.note(micro, rows_B, outputs, self.method.objective.diagnostics(micro, log_probs_BT))
         if loss.requires_grad:
             loss.backward()
         return float(loss.detach())
 
 
-class _Record:
-    """Collects what the updates of one rollout show, for the metrics."""
-
-    def __init__(self, batch: Batch) -> None:
-        self.log_probs_BT = torch.zeros_like(batch.rewards_BT)
-        self.entropy_BT = torch.zeros_like(batch.rewards_BT)
-        self.seen_B = torch.zeros(len(batch), dtype=torch.bool)
-        self.losses: list[float] = []
-        self.norms: list[float] = []
-        self.tokens = 0
-        self.counts: dict[str, int] = {}
-
-    def note(self, part: Batch, rows_B: Tensor, outputs: Outputs, diagnostics: Mapping[str, Tensor]) -> None:
-        """Keeps the first pass's log-probs and entropy, and counts each diagnostic over every pass."""
-        first_B = ~self.seen_B[rows_B]
-        new_rows_B = rows_B[first_B]
-        assert outputs.entropy_BT is not None
-        self.log_probs_BT[new_rows_B] = outputs.log_probs_BT.detach().to(self.log_probs_BT)[first_B]
-        self.entropy_BT[new_rows_B] = outputs.entropy_BT.detach().to(self.entropy_BT)[first_B]
-        self.seen_B[rows_B] = True
-        self.tokens += int(part.action_mask_BT.sum())
-        for name, binds_BT in diagnostics.items():
-            self.counts[name] = self.counts.get(name, 0) + int(binds_BT.sum())
-
-    def result(self, batch: Batch, learning_rate: float) -> Update:
-        return Update(
-            batch=batch,
-            log_probs_BT=batch.old_log_probs_BT if batch.old_log_probs_BT is not None else self.log_probs_BT,
-            entropy_BT=self.entropy_BT,
-            loss=_mean(self.losses),
-            grad_norm=_mean(self.norms),
-            learning_rate=learning_rate,
-            diagnostics={name: count / max(self.tokens, 1) for name, count in self.counts.items()},
-        )
-
-
-def _mean(values: list[float]) -> float | None:
-    return sum(values) / len(values) if values else None
-
-
-def _bounded_norm(parameters: list[torch.nn.Parameter], bound: float) -> Tensor:
-    return torch.nn.utils.clip_grad_norm_(parameters, bound)
+def is_critics(name: str) -> bool:
+    """Whether a trainable parameter belongs to the critic."""
+    return name.startswith("critic.")
 
 
 def require_finite(what: str, values: Tensor) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,19 +11,13 @@ from typing import Protocol
 import torch
 
 from rung.batch import Episode
-from rung.formulas.divergences import categorical_kl
-from rung.reports.statistics import mean_at_k
-from rung.rollouts.sampler import Prompt
-from rung.rollouts.streams import Stream
-from rung.tasks.order import batch_indices
-from rung.tasks.task import Item
+from rung.reports.return_statistics import mean_score
 from rung.training import measure
-from rung.training.assemble import assemble
 from rung.training.faults import reach
-from rung.training.held_out import Scores, score
-from rung.training.learner import Update
+from rung.training.held_out import Scores
 from rung.training.parts import Parts
 from rung.training.stopping import StopRequest
+from rung.training.update_record import Update
 
 Metrics = measure.Metrics
 
@@ -34,7 +27,8 @@ class Record(Protocol):
 
     def evaluated(self, step: int, scores: Scores) -> None: ...
     def stepped(self, step: int, metrics: Metrics, timings: Metrics) -> None: ...
-    def sampled(self, step: int, items: Sequence[Item], episodes: Sequence[Episode], update: Update) -> None: ...
+    def sampled(self, step: int, episodes: Sequence[Episode], update: Update) -> None: ...
+    def said(self, sentence: str) -> None: ...
     def save(self, step: int) -> None: ...
 
 
@@ -84,64 +78,23 @@ def run_steps(parts: Parts, record: Record, stop: StopRequest, *, done: int) -> 
 
 
 def one_step(parts: Parts, record: Record, step: int, clock: Clock) -> Metrics:
-    """One step: some prompts, their samples, their rewards, what was learnt of them."""
-    settings = parts.settings
-    picks = batch_indices(settings.seed, step, settings.prompts_per_step, len(parts.task.train))
-    items = [parts.task.train[int(pick)] for pick in picks]
-    with clock.phase("sample"):
-        episodes = collect(parts, items, step)
-        reach("rollout.done")
-    with clock.phase("reward"):
-        episodes = judged(parts, items, episodes)
-        reach("reward.done")
+    """One step: a rollout, and what was learnt of it."""
+    collected = parts.collector.collect(step, parts.learner.updates, clock.phase)
+    for note in collected.notes:
+        record.said(note)
     with clock.phase("learn"):
-        update = parts.learner.update(assemble(episodes), step)
-    metrics = measure.of_rewards(episodes) | measure.of_lengths(episodes)
-    metrics |= measure.of_groups(update.batch) | measure.of_update(update)
-    with clock.phase("learn"):
-        metrics["kl/start"] = kl_to_start(parts, update)
-    record.sampled(step, items, episodes, update)
+        update = parts.learner.update(collected.batch, step)
+        metrics = collected.metrics | measure.of_update(update) | {"kl/start": kl_to_start(parts, update)}
+    record.sampled(step, collected.episodes, update)
     return metrics
-
-
-def collect(parts: Parts, items: Sequence[Item], step: int) -> list[Episode]:
-    """The samples of each item's prompt, drawn by the policy as it is now."""
-    settings = parts.settings
-    encode = parts.policy.encode
-    prompts = [Prompt(item=item.id, group=index, ids=encode(item.prompt)) for index, item in enumerate(items)]
-    return parts.sampler.sample(
-        prompts,
-        samples_per_prompt=parts.method.samples_per_prompt,
-        max_new_tokens=settings.max_new_tokens,
-        temperature=settings.temperature,
-        stream=Stream(settings.seed, step, "train"),
-        stop=parts.task.stop,
-        policy_version=parts.learner.updates,
-    )
-
-
-def judged(parts: Parts, items: Sequence[Item], episodes: Sequence[Episode]) -> list[Episode]:
-    """The same episodes, each with its judgement."""
-    judgements = parts.judge([items[e.group] for e in episodes], [e.text for e in episodes])
-    return [dataclasses.replace(e, judgement=j) for e, j in zip(episodes, judgements, strict=True)]
 
 
 def evaluation(parts: Parts, record: Record, step: int, clock: Clock) -> Metrics:
     """The held-out score of the policy as it is now."""
-    settings = parts.settings.evaluation
     with clock.phase("evaluate"):
-        scores = score(
-            parts.sampler,
-            parts.judge,
-            parts.task,
-            [parts.task.held_out[index] for index in range(min(settings.items, len(parts.task.held_out)))],
-            k=settings.samples,
-            max_new_tokens=parts.settings.max_new_tokens,
-            temperature=settings.temperature,
-            seed=parts.settings.seed,
-        )
+        scores = parts.collector.evaluate()
     record.evaluated(step, scores)
-    mean = mean_at_k(scores.accuracy_NK)
+    mean = mean_score(scores.accuracy_NK)
     return {"step": step, "held_out/score": mean.value, "held_out/low": mean.low, "held_out/high": mean.high}
 
 
@@ -154,8 +107,8 @@ def kl_to_start(parts: Parts, update: Update) -> float | None:
     with torch.no_grad():
         for row_B in rows_B.split(1):
             row = update.batch.rows(row_B)
-            laws = (policy.law(row, temperature=parts.settings.temperature) for policy in (parts.policy, parts.start))
-            kl_N = categorical_kl(*laws)
+            here, start = (p.law(row, temperature=parts.settings.temperature) for p in (parts.policy, parts.start))
+            kl_N = here.kl(start)
             total, tokens = total + float(kl_N.sum()), tokens + len(kl_N)
     return total / tokens
 

@@ -10,7 +10,7 @@ import torch
 from rung.batch import OK, Batch, Episode
 from rung.formulas.advantages import group_differs
 from rung.formulas.masked import masked_mean, zeroed
-from rung.training.learner import Update
+from rung.training.update_record import Update
 
 Metrics = dict[str, float | None]
 
@@ -79,6 +79,7 @@ def of_update(update: Update) -> Metrics:
         "clip/high": update.diagnostics.get("clip/high"),
         "episodes/trained": float(batch.counted_B().sum()),
         "tokens/trained": float(mask_BT.sum()),
+        **{name: value for name, value in update.diagnostics.items() if not name.startswith("clip/")},
     }
 
 

@@ -11,6 +11,8 @@ from rung.training.learner import Learner
 
 def optimizer_state(learner: Learner) -> dict[str, Tensor]:
     """`NAME/exp_avg`, `NAME/exp_avg_sq`, `NAME/step`, ...: one entry a tensor of each parameter's state."""
+    if learner.optimizer is None:
+        return {}
     names = {id(parameter): name for name, parameter in learner.policy.trainable().items()}
     return {
         f"{names[id(parameter)]}/{key}": value
@@ -22,6 +24,8 @@ def optimizer_state(learner: Learner) -> dict[str, Tensor]:
 
 def restore_optimizer(learner: Learner, tensors: dict[str, Tensor]) -> None:
     """Puts back what `optimizer_state` took. CheckpointError when a tensor's parameter is not in this policy."""
+    if learner.optimizer is None:
+        return
     parameters = learner.policy.trainable()
     learner.optimizer.state.clear()
     for full_name, value in tensors.items():
@@ -29,5 +33,6 @@ def restore_optimizer(learner: Learner, tensors: dict[str, Tensor]) -> None:
         if name not in parameters:
             raise CheckpointError(f"the optimiser's state is of '{name}', which the policy does not have")
         parameter = parameters[name]
-        place = parameter.device if key != "step" else torch.device("cpu")
+        beside = key != "step" or learner.optimizer.defaults.get("fused")
+        place = parameter.device if beside else torch.device("cpu")
         learner.optimizer.state[parameter][key] = value.to(place)

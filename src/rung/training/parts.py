@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING
 import torch
 
 from rung.methods import PolicyGradient
+from rung.models.small import SmallPolicy, SmallShape
 from rung.rewards.judge import Judge
 from rung.rewards.reward import WeightedReward
 from rung.rewards.user import UserReward
-from rung.rollouts.sampler import Sampler
 from rung.settings import LearnerSettings, RewardSettings, Settings
+from rung.tasks.environment import EnvironmentTask
 from rung.tasks.load import load_task
 from rung.tasks.task import TextTask
+from rung.training.collected import Collector
+from rung.training.environment_collector import EnvironmentCollector
 from rung.training.learner import Learner
+from rung.training.text_collector import TextCollector
 
 if TYPE_CHECKING:
     from rung.models.policy import TextPolicy
@@ -28,12 +32,10 @@ class Parts:
 
     settings: Settings
     method: PolicyGradient
-    task: TextTask
-    policy: TextPolicy
-    start: TextPolicy | None
+    policy: TextPolicy | SmallPolicy
+    start: TextPolicy | SmallPolicy | None
     """The model that the run started from, frozen: the reference, and what `kl/start` is measured against."""
-    sampler: Sampler
-    judge: Judge
+    collector: Collector
     learner: Learner
 
 
@@ -56,7 +58,7 @@ def rewards_of(chosen: Sequence[RewardSettings], task: TextTask) -> Sequence[Wei
     return found
 
 
-def task_of(settings: Settings) -> TextTask:
+def task_of(settings: Settings) -> TextTask | EnvironmentTask:
     """The task that the settings name, with their options."""
     return load_task(settings.task.name, seed=settings.seed, **settings.task.options())
 
@@ -64,8 +66,28 @@ def task_of(settings: Settings) -> TextTask:
 def build(settings: Settings) -> Parts:
     """Loads task, rewards, model and optimiser. Nothing is trained and nothing written yet."""
     limit_threads(settings.learner)
-    method = settings.resolved_method()
-    task = task_of(settings)
+    method, task = settings.resolved_method(), task_of(settings)
+    if isinstance(task, EnvironmentTask):
+        return _environment_parts(settings, method, task)
+    return _text_parts(settings, method, task)
+
+
+def _environment_parts(settings: Settings, method: PolicyGradient, task: EnvironmentTask) -> Parts:
+    shape = SmallShape(
+        observations=task.observations,
+        choices=task.choices,
+        dimensions=task.dimensions,
+        critic=method.critic is not None,
+    )
+    policy = SmallPolicy(shape, seed=settings.seed)
+    needs_start = method.reference_kl is not None or settings.reporting.kl_rows > 0
+    start = policy.reference() if needs_start else None
+    learner = Learner(policy, method, reference=start, temperature=settings.temperature, seed=settings.seed)
+    collector = EnvironmentCollector(settings, method, task, policy)
+    return Parts(settings=settings, method=method, policy=policy, start=start, collector=collector, learner=learner)
+
+
+def _text_parts(settings: Settings, method: PolicyGradient, task: TextTask) -> Parts:
     judge = Judge(
         rewards_of(settings.rewards, task),
         deadline_s=settings.rewarding.deadline_s,
@@ -73,6 +95,8 @@ def build(settings: Settings) -> Parts:
     )
     try:
         policy = _policy(settings, task)
+        if method.critic is not None:
+            policy.add_critic(separate=method.critic.separate)
         needs_start = method.reference_kl is not None or settings.reporting.kl_rows > 0
         start = policy.reference() if needs_start else None
         learner = Learner(
@@ -83,18 +107,16 @@ def build(settings: Settings) -> Parts:
             micro_batch_tokens=settings.learner.micro_batch_tokens,
             seed=settings.seed,
         )
-        sampler = Sampler(policy, rows_at_once=settings.sampler.rows_at_once)
+        collector = TextCollector(settings, method, task, policy, judge)
     except BaseException:
         judge.close()
         raise
     return Parts(
         settings=settings,
         method=method,
-        task=task,
         policy=policy,
         start=start,
-        sampler=sampler,
-        judge=judge,
+        collector=collector,
         learner=learner,
     )
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rung.batch import Episode
 from rung.errors import CheckpointError, SettingsError
+from rung.methods.data import as_data, from_data
 from rung.methods.explain import card
 from rung.reports.aside import write_whole
 from rung.reports.console import ConsoleReport
@@ -18,19 +20,19 @@ from rung.reports.files import RunFiles
 from rung.reports.json_lines import read_rows
 from rung.reports.page import write_report
 from rung.reports.pictures import draw_curves
-from rung.reports.statistics import Difference, Estimate, mean_at_k, paired_difference
+from rung.reports.return_statistics import mean_score, score_difference
+from rung.reports.statistics import Difference, Estimate
 from rung.reports.warnings import new_warnings
 from rung.settings import Settings, read_settings, to_yaml
-from rung.tasks.task import Item
 from rung.training import checkpoint
 from rung.training.held_out import Scores, cut_scores_back, load_scores, save_scores
-from rung.training.learner import Update
 from rung.training.lock import RunLock, holds_something
 from rung.training.loop import Metrics, run_steps
 from rung.training.memory import peak_gib
 from rung.training.optimizer_state import optimizer_state, restore_optimizer
 from rung.training.parts import Parts, build, environment
 from rung.training.stopping import STOPPED_BY_SIGNAL, StopRequest
+from rung.training.update_record import Update
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +158,8 @@ class _Run:
         self.parts.policy.load_state(found.tensors("policy"))
         restore_optimizer(self.parts.learner, found.tensors("optimizer"))
         self.parts.learner.updates = state["updates"]
+        self.parts.collector.load_state(state["collector"], found.tensors("collector"))
+        self.parts.learner.method = from_data(state["method"])  # its coefficients may have moved
         now = environment()
         differs = [
             f"{key} was {state['environment'].get(key)}, is {now[key]}"
@@ -170,7 +174,7 @@ class _Run:
 
     def go(self, *, done: int, plan: Sequence[str]) -> Summary:
         settings = self.parts.settings
-        with self.parts.judge, StopRequest() as stop, self.console:
+        with closing(self.parts.collector), StopRequest() as stop, self.console:
             self.console.start(plan)
             step = run_steps(self.parts, self, stop, done=done)
             finished = step >= settings.steps
@@ -190,8 +194,13 @@ class _Run:
         for warning in new_warnings(self.history):
             self.console.warn(warning)
 
-    def sampled(self, step: int, items: Sequence[Item], episodes: Sequence[Episode], update: Update) -> None:
-        prompts = [self.parts.policy.decode(episode.context) for episode in episodes]
+    def said(self, sentence: str) -> None:
+        self.console.warn(sentence)
+
+    def sampled(self, step: int, episodes: Sequence[Episode], update: Update) -> None:
+        if not episodes:
+            return
+        prompts = [self.parts.collector.prompt_of(episode) for episode in episodes]
         advantages = [None if update.batch.advantages_BT is None else row for row in update.batch.advantages_BT]
         self.files.write_samples(step, episodes, prompts=prompts, advantages=advantages)
         self.console.samples(episodes, prompts)
@@ -206,8 +215,18 @@ class _Run:
         checkpoint.write(
             self.checkpoints,
             step,
-            {"policy": self.parts.policy.state(), "optimizer": optimizer_state(learner)},
-            {"step": step, "updates": learner.updates, "environment": environment()},
+            {
+                "policy": self.parts.policy.state(),
+                "optimizer": optimizer_state(learner),
+                "collector": self.parts.collector.tensors(),
+            },
+            {
+                "step": step,
+                "updates": learner.updates,
+                "method": as_data(learner.method),
+                "collector": self.parts.collector.state(),
+                "environment": environment(),
+            },
         )
         checkpoint.tidy(self.checkpoints, self.parts.settings.saving.keep, step)
 
@@ -219,6 +238,7 @@ class _Run:
         shutil.rmtree(self.folder / "final", ignore_errors=True)
         aside.rename(self.folder / "final")
         self.files.merge_samples()
+        self.parts.collector.film(self.folder)
         if not self.parts.settings.reporting.page:
             return
         timings = read_rows(self.files.timings.path).rows
@@ -235,8 +255,8 @@ class _Run:
             folder=self.folder,
             step=step,
             finished=finished,
-            before=mean_at_k(before) if before is not None else None,
-            after=mean_at_k(after) if after is not None else None,
-            gain=paired_difference(before, after) if both else None,
+            before=mean_score(before) if before is not None else None,
+            after=mean_score(after) if after is not None else None,
+            gain=score_difference(before, after) if both else None,
             notes=tuple(self.files.problems()),
         )

@@ -25,7 +25,7 @@ from rung.methods.parts.steps import AdamW
 from rung.reports.statistics import Estimate, mean_at_k
 from rung.rewards.judge import Judge
 from rung.rollouts.sampler import Sampler
-from rung.tasks.load import load_task
+from rung.tasks.load import load_text_task
 from rung.tasks.order import batch_indices
 from rung.tasks.task import Example, TextTask
 from rung.training.assemble import assemble
@@ -97,7 +97,7 @@ def sft(settings: SFTSettings, folder: Path, *, quiet: bool = False, say: Say = 
     if holds_something(folder):
         raise SettingsError([f"{folder}: is not empty; choose another --out"])
     limit_threads(settings.learner)
-    task = load_task(settings.task.name, seed=settings.seed, **settings.task.options())
+    task = load_text_task(settings.task.name, seed=settings.seed, **settings.task.options())
     require_examples(task)
     policy = _policy(settings)
     learner = Learner(

@@ -1,0 +1,52 @@
+"""The ladder as an SVG picture: a box a method, an arrow from its parent, on it the slots that it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from html import escape
+
+from rung.methods import PolicyGradient
+from rung.methods.explain import difference
+
+WIDTH, ROW, INDENT, BOX = 1180, 46, 54, 190
+
+
+def ladder_picture(methods: Mapping[str, PolicyGradient]) -> str:
+    """An SVG text; equal definitions give equal bytes."""
+    order = list(_walk(methods, None, 0))
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {ROW * len(order) + 16}" '
+        'font-family="sans-serif" font-size="14">',
+        f'<rect width="{WIDTH}" height="{ROW * len(order) + 16}" fill="white"/>',
+    ]
+    place = {name: (16 + depth * INDENT, 12 + row * ROW) for row, (name, depth) in enumerate(order)}
+    for name, _ in order:
+        lines += _entry(methods, name, place)
+    return "\n".join([*lines, "</svg>", ""])
+
+
+def _walk(methods: Mapping[str, PolicyGradient], parent: str | None, depth: int) -> Iterator[tuple[str, int]]:
+    for name, method in methods.items():
+        if method.parent == parent:
+            yield name, depth
+            yield from _walk(methods, name, depth + 1)
+
+
+def _entry(methods: Mapping[str, PolicyGradient], name: str, place: Mapping[str, tuple[int, int]]) -> list[str]:
+    method, (x, y) = methods[name], place[name]
+    kind = "#eef3fb" if "@" not in name else "#f6f1e7"
+    found = [
+        f'<rect x="{x}" y="{y}" width="{BOX}" height="32" rx="6" fill="{kind}" stroke="#33507a"/>',
+        f'<text x="{x + 10}" y="{y + 21}" fill="#10233f">{escape(name)}</text>',
+    ]
+    if method.parent is None:
+        return found
+    above_x, above_y = place[method.parent]
+    slots = dict.fromkeys(change.slot.split(".")[0] for change in difference(methods[method.parent], method))
+    words = ", ".join(slots)
+    corner = above_x + 22
+    return [
+        f'<path d="M{corner} {above_y + 32} V{y + 16} H{x}" fill="none" stroke="#8aa0bf"/>',
+        *found,
+        f'<text x="{x + BOX + 12}" y="{y + 21}" fill="#556" font-size="12">{escape(words)}</text>',
+    ]

@@ -1,0 +1,49 @@
+"""What one rollout brought, and who brings it: the same for text and for environments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from rung.batch import Batch, Episode
+from rung.training.held_out import Scores
+
+Metrics = dict[str, float | None]
+Phase = Callable[[str], AbstractContextManager[None]]
+"""`with phase("sample"):` counts the seconds inside."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collected:
+    """One rollout: the batch to learn from, what it showed, and the episodes that people want to see."""
+
+    batch: Batch
+    metrics: Metrics
+    episodes: Sequence[Episode] = ()
+    """Row by row of the batch; empty where rows are no episodes."""
+    notes: tuple[str, ...] = ()
+    """Sentences for the user: what went on with less than was asked for."""
+
+
+class Collector(Protocol):
+    """Collects rollouts of the policy as it is, and scores it. Everything that must survive a kill is its state."""
+
+    def collect(self, step: int, policy_version: int, phase: Phase) -> Collected: ...
+    def evaluate(self) -> Scores: ...
+    def film(self, folder: Path) -> None:
+        """Leaves a film of the policy at work in the run's folder, where there is something to see."""
+        ...
+
+    def prompt_of(self, episode: Episode) -> str: ...
+    def state(self) -> Mapping[str, Any]:
+        """JSON-like numbers."""
+        ...
+
+    def tensors(self) -> dict[str, Tensor]: ...
+    def load_state(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None: ...
+    def close(self) -> None: ...

@@ -1,0 +1,148 @@
+"""Rollouts of text: prompts, their samples, their rewards; groups that cannot teach are replaced on demand."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from rung.batch import OK, Episode
+from rung.methods import PolicyGradient
+from rung.rewards.judge import Judge
+from rung.rollouts.sampler import Prompt, Sampler
+from rung.rollouts.streams import Stream
+from rung.settings import Settings
+from rung.tasks.order import items_at
+from rung.tasks.task import Item, TextTask
+from rung.training import measure
+from rung.training.assemble import assemble
+from rung.training.collected import Collected, Metrics, Phase
+from rung.training.faults import reach
+from rung.training.held_out import Scores, score
+
+if TYPE_CHECKING:
+    from rung.models.policy import TextPolicy
+
+
+class TextCollector:
+    """Draws the answers of a policy to a task's prompts and has them judged.
+
+    Attributes:
+        drawn: prompts taken from the task so far: the position in the data.
+    """
+
+    def __init__(
+        self, settings: Settings, method: PolicyGradient, task: TextTask, policy: TextPolicy, judge: Judge
+    ) -> None:
+        self.settings, self.method, self.task, self.policy, self.judge = settings, method, task, policy, judge
+        self.sampler = Sampler(policy, rows_at_once=settings.sampler.rows_at_once)
+        self.drawn = 0
+
+    def collect(self, step: int, policy_version: int, phase: Phase) -> Collected:
+        """One step's groups. With `keep_group` further prompts are drawn, in rounds, until enough groups are kept."""
+        keep, wanted = self.method.keep_group, self.settings.prompts_per_step
+        rounds = keep.most_batches if keep is not None and keep.refill else 1
+        generated: list[Episode] = []
+        kept: list[list[Episode]] = []
+        done = 0
+        while done < rounds and len(kept) < wanted:
+            groups = self._round(step, done * wanted, policy_version, phase)
+            generated += [episode for group in groups for episode in group]
+            kept += [group for group in groups if keep is None or keep(_accuracies(group))]
+            done += 1
+        chosen = [
+            dataclasses.replace(episode, group=number)
+            for number, group in enumerate(kept[:wanted])
+            for episode in group
+        ]
+        metrics = self._metrics(generated) | {"groups/rounds": float(done) if keep is not None else None}
+        notes = _short_of(len(kept), wanted, done) if keep is not None and keep.refill else ()
+        if not chosen:  # nothing can teach: an empty step, that the learner skips
+            chosen = [dataclasses.replace(e, judgement=None) for e in generated[: self.method.samples_per_prompt]]
+        return Collected(batch=assemble(chosen), metrics=metrics, episodes=chosen, notes=notes)
+
+    def _round(self, step: int, first_group: int, policy_version: int, phase: Phase) -> list[list[Episode]]:
+        picks = items_at(self.settings.seed, self.drawn, self.settings.prompts_per_step, len(self.task.train))
+        self.drawn += len(picks)
+        items = [self.task.train[int(pick)] for pick in picks]
+        with phase("sample"):
+            episodes = self._sampled(items, step, first_group, policy_version)
+            reach("rollout.done")
+        with phase("reward"):
+            judged = self._judged(items, episodes, first_group)
+            reach("reward.done")
+        samples = self.method.samples_per_prompt
+        return [judged[begin : begin + samples] for begin in range(0, len(judged), samples)]
+
+    def _sampled(self, items: Sequence[Item], step: int, first_group: int, policy_version: int) -> list[Episode]:
+        prompts = [
+            Prompt(item=item.id, group=first_group + index, ids=self.policy.encode(item.prompt))
+            for index, item in enumerate(items)
+        ]
+        return self.sampler.sample(
+            prompts,
+            samples_per_prompt=self.method.samples_per_prompt,
+            max_new_tokens=self.settings.max_new_tokens,
+            temperature=self.settings.temperature,
+            stream=Stream(self.settings.seed, step, "train"),
+            stop=self.task.stop,
+            policy_version=policy_version,
+        )
+
+    def _judged(self, items: Sequence[Item], episodes: Sequence[Episode], first_group: int) -> list[Episode]:
+        judgements = self.judge([items[e.group - first_group] for e in episodes], [e.text for e in episodes])
+        return [dataclasses.replace(e, judgement=j) for e, j in zip(episodes, judgements, strict=True)]
+
+    @staticmethod
+    def _metrics(generated: Sequence[Episode]) -> Metrics:
+        metrics = measure.of_rewards(generated) | measure.of_lengths(generated)
+        return metrics | measure.of_groups(assemble(generated))
+
+    def evaluate(self) -> Scores:
+        """The held-out score of the policy as it is now."""
+        settings = self.settings.evaluation
+        return score(
+            self.sampler,
+            self.judge,
+            self.task,
+            [self.task.held_out[index] for index in range(min(settings.items, len(self.task.held_out)))],
+            k=settings.samples,
+            max_new_tokens=self.settings.max_new_tokens,
+            temperature=settings.temperature,
+            seed=self.settings.seed,
+        )
+
+    def prompt_of(self, episode: Episode) -> str:
+        return self.policy.decode(episode.context)
+
+    def film(self, folder: Path) -> None:
+        """Text has its samples instead."""
+
+    def state(self) -> Mapping[str, Any]:
+        return {"drawn": self.drawn}
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {}
+
+    def load_state(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        self.drawn = int(state["drawn"])
+
+    def close(self) -> None:
+        self.judge.close()
+
+
+def _accuracies(group: Sequence[Episode]) -> list[float]:
+    judged = [e.judgement for e in group if e.judgement is not None and e.judgement.status == OK]
+    return [j.accuracy for j in judged if j.accuracy is not None]
+
+
+def _short_of(kept: int, wanted: int, rounds: int) -> tuple[str, ...]:
+    if kept >= wanted:
+        return ()
+    return (
+        f"after {rounds} rounds only {kept} of {wanted} prompts had answers that differ; the step goes on with them. "
+        "The task may be too easy or too hard: see groups/all_right and groups/all_wrong",
+    )

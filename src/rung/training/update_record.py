@@ -1,0 +1,79 @@
+"""What the updates of one rollout showed, collected for the metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from rung.batch import Batch
+
+
+class Outputs(Protocol):
+    """What a model pass brings; see rung.models.policy.Outputs."""
+
+    log_probs_BT: Tensor
+    entropy_BT: Tensor | None
+    values_BT: Tensor | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Update:
+    """What one rollout's updates were: the batch as it was learnt from, and numbers about the updates."""
+
+    batch: Batch
+    log_probs_BT: Tensor
+    """The learner's log-probs of the rollout, before the first update."""
+    entropy_BT: Tensor
+    loss: float | None
+    """None when no token was left to learn from: the update was skipped."""
+    grad_norm: float | None
+    learning_rate: float
+    diagnostics: Mapping[str, float] = field(default_factory=dict)
+
+
+class UpdateRecord:
+    """Filled by every pass of a rollout's updates."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.log_probs_BT = torch.zeros_like(batch.rewards_BT)
+        self.entropy_BT = torch.zeros_like(batch.rewards_BT)
+        self.seen_B = torch.zeros(len(batch), dtype=torch.bool)
+        self.losses: list[float] = []
+        self.norms: list[float] = []
+        self.tokens = 0
+        self.counts: dict[str, int] = {}
+        self.numbers: dict[str, float] = {}
+        """Measurements of the whole rollout, by metric name."""
+
+    def note(self, part: Batch, rows_B: Tensor, outputs: Outputs, diagnostics: Mapping[str, Tensor]) -> None:
+        """Keeps the first pass's log-probs and entropy, and counts each diagnostic over every pass."""
+        first_B = ~self.seen_B[rows_B]
+        if first_B.any():
+            new_rows_B = rows_B[first_B]
+            assert outputs.entropy_BT is not None
+            self.log_probs_BT[new_rows_B] = outputs.log_probs_BT.detach().to(self.log_probs_BT)[first_B]
+            self.entropy_BT[new_rows_B] = outputs.entropy_BT.detach().to(self.entropy_BT)[first_B]
+            self.seen_B[new_rows_B] = True
+        self.tokens += int(part.action_mask_BT.sum())
+        for name, binds_BT in diagnostics.items():
+            self.counts[name] = self.counts.get(name, 0) + int(binds_BT.sum())
+
+    def result(self, batch: Batch, learning_rate: float) -> Update:
+        shares = {name: count / max(self.tokens, 1) for name, count in self.counts.items()}
+        return Update(
+            batch=batch,
+            log_probs_BT=batch.old_log_probs_BT if batch.old_log_probs_BT is not None else self.log_probs_BT,
+            entropy_BT=self.entropy_BT,
+            loss=_mean(self.losses),
+            grad_norm=_mean(self.norms),
+            learning_rate=learning_rate,
+            diagnostics={**shares, **self.numbers},
+        )
+
+
+def _mean(values: list[float]) -> float | None:
+    return sum(values) / len(values) if values else None

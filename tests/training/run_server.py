@@ -1,0 +1,57 @@
+"""Runs in forked children of one process that has imported everything, and what two runs must have in common."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+KILLED = -signal.SIGKILL
+COMPARED = ("metrics.jsonl", "samples.parquet", "final/model.safetensors", "settings.yaml", "method.json")
+
+
+class Runs:
+    """Runs in forked children of one process that has imported everything."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.settings = settings
+        script = Path(__file__).parent / "forked_runs.py"
+        self.server = subprocess.Popen(
+            [sys.executable, str(script)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+
+    def ask(self, do: str, folder: Path, **more: Any) -> tuple[int, str]:
+        assert self.server.stdin is not None and self.server.stdout is not None
+        request = {"do": do, "folder": str(folder), "settings": self.settings, **more}
+        self.server.stdin.write(json.dumps(request) + "\n")
+        self.server.stdin.flush()
+        answer = json.loads(self.server.stdout.readline())
+        return answer["code"], answer["said"]
+
+    def resumed(self, folder: Path) -> None:
+        code, said = self.ask("resume", folder)
+        assert code == 0, said
+
+    def close(self) -> None:
+        assert self.server.stdin is not None
+        self.server.stdin.close()
+        self.server.wait(20)
+        assert self.server.stdout is not None
+        self.server.stdout.close()
+
+
+def assert_same(folder: Path, whole: Path, compared: tuple[str, ...] = COMPARED) -> None:
+    for name in compared:
+        assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
+    for part in ("samples", "held_out"):
+        mine, theirs = ({p.name: p.read_bytes() for p in (root / part).iterdir()} for root in (folder, whole))
+        assert mine == theirs, part
+    assert not list(folder.glob("**/*writing*")), "nothing half-written is left"
