@@ -21,6 +21,7 @@ def tasks(as_json: AsJson = False) -> None:
     for line in columns(dict(found)):
         say(line)
     say("FILE.jsonl or FILE.parquet: rows with `prompt` and `answer`, or with any columns that your reward reads")
+    say("CartPole-v1 and any other Gymnasium environment whose observations are numbers: no model is needed")
 
 
 def explain_metric(

@@ -7,6 +7,7 @@ from typing import Any
 
 from rung.methods.data import as_data, slots
 from rung.methods.method import PolicyGradient
+from rung.methods.parts.steps import NaturalGradient
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,11 @@ def _difference(slot: str, before: Any, after: Any) -> list[Change]:
 def formula(method: PolicyGradient) -> str:
     """The objective that the method climbs, and the advantage inside it, from its parts."""
     kl = f"; {method.reference_kl.formula}" if method.reference_kl is not None else ""
-    return f"J = E[ {method.aggregation.formula} {method.objective.formula} ]{kl}\n{method.advantage.formula}"
+    entropy = f" + {method.entropy_bonus:g} entropy" if method.entropy_bonus else ""
+    lines = [f"J = E[ {method.aggregation.formula} {method.objective.formula} ]{entropy}{kl}", method.advantage.formula]
+    beside = (method.whiten, method.critic, method.shape_reward, method.keep_group, method.correction, method.drop_rows)
+    lines += [part.formula for part in beside if part is not None]
+    return "\n".join([*lines, method.step.formula] if isinstance(method.step, NaturalGradient) else lines)
 
 
 def first_paragraph(part: Any) -> str:
