@@ -21,7 +21,7 @@ from rung.methods import METHODS, PolicyGradient
 from rung.methods.explain import Change, difference, formula
 
 ROOT = Path(__file__).parent.parent
-FILES = ("README.md", "benchmarks/README.md", "docs/methods.md")
+FILES = ("README.md", "benchmarks/README.md", "docs/methods.md", "docs/experiments.md")
 LADDER = Path("docs/pictures/ladder.svg")
 _PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -85,6 +85,31 @@ def demo() -> str:
     )
 
 
+def cartpole() -> str:
+    """Every method of the ladder on CartPole-v1."""
+    run = recorded("cartpole")
+    if run is None:
+        return "Not recorded yet."
+    lines = [
+        "![Held-out return against environment steps, a panel a method](pictures/cartpole.png)",
+        "",
+        f"{run['machine']}; commit {run['commit']}, seeds {run['seeds']}, {run['hours']:.2f} hours of one core each run. "
+        f"Pass line: {run['pass_line']}. Passed: {'yes' if run['passed'] else 'no'}.",
+        "",
+        "| method | seeds that reached 475 | steps until then (median, thousands) | last score, IQM | interval | seconds |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, found in run["methods"].items():
+        first = sorted(steps for steps in found["first_at"].values() if steps is not None)
+        median = f"{first[len(first) // 2] / 1000:.0f}" if first else "never"
+        low, high = found["final_interval"]
+        lines.append(
+            f"| `{name}` | {found['solved']} of {len(run['seeds'])} (line: {found['needed']}) | {median} | "
+            f"{found['final_iqm']:.0f} | {low:.0f} to {high:.0f} | {sum(found['seconds']) / len(found['seconds']):.0f} |"
+        )
+    return "\n".join(lines)
+
+
 def bench() -> str:
     """The recorded side-by-side with the peers."""
     run = recorded("grpo_step")
@@ -95,7 +120,13 @@ def _share(score: dict[str, float]) -> str:
     return f"{100 * score['value']:.1f} % ({100 * score['low']:.1f} to {100 * score['high']:.1f})"
 
 
-PARTS: dict[str, Callable[[], str]] = {"methods": methods, "cards": cards, "demo": demo, "bench": bench}
+PARTS: dict[str, Callable[[], str]] = {
+    "methods": methods,
+    "cards": cards,
+    "demo": demo,
+    "bench": bench,
+    "cartpole": cartpole,
+}
 
 
 def generated(text: str) -> str:
