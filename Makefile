@@ -28,7 +28,7 @@ test: setup
 	$(BIN)/python -m pytest
 
 test-all: $(VENV)/.demo
-	$(BIN)/python -m pytest -m 'not peers'
+	RUNG_NEW_EXAMPLES=1 $(BIN)/python -m pytest -m 'not peers'
 	$(BIN)/python -m pip install -q -e '.[peers]'
 	$(BIN)/python -m pytest -m peers
 
