@@ -68,7 +68,6 @@ def test_a_second_run_is_the_same(runs: Runs, whole: Path, tmp_path: Path) -> No
         "update.step:6",
         "checkpoint.file:3",
         "checkpoint.manifest:1",
-        "checkpoint.rename:2",
         *(
             pytest.param(point, marks=pytest.mark.slow)
             for point in (
@@ -80,6 +79,7 @@ def test_a_second_run_is_the_same(runs: Runs, whole: Path, tmp_path: Path) -> No
                 "checkpoint.open:2",
                 "checkpoint.file:4",
                 "checkpoint.remove:1",
+                "checkpoint.rename:2",
             )
         ),
     ],
@@ -90,6 +90,20 @@ def test_killed_at_a_named_point(runs: Runs, whole: Path, tmp_path: Path, point:
     assert code == KILLED, f"the point was not reached: {code} {said}"
     runs.resumed(folder)
     assert_same(folder, whole)
+
+
+def test_a_critic_and_an_adapting_coefficient_go_on_as_they_were(runs: Runs, tmp_path: Path) -> None:
+    method = {"name": "ppo@lm-human-preferences", "samples_per_prompt": 4, "epochs": 2}
+    kept, runs.settings = runs.settings, {**runs.settings, "method": method, "steps": 3, "saving": {"every": 1}}
+    try:
+        assert runs.ask("train", tmp_path / "whole")[0] == 0
+        assert runs.ask("train", tmp_path / "run", fault="step.done:3:kill")[0] == KILLED
+        runs.resumed(tmp_path / "run")
+    finally:
+        runs.settings = kept
+    assert_same(tmp_path / "run", tmp_path / "whole")
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert len({row["kl/coefficient"] for row in rows[1:]}) == 3, "the coefficient moved, so its restoring was tested"
 
 
 def test_killed_at_random_moments_again_and_again(runs: Runs, whole: Path, tmp_path: Path) -> None:
