@@ -24,8 +24,9 @@ $(VENV)/.demo: $(VENV)/.ready
 demo: $(VENV)/.demo
 	$(BIN)/python examples/demo.py
 
+# A process a core, one thread each: two threads in every process would only wait for each other.
 test: setup
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 test-all: $(VENV)/.demo
 	RUNG_NEW_EXAMPLES=1 $(BIN)/python -m pytest -m 'not peers'

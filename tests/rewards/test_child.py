@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+from processes import left_behind
 
 from rung.errors import SettingsError
 from rung.rewards.child import Child, ChildError, Limits
@@ -96,7 +97,7 @@ def child(tmp_path: Path) -> Iterator[Child]:
     setup = {"name": "run", "file": str(file), "function": "run"}
     with Child("user_function", setup, limits=Limits(memory_bytes=2 * 2**30, file_bytes=8 * 2**20)) as made:
         yield made
-    assert not psutil.Process().children(recursive=True)
+    assert left_behind() == []
 
 
 def ask(child: Child, what: str, deadline_s: float = 20, completion: str = "c") -> Any:
@@ -220,7 +221,7 @@ def test_a_setup_that_the_user_got_wrong_is_a_settings_error(tmp_path: Path):
         pytest.raises(SettingsError, match=r"broken\.py could not be loaded: RuntimeError: not today"),
     ):
         child.start()
-    assert not psutil.Process().children(recursive=True)
+    assert left_behind() == []
 
 
 def test_a_forgotten_child_is_ended_with_its_object(tmp_path: Path):

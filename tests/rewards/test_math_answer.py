@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from processes import left_behind
 
 from rung.errors import MissingExtra
 from rung.rewards import math_answer
@@ -112,7 +112,7 @@ def test_without_algebra_the_rest_is_wrong():
 def test_algebra_in_the_child():
     pairs = [("x+1", "Answer: 1+x"), ("x+1", "Answer: x-1"), ("5", r"\boxed{x=5}"), (r"\{1,2\}", r"\boxed{\{2,1\}}")]
     assert judged(pairs, deadline_s=30) == [1.0, 0.0, 1.0, 1.0]
-    assert not psutil.Process().children(recursive=True)
+    assert left_behind() == []
 
 
 def test_votes_are_by_value():
@@ -133,7 +133,7 @@ def test_what_hangs_is_a_timeout_and_never_wrong():
         judgements = judge(items, ["Answer: 1+x", f"Answer: {hangs}", r"\boxed{2}"])
         assert time.monotonic() - started < 15
     assert [(j.total, j.status) for j in judgements] == [(1.0, "ok"), (None, "correct: timeout"), (0.0, "ok")]
-    assert not psutil.Process().children(recursive=True)
+    assert left_behind() == []
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 import torch
+from processes import left_behind
 
 from rung.errors import RewardError, SettingsError
 from rung.rewards.judge import Judge
@@ -116,7 +116,7 @@ def file(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "my_rewards.py"
     path.write_text(USER)
     yield path
-    assert not psutil.Process().children(recursive=True)
+    assert left_behind() == []
 
 
 def call(source: Any, completions: list[str], prompts: list[Any] | None = None, **columns: list[Any]) -> Any:
@@ -177,7 +177,7 @@ def test_a_hang_ends_the_call_in_time_with_its_name_and_leaves_nothing(file: Pat
         with pytest.raises(RewardError, match=r"reward 'hangs': timeout: no answer within 1 s"):
             judge(items, ["c"] * 4)
         assert 1.0 <= time.monotonic() - started < 2.0
-    assert not psutil.Process().children(recursive=True)
+    assert left_behind() == []
 
 
 def test_inputs_folder_and_generators_are_safe_from_a_child(file: Path):
@@ -237,7 +237,7 @@ def test_a_file_that_cannot_be_run_is_refused_when_the_judge_opens(tmp_path: Pat
     path.write_text("import no_such_package_anywhere\ndef f(completions): return [1.0]\n")
     with pytest.raises(SettingsError, match="no_such_package_anywhere"):
         Judge([WeightedReward(reward=UserReward(f"{path}:f"))])
-    assert not psutil.Process().children(recursive=True)
+    assert left_behind() == []
 
 
 def test_a_file_in_a_package_may_import_its_neighbours(tmp_path: Path):
