@@ -27,9 +27,8 @@ class TextCritic(nn.Module):
         nn.init.zeros_(self.layer.bias)
         self._engine = None
         if self.network is not None:
-            self.network.get_output_embeddings().weight.requires_grad_(
-                self.network.get_output_embeddings().weight is self.network.get_input_embeddings().weight
-            )
+            unused = self.network.get_output_embeddings().weight  # but where it is the table of embeddings too
+            unused.requires_grad_(unused is self.network.get_input_embeddings().weight)
             self._engine = Decoder(self.network) if why_not(self.network) is None else WholeModel(self.network)
 
     def forward(self, rows: Rows, hidden_ND: Tensor | None) -> Tensor:

@@ -8,10 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from rung.errors import SettingsError
-from rung.reports.statistics import Difference, Estimate, mean_at_k, paired_difference
-
-Z = 1.959964
-"""Of a 95 % interval."""
+from rung.reports.statistics import (
+    Difference,
+    Estimate,
+    item_means,
+    mean_at_k,
+    paired_difference,
+    quantile,
+    standard_error,
+)
 
 
 def are_shares(*scores_NK: npt.ArrayLike) -> bool:
@@ -28,9 +33,9 @@ def mean_score(scores_NK: npt.ArrayLike) -> Estimate:
     """
     if are_shares(scores_NK):
         return mean_at_k(scores_NK)
-    values_N = _item_means(scores_NK)
-    value, error = float(values_N.mean()), _error(values_N)
-    reach = Z * (0.0 if math.isnan(error) else error)
+    values_N = item_means(scores_NK)
+    value, error = float(values_N.mean()), standard_error(values_N)
+    reach = _reach(error)
     return Estimate(value=value, low=value - reach, high=value + reach, standard_error=error, items=len(values_N))
 
 
@@ -42,19 +47,15 @@ def score_difference(before: npt.ArrayLike, after: npt.ArrayLike) -> Difference:
     """
     if are_shares(before, after):
         return paired_difference(before, after)
-    first_N, second_N = _item_means(before), _item_means(after)
+    first_N, second_N = item_means(before), item_means(after)
     if len(first_N) != len(second_N):
         raise SettingsError([f"paired difference: got {len(first_N)} and {len(second_N)} items, expected the same"])
     gains_N = second_N - first_N
-    value, error = float(gains_N.mean()), _error(gains_N)
-    reach = Z * (0.0 if math.isnan(error) else error)
+    value, error = float(gains_N.mean()), standard_error(gains_N)
+    reach = _reach(error)
     return Difference(value=value, low=value - reach, high=value + reach, standard_error=error, items=len(gains_N))
 
 
-def _item_means(scores_NK: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    array = np.asarray(scores_NK, dtype=np.float64)
-    return array if array.ndim == 1 else np.nanmean(array, axis=1)
-
-
-def _error(values_N: npt.NDArray[np.float64]) -> float:
-    return float(values_N.std(ddof=1) / math.sqrt(len(values_N))) if len(values_N) > 1 else math.nan
+def _reach(error: float) -> float:
+    """Half the width of a 95 % interval; 0 where the error is not known."""
+    return 0.0 if math.isnan(error) else quantile(0.95) * error

@@ -131,12 +131,12 @@ def paired_difference(before: npt.ArrayLike, after: npt.ArrayLike, *, level: flo
     items = len(difference_N)
     center = difference_N.sum() / (items + 2)
     spread = math.sqrt(max(0.0, ((difference_N**2).sum() + 2) / (items + 2) - center**2))
-    reach = _z(level) * spread / math.sqrt(items + 2)
+    reach = quantile(level) * spread / math.sqrt(items + 2)
     return Difference(
         value=float(difference_N.mean()),
         low=float(max(-1.0, center - reach)),
         high=float(min(1.0, center + reach)),
-        standard_error=_standard_error(difference_N),
+        standard_error=standard_error(difference_N),
         items=items,
     )
 
@@ -151,7 +151,7 @@ def estimate(scores_N: npt.ArrayLike, *, samples: int = 1, level: float = 0.95) 
     """
     scores_N = _scored(np.asarray(scores_N, dtype=np.float64))
     items, mean = len(scores_N), float(scores_N.mean())
-    error = _standard_error(scores_N)
+    error = standard_error(scores_N)
     most = items * max(1, samples)
     if error > 0:
         effective = min(max(mean * (1 - mean) / error**2, items), most)
@@ -177,7 +177,7 @@ def wilson(share: float, n: float, *, level: float = 0.95) -> tuple[float, float
     >>> [round(end, 4) for end in wilson(0.5, 10)]
     [0.2366, 0.7634]
     """
-    z = _z(level)
+    z = quantile(level)
     center = share + z * z / (2 * n)
     reach = z * math.sqrt(max(0.0, share * (1 - share)) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
@@ -212,7 +212,8 @@ def _scored(scores_N: Array) -> Array:
     return kept
 
 
-def _standard_error(scores_N: Array) -> float:
+def standard_error(scores_N: Array) -> float:
+    """s/√N of one score an item; NaN for a single one."""
     if len(scores_N) < 2:
         return math.nan
     return float(scores_N.std(ddof=1) / math.sqrt(len(scores_N)))
@@ -235,5 +236,6 @@ def _voted(accuracy_K: Array, answers: Sequence[str | None]) -> float:
     return sum(winners) / len(winners) if winners else 0.0
 
 
-def _z(level: float) -> float:
+def quantile(level: float) -> float:
+    """How many standard errors a two-sided interval of that level reaches: 1.96 for 0.95."""
     return NormalDist().inv_cdf((1 + level) / 2)

@@ -41,12 +41,12 @@ def read_run(
     file = read_file(config, problems) if config is not None else None
     first = usable([file, read_flags(flags or {}, problems), read_rewards(rewards, problems)], problems)
     layers = [*first, *usable([one.layer for one in assignments], problems)]
-    chosen = recipe or _environments_recipe(layers) or AUTOMATIC.get(_model(layers), NONE)
+    chosen = recipe or _environments_recipe(layers) or AUTOMATIC.get(_named(layers, "model"), NONE)
     if chosen != NONE:
         from rung.settings.method_layers import fitted
 
         recipe_layers = usable([read_recipe(chosen, problems)], problems)
-        layers = [*(fitted(layer, _method(layers)) for layer in recipe_layers), *layers]
+        layers = [*(fitted(layer, _named(layers, "method")) for layer in recipe_layers), *layers]
     return _run(layers, keys, problems, _notes(assignments), None if chosen == NONE else chosen)
 
 
@@ -154,17 +154,12 @@ def _without_method(layer: Given) -> Given:
     return Given({key: inner for key, inner in layer.value.items() if key != "method"}, layer.origin)
 
 
-def _model(layers: Sequence[Given]) -> str | None:
-    names = [layer.value["model"].value for layer in layers if "model" in layer.value]
-    return names[-1] if names and isinstance(names[-1], str) else None
-
-
-def _method(layers: Sequence[Given]) -> str | None:
-    """The method's name, by the highest layer that says one."""
-    said = [layer.value["method"] for layer in layers if "method" in layer.value]
-    names = [one.value if isinstance(one.value, str) else one.at("name") for one in said]
-    plain_names = [name.value if isinstance(name, Given) else name for name in names if name is not None]
-    return plain_names[-1] if plain_names and isinstance(plain_names[-1], str) else None
+def _named(layers: Sequence[Given], key: str) -> str | None:
+    """The model's, method's or task's name, by the highest layer that says one."""
+    said = [layer.value[key] for layer in layers if key in layer.value]
+    names = [one if isinstance(one.value, str) else one.at("name") for one in said]
+    found = [name.value for name in names if name is not None]
+    return found[-1] if found and isinstance(found[-1], str) else None
 
 
 def _environments_recipe(layers: Sequence[Given]) -> str | None:
@@ -172,12 +167,10 @@ def _environments_recipe(layers: Sequence[Given]) -> str | None:
     from rung.methods import METHODS
     from rung.tasks.environment import looks_like_environment
 
-    said = [layer.value["task"] for layer in layers if "task" in layer.value]
-    named = [one if isinstance(one.value, str) else one.at("name") for one in said]
-    names = [name.value for name in named if name is not None]
-    if not names or not isinstance(names[-1], str) or not looks_like_environment(names[-1]):
+    task = _named(layers, "task")
+    if task is None or not looks_like_environment(task):
         return None
-    method = METHODS.get(_method(layers) or "")
+    method = METHODS.get(_named(layers, "method") or "")
     if method is None or method.horizon is None:
         groups = method is not None and method.samples_per_prompt > 1
         return "environment_groups" if groups else "environment_episodes"

@@ -69,7 +69,12 @@ def has_copy(settings: Settings, method: PolicyGradient) -> bool:
 
     With LoRA the start is the base with the adapter off, and needs none.
     """
-    return settings.lora is None and (method.reference_kl is not None or settings.reporting.kl_rows > 0)
+    return settings.lora is None and needs_start(settings, method)
+
+
+def needs_start(settings: Settings, method: PolicyGradient) -> bool:
+    """Whether anything is compared with the policy as it was at the start."""
+    return method.reference_kl is not None or settings.reporting.kl_rows > 0
 
 
 def micro_batch_tokens(settings: Settings, method: PolicyGradient, prompt_tokens: int) -> int:

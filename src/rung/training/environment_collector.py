@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ class EnvironmentCollector:
                 self.policy, self.settings.prompts_per_step, self.method.samples_per_prompt
             )
             returns = torch.from_numpy(more.returns_N)  # of a whole episode: what a filter may look at
-            rounds.append(Steps(**{**vars(more), "batch": more.batch.changed(accuracy_B=returns)}))
+            rounds.append(dataclasses.replace(more, batch=more.batch.changed(accuracy_B=returns)))
             if keep is None or len(self._kept(joined([one.batch for one in rounds]))) >= wanted:
                 break
         return rounds

@@ -22,7 +22,7 @@ from rung.methods.parts.steps import NaturalGradient
 from rung.models.laws import Law
 from rung.training.cut import micro_batches, minibatches
 from rung.training.faults import reach
-from rung.training.natural_step import natural_update
+from rung.training.natural_step import is_critics, natural_update
 from rung.training.update_record import Outputs, Update, UpdateRecord
 from rung.training.world import World
 
@@ -224,11 +224,6 @@ class Learner:
         if loss.requires_grad:
             loss.backward()
         return float(loss.detach())
-
-
-def is_critics(name: str) -> bool:
-    """Whether a trainable parameter belongs to the critic."""
-    return name.startswith("critic.")
 
 
 def require_finite(what: str, values: Tensor) -> None:

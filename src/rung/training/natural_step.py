@@ -15,13 +15,18 @@ from rung.methods.parts.steps import NaturalGradient
 from rung.models.laws import Law
 from rung.training.cut import micro_batches
 from rung.training.faults import reach
-from rung.training.update_record import UpdateRecord
+from rung.training.update_record import Outputs, UpdateRecord
 
 if TYPE_CHECKING:
     from rung.training.learner import Learner
 
 ACCEPTED_OVER = 1.5
 """A step is accepted up to so many times the bound on the KL."""
+
+
+def is_critics(name: str) -> bool:
+    """Whether a trainable parameter belongs to the critic."""
+    return name.startswith("critic.")
 
 
 def natural_update(learner: Learner, batch: Batch, record: UpdateRecord) -> None:
@@ -32,10 +37,10 @@ def natural_update(learner: Learner, batch: Batch, record: UpdateRecord) -> None
     if not batch.action_mask_BT.any():
         return
     named = learner.policy.trainable()
-    policy = [parameter for name, parameter in named.items() if not name.startswith("critic.")]
+    policy = [parameter for name, parameter in named.items() if not is_critics(name)]
     search = _Search(learner, batch, step, policy, record)
     search.run()
-    critic = [parameter for name, parameter in named.items() if name.startswith("critic.")]
+    critic = [parameter for name, parameter in named.items() if is_critics(name)]
     for _ in range(step.critic_epochs if critic else 0):
         _critic_step(learner, batch, critic, step)
 
@@ -92,12 +97,7 @@ class _Search:
         for parameter in self.policy:
             parameter.grad = None
         loss = 0.0
-        for rows_B, micro in self._micro(self.batch):
-            outputs = self.learner.policy(micro, temperature=self.learner.temperature, with_entropy=True)
-            entropy_BT = None if outputs.entropy_BT is None else outputs.entropy_BT.to(micro.rewards_BT.device)
-            log_probs_BT = outputs.log_probs_BT.to(micro.rewards_BT.device)
-            losses_BT = self.learner.method.losses(micro, log_probs_BT, entropy_BT)
-            share = (self.weights_BT[rows_B] * losses_BT).sum()
+        for rows_B, micro, outputs, share in self._shares():
             share.backward()
             loss += float(share.detach())
             self.record.note(micro, rows_B, outputs, {})
@@ -106,14 +106,17 @@ class _Search:
 
     @torch.no_grad()
     def _loss(self) -> float:
-        loss = 0.0
+        return sum(float(share) for *_, share in self._shares())
+
+    def _shares(self) -> Iterator[tuple[Tensor, Batch, Outputs, Tensor]]:
+        """Each micro-batch's rows, itself, what the policy says of it, and its share of the loss."""
+        learner = self.learner
         for rows_B, micro in self._micro(self.batch):
-            outputs = self.learner.policy(micro, temperature=self.learner.temperature, with_entropy=True)
+            outputs = learner.policy(micro, temperature=learner.temperature, with_entropy=True)
             entropy_BT = None if outputs.entropy_BT is None else outputs.entropy_BT.to(micro.rewards_BT.device)
             log_probs_BT = outputs.log_probs_BT.to(micro.rewards_BT.device)
-            losses_BT = self.learner.method.losses(micro, log_probs_BT, entropy_BT)
-            loss += float((self.weights_BT[rows_B] * losses_BT).sum())
-        return loss
+            losses_BT = learner.method.losses(micro, log_probs_BT, entropy_BT)
+            yield rows_B, micro, outputs, (self.weights_BT[rows_B] * losses_BT).sum()
 
     @torch.no_grad()
     def _kl(self) -> float:

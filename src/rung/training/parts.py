@@ -14,6 +14,7 @@ from rung.rewards.judge import Judge
 from rung.rewards.reward import WeightedReward
 from rung.rewards.user import UserReward
 from rung.settings import LearnerSettings, RewardSettings, Settings
+from rung.settings.memory import needs_start
 from rung.tasks.environment import EnvironmentTask
 from rung.tasks.load import load_task
 from rung.tasks.task import TextTask
@@ -80,8 +81,7 @@ def _environment_parts(settings: Settings, method: PolicyGradient, task: Environ
         critic=method.critic is not None,
     )
     policy = SmallPolicy(shape, seed=settings.seed)
-    needs_start = method.reference_kl is not None or settings.reporting.kl_rows > 0
-    start = policy.reference() if needs_start else None
+    start = policy.reference() if needs_start(settings, method) else None
     learner = Learner(policy, method, reference=start, temperature=settings.temperature, seed=settings.seed)
     collector = EnvironmentCollector(settings, method, task, policy)
     return Parts(settings=settings, method=method, policy=policy, start=start, collector=collector, learner=learner)
@@ -97,8 +97,7 @@ def _text_parts(settings: Settings, method: PolicyGradient, task: TextTask) -> P
         policy = _policy(settings, task)
         if method.critic is not None:
             policy.add_critic(separate=method.critic.separate)
-        needs_start = method.reference_kl is not None or settings.reporting.kl_rows > 0
-        start = policy.reference() if needs_start else None
+        start = policy.reference() if needs_start(settings, method) else None
         learner = Learner(
             policy,
             method,
