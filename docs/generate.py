@@ -17,8 +17,8 @@ from typing import Any
 
 from ladder_picture import ladder_picture
 
-from rung.methods import METHODS, PolicyGradient
-from rung.methods.explain import Change, difference, formula
+from rung.methods import METHODS, Method
+from rung.methods.explain import Change, difference
 
 ROOT = Path(__file__).parent.parent
 FILES = ("README.md", "benchmarks/README.md", "docs/methods.md", "docs/experiments.md")
@@ -36,7 +36,7 @@ def methods() -> str:
     return "\n".join(lines)
 
 
-def changes_of(method: PolicyGradient) -> list[Change]:
+def changes_of(method: Method) -> list[Change]:
     return [] if method.parent is None else difference(METHODS[method.parent], method)
 
 
@@ -50,7 +50,7 @@ def cards() -> str:
             f"{method.summary} ({method.paper})",
             "",
             "```",
-            formula(method),
+            method.formula(),
             "```",
             "",
         ]

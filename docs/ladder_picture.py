@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from html import escape
 
-from rung.methods import PolicyGradient
+from rung.methods import Method
 from rung.methods.explain import difference
 
 WIDTH, ROW, INDENT, BOX = 1180, 46, 54, 190
 
 
-def ladder_picture(methods: Mapping[str, PolicyGradient]) -> str:
+def ladder_picture(methods: Mapping[str, Method]) -> str:
     """An SVG text; equal definitions give equal bytes."""
     order = list(_walk(methods, None, 0))
     lines = [
@@ -25,14 +25,14 @@ def ladder_picture(methods: Mapping[str, PolicyGradient]) -> str:
     return "\n".join([*lines, "</svg>", ""])
 
 
-def _walk(methods: Mapping[str, PolicyGradient], parent: str | None, depth: int) -> Iterator[tuple[str, int]]:
+def _walk(methods: Mapping[str, Method], parent: str | None, depth: int) -> Iterator[tuple[str, int]]:
     for name, method in methods.items():
         if method.parent == parent:
             yield name, depth
             yield from _walk(methods, name, depth + 1)
 
 
-def _entry(methods: Mapping[str, PolicyGradient], name: str, place: Mapping[str, tuple[int, int]]) -> list[str]:
+def _entry(methods: Mapping[str, Method], name: str, place: Mapping[str, tuple[int, int]]) -> list[str]:
     method, (x, y) = methods[name], place[name]
     kind = "#eef3fb" if "@" not in name else "#f6f1e7"
     found = [

@@ -32,7 +32,7 @@ def test_slots_are_all_fields_but_the_identity() -> None:
         *("whiten", "objective", "entropy_bonus", "correction", "drop_rows", "aggregation", "step", "epochs"),
         "minibatches",
     ]
-    assert set(as_data(GRPO)) == {*slots(GRPO), *IDENTITY}
+    assert set(as_data(GRPO)) == {"kind", *slots(GRPO), *IDENTITY}
 
 
 def test_as_data_of_a_part() -> None:
@@ -142,3 +142,15 @@ def test_defaults_may_be_left_out() -> None:
     data = {key: value for key, value in as_data(GRPO).items() if key not in ("epochs", "minibatches", "deviations")}
     assert from_data(data) == GRPO.changed(deviations=(), parent="ppo")
     assert from_data({**as_data(GRPO), "advantage": {"part": "GroupNormalized"}}).advantage == GroupNormalized()
+
+
+def test_data_without_a_kind_is_a_policy_gradients() -> None:
+    data = as_data(GRPO)
+    assert data.pop("kind") == "PolicyGradient"
+    assert from_data(data) == GRPO
+
+
+@pytest.mark.parametrize("kind", ["PolicyGradien", None, ["PolicyGradient"], 3])
+def test_an_unknown_kind_of_method_is_refused(kind: object) -> None:
+    with pytest.raises(SettingsError, match=r"method\.kind: got"):
+        from_data({**as_data(GRPO), "kind": kind})

@@ -7,7 +7,7 @@ from method_batches import EVERY_METHOD
 
 from rung.methods import GRPO, METHODS, REINFORCE, REINFORCE_BASELINE, RLOO
 from rung.methods.data import slots
-from rung.methods.explain import Change, card, describe, difference, explain, first_paragraph, formula
+from rung.methods.explain import Change, card, describe, difference, explain, first_paragraph
 from rung.methods.parts.advantages import EpisodeReturn, RewardToGo
 from rung.methods.parts.aggregations import PerConstantLength
 from rung.methods.parts.baselines import OthersInBatch
@@ -22,7 +22,7 @@ def test_a_card_is_json_and_holds_every_slot(method) -> None:
     content = json.loads(json.dumps(card(method), allow_nan=False))
     assert list(content["slots"]) == slots(method)
     assert content["name"] == method.name and content["paper"] == method.paper
-    assert content["formula"] == formula(method)
+    assert content["formula"] == method.formula()
     assert content["deviations"] == list(method.deviations)
 
 
@@ -43,12 +43,12 @@ def test_an_explanation_says_what_a_part_is() -> None:
 
 
 def test_formula_of_grpo_by_hand() -> None:
-    assert formula(GRPO) == (
+    assert GRPO.formula() == (
         "J = E[ 1/N ∑_i 1/|o_i| ∑_t min(ρ A, clip(ρ, 1-0.2, 1+0.2) A), ρ = π(a)/π_old(a) ]; "
         "0.04 (π_ref/π - log π_ref/π - 1) in the loss\n"
         "A_{i,t} = (R_i - mean_j R_j) / (std_j R_j + 1e-06) over the prompt's samples"
     )
-    assert formula(REINFORCE) == "J = E[ 1/N ∑_i ∑_t A log π(a) ]\nA_{i,t} = ∑_{k≥t} r_{i,k}"
+    assert REINFORCE.formula() == "J = E[ 1/N ∑_i ∑_t A log π(a) ]\nA_{i,t} = ∑_{k≥t} r_{i,k}"
 
 
 @pytest.mark.parametrize(("before", "after"), PAIRS, ids=lambda method: method.name)

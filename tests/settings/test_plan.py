@@ -138,8 +138,8 @@ def test_the_activation_estimate_is_close_to_what_autograd_keeps():
     reading = read_run(flags=FLAGS, sets=["prompts_per_step=1", f"samples_per_prompt={rows}"])
     settings = reading.required()
     method = settings.resolved_method()
-    assert micro_batch_tokens(settings, method, 8) == 8 + rows * steps
-    estimate = memory_of(settings, method, TINY, prompt_tokens=8).parts["activations"]
+    assert micro_batch_tokens(settings, rows, 8) == 8 + rows * steps
+    estimate = memory_of(settings, method, TINY, episodes=rows, prompt_tokens=8).parts["activations"]
     assert sum(size for size, _ in kept.values()) == pytest.approx(estimate, rel=0.25)
 
 

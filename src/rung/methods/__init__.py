@@ -7,6 +7,7 @@ from rung.methods.actor_critic import ACTOR_CRITIC
 from rung.methods.dapo import DAPO
 from rung.methods.grpo import DR_GRPO, GRPO
 from rung.methods.kin import CISPO, GSPO, LITE_PPO, MAXRL, REINFORCE_PLUS_PLUS, VAPO
+from rung.methods.kind import Method
 from rung.methods.method import PolicyGradient
 from rung.methods.ppo import PPO, PPO_KL
 from rung.methods.presets import PRESETS
@@ -17,10 +18,10 @@ from rung.methods.trpo import TRPO
 LADDER = (REINFORCE, REINFORCE_BASELINE, RLOO, ACTOR_CRITIC, TRPO, PPO, PPO_KL, GRPO, DR_GRPO, DAPO)
 KIN = (REINFORCE_PLUS_PLUS, GSPO, CISPO, LITE_PPO, MAXRL, VAPO)
 
-METHODS: dict[str, PolicyGradient] = {method.name: method for method in (*LADDER, *KIN, *PRESETS)}
+METHODS: dict[str, Method] = {method.name: method for method in (*LADDER, *KIN, *PRESETS)}
 
 
-def method_named(name: str) -> PolicyGradient:
+def method_named(name: str) -> Method:
     """The method of that name; SettingsError names the nearest one.
 
     >>> method_named("grpo").paper
@@ -40,6 +41,7 @@ __all__ = [
     "REINFORCE_BASELINE",
     "RLOO",
     "TRPO",
+    "Method",
     "PolicyGradient",
     "method_named",
 ]

@@ -14,13 +14,13 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 from rung.errors import SettingsError, did_you_mean
-from rung.methods.method import PolicyGradient
+from rung.methods.kind import KINDS, Method
 
 IDENTITY = ("name", "paper", "summary", "parent", "deviations")
 """Fields that say what a method is called; every other field is a slot."""
 
 
-def slots(method: PolicyGradient) -> list[str]:
+def slots(method: Method) -> list[str]:
     """The names of a method's slots, in the order of its definition."""
     return [f.name for f in fields(method) if f.name not in IDENTITY]
 
@@ -37,22 +37,26 @@ def as_data(value: Any) -> Any:
     if not is_dataclass(value):
         return value
     content = {f.name: as_data(getattr(value, f.name)) for f in fields(value)}
-    return content if isinstance(value, PolicyGradient) else {"part": type(value).__name__, **content}
+    return {"kind" if isinstance(value, KINDS) else "part": type(value).__name__, **content}
 
 
-def from_data(data: Mapping[str, Any]) -> PolicyGradient:
-    """The method that `as_data` wrote.
+def from_data(data: Mapping[str, Any]) -> Method:
+    """The method that `as_data` wrote; data without a kind is a PolicyGradient's.
 
-    Raises SettingsError listing every unknown slot, part or type.
+    Raises SettingsError listing every unknown kind, slot, part or type.
     """
+    kinds = {kind.__name__: kind for kind in KINDS}
+    kind = data.get("kind", KINDS[0].__name__)
+    if not isinstance(kind, str) or kind not in kinds:
+        raise SettingsError([f"method.kind: got {kind!r}{did_you_mean(str(kind), kinds)}; valid: {', '.join(kinds)}"])
     problems: list[str] = []
-    method = _build(PolicyGradient, data, "method", problems)
-    if problems or not isinstance(method, PolicyGradient):
+    method = _build(kinds[kind], {key: value for key, value in data.items() if key != "kind"}, "method", problems)
+    if problems or method is None:
         raise SettingsError(problems)
     return method
 
 
-def with_settings(method: PolicyGradient, overrides: Mapping[str, Any]) -> PolicyGradient:
+def with_settings(method: Method, overrides: Mapping[str, Any]) -> Method:
     """The method with some slots set from a user's settings, nested like `as_data`'s result.
 
     A part's name alone fills a slot with that part's defaults: `{"reference_kl": "KLInLoss"}`; None empties it.
@@ -81,7 +85,7 @@ def _build(cls: type[Any], data: Mapping[str, Any], where: str, problems: list[s
     known = {f.name: f for f in fields(cls)}
     values: dict[str, Any] = {}
     for key, value in data.items():
-        if key == "part" and cls is not PolicyGradient:
+        if key == "part" and cls not in KINDS:
             continue
         if key not in known:
             valid = [name for name in known if name not in IDENTITY]

@@ -6,8 +6,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from rung.methods.data import as_data, slots
-from rung.methods.method import PolicyGradient
-from rung.methods.parts.steps import NaturalGradient
+from rung.methods.kind import Method
 
 
 @dataclass(frozen=True)
@@ -40,11 +39,15 @@ def describe(part: Any) -> str:
     return f"{type(part).__name__}({inside})"
 
 
-def difference(before: PolicyGradient, after: PolicyGradient) -> list[Change]:
-    """The slots in which two methods differ, by equality of their fields; within one part, only its changed numbers."""
-    changes: list[Change] = []
-    for slot in slots(before):
-        changes.extend(_difference(slot, getattr(before, slot), getattr(after, slot)))
+def difference(before: Method, after: Method) -> list[Change]:
+    """The slots in which two methods differ, by equality of their fields; within one part, only its changed numbers.
+
+    Of two kinds of method, the kind differs first, and a slot that only one of them has is none in the other.
+    """
+    kinds = type(before).__name__, type(after).__name__
+    changes = [Change("kind", *kinds)] if kinds[0] != kinds[1] else []
+    for slot in dict.fromkeys((*slots(before), *slots(after))):
+        changes.extend(_difference(slot, getattr(before, slot, None), getattr(after, slot, None)))
     return changes
 
 
@@ -57,32 +60,27 @@ def _difference(slot: str, before: Any, after: Any) -> list[Change]:
     return [Change(slot, before, after)]
 
 
-def formula(method: PolicyGradient) -> str:
-    """The objective that the method climbs, and the advantage inside it, from its parts."""
-    kl = f"; {method.reference_kl.formula}" if method.reference_kl is not None else ""
-    entropy = f" + {method.entropy_bonus:g} entropy" if method.entropy_bonus else ""
-    lines = [f"J = E[ {method.aggregation.formula} {method.objective.formula} ]{entropy}{kl}", method.advantage.formula]
-    beside = (method.whiten, method.critic, method.shape_reward, method.keep_group, method.correction, method.drop_rows)
-    lines += [part.formula for part in beside if part is not None]
-    return "\n".join([*lines, method.step.formula] if isinstance(method.step, NaturalGradient) else lines)
-
-
 def first_paragraph(part: Any) -> str:
     """The first sentence-or-two of a part's own docstring."""
     return " ".join((type(part).__doc__ or "").split("\n\n")[0].split())
 
 
-def card(method: PolicyGradient) -> dict[str, Any]:
+def card(method: Method) -> dict[str, Any]:
     """Everything about a method as JSON-like data: what `--json` prints and a run stores."""
     data = as_data(method)
     identity = {key: data[key] for key in ("name", "paper", "summary", "parent", "deviations")}
-    return {**identity, "formula": formula(method), "slots": {slot: data[slot] for slot in slots(method)}}
+    return {
+        **identity,
+        "kind": data["kind"],
+        "formula": method.formula(),
+        "slots": {slot: data[slot] for slot in slots(method)},
+    }
 
 
-def explain(method: PolicyGradient) -> str:
+def explain(method: Method) -> str:
     """The method in words: idea, formula, slots, paper, deviations."""
     lines = [f"{method.name}: {method.summary}", f"paper: {method.paper}", ""]
-    lines += [f"  {line}" for line in formula(method).splitlines()] + [""]
+    lines += [f"  {line}" for line in method.formula().splitlines()] + [""]
     for slot in slots(method):
         value = getattr(method, slot)
         lines.append(f"  {slot:<19} {describe(value)}")

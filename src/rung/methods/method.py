@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor
 
@@ -63,7 +63,7 @@ class PolicyGradient:
     minibatches: int = 1
     """Updates a pass."""
 
-    def changed(self, **slots: Any) -> PolicyGradient:
+    def changed(self, **slots: Any) -> Self:
         """A copy with other slots; its parent is this method unless another is named."""
         return replace(self, **{"parent": self.name, **slots})
 
@@ -106,6 +106,19 @@ class PolicyGradient:
                     f"method.objective: got {type(self.objective).__name__}, but NaturalGradient bounds the step "
                     "itself; set Surrogate"
                 )
+
+    def formula(self) -> str:
+        """The objective that is climbed, and the advantage inside it, from the parts."""
+        kl = f"; {self.reference_kl.formula}" if self.reference_kl is not None else ""
+        entropy = f" + {self.entropy_bonus:g} entropy" if self.entropy_bonus else ""
+        lines = [f"J = E[ {self.aggregation.formula} {self.objective.formula} ]{entropy}{kl}", self.advantage.formula]
+        beside = (self.whiten, self.critic, self.shape_reward, self.keep_group, self.correction, self.drop_rows)
+        lines += [part.formula for part in beside if part is not None]
+        return "\n".join([*lines, self.step.formula] if isinstance(self.step, NaturalGradient) else lines)
+
+    def needs_start(self) -> bool:
+        """Whether a reference policy stands in the objective."""
+        return self.reference_kl is not None
 
     def updates_per_rollout(self) -> int:
         return self.epochs * self.minibatches

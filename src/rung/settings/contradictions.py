@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from rung.methods import PolicyGradient
+from rung.methods import Method, PolicyGradient
 from rung.methods.parts.aggregations import PerConstantLength
 from rung.methods.parts.baselines import OthersInBatch
 from rung.methods.parts.steps import NaturalGradient
@@ -14,7 +14,7 @@ from rung.settings.schema import TASKS_OWN, Settings
 HIGH_LEARNING_RATE = 1e-2
 
 
-def contradictions(settings: Settings, method: PolicyGradient | None) -> Iterator[str]:
+def contradictions(settings: Settings, method: Method | None) -> Iterator[str]:
     """A sentence for each; it begins with the setting to change. `method` None: it has problems of its own."""
     counts = Counter(part.part for part in settings.rewards)
     for name in sorted(name for name, count in counts.items() if count > 1):
@@ -24,8 +24,11 @@ def contradictions(settings: Settings, method: PolicyGradient | None) -> Iterato
     for index, part in enumerate(settings.rewards):
         if part.function != TASKS_OWN and not _is_function(part.function):
             yield (f"rewards.{index}.function: got '{part.function}', expected 'task' or path/file.py:function")
-    if method is None:
-        return
+    if isinstance(method, PolicyGradient):
+        yield from _of_rollouts(settings, method)
+
+
+def _of_rollouts(settings: Settings, method: PolicyGradient) -> Iterator[str]:
     if settings.model == "small" and method.horizon is not None:
         steps = settings.environments * method.horizon
         if method.minibatches > steps:
@@ -44,11 +47,10 @@ def contradictions(settings: Settings, method: PolicyGradient | None) -> Iterato
         )
 
 
-def doubtful(settings: Settings, method: PolicyGradient) -> Iterator[str]:
+def doubtful(settings: Settings, method: Method) -> Iterator[str]:
     """What runs, but is probably not meant."""
-    rate = None if isinstance(method.step, NaturalGradient) else method.step.learning_rate
-    if rate is not None and rate > HIGH_LEARNING_RATE:
-        yield f"method.step.learning_rate: {rate:g} is very high; 1e-6 to 1e-3 is usual"
+    if isinstance(method, PolicyGradient):
+        yield from _doubtful_slots(settings, method)
     if settings.evaluation.samples > 1 and settings.evaluation.temperature == 0:
         yield (
             f"evaluation.samples: the {settings.evaluation.samples} samples of an item are all equal at "
@@ -59,6 +61,14 @@ def doubtful(settings: Settings, method: PolicyGradient) -> Iterator[str]:
             f"learner.micro_batch_tokens: {settings.learner.micro_batch_tokens} is less than one episode of "
             f"max_new_tokens {settings.max_new_tokens}; a micro-batch then holds one episode and needs more"
         )
+    if settings.steps == 0:
+        yield "steps: 0, so the model is only evaluated"
+
+
+def _doubtful_slots(settings: Settings, method: PolicyGradient) -> Iterator[str]:
+    rate = None if isinstance(method.step, NaturalGradient) else method.step.learning_rate
+    if rate is not None and rate > HIGH_LEARNING_RATE:
+        yield f"method.step.learning_rate: {rate:g} is very high; 1e-6 to 1e-3 is usual"
     length = method.aggregation.length if isinstance(method.aggregation, PerConstantLength) else None
     if length is not None and length != settings.max_new_tokens:
         yield (
@@ -71,8 +81,6 @@ def doubtful(settings: Settings, method: PolicyGradient) -> Iterator[str]:
             f"method.shape_reward.limit: {shaping.limit} is not max_new_tokens {settings.max_new_tokens}; set limit "
             f"{settings.max_new_tokens} and cache to about a fifth of it, or no answer is ever penalised as meant"
         )
-    if settings.steps == 0:
-        yield "steps: 0, so the model is only evaluated"
 
 
 def _is_function(text: str) -> bool:

@@ -164,15 +164,15 @@ def _named(layers: Sequence[Given], key: str) -> str | None:
 
 def _environments_recipe(layers: Sequence[Given]) -> str | None:
     """The recipe that an environment brings: for groups, whole episodes, short stretches of many, one for long."""
-    from rung.methods import METHODS
+    from rung.methods import METHODS, PolicyGradient
     from rung.tasks.environment import looks_like_environment
 
     task = _named(layers, "task")
     if task is None or not looks_like_environment(task):
         return None
     method = METHODS.get(_named(layers, "method") or "")
-    if method is None or method.horizon is None:
-        groups = method is not None and method.samples_per_prompt > 1
+    if not isinstance(method, PolicyGradient) or method.horizon is None:
+        groups = isinstance(method, PolicyGradient) and method.samples_per_prompt > 1
         return "environment_groups" if groups else "environment_episodes"
     return "environment_workers" if method.horizon < FEW_STEPS else "environment"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rung.methods import PolicyGradient
+from rung.methods import Method, PolicyGradient
 from rung.settings.network import Network
 from rung.settings.schema import Settings
 
@@ -34,22 +34,22 @@ class Memory:
         return self.total / 2**30
 
 
-def memory_of(settings: Settings, method: PolicyGradient, network: Network, *, prompt_tokens: int) -> Memory:
-    """The estimate, for prompts of about `prompt_tokens` tokens."""
+def memory_of(settings: Settings, method: Method, network: Network, *, episodes: int, prompt_tokens: int) -> Memory:
+    """The estimate, for steps of so many episodes and prompts of about `prompt_tokens` tokens."""
     trained = trained_parameters(settings, network)
     low = settings.learner.compute == "bfloat16"
     compute = 2 if low else FLOAT
-    rows = settings.prompts_per_step * method.samples_per_prompt
-    rows = min(rows, settings.sampler.rows_at_once or rows)
-    tokens = micro_batch_tokens(settings, method, prompt_tokens)
+    rows = min(episodes, settings.sampler.rows_at_once or episodes)
+    tokens = micro_batch_tokens(settings, episodes, prompt_tokens)
     places = rows * (prompt_tokens + settings.max_new_tokens)
     base = network.parameters * FLOAT
+    own_critic = isinstance(method, PolicyGradient) and method.critic is not None and method.critic.separate
     return Memory(
         {
             "weights": base + (network.parameters * 2 if low else 0) + (trained * FLOAT if settings.lora else 0),
             "gradients": trained * FLOAT,
             "optimiser": 2 * trained * FLOAT,
-            "critic": 4 * base if method.critic is not None and method.critic.separate else 0,
+            "critic": 4 * base if own_critic else 0,
             "reference": base if has_copy(settings, method) else 0,
             "kv cache": 2 * network.layers * network.kv_width * places * compute,
             "activations": activations(settings, network, tokens) * compute,
@@ -64,7 +64,7 @@ def trained_parameters(settings: Settings, network: Network) -> int:
     return network.lora_parameters(settings.lora.rank, settings.lora.targets)
 
 
-def has_copy(settings: Settings, method: PolicyGradient) -> bool:
+def has_copy(settings: Settings, method: Method) -> bool:
     """Whether the start is kept as a copy of its own: for the method's KL or for the metric `kl/start`.
 
     With LoRA the start is the base with the adapter off, and needs none.
@@ -72,16 +72,15 @@ def has_copy(settings: Settings, method: PolicyGradient) -> bool:
     return settings.lora is None and needs_start(settings, method)
 
 
-def needs_start(settings: Settings, method: PolicyGradient) -> bool:
+def needs_start(settings: Settings, method: Method) -> bool:
     """Whether anything is compared with the policy as it was at the start."""
-    return method.reference_kl is not None or settings.reporting.kl_rows > 0
+    return method.needs_start() or settings.reporting.kl_rows > 0
 
 
-def micro_batch_tokens(settings: Settings, method: PolicyGradient, prompt_tokens: int) -> int:
+def micro_batch_tokens(settings: Settings, episodes: int, prompt_tokens: int) -> int:
     """The most tokens that go through the model at once: the setting, at least one episode, at most the whole step."""
     episode = prompt_tokens + settings.max_new_tokens
-    completions = settings.prompts_per_step * method.samples_per_prompt * settings.max_new_tokens
-    whole_step = settings.prompts_per_step * prompt_tokens + completions
+    whole_step = settings.prompts_per_step * prompt_tokens + episodes * settings.max_new_tokens
     return min(max(settings.learner.micro_batch_tokens, episode), whole_step)
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from rung.errors import SettingsError, did_you_mean
-from rung.methods import GRPO, METHODS, PolicyGradient
+from rung.methods import GRPO, METHODS, Method
 from rung.methods.data import IDENTITY, as_data, from_data
+from rung.methods.kind import KINDS
 from rung.settings.given import Given, given, only_written, plain
 
 
@@ -18,7 +19,7 @@ from rung.settings.given import Given, given, only_written, plain
 class MethodReading:
     """What the layers make of a method."""
 
-    method: PolicyGradient | None
+    method: Method | None
     """None when it has problems."""
     written: Given
     """`name` and the slots that somebody wrote: what becomes `Settings.method`."""
@@ -45,7 +46,7 @@ def read_method(layers: Sequence[Given]) -> MethodReading:
     problems += replaced
     data = {**plain(merged), "name": (known or GRPO).name}
     problems += out_of_range(data)
-    method: PolicyGradient | None = None
+    method: Method | None = None
     try:
         method = from_data(data)
     except SettingsError as error:
@@ -113,7 +114,7 @@ def _sound(layer: Given, problems: list[str]) -> Given:
     """The layer less what only describes the method."""
     kept: dict[str, Given] = {}
     for key, inner in layer.value.items():
-        if key in IDENTITY and key != "name":
+        if key in (*IDENTITY, "kind") and key != "name":
             problems.append(inner.problem(f"method.{key}", "says what the method is and cannot be set"))
         else:
             kept[key] = inner
@@ -252,7 +253,7 @@ def _is_number(value: Any) -> bool:
 
 def method_keys() -> list[str]:
     """Every dotted key that some method can have: `method.objective`, `method.objective.high`, ..."""
-    return list(dict.fromkeys(["method", "method.name", *_keys_of(PolicyGradient, "method")]))
+    return list(dict.fromkeys(["method", "method.name", *(key for kind in KINDS for key in _keys_of(kind, "method"))]))
 
 
 def _keys_of(cls: Any, path: str) -> Iterator[str]:

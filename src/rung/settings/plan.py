@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rung.errors import SettingsError
-from rung.methods import PolicyGradient, method_named
+from rung.methods import Method, method_named
 from rung.methods.data import as_data
 from rung.methods.explain import card
 from rung.settings.contradictions import doubtful
@@ -16,6 +16,7 @@ from rung.settings.memory import Memory, has_copy, memory_of, trained_parameters
 from rung.settings.network import Network
 from rung.settings.reading import Reading, placed
 from rung.settings.schema import Section, Settings
+from rung.settings.units import Units, units_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,23 +59,14 @@ class Plan:
     """Everything that a run's settings mean, worked out."""
 
     settings: Settings
-    method: PolicyGradient
+    method: Method
+    units: Units
     network: Network
     task: TaskFacts
     memory: Memory
     written: tuple[Written, ...]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
-
-    @property
-    def episodes(self) -> int:
-        """Of one step."""
-        return self.settings.prompts_per_step * self.method.samples_per_prompt
-
-    @property
-    def new_tokens(self) -> int:
-        """Of one step, at most."""
-        return self.episodes * self.settings.max_new_tokens
 
     @property
     def evaluations(self) -> int:
@@ -108,16 +100,10 @@ class Plan:
         settings = self.settings
         return {
             "method": card(self.method),
-            "step": {
-                "prompts": settings.prompts_per_step,
-                "samples_per_prompt": self.method.samples_per_prompt,
-                "episodes": self.episodes,
-                "new_tokens_at_most": self.new_tokens,
-                "updates": self.method.updates_per_rollout(),
-            },
+            "step": dict(self.units.data),
             "run": {
                 "steps": settings.steps,
-                "new_tokens_at_most": settings.steps * self.new_tokens,
+                "new_tokens_at_most": settings.steps * self.units.new_tokens,
                 "prompts": settings.steps * settings.prompts_per_step,
                 "train_items": self.task.train_items,
             },
@@ -153,7 +139,8 @@ def make_plan(reading: Reading[Settings], network: Network, task: TaskFacts, *, 
     problems = [placed(problem, reading.tree) for problem in _misfits(settings, network)]
     if problems:
         raise SettingsError(problems)
-    memory = memory_of(settings, method, network, prompt_tokens=task.prompt_tokens)
+    units = units_of(settings, method, environment=task.environment)
+    memory = memory_of(settings, method, network, episodes=units.episodes, prompt_tokens=task.prompt_tokens)
     warnings = [*doubtful(settings, method), *_warnings(settings, task)]
     if free_bytes is not None and memory.total > free_bytes:
         warnings.append(
@@ -163,6 +150,7 @@ def make_plan(reading: Reading[Settings], network: Network, task: TaskFacts, *, 
     return Plan(
         settings=settings,
         method=method,
+        units=units,
         network=network,
         task=task,
         memory=memory,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rung.methods.explain import formula
-from rung.methods.parts.steps import NaturalGradient
 from rung.settings.memory import Memory
 from rung.settings.plan import Plan, Written
+from rung.settings.units import count
 
 
 def plan_lines(plan: Plan) -> list[str]:
@@ -18,8 +17,8 @@ def plan_lines(plan: Plan) -> list[str]:
 def _lines(plan: Plan) -> Iterator[str]:
     settings, method = plan.settings, plan.method
     yield f"{method.name} on {settings.task.name} with {settings.model}"
-    yield from _entry("method", f"{method.summary} ({method.paper})", *formula(method).splitlines())
-    yield from _entry("a step", *_step(plan))
+    yield from _entry("method", f"{method.summary} ({method.paper})", *method.formula().splitlines())
+    yield from _entry("a step", *plan.units.lines)
     yield from _entry("the run", *_run(plan))
     yield from _entry("held out", *_evaluation(plan))
     yield from _entry("trained", *_trained(plan))
@@ -37,37 +36,14 @@ def _entry(label: str, *lines: str) -> Iterator[str]:
         yield f"  {label if index == 0 else '':<9} {line}"
 
 
-def _step(plan: Plan) -> Iterator[str]:
-    settings = plan.settings
-    yield _rollout(plan)
-    updates, step = plan.method.updates_per_rollout(), plan.method.step
-    size = (
-        f"KL at most {step.max_kl:g}" if isinstance(step, NaturalGradient) else f"learning rate {step.learning_rate:g}"
-    )
-    yield f"{_count(updates, 'update')}, {size}, sampled at temperature {settings.temperature:g}"
-
-
-def _rollout(plan: Plan) -> str:
-    settings, samples, horizon = plan.settings, plan.method.samples_per_prompt, plan.method.horizon
-    if not plan.task.environment:
-        return (
-            f"{settings.prompts_per_step:,} prompts x {samples:,} samples = {plan.episodes:,} episodes, at most "
-            f"{plan.new_tokens:,} new tokens ({settings.max_new_tokens:,} each)"
-        )
-    if horizon is None:
-        return f"{settings.prompts_per_step:,} start states x {samples:,} episodes = {plan.episodes:,} whole episodes"
-    steps = settings.environments * horizon
-    return f"{_count(settings.environments, 'environment')} x {horizon:,} steps = {steps:,} steps"
-
-
 def _run(plan: Plan) -> Iterator[str]:
     steps = plan.settings.steps
     if plan.task.environment:
-        yield f"{_count(steps, 'step')}; seed {plan.settings.seed}"
+        yield f"{count(steps, 'step')}; seed {plan.settings.seed}"
         return
     epochs = steps * plan.settings.prompts_per_step / max(plan.task.train_items, 1)
     yield (
-        f"{_count(steps, 'step')}, at most {steps * plan.new_tokens:,} new tokens; seed {plan.settings.seed}; "
+        f"{count(steps, 'step')}, at most {steps * plan.units.new_tokens:,} new tokens; seed {plan.settings.seed}; "
         f"{epochs:.2g} times through {plan.task.train_items:,} items"
     )
 
@@ -80,9 +56,9 @@ def _evaluation(plan: Plan) -> Iterator[str]:
         acts = "the likeliest action each time" if evaluation.temperature == 0 else "actions drawn"
         yield f"{evaluation.items:,} episodes ({acts}), at the start, {when}at the end"
         return
-    yield f"{plan.evaluation_items:,} items x {_count(evaluation.samples, 'sample')} ({how})"
+    yield f"{plan.evaluation_items:,} items x {count(evaluation.samples, 'sample')} ({how})"
     yield (
-        f"at the start, {when}at the end: {_count(plan.evaluations, 'time')}, "
+        f"at the start, {when}at the end: {count(plan.evaluations, 'time')}, "
         f"at most {plan.evaluation_tokens:,} new tokens each"
     )
 
@@ -99,9 +75,9 @@ def _trained(plan: Plan) -> Iterator[str]:
             f"{millions(network.parameters)}, which are frozen"
         )
     if plan.keeps_copy:
-        why = "the method's reference" if plan.method.reference_kl is not None else "for the metric kl/start"
+        why = "the method's reference" if plan.method.needs_start() else "for the metric kl/start"
         yield f"frozen beside it: a copy of the model as it starts ({why})"
-    elif lora is not None and plan.method.reference_kl is not None:
+    elif lora is not None and plan.method.needs_start():
         yield "the reference is the frozen model with the adapter off"
 
 
@@ -132,10 +108,6 @@ def _source(place: str) -> str:
         return "the command line"
     name, colon, line = place.rpartition(":")
     return name if colon and line.isdigit() else place
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number:,} {word}" + ("" if number == 1 else "s")
 
 
 def millions(count: int) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
 if TYPE_CHECKING:
-    from rung.methods import PolicyGradient
+    from rung.methods import Method
 
 TASKS_OWN = "task"
 """As a reward's `function`: the task's own rewards."""
@@ -161,8 +161,8 @@ class ReportingSettings(Section):
 class Settings(Section):
     """Everything that decides a run.
 
-    >>> Settings(model="tiny", method="grpo", task="arithmetic").episodes_per_step()
-    1024
+    >>> Settings(model="tiny", method="grpo", task="arithmetic").resolved_method().samples_per_prompt
+    64
     """
 
     model: str = Field(min_length=1)
@@ -192,7 +192,7 @@ class Settings(Section):
     rewarding: RewardingSettings = RewardingSettings()
     reporting: ReportingSettings = ReportingSettings()
 
-    def resolved_method(self) -> PolicyGradient:
+    def resolved_method(self) -> Method:
         """The method with this run's slots. Raises SettingsError with every problem in them."""
         from rung.methods import method_named
         from rung.methods.data import with_settings
@@ -208,10 +208,6 @@ class Settings(Section):
         from rung.settings.load import changed
 
         return changed(self, changes)
-
-    def episodes_per_step(self) -> int:
-        """Prompts a step times samples a prompt."""
-        return self.prompts_per_step * self.resolved_method().samples_per_prompt
 
 
 class SFTSettings(Section):

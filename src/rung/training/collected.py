@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from rung.batch import Batch, Episode
+from rung.batch import Episode
 from rung.training.held_out import Scores
+from rung.training.learned import Metrics
 
-Metrics = dict[str, float | None]
 Phase = Callable[[str], AbstractContextManager[None]]
 """`with phase("sample"):` counts the seconds inside."""
 
@@ -22,7 +22,8 @@ Phase = Callable[[str], AbstractContextManager[None]]
 class Collected:
     """One rollout: the batch to learn from, what it showed, and the episodes that people want to see."""
 
-    batch: Batch
+    batch: Any
+    """What the learner of this kind of method takes: a `Batch` for policy gradients."""
     metrics: Metrics
     episodes: Sequence[Episode] = ()
     """Row by row of the batch; empty where rows are no episodes."""

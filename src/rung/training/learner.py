@@ -23,6 +23,7 @@ from rung.models.laws import Law
 from rung.training.cut import micro_batches, minibatches
 from rung.training.faults import reach
 from rung.training.natural_step import is_critics, natural_update
+from rung.training.optimizer_state import optimizer_state, restore_optimizer
 from rung.training.update_record import Outputs, Update, UpdateRecord
 from rung.training.world import World
 
@@ -87,6 +88,14 @@ class Learner:
         self._adapt(batch, record)
         self._note_critic(batch, record)
         return record.result(batch, self.learning_rate())
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The optimiser's state, for a checkpoint."""
+        return optimizer_state(self.optimizer, self.policy.trainable())
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Puts back what `tensors` gave."""
+        restore_optimizer(self.optimizer, self.policy.trainable(), tensors)
 
     def learning_rate(self) -> float:
         """The rate of the latest update."""

@@ -10,16 +10,13 @@ from typing import Protocol
 
 import torch
 
-from rung.batch import Episode
+from rung.batch import Batch, Episode
 from rung.reports.return_statistics import mean_score
-from rung.training import measure
 from rung.training.faults import reach
 from rung.training.held_out import Scores
+from rung.training.learned import Learned, Metrics
 from rung.training.parts import Parts
 from rung.training.stopping import StopRequest
-from rung.training.update_record import Update
-
-Metrics = measure.Metrics
 
 
 class Record(Protocol):
@@ -27,7 +24,7 @@ class Record(Protocol):
 
     def evaluated(self, step: int, scores: Scores) -> None: ...
     def stepped(self, step: int, metrics: Metrics, timings: Metrics) -> None: ...
-    def sampled(self, step: int, episodes: Sequence[Episode], update: Update) -> None: ...
+    def sampled(self, step: int, episodes: Sequence[Episode], learned: Learned) -> None: ...
     def said(self, sentence: str) -> None: ...
     def save(self, step: int) -> None: ...
 
@@ -83,9 +80,9 @@ def one_step(parts: Parts, record: Record, step: int, clock: Clock) -> Metrics:
     for note in collected.notes:
         record.said(note)
     with clock.phase("learn"):
-        update = parts.learner.update(collected.batch, step)
-        metrics = collected.metrics | measure.of_update(update) | {"kl/start": kl_to_start(parts, update)}
-    record.sampled(step, collected.episodes, update)
+        learned = parts.learner.update(collected.batch, step)
+        metrics = collected.metrics | learned.metrics() | {"kl/start": kl_to_start(parts, learned.batch)}
+    record.sampled(step, collected.episodes, learned)
     return metrics
 
 
@@ -98,15 +95,17 @@ def evaluation(parts: Parts, record: Record, step: int, clock: Clock) -> Metrics
     return {"step": step, "held_out/score": mean.value, "held_out/low": mean.low, "held_out/high": mean.high}
 
 
-def kl_to_start(parts: Parts, update: Update) -> float | None:
+def kl_to_start(parts: Parts, batch: Batch | None) -> float | None:
     """KL(policy ‖ start) a token, exact over the vocabulary, at the tokens of the first `kl_rows` rows."""
-    rows_B = torch.nonzero(update.batch.counted_B())[: parts.settings.reporting.kl_rows, 0]
-    if parts.start is None or not len(rows_B):
+    if parts.start is None or batch is None:
+        return None
+    rows_B = torch.nonzero(batch.counted_B())[: parts.settings.reporting.kl_rows, 0]
+    if not len(rows_B):
         return None
     total, tokens = 0.0, 0
     with torch.no_grad():
         for row_B in rows_B.split(1):
-            row = update.batch.rows(row_B)
+            row = batch.rows(row_B)
             here, start = (p.law(row, temperature=parts.settings.temperature) for p in (parts.policy, parts.start))
             kl_N = here.kl(start)
             total, tokens = total + float(kl_N.sum()), tokens + len(kl_N)

@@ -9,10 +9,7 @@ import torch
 
 from rung.batch import OK, Batch, Episode
 from rung.formulas.advantages import group_differs
-from rung.formulas.masked import masked_mean, zeroed
-from rung.training.update_record import Update
-
-Metrics = dict[str, float | None]
+from rung.training.learned import Metrics
 
 
 def of_rewards(episodes: Sequence[Episode]) -> Metrics:
@@ -59,33 +56,6 @@ def of_groups(batch: Batch) -> Metrics:
         wrong += int((batch.accuracy_B[rows_B] <= 0).all())
     count = max(len(groups), 1)
     return {"groups/no_spread": flat / count, "groups/all_right": right / count, "groups/all_wrong": wrong / count}
-
-
-def of_update(update: Update) -> Metrics:
-    """What the learner saw and did: entropy, the gap to the sampler, the gradient, the clip."""
-    batch, mask_BT = update.batch, update.batch.action_mask_BT
-    any_token = bool(mask_BT.any())
-    gap_BT = (zeroed(update.log_probs_BT, mask_BT) - zeroed(batch.sampler_log_probs_BT, mask_BT)).abs()
-    return {
-        "entropy": float(masked_mean(update.entropy_BT, mask_BT)) if any_token else None,
-        "sampler_gap/mean": float(masked_mean(gap_BT, mask_BT)) if any_token else None,
-        "sampler_gap/max": float(gap_BT.max()) if any_token else None,
-        "advantage/size": _advantage_size(batch) if any_token else None,
-        "loss": update.loss,
-        "grad/norm": update.grad_norm,
-        "learning_rate": update.learning_rate,
-        "clip/share": update.diagnostics.get("clip/share"),
-        "clip/low": update.diagnostics.get("clip/low"),
-        "clip/high": update.diagnostics.get("clip/high"),
-        "episodes/trained": float(batch.counted_B().sum()),
-        "tokens/trained": float(mask_BT.sum()),
-        **{name: value for name, value in update.diagnostics.items() if not name.startswith("clip/")},
-    }
-
-
-def _advantage_size(batch: Batch) -> float:
-    assert batch.advantages_BT is not None
-    return float(masked_mean(batch.advantages_BT.abs(), batch.action_mask_BT))
 
 
 def _mean(values: Sequence[float]) -> float | None:

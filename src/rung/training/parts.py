@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from rung.methods import PolicyGradient
+from rung.methods import Method, PolicyGradient
 from rung.models.small import SmallPolicy, SmallShape
 from rung.rewards.judge import Judge
 from rung.rewards.reward import WeightedReward
@@ -20,6 +20,7 @@ from rung.tasks.load import load_task
 from rung.tasks.task import TextTask
 from rung.training.collected import Collector
 from rung.training.environment_collector import EnvironmentCollector
+from rung.training.learned import Learns
 from rung.training.learner import Learner
 from rung.training.text_collector import TextCollector
 
@@ -32,12 +33,12 @@ class Parts:
     """Everything the loop calls. The loop reads `settings` for numbers and never for names."""
 
     settings: Settings
-    method: PolicyGradient
+    method: Method
     policy: TextPolicy | SmallPolicy
     start: TextPolicy | SmallPolicy | None
     """The model that the run started from, frozen: the reference, and what `kl/start` is measured against."""
     collector: Collector
-    learner: Learner
+    learner: Learns
 
 
 def limit_threads(learner: LearnerSettings) -> None:
@@ -68,6 +69,7 @@ def build(settings: Settings) -> Parts:
     """Loads task, rewards, model and optimiser. Nothing is trained and nothing written yet."""
     limit_threads(settings.learner)
     method, task = settings.resolved_method(), task_of(settings)
+    assert isinstance(method, PolicyGradient), type(method)
     if isinstance(task, EnvironmentTask):
         return _environment_parts(settings, method, task)
     return _text_parts(settings, method, task)

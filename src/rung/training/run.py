@@ -26,13 +26,12 @@ from rung.reports.warnings import new_warnings
 from rung.settings import Settings, read_settings, to_yaml
 from rung.training import checkpoint
 from rung.training.held_out import Scores, cut_scores_back, load_scores, save_scores
+from rung.training.learned import Learned, Metrics
 from rung.training.lock import RunLock, holds_something
-from rung.training.loop import Metrics, run_steps
+from rung.training.loop import run_steps
 from rung.training.memory import peak_gib
-from rung.training.optimizer_state import optimizer_state, restore_optimizer
 from rung.training.parts import Parts, build, environment
 from rung.training.stopping import STOPPED_BY_SIGNAL, StopRequest
-from rung.training.update_record import Update
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +155,7 @@ class _Run:
             return said
         state = found.state()
         self.parts.policy.load_state(found.tensors("policy"))
-        restore_optimizer(self.parts.learner, found.tensors("optimizer"))
+        self.parts.learner.load_tensors(found.tensors("optimizer"))
         self.parts.learner.updates = state["updates"]
         self.parts.collector.load_state(state["collector"], found.tensors("collector"))
         self.parts.learner.method = from_data(state["method"])  # its coefficients may have moved
@@ -197,11 +196,12 @@ class _Run:
     def said(self, sentence: str) -> None:
         self.console.warn(sentence)
 
-    def sampled(self, step: int, episodes: Sequence[Episode], update: Update) -> None:
+    def sampled(self, step: int, episodes: Sequence[Episode], learned: Learned) -> None:
         if not episodes:
             return
         prompts = [self.parts.collector.prompt_of(episode) for episode in episodes]
-        advantages = [None if update.batch.advantages_BT is None else row for row in update.batch.advantages_BT]
+        advantages_BT = None if learned.batch is None else learned.batch.advantages_BT
+        advantages = [None] * len(episodes) if advantages_BT is None else list(advantages_BT)
         self.files.write_samples(step, episodes, prompts=prompts, advantages=advantages)
         self.console.samples(episodes, prompts)
 
@@ -217,7 +217,7 @@ class _Run:
             step,
             {
                 "policy": self.parts.policy.state(),
-                "optimizer": optimizer_state(learner),
+                "optimizer": learner.tensors(),
                 "collector": self.parts.collector.tensors(),
             },
             {

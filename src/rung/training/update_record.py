@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from rung.batch import Batch
+from rung.formulas.masked import masked_mean, zeroed
+from rung.training.learned import Metrics
 
 
 class Outputs(Protocol):
@@ -33,6 +35,31 @@ class Update:
     grad_norm: float | None
     learning_rate: float
     diagnostics: Mapping[str, float] = field(default_factory=dict)
+
+    def metrics(self) -> Metrics:
+        """What the learner saw and did: entropy, the gap to the sampler, the gradient, the clip."""
+        batch, mask_BT = self.batch, self.batch.action_mask_BT
+        any_token = bool(mask_BT.any())
+        gap_BT = (zeroed(self.log_probs_BT, mask_BT) - zeroed(batch.sampler_log_probs_BT, mask_BT)).abs()
+        return {
+            "entropy": float(masked_mean(self.entropy_BT, mask_BT)) if any_token else None,
+            "sampler_gap/mean": float(masked_mean(gap_BT, mask_BT)) if any_token else None,
+            "sampler_gap/max": float(gap_BT.max()) if any_token else None,
+            "advantage/size": self._advantage_size() if any_token else None,
+            "loss": self.loss,
+            "grad/norm": self.grad_norm,
+            "learning_rate": self.learning_rate,
+            "clip/share": self.diagnostics.get("clip/share"),
+            "clip/low": self.diagnostics.get("clip/low"),
+            "clip/high": self.diagnostics.get("clip/high"),
+            "episodes/trained": float(batch.counted_B().sum()),
+            "tokens/trained": float(mask_BT.sum()),
+            **{name: value for name, value in self.diagnostics.items() if not name.startswith("clip/")},
+        }
+
+    def _advantage_size(self) -> float:
+        assert self.batch.advantages_BT is not None
+        return float(masked_mean(self.batch.advantages_BT.abs(), self.batch.action_mask_BT))
 
 
 class UpdateRecord:

@@ -1,0 +1,80 @@
+"""What one step of a run is, counted: each kind of method in its own units."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rung.methods import Method, PolicyGradient
+from rung.methods.parts.steps import NaturalGradient
+from rung.settings.schema import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Units:
+    """One step.
+
+    Example: 8 prompts x 8 samples are `episodes=64`, of at most `new_tokens=1024` together.
+    """
+
+    episodes: int
+    """Completions that the model draws; 0 for a method that learns from stored ones."""
+    new_tokens: int
+    """At most, of all of them."""
+    lines: tuple[str, ...]
+    """The step in words."""
+    data: Mapping[str, int]
+    """The step for `rung check --json`."""
+
+
+def units_of(settings: Settings, method: Method, *, environment: bool) -> Units:
+    """The step that these settings and this method make."""
+    assert isinstance(method, PolicyGradient), type(method)
+    return _rollout_units(settings, method, environment=environment)
+
+
+def _rollout_units(settings: Settings, method: PolicyGradient, *, environment: bool) -> Units:
+    episodes = settings.prompts_per_step * method.samples_per_prompt
+    new_tokens = episodes * settings.max_new_tokens
+    updates, step = method.updates_per_rollout(), method.step
+    size = (
+        f"KL at most {step.max_kl:g}" if isinstance(step, NaturalGradient) else f"learning rate {step.learning_rate:g}"
+    )
+    return Units(
+        episodes=episodes,
+        new_tokens=new_tokens,
+        lines=(
+            _steps(settings, method) if environment else _completions(settings, method, episodes, new_tokens),
+            f"{count(updates, 'update')}, {size}, sampled at temperature {settings.temperature:g}",
+        ),
+        data={
+            "prompts": settings.prompts_per_step,
+            "samples_per_prompt": method.samples_per_prompt,
+            "episodes": episodes,
+            "new_tokens_at_most": new_tokens,
+            "updates": updates,
+        },
+    )
+
+
+def _completions(settings: Settings, method: PolicyGradient, episodes: int, new_tokens: int) -> str:
+    return (
+        f"{settings.prompts_per_step:,} prompts x {method.samples_per_prompt:,} samples = {episodes:,} episodes, "
+        f"at most {new_tokens:,} new tokens ({settings.max_new_tokens:,} each)"
+    )
+
+
+def _steps(settings: Settings, method: PolicyGradient) -> str:
+    if method.horizon is None:
+        episodes = settings.prompts_per_step * method.samples_per_prompt
+        return (
+            f"{settings.prompts_per_step:,} start states x {method.samples_per_prompt:,} episodes = "
+            f"{episodes:,} whole episodes"
+        )
+    steps = settings.environments * method.horizon
+    return f"{count(settings.environments, 'environment')} x {method.horizon:,} steps = {steps:,} steps"
+
+
+def count(number: int, word: str) -> str:
+    """`1 step`, `2,000 steps`."""
+    return f"{number:,} {word}" + ("" if number == 1 else "s")
