@@ -1,4 +1,4 @@
-"""Writes the generated parts of README.md and benchmarks/README.md: from the methods' definitions and recorded results.
+"""Writes the generated parts of README.md and of docs: from the methods' definitions and recorded results.
 
     python docs/generate.py           writes them
     python docs/generate.py --check   exits 1 when a file is not what this would write
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ladder_picture import ladder_picture
+from method_pages import method_pages
 
 from rung.methods import METHODS, Method
 from rung.methods.explain import Change, difference
@@ -111,6 +112,39 @@ def cartpole() -> str:
     return "\n".join(lines)
 
 
+def ase_ace() -> str:
+    """The cart-pole of 1983."""
+    run = recorded("ase_ace")
+    if run is None:
+        return "Not recorded yet."
+    lines = [
+        "![Time steps until failure against the trial](pictures/ase_ace.png)",
+        "",
+        "![The first 10 seconds of a balanced pole](pictures/ase_ace.gif)",
+        "",
+        f"{run['machine']}; commit {run['commit']}, seeds 0 to {len(run['seeds']) - 1} of {run['many']}. "
+        f"Pass line: {run['pass_line']}. Passed: {'yes' if run['passed'] else 'no'}.",
+        "",
+        "| method | first 10 seeds | first 30 | all seeds | interval of all | trials to get there, median |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, found in run["methods"].items():
+        counts = [f"{found[key]['reached']} of {found[key]['runs']}" for key in ("first_ten", "first_thirty", "all")]
+        interval = f"{100 * found['all']['low']:.0f} to {100 * found['all']['high']:.0f} %"
+        median = found["median_trials_of_reached"]
+        lines.append(
+            f"| `{name}` | {' | '.join(counts)} | {interval} | {'never' if median is None else f'{median:g}'} |"
+        )
+    best = max(run["boxes_grid"], key=lambda row: row["mean_time_steps"])
+    worst = min(row["mean_time_steps"] for row in run["boxes_grid"])
+    lines += [
+        "",
+        f"BOXES has the best constants of a grid of {len(run['boxes_grid'])} (mean time steps of a run "
+        f"{worst:,.0f} to {best['mean_time_steps']:,.0f}), on seeds {run['grid_seeds'][0]} to {run['grid_seeds'][1]}.",
+    ]
+    return "\n".join(lines)
+
+
 def bench() -> str:
     """The recorded side-by-side with the peers."""
     run = recorded("grpo_step")
@@ -127,6 +161,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "demo": demo,
     "bench": bench,
     "cartpole": cartpole,
+    "ase_ace": ase_ace,
 }
 
 
@@ -137,16 +172,18 @@ def generated(text: str) -> str:
 
 def main(check: bool) -> int:
     stale = 0
-    for name in (*FILES, str(LADDER)):
+    whole = {str(LADDER): ladder_picture(METHODS), **method_pages()}
+    for name in (*FILES, *whole):
         path = ROOT / name
         text = path.read_text() if path.exists() else ""
-        made = ladder_picture(METHODS) if name == str(LADDER) else generated(text)
+        made = whole[name] if name in whole else generated(text)
         if made == text:
             continue
         stale += 1
         if check:
             print(f"{name}: its generated parts are not what docs/generate.py writes; run: python docs/generate.py")
         else:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(made)
             print(f"{name}: written")
     return int(check and stale > 0)

@@ -3,21 +3,55 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import rung
+from rung.methods import METHODS
 
 ROOT = Path(__file__).parent.parent
 
 
-def test_generated_parts_are_up_to_date() -> None:
-    sys.path.insert(0, str(ROOT / "docs"))  # its own neighbours
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+def docs_module(name: str) -> Any:
+    """A module of docs/, which is no package."""
+    if str(ROOT / "docs") not in sys.path:
+        sys.path.insert(0, str(ROOT / "docs"))  # their own neighbours
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     assert spec is not None and spec.loader is not None
-    generate = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(generate)
-    assert generate.main(check=True) == 0
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_generated_parts_are_up_to_date() -> None:
+    assert docs_module("generate").main(check=True) == 0
+
+
+def broken_links(path: Path) -> list[str]:
+    """Links of a Markdown file to files that are not there."""
+    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text(encoding="utf-8"))
+    return [to for to in targets if "://" not in to and not (path.parent / to).exists()]
+
+
+def test_links_between_pages_lead_somewhere(tmp_path: Path) -> None:
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    assert {str(page.relative_to(ROOT)): found for page in pages if (found := broken_links(page))} == {}
+    (tmp_path / "page.md").write_text("[a](there.md) [b](https://example.org) ![c](pictures/no.png)")
+    assert broken_links(tmp_path / "page.md") == ["there.md", "pictures/no.png"]
+
+
+def test_every_method_has_its_page_and_no_page_is_left_over() -> None:
+    pages = docs_module("method_pages").method_pages()
+    there = {str(path.relative_to(ROOT)) for path in (ROOT / "docs" / "methods").glob("*.md")}
+    assert there == set(pages)
+    ideas = docs_module("method_ideas")
+    assert set(ideas.IDEAS) | set(ideas.SOURCES) <= set(METHODS), "an idea of a method that is not there"
+    for name, method in METHODS.items():
+        if "@" not in name:
+            text = pages[f"docs/methods/{docs_module('method_pages').file_name(name)}"]
+            assert method.formula() in text and f'name="{name}"' in text
 
 
 def test_the_version_stands_in_the_changelog() -> None:

@@ -23,7 +23,7 @@ JUNK = (float("nan"), 1e6, float("inf"))
 GRPO = METHODS["grpo"]
 AGGREGATIONS = (PerSequence(), PerToken(), PerEpisode(), PerConstantLength(length=6), PerPrompt())
 EVERY_METHOD: dict[str, PolicyGradient] = {
-    **METHODS,
+    **{name: method for name, method in METHODS.items() if isinstance(method, PolicyGradient)},
     **{type(part).__name__: GRPO.changed(aggregation=part) for part in AGGREGATIONS},
     "GroupCentred": GRPO.changed(advantage=GroupCentred()),
     "GroupNormalized ddof 1": GRPO.changed(advantage=GroupNormalized(epsilon=1e-4, ddof=1)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rung.errors import SettingsError
-from rung.methods import GRPO, METHODS, method_named
+from rung.methods import GRPO, METHODS, PolicyGradient, method_named
 from rung.methods.data import slots
 from rung.methods.parts.advantages import (
     GAE,
@@ -21,6 +21,7 @@ from rung.methods.parts.advantages import (
 from rung.methods.parts.aggregations import PerConstantLength, PerEpisode, PerSequence, PerToken
 from rung.methods.parts.baselines import OthersInBatch, OthersInGroup
 from rung.methods.parts.critics import ValueFunction
+from rung.methods.parts.elements import CriticElement, Lifetimes, SearchElement
 from rung.methods.parts.groups import AccuraciesDiffer
 from rung.methods.parts.objectives import (
     ClippedSurrogate,
@@ -40,6 +41,12 @@ STEP = AdamW(
     learning_rate=1e-6, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.0, warmup_steps=0, max_grad_norm=1.0
 )
 PINNED = {
+    "boxes": {"actor": Lifetimes(decay=0.99, weight=1.0, base=20.0, multiple=1.0), "critic": None},
+    "ase": {"actor": SearchElement(step_size=1000.0, decay=0.9, noise=0.01), "critic": None},
+    "ase_ace": {  # Barto, Sutton and Anderson 1983: α 1000, δ 0.9, σ 0.01; β 0.5, γ 0.95, λ 0.8
+        "actor": SearchElement(step_size=1000.0, decay=0.9, noise=0.01),
+        "critic": CriticElement(step_size=0.5, gamma=0.95, decay=0.8),
+    },
     "reinforce": {  # Williams 1992, episodic REINFORCE, no baseline
         "samples_per_prompt": 1,
         "advantage": RewardToGo(discount=1.0, baseline=None),
@@ -167,7 +174,8 @@ UNUSED = dict.fromkeys(
 @pytest.mark.parametrize("name", PINNED)
 def test_a_name_means_what_its_paper_says(name: str) -> None:
     method = METHODS[name]
-    assert {slot: getattr(method, slot) for slot in slots(method)} == {**UNUSED, **PINNED[name]}
+    unused = UNUSED if isinstance(method, PolicyGradient) else {}
+    assert {slot: getattr(method, slot) for slot in slots(method)} == {**unused, **PINNED[name]}
 
 
 def test_every_named_method_is_pinned_and_named_by_its_key() -> None:
@@ -182,7 +190,8 @@ def test_parents_lead_down_the_ladder() -> None:
 
     ladder = ["reinforce", "reinforce_baseline", "actor_critic", "trpo", "ppo", "grpo", "dapo"]
     assert line("dapo") == ladder
-    assert all(line(name)[0] == "reinforce" for name in METHODS)
+    assert line("ase_ace") == ["boxes", "ase", "ase_ace"]
+    assert {line(name)[0] for name in METHODS} == {"boxes", "reinforce"}
 
 
 def test_papers_and_deviations_are_stated() -> None:
@@ -196,9 +205,7 @@ def test_papers_and_deviations_are_stated() -> None:
 
 def test_method_named_finds_or_names_the_nearest() -> None:
     assert method_named("grpo") is GRPO
-    with pytest.raises(
-        SettingsError, match="got 'gropo'; did you mean 'grpo'\\?; valid: reinforce, reinforce_baseline"
-    ):
+    with pytest.raises(SettingsError, match="got 'gropo'; did you mean 'grpo'\\?; valid: boxes, ase"):
         method_named("gropo")
-    with pytest.raises(SettingsError, match="valid: reinforce"):
+    with pytest.raises(SettingsError, match="valid: boxes, ase, ase_ace, reinforce"):
         method_named("zzz")

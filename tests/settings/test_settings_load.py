@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rung.errors import SettingsError
-from rung.methods import METHODS
+from rung.methods import METHODS, PolicyGradient
 from rung.settings import read_changes, read_eval, read_run, read_sft, settings_from
 from rung.settings.given import leaves
 from rung.settings.recipes import recipe_names
@@ -258,7 +258,9 @@ def test_an_evaluation_takes_what_it_can_from_the_run():
     )
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if METHODS[name].shape_reward is None])
+@pytest.mark.parametrize(
+    "method", [name for name, m in METHODS.items() if isinstance(m, PolicyGradient) and m.shape_reward is None]
+)
 def test_an_environment_brings_a_recipe_that_goes_with_the_method(method):
     reading = read_run(flags={"method": method, "task": "CartPole-v1"})
     settings = reading.required()

@@ -24,7 +24,7 @@ from rung.training.learner import Learner
 from rung.training.world import World
 
 VARIANTS = [
-    *(method for method in METHODS.values() if not isinstance(method.step, NaturalGradient)),
+    *(m for m in METHODS.values() if isinstance(m, PolicyGradient) and not isinstance(m.step, NaturalGradient)),
     GRPO.changed(name="token", aggregation=PerToken()),
     GRPO.changed(name="constant", aggregation=PerConstantLength(length=8)),
     GRPO.changed(name="prompt", aggregation=PerPrompt()),

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from rung.settings import Settings
     from rung.settings.network import Network
     from rung.settings.plan import Plan, TaskFacts
-    from rung.tasks.environment import EnvironmentTask
-    from rung.tasks.task import TextTask
+    from rung.tasks.load import Task
 
 LETTERS_A_TOKEN = 3
 """English text has about four letters a token, digits and code fewer."""
@@ -54,7 +53,7 @@ def planned(
     return make_plan(reading, network, _facts(task, settings), free_bytes=free_memory(settings.learner.device))
 
 
-def _task(reading: Reading[Any], more: list[str]) -> TextTask | EnvironmentTask | None:
+def _task(reading: Reading[Any], more: list[str]) -> Task | None:
     """The task, even where other settings are wrong, so that its problems are told with theirs."""
     from rung.settings.given import plain
     from rung.tasks.load import load_task
@@ -84,8 +83,9 @@ def _by_path(problem: str, options: Mapping[str, Any]) -> str:
     return f"task.{named[0][1]}: {problem}" if named else problem
 
 
-def _network(reading: Reading[Any], task: TextTask | EnvironmentTask | None, more: list[str]) -> Network | None:
-    from rung.settings.network import SMALL, network_of, small_network
+def _network(reading: Reading[Any], task: Task | None, more: list[str]) -> Network | None:
+    from rung.settings.network import SMALL, network_of, small_network, table
+    from rung.tasks.cart_pole import BOX_COUNT, CartPole1983
     from rung.tasks.environment import EnvironmentTask
 
     model = reading.tree.at("model")
@@ -93,7 +93,9 @@ def _network(reading: Reading[Any], task: TextTask | EnvironmentTask | None, mor
         return None
     if isinstance(task, EnvironmentTask) and model.value == SMALL:
         return small_network(task.observations, task.choices or task.dimensions or 0)
-    if isinstance(task, EnvironmentTask):
+    if isinstance(task, CartPole1983) and model.value == SMALL:
+        return table(BOX_COUNT * len(_tables(reading)))
+    if isinstance(task, EnvironmentTask | CartPole1983):
         more.append(
             placed(
                 f"model: got '{model.value}', but '{task.name}' is an environment, which a small network acts in; "
@@ -112,6 +114,14 @@ def _network(reading: Reading[Any], task: TextTask | EnvironmentTask | None, mor
     except RungError as error:
         more += [placed(problem, reading.tree) for problem in getattr(error, "problems", [str(error)])]
         return None
+
+
+def _tables(reading: Reading[Any]) -> tuple[str, ...]:
+    """The tables of the boxes that the method trains; none while the settings have problems."""
+    from rung.methods import AdaptiveElements
+
+    method = reading.settings.resolved_method() if reading.settings is not None else None
+    return method.tables() if isinstance(method, AdaptiveElements) else ()
 
 
 def _wrong_rewards(settings: Settings) -> Iterator[str]:
@@ -144,7 +154,7 @@ def _wrong_device(settings: Settings) -> Iterator[str]:
         yield f"learner.device: got '{name}', but torch sees {torch.cuda.device_count()} GPUs here"
 
 
-def _wrong_task(settings: Settings, task: TextTask | EnvironmentTask | None) -> Iterator[str]:
+def _wrong_task(settings: Settings, task: Task | None) -> Iterator[str]:
     """What a task lacks that these settings need of it."""
     if task is None:
         return
@@ -164,11 +174,12 @@ def _wrong_task(settings: Settings, task: TextTask | EnvironmentTask | None) -> 
         )
 
 
-def _facts(task: TextTask | EnvironmentTask, settings: Settings) -> TaskFacts:
+def _facts(task: Task, settings: Settings) -> TaskFacts:
     from rung.settings.plan import TaskFacts
+    from rung.tasks.cart_pole import CartPole1983
     from rung.tasks.environment import EnvironmentTask
 
-    if isinstance(task, EnvironmentTask):
+    if isinstance(task, EnvironmentTask | CartPole1983):
         return TaskFacts(train_items=0, held_out_items=settings.evaluation.items, prompt_tokens=1, environment=True)
     prompts = [task.train[index].prompt for index in range(min(64, len(task.train)))]
     letters = max(

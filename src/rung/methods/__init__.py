@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from rung.errors import SettingsError, did_you_mean
 from rung.methods.actor_critic import ACTOR_CRITIC
+from rung.methods.adaptive_elements import AdaptiveElements
+from rung.methods.ase_ace import ASE, ASE_ACE, BOXES
 from rung.methods.dapo import DAPO
 from rung.methods.grpo import DR_GRPO, GRPO
 from rung.methods.kin import CISPO, GSPO, LITE_PPO, MAXRL, REINFORCE_PLUS_PLUS, VAPO
@@ -15,10 +17,11 @@ from rung.methods.reinforce import REINFORCE, REINFORCE_BASELINE
 from rung.methods.rloo import RLOO
 from rung.methods.trpo import TRPO
 
+BEGINNINGS = (BOXES, ASE, ASE_ACE)
 LADDER = (REINFORCE, REINFORCE_BASELINE, RLOO, ACTOR_CRITIC, TRPO, PPO, PPO_KL, GRPO, DR_GRPO, DAPO)
 KIN = (REINFORCE_PLUS_PLUS, GSPO, CISPO, LITE_PPO, MAXRL, VAPO)
 
-METHODS: dict[str, Method] = {method.name: method for method in (*LADDER, *KIN, *PRESETS)}
+METHODS: dict[str, Method] = {method.name: method for method in (*BEGINNINGS, *LADDER, *KIN, *PRESETS)}
 
 
 def method_named(name: str) -> Method:
@@ -33,6 +36,7 @@ def method_named(name: str) -> Method:
 
 
 __all__ = [
+    "ASE_ACE",
     "DAPO",
     "GRPO",
     "METHODS",
@@ -41,6 +45,7 @@ __all__ = [
     "REINFORCE_BASELINE",
     "RLOO",
     "TRPO",
+    "AdaptiveElements",
     "Method",
     "PolicyGradient",
     "method_named",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import Field
 from typing import Any, ClassVar, Protocol, Self
 
+from rung.methods.adaptive_elements import AdaptiveElements
 from rung.methods.method import PolicyGradient
 
 
@@ -44,5 +45,5 @@ class Method(Protocol):
         ...
 
 
-KINDS: tuple[type[Any], ...] = (PolicyGradient,)
+KINDS: tuple[type[Any], ...] = (PolicyGradient, AdaptiveElements)
 """Every kind of method there is; a method's data names its kind."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from rung.methods import Method, PolicyGradient
+from rung.methods import METHODS, AdaptiveElements, Method, PolicyGradient
 from rung.methods.parts.aggregations import PerConstantLength
 from rung.methods.parts.baselines import OthersInBatch
 from rung.methods.parts.steps import NaturalGradient
 from rung.settings.schema import TASKS_OWN, Settings
+from rung.tasks.cart_pole import NAME as CART_POLE
 
 HIGH_LEARNING_RATE = 1e-2
+BOXED = [name for name, method in METHODS.items() if isinstance(method, AdaptiveElements)]
 
 
 def contradictions(settings: Settings, method: Method | None) -> Iterator[str]:
@@ -26,6 +28,14 @@ def contradictions(settings: Settings, method: Method | None) -> Iterator[str]:
             yield (f"rewards.{index}.function: got '{part.function}', expected 'task' or path/file.py:function")
     if isinstance(method, PolicyGradient):
         yield from _of_rollouts(settings, method)
+    learns_in_boxes = isinstance(method, AdaptiveElements)
+    if method is not None and learns_in_boxes != (settings.task.name == CART_POLE):
+        yield (
+            f"task.name: got '{settings.task.name}', but '{method.name}' learns in the boxes of {CART_POLE} alone"
+            if learns_in_boxes
+            else f"task.name: got '{CART_POLE}', whose boxes only {', '.join(BOXED)} learn in; for '{method.name}' "
+            "there is CartPole-v1"
+        )
 
 
 def _of_rollouts(settings: Settings, method: PolicyGradient) -> Iterator[str]:

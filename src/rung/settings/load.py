@@ -165,9 +165,12 @@ def _named(layers: Sequence[Given], key: str) -> str | None:
 def _environments_recipe(layers: Sequence[Given]) -> str | None:
     """The recipe that an environment brings: for groups, whole episodes, short stretches of many, one for long."""
     from rung.methods import METHODS, PolicyGradient
+    from rung.tasks.cart_pole import NAME
     from rung.tasks.environment import looks_like_environment
 
     task = _named(layers, "task")
+    if task == NAME:
+        return "trials"
     if task is None or not looks_like_environment(task):
         return None
     method = METHODS.get(_named(layers, "method") or "")

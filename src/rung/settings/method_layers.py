@@ -58,7 +58,7 @@ def read_method(layers: Sequence[Given]) -> MethodReading:
 
 
 def fitted(recipe: Given, method_name: str | None) -> Given:
-    """The recipe less the numbers of parts that the chosen method does not have: one recipe serves every method.
+    """The recipe less the slots and the parts' numbers that the chosen method does not have: one serves every method.
 
     A learning rate is left out for a method whose step has none (TRPO).
     """
@@ -67,7 +67,9 @@ def fitted(recipe: Given, method_name: str | None) -> Given:
         return recipe
     kept: dict[str, Given] = {}
     for name, content in slots.value.items():
-        part = getattr(method, name, None)
+        if not hasattr(method, name):
+            continue
+        part = getattr(method, name)
         if not isinstance(content.value, dict) or "part" in content.value:
             kept[name] = content
             continue
@@ -232,6 +234,16 @@ RANGES: Mapping[str, Range] = {
     "GroupNormalized.epsilon": _FROM_0,
     "GroupNormalized.ddof": Range(lambda value: value in (0, 1), "0 or 1"),
     "PerConstantLength.length": _FROM_1,
+    "SearchElement.step_size": _ABOVE_0,
+    "SearchElement.decay": _BELOW_1,
+    "SearchElement.noise": _FROM_0,
+    "CriticElement.step_size": _ABOVE_0,
+    "CriticElement.gamma": _SHARE,
+    "CriticElement.decay": _BELOW_1,
+    "Lifetimes.decay": _SHARE,
+    "Lifetimes.weight": _ABOVE_0,
+    "Lifetimes.base": _FROM_0,
+    "Lifetimes.multiple": _FROM_0,
 }
 """By part and field. Every number of every part stands here; a test holds that to be so."""
 

@@ -84,6 +84,21 @@ def small_network(observations: int, outputs: int) -> Network:
     )
 
 
+def table(numbers: int) -> Network:
+    """A table with so many numbers, which is no network."""
+    return Network(
+        parameters=numbers,
+        layers=0,
+        width=0,
+        inner_width=0,
+        kv_width=0,
+        vocabulary=2,
+        context_length=None,
+        linear={},
+        counted=True,
+    )
+
+
 def network_of(model: str) -> Network:
     """The network of a folder, a `.gguf` file, a hub id or `tiny`. DataError when there is no such model."""
     if model == "tiny":

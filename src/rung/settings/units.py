@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rung.methods import Method, PolicyGradient
+from rung.methods import AdaptiveElements, Method, PolicyGradient
 from rung.methods.parts.steps import NaturalGradient
 from rung.settings.schema import Settings
 
@@ -29,6 +29,13 @@ class Units:
 
 def units_of(settings: Settings, method: Method, *, environment: bool) -> Units:
     """The step that these settings and this method make."""
+    if isinstance(method, AdaptiveElements):
+        return Units(
+            episodes=1,
+            new_tokens=0,
+            lines=("1 trial, until it fails; an update at every time step, or for BOXES at the failure",),
+            data={"trials": 1},
+        )
     assert isinstance(method, PolicyGradient), type(method)
     return _rollout_units(settings, method, environment=environment)
 

@@ -5,6 +5,7 @@ addition-few-shot          our own, see library/
 reasoning_gym/chain_sum    any of reasoning-gym's data sets; the bare name works too
 path/to/rows.jsonl         rows of your own, also .parquet
 CartPole-v1                any environment of Gymnasium with vectors of numbers as observations
+cartpole-1983              the cart-pole of 1983, for the methods that learn in its boxes
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
 from rung.errors import SettingsError, did_you_mean
+from rung.tasks.cart_pole import NAME as CART_POLE
+from rung.tasks.cart_pole import CartPole1983, cart_pole
 from rung.tasks.environment import EnvironmentTask, environment_task, looks_like_environment
 from rung.tasks.file_task import file_task
 from rung.tasks.library.addition import addition_few_shot
@@ -28,7 +31,10 @@ LIBRARY: Mapping[str, Callable[..., TextTask]] = {
     "arithmetic": arithmetic,
     "addition-few-shot": addition_few_shot,
 }
-"""Our own tasks by name."""
+"""Our own text tasks by name."""
+Task = TextTask | EnvironmentTask | CartPole1983
+
+T = TypeVar("T")
 
 _TYPE_WORDS: Mapping[Any, str] = {
     int: "a whole number",
@@ -43,7 +49,7 @@ _GYM = "reasoning_gym/"
 _FILES = (".jsonl", ".parquet")
 
 
-def load_task(spec: str, *, seed: int = 0, **options: Any) -> TextTask | EnvironmentTask:
+def load_task(spec: str, *, seed: int = 0, **options: Any) -> Task:
     """The task that `spec` names, with its options.
 
     >>> load_task("arithmetic", levels=(1, 2)).name
@@ -56,6 +62,8 @@ def load_task(spec: str, *, seed: int = 0, **options: Any) -> TextTask | Environ
     """
     if spec in LIBRARY:
         return _made(spec, LIBRARY[spec], {"seed": seed, **options})
+    if spec == CART_POLE:
+        return _made(spec, cart_pole, options)
     if spec.endswith(_FILES):
         return _made(spec, file_task, {"path": spec, "seed": seed, **options})
     if spec.startswith((_GYM, "reasoning-gym/")):
@@ -69,7 +77,7 @@ def load_task(spec: str, *, seed: int = 0, **options: Any) -> TextTask | Environ
 
 
 def load_text_task(spec: str, *, seed: int = 0, **options: Any) -> TextTask:
-    """As `load_task`; SettingsError for an environment, where only text will do."""
+    """As `load_task`; SettingsError for anything else, where only text will do."""
     task = load_task(spec, seed=seed, **options)
     if isinstance(task, TextTask):
         return task
@@ -78,17 +86,17 @@ def load_text_task(spec: str, *, seed: int = 0, **options: Any) -> TextTask:
 
 def available_tasks() -> list[tuple[str, str]]:
     """Name and one line of every task that has a name; files are not among them."""
-    ours = [(name, _first_sentence(make)) for name, make in LIBRARY.items()]
+    ours = [(name, _first_sentence(make)) for name, make in (*LIBRARY.items(), (CART_POLE, cart_pole))]
     return ours + [(_GYM + name, line) for name, line in reasoning_gym_names()]
 
 
-def _first_sentence(make: Callable[..., TextTask]) -> str:
+def _first_sentence(make: Callable[..., Any]) -> str:
     module = inspect.getmodule(make)
     first = (module.__doc__ or "").strip().splitlines()[0] if module else ""
     return first.partition(": ")[2]
 
 
-def _made(spec: str, make: Callable[..., TextTask], arguments: Mapping[str, Any]) -> TextTask:
+def _made(spec: str, make: Callable[..., T], arguments: Mapping[str, Any]) -> T:
     parameters = inspect.signature(make).parameters
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     valid = [name for name in parameters if name not in ("seed", "path", "dataset")]
@@ -104,7 +112,7 @@ def _made(spec: str, make: Callable[..., TextTask], arguments: Mapping[str, Any]
     return make(**arguments)
 
 
-def _wrong_types(make: Callable[..., TextTask], arguments: Mapping[str, Any]) -> Iterator[str]:
+def _wrong_types(make: Callable[..., Any], arguments: Mapping[str, Any]) -> Iterator[str]:
     hints = get_type_hints(make)
     for name, value in arguments.items():
         hint = hints.get(name, Any)
@@ -117,5 +125,5 @@ def _wrong_types(make: Callable[..., TextTask], arguments: Mapping[str, Any]) ->
 def _unknown(spec: str, gym_names: list[str]) -> str:
     if Path(spec).suffix or "/" in spec:
         return f"task: '{spec}' is no task; a file must end in {' or '.join(_FILES)}"
-    hint = did_you_mean(spec, [*LIBRARY, *gym_names])
+    hint = did_you_mean(spec, [*LIBRARY, CART_POLE, *gym_names])
     return f"task: unknown task '{spec}'{hint}; `rung tasks` lists them"

@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rung.models.box_policy import BoxPolicy
 from rung.models.small import SmallPolicy
 from rung.reports.return_statistics import mean_score, score_difference
 from rung.reports.statistics import Difference, Estimate, majority_at_k, mean_at_k, paired_difference, pass_at_k
 from rung.rewards.judge import Judge
 from rung.rewards.reward import WeightedReward
 from rung.rollouts.sampler import Sampler
+from rung.tasks.cart_pole import BOX_COUNT, CartPole1983
 from rung.tasks.environment import EnvironmentTask
 from rung.tasks.load import load_task
 from rung.training.environment_collector import environment_scores
 from rung.training.held_out import Scores, score
 from rung.training.parts import rewards_of
+from rung.training.trial_collector import trial_scores
 
 if TYPE_CHECKING:
     from rung.settings import RewardSettings, TaskSettings
@@ -83,7 +86,7 @@ def evaluate(
     They are judged by `rewards`, as a run's settings list them; with none, by the task's own.
     """
     loaded = load_task(task.name, seed=seed, **task.options())
-    if isinstance(loaded, EnvironmentTask):
+    if isinstance(loaded, EnvironmentTask | CartPole1983):
         return _in_environment(loaded, model, base, episodes=items, seed=seed, greedy=temperature == 0)
     side = loaded.held_out if split == "held_out" else loaded.train
     chosen = [side[index] for index in range(min(items, len(side)))]
@@ -121,11 +124,14 @@ def evaluate(
 
 
 def _in_environment(
-    task: EnvironmentTask, model: str, base: str | None, *, episodes: int, seed: int, greedy: bool
+    task: EnvironmentTask | CartPole1983, model: str, base: str | None, *, episodes: int, seed: int, greedy: bool
 ) -> Evaluation:
     """The mean return of whole episodes: the same start states for the model and for the base."""
 
     def returns_of(folder: str) -> np.ndarray:
+        if isinstance(task, CartPole1983):
+            boxes = BoxPolicy.load(Path(folder), boxes=BOX_COUNT)
+            return trial_scores(task, boxes, trials=episodes, seed=seed, greedy=greedy).accuracy_NK
         policy = SmallPolicy.load(Path(folder))
         return environment_scores(task, policy, episodes=episodes, seed=seed, greedy=greedy).accuracy_NK
 

@@ -8,21 +8,27 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from rung.methods import Method, PolicyGradient
+from rung.errors import SettingsError
+from rung.methods import AdaptiveElements, Method, PolicyGradient
+from rung.models.box_policy import BoxPolicy
 from rung.models.small import SmallPolicy, SmallShape
 from rung.rewards.judge import Judge
 from rung.rewards.reward import WeightedReward
 from rung.rewards.user import UserReward
 from rung.settings import LearnerSettings, RewardSettings, Settings
+from rung.settings.contradictions import contradictions
 from rung.settings.memory import needs_start
+from rung.tasks.cart_pole import CartPole1983
 from rung.tasks.environment import EnvironmentTask
-from rung.tasks.load import load_task
+from rung.tasks.load import Task, load_task
 from rung.tasks.task import TextTask
 from rung.training.collected import Collector
 from rung.training.environment_collector import EnvironmentCollector
 from rung.training.learned import Learns
 from rung.training.learner import Learner
 from rung.training.text_collector import TextCollector
+from rung.training.trial_collector import TrialCollector
+from rung.training.trial_learner import TrialLearner, box_policy
 
 if TYPE_CHECKING:
     from rung.models.policy import TextPolicy
@@ -34,7 +40,7 @@ class Parts:
 
     settings: Settings
     method: Method
-    policy: TextPolicy | SmallPolicy
+    policy: TextPolicy | SmallPolicy | BoxPolicy
     start: TextPolicy | SmallPolicy | None
     """The model that the run started from, frozen: the reference, and what `kl/start` is measured against."""
     collector: Collector
@@ -60,7 +66,7 @@ def rewards_of(chosen: Sequence[RewardSettings], task: TextTask) -> Sequence[Wei
     return found
 
 
-def task_of(settings: Settings) -> TextTask | EnvironmentTask:
+def task_of(settings: Settings) -> Task:
     """The task that the settings name, with their options."""
     return load_task(settings.task.name, seed=settings.seed, **settings.task.options())
 
@@ -69,10 +75,23 @@ def build(settings: Settings) -> Parts:
     """Loads task, rewards, model and optimiser. Nothing is trained and nothing written yet."""
     limit_threads(settings.learner)
     method, task = settings.resolved_method(), task_of(settings)
+    problems = list(contradictions(settings, method))
+    if problems:
+        raise SettingsError(problems)
+    if isinstance(task, CartPole1983):
+        assert isinstance(method, AdaptiveElements), type(method)
+        return _trial_parts(settings, method, task)
     assert isinstance(method, PolicyGradient), type(method)
     if isinstance(task, EnvironmentTask):
         return _environment_parts(settings, method, task)
     return _text_parts(settings, method, task)
+
+
+def _trial_parts(settings: Settings, method: AdaptiveElements, task: CartPole1983) -> Parts:
+    policy = box_policy(method, settings.seed)
+    learner = TrialLearner(policy, method, task)
+    collector = TrialCollector(settings, method, learner)
+    return Parts(settings=settings, method=method, policy=policy, start=None, collector=collector, learner=learner)
 
 
 def _environment_parts(settings: Settings, method: PolicyGradient, task: EnvironmentTask) -> Parts:

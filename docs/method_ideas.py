@@ -1,0 +1,106 @@
+"""The idea of each method in a paragraph, written by hand; everything else of its page is generated.
+
+What was measured is not told here: a page takes its numbers from the recorded results.
+"""
+
+from __future__ import annotations
+
+IDEAS: dict[str, str] = {
+    "boxes": (
+        "Cut the state space into boxes and give each box one decision, left or right. A box writes down how long the "
+        "pole stayed up each time it was entered, apart for its two decisions, and at every failure takes the one "
+        "that looks better. The desired level, what the system achieves on average and a little more, makes an "
+        "untried decision look worth trying."
+    ),
+    "ase": (
+        "Every box has one weight, whose sign is its action; a little noise breaks ties. A decaying eligibility trace "
+        "remembers which boxes acted lately and how. When the failure comes, every box is pushed away from what it "
+        "did, the later the harder. Nothing else is ever told to it."
+    ),
+    "ase_ace": (
+        "The failure is one number after hundreds of actions. A second element beside the actor, the critic, learns "
+        "to foretell it: its prediction of one step is corrected by the prediction of the next, which is temporal-"
+        "difference learning. The change of its prediction becomes the reinforcement of the actor, so the actor is "
+        "told at every step whether things got better or worse. An actor and a critic that learn from one surprise: "
+        "that is actor-critic."
+    ),
+    "reinforce": (
+        "Try, and make what was tried more likely in proportion to the reward that came after. The gradient of the "
+        "log-probability says how to make an action more likely; the return says by how much. It is unbiased with no "
+        "model, no value and no critic, and pays for that with noise."
+    ),
+    "reinforce_baseline": (
+        "Only whether an episode went better than usual carries information. Subtracting what the other episodes of "
+        "the batch earned leaves the expected gradient as it is and takes away the part of the noise that they share."
+    ),
+    "rloo": (
+        "For one prompt, several samples; each is measured against the mean of the others. The baseline knows how "
+        "hard the prompt is, needs no network, and does not depend on the sample itself, so the gradient stays "
+        "unbiased."
+    ),
+    "actor_critic": (
+        "A network that predicts the return lets an action be judged after a few steps: the rewards of those steps "
+        "plus what the critic expects from there. Less noise than waiting for the end, and a bias as large as the "
+        "critic is wrong."
+    ),
+    "trpo": (
+        "A gradient says a direction and not how far it can be trusted. TRPO asks for the largest improvement among "
+        "policies whose KL divergence from the old one stays below a bound: a natural-gradient step by conjugate "
+        "gradients, then a line search that takes only a step that improves and keeps the bound."
+    ),
+    "ppo": (
+        "The trust region of TRPO with plain gradient steps: where the probability ratio to the old policy has left "
+        "an interval around 1 in the direction that the advantage wants, the gradient is cut off. So several passes "
+        "over one rollout are safe enough, and a rollout teaches more."
+    ),
+    "ppo_kl": (
+        "The other form in PPO's paper: a penalty on the KL divergence from the old policy, whose coefficient is "
+        "doubled or halved after each rollout until the divergence stays near its target."
+    ),
+    "grpo": (
+        "PPO for answers that are judged once, at their end. In place of a critic as large as the model, several "
+        "answers to one prompt are judged against each other: reward less the group's mean, over its spread. A KL to "
+        "a frozen reference keeps the model near where it came from."
+    ),
+    "dr_grpo": (
+        "GRPO divides by the length of an answer and by the spread of its group. Both are weights that nobody asked "
+        "for: long wrong answers are punished less, and prompts that are nearly always right or wrong count more. "
+        "This takes both out."
+    ),
+    "dapo": (
+        "Four repairs to GRPO for long reasoning: a higher upper clip, so that rare tokens can grow; groups without "
+        "spread are replaced by others, so that every prompt teaches; every token counts alike; and overlong answers "
+        "lose their reward gradually. The KL to a reference is gone."
+    ),
+    "reinforce++": (
+        "No critic and no groups: REINFORCE's returns with the KL taken off token by token, whitened over the whole "
+        "batch so that their scale is always the same, under PPO's clip."
+    ),
+    "gspo": (
+        "The reward belongs to the whole answer, so the ratio that is clipped should too: the geometric mean of the "
+        "tokens' ratios, one number a sequence."
+    ),
+    "cispo": (
+        "Clipping by the minimum stops the gradient of exactly the rare tokens that a long reasoning turns on. Here "
+        "the ratio is only a capped weight before the log-probability: every token keeps a gradient."
+    ),
+    "lite_ppo": (
+        "Of many tricks two are kept: advantages centred by group and scaled by batch, and a mean over tokens."
+    ),
+    "maxrl": (
+        "Weigh a prompt by how seldom it is solved: the expected gradient then climbs the likelihood of a right "
+        "answer and not merely its probability, so hard prompts count more."
+    ),
+    "vapo": (
+        "A critic again, for long reasoning: the λ of GAE grows with the length of the answer for the policy, so that "
+        "a far-away reward still reaches the first tokens, and the critic learns whole returns. The loss is DAPO's."
+    ),
+}
+
+_ELEMENTS = {
+    "the equations": "src/rung/formulas/adaptive_elements.py",
+    "the loop that calls them": "src/rung/training/trials.py",
+    "the cart and the pole": "src/rung/tasks/cart_pole.py",
+}
+SOURCES: dict[str, dict[str, str]] = {"boxes": _ELEMENTS, "ase": _ELEMENTS, "ase_ace": _ELEMENTS}
+"""Files that hold a method's formula where its parts hold numbers only."""

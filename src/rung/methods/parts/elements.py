@@ -1,0 +1,73 @@
+"""What acts in each box of a divided state space, and the critic beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class SearchElement:
+    """The associative search element (ASE): one weight a box, pushed by whatever reinforcement follows its actions."""
+
+    step_size: float = 1000.0
+    """α. What is reinforced is small: a hundredth of r̂ at first."""
+    decay: float = 0.9
+    """δ of the eligibility trace, a time step."""
+    noise: float = 0.01
+    """Standard deviation σ of the noise on the weighted sum."""
+    tables: ClassVar[tuple[str, ...]] = ("prediction",)
+
+    @property
+    def formula(self) -> str:
+        return (
+            f"y = sign(w·x + n), n ~ N(0, {self.noise:g}²);  "
+            f"e ← {self.decay:g} e + {1 - self.decay:g} y x;  w ← w + {self.step_size:g} r̂ e"
+        )
+
+
+@dataclass(frozen=True)
+class CriticElement:
+    """The adaptive critic element (ACE): foretells the reinforcement to come, and turns a rare r into an r̂ at every
+    step."""
+
+    step_size: float = 0.5
+    """β."""
+    gamma: float = 0.95
+    """γ, the discount a time step."""
+    decay: float = 0.8
+    """λ of the trace, a time step."""
+
+    @property
+    def formula(self) -> str:
+        return (
+            f"p = v·x, 0 at a failure;  r̂ = r + {self.gamma:g} p(t) - p(t-1);  "
+            f"x̄ ← {self.decay:g} x̄ + {1 - self.decay:g} x;  v ← v + {self.step_size:g} r̂ x̄"
+        )
+
+
+@dataclass(frozen=True)
+class Lifetimes:
+    """BOXES: each box keeps, for left and for right, how long the pole stayed up after it decided so, and takes the
+    better one until the next failure."""
+
+    decay: float = 0.99
+    """DK of lives and usages, at each failure that the box had a part in."""
+    weight: float = 1.0
+    """K, how many lifetimes the desired level counts as."""
+    base: float = 20.0
+    """C0 of the desired level, in time steps."""
+    multiple: float = 1.0
+    """C1 of the desired level: this times the mean lifetime of all trials so far."""
+    tables: ClassVar[tuple[str, ...]] = ("left_life", "left_usage", "right_life", "right_usage")
+
+    @property
+    def formula(self) -> str:
+        return (
+            f"value = (life + {self.weight:g} target) / (usage + {self.weight:g}), of left and of right;  "
+            f"target = {self.base:g} + {self.multiple:g} mean lifetime;  at a failure life ← {self.decay:g} life "
+            f"+ ∑(T_end - T_entered), usage ← {self.decay:g} usage + entries"
+        )
+
+
+Actor = SearchElement | Lifetimes
