@@ -11,8 +11,8 @@ BOXES = AdaptiveElements(
     summary="Each box of the state space remembers how long the pole stayed up after left and after right.",
     actor=Lifetimes(),
     deviations=(
-        "The text of 1968 was not at hand: the rule follows later descriptions by Sammut as far as they reach; how a value is made of target, lives and usages, "
-        "which decay by 0.99, is our reading.",
+        "The text of 1968 was not at hand: the rule follows later descriptions by Sammut as far as they reach; how a "
+        "box's value is made of target, lives and usages, which decay by 0.99, is our reading.",
         "C0, C1 and K are ours: the best of the grid in experiments/ase_ace.py, on other seeds than it reports.",
         "Every box begins with left or right at random, keyed by the seed; of two equal values the box keeps its own.",
         "Only boxes that the trial entered decay and decide anew; an entry is a step into a box from another one.",
