@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: setup demo test test-all lint format bench clean
+.PHONY: setup browser demo test test-all lint format bench clean
 
 setup: $(VENV)/.ready
 
@@ -24,11 +24,20 @@ $(VENV)/.demo: $(VENV)/.ready
 demo: $(VENV)/.demo
 	$(BIN)/python examples/demo.py
 
+# The pages are tested in a real browser, and those tests fail without one: Debian's is installed where we may.
+FIND_BROWSER := for name in chromium chromium-browser google-chrome; do command -v $$name && break; done
+browser:
+	@test -n "$$($(FIND_BROWSER))" || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+	  echo "installing Chromium for the tests of the pages" && apt-get -qq update && \
+	  DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium fonts-dejavu-core; } || true
+	@test -n "$$($(FIND_BROWSER))" || echo "WARNING: there is no Chromium, and it could not be installed here; \
+	the tests of the pages will FAIL. On Debian or Ubuntu: apt-get install chromium" >&2
+
 # A process a core, one thread each: two threads in every process would only wait for each other.
-test: setup
+test: setup browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
-test-all: $(VENV)/.demo
+test-all: $(VENV)/.demo browser
 	RUNG_NEW_EXAMPLES=1 $(BIN)/python -m pytest -m 'not peers'
 	$(BIN)/python -m pip install -q -e '.[peers]'
 	$(BIN)/python -m pytest -m peers

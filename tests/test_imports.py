@@ -25,6 +25,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tasks": {"rewards", *SHARED},  # a task names the rewards that judge it
     "rollouts": {"tasks", "models", "rewards", *SHARED},
     "reports": SHARED,
+    "pages": SHARED,
+    "preferences": {"pages", "tasks", "reports", *SHARED},
     "recipes": set(),
     "settings": {"methods", "tasks", "rewards", "models", "recipes", *SHARED},
     "training": {"settings", "formulas", "methods", "tasks", "rewards", "models", "rollouts", "reports", *SHARED},

@@ -11,6 +11,7 @@ from rung import __version__
 from rung.commands.chat import chat
 from rung.commands.evaluate import evaluate
 from rung.commands.failing import Commands
+from rung.commands.label import label
 from rung.commands.methods import diff, explain, methods
 from rung.commands.output import say
 from rung.commands.resume import resume
@@ -35,6 +36,7 @@ app.command()(resume)
 app.command()(sft)
 app.command("eval")(evaluate)
 app.command()(chat)
+app.command()(label)
 app.command()(methods)
 app.command()(explain)
 app.command()(diff)

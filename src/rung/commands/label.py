@@ -1,0 +1,139 @@
+"""`rung label`: people say which of two completions is better, in a page on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rung.commands.output import say, tell
+from rung.errors import MissingExtra, SettingsError
+
+if TYPE_CHECKING:
+    from rung.preferences.pair_rows import PairFile
+    from rung.preferences.store import PairStore
+
+QUESTION = "Which one is better?"
+LONGEST_NAME = 80
+
+
+def label(
+    pairs: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PAIRS",
+            help="A .jsonl or .parquet file with `prompt` and `completions` (two or more), or `chosen` and `rejected`.",
+        ),
+    ],
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="0: any that is free.")] = 0,
+    labeller: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Who labels; each has a link of their own. Repeatable.", show_default="labeller"
+        ),
+    ] = None,
+    votes_per_pair: Annotated[int, typer.Option(metavar="N", min=1, help="People to answer each pair.")] = 1,
+    question: Annotated[str, typer.Option(metavar="TEXT", help="What the page asks.")] = QUESTION,
+    labels: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where votes are kept; default PAIRS.labels.", show_default=False),
+    ] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="No page: write prompt, chosen, rejected and votes to a .jsonl or .parquet file.",
+            show_default=False,
+        ),
+    ] = None,
+    votes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="No page: write every pair and every vote to a .jsonl or .parquet file.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Label pairs in a page on this machine, or export the labels.
+
+    Votes are on the disk before the page says so; stop and start again at any time. The exported choice is the answer
+    that most people gave; ties, even votes and can't-tells are left out and counted.
+    """
+    from rung.preferences.pair_rows import read_pairs
+    from rung.preferences.store import PairStore
+
+    people = labeller or ["labeller"]
+    _check(people, votes_per_pair, pairs, [("--export", export), ("--votes", votes)])
+    file = read_pairs(pairs)
+    with PairStore(labels or pairs.with_name(f"{pairs.name}.labels")) as store:
+        _take_in(store, file)
+        if export is not None or votes is not None:
+            _export(store, export, votes)
+        else:
+            _serve(store, file, people=people, port=port, wanted=votes_per_pair, question=question)
+
+
+def _check(people: list[str], wanted: int, pairs: Path, targets: list[tuple[str, Path | None]]) -> None:
+    """Raises SettingsError with everything that is wrong, before a file is made."""
+    problems = [
+        f"--labeller: got {name!r}, expected a name of 1 to {LONGEST_NAME} characters that can be seen"
+        for name in people
+        if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable()
+    ]
+    if len(set(people)) < len(people):
+        problems.append("--labeller: the same name is given twice; people are told apart by their names")
+    for option, target in targets:
+        if target is not None and target.resolve() == pairs.resolve():
+            problems.append(f"{option}: {target} is the file of the pairs itself; name another")
+    if problems:
+        raise SettingsError(problems)
+    if wanted > len(people) and not any(target for _, target in targets):
+        links = f"there is a link for {len(people)}; give --labeller NAME once for each"
+        tell(f"warning: --votes-per-pair {wanted} needs {wanted} people, and {links}")
+
+
+def _take_in(store: PairStore, file: PairFile) -> None:
+    new = store.take_in(file)
+    missing = store.count() - len(file.pairs)
+    say(f"{file.path}: {file.in_words()}" + (f", {new:,} of them new" if 0 < new < len(file.pairs) else ""))
+    if missing:
+        tell(f"warning: {store.file.path} has {missing:,} more, which are not in {file.path} any more; they stay in it")
+
+
+def _export(store: PairStore, export: Path | None, votes: Path | None) -> None:
+    from rung.preferences.export import export_labelled, export_votes
+    from rung.preferences.verdicts import RULE, agreement_of
+
+    if votes is not None:
+        say(f"{votes}: {export_votes(store, votes).in_words()} with {_votes(len(store.votes()))}")
+    if export is not None:
+        say(f"{export}: {export_labelled(store, export).in_words()}")
+        say(f"chosen is {RULE}")
+        say(f"agreement: {agreement_of(store.standing()).in_words()}")
+
+
+def _serve(store: PairStore, file: PairFile, *, people: list[str], port: int, wanted: int, question: str) -> None:
+    try:
+        from rung.pages import PageServer
+        from rung.preferences.labelling_page import LabellingPage
+    except ModuleNotFoundError as error:
+        raise MissingExtra("the labelling page", "pages") from error
+    from rung.preferences.verdicts import sides_of
+
+    page = LabellingPage(store=store, folder=file.folder, wanted=wanted, question=question)
+    with PageServer(page.routes(), people=people, port=port, refused=lambda words: tell(f"warning: {words}")) as server:
+        for name, link in server.links.items():
+            say(f"{name}: {link}")
+        say(f"votes go to {store.file.path}; Ctrl-C stops, and the same command goes on")
+        server.run()
+    standing = store.standing()
+    labelled, sides = len({vote.pair for vote in standing}), sides_of(standing)
+    say(f"{_votes(len(standing))} on {labelled:,} of {store.count():,} pairs; left preferred: {sides.in_words()}")
+    if labelled:
+        say(f"for training: rung label {file.path} --export FILE.jsonl")
+
+
+def _votes(count: int) -> str:
+    return f"{count:,} {'vote' if count == 1 else 'votes'}"

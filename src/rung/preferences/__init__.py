@@ -1,0 +1,1 @@
+"""What people prefer: pairs, who answered what, and the page on which they do."""
