@@ -29,7 +29,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "preferences": {"pages", "tasks", "reports", *SHARED},
     "recipes": set(),
     "settings": {"methods", "tasks", "rewards", "models", "recipes", *SHARED},
-    "training": {"settings", "formulas", "methods", "tasks", "rewards", "models", "rollouts", "reports", *SHARED},
+    "diagnosis": {"settings", "methods", "reports", *SHARED},
+    "training": {
+        *("settings", "formulas", "methods", "tasks", "rewards", "models", "rollouts", "reports", "diagnosis"),
+        *SHARED,
+    },
 }
 """What each folder of src/rung may import beside itself. A folder not listed here (the command line, the package
 itself) may import any of these; nothing listed may import it. Nobody imports `cluster`."""

@@ -9,6 +9,7 @@ import typer
 
 from rung import __version__
 from rung.commands.chat import chat
+from rung.commands.diagnose import diagnose
 from rung.commands.evaluate import evaluate
 from rung.commands.failing import Commands
 from rung.commands.label import label
@@ -37,6 +38,7 @@ app.command()(sft)
 app.command("eval")(evaluate)
 app.command()(chat)
 app.command()(label)
+app.command()(diagnose)
 app.command()(methods)
 app.command()(explain)
 app.command()(diff)

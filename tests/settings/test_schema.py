@@ -38,7 +38,7 @@ def test_the_defaults_are_the_documented_ones():
         "evaluation": {"every": 10, "items": 64, "samples": 1, "temperature": 0.0},
         "saving": {"every": 10, "keep": 2},
         "rewarding": {"deadline_s": 10.0, "max_failed_share": 0.1},
-        "reporting": {"kl_rows": 8, "samples_every": 10, "page": True},
+        "reporting": {"kl_rows": 8, "samples_every": 10, "page": True, "tracker": None},
     }
     assert SFTSettings(model="tiny", task="arithmetic").as_data() == {
         "model": "tiny",

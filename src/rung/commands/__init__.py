@@ -1,6 +1,6 @@
 """The command line, one file a command or two: it reads arguments, calls the library, prints what comes back.
 
-train.py (train, check)   resume.py   sft.py   evaluate.py (eval)   chat.py
+train.py (train, check)   resume.py   sft.py   evaluate.py (eval)   chat.py   diagnose.py
 methods.py (methods, explain, diff)   tasks.py (tasks, explain-metric)
 planning.py   settings, task, rewards, model and folder looked at together: the plan, or all problems
 options.py    arguments that several commands share

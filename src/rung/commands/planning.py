@@ -45,6 +45,7 @@ def planned(
         about = [
             *_wrong_rewards(reading.settings),
             *_wrong_device(reading.settings),
+            *_wrong_tracker(reading.settings),
             *_wrong_task(reading.settings, task),
         ]
         more += [placed(problem, reading.tree) for problem in about]
@@ -152,6 +153,16 @@ def _wrong_device(settings: Settings) -> Iterator[str]:
         return
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         yield f"learner.device: got '{name}', but torch sees {torch.cuda.device_count()} GPUs here"
+
+
+def _wrong_tracker(settings: Settings) -> Iterator[str]:
+    from rung.errors import MissingExtra
+    from rung.reports.trackers.tracking import require_tracker
+
+    try:
+        require_tracker(settings.reporting.tracker)
+    except MissingExtra as error:
+        yield f"reporting.tracker: {error}"
 
 
 def _wrong_task(settings: Settings, task: Task | None) -> Iterator[str]:

@@ -63,9 +63,9 @@ class RunFiles:
         """
         return self.metrics.append(row)
 
-    def write_timings(self, row: Mapping[str, Any]) -> None:
-        """Appends a step's timings."""
-        self.timings.append(row)
+    def write_timings(self, row: Mapping[str, Any]) -> Row:
+        """Appends a step's timings; returns the row as it is written."""
+        return self.timings.append(row)
 
     def write_samples(
         self,

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,9 @@ import numpy as np
 from rung.batch import OK
 from rung.errors import DataError, SettingsError
 from rung.reports import samples, statistics
-from rung.reports.json_lines import Row, read_rows
+from rung.reports.json_lines import Row
 from rung.reports.metrics import shown
+from rung.reports.reading import object_in, rows_in, text_in
 from rung.reports.return_statistics import score_difference
 from rung.reports.visible import visible
 from rung.reports.warnings import RunWarning, warning_log
@@ -53,61 +53,26 @@ def read_run(folder: Path) -> RunRecord:
     if not any((folder / name).is_file() for name in ("metrics.jsonl", "settings.yaml")):
         raise DataError([f"{folder}: no run here, expected a folder with metrics.jsonl or settings.yaml"])
     problems: list[str] = []
-    metrics = _rows(folder / "metrics.jsonl", problems)
+    metrics = rows_in(folder / "metrics.jsonl", problems)
     return RunRecord(
         name=folder.resolve().name,
         finished=(folder / "final").is_dir(),
         metrics=metrics,
-        timings=_rows(folder / "timings.jsonl", problems),
+        timings=rows_in(folder / "timings.jsonl", problems),
         warnings=warning_log(metrics),
-        method=_object(folder / "method.json", problems),
-        settings=_text(folder / "settings.yaml", problems),
+        method=object_in(folder / "method.json", problems),
+        settings=text_in(folder / "settings.yaml", problems),
         gain=_gain(folder, problems),
         samples=_samples(folder / "samples", problems),
         problems=problems,
     )
 
 
-def _rows(path: Path, problems: list[str]) -> list[Row]:
-    try:
-        found = read_rows(path)
-    except (DataError, OSError) as error:
-        problems.append(str(error))
-        return []
-    problems += found.problems
-    return found.rows
-
-
-def _text(path: Path, problems: list[str]) -> str:
-    if not path.is_file():
-        return ""
-    try:
-        return path.read_text(encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        problems.append(f"{path.name}: cannot be read: {error.strerror}")
-        return ""
-
-
-def _object(path: Path, problems: list[str]) -> dict[str, Any]:
-    text = _text(path, problems)
-    if not text:
-        return {}
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        problems.append(f"{path.name}: not JSON: {error}")
-        return {}
-    if not isinstance(found, dict):
-        problems.append(f"{path.name}: got {type(found).__name__}, expected an object")
-        return {}
-    return found
-
-
 def _gain(folder: Path, problems: list[str]) -> statistics.Difference | None:
     paths = sorted((folder / "held_out").glob("step_*.json"))
     if len(paths) < 2:
         return None
-    first, last = _object(paths[0], problems), _object(paths[-1], problems)
+    first, last = object_in(paths[0], problems), object_in(paths[-1], problems)
     items = first.get("items")
     if not items or items != last.get("items"):
         return None

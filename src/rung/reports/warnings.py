@@ -2,7 +2,8 @@
 
 Everything here is a pure function of the metrics so far, so a resumed run needs no state and gives the same
 warnings. `warnings_in` gives those that hold now, `new_warnings` those that did not hold one step ago (what the
-console shows), `warning_log` every one with the step at which it came up (what the report page shows).
+console shows), `warning_log` every one with the step at which it came up (what the report page shows), `standing` every
+one with all the steps at which it held (what `rung diagnose` weighs).
 """
 
 from __future__ import annotations
@@ -76,14 +77,40 @@ def new_warnings(history: Sequence[Row], limits: WarningLimits | None = None) ->
 
 def warning_log(history: Sequence[Row], limits: WarningLimits | None = None) -> list[tuple[int, RunWarning]]:
     """Every warning of the run as (step, warning), at the step where it came up."""
-    past, limits = _Past(history), limits or WarningLimits()
     log: list[tuple[int, RunWarning]] = []
     before: set[tuple[str, str]] = set()
-    for end in range(1, len(history) + 1):
-        now = past.warnings(end, limits)
-        log += [(int(history[end - 1].get("step") or 0), warning) for warning in now if _key(warning) not in before]
+    for step, now in _step_by_step(history, limits):
+        log += [(step, warning) for warning in now if _key(warning) not in before]
         before = {_key(warning) for warning in now}
     return log
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A warning over a whole run: the steps at which it held, and what it said at the last of them."""
+
+    steps: tuple[int, ...]
+    last: RunWarning
+
+
+def standing(history: Sequence[Row], limits: WarningLimits | None = None) -> dict[tuple[str, str], Standing]:
+    """Every warning of the run by (name, subject).
+
+    >>> standing([{"step": 1, "sampler_gap/mean": 0.2}, {"step": 2, "sampler_gap/mean": 0.3}])["sampler_gap", ""].steps
+    (1, 2)
+    """
+    found: dict[tuple[str, str], Standing] = {}
+    for step, now in _step_by_step(history, limits):
+        for warning in now:
+            before = found.get(_key(warning))
+            found[_key(warning)] = Standing((*(before.steps if before else ()), step), warning)
+    return found
+
+
+def _step_by_step(history: Sequence[Row], limits: WarningLimits | None) -> Iterator[tuple[int, list[RunWarning]]]:
+    past, limits = _Past(history), limits or WarningLimits()
+    for end in range(1, len(history) + 1):
+        yield int(history[end - 1].get("step") or 0), past.warnings(end, limits)
 
 
 def _key(warning: RunWarning) -> tuple[str, str]:

@@ -156,6 +156,8 @@ class ReportingSettings(Section):
     """Steps between sample completions on the console; 0: none are shown. All are stored."""
     page: bool = True
     """Draw curves.png and report.html at the end."""
+    tracker: Literal["tensorboard", "wandb", "trackio"] | None = None
+    """Tell the metrics to one of these as well; None: to nobody. W&B stays offline unless WANDB_MODE=online."""
 
 
 class Settings(Section):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rung.batch import Episode
+from rung.diagnosis.illnesses import diagnose
 from rung.errors import CheckpointError, SettingsError
 from rung.methods.data import as_data, from_data
 from rung.methods.explain import card
@@ -22,6 +23,7 @@ from rung.reports.page import write_report
 from rung.reports.pictures import draw_curves
 from rung.reports.return_statistics import mean_score, score_difference
 from rung.reports.statistics import Difference, Estimate
+from rung.reports.trackers.tracking import Tracking, require_tracker
 from rung.reports.warnings import new_warnings
 from rung.settings import Settings, read_settings, to_yaml
 from rung.training import checkpoint
@@ -47,6 +49,8 @@ class Summary:
     before: Estimate | None
     after: Estimate | None
     gain: Difference | None
+    ill: tuple[str, ...] = ()
+    """What `rung diagnose` finds in the finished run, notes left out."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -67,6 +71,8 @@ class Summary:
             )
         if self.finished:
             lines += [f"model: {self.folder / 'final'}", f"report: {self.folder / 'report.html'}"]
+            if self.ill:
+                lines.append(f"look at: {', '.join(self.ill)}; what they mean: rung diagnose {self.folder}")
         else:
             lines.append(f"stopped with everything saved; go on with: rung resume {self.folder}")
         return lines + [f"note: {note}" for note in self.notes]
@@ -82,6 +88,7 @@ def train(settings: Settings, folder: Path, *, quiet: bool = False, plan: Sequen
         raise SettingsError(
             [f"{folder}: is not empty; go on with the run in it by `rung resume {folder}`, or choose another --out"]
         )
+    require_tracker(settings.reporting.tracker)
     folder.mkdir(parents=True, exist_ok=True)
     with RunLock(folder):
         parts = build(settings)
@@ -98,6 +105,7 @@ def resume(folder: Path, changes: Mapping[str, Any] | None = None, *, quiet: boo
     if not (folder / "settings.yaml").is_file():
         raise SettingsError([f"{folder}: holds no run (there is no settings.yaml in it)"])
     settings = _changed(read_settings(folder / "settings.yaml"), changes or {})
+    require_tracker(settings.reporting.tracker)
     with RunLock(folder):
         found, refused = checkpoint.newest(folder / "checkpoints")
         parts = build(settings)
@@ -173,7 +181,12 @@ class _Run:
 
     def go(self, *, done: int, plan: Sequence[str]) -> Summary:
         settings = self.parts.settings
-        with closing(self.parts.collector), StopRequest() as stop, self.console:
+        with (
+            closing(self.parts.collector),
+            StopRequest() as stop,
+            self.console,
+            closing(self.tracking()) as self.tracked,
+        ):
             self.console.start(plan)
             step = run_steps(self.parts, self, stop, done=done)
             finished = step >= settings.steps
@@ -183,12 +196,24 @@ class _Run:
             self.console.finish(summary.lines())
             return summary
 
+    def tracking(self) -> Tracking:
+        """The tracker, told of the steps so far."""
+        return Tracking(
+            self.parts.settings.reporting.tracker,
+            self.folder,
+            self.parts.settings.as_data(),
+            metrics=self.history,
+            timings=read_rows(self.files.timings.path).rows,
+            say=self.console.warn,
+        )
+
     def evaluated(self, step: int, scores: Scores) -> None:
         save_scores(self.folder, step, scores)
 
     def stepped(self, step: int, metrics: Metrics, timings: Metrics) -> None:
         self.history.append(self.files.write_metrics(metrics))
-        self.files.write_timings({"step": step, **timings, "memory/peak_gib": peak_gib()})
+        measured = self.files.write_timings({"step": step, **timings, "memory/peak_gib": peak_gib()})
+        self.tracked.row(self.history[-1], measured)
         self.console.step(metrics, timings)
         for warning in new_warnings(self.history):
             self.console.warn(warning)
@@ -258,5 +283,6 @@ class _Run:
             before=mean_score(before) if before is not None else None,
             after=mean_score(after) if after is not None else None,
             gain=score_difference(before, after) if both else None,
-            notes=tuple(self.files.problems()),
+            ill=tuple(one.name for one in diagnose(self.folder).findings if one.severity != "note") if finished else (),
+            notes=tuple(self.files.problems() + ([self.tracked.where] if self.tracked.where else [])),
         )
