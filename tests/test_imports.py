@@ -34,6 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("settings", "formulas", "methods", "tasks", "rewards", "models", "rollouts", "reports", "diagnosis"),
         *SHARED,
     },
+    "comparison": {"training", "settings", "methods", "tasks", "reports", *SHARED},
 }
 """What each folder of src/rung may import beside itself. A folder not listed here (the command line, the package
 itself) may import any of these; nothing listed may import it. Nobody imports `cluster`."""

@@ -9,6 +9,7 @@ import typer
 
 from rung import __version__
 from rung.commands.chat import chat
+from rung.commands.compare import compare
 from rung.commands.diagnose import diagnose
 from rung.commands.evaluate import evaluate
 from rung.commands.failing import Commands
@@ -35,6 +36,7 @@ app.command()(train)
 app.command()(check)
 app.command()(resume)
 app.command()(sft)
+app.command()(compare)
 app.command("eval")(evaluate)
 app.command()(chat)
 app.command()(label)

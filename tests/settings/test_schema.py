@@ -21,6 +21,7 @@ def test_the_defaults_are_the_documented_ones():
         "task": {"name": "arithmetic"},
         "seed": 0,
         "steps": 100,
+        "budget": {"tokens": None, "trained": None, "steps": None, "seconds": None, "flops": None},
         "prompts_per_step": 16,
         "environments": 8,
         "max_new_tokens": 128,
@@ -148,9 +149,9 @@ def test_settings_from_data_reports_every_problem():
         settings_from({"model": "tiny", "method": "grp", "task": "x", "stepz": 1, "seed": "a"})
     assert error.value.problems == [
         "seed: got 'a', expected a whole number",
-        "stepz: unknown key; did you mean 'steps'?; valid here: model, method, task, seed, steps, prompts_per_step, "
-        "environments, max_new_tokens, temperature, rewards, lora, learner, sampler, evaluation, saving, rewarding, "
-        "reporting",
+        "stepz: unknown key; did you mean 'steps'?; valid here: model, method, task, seed, steps, budget, "
+        "prompts_per_step, environments, max_new_tokens, temperature, rewards, lora, learner, sampler, evaluation, "
+        "saving, rewarding, reporting",
         "method.name: got 'grp'; did you mean 'grpo'?; valid: " + ", ".join(METHODS),
     ]
 

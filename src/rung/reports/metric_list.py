@@ -224,6 +224,13 @@ METRIC_LIST = [
         what_to_do="If it drops while the length is steady, the machine is shared or out of memory.",
     ),
     Metric(
+        name="flops",
+        unit=NUMBER,
+        meaning="Floating-point operations of drawing and learning so far, estimated from tokens, weights and passes.",
+        healthy="rises by about the same each step",
+        what_to_do="Compare methods at equal operations with `rung compare --budget flops=...`.",
+    ),
+    Metric(
         name="environment/steps",
         unit=COUNT,
         meaning="Steps taken in the environment so far, those of evaluations left out.",

@@ -42,10 +42,11 @@ def page(run: RunRecord) -> str:
         sections.method_card(run.method),
         sections.settings(run.settings),
     ]
-    return _frame(f"{run.name}: rung report", parts, _data(run) if run.samples["rows"] else "")
+    return frame(f"{run.name}: rung report", parts, _data(run) if run.samples["rows"] else "")
 
 
-def _frame(title: str, parts: Sequence[str], scripts: str) -> str:
+def frame(title: str, parts: Sequence[str], scripts: str = "") -> str:
+    """A page of ours around these sections."""
     return f"""<!doctype html>
 <html lang="en">
 <head>

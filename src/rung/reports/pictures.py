@@ -91,18 +91,19 @@ def panel_svgs(metrics: Sequence[Row], timings: Sequence[Row] = ()) -> list[tupl
     """Each panel as (title, svg element), to stand inside a page: colours are the page's CSS variables, so that it
     can be light or dark (`--ink --soft --grid --panel --c0 ... --c6`).
     """
-    return [(panel.title, _themed(_one_panel(panel))) for panel in panels_of(metrics, timings)]
+    return [(panel.title, panel_svg(panel)) for panel in panels_of(metrics, timings)]
 
 
-def _one_panel(panel: Panel) -> str:
+def panel_svg(panel: Panel, size: tuple[float, float] = (3.9, 2.3)) -> str:
+    """One panel as an svg element in the page's colours, without its title; `size` in inches."""
     with _drawing():
-        figure = Figure(figsize=(3.9, 2.3), layout="constrained")
+        figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         _prepare(axes, "")
         panel.draw(axes)
         _finish(axes)
-        return _encoded(figure, "svg").decode("utf-8")
+        return _themed(_encoded(figure, "svg").decode("utf-8"))
 
 
 def _themed(svg: str) -> str:
@@ -301,7 +302,8 @@ def _right_axis(axes: Axes, colour: str) -> Axes:
 
 
 def _finish(axes: Axes) -> None:
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 2.5, 5, 10]))
+    if isinstance(axes.xaxis.get_major_locator(), AutoLocator):
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 2.5, 5, 10]))
     if isinstance(axes.yaxis.get_major_locator(), AutoLocator):
         axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
 

@@ -3,6 +3,7 @@
     schema.py          every setting with its type, range and default
     load.py            layers to settings: recipe < file < flags < --set
     given.py           values that remember where they were written
+    counts.py          `2M` as a number
     yaml_text.py, toml_text.py, command_line.py, recipes.py    the four kinds of layer
     layers.py          layers laid over each other
     method_layers.py   the same for a method's slots, over the method's own definition
@@ -19,6 +20,7 @@ from __future__ import annotations
 from rung.settings.load import read_changes, read_eval, read_run, read_settings, read_sft, settings_from
 from rung.settings.reading import Reading
 from rung.settings.schema import (
+    BudgetSettings,
     EvalSettings,
     EvaluationSettings,
     LearnerSettings,
@@ -43,6 +45,7 @@ def to_yaml(settings: Section) -> str:
 
 
 __all__ = [
+    "BudgetSettings",
     "EvalSettings",
     "EvaluationSettings",
     "LearnerSettings",

@@ -9,6 +9,7 @@ from rung.methods import METHODS, AdaptiveElements, Method, PolicyGradient
 from rung.methods.parts.aggregations import PerConstantLength
 from rung.methods.parts.baselines import OthersInBatch
 from rung.methods.parts.steps import NaturalGradient
+from rung.settings.network import SMALL
 from rung.settings.schema import TASKS_OWN, Settings
 from rung.tasks.cart_pole import NAME as CART_POLE
 
@@ -26,6 +27,7 @@ def contradictions(settings: Settings, method: Method | None) -> Iterator[str]:
     for index, part in enumerate(settings.rewards):
         if part.function != TASKS_OWN and not _is_function(part.function):
             yield (f"rewards.{index}.function: got '{part.function}', expected 'task' or path/file.py:function")
+    yield from _budget(settings)
     if isinstance(method, PolicyGradient):
         yield from _of_rollouts(settings, method)
     learns_in_boxes = isinstance(method, AdaptiveElements)
@@ -39,7 +41,7 @@ def contradictions(settings: Settings, method: Method | None) -> Iterator[str]:
 
 
 def _of_rollouts(settings: Settings, method: PolicyGradient) -> Iterator[str]:
-    if settings.model == "small" and method.horizon is not None:
+    if settings.model == SMALL and method.horizon is not None:
         steps = settings.environments * method.horizon
         if method.minibatches > steps:
             yield f"method.minibatches: got {method.minibatches}, but a rollout has {steps} steps; set {steps} or fewer"
@@ -54,6 +56,14 @@ def _of_rollouts(settings: Settings, method: PolicyGradient) -> Iterator[str]:
         yield (
             "prompts_per_step: got 1 prompt with 1 sample, but OthersInBatch compares with the step's other episodes; "
             "set 2 or more"
+        )
+
+
+def _budget(settings: Settings) -> Iterator[str]:
+    if settings.budget.steps is not None and settings.model != SMALL:
+        yield (
+            f"budget.steps: got {settings.budget.steps}, but '{settings.task.name}' has no environment steps; set "
+            "budget.tokens, budget.trained, budget.seconds or budget.flops"
         )
 
 

@@ -37,7 +37,10 @@ def _entry(label: str, *lines: str) -> Iterator[str]:
 
 
 def _run(plan: Plan) -> Iterator[str]:
-    steps = plan.settings.steps
+    steps, limits = plan.settings.steps, plan.settings.budget.limits()
+    if limits:
+        spent = " or ".join(f"{_amount(limit)} {axis}" for axis, limit in limits.items())
+        yield f"ends with the first step that reaches the budget: {spent}; never later than steps says"
     if plan.task.environment:
         yield f"{count(steps, 'step')}; seed {plan.settings.seed}"
         return
@@ -108,6 +111,10 @@ def _source(place: str) -> str:
         return "the command line"
     name, colon, line = place.rpartition(":")
     return name if colon and line.isdigit() else place
+
+
+def _amount(limit: float) -> str:
+    return f"{limit:,.0f}" if limit < 10**12 else f"{limit:.3g}"
 
 
 def millions(count: int) -> str:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
+from rung.settings.counts import Amount, Count
+
 if TYPE_CHECKING:
     from rung.methods import Method
 
@@ -138,6 +140,28 @@ class SavingSettings(Section):
     """The newest so many are kept."""
 
 
+class BudgetSettings(Section):
+    """What a run may spend: it ends after the first whole step with which it has spent as much, evaluated and saved.
+
+    Of several limits the one that is reached first counts. Evaluations are not counted.
+    """
+
+    tokens: Count | None = None
+    """Generated tokens; in an environment, actions."""
+    trained: Count | None = None
+    """Tokens that took part in an update, each once a rollout however many passes are made over it."""
+    steps: Count | None = None
+    """Environment steps."""
+    seconds: Amount | None = None
+    """Seconds of drawing, judging and learning; evaluations and checkpoints are not counted."""
+    flops: Amount | None = None
+    """Floating-point operations, estimated from the counts of tokens and parameters."""
+
+    def limits(self) -> dict[str, float]:
+        """The limits that are set, by axis."""
+        return {axis: limit for axis, limit in self.as_data().items() if limit is not None}
+
+
 class RewardingSettings(Section):
     """What happens when a reward cannot judge."""
 
@@ -174,7 +198,8 @@ class Settings(Section):
     seed: int = Field(0, ge=0, le=2**63 - 1)
     """Keys every random stream of the run."""
     steps: int = Field(100, ge=0)
-    """The run's length. One step: draw, judge, update."""
+    """The run's length, at most where there is a budget. One step: draw, judge, update."""
+    budget: BudgetSettings = BudgetSettings()
     prompts_per_step: int = Field(16, ge=1)
     """Different prompts a step; each is answered `method.samples_per_prompt` times."""
     environments: int = Field(8, ge=1)

@@ -25,8 +25,8 @@ class RunLock:
     Raises SettingsError, saying who holds it, when another process does.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / LOCK
+    def __init__(self, folder: Path, work: str = "run is being trained") -> None:
+        self.path, self.work = folder / LOCK, work
 
     def __enter__(self) -> RunLock:
         self._file = self.path.open("a+")
@@ -36,7 +36,7 @@ class RunLock:
             self._file.seek(0)
             holder = self._file.read().strip() or "another process"
             self._file.close()
-            raise SettingsError([f"{self.path.parent}: this run is being trained by {holder}"]) from error
+            raise SettingsError([f"{self.path.parent}: this {self.work} by {holder}"]) from error
         self._file.truncate(0)
         self._file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
         self._file.flush()

@@ -12,6 +12,7 @@ import torch
 
 from rung.batch import Batch, Episode
 from rung.reports.return_statistics import mean_score
+from rung.training.budget import PHASES, Purse
 from rung.training.faults import reach
 from rung.training.held_out import Scores
 from rung.training.learned import Learned, Metrics
@@ -50,8 +51,16 @@ class Clock:
         return {**row, "seconds/step": total, "tokens_per_second": tokens / total if tokens and total > 0 else None}
 
 
-def run_steps(parts: Parts, record: Record, stop: StopRequest, *, done: int) -> int:
-    """Trains from step `done` + 1 to the settings' last step; returns the last step made.
+@dataclass(frozen=True)
+class Ended:
+    """Where the loop stopped. Example: `Ended(step=40, finished=False)`: it was asked to."""
+
+    step: int
+    finished: bool
+
+
+def run_steps(parts: Parts, record: Record, stop: StopRequest, *, done: int, purse: Purse) -> Ended:
+    """Trains from step `done` + 1 to the settings' last step, or to the first with which the purse is empty.
 
     Stops early, after a whole step and with everything saved, when `stop` was asked for.
     """
@@ -60,18 +69,23 @@ def run_steps(parts: Parts, record: Record, stop: StopRequest, *, done: int) -> 
     if done == 0:
         metrics = evaluation(parts, record, 0, clock)
         record.stepped(0, metrics, clock.timings(metrics))
-    for step in range(done + 1, settings.steps + 1):
+    step = done
+    while step < settings.steps and not purse.empty:
+        step += 1
         metrics = {"step": step, **one_step(parts, record, step, clock)}
-        if due(step, settings.evaluation.every, settings.steps):
+        purse.pay(metrics, sum(clock.seconds.get(phase, 0.0) for phase in PHASES))
+        metrics["flops"] = purse.spent.flops
+        last = step == settings.steps or bool(purse.empty)
+        if last or due(step, settings.evaluation.every):
             metrics |= evaluation(parts, record, step, clock)
         record.stepped(step, metrics, clock.timings(metrics))
         reach("step.done")
-        if due(step, settings.saving.every, settings.steps) or stop.asked:
+        if last or due(step, settings.saving.every) or stop.asked:
             with clock.phase("save"):
                 record.save(step)
         if stop.asked:
-            return step
-    return max(settings.steps, done)
+            return Ended(step, last)
+    return Ended(step, True)
 
 
 def one_step(parts: Parts, record: Record, step: int, clock: Clock) -> Metrics:
@@ -112,6 +126,6 @@ def kl_to_start(parts: Parts, batch: Batch | None) -> float | None:
     return total / tokens
 
 
-def due(step: int, every: int, last: int) -> bool:
-    """Whether something done every so many steps is to be done now; always at the last step."""
-    return step == last or (every > 0 and step % every == 0)
+def due(step: int, every: int) -> bool:
+    """Whether something done every so many steps is to be done now; 0: never."""
+    return every > 0 and step % every == 0

@@ -27,6 +27,7 @@ from rung.reports.trackers.tracking import Tracking, require_tracker
 from rung.reports.warnings import new_warnings
 from rung.settings import Settings, read_settings, to_yaml
 from rung.training import checkpoint
+from rung.training.budget import Purse, spent_on, work_of
 from rung.training.held_out import Scores, cut_scores_back, load_scores, save_scores
 from rung.training.learned import Learned, Metrics
 from rung.training.lock import RunLock, holds_something
@@ -100,7 +101,7 @@ def train(settings: Settings, folder: Path, *, quiet: bool = False, plan: Sequen
 def resume(folder: Path, changes: Mapping[str, Any] | None = None, *, quiet: bool = False) -> Summary:
     """Goes on from the newest checkpoint that verifies; what was written after it is taken back first.
 
-    `changes` may set `steps`, `evaluation`, `saving` and `reporting`; anything else would make another run of it.
+    `changes` may set `steps`, `budget`, `evaluation`, `saving` and `reporting`; anything else would make another run.
     """
     if not (folder / "settings.yaml").is_file():
         raise SettingsError([f"{folder}: holds no run (there is no settings.yaml in it)"])
@@ -118,7 +119,7 @@ def resume(folder: Path, changes: Mapping[str, Any] | None = None, *, quiet: boo
         return run.go(done=found.step if found else 0, plan=plan)
 
 
-_MAY_CHANGE = ("steps", "evaluation", "saving", "reporting")
+_MAY_CHANGE = ("steps", "budget", "evaluation", "saving", "reporting")
 
 
 def _changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
@@ -151,6 +152,7 @@ class _Run:
         self.files = RunFiles(folder, say=self.console.warn)
         self.checkpoints = folder / "checkpoints"
         self.history: list[Metrics] = []
+        self.purse = Purse(parts.settings.budget.limits(), work_of(parts.method, parts.policy))
 
     def restore(self, found: checkpoint.Checkpoint | None) -> list[str]:
         """Loads a checkpoint, if there is one, and cuts every file back to it; returns what was done, in sentences."""
@@ -159,6 +161,7 @@ class _Run:
         said = [f"resumed from step {step} in {self.folder}", *self.files.cut_back(step if found else -1)]
         cut_scores_back(self.folder, step if found else -1)
         self.history = list(self.files.history())
+        self.purse.spent = spent_on(self.history, read_rows(self.files.timings.path).rows, self.purse.work)
         if found is None:
             return said
         state = found.state()
@@ -180,7 +183,6 @@ class _Run:
         return said
 
     def go(self, *, done: int, plan: Sequence[str]) -> Summary:
-        settings = self.parts.settings
         with (
             closing(self.parts.collector),
             StopRequest() as stop,
@@ -188,11 +190,10 @@ class _Run:
             closing(self.tracking()) as self.tracked,
         ):
             self.console.start(plan)
-            step = run_steps(self.parts, self, stop, done=done)
-            finished = step >= settings.steps
-            if finished:
-                self.finish(step)
-            summary = self.summary(step, finished)
+            ended = run_steps(self.parts, self, stop, done=done, purse=self.purse)
+            if ended.finished:
+                self.finish(ended.step)
+            summary = self.summary(ended.step, ended.finished)
             self.console.finish(summary.lines())
             return summary
 

@@ -1,0 +1,164 @@
+"""`rung compare`: which method is worth it for this model, this task and this budget?"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rung.commands.folders import new_folder
+from rung.commands.options import AsJson, Config, Model, Recipe, Rewards, Sets, Task
+from rung.commands.output import columns, only_the_result, print_json, say, tell
+from rung.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rung.comparison.plan import Comparison
+
+Methods = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="METHOD...", help="Methods' names (rung methods); the ladder.", show_default=False),
+]
+Budget = Annotated[
+    str | None,
+    typer.Option(
+        "--budget",
+        metavar="AXIS=N",
+        help="tokens=2M, trained=, seconds=, flops= or, in an environment, steps=. Each run ends with its first whole "
+        "step that reaches it.",
+        show_default=False,
+    ),
+]
+SetsFor = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set-for",
+        metavar="METHOD:KEY=VALUE",
+        help="A setting of one method alone, as grpo:learning_rate=1e-5. Repeatable.",
+        show_default=False,
+    ),
+]
+Resume = Annotated[
+    Path | None,
+    typer.Option("--resume", metavar="DIR", help="Go on with the comparison in DIR.", show_default=False),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="The comparison's folder; default runs/compare-TASK-N.", show_default=False),
+]
+Seeds = Annotated[int, typer.Option(min=1, metavar="N", help="Runs of each method, from the setting `seed` on.")]
+Jobs = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Runs at a time; for small models one a core, else 1.", show_default=False),
+]
+
+
+def compare(
+    methods: Methods = None,
+    model: Model = None,
+    task: Task = None,
+    budget: Budget = None,
+    seeds: Seeds = 3,
+    config: Config = None,
+    recipe: Recipe = None,
+    sets: Sets = None,
+    sets_for: SetsFor = None,
+    rewards: Rewards = None,
+    out: Out = None,
+    resume: Resume = None,
+    jobs: Jobs = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare methods on one task: same prompts, same held-out items, same budget, several seeds.
+
+    Without arguments: the ladder on the tiny model and arithmetic. The same command with the same --out goes on where
+    it stopped. The result is comparison.json and comparison.html in the folder.
+    """
+    from rung.commands.comparing import Asked, comparison_of, jobs_for
+    from rung.comparison.compare import compare as run_comparison
+    from rung.comparison.plan import read_plan
+
+    if resume is not None:
+        given = {"METHOD": methods, "--model": model, "--task": task, "--budget": budget, "--config": config}
+        given |= {"--recipe": recipe, "--set": sets, "--set-for": sets_for, "--reward": rewards, "--out": out}
+        wrong = [name for name, value in given.items() if value]
+        if wrong:
+            raise SettingsError([f"{name}: --resume takes everything from the folder; leave it out" for name in wrong])
+        comparison, folder = read_plan(resume), resume
+    else:
+        asked = Asked(
+            methods=methods or (),
+            model=model,
+            task=task,
+            budget=budget,
+            seeds=seeds,
+            config=config,
+            recipe=recipe,
+            sets=sets or (),
+            sets_for=sets_for or (),
+            rewards=rewards or (),
+        )
+        comparison = comparison_of(asked)
+        folder = out or new_folder("compare", next(iter(comparison.settings.values())).task)
+    with only_the_result() if as_json else contextlib.nullcontext():
+        at_once = jobs_for(comparison, jobs)
+        plan = plan_lines(comparison, folder, at_once)
+        data, code = run_comparison(comparison, folder, jobs=at_once, say=tell if as_json else say, plan=plan)
+    if as_json:
+        print_json(data)
+    else:
+        for line in result_lines(data, folder, stopped=code == STOPPED):
+            say(line)
+    raise typer.Exit(code)
+
+
+STOPPED = 75
+
+
+def plan_lines(comparison: Comparison, folder: Path, jobs: int) -> list[str]:
+    """What is about to be done."""
+    first = next(iter(comparison.settings.values()))
+    methods, seeds = list(comparison.settings), comparison.seeds
+    return [
+        f"compares {', '.join(methods)}",
+        f"  on        {first.task.name} with {first.model}",
+        f"  budget    {comparison.axis} = {comparison.limit:,.12g} a run; the first step that reaches it is its last",
+        f"  runs      {_count(len(methods), 'method')} x {_count(len(seeds), 'seed')}, {jobs} at a time",
+        "  settings  each method's own and its recipe's, untuned, and what you set",
+        f"  folder    {folder}; stopped or killed, it goes on with: rung compare --resume {folder}",
+    ]
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" + ("" if number == 1 else "s")
+
+
+def result_lines(data: Mapping[str, Any], folder: Path, *, stopped: bool = False) -> list[str]:
+    """The result for people."""
+    rows = {row["method"]: _row(row) for row in sorted(data["methods"], key=_by_score)}
+    lines = [f"score, 95 % interval over seeds and items, and what a run spent ({data['task']['name']}):"]
+    lines += columns(rows, indent="  ")
+    lines += [data["verdict"]["headline"], *(f"  {detail}" for detail in data["verdict"]["details"])]
+    if stopped:
+        lines.append(f"stopped with everything saved; go on with: rung compare --resume {folder}")
+    return [*lines, f"page: {folder / 'comparison.html'}"]
+
+
+def _by_score(row: Mapping[str, Any]) -> float:
+    return -row["score"] if row["score"] is not None else float("inf")
+
+
+def _row(row: Mapping[str, Any]) -> str:
+    from rung.comparison.runs import reason
+
+    failed = "; ".join(f"seed {one['seed']} FAILED: {reason(one['error'])}" for one in row["failed"])
+    if row["score"] is None:
+        return failed or "not run yet"
+    low, high = row["interval"]
+    spent = row["spent"]
+    seeds = f"{_count(len(row['seeds']), 'seed')}, worst {row['worst_seed']['score']:.3f}"
+    cost = f"{spent['tokens']:,.0f} tokens, {spent['seconds']:,.0f} s"
+    return f"{row['score']:.3f} ({low:.3f} to {high:.3f})  {seeds}  {cost}  {failed}".rstrip()

@@ -1,0 +1,185 @@
+"""A comparison from the command line, or every problem of its methods, settings, task, model and budget together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from rung.commands.planning import planned
+from rung.errors import DataError, SettingsError, did_you_mean
+
+if TYPE_CHECKING:
+    from rung.comparison.plan import Comparison
+    from rung.settings import Settings
+    from rung.settings.plan import Plan
+
+LADDER = ("reinforce", "reinforce_baseline", "actor_critic", "trpo", "ppo@lm-human-preferences", "grpo", "dapo")
+"""What is compared when no method is named. PPO is the one for text: the paper's makes 320 updates of each rollout."""
+TASK, MODEL = "arithmetic", "tiny"
+BUDGET = "tokens=40K"
+"""Of the tiny model, where no budget is named: the whole ladder then takes a quarter of an hour on two cores."""
+MOST_STEPS = 100_000
+"""A run's length at most, unless `steps` is set: the budget is what ends it."""
+SAVED_EVERY = 20
+"""Steps between checkpoints where a recipe saves at the end alone."""
+TINY_ITEMS, TINY_EVERY = 200, 20
+"""Of the tiny model: twice the recipe's held-out items, half as often."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The arguments of `rung compare`, as they were typed."""
+
+    methods: Sequence[str] = ()
+    model: str | None = None
+    task: str | None = None
+    budget: str | None = None
+    seeds: int = 3
+    config: Path | None = None
+    recipe: str | None = None
+    sets: Sequence[str] = ()
+    sets_for: Sequence[str] = ()
+    rewards: Sequence[str] = ()
+
+
+def comparison_of(asked: Asked) -> Comparison:
+    """The comparison that these arguments ask for. SettingsError or DataError with every problem."""
+    from rung.comparison.plan import Comparison
+
+    problems: list[str] = []
+    methods = _methods(asked, problems)
+    task, model = _task_and_model(asked)
+    budget = _budget(asked, model, problems)
+    own = _sets_by_method(asked.sets_for, methods, problems)
+    found: dict[str, Settings] = {}
+    told: dict[str, list[str]] = {}
+    for method in methods:
+        flags = {"method": method, "model": model, "task": task}
+        try:
+            plan = planned(flags, asked.config, asked.recipe, [*asked.sets, *own[method]], asked.rewards, None)
+            users = {one.key for one in plan.written if not one.place.startswith("recipe ")}
+            found[method] = _as_compared(plan, users, {} if budget is None else dict([budget]))
+        except (SettingsError, DataError) as error:
+            for problem in error.problems:
+                told.setdefault(problem, []).append(method)
+    everywhere = len(methods) > 1
+    for problem, where in told.items():
+        problems.append(problem if everywhere and len(where) == len(methods) else f"{', '.join(where)}: {problem}")
+    problems += _unlike(found)
+    if problems or budget is None:
+        raise SettingsError(problems)
+    first = next(iter(found.values())).seed
+    return Comparison(axis=budget[0], limit=budget[1], seeds=tuple(range(first, first + asked.seeds)), settings=found)
+
+
+def _methods(asked: Asked, problems: list[str]) -> list[str]:
+    """The methods that can be compared; a problem for each of the others, and for one that is named twice."""
+    from rung.comparison.pairs import learns_from_pairs, refusal
+    from rung.methods import METHODS
+
+    named = list(asked.methods) or list(LADDER)
+    for name in dict.fromkeys(named):
+        if name not in METHODS:
+            problems.append(f"METHOD: got '{name}'{did_you_mean(name, METHODS)}; valid: {', '.join(METHODS)}")
+        elif learns_from_pairs(METHODS[name]):
+            problems.append(refusal(METHODS[name]))
+        if named.count(name) > 1:
+            problems.append(f"METHOD: '{name}' is named {named.count(name)} times, expected once")
+    return [name for name in dict.fromkeys(named) if name in METHODS and not learns_from_pairs(METHODS[name])]
+
+
+def _task_and_model(asked: Asked) -> tuple[str | None, str | None]:
+    """What is named, or what stands in where nothing, not even a file of settings, could name it."""
+    from rung.tasks.environment import looks_like_environment
+
+    if asked.config is not None or any(text.startswith(("task", "model")) for text in asked.sets):
+        return asked.task, asked.model
+    task = asked.task or TASK
+    return task, asked.model or (None if looks_like_environment(task) else MODEL)
+
+
+def _budget(asked: Asked, model: str | None, problems: list[str]) -> tuple[str, float] | None:
+    from rung.settings import BudgetSettings
+
+    text = asked.budget or (BUDGET if model == MODEL else None)
+    axes = list(BudgetSettings.model_fields)
+    if text is None:
+        problems.append(f"--budget: missing; give AXIS=N such as tokens=2M, with one of {', '.join(axes)}")
+        return None
+    axis, equals, written = text.partition("=")
+    axis = axis.strip()
+    if not equals:
+        problems.append(f"--budget: got '{text}', expected AXIS=N such as tokens=2M")
+    elif axis not in axes:
+        problems.append(f"--budget: got '{axis}'{did_you_mean(axis, axes)}; valid: {', '.join(axes)}")
+    else:
+        try:
+            return axis, BudgetSettings.model_validate({axis: written.strip() or "nothing"}).limits()[axis]
+        except ValidationError as error:
+            words = {"greater_than_equal": "1 or more", "greater_than": "more than 0"}
+            first = error.errors()[0]
+            problems.append(f"--budget {axis}: got '{written}', expected {words.get(first['type'], first['msg'])}")
+    return None
+
+
+def _sets_by_method(texts: Sequence[str], methods: Sequence[str], problems: list[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {method: [] for method in methods}
+    for text in texts:
+        method, colon, setting = text.partition(":")
+        if not colon or "=" in method:
+            problems.append(f"--set-for: got '{text}', expected METHOD:KEY=VALUE such as grpo:learning_rate=1e-5")
+        elif method not in found:
+            problems.append(f"--set-for: got '{method}'{did_you_mean(method, methods)}; compared: {', '.join(methods)}")
+        else:
+            found[method].append(setting)
+    return found
+
+
+def _as_compared(plan: Plan, written: set[str], limits: Mapping[str, float]) -> Settings:
+    """A run's settings with the budget, and with what a comparison wants where the user has `written` nothing else: a
+    recipe gives way."""
+    settings = plan.settings
+    if settings.budget.limits():
+        raise SettingsError(["budget: a comparison's is given by --budget; leave it out of the settings"])
+    wanted: dict[str, Any] = {"steps": MOST_STEPS, "reporting.page": False}
+    if settings.saving.every == 0:
+        wanted["saving.every"] = SAVED_EVERY
+    if settings.model in ("tiny", "small"):
+        wanted["learner.threads"] = 1
+    if settings.model == MODEL:
+        wanted |= {"evaluation.items": min(TINY_ITEMS, plan.task.held_out_items), "evaluation.every": TINY_EVERY}
+    changes = {key: value for key, value in wanted.items() if key not in written}
+    return settings.changed({**changes, **{f"budget.{axis}": limit for axis, limit in limits.items()}})
+
+
+SAME = ("task", "model", "seed", "evaluation.items", "evaluation.samples", "evaluation.temperature", "max_new_tokens")
+"""Settings without which scores could not be compared."""
+
+
+def _unlike(found: Mapping[str, Settings]) -> Iterator[str]:
+    """A sentence for each setting that must be the same for all methods and is not."""
+    for key in SAME:
+        values = {method: _at(settings.as_data(), key) for method, settings in found.items()}
+        different = {method: value for method, value in values.items() if value != next(iter(values.values()))}
+        if different:
+            said = ", ".join(f"{value} for {method}" for method, value in values.items())
+            yield f"{key}: must be the same for all methods, got {said}"
+
+
+def _at(data: Mapping[str, Any], key: str) -> Any:
+    for part in key.split("."):
+        data = data[part]
+    return data
+
+
+def jobs_for(comparison: Comparison, asked: int | None) -> int:
+    """Runs at a time: what was asked for, else one a core for small models, which use one thread each."""
+    if asked is not None:
+        return asked
+    alone = any(settings.learner.threads != 1 for settings in comparison.settings.values())
+    return 1 if alone else max(1, min(os.cpu_count() or 1, len(comparison.names())))
