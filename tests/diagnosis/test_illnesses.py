@@ -159,6 +159,10 @@ def test_a_healthy_run_is_left_alone_and_told_so() -> None:
     assert "healthy" in healthy.lines()[1] and "+0.4" in healthy.summary
 
 
+def test_a_short_run_is_not_called_healthy() -> None:
+    assert diagnose(run(steps=5)).lines()[1] == "nothing wrong was seen, but the run is too short to say more"
+
+
 def test_the_healthy_run_without_settings_evaluations_or_samples_is_not_ill_either() -> None:
     bare = run(settings=None, first_samples=(), last_samples=())
     assert diagnose(bare).findings == ()

@@ -88,6 +88,8 @@ class Diagnosis:
         return [f"{self.run}: {self.summary}", self._verdict(), *found]
 
     def _verdict(self) -> str:
+        if self.healthy and any(one.name == "too_short" for one in self.findings):
+            return "nothing wrong was seen, but the run is too short to say more"
         if self.healthy:
             return f"healthy: none of the {len(ILLNESSES)} illnesses that are looked for was found" + (
                 ", only notes" if self.findings else ""
