@@ -35,6 +35,8 @@ class Judgement:
     """Each part before its weight; None where the part did not apply or failed."""
     accuracy: float | None
     """The first part's value: what a group filter looks at, never the shaped total."""
+    steps: tuple[tuple[int, float], ...] = ()
+    """(characters up to the step's end, the step's weighted score) where a reward judges steps; parts of the total."""
     status: str = OK
     """`ok`, or `NAME: timeout` and the like: such an episode leaves baselines, gradient and denominators."""
 
@@ -72,6 +74,8 @@ class Episode:
     text: str = ""
     """The completion as text, for rewards and people. Empty for environments."""
     judgement: Judgement | None = None
+    step_rewards: tuple[tuple[int, float], ...] = ()
+    """(index of the action that ends the step, the step's share of the total), where a reward judges steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,13 +111,19 @@ class Batch:
     """bool."""
     reward_parts: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
     """[B] each, before weights; NaN where a part did not apply."""
+    step_ends_BT: Tensor | None = None
+    """bool: a step of the answer's reasoning ends here and is judged; None: no reward judges steps."""
     old_log_probs_BT: Tensor | None = None
     """The learner's own log-probs before this step's first update; None: the current ones are the old ones."""
     reference_log_probs_BT: Tensor | None = None
+    teacher_log_probs_BT: Tensor | None = None
+    """Of the model that is distilled from."""
     values_BT: Tensor | None = None
     """The critic's, before this rollout's first update."""
     value_targets_BT: Tensor | None = None
     advantages_BT: Tensor | None = None
+    chosen_BT: Tensor | None = None
+    """bool: the tokens that an objective chose from all those of its update."""
 
     def __post_init__(self) -> None:
         shape = self.actions_BT.shape[:2]

@@ -281,6 +281,7 @@ def expected_gradient(
     for probability, rows in all_batches(world, samples, ordered=ordered):
         rows_B = torch.tensor(rows)
         batch = method.with_advantages(everything.rows(rows_B))
+        batch = method.choosing(batch, table_RT[rows_B].detach(), lambda count: count, tuple(rows))
         losses_BT = method.losses(batch, table_RT[rows_B])
         loss = loss + probability * (method.weights(batch, lambda count: count) * losses_BT).sum()
     (by_token_RT,) = torch.autograd.grad(loss, table_RT)

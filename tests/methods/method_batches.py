@@ -77,6 +77,8 @@ def mixed_batch(seed: int = 0, mask_BT: Tensor | None = None) -> Batch:
         truncated_B=truncated_B,
         old_log_probs_BT=log_probs_BT + 0.3 * old_BT,
         reference_log_probs_BT=log_probs_BT + reference_BT,
+        teacher_log_probs_BT=log_probs_BT - 0.5 * reference_BT,
+        step_ends_BT=last_BT | (mask_BT & (torch.arange(mask_BT.shape[1]) == 1)),
         values_BT=values_BT,
     )
 
@@ -116,5 +118,6 @@ def loss_and_gradient(method: PolicyGradient, batch: Batch, log_probs_BT: Tensor
     """The loss of a whole batch in one piece, and its gradient with respect to the log-probs."""
     log_probs_BT = log_probs_BT.detach().clone().requires_grad_()
     batch = method.minibatch(method.with_advantages(batch), one)
+    batch = method.choosing(batch, log_probs_BT.detach(), one, (7,))
     loss = (method.weights(batch, one) * method.losses(batch, log_probs_BT, entropy_like(batch, log_probs_BT))).sum()
     return loss.detach(), torch.autograd.grad(loss, log_probs_BT)[0]

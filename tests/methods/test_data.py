@@ -36,7 +36,12 @@ def test_slots_are_all_fields_but_the_identity() -> None:
 
 
 def test_as_data_of_a_part() -> None:
-    assert as_data(KLInLoss()) == {"part": "KLInLoss", "coefficient": 0.04, "estimator": {"part": "K3"}}
+    assert as_data(KLInLoss()) == {
+        "part": "KLInLoss",
+        "coefficient": 0.04,
+        "estimator": {"part": "K3"},
+        "refresh_every": None,
+    }
 
 
 def test_settings_reach_into_a_part_and_leave_the_rest() -> None:

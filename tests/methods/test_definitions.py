@@ -15,8 +15,11 @@ from rung.methods.parts.advantages import (
     GroupNormalized,
     GroupRelative,
     LengthAdaptiveGAE,
+    NormalizedByOthers,
     NStep,
+    ProcessNormalized,
     RewardToGo,
+    TeacherLogRatio,
 )
 from rung.methods.parts.aggregations import PerConstantLength, PerEpisode, PerSequence, PerToken
 from rung.methods.parts.baselines import OthersInBatch, OthersInGroup
@@ -24,15 +27,18 @@ from rung.methods.parts.critics import ValueFunction
 from rung.methods.parts.elements import CriticElement, Lifetimes, SearchElement
 from rung.methods.parts.groups import AccuraciesDiffer
 from rung.methods.parts.objectives import (
+    ClipCov,
     ClippedSurrogate,
     ClippedWeight,
+    KLCov,
     KLPenalty,
     ScoreFunction,
     SequenceClippedSurrogate,
     Surrogate,
+    WithinProbability,
 )
 from rung.methods.parts.overlong import SoftOverlong
-from rung.methods.parts.reference_kl import K1, K3, KLInLoss, KLInReward
+from rung.methods.parts.reference_kl import K1, K3, KLInAdvantage, KLInLoss, KLInReward
 from rung.methods.parts.steps import AdamW, NaturalGradient, RMSprop
 from rung.methods.parts.whitening import Whiten
 
@@ -166,6 +172,96 @@ PINNED["grpo@trl"] = GRPO_LIKE | {  # trl 1.16.0, GRPOConfig
     "advantage": GroupNormalized(epsilon=1e-4, ddof=1),
     "aggregation": PerToken(),
 }
+BASELINES_VALUE = ValueFunction(separate=True, coefficient=0.5, clip=0.2)
+SB3_VALUE = ValueFunction(separate=True, coefficient=1.0, clip=None)
+PINNED |= {
+    "ppo@trl-2025": PINNED["ppo@lm-human-preferences"]  # trl 0.25.1, PPOConfig and OnPolicyConfig
+    | {
+        "reference_kl": KLInReward(coefficient=0.05, estimator=K1()),
+        "critic": ValueFunction(separate=True, coefficient=0.1, clip=0.2),
+        "whiten": Whiten(per_minibatch=False, ddof=1),
+        "step": AdamW(learning_rate=5e-5, max_grad_norm=1e6),
+    },
+    "ppo@baselines": PINNED["ppo"] | {"critic": BASELINES_VALUE},  # openai/baselines, ppo2/defaults.py, mujoco
+    "ppo@sb3": PINNED["ppo"] | {"critic": SB3_VALUE, "whiten": Whiten(per_minibatch=True, ddof=1)},  # 2.9.2
+    "ppo@cleanrl": PINNED["ppo"]  # cleanrl 1.2.0, ppo.py
+    | {
+        "horizon": 128,
+        "critic": BASELINES_VALUE,
+        "whiten": Whiten(per_minibatch=True, ddof=1),
+        "entropy_bonus": 0.01,
+        "step": AdamW(learning_rate=2.5e-4, epsilon=1e-5, max_grad_norm=0.5),
+        "epochs": 4,
+        "minibatches": 4,
+    },
+    "a2c@sb3": PINNED["actor_critic"]  # stable-baselines3 2.9.2
+    | {"critic": SB3_VALUE, "advantage": GAE(discount=0.99, lam=1.0), "entropy_bonus": 0.0},
+    "trpo@sb3-contrib": PINNED["trpo"]  # sb3-contrib 2.9.2
+    | {
+        "horizon": 2048,
+        "critic": SB3_VALUE,
+        "advantage": GAE(discount=0.99, lam=0.95),
+        "whiten": Whiten(ddof=1),
+        "step": NaturalGradient(
+            iterations=15, fisher_share=1.0, backtracks=9, shrink=0.8, accept=1.0, critic_epochs=10
+        ),
+    },
+    "grpo@verl": GRPO_LIKE  # verl 0.9.1, actor.yaml
+    | {
+        "advantage": GroupNormalized(epsilon=1e-6, ddof=1),
+        "objective": ClippedSurrogate(low=0.2, high=0.2, dual=3.0),
+        "aggregation": PerToken(),
+        "step": AdamW(learning_rate=1e-6, weight_decay=0.01),
+        "minibatches": 4,
+    },
+    "grpo@openrlhf": GRPO_LIKE  # openrlhf 0.11.2, train_ppo_ray.py
+    | {
+        "samples_per_prompt": 8,
+        "reference_kl": KLInAdvantage(coefficient=0.01, estimator=K1()),
+        "advantage": GroupNormalized(epsilon=1e-9, ddof=1),
+        "aggregation": PerToken(),
+        "step": AdamW(learning_rate=1e-6, beta2=0.95),
+        "minibatches": 64,
+    },
+    "grpo@nemo-rl": GRPO_LIKE  # grpo_math_1B.yaml at 00294d9
+    | {
+        "samples_per_prompt": 16,
+        "reference_kl": KLInLoss(coefficient=0.01, estimator=K3()),
+        "advantage": NormalizedByOthers(epsilon=1e-6),
+        "aggregation": PerToken(),
+        "step": AdamW(learning_rate=5e-6, weight_decay=0.01, warmup_steps=50),
+    },
+    "grpo@prime-rl": GRPO_LIKE  # DefaultLossConfig at 12c8516
+    | {
+        "advantage": GroupCentred(),
+        "objective": WithinProbability(low=0.2, high=0.2, pull=1e-3),
+        "aggregation": PerToken(),
+        "step": AdamW(learning_rate=1e-6, weight_decay=0.01),
+    },
+    "clip_cov": GRPO_LIKE  # arXiv:2505.22617: 2e-4 of the tokens, covariance from 1 to 5
+    | {
+        "samples_per_prompt": 8,
+        "objective": ClipCov(low=0.2, high=0.2, share=2e-4, above=1.0, below=5.0),
+        "aggregation": PerToken(),
+        "minibatches": 8,
+    },
+    "kl_cov": GRPO_LIKE  # the same: 2e-3 of the tokens (7B), coefficient 1
+    | {
+        "samples_per_prompt": 8,
+        "objective": KLCov(share=2e-3, coefficient=1.0),
+        "aggregation": PerToken(),
+        "minibatches": 8,
+    },
+    "grpo_process": PINNED["grpo"] | {"advantage": ProcessNormalized(epsilon=1e-6, ddof=0)},
+    "grpo_iterative": PINNED["grpo"] | {"reference_kl": KLInLoss(coefficient=0.04, estimator=K3(), refresh_every=100)},
+    "distillation": PINNED["reinforce"]
+    | {
+        "samples_per_prompt": 4,
+        "advantage": TeacherLogRatio(),
+        "aggregation": PerToken(),
+        "step": AdamW(learning_rate=1e-5),
+    },
+}
 UNUSED = dict.fromkeys(
     ("horizon", "keep_group", "shape_reward", "reference_kl", "critic", "whiten", "correction", "drop_rows")
 ) | {"entropy_bonus": 0.0}
@@ -201,6 +297,23 @@ def test_papers_and_deviations_are_stated() -> None:
     for method in METHODS.values():
         assert method.summary.endswith(".") and method.deviations
         assert all(deviation.endswith(".") for deviation in method.deviations)
+
+
+def test_an_origins_paper_has_no_second_name() -> None:
+    with pytest.raises(SettingsError, match="a method's own name means its paper's setting: say 'grpo'"):
+        method_named("grpo@paper")
+    with pytest.raises(SettingsError, match="got 'gropo@paper'; did you mean"):
+        method_named("gropo@paper")
+
+
+def test_every_preset_says_what_was_read() -> None:
+    read = [method for method in METHODS.values() if "@" in method.name and method.name not in EARLIER_PRESETS]
+    assert len(read) == 10
+    for method in read:
+        assert method.deviations[0].startswith("Read in "), method.name
+
+
+EARLIER_PRESETS = ("ppo@lm-human-preferences", "grpo@trl")
 
 
 def test_method_named_finds_or_names_the_nearest() -> None:

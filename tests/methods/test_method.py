@@ -39,6 +39,7 @@ def gradient_in_pieces(
     """The same loss and gradient, summed over micro-batches; the weights are the whole batch's unless given."""
     log_probs_BT = log_probs_BT.detach().clone().requires_grad_()
     batch = method.minibatch(method.with_advantages(batch), one)
+    batch = method.choosing(batch, log_probs_BT.detach(), one, (7,))
     weights_BT = method.weights(batch, one) if weights_BT is None else weights_BT
     total = torch.zeros((), dtype=torch.float64)
     for rows_B in pieces:

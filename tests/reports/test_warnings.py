@@ -199,3 +199,11 @@ def test_the_log_is_what_the_console_showed_step_by_step() -> None:
 def test_a_run_far_longer_than_every_window_has_no_false_warning(made_up_rows: Any) -> None:
     history = made_up_rows(100)[0] * 20
     assert warning_log(history) == []
+
+
+def test_a_capped_ratio_is_a_warning_at_once() -> None:
+    assert not warnings_in([{"step": 1, "ratio/capped": 0.0}])
+    (warning,) = warnings_in([{"step": 1, "ratio/capped": 0.0125}])
+    assert (
+        warning.name == "capped_ratio" and "1.25%" in warning.evidence and "Lower the learning rate" in warning.change
+    )

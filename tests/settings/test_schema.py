@@ -19,6 +19,7 @@ def test_the_defaults_are_the_documented_ones():
         "model": "tiny",
         "method": {"name": "grpo"},
         "task": {"name": "arithmetic"},
+        "teacher": None,
         "seed": 0,
         "steps": 100,
         "budget": {"tokens": None, "trained": None, "steps": None, "seconds": None, "flops": None},
@@ -149,7 +150,8 @@ def test_settings_from_data_reports_every_problem():
         settings_from({"model": "tiny", "method": "grp", "task": "x", "stepz": 1, "seed": "a"})
     assert error.value.problems == [
         "seed: got 'a', expected a whole number",
-        "stepz: unknown key; did you mean 'steps'?; valid here: model, method, task, seed, steps, budget, "
+        "stepz: unknown key; did you mean 'steps'?; valid here: model, method, task, teacher, seed, steps, "
+        "budget, "
         "prompts_per_step, environments, max_new_tokens, temperature, rewards, lora, learner, sampler, evaluation, "
         "saving, rewarding, reporting",
         "method.name: got 'grp'; did you mean 'grpo'?; valid: " + ", ".join(METHODS),
@@ -179,7 +181,9 @@ def test_settings_are_written_and_read_back_equal(data, tmp_path):
 
 def test_every_key_stands_in_the_written_file():
     text = to_yaml(Settings(**MINIMAL))
-    assert text.startswith("model: tiny\nmethod:\n  name: grpo\ntask:\n  name: arithmetic\nseed: 0\nsteps: 100\n")
+    assert text.startswith(
+        "model: tiny\nmethod:\n  name: grpo\ntask:\n  name: arithmetic\nteacher: null\nseed: 0\nsteps: 100\n"
+    )
     assert "  deadline_s: 10.0\n" in text
 
 

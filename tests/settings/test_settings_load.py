@@ -218,7 +218,7 @@ def test_changes_to_a_run_are_read_like_set():
     assert error.value.problems == [
         "--set evry: unknown key; did you mean 'saving.every'?; valid: budget, environments, evaluation, learner, "
         "lora, max_new_tokens, method, model, prompts_per_step, reporting, rewarding, rewards, sampler, saving, seed, "
-        "steps, task, temperature and what they hold (an option of the task is task.OPTION)",
+        "steps, task, teacher, temperature and what they hold (an option of the task is task.OPTION)",
         "--set steps: got 'x', expected a whole number",
         "--set items: evaluation.items: got 0, expected 1 or more",
     ]
@@ -258,9 +258,25 @@ def test_an_evaluation_takes_what_it_can_from_the_run():
     )
 
 
-@pytest.mark.parametrize(
-    "method", [name for name, m in METHODS.items() if isinstance(m, PolicyGradient) and m.shape_reward is None]
-)
+OF_TEXT_ALONE = ("distillation", "grpo_process")
+
+
+@pytest.mark.parametrize("method", OF_TEXT_ALONE)
+def test_what_only_text_has_is_refused_for_an_environment(method):
+    problems = read_run(
+        flags={"method": method, "task": "CartPole-v1"}, sets=["teacher=x"] * (method == "distillation")
+    )
+    assert any("small network" in problem for problem in problems.problems)
+
+
+FOR_ENVIRONMENTS = [
+    name
+    for name, m in METHODS.items()
+    if isinstance(m, PolicyGradient) and m.shape_reward is None and name not in OF_TEXT_ALONE
+]
+
+
+@pytest.mark.parametrize("method", FOR_ENVIRONMENTS)
 def test_an_environment_brings_a_recipe_that_goes_with_the_method(method):
     reading = read_run(flags={"method": method, "task": "CartPole-v1"})
     settings = reading.required()

@@ -31,10 +31,13 @@ VARIANTS = [
 ]
 
 
+OTHERS = {"reference": TablePolicy(seed=1), "teacher": TablePolicy(seed=2)}
+
+
 def gradient(method: PolicyGradient, batch: Batch, *, tokens: int, world: World | None = None) -> torch.Tensor:
     """The gradient of one update, before the norm bound and the step."""
     policy = TablePolicy(critic=method.critic is not None)
-    learner = Learner(policy, method, reference=TablePolicy(seed=1), micro_batch_tokens=tokens, world=world)
+    learner = Learner(policy, method, micro_batch_tokens=tokens, world=world, **OTHERS)
     kept: list[torch.Tensor] = []
     step = learner.optimizer.step
     learner.optimizer.step = lambda: kept.append(flat_gradient(policy)) or step()  # type: ignore[method-assign]

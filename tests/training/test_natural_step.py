@@ -15,7 +15,7 @@ from rung.methods import TRPO
 from rung.methods.parts.steps import NaturalGradient
 from rung.training.assemble import assemble
 from rung.training.learner import Learner
-from rung.training.natural_step import ACCEPTED_OVER, FisherProduct, natural_update
+from rung.training.natural_step import FisherProduct, natural_update
 from rung.training.update_record import UpdateRecord
 
 EXACT = NaturalGradient(fisher_share=1.0, damping=1e-3, iterations=60)
@@ -76,13 +76,25 @@ def test_every_accepted_step_keeps_to_the_bound_and_improves() -> None:
         update = learner.update(batch, step)
         kl = float(before.kl(learner.policy.law(batch)).mean().detach())
         assert kl == pytest.approx(update.diagnostics["trpo/kl"], abs=1e-12)
-        assert kl <= ACCEPTED_OVER * 0.01
+        assert kl <= EXACT.accept * 0.01
 
 
-def test_a_step_that_cannot_be_accepted_leaves_the_policy_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shorter_steps_shrink_by_the_methods_own_factor() -> None:
     batch = assemble(random_episodes())
-    monkeypatch.setattr("rung.training.natural_step.ACCEPTED_OVER", 0.0)
-    learner = learner_of(dataclasses.replace(EXACT, backtracks=3, critic_epochs=0))
+    moved = {}
+    for shrink, accept in ((0.5, 1.5), (0.8, 1e-2), (0.5, 1e-2)):
+        learner = learner_of(dataclasses.replace(EXACT, critic_epochs=0, shrink=shrink, accept=accept, backtracks=20))
+        start = learner.policy.table_VV.detach().clone()
+        tried = learner.update(batch, 1).diagnostics["trpo/backtracks"]
+        moved[shrink, accept] = (learner.policy.table_VV.detach() - start) / shrink**tried
+        assert (tried > 0) == (accept < 1)
+    full = moved[0.5, 1.5]
+    assert all(torch.allclose(step, full, rtol=1e-9) for step in moved.values())
+
+
+def test_a_step_that_cannot_be_accepted_leaves_the_policy_as_it_was() -> None:
+    batch = assemble(random_episodes())
+    learner = learner_of(dataclasses.replace(EXACT, backtracks=3, critic_epochs=0, accept=1e-12))
     start = learner.policy.table_VV.detach().clone()
     update = learner.update(batch, 1)
     assert update.diagnostics["trpo/accepted"] == 0 and learner.updates == 0

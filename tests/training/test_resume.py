@@ -106,6 +106,24 @@ def test_a_critic_and_an_adapting_coefficient_go_on_as_they_were(runs: Runs, tmp
     assert len({row["kl/coefficient"] for row in rows[1:]}) == 3, "the coefficient moved, so its restoring was tested"
 
 
+def test_a_reference_that_follows_the_policy_goes_on_as_it_was(runs: Runs, tmp_path: Path) -> None:
+    """Refreshed before step 3; killed after step 3 and 4, so that the reference is neither the start nor the policy."""
+    kl = {"coefficient": 1.0, "refresh_every": 2}
+    method = {**runs.settings["method"], "reference_kl": kl}
+    kept, runs.settings = runs.settings, {**runs.settings, "method": method, "saving": {"every": 1}}
+    try:
+        assert runs.ask("train", tmp_path / "whole")[0] == 0
+        assert runs.ask("train", tmp_path / "run", fault="step.done:4:kill")[0] == KILLED
+        runs.resumed(tmp_path / "run")
+        runs.settings = {**runs.settings, "method": {**method, "reference_kl": {"coefficient": 1.0}}}
+        assert runs.ask("train", tmp_path / "still")[0] == 0
+    finally:
+        runs.settings = kept
+    assert_same(tmp_path / "run", tmp_path / "whole")
+    final = "final/model.safetensors"
+    assert (tmp_path / "still" / final).read_bytes() != (tmp_path / "whole" / final).read_bytes()
+
+
 def test_killed_at_random_moments_again_and_again(runs: Runs, whole: Path, tmp_path: Path) -> None:
     moments = random.Random(20261122)
     folder, killed = tmp_path / "run-0", 0

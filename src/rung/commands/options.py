@@ -51,5 +51,16 @@ Out = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="The run's folder; default runs/METHOD-TASK-N.", show_default=False),
 ]
+SkipBadRows = Annotated[
+    bool,
+    typer.Option(
+        "--skip-bad-rows", help="Leave out rows of a data file that cannot be used, and say how many. Else an error."
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print warnings and the result only.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def with_skipping(sets: list[str] | None, skip_bad_rows: bool) -> list[str]:
+    """The `--set` texts, and the one that `--skip-bad-rows` stands for."""
+    return [*(sets or ()), *(["task.skip_bad_rows=true"] if skip_bad_rows else ())]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rung.commands.folders import new_folder, problems_with
-from rung.commands.options import Config, Model, Out, Quiet, Seed, Sets, Task
+from rung.commands.options import Config, Model, Out, Quiet, Seed, Sets, SkipBadRows, Task, with_skipping
 from rung.commands.output import say
 
 if TYPE_CHECKING:
@@ -19,12 +19,17 @@ def sft(
     sets: Sets = None,
     out: Out = None,
     seed: Seed = None,
+    skip_bad_rows: SkipBadRows = False,
     quiet: Quiet = False,
 ) -> None:
     """Fine-tune a model on a task's worked examples. Later settings win: --config, the flags, --set."""
     from rung.settings import read_sft
 
-    reading = read_sft(config=config, flags={"model": model, "task": task, "seed": seed}, sets=sets or ())
+    reading = read_sft(
+        config=config,
+        flags={"model": model, "task": task, "seed": seed},
+        sets=with_skipping(sets, skip_bad_rows),
+    )
     settings = reading.required(problems_with(out, resumable=False) if out is not None else ())
     folder = out or new_folder("sft", settings.task)
     from rung.training.sft import sft as tune

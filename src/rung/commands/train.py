@@ -7,7 +7,20 @@ from typing import Annotated
 import typer
 
 from rung.commands.folders import new_folder
-from rung.commands.options import AsJson, Config, Model, Out, Quiet, Recipe, Rewards, Seed, Sets, Task
+from rung.commands.options import (
+    AsJson,
+    Config,
+    Model,
+    Out,
+    Quiet,
+    Recipe,
+    Rewards,
+    Seed,
+    Sets,
+    SkipBadRows,
+    Task,
+    with_skipping,
+)
 from rung.commands.output import print_json, say
 from rung.commands.planning import planned
 
@@ -26,10 +39,11 @@ def train(
     rewards: Rewards = None,
     out: Out = None,
     seed: Seed = None,
+    skip_bad_rows: SkipBadRows = False,
     quiet: Quiet = False,
 ) -> None:
     """Train a model on a task. Later settings win: recipe, --config, the flags, --set."""
-    plan = planned(_flags(method, model, task, seed), config, recipe, sets, rewards, out)
+    plan = planned(_flags(method, model, task, seed), config, recipe, with_skipping(sets, skip_bad_rows), rewards, out)
     folder = out or new_folder(plan.method.name, plan.settings.task)
     from rung.settings.plan_text import plan_lines
     from rung.training.run import train as start
@@ -48,13 +62,14 @@ def check(
     rewards: Rewards = None,
     out: Out = None,
     seed: Seed = None,
+    skip_bad_rows: SkipBadRows = False,
     as_json: AsJson = False,
 ) -> None:
     """Print a run's plan without starting it.
 
     Takes the arguments of `rung train`; no model is loaded.
     """
-    plan = planned(_flags(method, model, task, seed), config, recipe, sets, rewards, out)
+    plan = planned(_flags(method, model, task, seed), config, recipe, with_skipping(sets, skip_bad_rows), rewards, out)
     if as_json:
         print_json(plan.as_data())
         return

@@ -13,7 +13,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from rung.formulas.masked import same_shape
+from rung.formulas.masked import same_shape, zeroed
 
 
 def _group_index(group_ids_B: Tensor) -> tuple[Tensor, int]:
@@ -111,6 +111,52 @@ def group_deviation(returns_B: Tensor, group_ids_B: Tensor, counted_B: Tensor, d
     centred_B = _centred(returns_B, group_ids_B, counted_B)
     size_B = group_size(group_ids_B, counted_B)
     return (group_sum(centred_B.square(), group_ids_B, counted_B) / (size_B - ddof).clamp(min=1)).sqrt()
+
+
+def normalized_by_others(returns_B: Tensor, group_ids_B: Tensor, counted_B: Tensor, epsilon: float = 1e-6) -> Tensor:
+    """A_i = (R_i - mean_{j≠i} R_j) / (std_{j≠i} R_j + ε), with the others' sample deviation (NeMo RL). [B] -> [B].
+
+    Where the others are all equal their deviation says nothing, and R_i - mean_{j≠i} R_j is left as it is. A group of
+    two has one other, whose deviation is 0 of 0: it counts as equal.
+
+    >>> every = torch.ones(4, dtype=torch.bool)
+    >>> normalized_by_others(torch.tensor([0., 0., 1., 3.]), torch.tensor([2, 2, 2, 2]), every)
+    tensor([-0.8729, -0.8729,  0.0000,  4.6188])
+    """
+    left_out_B = leave_one_out(returns_B.double(), group_ids_B, counted_B)
+    others_B = (group_size(group_ids_B, counted_B) - 1).clamp(min=1)
+    centred_B = _centred(returns_B, group_ids_B, counted_B)
+    # ∑_{j≠i} (R_j - mean_{≠i})² = ∑_j (R_j - mean)² - n/(n-1) (R_i - mean)², here over n - 1 - 1
+    size_B = others_B + 1
+    squares_B = group_sum(centred_B.square(), group_ids_B, counted_B) - centred_B.square() * size_B / others_B
+    equal_B = squares_B <= 1e-12 * group_sum(centred_B.square(), group_ids_B, counted_B)
+    deviation_B = (squares_B.clamp(min=0) / (others_B - 1).clamp(min=1)).sqrt()
+    scale_B = torch.where(equal_B, torch.ones_like(deviation_B), deviation_B + epsilon)
+    return (left_out_B / scale_B).to(returns_B.dtype)
+
+
+def process_normalized(
+    rewards_BT: Tensor, step_ends_BT: Tensor, group_ids_B: Tensor, mask_BT: Tensor, epsilon: float = 1e-6, ddof: int = 0
+) -> Tensor:
+    """A_{i,t} = ∑_{steps ending at k ≥ t} (r_{i,k} - mean) / (std + ε) (GRPO, arXiv:2402.03300, section 4.1.3). [B,T].
+
+    Mean and deviation are over all step rewards of all the group's samples together. `step_ends_BT` is True where a
+    step ends; a reward that stands elsewhere is not read. Equal step rewards give exactly 0. With one step a sample
+    it is `group_normalized` at every token.
+
+    >>> ends = torch.tensor([[True, True], [True, True]])
+    >>> process_normalized(torch.tensor([[1., 1.], [0., 0.]]), ends, torch.tensor([3, 3]), ends, epsilon=0.0)
+    tensor([[ 2.,  1.],
+            [-2., -1.]])
+    """
+    same_shape(rewards_BT, step_ends_BT, mask_BT)
+    ends_BT = step_ends_BT & mask_BT
+    row_N, step_N = torch.nonzero(ends_BT, as_tuple=True)
+    counted_N = torch.ones_like(row_N, dtype=torch.bool)
+    normal_N = group_normalized(rewards_BT[row_N, step_N], group_ids_B[row_N], counted_N, epsilon, ddof)
+    normal_BT = torch.zeros_like(rewards_BT)
+    normal_BT[row_N, step_N] = normal_N.to(rewards_BT)
+    return zeroed(normal_BT.flip(1).cumsum(1).flip(1), mask_BT)
 
 
 def group_relative(returns_B: Tensor, group_ids_B: Tensor, counted_B: Tensor) -> Tensor:

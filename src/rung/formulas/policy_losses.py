@@ -91,6 +91,43 @@ def clipped_weight(
     return weight_BT * score_function(log_probs_BT, advantages_BT, mask_BT)
 
 
+def within_probability(
+    ratio_BT: Tensor, log_probs_BT: Tensor, advantages_BT: Tensor, mask_BT: Tensor, low: float, high: float
+) -> Tensor:
+    """-ρ A, and 0 where the token's probability has moved too far the way A pushes it (DPPO, arXiv:2602.04879).
+
+    ρ = π(a)/μ(a), μ the law it was drawn from: too far is π(a) - μ(a) > high where A > 0, < -low elsewhere. What is
+    bounded is the token's share of the total variation, so a rare token may change its ratio freely.
+
+    >>> mask, log_half = torch.tensor([[True, True]]), torch.tensor([[0.5, 0.5]]).log()
+    >>> within_probability(torch.tensor([[1.25, 2.0]]), log_half, torch.ones(1, 2), mask, low=0.2, high=0.2)
+    tensor([[-1.2500,  0.0000]])
+    """
+    low_BT, high_BT = probability_binds(ratio_BT, log_probs_BT, advantages_BT, mask_BT, low, high)
+    return zeroed(-ratio_BT * zeroed(advantages_BT, mask_BT), mask_BT & ~low_BT & ~high_BT)
+
+
+def probability_binds(
+    ratio_BT: Tensor, log_probs_BT: Tensor, advantages_BT: Tensor, mask_BT: Tensor, low: float, high: float
+) -> tuple[Tensor, Tensor]:
+    """Two bool [B,T]: where `within_probability` takes a token's gradient away, below and above."""
+    same_shape(ratio_BT, log_probs_BT, advantages_BT, mask_BT)
+    advantages_BT = zeroed(advantages_BT, mask_BT)
+    probs_BT = zeroed(log_probs_BT, mask_BT).detach().exp()
+    moved_BT = probs_BT - probs_BT / ratio_BT.detach()
+    return mask_BT & (moved_BT < -low) & (advantages_BT < 0), mask_BT & (moved_BT > high) & (advantages_BT > 0)
+
+
+def capped(log_probs_BT: Tensor, old_log_probs_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    """bool [B,T]: where `ratio` stands at its cap of e^80 instead of its true value.
+
+    >>> capped(torch.tensor([[0.0, -1.0]]), torch.tensor([[-81.0, -1.0]]), torch.tensor([[True, True]]))
+    tensor([[ True, False]])
+    """
+    same_shape(log_probs_BT, old_log_probs_BT, mask_BT)
+    return mask_BT & (zeroed(log_probs_BT, mask_BT) - zeroed(old_log_probs_BT, mask_BT) > LARGEST_LOG_RATIO)
+
+
 def surrogate(ratio_BT: Tensor, advantages_BT: Tensor, mask_BT: Tensor) -> Tensor:
     """-ρ A: what TRPO improves inside its trust region (arXiv:1502.05477, eq. 14).
 

@@ -8,7 +8,19 @@ from rung.methods.adaptive_elements import AdaptiveElements
 from rung.methods.ase_ace import ASE, ASE_ACE, BOXES
 from rung.methods.dapo import DAPO
 from rung.methods.grpo import DR_GRPO, GRPO
-from rung.methods.kin import CISPO, GSPO, LITE_PPO, MAXRL, REINFORCE_PLUS_PLUS, VAPO
+from rung.methods.kin import (
+    CISPO,
+    CLIP_COV,
+    DISTILLATION,
+    GRPO_ITERATIVE,
+    GRPO_PROCESS,
+    GSPO,
+    KL_COV,
+    LITE_PPO,
+    MAXRL,
+    REINFORCE_PLUS_PLUS,
+    VAPO,
+)
 from rung.methods.kind import Method
 from rung.methods.method import PolicyGradient
 from rung.methods.ppo import PPO, PPO_KL
@@ -19,7 +31,19 @@ from rung.methods.trpo import TRPO
 
 BEGINNINGS = (BOXES, ASE, ASE_ACE)
 LADDER = (REINFORCE, REINFORCE_BASELINE, RLOO, ACTOR_CRITIC, TRPO, PPO, PPO_KL, GRPO, DR_GRPO, DAPO)
-KIN = (REINFORCE_PLUS_PLUS, GSPO, CISPO, LITE_PPO, MAXRL, VAPO)
+KIN = (
+    REINFORCE_PLUS_PLUS,
+    GSPO,
+    CISPO,
+    LITE_PPO,
+    MAXRL,
+    VAPO,
+    CLIP_COV,
+    KL_COV,
+    GRPO_PROCESS,
+    GRPO_ITERATIVE,
+    DISTILLATION,
+)
 
 METHODS: dict[str, Method] = {method.name: method for method in (*BEGINNINGS, *LADDER, *KIN, *PRESETS)}
 
@@ -31,8 +55,20 @@ def method_named(name: str) -> Method:
     'arXiv:2402.03300'
     """
     if name not in METHODS:
-        raise SettingsError([f"method: got '{name}'{did_you_mean(name, METHODS)}; valid: {', '.join(METHODS)}"])
+        raise SettingsError([f"method: {unknown(name)}"])
     return METHODS[name]
+
+
+def unknown(name: str) -> str:
+    """What to say of a name that no method has.
+
+    >>> unknown("grpo@paper")
+    "got 'grpo@paper'; a method's own name means its paper's setting: say 'grpo'"
+    """
+    of_paper = name.removesuffix("@paper")
+    if of_paper != name and of_paper in METHODS:
+        return f"got '{name}'; a method's own name means its paper's setting: say '{of_paper}'"
+    return f"got '{name}'{did_you_mean(name, METHODS)}; valid: {', '.join(METHODS)}"
 
 
 __all__ = [

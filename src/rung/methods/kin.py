@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from rung.methods.dapo import DAPO
 from rung.methods.grpo import GRPO
-from rung.methods.parts.advantages import GroupCentredBatchScaled, GroupRelative, LengthAdaptiveGAE, RewardToGo
+from rung.methods.parts.advantages import (
+    GroupCentredBatchScaled,
+    GroupRelative,
+    LengthAdaptiveGAE,
+    ProcessNormalized,
+    RewardToGo,
+    TeacherLogRatio,
+)
 from rung.methods.parts.aggregations import PerEpisode, PerToken
 from rung.methods.parts.critics import ValueFunction
-from rung.methods.parts.objectives import ClippedSurrogate, ClippedWeight, SequenceClippedSurrogate
-from rung.methods.parts.reference_kl import K1, KLInReward
+from rung.methods.parts.objectives import (
+    ClipCov,
+    ClippedSurrogate,
+    ClippedWeight,
+    KLCov,
+    SequenceClippedSurrogate,
+)
+from rung.methods.parts.reference_kl import K1, K3, KLInLoss, KLInReward
 from rung.methods.parts.steps import AdamW
 from rung.methods.parts.whitening import Whiten
 from rung.methods.reinforce import REINFORCE_BASELINE
@@ -66,6 +79,74 @@ MAXRL = GRPO.changed(
     reference_kl=None,
     advantage=GroupRelative(),
     deviations=("Samples a prompt, clip and learning rate are GRPO's.",),
+)
+
+CLIP_COV = GRPO.changed(
+    name="clip_cov",
+    paper="arXiv:2505.22617",
+    summary="Entropy dies through a few tokens of high covariance: a random handful of them gets no gradient.",
+    samples_per_prompt=8,
+    reference_kl=None,
+    objective=ClipCov(share=2e-4, above=1.0, below=5.0),
+    aggregation=PerToken(),
+    minibatches=8,
+    deviations=(
+        "At least one token an update; the paper's share of a small update would be none.",
+        "Tokens whose clip binds are not drawn, as in verl 0.9.1's compute_policy_loss_clip_cov; the paper is silent.",
+        "Samples a prompt, minibatches and learning rate are ours.",
+    ),
+)
+
+KL_COV = CLIP_COV.changed(
+    name="kl_cov",
+    summary="The few tokens of the highest covariance are held where they were; no other token is bounded.",
+    parent="grpo",
+    objective=KLCov(share=2e-3, coefficient=1.0),
+    deviations=(
+        "2e-3 is the paper's share for its 7B model, 2e-4 for its 32B one. At least one token an update.",
+        "The KL is |log π/π_old| as in verl 0.9.1's compute_policy_loss_kl_cov.",
+        "Samples a prompt, minibatches and learning rate are ours.",
+    ),
+)
+
+GRPO_PROCESS = GRPO.changed(
+    name="grpo_process",
+    summary="GRPO whose rewards judge every step of an answer: a token earns what its step and the later ones do.",
+    advantage=ProcessNormalized(),
+    deviations=(
+        *GRPO.deviations,
+        "It needs a reward that judges steps, such as the one of the task arithmetic with task.steps=true; the paper's "
+        "is a learned model.",
+    ),
+)
+
+GRPO_ITERATIVE = GRPO.changed(
+    name="grpo_iterative",
+    summary="GRPO whose reference follows: every so many steps the policy becomes what the KL holds it to.",
+    reference_kl=KLInLoss(coefficient=0.04, estimator=K3(), refresh_every=100),
+    deviations=(
+        *GRPO.deviations,
+        "100 steps are ours; the paper refreshes once an outer iteration and does not say how many steps that is.",
+        "The paper also trains its reward model on; ours are rules.",
+    ),
+)
+
+DISTILLATION = REINFORCE_BASELINE.changed(
+    name="distillation",
+    paper="arXiv:2306.13649",
+    summary="The student answers, and a teacher says of each token how likely it is: reverse KL on the student's text.",
+    samples_per_prompt=4,
+    advantage=TeacherLogRatio(),
+    aggregation=PerToken(),
+    step=AdamW(learning_rate=1e-5),
+    deviations=(
+        "Discount 0: a token is not credited with the later ones it leads to. What is climbed is each token's own "
+        "KL(π ‖ π_teacher), not the sequence's.",
+        "The paper differentiates the KL over the whole vocabulary; here the drawn token alone is a sample of it, with "
+        "the same expected gradient.",
+        "Set `teacher` to a model with the same tokenizer. The task's rewards are shown; they teach nothing.",
+        "Samples a prompt and learning rate are ours.",
+    ),
 )
 
 VAPO = DAPO.changed(

@@ -14,12 +14,21 @@ from torch import Tensor
 
 from rung.batch import Batch
 from rung.formulas.masked import zeroed
-from rung.methods.parts.advantages import Advantage, LengthAdaptiveGAE
+from rung.formulas.policy_losses import capped
+from rung.methods.parts.advantages import Advantage, LengthAdaptiveGAE, TeacherLogRatio
 from rung.methods.parts.aggregations import Aggregation, Total, alone
 from rung.methods.parts.corrections import Correction
 from rung.methods.parts.critics import Critic
 from rung.methods.parts.groups import KeepGroup
-from rung.methods.parts.objectives import KLPenalty, Objective, Surrogate, old_log_probs
+from rung.methods.parts.objectives import (
+    ClipCov,
+    KLCov,
+    KLPenalty,
+    Objective,
+    Surrogate,
+    WithinProbability,
+    old_log_probs,
+)
 from rung.methods.parts.overlong import DropRows, ShapeReward
 from rung.methods.parts.reference_kl import KLInReward, ReferenceKL
 from rung.methods.parts.steps import NaturalGradient, Step
@@ -120,6 +129,10 @@ class PolicyGradient:
         """Whether a reference policy stands in the objective."""
         return self.reference_kl is not None
 
+    def refreshes_reference(self) -> bool:
+        """Whether the reference follows the policy from time to time."""
+        return self.reference_kl is not None and self.reference_kl.refresh_every is not None
+
     def updates_per_rollout(self) -> int:
         return self.epochs * self.minibatches
 
@@ -130,7 +143,12 @@ class PolicyGradient:
         """
         in_reward = self.reference_kl is not None and self.reference_kl.needs_old_log_probs
         many = self.objective.uses_ratio and self.updates_per_rollout() > 1
-        return in_reward or many or isinstance(self.step, NaturalGradient)
+        return in_reward or many or isinstance(self.step, NaturalGradient) or self.needs_teacher
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether the advantage reads a teacher's log-probs."""
+        return isinstance(self.advantage, TeacherLogRatio)
 
     def with_advantages(self, batch: Batch, total: Total = alone) -> Batch:
         """The batch with advantages, and the critic's targets: after the reward was shaped and any KL taken off it."""
@@ -138,6 +156,8 @@ class PolicyGradient:
         if self.reference_kl is not None:
             shaped = shaped.changed(rewards_BT=self.reference_kl.rewards(shaped))
         advantages_BT = self.advantage(shaped).detach()
+        if self.reference_kl is not None:
+            advantages_BT = self.reference_kl.advantages(shaped, advantages_BT).detach()
         if self.critic is not None:
             batch = batch.changed(value_targets_BT=self._value_targets(shaped, advantages_BT))
         if self.whiten is not None and not self.whiten.per_minibatch:
@@ -150,6 +170,17 @@ class PolicyGradient:
             return self.advantage.value_targets(batch)
         assert batch.values_BT is not None, "a critic's values come before the advantages"
         return advantages_BT + batch.values_BT.to(advantages_BT)
+
+    @property
+    def chooses_tokens(self) -> bool:
+        """Whether the objective picks tokens by comparing all of an update's, so that it must see them together."""
+        return isinstance(self.objective, (ClipCov, KLCov))
+
+    def choosing(self, minibatch: Batch, log_probs_BT: Tensor, total: Total, key: tuple[int, ...]) -> Batch:
+        """The minibatch with the tokens that its objective chooses, by the current log-probs of the whole update."""
+        if not isinstance(self.objective, (ClipCov, KLCov)):
+            return minibatch
+        return minibatch.changed(chosen_BT=self.objective.chosen(minibatch, log_probs_BT, total, key))
 
     def minibatch(self, minibatch: Batch, total: Total) -> Batch:
         """The minibatch as it is learnt from: its advantages whitened, if that is done by minibatch."""
@@ -166,7 +197,12 @@ class PolicyGradient:
         """
         assert batch.advantages_BT is not None, "the advantage comes before"
         in_loss = self.reference_kl is not None and self.reference_kl.in_loss
-        if in_loss or self.critic is not None or self.entropy_bonus != 0 or isinstance(self.objective, KLPenalty):
+        if (
+            in_loss
+            or self.critic is not None
+            or self.entropy_bonus != 0
+            or isinstance(self.objective, (KLPenalty, WithinProbability, KLCov))
+        ):
             return batch.counted_B()
         return (zeroed(batch.advantages_BT, batch.action_mask_BT) != 0).any(1)
 
@@ -181,6 +217,17 @@ class PolicyGradient:
             assert entropy_BT is not None, "an entropy bonus needs the entropy"
             losses_BT = losses_BT - self.entropy_bonus * zeroed(entropy_BT, batch.action_mask_BT)
         return losses_BT
+
+    def diagnostics(self, batch: Batch, log_probs_BT: Tensor) -> dict[str, Tensor]:
+        """bool [B,T] by metric name: which tokens each bound touched."""
+        found = dict(self.objective.diagnostics(batch, log_probs_BT))
+        before_BT = batch.old_log_probs_BT
+        if isinstance(self.objective, WithinProbability):
+            before_BT = batch.sampler_log_probs_BT
+        if self.objective.uses_ratio and before_BT is not None:
+            here_BT = log_probs_BT.detach()
+            found["ratio/capped"] = capped(here_BT, before_BT.to(here_BT), batch.action_mask_BT)
+        return found
 
     def weights(self, batch: Batch, total: Total) -> Tensor:
         """[B,T] weights with which the whole batch's losses are summed; taken before it is cut into micro-batches."""

@@ -257,6 +257,10 @@ class TextPolicy:
             named |= {f"critic.{name}": p for name, p in self.critic.named_parameters()}
         return {name: p for name, p in named.items() if p.requires_grad}
 
+    def weights(self) -> dict[str, Tensor]:
+        """Every weight of the model, trained or frozen, by name; tied weights once. Without the critic's."""
+        return {name: p.detach() for name, p in self.model.named_parameters()}
+
     def state(self) -> dict[str, Tensor]:
         """The trainable tensors themselves, detached: what a checkpoint of the policy must hold."""
         return {name: p.detach() for name, p in self.trainable().items()}

@@ -199,6 +199,10 @@ class SmallPolicy:
         made._gather()
         return made
 
+    def weights(self) -> dict[str, Tensor]:
+        """Every weight by name."""
+        return {name: p.detach() for name, p in self._parameters.items()}
+
     def state(self) -> dict[str, Tensor]:
         """All tensors, detached: parameters, and `observation.mean` and `.variance` where observations are scaled."""
         scale = {} if self.scale is None else self.scale.tensors()

@@ -136,6 +136,26 @@ METRIC_LIST = [
         what_to_do="If it is high and entropy falls, raise the upper bound alone, which is DAPO's clip-higher.",
     ),
     Metric(
+        name="ratio/capped",
+        unit=SHARE,
+        meaning="The share of tokens whose ratio to the old policy passed e^80 and was held there, over all updates of"
+        " the step.",
+        healthy="0",
+        high=0.0,
+        what_to_do="Above 0 the policy has run away from its own samples: lower the learning rate, or make fewer"
+        " updates from each batch.",
+    ),
+    Metric(
+        name="covariance/chosen",
+        unit=SHARE,
+        meaning="The share of tokens that Clip-Cov left without a gradient, or that KL-Cov held where they were.",
+        healthy="the method's share, or one token an update where that is more; 0 where Clip-Cov has no candidate",
+        low=0,
+        high=1,
+        what_to_do="If it is always 0, no token's covariance lies between the method's limits: lower"
+        " method.objective.above.",
+    ),
+    Metric(
         name="advantage/size",
         unit=NUMBER,
         meaning="The mean absolute advantage of the tokens trained on: how loudly this step's rewards speak.",

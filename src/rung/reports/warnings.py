@@ -268,6 +268,18 @@ def _sampler_gap(past: _Past, limits: WarningLimits) -> Iterator[RunWarning]:
         )
 
 
+def _capped_ratio(past: _Past, limits: WarningLimits) -> Iterator[RunWarning]:
+    capped = past.now.get("ratio/capped")
+    if capped:
+        yield RunWarning(
+            name="capped_ratio",
+            says="some tokens' ratio to the old policy was too large to compute with",
+            evidence=f"it was held at e^80 for {capped:.2%} of the tokens",
+            cause="a policy that has run away from its own samples within one step",
+            change="Lower the learning rate or the number of updates a rollout, or use an objective that clips",
+        )
+
+
 def _grad_spike(past: _Past, limits: WarningLimits) -> Iterator[RunWarning]:
     before = [row.get("grad/norm") for row in past.history[max(0, past.end - 21) : past.end - 1]]
     norms = [norm for norm in before if norm]
@@ -372,6 +384,7 @@ _RULES: tuple[_Rule, ...] = (
     _constant_parts,
     _entropy,
     _kl,
+    _capped_ratio,
     _grad_spike,
     _sampler_gap,
     _failed_rewards,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -21,10 +22,12 @@ from rung.rewards.reward import (
     NOT_FINITE,
     ChildReward,
     Failure,
+    JudgesSteps,
     OpenReward,
     Prompt,
     Reward,
     Score,
+    StepScore,
     WeightedReward,
 )
 from rung.rewards.values import checked_scores
@@ -96,6 +99,12 @@ class Judge:
         columns = columns_of(items)
         scores_of_parts = [self._scores(reward, prompts, completions, columns) for reward, _ in self._parts]
         judgements = [self._judgement(scores) for scores in zip(*scores_of_parts, strict=True)]
+        for reward, weight in self._parts:
+            if isinstance(reward, JudgesSteps):
+                steps = called_within(
+                    self.deadline_s, reward.name, lambda r=reward: r.steps(prompts, completions, columns)
+                )
+                judgements = [_with_steps(j, s, weight) for j, s in zip(judgements, steps, strict=True)]
         self._check_failures(scores_of_parts, completions)
         return judgements
 
@@ -162,6 +171,14 @@ class Judge:
             if (name, first.status) not in self._told:
                 self._told.add((name, first.status))
                 _log.warning("reward '%s': %s: %s; later ones are only counted", name, first.status, what)
+
+
+def _with_steps(judgement: Judgement, steps: Sequence[StepScore], weight: float) -> Judgement:
+    """The judgement with these steps, in the order in which they end, if it was given at all."""
+    if judgement.status != OK:
+        return judgement
+    weighted = ((end, weight * score) for end, score in steps)
+    return replace(judgement, steps=tuple(sorted((*judgement.steps, *weighted))))
 
 
 def columns_of(items: Sequence[Judged]) -> dict[str, list[Any]]:

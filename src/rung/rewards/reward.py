@@ -47,6 +47,9 @@ class Failure:
 
 Score: TypeAlias = float | Failure | None
 
+StepScore: TypeAlias = tuple[int, float]
+"""(characters of the completion up to the step's end, the step's score)."""
+
 
 @runtime_checkable
 class Reward(Protocol):
@@ -79,6 +82,18 @@ class ChildReward(Reward, Protocol):
     """A reward whose code runs in a killable child. It is plain data until `open` gives one that holds the child."""
 
     def open(self, deadline_s: float) -> OpenReward: ...
+
+
+@runtime_checkable
+class JudgesSteps(Reward, Protocol):
+    """A reward that also says what each step of a completion is worth, and where it ends.
+
+    The completion's own value is the sum of its steps' scores.
+    """
+
+    def steps(
+        self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Mapping[str, Sequence[Any]]
+    ) -> list[list[StepScore]]: ...
 
 
 @runtime_checkable

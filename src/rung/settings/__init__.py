@@ -7,6 +7,7 @@
     yaml_text.py, toml_text.py, command_line.py, recipes.py    the four kinds of layer
     layers.py          layers laid over each other
     method_layers.py   the same for a method's slots, over the method's own definition
+    paths.py           what a relative path is relative to
     validate.py, messages.py, contradictions.py                what is wrong, in sentences
     plan.py, memory.py, network.py                             what a run will do and need
 
@@ -17,7 +18,15 @@ True
 
 from __future__ import annotations
 
-from rung.settings.load import read_changes, read_eval, read_run, read_settings, read_sft, settings_from
+from rung.settings.load import (
+    read_changes,
+    read_eval,
+    read_run,
+    read_settings,
+    read_sft,
+    settings_from,
+    with_whole_paths,
+)
 from rung.settings.reading import Reading
 from rung.settings.schema import (
     BudgetSettings,
@@ -68,4 +77,5 @@ __all__ = [
     "read_sft",
     "settings_from",
     "to_yaml",
+    "with_whole_paths",
 ]

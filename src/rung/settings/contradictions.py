@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from rung.methods import METHODS, AdaptiveElements, Method, PolicyGradient
+from rung.methods.parts.advantages import ProcessNormalized
 from rung.methods.parts.aggregations import PerConstantLength
 from rung.methods.parts.baselines import OthersInBatch
 from rung.methods.parts.steps import NaturalGradient
@@ -41,6 +42,7 @@ def contradictions(settings: Settings, method: Method | None) -> Iterator[str]:
 
 
 def _of_rollouts(settings: Settings, method: PolicyGradient) -> Iterator[str]:
+    yield from _of_other_models(settings, method)
     if settings.model == SMALL and method.horizon is not None:
         steps = settings.environments * method.horizon
         if method.minibatches > steps:
@@ -64,6 +66,22 @@ def _budget(settings: Settings) -> Iterator[str]:
         yield (
             f"budget.steps: got {settings.budget.steps}, but '{settings.task.name}' has no environment steps; set "
             "budget.tokens, budget.trained, budget.seconds or budget.flops"
+        )
+
+
+def _of_other_models(settings: Settings, method: PolicyGradient) -> Iterator[str]:
+    if method.needs_teacher and settings.teacher is None:
+        yield "teacher: got none, but the method learns from one; set a model folder or a hub id"
+    elif method.needs_teacher and settings.model == SMALL:
+        yield f"teacher: got '{settings.teacher}', but a small network has no tokens to compare; use another method"
+    if settings.model == SMALL and isinstance(method.advantage, ProcessNormalized):
+        yield "method.advantage: ProcessNormalized judges a text's steps, and a small network writes none; choose grpo"
+    if settings.teacher is not None and not method.needs_teacher:
+        yield f"teacher: got '{settings.teacher}', but '{method.name}' learns from none; leave it out"
+    if settings.lora is not None and method.reference_kl is not None and method.reference_kl.refresh_every is not None:
+        yield (
+            "method.reference_kl.refresh_every: with lora the reference is the base model, which does not change; "
+            "set it to null, or leave lora out"
         )
 
 

@@ -10,6 +10,7 @@ from rung.settings.command_line import Assignment, read_assignments, read_flags,
 from rung.settings.given import NOWHERE, Given, Origin, given, plain
 from rung.settings.layers import merged, read_file, usable
 from rung.settings.messages import keys_of
+from rung.settings.paths import anchored
 from rung.settings.reading import Reading, placed
 from rung.settings.recipes import AUTOMATIC, NONE, read_recipe
 from rung.settings.schema import EvalSettings, Section, Settings, SFTSettings
@@ -38,7 +39,7 @@ def read_run(
     problems: list[str] = []
     keys = run_keys()
     assignments = read_assignments(sets, keys, problems)
-    file = read_file(config, problems) if config is not None else None
+    file = _file(config, problems)
     first = usable([file, read_flags(flags or {}, problems), read_rewards(rewards, problems)], problems)
     layers = [*first, *usable([one.layer for one in assignments], problems)]
     chosen = recipe or _environments_recipe(layers) or AUTOMATIC.get(_named(layers, "model"), NONE)
@@ -50,12 +51,18 @@ def read_run(
     return _run(layers, keys, problems, _notes(assignments), None if chosen == NONE else chosen)
 
 
+def _file(config: Path | None, problems: list[str]) -> Given | None:
+    """A settings file's layer; its relative paths are looked for beside it first."""
+    file = read_file(config, problems) if config is not None else None
+    return None if config is None or file is None else anchored(file, config.parent)
+
+
 def read_sft(
     *, config: Path | None = None, flags: Flags | None = None, sets: Sequence[str] = ()
 ) -> Reading[SFTSettings]:
     """The settings of `rung sft`. Later layers win: `config`, `flags`, `sets`."""
     problems: list[str] = []
-    file = read_file(config, problems) if config is not None else None
+    file = _file(config, problems)
     return _read(SFTSettings, [file, read_flags(flags or {}, problems)], sets, problems)
 
 
@@ -97,6 +104,11 @@ def settings_from(data: Mapping[str, Any]) -> Settings:
     3
     """
     return _plain_layers([given(data, NOWHERE)])
+
+
+def with_whole_paths(settings: Settings, folder: Path) -> Settings:
+    """The settings with relative paths that exist under `folder` made absolute, as a run's record keeps them."""
+    return settings_from(plain(anchored(given(settings.as_data(), NOWHERE), folder)))
 
 
 def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:

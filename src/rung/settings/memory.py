@@ -50,7 +50,7 @@ def memory_of(settings: Settings, method: Method, network: Network, *, episodes:
             "gradients": trained * FLOAT,
             "optimiser": 2 * trained * FLOAT,
             "critic": 4 * base if own_critic else 0,
-            "reference": base if has_copy(settings, method) else 0,
+            "reference": base * copies(settings, method),
             "kv cache": 2 * network.layers * network.kv_width * places * compute,
             "activations": activations(settings, network, tokens) * compute,
         }
@@ -62,6 +62,12 @@ def trained_parameters(settings: Settings, network: Network) -> int:
     if settings.lora is None:
         return network.parameters
     return network.lora_parameters(settings.lora.rank, settings.lora.targets)
+
+
+def copies(settings: Settings, method: Method) -> int:
+    """Frozen copies of the policy: the start, and a reference that has left it."""
+    refreshed = isinstance(method, PolicyGradient) and method.refreshes_reference() and settings.reporting.kl_rows > 0
+    return int(has_copy(settings, method)) + int(refreshed)
 
 
 def has_copy(settings: Settings, method: Method) -> bool:

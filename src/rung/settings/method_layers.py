@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
-from rung.errors import SettingsError, did_you_mean
-from rung.methods import GRPO, METHODS, Method
+from rung.errors import SettingsError
+from rung.methods import GRPO, METHODS, Method, unknown
 from rung.methods.data import IDENTITY, as_data, from_data
 from rung.methods.kind import KINDS
 from rung.settings.given import Given, given, only_written, plain
@@ -133,7 +134,7 @@ def _name(layers: Sequence[Given], problems: list[str]) -> str | None:
         problems.append(f"method.name: got {plain(names[-1])!r}, expected one of {', '.join(METHODS)}")
         return None
     if name not in METHODS:
-        problems.append(f"method.name: got '{name}'{did_you_mean(name, METHODS)}; valid: {', '.join(METHODS)}")
+        problems.append(f"method.name: {unknown(name)}")
     return name
 
 
@@ -171,6 +172,8 @@ _ABOVE_0 = Range(lambda value: value > 0, "more than 0")
 _FROM_0 = Range(lambda value: value >= 0, "at least 0")
 _FROM_1 = Range(lambda value: value >= 1, "at least 1")
 _SHARE = Range(lambda value: 0 <= value <= 1, "between 0 and 1")
+_PART = Range(lambda value: 0 < value <= 1, "more than 0 and at most 1")
+_ANY = Range(math.isfinite, "a number")
 _BELOW_1 = Range(lambda value: 0 <= value < 1, "at least 0 and below 1")
 
 RANGES: Mapping[str, Range] = {
@@ -191,6 +194,16 @@ RANGES: Mapping[str, Range] = {
     "SequenceClippedSurrogate.low": _SHARE,
     "SequenceClippedSurrogate.high": _FROM_0,
     "ClippedWeight.high": _FROM_1,
+    "WithinProbability.low": _SHARE,
+    "WithinProbability.high": _SHARE,
+    "WithinProbability.pull": _FROM_0,
+    "ClipCov.low": _SHARE,
+    "ClipCov.high": _FROM_0,
+    "ClipCov.share": _PART,
+    "ClipCov.above": _ANY,
+    "ClipCov.below": _ANY,
+    "KLCov.share": _PART,
+    "KLCov.coefficient": _FROM_0,
     "KLPenalty.coefficient": _FROM_0,
     "KLPenalty.target": _ABOVE_0,
     "horizon": _FROM_1,
@@ -204,8 +217,10 @@ RANGES: Mapping[str, Range] = {
     "NaturalGradient.max_kl": _ABOVE_0,
     "NaturalGradient.iterations": _FROM_1,
     "NaturalGradient.damping": _FROM_0,
-    "NaturalGradient.fisher_share": Range(lambda value: 0 < value <= 1, "more than 0 and at most 1"),
+    "NaturalGradient.fisher_share": _PART,
     "NaturalGradient.backtracks": _FROM_0,
+    "NaturalGradient.shrink": Range(lambda value: 0 < value < 1, "more than 0 and less than 1"),
+    "NaturalGradient.accept": _ABOVE_0,
     "NaturalGradient.critic_learning_rate": _ABOVE_0,
     "NaturalGradient.critic_epochs": _FROM_0,
     "ValueFunction.coefficient": _FROM_0,
@@ -230,6 +245,13 @@ RANGES: Mapping[str, Range] = {
     "KLInReward.adapt_over": _FROM_1,
     "KLInLoss.coefficient": _FROM_0,
     "KLInReward.coefficient": _FROM_0,
+    "KLInAdvantage.coefficient": _FROM_0,
+    "KLInLoss.refresh_every": _FROM_1,
+    "KLInReward.refresh_every": _FROM_1,
+    "KLInAdvantage.refresh_every": _FROM_1,
+    "NormalizedByOthers.epsilon": _FROM_0,
+    "ProcessNormalized.epsilon": _FROM_0,
+    "ProcessNormalized.ddof": Range(lambda value: value in (0, 1), "0 or 1"),
     "RewardToGo.discount": _SHARE,
     "GroupNormalized.epsilon": _FROM_0,
     "GroupNormalized.ddof": Range(lambda value: value in (0, 1), "0 or 1"),

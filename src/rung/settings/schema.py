@@ -195,6 +195,8 @@ class Settings(Section):
     """A Hugging Face folder or hub id, a `.gguf` file, or `tiny`; `small` is a small network, for environments."""
     method: Annotated[MethodSettings, BeforeValidator(_named)]
     task: Annotated[TaskSettings, BeforeValidator(_named)]
+    teacher: str | None = None
+    """The model that `distillation` learns from: a folder, a hub id or a `.gguf` file, with the same tokenizer."""
     seed: int = Field(0, ge=0, le=2**63 - 1)
     """Keys every random stream of the run."""
     steps: int = Field(100, ge=0)

@@ -20,7 +20,12 @@ from rung.tasks.task import Example, Item, TextTask
 
 
 def file_task(
-    path: str | Path, *, seed: int = 0, held_out: float = 0.1, held_out_file: str | Path | None = None
+    path: str | Path,
+    *,
+    seed: int = 0,
+    held_out: float = 0.1,
+    held_out_file: str | Path | None = None,
+    skip_bad_rows: bool = False,
 ) -> TextTask:
     """The task of a file.
 
@@ -30,6 +35,7 @@ def file_task(
         held_out: the share of prompts kept from training, by a hash of the row's id; at least one. Rows with one
             prompt stay on one side: that of the first of them. 0: none.
         held_out_file: a second file that is the held-out side; then every row of the first is trained on.
+        skip_bad_rows: leave out rows that cannot be used, and warn of how many, instead of refusing the file.
 
     Raises:
         SettingsError: a file is missing, or the split would leave a side empty.
@@ -38,9 +44,9 @@ def file_task(
     path = Path(path)
     if not 0 <= held_out < 1:
         raise SettingsError([f"held_out: got {held_out}, expected a share from 0 to below 1"])
-    rows = read_rows(path)
+    rows = read_rows(path, skip_bad=skip_bad_rows)
     if held_out_file is not None:
-        train, held = rows, read_rows(Path(held_out_file))
+        train, held = rows, read_rows(Path(held_out_file), skip_bad=skip_bad_rows)
         _warn_of_shared(path, train, Path(held_out_file), held)
     else:
         train, held = _split(path, rows, held_out)
@@ -50,7 +56,7 @@ def file_task(
         train=tuple(map(_item, train)),
         held_out=tuple(map(_item, held)),
         rewards=(WeightedReward(reward=MathAnswer()),) if has_answer else (),
-        examples=_examples(path, train),
+        examples=_examples(path, train, skip_bad_rows),
     )
 
 
@@ -95,7 +101,7 @@ def _warn_of_shared(path: Path, train: Sequence[Row], held_path: Path, held: Seq
         )
 
 
-def _examples(path: Path, rows: Sequence[Row]) -> tuple[Example, ...]:
+def _examples(path: Path, rows: Sequence[Row], skip_bad: bool) -> tuple[Example, ...]:
     examples, wrong = [], []
     for row in rows:
         completion = row.columns.get("completion")
@@ -106,7 +112,10 @@ def _examples(path: Path, rows: Sequence[Row]) -> tuple[Example, ...]:
             examples.append(Example(prompt=row.prompt, completion=text))
         else:
             wrong.append(f"{path}:{row.number}: completion: expected a text or one assistant message, not empty")
-    if wrong:
+    if wrong and skip_bad:
+        what = f"{len(wrong)} worked examples are skipped (skip_bad_rows): {wrong[0]}"
+        warnings.warn(what, UserWarning, stacklevel=3)
+    elif wrong:
         rest = [f"{path}: {len(wrong)} problems in all, the first 10 are listed"] if len(wrong) > 10 else []
         raise DataError(wrong[:10] + rest)
     return tuple(examples)

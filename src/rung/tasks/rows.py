@@ -7,6 +7,7 @@ first. The first ten problems are listed, and how many there are in all.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,11 +43,24 @@ class Problems:
         self.path = path
         self.listed: list[str] = []
         self.count = 0
+        self.of_file = False
+        """Whether something is wrong with the whole file, so that rows may be missing that nobody saw."""
 
     def add(self, row: int | None, what: str) -> None:
         self.count += 1
+        self.of_file |= row is None
         if len(self.listed) < _LISTED:
             self.listed.append(f"{self.path}:{row}: {what}" if row is not None else f"{self.path}: {what}")
+
+    def warn_any(self, kept: int) -> None:
+        """Warns of what was left out, if anything was."""
+        if self.count:
+            warnings.warn(
+                f"{self.path}: {self.count} of {self.count + kept} rows are skipped (skip_bad_rows): "
+                f"{'; '.join(self.listed)}{' ...' if self.count > _LISTED else ''}",
+                UserWarning,
+                stacklevel=4,
+            )
 
     def raise_any(self) -> None:
         """Raises: DataError, when there was any."""
@@ -60,8 +74,11 @@ class Problems:
         raise DataError(self.listed + rest)
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path, *, skip_bad: bool = False) -> list[Row]:
     """The rows of a .jsonl or .parquet file.
+
+    With `skip_bad` a row that cannot be used is left out, and a warning says how many were and why; what is wrong with
+    the whole file, and a file without one usable row, is an error still.
 
     Raises:
         SettingsError: there is no such file.
@@ -74,8 +91,11 @@ def read_rows(path: Path) -> list[Row]:
     if not raw and not problems.count:
         problems.add(None, "the file has no rows; expected at least one with a 'prompt'")
     rows = [row for number, values in raw if (row := _checked(number, values, problems)) is not None]
-    _check_ids(rows, problems)
-    problems.raise_any()
+    rows = _with_own_ids(rows, problems)
+    if skip_bad and rows and not problems.of_file:
+        problems.warn_any(len(rows))
+    else:
+        problems.raise_any()
     return rows
 
 
@@ -88,6 +108,7 @@ def _json_rows(path: Path, problems: Problems) -> Iterator[tuple[int, Mapping[st
                 return
             if len(line) > _LONGEST_LINE:
                 problems.add(number, f"the line is longer than {_LONGEST_LINE >> 20} MiB")
+                problems.of_file = True  # the rest is not read
                 return
             if line.strip():
                 values = _parsed(line, number, offset, problems)
@@ -176,9 +197,14 @@ def _column_problem(columns: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _check_ids(rows: list[Row], problems: Problems) -> None:
+def _with_own_ids(rows: list[Row], problems: Problems) -> list[Row]:
+    """The rows whose id no earlier row has."""
     first_at: dict[str, int] = {}
+    kept: list[Row] = []
     for row in rows:
         if row.id in first_at:
             problems.add(row.number, f"id {row.id!r} is also the id of row {first_at[row.id]}; ids must differ")
+        else:
+            kept.append(row)
         first_at.setdefault(row.id, row.number)
+    return kept

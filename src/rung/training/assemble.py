@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -23,6 +25,9 @@ def _padded(rows: Sequence[np.ndarray], dtype: torch.dtype) -> Tensor:
 def assemble(episodes: Sequence[Episode]) -> Batch:
     """One row an episode; the judged total stands on the row's last own action.
 
+    Where steps were judged, each one's reward stands on the action that ends it, and the rest on the last; an answer
+    without a step ends its only one there.
+
     An episode whose judgement failed or did not apply has its mask emptied: it is in no baseline, no gradient and
     no denominator. Rewards are float64, so that their sums do not depend on how far rows are padded. Rows of one group
     share one context tensor, so that a model may compute a prompt once.
@@ -33,13 +38,16 @@ def assemble(episodes: Sequence[Episode]) -> Batch:
     end_BT = last_step(action_mask_BT)
     totals_B = torch.tensor([_total(episode) or 0.0 for episode in episodes], dtype=torch.float64)
     terminated_B = torch.tensor([episode.terminated for episode in episodes], dtype=torch.bool)
-    rewards_BT = torch.where(end_BT, totals_B[:, None], torch.zeros((), dtype=torch.float64))
+    steps_BT, step_ends_BT = _steps(episodes, end_BT)
+    rest_B = totals_B - steps_BT.sum(1)
+    rewards_BT = torch.where(end_BT, steps_BT + rest_B[:, None], steps_BT) * action_mask_BT
     return Batch(
         contexts=_shared_contexts(episodes),
         actions_BT=_padded([episode.actions for episode in episodes], torch.int64),
         action_mask_BT=action_mask_BT,
         sampler_log_probs_BT=_padded([episode.log_probs for episode in episodes], torch.float32),
         rewards_BT=rewards_BT,
+        step_ends_BT=step_ends_BT,
         discounts_BT=1.0 - (end_BT & terminated_B[:, None]).double(),
         cut_BT=end_BT & ~terminated_B[:, None],
         bootstrap_BT=torch.zeros_like(rewards_BT),
@@ -47,6 +55,33 @@ def assemble(episodes: Sequence[Episode]) -> Batch:
         accuracy_B=torch.tensor([_accuracy(episode) for episode in episodes], dtype=torch.float32),
         truncated_B=torch.tensor([episode.truncated for episode in episodes], dtype=torch.bool),
     )
+
+
+def step_rewards(
+    episode: Episode, steps: Sequence[tuple[int, float]], decode: Callable[[npt.NDArray[Any]], str]
+) -> tuple[tuple[int, float], ...]:
+    """Each step's reward with the index of the action by which its text is complete, found by halving."""
+    found: list[tuple[int, float]] = []
+    for end, reward in steps:
+        low, high = 0, len(episode.actions) - 1
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if len(decode(episode.actions[: middle + 1])) >= end else (middle + 1, high)
+        found.append((low, reward))
+    return tuple(found)
+
+
+def _steps(episodes: Sequence[Episode], end_BT: Tensor) -> tuple[Tensor, Tensor | None]:
+    """[B,T] rewards of the judged steps, and where steps end; None where no episode has one."""
+    rewards_BT, ends_BT = torch.zeros(end_BT.shape, dtype=torch.float64), torch.zeros_like(end_BT)
+    if not any(episode.step_rewards for episode in episodes):
+        return rewards_BT, None
+    for row, episode in enumerate(episodes):
+        for index, reward in episode.step_rewards:
+            rewards_BT[row, index] += reward
+            ends_BT[row, index] = True
+    without_B = ~ends_BT.any(1)
+    return rewards_BT, ends_BT | (end_BT & without_B[:, None])
 
 
 def _total(episode: Episode) -> float | None:

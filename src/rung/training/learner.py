@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Protocol
 
 import torch
@@ -27,6 +28,9 @@ from rung.training.optimizer_state import optimizer_state, restore_optimizer
 from rung.training.update_record import Outputs, Update, UpdateRecord
 from rung.training.world import World
 
+REFERENCE = "reference:"
+"""Begins the names of a refreshed reference's weights among the learner's tensors."""
+
 
 class Policy(Protocol):
     """What the learner needs of a model: one differentiable pass over a batch, and its trainable parameters.
@@ -40,6 +44,13 @@ class Policy(Protocol):
     ) -> Outputs: ...
     def trainable(self) -> dict[str, torch.nn.Parameter]: ...
     def law(self, batch: Batch, *, temperature: float = 1.0, twice: bool = False) -> Law: ...
+    def reference(self) -> Policy:
+        """A frozen copy of the policy as it is. This and the next three are asked only where it is refreshed."""
+        ...
+
+    def weights(self) -> dict[str, Tensor]: ...
+    def state(self) -> dict[str, Tensor]: ...
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None: ...
 
 
 class Learner:
@@ -51,13 +62,15 @@ class Learner:
         method: PolicyGradient,
         *,
         reference: Policy | None = None,
+        teacher: Policy | None = None,
         temperature: float = 1.0,
         micro_batch_tokens: int = 1024,
         seed: int = 0,
         world: World | None = None,
     ) -> None:
         assert reference is not None or method.reference_kl is None, "this method needs a reference policy"
-        self.policy, self.method, self.reference = policy, method, reference
+        assert teacher is not None or not method.needs_teacher, "this method needs a teacher policy"
+        self.policy, self.method, self.reference, self.teacher = policy, method, reference, teacher
         self.temperature, self.micro_batch_tokens, self.seed = temperature, micro_batch_tokens, seed
         self.world = world or World.current()
         self.optimizer = self._optimizer()
@@ -74,6 +87,7 @@ class Learner:
 
     def update(self, batch: Batch, step: int) -> Update:
         """Learns from one rollout. Raises NonFiniteError before a NaN or infinity could reach the weights."""
+        self._refresh_reference(step)
         batch = self.method.with_advantages(self._before(batch), self.world.total)
         require_finite("the advantages", zeroed(batch.advantages_BT, batch.action_mask_BT))
         if self._takes_steps_apart(batch):
@@ -90,12 +104,23 @@ class Learner:
         return record.result(batch, self.learning_rate())
 
     def tensors(self) -> dict[str, Tensor]:
-        """The optimiser's state, for a checkpoint."""
-        return optimizer_state(self.optimizer, self.policy.trainable())
+        """The optimiser's state, and the reference where it is refreshed, for a checkpoint."""
+        found = optimizer_state(self.optimizer, self.policy.trainable())
+        if self.method.refreshes_reference():
+            assert self.reference is not None
+            found |= {f"{REFERENCE}{name}": weight for name, weight in self.reference.weights().items()}
+        return found
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Puts back what `tensors` gave."""
-        restore_optimizer(self.optimizer, self.policy.trainable(), tensors)
+        reference = {name.removeprefix(REFERENCE): t for name, t in tensors.items() if name.startswith(REFERENCE)}
+        own = {name: tensor for name, tensor in tensors.items() if not name.startswith(REFERENCE)}
+        restore_optimizer(self.optimizer, self.policy.trainable(), own)
+        if reference:
+            here = {name: tensor.clone() for name, tensor in self.policy.state().items()}
+            self.policy.load_state({**here, **reference})
+            self.reference = self.policy.reference()
+            self.policy.load_state(here)
 
     def learning_rate(self) -> float:
         """The rate of the latest update."""
@@ -112,7 +137,16 @@ class Learner:
         if self.method.reference_kl is not None:
             assert self.reference is not None
             batch = batch.changed(reference_log_probs_BT=self.log_probs(self.reference, batch))
+        if self.method.needs_teacher:
+            assert self.teacher is not None
+            batch = batch.changed(teacher_log_probs_BT=self.log_probs(self.teacher, batch))
         return batch
+
+    def _refresh_reference(self, step: int) -> None:
+        """Before step N+1, 2N+1, ... the policy as it is becomes the reference, where the method wants it so."""
+        kl = self.method.reference_kl
+        if kl is not None and kl.refresh_every is not None and step > 1 and (step - 1) % kl.refresh_every == 0:
+            self.reference = self.policy.reference()
 
     def _takes_steps_apart(self, batch: Batch) -> bool:
         """Whether minibatches may mix the steps of a policy without memory; a mean over steps alone allows it."""
@@ -171,7 +205,7 @@ class Learner:
         return log_probs_BT, values_BT
 
     def _one_update(self, batch: Batch, rows_B: Tensor, record: UpdateRecord) -> None:
-        minibatch = self.method.minibatch(batch.rows(rows_B), self.world.total)
+        minibatch = self._chosen(self.method.minibatch(batch.rows(rows_B), self.world.total))
         weights_BT = self.method.weights(minibatch, self.world.total)
         critic_BT = token_mean(minibatch.action_mask_BT, self.world.total(minibatch.action_mask_BT.sum()))
         parameters = list(self.policy.trainable().values())
@@ -193,6 +227,14 @@ class Learner:
         if self.world.total(minibatch.action_mask_BT.sum()) == 0:
             return
         self.make_step(parameters, loss, self.method.step.max_grad_norm, record)
+
+    def _chosen(self, minibatch: Batch) -> Batch:
+        """The minibatch with the tokens its objective picks among all of them, before it is cut into micro-batches."""
+        if not self.method.chooses_tokens:
+            return minibatch
+        assert self.world.size == 1, "tokens are not chosen over several processes"
+        log_probs_BT = self.log_probs(self.policy, minibatch)
+        return self.method.choosing(minibatch, log_probs_BT, self.world.total, (self.seed, self.updates))
 
     def make_step(
         self, parameters: list[torch.nn.Parameter], loss: float, max_grad_norm: float, record: UpdateRecord
@@ -229,7 +271,7 @@ class Learner:
         if self.method.critic is not None:
             assert outputs.values_BT is not None
             loss = loss + (weights[1] * self.method.critic.loss(micro, outputs.values_BT.to(where))).sum()
-        record.note(micro, rows_B, outputs, self.method.objective.diagnostics(micro, log_probs_BT))
+        record.note(micro, rows_B, outputs, self.method.diagnostics(micro, log_probs_BT))
         if loss.requires_grad:
             loss.backward()
         return float(loss.detach())

@@ -20,9 +20,6 @@ from rung.training.update_record import Outputs, UpdateRecord
 if TYPE_CHECKING:
     from rung.training.learner import Learner
 
-ACCEPTED_OVER = 1.5
-"""A step is accepted up to so many times the bound on the KL."""
-
 
 def is_critics(name: str) -> bool:
     """Whether a trainable parameter belongs to the critic."""
@@ -75,9 +72,9 @@ class _Search:
         reach("update.backward")
         start = [parameter.detach().clone() for parameter in self.policy]
         for tried in range(self.step.backtracks + 1):
-            self._place(start, full_P * 0.5**tried)
+            self._place(start, full_P * self.step.shrink**tried)
             improved, kl = loss - self._loss(), self._kl()
-            if improved > 0 and kl <= ACCEPTED_OVER * self.step.max_kl:
+            if improved > 0 and kl <= self.step.accept * self.step.max_kl:
                 self.learner.updates += 1
                 self.record.numbers |= {"trpo/kl": kl, "trpo/backtracks": float(tried), "trpo/accepted": 1.0}
                 reach("update.step")

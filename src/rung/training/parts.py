@@ -10,10 +10,11 @@ import torch
 
 from rung.errors import SettingsError
 from rung.methods import AdaptiveElements, Method, PolicyGradient
+from rung.methods.parts.advantages import ProcessNormalized
 from rung.models.box_policy import BoxPolicy
 from rung.models.small import SmallPolicy, SmallShape
 from rung.rewards.judge import Judge
-from rung.rewards.reward import WeightedReward
+from rung.rewards.reward import JudgesSteps, WeightedReward
 from rung.rewards.user import UserReward
 from rung.settings import LearnerSettings, RewardSettings, Settings
 from rung.settings.contradictions import contradictions
@@ -109,8 +110,17 @@ def _environment_parts(settings: Settings, method: PolicyGradient, task: Environ
 
 
 def _text_parts(settings: Settings, method: PolicyGradient, task: TextTask) -> Parts:
+    rewards = rewards_of(settings.rewards, task)
+    if isinstance(method.advantage, ProcessNormalized) and not any(isinstance(r.reward, JudgesSteps) for r in rewards):
+        names = ", ".join(r.reward.name for r in rewards)
+        raise SettingsError(
+            [
+                f"method.advantage: ProcessNormalized needs a reward that judges steps, but '{task.name}' has {names}; "
+                "set task.steps=true with the task arithmetic, or choose grpo"
+            ]
+        )
     judge = Judge(
-        rewards_of(settings.rewards, task),
+        rewards,
         deadline_s=settings.rewarding.deadline_s,
         max_failed_share=settings.rewarding.max_failed_share,
     )
@@ -123,6 +133,7 @@ def _text_parts(settings: Settings, method: PolicyGradient, task: TextTask) -> P
             policy,
             method,
             reference=start,
+            teacher=_teacher(settings, policy),
             temperature=settings.temperature,
             micro_batch_tokens=settings.learner.micro_batch_tokens,
             seed=settings.seed,
@@ -141,13 +152,36 @@ def _text_parts(settings: Settings, method: PolicyGradient, task: TextTask) -> P
     )
 
 
+def _teacher(settings: Settings, policy: TextPolicy) -> TextPolicy | None:
+    """The model that is distilled from, frozen. SettingsError when it reads text as other tokens."""
+    if settings.teacher is None:
+        return None
+    from rung.models.load import load_policy
+    from rung.models.same_tokens import differing_tokens
+
+    teacher = load_policy(
+        _place(settings.teacher, settings), device=settings.learner.device, compute=settings.learner.compute
+    )
+    teacher.model.requires_grad_(False)
+    problem = differing_tokens(policy, teacher)
+    if problem is not None:
+        raise SettingsError([f"teacher: {settings.teacher} {problem}; choose a teacher with the model's own tokenizer"])
+    return teacher
+
+
+def _place(spec: str, settings: Settings) -> str:
+    """The model's folder or id; `tiny` is made for the task first."""
+    from rung.training.tiny import tiny_for
+
+    return str(tiny_for(settings.task)) if spec == "tiny" else spec
+
+
 def _policy(settings: Settings, task: TextTask) -> TextPolicy:
     from rung.models.load import load_policy
     from rung.models.lora import Lora
-    from rung.training.tiny import tiny_for
 
     learner = settings.learner
-    spec = str(tiny_for(settings.task)) if settings.model == "tiny" else settings.model
+    spec = _place(settings.model, settings)
     lora = None
     if settings.lora is not None:
         targets = {} if settings.lora.targets is None else {"targets": settings.lora.targets}

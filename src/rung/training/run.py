@@ -25,7 +25,7 @@ from rung.reports.return_statistics import mean_score, score_difference
 from rung.reports.statistics import Difference, Estimate
 from rung.reports.trackers.tracking import Tracking, require_tracker
 from rung.reports.warnings import new_warnings
-from rung.settings import Settings, read_settings, to_yaml
+from rung.settings import Settings, read_settings, to_yaml, with_whole_paths
 from rung.training import checkpoint
 from rung.training.budget import Purse, spent_on, work_of
 from rung.training.held_out import Scores, cut_scores_back, load_scores, save_scores
@@ -91,6 +91,7 @@ def train(settings: Settings, folder: Path, *, quiet: bool = False, plan: Sequen
         )
     require_tracker(settings.reporting.tracker)
     folder.mkdir(parents=True, exist_ok=True)
+    settings = with_whole_paths(settings, Path.cwd())
     with RunLock(folder):
         parts = build(settings)
         write_whole(folder / "method.json", json.dumps(card(parts.method), indent=2, ensure_ascii=False).encode())

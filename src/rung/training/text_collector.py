@@ -18,7 +18,7 @@ from rung.settings import Settings
 from rung.tasks.order import items_at
 from rung.tasks.task import Item, TextTask
 from rung.training import measure
-from rung.training.assemble import assemble
+from rung.training.assemble import assemble, step_rewards
 from rung.training.collected import Collected, Metrics, Phase
 from rung.training.faults import reach
 from rung.training.held_out import Scores, score
@@ -94,7 +94,10 @@ class TextCollector:
 
     def _judged(self, items: Sequence[Item], episodes: Sequence[Episode], first_group: int) -> list[Episode]:
         judgements = self.judge([items[e.group - first_group] for e in episodes], [e.text for e in episodes])
-        return [dataclasses.replace(e, judgement=j) for e, j in zip(episodes, judgements, strict=True)]
+        return [
+            dataclasses.replace(e, judgement=j, step_rewards=step_rewards(e, j.steps, self.policy.decode))
+            for e, j in zip(episodes, judgements, strict=True)
+        ]
 
     @staticmethod
     def _metrics(generated: Sequence[Episode]) -> Metrics:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from rung.batch import Batch
-from rung.formulas import advantages, returns
-from rung.formulas.masked import zeroed
+from rung.formulas import advantages, divergences, returns
+from rung.formulas.masked import last_step, zeroed
 from rung.methods.parts.baselines import Baseline
 
 
@@ -144,6 +144,66 @@ class GroupCentredBatchScaled:
 
 
 @dataclass(frozen=True)
+class NormalizedByOthers:
+    """A_i = (R_i - others' mean) / (others' sample deviation + ε): leave-one-out, deviation too (NeMo RL)."""
+
+    epsilon: float = 1e-6
+    needs_group: ClassVar[bool] = True
+    needs_critic: ClassVar[bool] = False
+
+    @property
+    def formula(self) -> str:
+        others = "over the prompt's other samples"
+        return f"A_{{i,t}} = (R_i - mean_{{j≠i}} R_j) / (std_{{j≠i}} R_j + {self.epsilon:g}) {others}"
+
+    def __call__(self, batch: Batch) -> Tensor:
+        advantages_B = advantages.normalized_by_others(
+            batch.returns_B(), batch.group_ids_B, batch.counted_B(), self.epsilon
+        )
+        return _at_every_step(advantages_B, batch)
+
+
+@dataclass(frozen=True)
+class ProcessNormalized:
+    """A_t = the normalised rewards of the step that t is in and of all later ones (GRPO with process supervision).
+
+    A reward that judges steps says where they end; an answer without steps is one step.
+    """
+
+    epsilon: float = 1e-6
+    ddof: int = 0
+    """0: population deviation; 1: sample deviation."""
+    needs_group: ClassVar[bool] = True
+    needs_critic: ClassVar[bool] = False
+
+    @property
+    def formula(self) -> str:
+        normal = f"(r_{{i,k}} - mean r) / (std r + {self.epsilon:g})"
+        return f"A_{{i,t}} = ∑_{{steps ending at k≥t}} {normal} over the group's steps"
+
+    def __call__(self, batch: Batch) -> Tensor:
+        ends_BT = last_step(batch.action_mask_BT) if batch.step_ends_BT is None else batch.step_ends_BT
+        return advantages.process_normalized(
+            batch.rewards_BT, ends_BT, batch.group_ids_B, batch.action_mask_BT, self.epsilon, self.ddof
+        )
+
+
+@dataclass(frozen=True)
+class TeacherLogRatio:
+    """A_t = log π_teacher(a_t) - log π(a_t), discount 0: each token is judged by the teacher, and by nothing later."""
+
+    formula: ClassVar[str] = "A_{i,t} = log π_teacher(a_t) - log π(a_t)"
+    needs_group: ClassVar[bool] = False
+    needs_critic: ClassVar[bool] = False
+
+    def __call__(self, batch: Batch) -> Tensor:
+        assert batch.teacher_log_probs_BT is not None, "distillation needs the teacher's log-probs"
+        assert batch.old_log_probs_BT is not None, "distillation needs the learner's log-probs of the rollout"
+        mask_BT = batch.action_mask_BT
+        return -divergences.k1(zeroed(batch.old_log_probs_BT, mask_BT), zeroed(batch.teacher_log_probs_BT, mask_BT))
+
+
+@dataclass(frozen=True)
 class GAE:
     """A_t = ∑_k (γλ)^k δ_{t+k}, δ_t = r_t + γV_{t+1} - V_t: λ trades the critic's bias for the return's variance."""
 
@@ -239,6 +299,9 @@ Advantage = (
     | GroupCentred
     | GroupRelative
     | GroupCentredBatchScaled
+    | NormalizedByOthers
+    | ProcessNormalized
+    | TeacherLogRatio
     | GAE
     | LengthAdaptiveGAE
     | NStep

@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from rung.batch import Batch
-from rung.formulas import policy_losses
+from rung.formulas import covariances, policy_losses
+from rung.formulas.masked import zeroed
+from rung.methods.parts.aggregations import Total
 
 
 def _advantages(batch: Batch) -> Tensor:
@@ -157,9 +161,135 @@ class ClippedWeight:
         return {}
 
 
+@dataclass(frozen=True)
+class WithinProbability:
+    """ρ A while the token's probability is near the sampler's, 0 beyond; and a pull back to the sampler (DPPO)."""
+
+    low: float = 0.2
+    high: float = 0.2
+    """Probability, not ratio."""
+    pull: float = 1e-3
+    """Of (log ρ)², added to the loss at every token."""
+    uses_ratio: ClassVar[bool] = True
+
+    @property
+    def formula(self) -> str:
+        inside = f"1[π(a)-μ(a) ≤ {self.high:g} if A > 0, else ≥ -{self.low:g}]"
+        return f"(ρ A {inside} - {self.pull:g} (log ρ)²), ρ = π(a)/μ(a), μ the sampler"
+
+    def _ratio(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
+        sampler_BT = batch.sampler_log_probs_BT.to(log_probs_BT)
+        return policy_losses.ratio(log_probs_BT, sampler_BT, batch.action_mask_BT)
+
+    def __call__(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
+        ratio_BT, mask_BT = self._ratio(batch, log_probs_BT), batch.action_mask_BT
+        losses_BT = policy_losses.within_probability(
+            ratio_BT, log_probs_BT, _advantages(batch), mask_BT, self.low, self.high
+        )
+        return losses_BT + self.pull * ratio_BT.log().square()
+
+    def diagnostics(self, batch: Batch, log_probs_BT: Tensor) -> Mapping[str, Tensor]:
+        """bool [B,T] by metric name: where each bound takes the gradient away."""
+        given = (log_probs_BT.detach(), _advantages(batch), batch.action_mask_BT, self.low, self.high)
+        low_BT, high_BT = policy_losses.probability_binds(self._ratio(batch, log_probs_BT.detach()), *given)
+        return {"clip/share": low_BT | high_BT, "clip/low": low_BT, "clip/high": high_BT}
+
+
+@dataclass(frozen=True)
+class ClipCov:
+    """PPO's clip, and no gradient at all from a few random tokens of high covariance (Clip-Cov).
+
+    A token's covariance is its advantage times its log-probability, each from its mean over the update's tokens.
+    """
+
+    low: float = 0.2
+    high: float = 0.2
+    share: float = 2e-4
+    """Of all tokens of an update, at least one."""
+    above: float = 1.0
+    below: float = 5.0
+    """Only tokens whose covariance is between the two are drawn, and none whose clip binds anyway."""
+    uses_ratio: ClassVar[bool] = True
+
+    @property
+    def formula(self) -> str:
+        cov = "(A - mean A)(log π - mean log π)"
+        drawn = f"a random {self.share:g} of the tokens, of those with {self.above:g} < {cov} < {self.below:g}"
+        return f"min(ρ A, clip(ρ, 1-{self.low:g}, 1+{self.high:g}) A), 0 at {drawn}; ρ = π(a)/π_old(a)"
+
+    def chosen(self, batch: Batch, log_probs_BT: Tensor, total: Total, key: tuple[int, ...]) -> Tensor:
+        """bool [B,T], taken over a whole update, however it is cut into micro-batches; `key` keys the draw."""
+        mask_BT, advantages_BT = batch.action_mask_BT, _advantages(batch)
+        cov_BT = covariances.token_covariance(log_probs_BT, advantages_BT, mask_BT, total)
+        ratio_BT = _ratio(batch, log_probs_BT)
+        low_BT, high_BT = policy_losses.clip_binds(ratio_BT, advantages_BT, mask_BT, self.low, self.high)
+        candidates_BT = mask_BT & (cov_BT > self.above) & (cov_BT < self.below) & ~low_BT & ~high_BT
+        draw = np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
+        luck_N = torch.from_numpy(draw.random(int(mask_BT.sum()))).to(mask_BT.device)  # pyright: ignore[reportUnknownMemberType]
+        luck_BT = torch.zeros_like(cov_BT).masked_scatter(mask_BT, luck_N)  # one number a token, whatever the padding
+        return covariances.largest(luck_BT, candidates_BT, _at_least_one(self.share, mask_BT))
+
+    def __call__(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
+        given = (_ratio(batch, log_probs_BT), _advantages(batch), batch.action_mask_BT, self.low, self.high)
+        return zeroed(policy_losses.clipped_surrogate(*given), batch.action_mask_BT & ~_chosen(batch))
+
+    def diagnostics(self, batch: Batch, log_probs_BT: Tensor) -> Mapping[str, Tensor]:
+        """bool [B,T] by metric name: where each bound takes the gradient away, and the tokens that were drawn."""
+        bounds = _bounds(batch, _ratio(batch, log_probs_BT.detach()), self.low, self.high)
+        return {**bounds, "covariance/chosen": _chosen(batch)}
+
+
+@dataclass(frozen=True)
+class KLCov:
+    """ρ A without a clip, and |log ρ| held down at the few tokens of the highest covariance (KL-Cov)."""
+
+    share: float = 2e-3
+    """Of all tokens of an update, at least one."""
+    coefficient: float = 1.0
+    uses_ratio: ClassVar[bool] = True
+
+    @property
+    def formula(self) -> str:
+        cov = "(A - mean A)(log π - mean log π)"
+        return f"ρ A, less {self.coefficient:g} |log ρ| at the {self.share:g} of the tokens with the largest {cov}"
+
+    def chosen(self, batch: Batch, log_probs_BT: Tensor, total: Total, key: tuple[int, ...]) -> Tensor:
+        """bool [B,T], taken over a whole update, however it is cut into micro-batches. Nothing is drawn."""
+        mask_BT = batch.action_mask_BT
+        cov_BT = covariances.token_covariance(log_probs_BT, _advantages(batch), mask_BT, total)
+        return covariances.largest(cov_BT, mask_BT, _at_least_one(self.share, mask_BT))
+
+    def __call__(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
+        ratio_BT, mask_BT = _ratio(batch, log_probs_BT), batch.action_mask_BT
+        held_BT = zeroed(ratio_BT.log().abs(), mask_BT & _chosen(batch))
+        return policy_losses.surrogate(ratio_BT, _advantages(batch), mask_BT) + self.coefficient * held_BT
+
+    def diagnostics(self, batch: Batch, log_probs_BT: Tensor) -> Mapping[str, Tensor]:
+        return {"covariance/chosen": _chosen(batch)}
+
+
+def _at_least_one(share: float, mask_BT: Tensor) -> int:
+    return max(1, int(share * int(mask_BT.sum())))
+
+
+def _chosen(batch: Batch) -> Tensor:
+    assert batch.chosen_BT is not None, "the tokens are chosen before the objective, from the whole update"
+    return batch.chosen_BT & batch.action_mask_BT
+
+
 def _bounds(batch: Batch, ratio_BT: Tensor, low: float, high: float) -> Mapping[str, Tensor]:
     low_BT, high_BT = policy_losses.clip_binds(ratio_BT, _advantages(batch), batch.action_mask_BT, low, high)
     return {"clip/share": low_BT | high_BT, "clip/low": low_BT, "clip/high": high_BT}
 
 
-Objective = ScoreFunction | Surrogate | KLPenalty | ClippedSurrogate | SequenceClippedSurrogate | ClippedWeight
+Objective = (
+    ScoreFunction
+    | Surrogate
+    | KLPenalty
+    | ClippedSurrogate
+    | SequenceClippedSurrogate
+    | ClippedWeight
+    | WithinProbability
+    | ClipCov
+    | KLCov
+)

@@ -57,12 +57,17 @@ class KLInLoss:
 
     coefficient: float = 0.04
     estimator: Estimator = K3()
+    refresh_every: int | None = None
+    """Steps after which the policy as it is becomes the reference (iterative GRPO). None: it stays the start."""
     needs_old_log_probs: ClassVar[bool] = False
     in_loss: ClassVar[bool] = True
 
     @property
     def formula(self) -> str:
-        return f"{self.coefficient:g} {self.estimator.formula} in the loss"
+        return f"{self.coefficient:g} {self.estimator.formula} in the loss{_refreshed(self.refresh_every)}"
+
+    def advantages(self, batch: Batch, advantages_BT: Tensor) -> Tensor:
+        return advantages_BT
 
     def loss(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
         kl_BT = self.estimator(zeroed(log_probs_BT, batch.action_mask_BT), _reference(batch))
@@ -83,13 +88,16 @@ class KLInReward:
     """Nats a sequence that the coefficient steers to. None: it is fixed."""
     adapt_over: int = 10_000
     """Episodes over which an adapting coefficient changes by about a fifth."""
+    refresh_every: int | None = None
+    """Steps after which the policy as it is becomes the reference. None: it stays the start."""
     needs_old_log_probs: ClassVar[bool] = True
     in_loss: ClassVar[bool] = False
 
     @property
     def formula(self) -> str:
         steers = "" if self.target is None else f", adapted to {self.target:g} nats a sequence"
-        return f"{self.coefficient:g} {self.estimator.formula} taken off the reward{steers}"
+        penalty = f"{self.coefficient:g} {self.estimator.formula}"
+        return f"{penalty} taken off the reward{steers}{_refreshed(self.refresh_every)}"
 
     def adapted(self, kl_sequence: float, episodes: int) -> KLInReward:
         """The coefficient for the next rollout (Ziegler et al. 2019, arXiv:1909.08593)."""
@@ -97,6 +105,9 @@ class KLInReward:
             return self
         error = min(max(kl_sequence / self.target - 1, -0.2), 0.2)
         return replace(self, coefficient=self.coefficient * (1 + error * episodes / self.adapt_over))
+
+    def advantages(self, batch: Batch, advantages_BT: Tensor) -> Tensor:
+        return advantages_BT
 
     def loss(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
         return torch.zeros_like(log_probs_BT)
@@ -107,4 +118,41 @@ class KLInReward:
         return zeroed(batch.rewards_BT, batch.action_mask_BT) - self.coefficient * zeroed(kl_BT, batch.action_mask_BT)
 
 
-ReferenceKL = KLInLoss | KLInReward
+@dataclass(frozen=True)
+class KLInAdvantage:
+    """-coefficient · the estimator's sum from t on, taken off the advantage after the rewards were normalised.
+
+    As KLInReward, but a group's mean and deviation are of the task's rewards alone (OpenRLHF).
+    """
+
+    coefficient: float = 0.01
+    estimator: Estimator = K1()
+    refresh_every: int | None = None
+    """Steps after which the policy as it is becomes the reference. None: it stays the start."""
+    needs_old_log_probs: ClassVar[bool] = True
+    in_loss: ClassVar[bool] = False
+
+    @property
+    def formula(self) -> str:
+        sums = f"{self.coefficient:g} ∑_{{k≥t}} {self.estimator.formula}"
+        return f"{sums} taken off the advantage{_refreshed(self.refresh_every)}"
+
+    def advantages(self, batch: Batch, advantages_BT: Tensor) -> Tensor:
+        assert batch.old_log_probs_BT is not None, "KL in the advantage needs the learner's log-probs of the rollout"
+        mask_BT = batch.action_mask_BT
+        kl_BT = zeroed(self.estimator(zeroed(batch.old_log_probs_BT, mask_BT), _reference(batch)), mask_BT)
+        to_go_BT = kl_BT.flip(1).cumsum(1).flip(1)
+        return zeroed(advantages_BT - self.coefficient * to_go_BT.to(advantages_BT), mask_BT)
+
+    def loss(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
+        return torch.zeros_like(log_probs_BT)
+
+    def rewards(self, batch: Batch) -> Tensor:
+        return batch.rewards_BT
+
+
+def _refreshed(every: int | None) -> str:
+    return "" if every is None else f", π_ref ← π every {every} steps"
+
+
+ReferenceKL = KLInLoss | KLInReward | KLInAdvantage

@@ -94,7 +94,11 @@ class NaturalGradient:
     fisher_share: float = 0.2
     """Share of the rows on which F is taken."""
     backtracks: int = 10
-    """Halvings of the step at most; then the policy stays as it is."""
+    """Shorter steps tried after the longest, at most; then the policy stays as it is."""
+    shrink: float = 0.5
+    """Each shorter step is so many times the one before."""
+    accept: float = 1.5
+    """A step is taken if its KL is at most so many times `max_kl`, and the surrogate has risen."""
     critic_learning_rate: float = 1e-3
     """Of the critic's AdamW."""
     critic_epochs: int = 5
@@ -102,7 +106,8 @@ class NaturalGradient:
 
     @property
     def formula(self) -> str:
-        return f"θ ← θ + √(2·{self.max_kl:g} / sᵀFs) s, s = F⁻¹g, halved until KL ≤ 1.5·{self.max_kl:g} and J rises"
+        bound = f"{self.accept:g}·{self.max_kl:g}"
+        return f"θ ← θ + √(2·{self.max_kl:g} / sᵀFs) s, s = F⁻¹g, times {self.shrink:g} until KL ≤ {bound} and J rises"
 
     def critic_step(self) -> AdamW:
         """The critic's own step."""

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from rung.errors import SettingsError
 from rung.rewards.reward import WeightedReward
 from rung.rewards.rules import NumberEquals
+from rung.rewards.worked_steps import WorkedSteps
 from rung.tasks.keys import draws, keyed_share
 from rung.tasks.library.different import different
 from rung.tasks.task import Example, Item, Lazy, TextTask
@@ -61,16 +62,22 @@ class Problem:
     @property
     def worked(self) -> str:
         """The answer, after its parts by decimal place: `47+38` is worked as `70+15=85`, `47*8` as `320+56=376`."""
+        parts = self.parts
+        if not parts:
+            return str(self.answer)
+        return f"{parts[0]}{''.join(f'{part:+d}' for part in parts[1:])}={self.answer}"
+
+    @property
+    def parts(self) -> list[int]:
+        """What the working adds up, by decimal place; empty where both numbers have one digit."""
         places = max(len(str(self.a)), len(str(self.b)))
         if places == 1:
-            return str(self.answer)
+            return []
         a, b = _by_place(self.a, places), _by_place(self.b, places)
         if self.operator == "*":
-            parts = [x * y for y in b[places - len(str(self.b)) :] for x in a[places - len(str(self.a)) :]]
-        else:
-            sign = 1 if self.operator == "+" else -1
-            parts = [x + sign * y for x, y in zip(a, b, strict=True)]
-        return f"{parts[0]}{''.join(f'{part:+d}' for part in parts[1:])}={self.answer}"
+            return [x * y for y in b[places - len(str(self.b)) :] for x in a[places - len(str(self.a)) :]]
+        sign = 1 if self.operator == "+" else -1
+        return [x + sign * y for x, y in zip(a, b, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -99,7 +106,7 @@ LEVELS = {
 
 
 def arithmetic(
-    *, seed: int = 0, levels: Sequence[int] = (1, 2, 3, 4), size: int = 20_000, held_out: int = 200
+    *, seed: int = 0, levels: Sequence[int] = (1, 2, 3, 4), size: int = 20_000, held_out: int = 200, steps: bool = False
 ) -> TextTask:
     """The task.
 
@@ -108,6 +115,8 @@ def arithmetic(
         levels: which of the six levels, mixed in equal parts.
         size: train items; worked examples as many. They are made when asked for.
         held_out: held-out items, all different, the levels in equal parts as far as their problems suffice.
+        steps: judge each step of a working where it ends (for `grpo_process`); the answer is the last step, and its
+            being right is still the accuracy.
 
     >>> task = arithmetic()
     >>> task.train[0].prompt, task.train[0].columns["answer"]
@@ -129,14 +138,21 @@ def arithmetic(
         name="arithmetic",
         train=Lazy(size, train_item),
         held_out=_held_out_items(seed, chosen, held_out),
-        rewards=(WeightedReward(reward=NumberEquals()),),
+        rewards=_rewards(steps),
         examples=Lazy(size, example),
         stop=("\n",),
     )
 
 
+def _rewards(steps: bool) -> tuple[WeightedReward, ...]:
+    if not steps:
+        return (WeightedReward(reward=NumberEquals()),)
+    return (WeightedReward(reward=NumberEquals(), weight=0.0), WeightedReward(reward=WorkedSteps()))
+
+
 def _item(item_id: str, level: int, problem: Problem) -> Item:
-    return Item(id=item_id, prompt=f"{problem.text}=", columns={"answer": problem.answer, "level": level})
+    columns = {"answer": problem.answer, "level": level, "steps": [*problem.parts, problem.answer]}
+    return Item(id=item_id, prompt=f"{problem.text}=", columns=columns)
 
 
 def _drawn(seed: int, stream: str, index: int, levels: Sequence[int], *, held_out: bool) -> tuple[int, Problem]:

@@ -1,0 +1,58 @@
+"""Relative paths in settings mean the place where they were given, wherever the run is later resumed from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rung.settings.given import Given
+
+_MADE_HERE = ("tiny", "small")
+"""Models that are no path, even where a folder has such a name."""
+_DATA = (".jsonl", ".parquet")
+
+
+def anchored(tree: Given, folder: Path) -> Given:
+    """The tree of settings with each relative path that exists under `folder` made absolute.
+
+    Paths are the task where it is a data file, its `held_out_file`, the files of rewards, and `model` and `teacher`
+    where they name something there: a hub id looks like a path too.
+    """
+    if not isinstance(tree.value, dict):
+        return tree
+    changed = dict(tree.value)
+    for key in ("model", "teacher"):
+        if key in changed and changed[key].value not in _MADE_HERE:
+            changed[key] = _whole(changed[key], folder)
+    if "task" in changed:
+        changed["task"] = _task(changed["task"], folder)
+    if "rewards" in changed and isinstance(changed["rewards"].value, list):
+        rewards = [_reward(part, folder) for part in changed["rewards"].value]
+        changed["rewards"] = Given(rewards, changed["rewards"].origin)
+    return Given(changed, tree.origin)
+
+
+def _task(task: Given, folder: Path) -> Given:
+    if isinstance(task.value, str):
+        return _whole(task, folder) if task.value.endswith(_DATA) else task
+    if not isinstance(task.value, dict):
+        return task
+    named = {key: _task(inner, folder) for key, inner in task.value.items() if key in ("name", "held_out_file")}
+    return Given({**task.value, **named}, task.origin)
+
+
+def _reward(part: Given, folder: Path) -> Given:
+    function = part.at("function")
+    if function is None or not isinstance(function.value, str):
+        return part
+    file, colon, name = function.value.rpartition(":")
+    if not colon or file == "":
+        return part
+    whole = Given(f"{_whole(Given(file), folder).value}:{name}", function.origin)
+    return Given({**part.value, "function": whole}, part.origin)
+
+
+def _whole(path: Given, folder: Path) -> Given:
+    if not isinstance(path.value, str) or Path(path.value).expanduser().is_absolute():
+        return path
+    there = folder / path.value
+    return Given(str(there.resolve()), path.origin) if there.exists() else path

@@ -1,0 +1,56 @@
+"""Relative paths mean the place where they were given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rung.settings import read_run, settings_from, with_whole_paths
+
+FLAGS = {"model": "m", "method": "grpo", "task": "rows.jsonl"}
+
+
+def made(folder: Path, *names: str) -> None:
+    for name in names:
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("{}")
+
+
+def test_a_runs_record_has_whole_paths(tmp_path: Path) -> None:
+    made(tmp_path, "rows.jsonl", "held.jsonl", "judge.py", "m/config.json", "t/config.json")
+    given = {
+        "model": "m",
+        "teacher": "t",
+        "method": "distillation",
+        "task": {"name": "rows.jsonl", "held_out_file": "held.jsonl"},
+        "rewards": [{"function": "judge.py:score"}, {"function": "task"}],
+    }
+    kept = with_whole_paths(settings_from(given), tmp_path)
+    assert (kept.model, kept.teacher) == (str(tmp_path / "m"), str(tmp_path / "t"))
+    assert kept.task.name == str(tmp_path / "rows.jsonl")
+    assert kept.task.options() == {"held_out_file": str(tmp_path / "held.jsonl")}
+    assert [part.function for part in kept.rewards] == [f"{tmp_path / 'judge.py'}:score", "task"]
+    assert with_whole_paths(kept, tmp_path / "elsewhere") == kept
+
+
+@pytest.mark.parametrize("model", ["tiny", "small", "org/model"])
+def test_names_that_are_no_path_stay(tmp_path: Path, model: str) -> None:
+    for name in ("tiny", "small", "arithmetic"):
+        (tmp_path / name).mkdir()
+    settings = settings_from({"model": model, "method": "grpo", "task": "arithmetic"})
+    assert with_whole_paths(settings, tmp_path) == settings
+
+
+def test_a_settings_file_is_read_beside_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(tmp_path, "there/rows.jsonl", "here/rows.jsonl", "here/other.jsonl")
+    (tmp_path / "there" / "run.yaml").write_text("model: m\nmethod: grpo\ntask: rows.jsonl\n")
+    (tmp_path / "there" / "two.yaml").write_text("model: m\nmethod: grpo\ntask: {name: other.jsonl}\n")
+    monkeypatch.chdir(tmp_path / "here")
+    beside = read_run(recipe="none", config=tmp_path / "there" / "run.yaml").required()
+    assert beside.task.name == str(tmp_path / "there" / "rows.jsonl")
+    here = with_whole_paths(read_run(recipe="none", config=tmp_path / "there" / "two.yaml").required(), Path.cwd())
+    assert here.task.name == str(tmp_path / "here" / "other.jsonl"), "what is not beside the file is looked for here"
+    flags = read_run(recipe="none", flags=FLAGS).required()
+    assert flags.task.name == "rows.jsonl", "a flag's path is the working folder's"
