@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rung.errors import SettingsError
-from rung.methods import GRPO, METHODS, PolicyGradient, method_named
+from rung.methods import GRPO, METHODS, PolicyGradient, ValueLearning, method_named
 from rung.methods.data import slots
 from rung.methods.parts.advantages import (
     GAE,
@@ -275,7 +275,8 @@ def test_a_name_means_what_its_paper_says(name: str) -> None:
 
 
 def test_every_named_method_is_pinned_and_named_by_its_key() -> None:
-    assert set(METHODS) == set(PINNED)
+    elsewhere = {name for name, method in METHODS.items() if isinstance(method, ValueLearning)}
+    assert set(METHODS) - elsewhere == set(PINNED), "methods that learn values: test_value_learning.py"
     assert all(name == method.name for name, method in METHODS.items())
 
 
@@ -287,7 +288,7 @@ def test_parents_lead_down_the_ladder() -> None:
     ladder = ["reinforce", "reinforce_baseline", "actor_critic", "trpo", "ppo", "grpo", "dapo"]
     assert line("dapo") == ladder
     assert line("ase_ace") == ["boxes", "ase", "ase_ace"]
-    assert {line(name)[0] for name in METHODS} == {"boxes", "reinforce"}
+    assert {line(name)[0] for name in METHODS} == {"boxes", "reinforce", "dqn"}
 
 
 def test_papers_and_deviations_are_stated() -> None:
@@ -307,7 +308,8 @@ def test_an_origins_paper_has_no_second_name() -> None:
 
 
 def test_every_preset_says_what_was_read() -> None:
-    read = [method for method in METHODS.values() if "@" in method.name and method.name not in EARLIER_PRESETS]
+    listed = [method for method in METHODS.values() if isinstance(method, PolicyGradient) and "@" in method.name]
+    read = [method for method in listed if method.name not in EARLIER_PRESETS]
     assert len(read) == 10
     for method in read:
         assert method.deviations[0].startswith("Read in "), method.name

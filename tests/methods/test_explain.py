@@ -60,7 +60,8 @@ def test_a_difference_turned_round_is_the_same_slots(before, after) -> None:
     there, back = difference(before, after), difference(after, before)
     turned = [Change(slot=change.slot, before=change.after, after=change.before) for change in there]
     assert sorted(back, key=slot_of) == sorted(turned, key=slot_of), "of two kinds each names its own slots first"
-    assert (there == []) == (before is after)
+    same = before is after or {before.name, after.name} == {"dqn", "dqn@2013"}  # two names for one method
+    assert (there == []) == same
 
 
 @every_method

@@ -54,7 +54,8 @@ def found(run_or_model: str) -> Iterator[Found]:
         yield Found(run_or_model)
         return
     settings = read_settings(run / "settings.yaml")
-    if any((run / "final" / name).is_file() for name in ("config.json", "small_policy.json", "box_policy.json")):
+    finals = ("config.json", "small_policy.json", "box_policy.json", "q_network.json")
+    if any((run / "final" / name).is_file() for name in finals):
         yield Found(str(run / "final"), settings)
         return
     with tempfile.TemporaryDirectory(prefix="rung-") as folder:

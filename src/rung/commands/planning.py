@@ -5,6 +5,7 @@ No model is loaded and no reward is run; a data file's rows are read, so that ba
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from rung.settings import Settings
     from rung.settings.network import Network
     from rung.settings.plan import Plan, TaskFacts
+    from rung.tasks.environment import EnvironmentTask
     from rung.tasks.load import Task
 
 LETTERS_A_TOKEN = 3
@@ -85,7 +87,7 @@ def _by_path(problem: str, options: Mapping[str, Any]) -> str:
 
 
 def _network(reading: Reading[Any], task: Task | None, more: list[str]) -> Network | None:
-    from rung.settings.network import SMALL, network_of, small_network, table
+    from rung.settings.network import SMALL, network_of, table
     from rung.tasks.cart_pole import BOX_COUNT, CartPole1983
     from rung.tasks.environment import EnvironmentTask
 
@@ -93,7 +95,7 @@ def _network(reading: Reading[Any], task: Task | None, more: list[str]) -> Netwo
     if model is None or not isinstance(model.value, str) or not model.value:
         return None
     if isinstance(task, EnvironmentTask) and model.value == SMALL:
-        return small_network(task.observations, task.choices or task.dimensions or 0)
+        return _environments_network(reading, task)
     if isinstance(task, CartPole1983) and model.value == SMALL:
         return table(BOX_COUNT * len(_tables(reading)))
     if isinstance(task, EnvironmentTask | CartPole1983):
@@ -115,6 +117,18 @@ def _network(reading: Reading[Any], task: Task | None, more: list[str]) -> Netwo
     except RungError as error:
         more += [placed(problem, reading.tree) for problem in getattr(error, "problems", [str(error)])]
         return None
+
+
+def _environments_network(reading: Reading[Any], task: EnvironmentTask) -> Network | None:
+    from rung.methods import ValueLearning
+    from rung.settings.network import small_network
+    from rung.training.replay_collector import q_shape
+
+    settings = reading.settings
+    method = None if settings is None else settings.resolved_method()
+    if isinstance(method, ValueLearning) and task.choices is not None:
+        return dataclasses.replace(small_network(1, task.choices), parameters=q_shape(task, method).numbers())
+    return small_network(task.observations, task.choices or task.dimensions or 0)
 
 
 def _tables(reading: Reading[Any]) -> tuple[str, ...]:
@@ -169,6 +183,9 @@ def _wrong_task(settings: Settings, task: Task | None) -> Iterator[str]:
     """What a task lacks that these settings need of it."""
     if task is None:
         return
+    from rung.settings.contradictions import task_misfits
+
+    yield from task_misfits(settings.resolved_method(), task)
     if not hasattr(task, "train"):
         if settings.rewards:
             yield f"rewards: '{settings.task.name}' is an environment, which gives its own reward; leave rewards out"

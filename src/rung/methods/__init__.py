@@ -7,6 +7,7 @@ from rung.methods.actor_critic import ACTOR_CRITIC
 from rung.methods.adaptive_elements import AdaptiveElements
 from rung.methods.ase_ace import ASE, ASE_ACE, BOXES
 from rung.methods.dapo import DAPO
+from rung.methods.dqn import DQN, VALUE_PRESETS
 from rung.methods.grpo import DR_GRPO, GRPO
 from rung.methods.kin import (
     CISPO,
@@ -28,6 +29,7 @@ from rung.methods.presets import PRESETS
 from rung.methods.reinforce import REINFORCE, REINFORCE_BASELINE
 from rung.methods.rloo import RLOO
 from rung.methods.trpo import TRPO
+from rung.methods.value_learning import ValueLearning
 
 BEGINNINGS = (BOXES, ASE, ASE_ACE)
 LADDER = (REINFORCE, REINFORCE_BASELINE, RLOO, ACTOR_CRITIC, TRPO, PPO, PPO_KL, GRPO, DR_GRPO, DAPO)
@@ -45,7 +47,9 @@ KIN = (
     DISTILLATION,
 )
 
-METHODS: dict[str, Method] = {method.name: method for method in (*BEGINNINGS, *LADDER, *KIN, *PRESETS)}
+METHODS: dict[str, Method] = {
+    method.name: method for method in (*BEGINNINGS, *LADDER, *KIN, *PRESETS, DQN, *VALUE_PRESETS)
+}
 
 
 def method_named(name: str) -> Method:
@@ -74,6 +78,7 @@ def unknown(name: str) -> str:
 __all__ = [
     "ASE_ACE",
     "DAPO",
+    "DQN",
     "GRPO",
     "METHODS",
     "PPO",
@@ -84,5 +89,6 @@ __all__ = [
     "AdaptiveElements",
     "Method",
     "PolicyGradient",
+    "ValueLearning",
     "method_named",
 ]

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 from rung.methods.adaptive_elements import AdaptiveElements
 from rung.methods.method import PolicyGradient
+from rung.methods.value_learning import ValueLearning
 
 
 class Method(Protocol):
@@ -45,5 +46,5 @@ class Method(Protocol):
         ...
 
 
-KINDS: tuple[type[Any], ...] = (PolicyGradient, AdaptiveElements)
+KINDS: tuple[type[Any], ...] = (PolicyGradient, AdaptiveElements, ValueLearning)
 """Every kind of method there is; a method's data names its kind."""

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rung.errors import SettingsError
-from rung.models.small import SmallPolicy
+from rung.models.environment_policy import EnvironmentPolicy
 from rung.rollouts.environments import Array, episode_seed, open_rows, play, require_finite
 from rung.rollouts.streams import Stream
 from rung.rollouts.whole_episodes import EpisodeLuck
@@ -29,7 +29,7 @@ class Evaluation:
 
 def evaluate(
     task: EnvironmentTask,
-    policy: SmallPolicy,
+    policy: EnvironmentPolicy,
     *,
     episodes: int,
     seed: int = 0,
@@ -73,11 +73,11 @@ def evaluate(
     return Evaluation(returns_N, lengths_N)
 
 
-def greedy_player(task: EnvironmentTask, policy: SmallPolicy) -> Callable[[Any], Any]:
+def greedy_player(task: EnvironmentTask, policy: EnvironmentPolicy) -> Callable[[Any], Any]:
     """From one raw observation, as the environment gives it, to the action it takes; for recording an episode."""
 
     def act(observation: Any) -> Any:
-        raw = np.ravel(observation).astype(np.float32)[None]
+        raw = np.asarray(observation)[None] if task.is_atari else np.ravel(observation).astype(np.float32)[None]
         return task.to_environment(policy.mode(policy.scaled(raw)))[0]
 
     return act

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rung.errors import NonFiniteError
+from rung.rollouts.atari import AtariRows
 from rung.rollouts.cartpole_rows import CartPoleRows, is_plain_cartpole
 from rung.tasks.environment import EnvironmentTask
 
@@ -73,11 +74,13 @@ class EnvironmentRows:
             environment.close()
 
 
-Rows = EnvironmentRows | CartPoleRows
+Rows = EnvironmentRows | CartPoleRows | AtariRows
 
 
 def open_rows(task: EnvironmentTask, count: int) -> Rows:
     """`count` copies of the task's environment, by the fastest way there is to the same numbers."""
+    if task.is_atari:
+        return AtariRows(task, count)
     return CartPoleRows(task, count) if is_plain_cartpole(task) else EnvironmentRows(task, count)
 
 

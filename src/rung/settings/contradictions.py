@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from rung.methods import METHODS, AdaptiveElements, Method, PolicyGradient
+from rung.methods import METHODS, AdaptiveElements, Method, PolicyGradient, ValueLearning
 from rung.methods.parts.advantages import ProcessNormalized
 from rung.methods.parts.aggregations import PerConstantLength
 from rung.methods.parts.baselines import OthersInBatch
@@ -13,6 +13,7 @@ from rung.methods.parts.steps import NaturalGradient
 from rung.settings.network import SMALL
 from rung.settings.schema import TASKS_OWN, Settings
 from rung.tasks.cart_pole import NAME as CART_POLE
+from rung.tasks.environment import EnvironmentTask
 
 HIGH_LEARNING_RATE = 1e-2
 BOXED = [name for name, method in METHODS.items() if isinstance(method, AdaptiveElements)]
@@ -38,6 +39,28 @@ def contradictions(settings: Settings, method: Method | None) -> Iterator[str]:
             if learns_in_boxes
             else f"task.name: got '{CART_POLE}', whose boxes only {', '.join(BOXED)} learn in; for '{method.name}' "
             "there is CartPole-v1"
+        )
+
+
+def task_misfits(method: Method, task: object) -> Iterator[str]:
+    """Why this method cannot learn this task; each sentence begins with the setting to change."""
+    if not isinstance(method, ValueLearning):
+        if isinstance(task, EnvironmentTask) and task.is_atari:
+            yield (
+                f"method.name: '{method.name}' on '{task.name}': a game is seen as images, for which only methods that "
+                "learn values have a network; choose dqn"
+            )
+        return
+    if not isinstance(task, EnvironmentTask):
+        yield (
+            f"method.name: '{method.name}' learns the value of actions in environments, such as CartPole-v1; for a "
+            "text task choose another method, such as grpo"
+        )
+    elif task.choices is None:
+        yield (
+            f"method.name: '{method.name}' takes the best of all actions, but an action of '{task.name}' is "
+            f"{task.dimensions} continuous number{'s' if task.dimensions != 1 else ''}: the max over a continuous "
+            "action has no closed form; choose a method that has a law over actions, such as ppo"
         )
 
 

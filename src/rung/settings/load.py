@@ -37,10 +37,12 @@ def read_run(
     5
     """
     problems: list[str] = []
-    keys = run_keys()
+    more: list[str] = []
+    file = _file(config, more)
+    first = usable([file, read_flags(flags or {}, more), read_rewards(rewards, more)], more)
+    keys = run_keys(_named(first, "method"))
     assignments = read_assignments(sets, keys, problems)
-    file = _file(config, problems)
-    first = usable([file, read_flags(flags or {}, problems), read_rewards(rewards, problems)], problems)
+    problems += more
     layers = [*first, *usable([one.layer for one in assignments], problems)]
     chosen = recipe or _environments_recipe(layers) or AUTOMATIC.get(_named(layers, "model"), NONE)
     if chosen != NONE:
@@ -123,18 +125,21 @@ def read_changes(settings: Settings, sets: Sequence[str]) -> dict[str, Any]:
     SettingsError with every problem, those of the settings that would result included.
     """
     problems: list[str] = []
-    keys = run_keys()
+    keys = run_keys(settings.method.name)
     assignments = read_assignments(sets, keys, problems)
     layers = usable([given(settings.as_data(), NOWHERE), *(one.layer for one in assignments)], problems)
     _run(layers, keys, problems, []).required()
     return {one.key: plain(one.value) for one in assignments}
 
 
-def run_keys() -> list[str]:
-    """Every dotted key that a run's settings can have, those of its method included."""
+def run_keys(method: str | None = None) -> list[str]:
+    """Every dotted key that a run's settings can have: those of this method's kind included, or of any kind's."""
+    from rung.methods import METHODS
+    from rung.methods.kind import KINDS
     from rung.settings.method_layers import method_keys
 
-    return list(dict.fromkeys([*keys_of(Settings), *method_keys()]))
+    kinds = [type(METHODS[method])] if method in METHODS else KINDS
+    return list(dict.fromkeys([*keys_of(Settings), *(key for kind in kinds for key in method_keys(kind))]))
 
 
 def _plain_layers(layers: Sequence[Given]) -> Settings:
@@ -176,9 +181,9 @@ def _named(layers: Sequence[Given], key: str) -> str | None:
 
 def _environments_recipe(layers: Sequence[Given]) -> str | None:
     """The recipe that an environment brings: for groups, whole episodes, short stretches of many, one for long."""
-    from rung.methods import METHODS, PolicyGradient
+    from rung.methods import METHODS, PolicyGradient, ValueLearning
     from rung.tasks.cart_pole import NAME
-    from rung.tasks.environment import looks_like_environment
+    from rung.tasks.environment import is_atari, looks_like_environment
 
     task = _named(layers, "task")
     if task == NAME:
@@ -186,6 +191,10 @@ def _environments_recipe(layers: Sequence[Given]) -> str | None:
     if task is None or not looks_like_environment(task):
         return None
     method = METHODS.get(_named(layers, "method") or "")
+    if isinstance(method, ValueLearning) and is_atari(task):
+        return "environment_atari"
+    if isinstance(method, ValueLearning):
+        return "environment_values_as_published" if "@" in method.name else "environment_values"
     if not isinstance(method, PolicyGradient) or method.horizon is None:
         groups = isinstance(method, PolicyGradient) and method.samples_per_prompt > 1
         return "environment_groups" if groups else "environment_episodes"

@@ -12,7 +12,6 @@ from typing import Any
 from rung.errors import SettingsError
 from rung.methods import GRPO, METHODS, Method, unknown
 from rung.methods.data import IDENTITY, as_data, from_data
-from rung.methods.kind import KINDS
 from rung.settings.given import Given, given, only_written, plain
 
 
@@ -256,6 +255,43 @@ RANGES: Mapping[str, Range] = {
     "GroupNormalized.epsilon": _FROM_0,
     "GroupNormalized.ddof": Range(lambda value: value in (0, 1), "0 or 1"),
     "PerConstantLength.length": _FROM_1,
+    "steps_between_updates": _FROM_1,
+    "updates": _FROM_1,
+    "EpsilonGreedy.start": _SHARE,
+    "EpsilonGreedy.end": _SHARE,
+    "EpsilonGreedy.over": _FROM_1,
+    "EpsilonGreedy.evaluation": _SHARE,
+    "Boltzmann.temperature": _ABOVE_0,
+    "Uniform.capacity": _FROM_1,
+    "Uniform.starts": _FROM_1,
+    "Uniform.batch": _FROM_1,
+    "Prioritised.capacity": _FROM_1,
+    "Prioritised.starts": _FROM_1,
+    "Prioritised.batch": _FROM_1,
+    "Prioritised.alpha": _SHARE,
+    "Prioritised.beta": _SHARE,
+    "Prioritised.beta_over": _FROM_1,
+    "Prioritised.epsilon": _ABOVE_0,
+    "Layers2013.first": _FROM_1,
+    "Layers2013.second": _FROM_1,
+    "Layers2015.first": _FROM_1,
+    "Layers2015.second": _FROM_1,
+    "MaxTarget.discount": _SHARE,
+    "MaxTarget.steps": _FROM_1,
+    "DoubleTarget.discount": _SHARE,
+    "DoubleTarget.steps": _FROM_1,
+    "Every.updates": _FROM_1,
+    "Every.share": Range(lambda value: 0 < value <= 1, "more than 0 and at most 1"),
+    "ClippedError.limit": _ABOVE_0,
+    "Adam.learning_rate": _ABOVE_0,
+    "Adam.beta1": _BELOW_1,
+    "Adam.beta2": _BELOW_1,
+    "Adam.epsilon": _ABOVE_0,
+    "Adam.max_grad_norm": _ABOVE_0,
+    "CentredRMSprop.learning_rate": _ABOVE_0,
+    "CentredRMSprop.decay": _BELOW_1,
+    "CentredRMSprop.epsilon": _ABOVE_0,
+    "CentredRMSprop.max_grad_norm": _ABOVE_0,
     "SearchElement.step_size": _ABOVE_0,
     "SearchElement.decay": _BELOW_1,
     "SearchElement.noise": _FROM_0,
@@ -285,9 +321,9 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def method_keys() -> list[str]:
-    """Every dotted key that some method can have: `method.objective`, `method.objective.high`, ..."""
-    return list(dict.fromkeys(["method", "method.name", *(key for kind in KINDS for key in _keys_of(kind, "method"))]))
+def method_keys(kind: type[Any]) -> list[str]:
+    """Every dotted key that a method of this kind can have: `method.objective`, `method.objective.high`, ..."""
+    return list(dict.fromkeys(["method", "method.name", *_keys_of(kind, "method")]))
 
 
 def _keys_of(cls: Any, path: str) -> Iterator[str]:

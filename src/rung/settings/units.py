@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rung.methods import AdaptiveElements, Method, PolicyGradient
+from rung.methods import AdaptiveElements, Method, PolicyGradient, ValueLearning
 from rung.methods.parts.steps import NaturalGradient
 from rung.settings.schema import Settings
 
@@ -29,6 +29,8 @@ class Units:
 
 def units_of(settings: Settings, method: Method, *, environment: bool) -> Units:
     """The step that these settings and this method make."""
+    if isinstance(method, ValueLearning):
+        return _value_units(settings, method)
     if isinstance(method, AdaptiveElements):
         return Units(
             episodes=1,
@@ -60,6 +62,25 @@ def _rollout_units(settings: Settings, method: PolicyGradient, *, environment: b
             "episodes": episodes,
             "new_tokens_at_most": new_tokens,
             "updates": updates,
+        },
+    )
+
+
+def _value_units(settings: Settings, method: ValueLearning) -> Units:
+    updates = method.horizon // method.steps_between_updates * method.updates
+    return Units(
+        episodes=0,
+        new_tokens=0,
+        lines=(
+            f"{count(method.horizon, 'step')} of {count(settings.environments, 'environment')} together, "
+            f"{count(updates, 'update')} of {method.replay.batch:,} past steps each, learning rate "
+            f"{method.step.learning_rate:g}",
+            f"learning begins after {count(method.replay.starts, 'step')}",
+        ),
+        data={
+            "environment_steps": method.horizon,
+            "updates": updates,
+            "steps_an_update_learns_from": method.replay.batch,
         },
     )
 

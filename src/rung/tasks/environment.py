@@ -41,10 +41,31 @@ class EnvironmentTask:
     """Divide rewards by the running standard deviation of the discounted return, clipped to ±10."""
     discount: float = 0.99
     """Of that return; the method's own discount."""
+    frame_skip: int = 4
+    """Of an Atari game: frames that one action lasts. The 2013 paper takes 3 for Space Invaders."""
+    most_noops: int = 30
+    """Of an Atari game: up to so many frames of doing nothing at the start, so that games differ."""
 
     def __post_init__(self) -> None:
+        problems: list[str] = []
         if not 0.0 <= self.discount <= 1.0:
-            raise SettingsError([f"discount: got {self.discount}, expected a number from 0 to 1"])
+            problems.append(f"discount: got {self.discount}, expected a number from 0 to 1")
+        for name, least in (("frame_skip", 1), ("most_noops", 0)):
+            value = getattr(self, name)
+            if type(value) is not int or value < least:
+                problems.append(f"{name}: got {value!r}, expected a whole number of at least {least}")
+        if problems:
+            raise SettingsError(problems)
+
+    @property
+    def is_atari(self) -> bool:
+        """Whether observations are screens of an Atari game."""
+        return is_atari(self.name)
+
+    @property
+    def frames(self) -> tuple[int, int, int]:
+        """What a network sees of an Atari game at once: frames, height, width."""
+        return 4, 84, 84
 
     @property
     def observations(self) -> int:
@@ -97,13 +118,15 @@ def environment_task(
     normalize_observations: bool = False,
     normalize_rewards: bool = False,
     discount: float = 0.99,
+    frame_skip: int = 4,
+    most_noops: int = 30,
     **options: Any,
 ) -> EnvironmentTask:
     """The task of an environment.
 
     Args:
         name: Gymnasium's id, or `module:id` to import the module that registers it first.
-        normalize_observations, normalize_rewards, discount: see `EnvironmentTask`.
+        normalize_observations, normalize_rewards, discount, frame_skip, most_noops: see `EnvironmentTask`.
         options: for `gymnasium.make`.
 
     Raises:
@@ -112,6 +135,8 @@ def environment_task(
 
     Example: `environment_task("CartPole-v1").threshold` is 475.0, its `choices` 2, its `max_episode_steps` 500.
     """
+    most_steps = options.pop("max_episode_steps", ATARI_STEPS) if is_atari(name) else None
+    options = _atari_options(name, options) if is_atari(name) else options
     environment = _make(name, options, None)
     try:
         spec = environment.spec
@@ -121,15 +146,40 @@ def environment_task(
             observation_space=environment.observation_space,
             action_space=environment.action_space,
             threshold=None if spec is None else spec.reward_threshold,
-            max_episode_steps=None if spec is None else spec.max_episode_steps,
+            max_episode_steps=most_steps if spec is None or is_atari(name) else spec.max_episode_steps,
             normalize_observations=normalize_observations,
             normalize_rewards=normalize_rewards,
             discount=discount,
+            frame_skip=frame_skip,
+            most_noops=most_noops,
         )
     finally:
         environment.close()
     _require_known_spaces(task)
     return task
+
+
+ATARI_STEPS = 27_000
+"""Steps of the agent after which a game of Atari is cut: half an hour at 60 frames a second and 4 frames a step."""
+
+
+def is_atari(name: str) -> bool:
+    """Whether a name is that of an Atari game, such as `ALE/Pong-v5`."""
+    return name.startswith("ALE/")
+
+
+def _atari_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The emulator's own frame-skip and time limit off, because rung applies them; sticky actions off, as in 2013."""
+    for word in ("frameskip", "obs_type", "max_num_frames_per_episode"):
+        if word in options:
+            raise SettingsError(
+                [
+                    f"task: '{name}' got the option {word}, which would be applied twice: rung reads the screens "
+                    "itself; its own options are frame_skip, most_noops and max_episode_steps"
+                ]
+            )
+    fixed = {"frameskip": 1, "obs_type": "grayscale", "max_num_frames_per_episode": None}
+    return {"repeat_action_probability": 0.0, **options, **fixed}
 
 
 def looks_like_environment(spec: str) -> bool:
@@ -152,6 +202,8 @@ def _gymnasium() -> Any:
 
 def _make(name: str, options: Mapping[str, Any], render_mode: str | None) -> Any:
     gymnasium = _gymnasium()
+    if is_atari(name):
+        _register_atari(gymnasium)
     if ":" not in name and name not in gymnasium.registry:
         hint = did_you_mean(name, gymnasium.registry)
         raise SettingsError([f"task: unknown environment '{name}'{hint}; expected an id of Gymnasium's registry"])
@@ -166,6 +218,16 @@ def _make(name: str, options: Mapping[str, Any], render_mode: str | None) -> Any
         raise SettingsError([f"task: '{name}' cannot be made: {error}"]) from error
     except (gymnasium.error.Error, TypeError, ValueError, AssertionError) as error:
         raise SettingsError([f"task: '{name}' with options {dict(options)} cannot be made: {error}"]) from error
+
+
+def _register_atari(gymnasium: Any) -> None:
+    try:
+        import ale_py
+    except ImportError as error:
+        raise MissingExtra("Atari", "atari") from error
+    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)  # it would greet on stderr
+    if "ALE/Pong-v5" not in gymnasium.registry:
+        gymnasium.register_envs(ale_py)
 
 
 def _require_known_spaces(task: EnvironmentTask) -> None:

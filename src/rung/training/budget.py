@@ -12,7 +12,7 @@ from typing import Protocol
 
 import torch
 
-from rung.methods import Method, PolicyGradient
+from rung.methods import Method, PolicyGradient, ValueLearning
 from rung.methods.parts.steps import NaturalGradient
 from rung.training.natural_step import is_critics
 
@@ -131,12 +131,16 @@ class Weights(Protocol):
 
 def work_of(method: Method, policy: Weights) -> Work:
     """`work` for a policy as it is: all weights of its model, and of its critic. For a method of another kind: one
-    forward and backward pass of each trained token."""
+    forward and backward pass of each trained token, and for one that learns values the passes that make its target
+    too. Convolutions are counted as if each of their weights were used once, which is too little."""
     sizes = {name: parameter.numel() for name, parameter in policy.trainable().items()}
     critic = sum(size for name, size in sizes.items() if is_critics(name))
     trained = sum(sizes.values())
     model = getattr(policy, "model", None)  # a language model; with LoRA most of it is frozen
     whole = sum(p.numel() for p in model.parameters()) if isinstance(model, torch.nn.Module) else trained - critic
+    if isinstance(method, ValueLearning):
+        asked = 2 if method.value_target.asks_twice else 1
+        return Work(generated=2.0 * whole, trained=(6.0 + 2.0 * asked) * whole)
     if not isinstance(method, PolicyGradient):
         return Work(generated=2.0 * whole, trained=4.0 * (whole + critic) + 2.0 * trained)
     return work(method, policy=whole, critic=critic, trained=trained)

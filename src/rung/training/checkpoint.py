@@ -26,6 +26,8 @@ from rung.errors import CheckpointError
 from rung.training.faults import reach
 
 MANIFEST = "manifest.json"
+PIECE, PIECES = "piece", "frames-"
+"""A piece's tensor inside its file; how the names of such files begin."""
 _NAME = re.compile(r"step_(\d{6,})")
 
 
@@ -43,32 +45,49 @@ class Checkpoint:
         except (OSError, SafetensorError) as error:
             raise CheckpointError(f"{self.folder / name}.safetensors cannot be read: {error}") from error
 
+    def pieces(self) -> dict[str, Tensor]:
+        """The pieces, by name: every file that holds one tensor of that kind."""
+        names = sorted(path.stem for path in self.folder.glob(f"{PIECES}*.safetensors"))
+        return {name: self.tensors(name)[PIECE] for name in names}
+
     def state(self) -> dict[str, Any]:
         """The numbers saved beside the tensors."""
         return json.loads((self.folder / "state.json").read_text())
 
 
-def write(root: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> Checkpoint:
+def write(
+    root: Path,
+    step: int,
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    state: Mapping[str, Any],
+    pieces: Mapping[str, Tensor] | None = None,
+) -> Checkpoint:
     """Writes checkpoint `step` under `root`. CheckpointError, with what it needed and what there is, when it cannot.
 
-    Nothing but a complete checkpoint ever bears its name; what was written of a failed one is removed.
+    Nothing but a complete checkpoint ever bears its name; what was written of a failed one is removed. A piece that
+    the checkpoint before holds under the same name is linked, not written: one file on the disk, in both folders.
     """
+    pieces = pieces or {}
+    kept = _kept_pieces(root, pieces)
     final = root / f"step_{step:06d}"
     aside = root / f".writing_step_{step:06d}"
-    needed = sum(t.numel() * t.element_size() for group in tensors.values() for t in group.values())
+    new = {name: {PIECE: piece} for name, piece in pieces.items() if f"{name}.safetensors" not in kept}
+    needed = sum(t.numel() * t.element_size() for group in (*tensors.values(), *new.values()) for t in group.values())
     try:
         root.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(aside, ignore_errors=True)
         _require_space(root, needed)
         aside.mkdir()
         reach("checkpoint.open")
-        for name, group in tensors.items():
+        for name, (source, _) in kept.items():
+            os.link(source, aside / name)
+        for name, group in (*tensors.items(), *new.items()):
             save_file(
                 {key: value.detach().cpu().contiguous() for key, value in group.items()}, aside / f"{name}.safetensors"
             )
             reach("checkpoint.file")
         (aside / "state.json").write_text(json.dumps(state, sort_keys=True))
-        _write_manifest(aside)
+        _write_manifest(aside, {name: entry for name, (_, entry) in kept.items()})
         reach("checkpoint.manifest")
         if final.exists():
             shutil.rmtree(final)
@@ -141,11 +160,26 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _write_manifest(folder: Path) -> None:
-    files = sorted(path for path in folder.iterdir() if path.name != MANIFEST)
+def _kept_pieces(root: Path, pieces: Mapping[str, Tensor]) -> dict[str, tuple[Path, dict[str, Any]]]:
+    """Pieces that the newest checkpoint under `root` holds already: the file, and its entry in the manifest."""
+    steps = {int(match[1]): folder for folder in _folders(root) if (match := _NAME.fullmatch(folder.name))}
+    if not pieces or not steps:
+        return {}
+    before = steps[max(steps)]
+    try:
+        listing = json.loads((before / MANIFEST).read_text())["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    names = (f"{name}.safetensors" for name in pieces)
+    return {name: (before / name, listing[name]) for name in names if name in listing and (before / name).is_file()}
+
+
+def _write_manifest(folder: Path, known: Mapping[str, dict[str, Any]]) -> None:
+    """`known`: entries of files that are links and were synced when they were written."""
+    files = sorted(path for path in folder.iterdir() if path.name != MANIFEST and path.name not in known)
     for path in files:
         _sync(path)
-    listing = {path.name: {"bytes": path.stat().st_size, "sha256": _digest(path)} for path in files}
+    listing = {path.name: {"bytes": path.stat().st_size, "sha256": _digest(path)} for path in files} | dict(known)
     (folder / MANIFEST).write_text(json.dumps({"files": listing, "torch": torch.__version__}, sort_keys=True))
     _sync(folder / MANIFEST)
     _sync(folder)

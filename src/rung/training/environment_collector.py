@@ -13,7 +13,9 @@ from torch import Tensor
 
 from rung.batch import Batch, Episode
 from rung.methods import PolicyGradient
+from rung.models.environment_policy import EnvironmentPolicy
 from rung.models.small import SmallPolicy
+from rung.rollouts.atari import AtariGame
 from rung.rollouts.collected import Collected as Steps
 from rung.rollouts.collected import CollectorState
 from rung.rollouts.environment_evaluation import evaluate, greedy_player
@@ -106,10 +108,7 @@ class EnvironmentCollector:
         )
 
     def film(self, folder: Path) -> None:
-        from rung.reports.recording import record_episode
-
-        make, act = (lambda: self.task.make("rgb_array")), greedy_player(self.task, self.policy)
-        record_episode(make, act, folder / "episode.gif", seed=self.settings.seed, most_steps=500)
+        film_of(self.task, self.policy, folder, self.settings.seed)
 
     def prompt_of(self, episode: Episode) -> str:
         return ""
@@ -120,6 +119,9 @@ class EnvironmentCollector:
     def tensors(self) -> dict[str, Tensor]:
         return dict(self.source.state().tensors)
 
+    def pieces(self) -> dict[str, Tensor]:
+        return {}
+
     def load_state(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         self.steps = int(state["steps"])
         self.source.load_state(CollectorState(state["source"], tensors))
@@ -128,7 +130,17 @@ class EnvironmentCollector:
         self.source.close()
 
 
-def environment_scores(task: EnvironmentTask, policy: SmallPolicy, *, episodes: int, seed: int, greedy: bool) -> Scores:
+def film_of(task: EnvironmentTask, policy: EnvironmentPolicy, folder: Path, seed: int) -> None:
+    """Leaves a film of one greedy episode in the folder."""
+    from rung.reports.recording import record_episode
+
+    make = (lambda: AtariGame(task)) if task.is_atari else (lambda: task.make("rgb_array"))
+    record_episode(make, greedy_player(task, policy), folder / "episode.gif", seed=seed, most_steps=500)
+
+
+def environment_scores(
+    task: EnvironmentTask, policy: EnvironmentPolicy, *, episodes: int, seed: int, greedy: bool
+) -> Scores:
     """Returns as scores: one item an episode, one sample each."""
     found = evaluate(task, policy, episodes=episodes, seed=seed, greedy=greedy)
     return Scores(

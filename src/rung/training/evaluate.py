@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rung.models.box_policy import BoxPolicy
-from rung.models.small import SmallPolicy
+from rung.models.environment_policy import load_environment_policy
 from rung.reports.return_statistics import mean_score, score_difference
 from rung.reports.statistics import Difference, Estimate, majority_at_k, mean_at_k, paired_difference, pass_at_k
 from rung.rewards.judge import Judge
@@ -132,7 +132,7 @@ def _in_environment(
         if isinstance(task, CartPole1983):
             boxes = BoxPolicy.load(Path(folder), boxes=BOX_COUNT)
             return trial_scores(task, boxes, trials=episodes, seed=seed, greedy=greedy).accuracy_NK
-        policy = SmallPolicy.load(Path(folder))
+        policy = load_environment_policy(Path(folder))
         return environment_scores(task, policy, episodes=episodes, seed=seed, greedy=greedy).accuracy_NK
 
     found = returns_of(model)

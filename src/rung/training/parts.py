@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 import torch
 
 from rung.errors import SettingsError
-from rung.methods import AdaptiveElements, Method, PolicyGradient
+from rung.methods import AdaptiveElements, Method, PolicyGradient, ValueLearning
 from rung.methods.parts.advantages import ProcessNormalized
 from rung.models.box_policy import BoxPolicy
+from rung.models.q_network import QNetwork
 from rung.models.small import SmallPolicy, SmallShape
 from rung.rewards.judge import Judge
 from rung.rewards.reward import JudgesSteps, WeightedReward
 from rung.rewards.user import UserReward
 from rung.settings import LearnerSettings, RewardSettings, Settings
-from rung.settings.contradictions import contradictions
+from rung.settings.contradictions import contradictions, task_misfits
 from rung.settings.memory import needs_start
 from rung.tasks.cart_pole import CartPole1983
 from rung.tasks.environment import EnvironmentTask
@@ -27,9 +28,11 @@ from rung.training.collected import Collector
 from rung.training.environment_collector import EnvironmentCollector
 from rung.training.learned import Learns
 from rung.training.learner import Learner
+from rung.training.replay_collector import ReplayCollector, q_shape
 from rung.training.text_collector import TextCollector
 from rung.training.trial_collector import TrialCollector
 from rung.training.trial_learner import TrialLearner, box_policy
+from rung.training.value_learner import ValueLearner
 
 if TYPE_CHECKING:
     from rung.models.policy import TextPolicy
@@ -41,7 +44,7 @@ class Parts:
 
     settings: Settings
     method: Method
-    policy: TextPolicy | SmallPolicy | BoxPolicy
+    policy: TextPolicy | SmallPolicy | BoxPolicy | QNetwork
     start: TextPolicy | SmallPolicy | None
     """The model that the run started from, frozen: the reference, and what `kl/start` is measured against."""
     collector: Collector
@@ -76,12 +79,15 @@ def build(settings: Settings) -> Parts:
     """Loads task, rewards, model and optimiser. Nothing is trained and nothing written yet."""
     limit_threads(settings.learner)
     method, task = settings.resolved_method(), task_of(settings)
-    problems = list(contradictions(settings, method))
+    problems = [*contradictions(settings, method), *task_misfits(method, task)]
     if problems:
         raise SettingsError(problems)
     if isinstance(task, CartPole1983):
         assert isinstance(method, AdaptiveElements), type(method)
         return _trial_parts(settings, method, task)
+    if isinstance(method, ValueLearning):
+        assert isinstance(task, EnvironmentTask), "otherwise it is a misfit"
+        return _value_parts(settings, method, task)
     assert isinstance(method, PolicyGradient), type(method)
     if isinstance(task, EnvironmentTask):
         return _environment_parts(settings, method, task)
@@ -107,6 +113,13 @@ def _environment_parts(settings: Settings, method: PolicyGradient, task: Environ
     learner = Learner(policy, method, reference=start, temperature=settings.temperature, seed=settings.seed)
     collector = EnvironmentCollector(settings, method, task, policy)
     return Parts(settings=settings, method=method, policy=policy, start=start, collector=collector, learner=learner)
+
+
+def _value_parts(settings: Settings, method: ValueLearning, task: EnvironmentTask) -> Parts:
+    network = QNetwork(q_shape(task, method), seed=settings.seed, device=settings.learner.device or "cpu")
+    learner = ValueLearner(network, method, seed=settings.seed)
+    collector = ReplayCollector(settings, method, task, network, learner)
+    return Parts(settings=settings, method=method, policy=network, start=None, collector=collector, learner=learner)
 
 
 def _text_parts(settings: Settings, method: PolicyGradient, task: TextTask) -> Parts:

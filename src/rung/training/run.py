@@ -169,7 +169,7 @@ class _Run:
         self.parts.policy.load_state(found.tensors("policy"))
         self.parts.learner.load_tensors(found.tensors("optimizer"))
         self.parts.learner.updates = state["updates"]
-        self.parts.collector.load_state(state["collector"], found.tensors("collector"))
+        self.parts.collector.load_state(state["collector"], {**found.tensors("collector"), **found.pieces()})
         self.parts.learner.method = from_data(state["method"])  # its coefficients may have moved
         now = environment()
         differs = [
@@ -254,6 +254,7 @@ class _Run:
                 "collector": self.parts.collector.state(),
                 "environment": environment(),
             },
+            self.parts.collector.pieces(),
         )
         checkpoint.tidy(self.checkpoints, self.parts.settings.saving.keep, step)
 

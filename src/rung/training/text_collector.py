@@ -130,6 +130,9 @@ class TextCollector:
     def tensors(self) -> dict[str, Tensor]:
         return {}
 
+    def pieces(self) -> dict[str, Tensor]:
+        return {}
+
     def load_state(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         self.drawn = int(state["drawn"])
 

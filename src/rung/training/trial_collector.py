@@ -82,6 +82,9 @@ class TrialCollector:
     def tensors(self) -> dict[str, Tensor]:
         return {}
 
+    def pieces(self) -> dict[str, Tensor]:
+        return {}
+
     def load_state(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """There is none."""
 

@@ -1,0 +1,170 @@
+"""DQN on CartPole-v1, with and without a target network, five seeds each, one command. It goes on where it stopped.
+
+    python experiments/dqn_cartpole.py         runs what is missing, two at a time, then writes the results
+    python docs/generate.py                    prints them into docs/experiments.md
+
+Pass lines, fixed before the run:
+1. Within its budget a run's held-out score (the mean return of 20 greedy episodes) reaches 475 in every one of 5
+   seeds, for both arms.
+2. Figure 2 of the 2013 paper: the average of max Q over a fixed set of states rises more smoothly than the score. Over
+   the steps up to the first score of 475, the rank correlation (Spearman) of max Q with the step, averaged over seeds,
+   is at least 0.8 in both arms; that of the mean return of the training episodes is printed beside it, and is expected
+   to be lower.
+
+Settings are the method's own and the recipe's (environment_values), apart from ARMS.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rung.reports.json_lines import read_rows
+from rung.reports.machine import machine
+
+ROOT = Path(__file__).parent.parent
+RUNS = ROOT / "runs" / "dqn_cartpole"
+SEEDS = range(5)
+SOLVED, RISES = 475.0, 0.8
+STEPS = 100
+"""Of the run, a thousand environment steps each."""
+ARMS: dict[str, tuple[str, ...]] = {
+    "no target network": (),
+    "a target network": ("method.target_network=Every", "method.target_network.updates=100"),
+}
+
+
+def folder_of(arm: str, seed: int) -> Path:
+    return RUNS / f"{arm.replace(' ', '_')}-{seed}"
+
+
+def run(arm: str, seed: int) -> None:
+    """One run in a process of its own; finished ones are left alone, begun ones resumed."""
+    folder = folder_of(arm, seed)
+    if (folder / "final").is_dir():
+        return
+    command = ["resume", str(folder)] if (folder / "settings.yaml").exists() else ["train", "dqn"]
+    if command[0] == "train":
+        command += ["--task", "CartPole-v1", "--seed", str(seed), "--out", str(folder), "--quiet"]
+        for setting in (*ARMS[arm], f"steps={STEPS}", "evaluation.every=2", "saving.every=20", "reporting.page=false"):
+            command += ["--set", setting]
+    began = time.perf_counter()
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "rung.cli", *command], env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise SystemExit(f"{arm}, seed {seed}: exit {done.returncode}\n{done.stderr[-2000:]}")
+    print(f"{arm}, seed {seed}: {time.perf_counter() - began:.0f} s", flush=True)
+
+
+def spearman(one: Sequence[float], other: Sequence[float]) -> float:
+    """The correlation of the ranks; equal values share their mean rank."""
+
+    def ranks(values: Sequence[float]) -> np.ndarray:
+        array = np.asarray(values, dtype=np.float64)
+        return np.array([(array < value).sum() + ((array == value).sum() - 1) / 2 for value in array])
+
+    return float(np.corrcoef(ranks(one), ranks(other))[0, 1])
+
+
+def of_run(arm: str, seed: int) -> dict[str, Any]:
+    """What one run's metrics say: its scores, when it was solved, and both rank correlations until then."""
+    rows = [row for row in read_rows(folder_of(arm, seed) / "metrics.jsonl").rows if row["step"]]
+    scores = [row for row in rows if row.get("held_out/score") is not None]
+    solved = next((row["step"] for row in scores if row["held_out/score"] >= SOLVED), None)
+    until = [row for row in rows if row["updates"] and row["step"] <= (solved or rows[-1]["step"])]
+    played = [row for row in until if row["reward/mean"] is not None]
+    return {
+        "solved_at": None if solved is None else next(r["environment/steps"] for r in rows if r["step"] == solved),
+        "final": scores[-1]["held_out/score"],
+        "q_rises": spearman([r["step"] for r in until], [r["value/held_out_max_q"] for r in until]),
+        "return_rises": spearman([r["step"] for r in played], [r["reward/mean"] for r in played]),
+        "scores": [[row["environment/steps"], row["held_out/score"]] for row in scores],
+        "max_q": [[row["environment/steps"], row["value/held_out_max_q"]] for row in rows],
+        "returns": [[row["environment/steps"], row["reward/mean"]] for row in rows],
+        "seconds": sum(r.get("seconds/step") or 0.0 for r in read_rows(folder_of(arm, seed) / "timings.jsonl").rows),
+    }
+
+
+def summary(arm: str) -> dict[str, Any]:
+    runs = {seed: of_run(arm, seed) for seed in SEEDS}
+    solved = sum(found["solved_at"] is not None for found in runs.values())
+    q_rises = float(np.mean([found["q_rises"] for found in runs.values()]))
+    return {
+        "solved": solved,
+        "q_rises": q_rises,
+        "return_rises": float(np.mean([found["return_rises"] for found in runs.values()])),
+        "passed": solved == len(SEEDS) and q_rises >= RISES,
+        "settings": list(ARMS[arm]),
+        "runs": runs,
+    }
+
+
+def picture(arms: dict[str, Any], path: Path) -> None:
+    """Above the score, below max Q, each seed a line: figure 2 of the paper."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(2, len(arms), figsize=(11, 6), sharex=True, sharey="row", squeeze=False)
+    for column, (arm, found) in enumerate(arms.items()):
+        for one in found["runs"].values():
+            for row, name in enumerate(("scores", "max_q")):
+                steps, values = zip(*one[name], strict=True)
+                axes[row][column].plot(np.array(steps) / 1000, values, linewidth=1.2)
+        axes[0][column].axhline(SOLVED, color="grey", linewidth=0.8, linestyle="--")
+        axes[0][column].set_title(f"{arm}: {found['solved']} of {len(found['runs'])} solved", fontsize=10)
+        axes[1][column].set_title(f"rank correlation with the step {found['q_rises']:.2f}", fontsize=10)
+        axes[1][column].set_xlabel("environment steps, thousands")
+    axes[0][0].set_ylabel("held-out mean return")
+    axes[1][0].set_ylabel("mean max Q of fixed states")
+    for panel in axes.flat:
+        panel.grid(alpha=0.2)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    began = time.perf_counter()
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(run, arm, seed) for seed in SEEDS for arm in ARMS]
+        for one in waiting:
+            one.result()
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    arms = {arm: summary(arm) for arm in ARMS}
+    result = {
+        "command": "python experiments/dqn_cartpole.py",
+        "commit": commit.stdout.strip(),
+        "machine": machine(),
+        "seeds": list(SEEDS),
+        "steps": STEPS,
+        "hours": sum(one["seconds"] for found in arms.values() for one in found["runs"].values()) / 3600,
+        "minutes_of_this_call": (time.perf_counter() - began) / 60,
+        "pass_line": "475 in 5 of 5 seeds, and rank correlation of max Q with the step at least 0.8, in both arms",
+        "passed": all(found["passed"] for found in arms.values()),
+        "arms": arms,
+    }
+    (ROOT / "experiments" / "results" / "dqn_cartpole.json").write_text(json.dumps(result, indent=1) + "\n")
+    picture(arms, ROOT / "docs" / "pictures" / "dqn_cartpole.png")
+    shown = {
+        arm: (f"{a['solved']}/{len(SEEDS)}", round(a["q_rises"], 2), round(a["return_rises"], 2))
+        for arm, a in arms.items()
+    }
+    print(shown, result["passed"])
+
+
+if __name__ == "__main__":
+    main()

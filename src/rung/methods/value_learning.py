@@ -1,0 +1,116 @@
+"""Learning the value of actions: Q(s, a), pulled towards the reward and what Q says of the state that followed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from torch import Tensor
+
+from rung.formulas.value_targets import bootstrapped, chosen
+from rung.methods.parts.explorations import Exploration
+from rung.methods.parts.replays import Prioritised, Replay
+from rung.methods.parts.target_networks import TargetNetwork
+from rung.methods.parts.td_errors import TDError
+from rung.methods.parts.value_networks import ValueNetwork
+from rung.methods.parts.value_steps import ValueStep
+from rung.methods.parts.value_targets import DoubleTarget, ValueTarget
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValueLearning:
+    """A method that learns Q from a replay: L = mean of error ( y − Q(s, a) ) over past steps, lowered by `step`.
+
+    Example: `DQN.changed(name="dqn-calm", target_network=Every(updates=500))` is DQN with a target network.
+    """
+
+    name: str
+    paper: str
+    summary: str
+    """One sentence: the idea."""
+    parent: str | None = None
+    """The method below on the ladder, which `rung diff` compares with."""
+    deviations: tuple[str, ...] = ()
+    """Where the definition goes beyond, or away from, what the paper states."""
+
+    horizon: int = 1000
+    """Environment steps of one step of the run, which has one row of metrics; it changes nothing that is learnt."""
+    exploration: Exploration
+    replay: Replay
+    steps_between_updates: int = 1
+    """Environment steps between two rounds of updates."""
+    updates: int = 1
+    """Updates a round."""
+    clip_rewards: bool = False
+    """Learn from the reward's sign alone; scores stay what they are."""
+    life_loss_ends: bool = False
+    """A lost life ends what is learnt from, though the game goes on; only games that count lives know it."""
+    network: ValueNetwork
+    value_target: ValueTarget
+    target_network: TargetNetwork | None = None
+    """None: Q itself makes its targets, as in 2013."""
+    error: TDError
+    sum_errors: bool = False
+    """The gradient is the sum over a minibatch, not the mean: what DeepMind's released code does."""
+    step: ValueStep
+
+    def changed(self, **slots: Any) -> Self:
+        """A copy with other slots; its parent is this method unless another is named."""
+        return replace(self, **{"parent": self.name, **slots})
+
+    def problems(self) -> list[str]:
+        """What makes this combination of slots impossible, as sentences; empty when it can run."""
+        return list(self._problems())
+
+    def _problems(self) -> Iterator[str]:
+        for slot in ("horizon", "steps_between_updates", "updates"):
+            if getattr(self, slot) < 1:
+                yield f"method.{slot}: got {getattr(self, slot)}, expected at least 1"
+        replay = self.replay
+        if replay.capacity < replay.batch + self.value_target.steps:
+            yield (
+                f"method.replay.capacity: got {replay.capacity}, but one update takes {replay.batch} steps of up to "
+                f"{self.value_target.steps}; set {replay.batch + self.value_target.steps} or more"
+            )
+        if replay.starts < replay.batch:
+            yield (
+                f"method.replay.starts: got {replay.starts}, but one update takes {replay.batch} steps; set "
+                f"{replay.batch} or more"
+            )
+        if isinstance(self.value_target, DoubleTarget) and self.target_network is None:
+            yield (
+                "method.target_network: got none, but DoubleTarget needs two networks: with one it is MaxTarget; set "
+                "Every, or value_target to MaxTarget"
+            )
+
+    def formula(self) -> str:
+        """What is lowered, and what stands inside it, from the parts."""
+        copy = self.target_network is not None
+        over = "∑" if self.sum_errors else "mean"
+        weight = "w " if isinstance(self.replay, Prioritised) else ""
+        lines = [f"L = {over} over a minibatch of {weight}{self.error.formula}", self.value_target.formula(copy)]
+        if self.network.duelling:
+            lines.append("Q(s, a) = V(s) + A(s, a) − mean_a A(s, a)")
+        lines += [part.formula for part in (self.target_network, self.replay, self.exploration) if part is not None]
+        every = "step" if self.steps_between_updates == 1 else f"{self.steps_between_updates:,} steps"
+        rounds = f"{self.updates:,} update{'s' if self.updates > 1 else ''} every {every}"
+        return "\n".join([*lines, f"{rounds}: {self.step.formula}"])
+
+    def needs_start(self) -> bool:
+        """Nothing is compared with the start."""
+        return False
+
+    def targets(self, returns_N: Tensor, factors_N: Tensor, values_NV: Tensor | None, judged_NV: Tensor) -> Tensor:
+        """[N] y: `values_NV` is the trained network's Q of the next states, `judged_NV` the one that makes targets."""
+        return bootstrapped(returns_N, factors_N, self.value_target.next_values(values_NV, judged_NV))
+
+    def loss(
+        self, values_NV: Tensor, actions_N: Tensor, targets_N: Tensor, weights_N: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The minibatch's loss [], and the errors y − Q [N] that it is made of."""
+        errors_N = targets_N - chosen(values_NV, actions_N)
+        losses_N = self.error.losses(errors_N)
+        if weights_N is not None:
+            losses_N = losses_N * weights_N
+        return (losses_N.sum() if self.sum_errors else losses_N.mean()), errors_N.detach()

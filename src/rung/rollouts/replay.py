@@ -1,0 +1,293 @@
+"""The replay: past steps of several environments, each observation kept once.
+
+Legend: **B** rows (environments), **S** steps kept of a row, **F** frames kept of a row, **K** steps of a window,
+**N** steps drawn. Steps and frames of a row are numbered from 0 for ever; number n stands in place n mod S or F.
+
+A frame is one observation: a vector, or one image as uint8. A step refers to the frame before its action; the frame
+after it is the next one. What a network sees of a step, `stack` frames, is put together when it is read, and frames
+before the episode's first are zeros. So a million Atari steps take 7.2 GB, not 28.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from rung.errors import CheckpointError, SettingsError
+from rung.rollouts.sum_tree import SumTree
+
+Array = npt.NDArray[Any]
+
+SEGMENT_BYTES = 64 * 2**20
+"""Frames are saved in pieces of about this size."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """What one observation is. Example: `Frame(shape=(84, 84), dtype=np.dtype("uint8"), stack=4)`."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    stack: int = 1
+    """Frames that a network sees at once, the newest last; 1: the frame as it is, without a dimension for it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """K consecutive steps from each of N places; what stands behind an end or a cut is of another episode."""
+
+    rows_N: Array
+    steps_N: Array
+    """The first step of each, by number."""
+    actions_N: Array
+    """Of the first step."""
+    rewards_NK: Tensor
+    discounts_NK: Tensor
+    """0 where the step terminated the episode."""
+    cut_NK: Tensor
+    """True where the episode was cut after the step, or where the replay has no later step of it yet."""
+    chances_N: Array | None
+    """With which chance each was drawn; None: all alike."""
+
+
+class Replay:
+    """The last `capacity` steps of all rows together.
+
+    Call `begin` with a row's first frame, then `add` for every step of all rows with the frames that followed, then
+    `begin` for the rows whose episode is over. A frame that followed an end is never asked for; one that followed a
+    cut is kept, because the value of what was cut off is asked for.
+
+    Example:
+        replay = Replay(rows=1, capacity=1000, frame=Frame(shape=(4,), dtype=np.dtype("float32")))
+        replay.begin(0, observation)
+        replay.add(actions_B, rewards_B, ended_B, cut_B, next_frames_B)
+    """
+
+    def __init__(self, *, rows: int, capacity: int, frame: Frame, prioritised: bool = False) -> None:
+        if capacity < rows:
+            raise SettingsError([f"method.replay.capacity: got {capacity}, expected at least one step a row ({rows})"])
+        self.frame, self.rows = frame, rows
+        self._steps = -(-capacity // rows)
+        self._frames = self._steps + self._steps // 64 + frame.stack + 2  # a cut episode has one frame more than steps
+        self._pixels = np.zeros((rows, self._frames, *frame.shape), frame.dtype)
+        self._segment = max(1, SEGMENT_BYTES // max(1, self._pixels[0, :1].nbytes))
+        self._actions = np.zeros((rows, self._steps), np.int64)
+        self._rewards = np.zeros((rows, self._steps), np.float32)
+        self._ended = np.zeros((rows, self._steps), bool)
+        self._cut = np.zeros((rows, self._steps), bool)
+        self._frame_of = np.zeros((rows, self._steps), np.int64)
+        self._ages = np.zeros((rows, self._steps), np.uint8)
+        """Frames of the episode before a step's own, at most stack − 1."""
+        self._low_B, self._head_B = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
+        """Steps low..head−1 of a row can be drawn."""
+        self._newest_B = np.full(rows, -1, np.int64)
+        """The number of the newest frame: the observation that is acted on next."""
+        self._age_B = np.zeros(rows, np.uint8)
+        self._everyone = np.arange(rows)
+        self._tree = SumTree(rows * self._steps) if prioritised else None
+        self._highest = 1.0
+
+    def __len__(self) -> int:
+        """Steps that can be drawn."""
+        return int((self._head_B - self._low_B).sum())
+
+    @property
+    def added(self) -> int:
+        """Steps ever added."""
+        return int(self._head_B.sum())
+
+    def begin(self, row: int, frame: Array) -> None:
+        """A row's episode begins with this frame, in place of one that followed an end, for which nobody asks."""
+        last = self._head_B[row] - 1
+        if last < 0 or not self._ended[row, last % self._steps]:
+            self._newest_B[row] += 1
+        self._pixels[row, self._newest_B[row] % self._frames] = frame
+        self._age_B[row] = 0
+        self._forget(row)
+
+    def add(self, actions_B: Array, rewards_B: Array, ended_B: Array, cut_B: Array, frames_B: Array) -> None:
+        """One step of every row, and the frame that followed it."""
+        everyone, places_B = self._everyone, self._head_B % self._steps
+        self._actions[everyone, places_B] = actions_B
+        self._rewards[everyone, places_B] = rewards_B
+        self._ended[everyone, places_B] = ended_B
+        self._cut[everyone, places_B] = cut_B
+        self._frame_of[everyone, places_B] = self._newest_B
+        self._ages[everyone, places_B] = self._age_B
+        if self._tree is not None:
+            self._tree.set(everyone * self._steps + places_B, np.full(self.rows, self._highest))
+        self._head_B += 1
+        self._newest_B += 1
+        self._pixels[everyone, self._newest_B % self._frames] = frames_B
+        if self.frame.stack > 1:
+            np.minimum(self._age_B + 1, self.frame.stack - 1, out=self._age_B, casting="unsafe")
+        np.maximum(self._low_B, self._head_B - self._steps, out=self._low_B)
+        if self._newest_B.max() >= self._frames - self.frame.stack:
+            for row in range(self.rows):
+                self._forget(row)
+
+    def _forget(self, row: int) -> None:
+        """Steps whose frames were overwritten can no longer be drawn."""
+        gone = self._newest_B[row] - self._frames
+        while self._low_B[row] < self._head_B[row]:
+            place = self._low_B[row] % self._steps
+            if self._frame_of[row, place] - self._ages[row, place] > gone:
+                return
+            if self._tree is not None:
+                self._tree.set(np.array([row * self._steps + place]), np.zeros(1))
+            self._low_B[row] += 1
+
+    def draw(self, uniforms_N: Array, steps: int) -> Window:
+        """One window of K = `steps` steps for each number in [0, 1)."""
+        if self._tree is None:
+            sizes_B = self._head_B - self._low_B
+            ends_B = sizes_B.cumsum()
+            drawn_N = (uniforms_N * ends_B[-1]).astype(np.int64)
+            rows_N = np.searchsorted(ends_B, drawn_N, side="right")
+            numbers_N = drawn_N - (ends_B - sizes_B)[rows_N] + self._low_B[rows_N]
+            return self._window(rows_N, numbers_N, steps, None)
+        count = len(uniforms_N)
+        places_N = self._tree.find((np.arange(count) + uniforms_N) * (self._tree.total / count))
+        rows_N, within_N = places_N // self._steps, places_N % self._steps
+        low_N = self._low_B[rows_N]
+        numbers_N = low_N + (within_N - low_N) % self._steps
+        return self._window(rows_N, numbers_N, steps, self._tree.weights()[places_N] / self._tree.total)
+
+    def _window(self, rows_N: Array, numbers_N: Array, steps: int, chances_N: Array | None) -> Window:
+        last_N = self._head_B[rows_N] - 1
+        wanted_NK = numbers_N[:, None] + np.arange(steps)
+        there_NK = np.minimum(wanted_NK, last_N[:, None])
+        rows_N1, places_NK = rows_N[:, None], there_NK % self._steps
+        cut_NK = self._cut[rows_N1, places_NK] | (wanted_NK >= last_N[:, None])
+        return Window(
+            rows_N=rows_N,
+            steps_N=numbers_N,
+            actions_N=self._actions[rows_N, places_NK[:, 0]],
+            rewards_NK=torch.from_numpy(self._rewards[rows_N1, places_NK]),
+            discounts_NK=torch.from_numpy((~self._ended[rows_N1, places_NK]).astype(np.float32)),
+            cut_NK=torch.from_numpy(cut_NK),
+            chances_N=chances_N,
+        )
+
+    def before(self, window: Window) -> Array:
+        """[N, ...] what the first step of each window was chosen by."""
+        places_N = window.steps_N % self._steps
+        return self._seen(window.rows_N, self._frame_of[window.rows_N, places_N], self._ages[window.rows_N, places_N])
+
+    def after(self, window: Window, steps_N: Array) -> Array:
+        """[N, ...] what followed the first `steps_N` steps of each window. Of another episode where that ended."""
+        places_N = (window.steps_N + steps_N - 1) % self._steps
+        frames_N = self._frame_of[window.rows_N, places_N] + 1
+        ages_N = np.minimum(self._ages[window.rows_N, places_N].astype(np.int64) + 1, self.frame.stack - 1)
+        return self._seen(window.rows_N, frames_N, ages_N)
+
+    def _seen(self, rows_N: Array, frames_N: Array, ages_N: Array) -> Array:
+        if self.frame.stack == 1:
+            return self._pixels[rows_N, frames_N % self._frames]
+        seen = np.empty((len(rows_N), self.frame.stack, *self.frame.shape), self.frame.dtype)
+        for back in range(self.frame.stack):
+            one = self._pixels[rows_N, (frames_N - back) % self._frames]
+            one[ages_N < back] = 0
+            seen[:, -1 - back] = one
+        return seen
+
+    def newest_frame(self, row: int) -> Array:
+        """The observation that the row's next action is chosen by, one frame."""
+        return self._pixels[row, self._newest_B[row] % self._frames]
+
+    def reprioritise(self, window: Window, priorities_N: Array) -> None:
+        """New priorities of drawn steps; steps that come later begin with the highest there was."""
+        assert self._tree is not None, "only a prioritised replay has priorities"
+        self._highest = max(self._highest, float(priorities_N.max()))
+        self._tree.set(window.rows_N * self._steps + window.steps_N % self._steps, priorities_N)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of everything that is kept, once the replay is full."""
+        tree = 0 if self._tree is None else 2 * self._tree.weights().nbytes
+        return self._pixels.nbytes + sum(array.nbytes for array in self._by_step().values()) + tree
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """For a checkpoint, numbers for JSON and tensors: all but the frames, which are in `pieces`."""
+        numbers = {
+            **self._identity(),
+            "low": self._low_B.tolist(),
+            "head": self._head_B.tolist(),
+            "newest": self._newest_B.tolist(),
+            "age": self._age_B.tolist(),
+            "highest": self._highest,
+        }
+        kept = int(min(self._head_B.max(initial=0), self._steps))
+        arrays = {name: array[:, :kept] for name, array in self._by_step().items()}
+        if self._tree is not None:
+            arrays["priorities"] = self._tree.weights().reshape(self.rows, self._steps)[:, :kept]
+        return numbers, {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "rows": self.rows,
+            "steps": self._steps,
+            "frame": [list(self.frame.shape), str(self.frame.dtype), self.frame.stack],
+            "prioritised": self._tree is not None,
+        }
+
+    def _by_step(self) -> dict[str, Array]:
+        return {
+            "actions": self._actions,
+            "rewards": self._rewards,
+            "ended": self._ended,
+            "cut": self._cut,
+            "frame_of": self._frame_of,
+            "ages": self._ages,
+        }
+
+    def pieces(self) -> dict[str, Tensor]:
+        """The frames in pieces of about 64 MB, by names that change when their content does; views, not copies.
+
+        So a checkpoint needs to write only the pieces that the newest frames went into.
+        """
+        found: dict[str, Tensor] = {}
+        for row, newest in enumerate(self._newest_B.tolist()):
+            for first in range(0, min(newest + 1, self._frames), self._segment):
+                past = min(first + self._segment, self._frames, newest + 1)
+                turns, place = divmod(newest, self._frames)
+                if place >= past - 1:
+                    last = turns * self._frames + past - 1
+                else:
+                    last = newest if place >= first else (turns - 1) * self._frames + past - 1
+                found[f"frames-{row}-{first}-{last}"] = torch.from_numpy(self._pixels[row, first:past])
+        return found
+
+    def load(self, numbers: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Take over what `state` and `pieces` gave, all tensors together. CheckpointError when it is another's."""
+        other = [
+            f"{key}: saved {numbers.get(key)!r}, here {value!r}"
+            for key, value in self._identity().items()
+            if numbers.get(key) != value
+        ]
+        wanted = [*self._by_step(), *(["priorities"] if self._tree is not None else [])]
+        other += [f"{name} is missing" for name in wanted if name not in tensors]
+        if other:
+            raise CheckpointError("the checkpoint's replay is not this run's: " + "; ".join(other))
+        self._low_B, self._head_B = np.array(numbers["low"]), np.array(numbers["head"])
+        self._newest_B, self._age_B = np.array(numbers["newest"]), np.array(numbers["age"], np.uint8)
+        self._highest = float(numbers["highest"])
+        for name, array in self._by_step().items():
+            kept = tensors[name].numpy()
+            array[:, : kept.shape[1]] = kept
+        if self._tree is not None:
+            weights = np.zeros((self.rows, self._steps))
+            weights[:, : tensors["priorities"].shape[1]] = tensors["priorities"].numpy()
+            self._tree.load(weights.reshape(-1))
+        missing = sorted(set(self.pieces()) - set(tensors))
+        if missing:
+            raise CheckpointError(f"the checkpoint's replay lacks {len(missing)} pieces of its frames: {missing[:3]}")
+        for name in self.pieces():
+            row, first = (int(part) for part in name.split("-")[1:3])
+            self._pixels[row, first : first + len(tensors[name])] = tensors[name].numpy()

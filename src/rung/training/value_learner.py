@@ -1,0 +1,166 @@
+"""The learner of Q: a network, perhaps an older copy of it, and what steps drawn from a replay do to them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rung.errors import NonFiniteError
+from rung.formulas.value_targets import n_step
+from rung.methods.parts.replays import Prioritised
+from rung.methods.value_learning import ValueLearning
+from rung.models.q_network import QNetwork
+from rung.rollouts.replay import Replay, Window
+from rung.rollouts.streams import Blocks
+from rung.training.faults import reach
+from rung.training.learned import Metrics
+from rung.training.optimizer_state import optimizer_state, restore_optimizer
+
+COPY, FLAT = "copy/", "q"
+"""Before the names of the target network's tensors, and before those of the optimiser's, in a checkpoint."""
+
+
+@dataclass
+class ValueLearned:
+    """What the updates of one step of the run showed. Example: `learned.metrics()["value/error"]` is 0.31."""
+
+    batch: None = None
+    """Nothing is compared with the start."""
+    losses: list[float] = field(default_factory=list)
+    norms: list[float] = field(default_factory=list)
+    errors: list[Tensor] = field(default_factory=list)
+    """y − Q of each minibatch, [N]."""
+    targets: list[Tensor] = field(default_factory=list)
+    learning_rate: float = 0.0
+
+    def metrics(self) -> Metrics:
+        """Means over the step's updates; None before the first."""
+        some = bool(self.losses)
+        return {
+            "loss": sum(self.losses) / len(self.losses) if some else None,
+            "grad/norm": sum(self.norms) / len(self.norms) if some else None,
+            "learning_rate": self.learning_rate,
+            "value/error": float(torch.stack(self.errors).abs().mean()) if some else None,
+            "value/target": float(torch.stack(self.targets).mean()) if some else None,
+            "updates": float(len(self.losses)),
+            "tokens/trained": float(sum(len(errors_N) for errors_N in self.errors)),
+        }
+
+
+class ValueLearner:
+    """Owns Q. The collector calls `learn` between its steps; `update` then says what was learnt meanwhile.
+
+    Which steps are drawn is keyed by (seed, number of the update): a restored learner goes on as one never stopped.
+    """
+
+    def __init__(self, network: QNetwork, method: ValueLearning, *, seed: int = 0) -> None:
+        self.network, self.method, self.seed = network, method, seed
+        self.updates = 0
+        """Updates made so far; the version of the policy."""
+        self.copy = None if method.target_network is None else network.reference()
+        self.optimizer = method.step.optimizer([network.flat])
+        self._draws = Blocks(seed, "replay", (method.replay.batch,))
+        self._learned = ValueLearned()
+
+    def update(self, batch: None, step: int) -> ValueLearned:
+        """What was learnt since the last call."""
+        learned, self._learned = self._learned, ValueLearned()
+        learned.learning_rate = self.method.step.learning_rate
+        return learned
+
+    def learn(self, replay: Replay) -> None:
+        """One round of updates. Raises NonFiniteError before a NaN or infinity could reach the weights."""
+        for _ in range(self.method.updates):
+            self._one_update(replay)
+
+    def _one_update(self, replay: Replay) -> None:
+        method = self.method
+        window = replay.draw(self._draws.at(self.updates), method.value_target.steps)
+        targets_N = self._targets(replay, window)
+        values_NV = self.network.values(torch.from_numpy(replay.before(window)))
+        where = values_NV.device
+        weights_N = self._weights(replay, window)
+        loss, errors_N = method.loss(
+            values_NV,
+            torch.from_numpy(window.actions_N).to(where),
+            targets_N,
+            None if weights_N is None else weights_N.to(where),
+        )
+        assert self.network.flat.grad is not None
+        self.network.flat.grad.zero_()
+        loss.backward()
+        reach("update.backward")
+        self._make_step(float(loss.detach()))
+        if isinstance(method.replay, Prioritised):
+            replay.reprioritise(window, method.replay.priorities(errors_N).double().cpu().numpy())
+        self._learned.errors.append(errors_N)
+        self._learned.targets.append(targets_N)
+        copy = method.target_network
+        if copy is not None and self.copy is not None and self.updates % copy.updates == 0:
+            self.copy.follow(self.network, copy.share)
+
+    @torch.no_grad()
+    def _targets(self, replay: Replay, window: Window) -> Tensor:
+        """[N] y of each window."""
+        target = self.method.value_target
+        returns_N, factors_N, steps_N = n_step(window.rewards_NK, window.discounts_NK, window.cut_NK, target.discount)
+        after_N = torch.from_numpy(replay.after(window, steps_N.numpy()))
+        judge = self.network if self.copy is None else self.copy
+        judged_NV = judge.values(after_N)
+        values_NV = self.network.values(after_N) if target.asks_twice else None
+        where = judged_NV.device
+        return self.method.targets(returns_N.to(where), factors_N.to(where), values_NV, judged_NV)
+
+    def _weights(self, replay: Replay, window: Window) -> Tensor | None:
+        if window.chances_N is None:
+            return None
+        assert isinstance(self.method.replay, Prioritised)
+        chances_N = torch.from_numpy(window.chances_N)
+        return self.method.replay.weights(chances_N, len(replay), self.updates).float()
+
+    def _make_step(self, loss: float) -> None:
+        bound = self.method.step.max_grad_norm
+        gradient = self.network.flat.grad
+        assert gradient is not None
+        norm = float(gradient.norm())
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise NonFiniteError(
+                f"the loss is {loss}, the gradient's norm {norm}, at update {self.updates + 1}: the "
+                "weights were left as they are. Usual causes: a learning rate too high (method.step.learning_rate), "
+                "rewards of enormous size (method.clip_rewards), or Q running away without a target network "
+                "(method.target_network)"
+            )
+        if bound is not None and norm > bound:
+            gradient.mul_(bound / (norm + 1e-6))
+        self.optimizer.step()
+        self.updates += 1
+        reach("update.step")
+        self._learned.losses.append(loss)
+        self._learned.norms.append(norm)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The optimiser's state, and the target network."""
+        copied = {} if self.copy is None else self.copy.state()
+        own = optimizer_state(self.optimizer, {FLAT: self.network.flat})
+        return {**own, **{f"{COPY}{name}": tensor for name, tensor in copied.items()}}
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Puts back what `tensors` gave."""
+        own = {name: tensor for name, tensor in tensors.items() if not name.startswith(COPY)}
+        restore_optimizer(self.optimizer, {FLAT: self.network.flat}, own)
+        if self.copy is not None:
+            copied = {name.removeprefix(COPY): t for name, t in tensors.items() if name.startswith(COPY)}
+            self.copy.load_state(copied)
+
+
+def held_out_value(network: QNetwork, states_N: np.ndarray) -> float:
+    """The mean over these states of max_a Q(s, a): figure 2 of the 2013 paper."""
+    with torch.inference_mode():
+        parts = [
+            network.values(torch.from_numpy(part_N)) for part_N in np.array_split(states_N, -(-len(states_N) // 128))
+        ]
+        return float(torch.cat(parts).amax(1).mean())
