@@ -16,7 +16,9 @@ from rung.commands.failing import Commands
 from rung.commands.label import label
 from rung.commands.methods import diff, explain, methods
 from rung.commands.output import say
+from rung.commands.pairs import pairs
 from rung.commands.resume import resume
+from rung.commands.rlhf import rlhf
 from rung.commands.sft import sft
 from rung.commands.tasks import explain_metric, tasks
 from rung.commands.train import check, train
@@ -36,6 +38,8 @@ app.command()(train)
 app.command()(check)
 app.command()(resume)
 app.command()(sft)
+app.command()(pairs)
+app.command()(rlhf)
 app.command()(compare)
 app.command("eval")(evaluate)
 app.command()(chat)

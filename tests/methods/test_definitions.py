@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rung.errors import SettingsError
-from rung.methods import GRPO, METHODS, PolicyGradient, ValueLearning, method_named
+from rung.methods import GRPO, METHODS, PolicyGradient, PreferenceLearning, ValueLearning, method_named
 from rung.methods.data import slots
 from rung.methods.parts.advantages import (
     GAE,
@@ -275,8 +275,8 @@ def test_a_name_means_what_its_paper_says(name: str) -> None:
 
 
 def test_every_named_method_is_pinned_and_named_by_its_key() -> None:
-    elsewhere = {name for name, method in METHODS.items() if isinstance(method, ValueLearning)}
-    assert set(METHODS) - elsewhere == set(PINNED), "methods that learn values: test_value_learning.py"
+    elsewhere = {n for n, method in METHODS.items() if isinstance(method, ValueLearning | PreferenceLearning)}
+    assert set(METHODS) - elsewhere == set(PINNED), "the others: test_value_learning.py, test_preference_learning.py"
     assert all(name == method.name for name, method in METHODS.items())
 
 
@@ -288,7 +288,7 @@ def test_parents_lead_down_the_ladder() -> None:
     ladder = ["reinforce", "reinforce_baseline", "actor_critic", "trpo", "ppo", "grpo", "dapo"]
     assert line("dapo") == ladder
     assert line("ase_ace") == ["boxes", "ase", "ase_ace"]
-    assert {line(name)[0] for name in METHODS} == {"boxes", "reinforce", "dqn"}
+    assert {line(name)[0] for name in METHODS} == {"boxes", "reinforce", "dqn", "dpo"}
 
 
 def test_papers_and_deviations_are_stated() -> None:

@@ -66,7 +66,7 @@ def test_all_problems_are_told_at_once_with_file_and_line(tmp_path):
         "run.yaml:13: method.step.warmup_steps: got 'a', expected a whole number",
         "run.yaml:13: method.step.learning_rat: unknown key; did you mean 'learning_rate'?; valid: ",
         "run.yaml:15: rewards: got 2 parts called 'f', expected different names; give each its `name`",
-        "run.yaml:18: rewards.2.function: got 'z', expected 'task' or path/file.py:function",
+        "run.yaml:18: rewards.2.function: got 'z', expected 'task', path/file.py:function or the folder of a reward",
     ]
     for beginning in beginnings:
         assert any(problem.startswith(beginning) for problem in found), (beginning, found)
@@ -169,11 +169,15 @@ def test_one_wrong_set_is_one_problem(sets, problems):
             ["rewards=[{function: a.py:f}, {function: b.py:g, name: f}]"],
             "--set rewards: got 2 parts called 'f', expected different names",
         ),
-        ({}, ["rewards=[{function: a.txt:f}]"], "--set rewards: rewards.0.function: got 'a.txt:f', expected 'task' or"),
+        (
+            {},
+            ["rewards=[{function: a.txt:f}]"],
+            "--set rewards: rewards.0.function: got 'a.txt:f', expected 'task', path",
+        ),
         (
             {},
             ["rewards=[{function: 'a.py:f()'}]"],
-            "--set rewards: rewards.0.function: got 'a.py:f()', expected 'task' or",
+            "--set rewards: rewards.0.function: got 'a.py:f()', expected 'task', path",
         ),
     ],
 )

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rung.commands.folders import found
 from rung.commands.options import AsJson, Seed, Sets, Task
 from rung.commands.output import columns, only_the_result, print_json, say
+from rung.errors import SettingsError
+
+if TYPE_CHECKING:
+    from rung.settings import Settings
 
 
 def evaluate(
@@ -68,6 +72,8 @@ def _evaluated(
     from rung.settings import read_eval
 
     with found(run_or_model) as it, found(base) if base is not None else contextlib.nullcontext() as other:
+        if it.settings is not None and flags["task"] is None:
+            _require_answers(it.settings)
         asked = read_eval(run=it.settings, flags=flags, sets=sets).required()
         from rung.training.evaluate import evaluate as measured
 
@@ -84,6 +90,20 @@ def _evaluated(
             rewards=it.settings.rewards if it.settings is not None and it.settings.task.name == asked.task.name else (),
         )
     return {"model": run_or_model, "task": asked.task.name, "split": asked.split, **result.as_data()}
+
+
+def _require_answers(run: Settings) -> None:
+    """SettingsError when a run's own task is a file of pairs, whose answers nothing judges."""
+    from rung.methods import PreferenceLearning
+
+    method = run.resolved_method()
+    if isinstance(method, PreferenceLearning):
+        raise SettingsError(
+            [
+                f"--task: missing; this run's own task is {run.task.name}, pairs that were learnt from; name a task "
+                "whose answers can be judged, as --task arithmetic"
+            ]
+        )
 
 
 def result_lines(data: Mapping[str, Any]) -> list[str]:

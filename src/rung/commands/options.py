@@ -33,8 +33,8 @@ Rewards = Annotated[
     typer.Option(
         "--reward",
         metavar="FILE.py:FUNCTION[=WEIGHT]",
-        help="Your reward in place of the task's own ('task' keeps that one as well). The first one counts as "
-        "accuracy. Repeatable.",
+        help="Your reward, or the folder of a reward model, in place of the task's own ('task' keeps that one as "
+        "well). The first one counts as accuracy. Repeatable.",
         show_default=False,
     ),
 ]

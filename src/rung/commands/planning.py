@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from rung.settings.plan import Plan, TaskFacts
     from rung.tasks.environment import EnvironmentTask
     from rung.tasks.load import Task
+    from rung.tasks.pairs import PairTask
+
+    AnyTask = Task | PairTask
 
 LETTERS_A_TOKEN = 3
 """English text has about four letters a token, digits and code fewer."""
@@ -53,13 +56,17 @@ def planned(
         more += [placed(problem, reading.tree) for problem in about]
     settings = reading.required(more)
     assert task is not None and network is not None, "each of them is there when it has no problem"
-    return make_plan(reading, network, _facts(task, settings), free_bytes=free_memory(settings.learner.device))
+    facts = _facts(task, settings)
+    return make_plan(
+        reading, network, facts, free_bytes=free_memory(settings.learner.device), notes=getattr(task, "notes", tuple)()
+    )
 
 
-def _task(reading: Reading[Any], more: list[str]) -> Task | None:
+def _task(reading: Reading[Any], more: list[str]) -> AnyTask | None:
     """The task, even where other settings are wrong, so that its problems are told with theirs."""
+    from rung.methods import METHODS, PreferenceLearning
     from rung.settings.given import plain
-    from rung.tasks.load import load_task
+    from rung.tasks.load import load_pairs, load_task
 
     written = reading.tree.at("task")
     chosen = plain(written) if written is not None else None
@@ -68,11 +75,18 @@ def _task(reading: Reading[Any], more: list[str]) -> Task | None:
     options = {key: value for key, value in chosen.items() if key != "name"}
     seed = reading.settings.seed if reading.settings is not None else 0
     try:
+        if isinstance(METHODS.get(_method_name(reading)), PreferenceLearning):
+            return load_pairs(chosen["name"], **options)
         return load_task(chosen["name"], seed=seed, **options)
     except RungError as error:
         problems = getattr(error, "problems", [str(error)])
         more += [placed(_by_path(problem, options), reading.tree) for problem in problems]
         return None
+
+
+def _method_name(reading: Reading[Any]) -> str:
+    name = reading.tree.at("method.name")
+    return name.value if name is not None and isinstance(name.value, str) else ""
 
 
 def _by_path(problem: str, options: Mapping[str, Any]) -> str:
@@ -86,7 +100,7 @@ def _by_path(problem: str, options: Mapping[str, Any]) -> str:
     return f"task.{named[0][1]}: {problem}" if named else problem
 
 
-def _network(reading: Reading[Any], task: Task | None, more: list[str]) -> Network | None:
+def _network(reading: Reading[Any], task: AnyTask | None, more: list[str]) -> Network | None:
     from rung.settings.network import SMALL, network_of, table
     from rung.tasks.cart_pole import BOX_COUNT, CartPole1983
     from rung.tasks.environment import EnvironmentTask
@@ -141,11 +155,17 @@ def _tables(reading: Reading[Any]) -> tuple[str, ...]:
 
 def _wrong_rewards(settings: Settings) -> Iterator[str]:
     """What is wrong with the files and functions of the user's rewards; none of them is run."""
+    from rung.models.load import is_reward_model
     from rung.rewards.user import split_source
     from rung.settings.schema import TASKS_OWN
+    from rung.training.learned_reward import reward_folder
 
     for index, part in enumerate(settings.rewards):
         if part.function == TASKS_OWN:
+            continue
+        if (folder := reward_folder(part.function)) is not None:
+            if not is_reward_model(folder):
+                yield f"rewards.{index}.function: {part.function} holds no reward model (rung train reward_model)"
             continue
         try:
             split_source(part.function)
@@ -179,12 +199,16 @@ def _wrong_tracker(settings: Settings) -> Iterator[str]:
         yield f"reporting.tracker: {error}"
 
 
-def _wrong_task(settings: Settings, task: Task | None) -> Iterator[str]:
+def _wrong_task(settings: Settings, task: AnyTask | None) -> Iterator[str]:
     """What a task lacks that these settings need of it."""
     if task is None:
         return
     from rung.settings.contradictions import task_misfits
+    from rung.tasks.pairs import PairTask
 
+    if isinstance(task, PairTask):
+        yield from _wrong_pairs(settings, task)
+        return
     yield from task_misfits(settings.resolved_method(), task)
     if not hasattr(task, "train"):
         if settings.rewards:
@@ -202,7 +226,19 @@ def _wrong_task(settings: Settings, task: Task | None) -> Iterator[str]:
         )
 
 
-def _facts(task: Task, settings: Settings) -> TaskFacts:
+def _wrong_pairs(settings: Settings, task: PairTask) -> Iterator[str]:
+    from rung.methods import PreferenceLearning
+
+    method = settings.resolved_method()
+    alone = next((pair for pair in task.train if pair.chosen is None or pair.rejected is None), None)
+    if isinstance(method, PreferenceLearning) and method.loss.paired and alone is not None:
+        yield (
+            f"method.name: {method.name} learns from pairs, and row {alone.number} of {settings.task.name} is an "
+            "answer labelled alone; kto takes such rows"
+        )
+
+
+def _facts(task: AnyTask, settings: Settings) -> TaskFacts:
     from rung.settings.plan import TaskFacts
     from rung.tasks.cart_pole import CartPole1983
     from rung.tasks.environment import EnvironmentTask

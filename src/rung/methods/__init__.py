@@ -7,6 +7,7 @@ from rung.methods.actor_critic import ACTOR_CRITIC
 from rung.methods.adaptive_elements import AdaptiveElements
 from rung.methods.ase_ace import ASE, ASE_ACE, BOXES
 from rung.methods.dapo import DAPO
+from rung.methods.dpo import CDPO, DPO, IPO, LN_DPO, RDPO
 from rung.methods.dqn import DQN, VALUE_PRESETS
 from rung.methods.grpo import DR_GRPO, GRPO
 from rung.methods.kin import (
@@ -25,8 +26,11 @@ from rung.methods.kin import (
 from rung.methods.kind import Method
 from rung.methods.method import PolicyGradient
 from rung.methods.ppo import PPO, PPO_KL
+from rung.methods.preference_learning import PreferenceLearning
+from rung.methods.preferences import APO_DOWN, APO_ZERO, KTO, ORPO, SIMPO, UNLIKELIHOOD
 from rung.methods.presets import PRESETS
 from rung.methods.reinforce import REINFORCE, REINFORCE_BASELINE
+from rung.methods.reward_model import REWARD_MODEL
 from rung.methods.rloo import RLOO
 from rung.methods.trpo import TRPO
 from rung.methods.value_learning import ValueLearning
@@ -46,9 +50,13 @@ KIN = (
     GRPO_ITERATIVE,
     DISTILLATION,
 )
+PREFERENCES = (
+    *(DPO, IPO, CDPO, RDPO, LN_DPO, KTO, SIMPO, ORPO, APO_ZERO, APO_DOWN, UNLIKELIHOOD),
+    REWARD_MODEL,
+)
 
 METHODS: dict[str, Method] = {
-    method.name: method for method in (*BEGINNINGS, *LADDER, *KIN, *PRESETS, DQN, *VALUE_PRESETS)
+    method.name: method for method in (*BEGINNINGS, DQN, *LADDER, *KIN, *PREFERENCES, *PRESETS, *VALUE_PRESETS)
 }
 
 
@@ -78,6 +86,7 @@ def unknown(name: str) -> str:
 __all__ = [
     "ASE_ACE",
     "DAPO",
+    "DPO",
     "DQN",
     "GRPO",
     "METHODS",
@@ -89,6 +98,7 @@ __all__ = [
     "AdaptiveElements",
     "Method",
     "PolicyGradient",
+    "PreferenceLearning",
     "ValueLearning",
     "method_named",
 ]

@@ -69,7 +69,8 @@ DQN_CLEANRL = DQN.changed(
         "Read in cleanrl/dqn.py of vwxyzjn/cleanrl (b5fb801).",
         "CleanRL counts the copy's period in steps: 500, which is 50 updates. Its ε falls over half of its 500,000 "
         "steps.",
-        "A truncated step is followed by its own last observation, as in CleanRL; its dqn_atari.py has other numbers (1e-4, 1,000,000 steps, 32 a batch, a copy every 1,000 steps).",
+        "A truncated step is followed by its own last observation, as in CleanRL; its dqn_atari.py has other numbers "
+        "(1e-4, 1,000,000 steps, 32 a batch, a copy every 1,000 steps).",
     ),
 )
 

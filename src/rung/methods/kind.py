@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 from rung.methods.adaptive_elements import AdaptiveElements
 from rung.methods.method import PolicyGradient
+from rung.methods.preference_learning import PreferenceLearning
 from rung.methods.value_learning import ValueLearning
 
 
@@ -46,5 +47,5 @@ class Method(Protocol):
         ...
 
 
-KINDS: tuple[type[Any], ...] = (PolicyGradient, AdaptiveElements, ValueLearning)
+KINDS: tuple[type[Any], ...] = (PolicyGradient, AdaptiveElements, ValueLearning, PreferenceLearning)
 """Every kind of method there is; a method's data names its kind."""

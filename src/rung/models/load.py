@@ -47,14 +47,15 @@ def load_policy(
     Example: `load_policy("runs/first/final", device="cpu")`.
     """
     folder = _folder(spec)
-    _refuse_code(folder)
+    refuse_code(folder)
+    if is_reward_model(folder):
+        raise DataError([f"model: {spec} is a reward model, expected a language model; give it as a reward: --reward"])
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     model, tokenizer = _read(folder)
     if lora is not None:
         add_adapter(model, lora, seed=seed)  # before the move, so that every device gets the same first values
     model.to(place)
-    compute_dtype = torch.bfloat16 if (compute or _fast_type(place)) == "bfloat16" else torch.float32
-    return TextPolicy(model, tokenizer, compute_dtype=compute_dtype)
+    return TextPolicy(model, tokenizer, compute_dtype=compute_type(compute, place))
 
 
 def _folder(spec: str) -> Path:
@@ -85,7 +86,17 @@ def _folder(spec: str) -> Path:
         ) from error
 
 
-def _refuse_code(folder: Path) -> None:
+def is_reward_model(folder: Path) -> bool:
+    """Whether a folder's configuration names a sequence classification."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    names = config.get("architectures") if isinstance(config, dict) else None
+    return isinstance(names, list) and any(str(name).endswith("ForSequenceClassification") for name in names)
+
+
+def refuse_code(folder: Path) -> None:
     """A configuration with `auto_map`, at any depth, names Python code that came with the model."""
     for file in sorted(folder.glob("*.json")):
         if file.name in ("tokenizer.json", "vocab.json") or file.name.endswith(".index.json"):
@@ -132,6 +143,11 @@ def _read(folder: Path) -> tuple[Any, Any]:
         some = ", ".join(sorted(info["unexpected_keys"])[:5])
         warnings.warn(f"{folder}: weights that the architecture has no place for were left out: {some}", stacklevel=3)
     return model, tokenizer
+
+
+def compute_type(compute: Compute | None, place: torch.device) -> torch.dtype:
+    """Of the matrix products: what was asked for, else bfloat16 where the machine is fast at it."""
+    return torch.bfloat16 if (compute or _fast_type(place)) == "bfloat16" else torch.float32
 
 
 def _fast_type(device: torch.device) -> Compute:

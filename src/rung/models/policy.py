@@ -17,6 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rung.batch import Batch
 from rung.errors import CheckpointError, DataError, SettingsError
+from rung.formulas.preference_losses import summed_log_probs
 from rung.models.decoder import Decoder, why_not
 from rung.models.decoding import Decoding
 from rung.models.laws import Categorical
@@ -101,7 +102,7 @@ class TextPolicy:
         """
         rows = rows_of(batch.contexts, batch.actions_BT, batch.action_mask_BT)
         self._check_ids(rows.contexts, rows.actions)
-        with self._computing():
+        with self.computing():
             log_probs_N, entropy_N, hidden_ND = self.engine.log_probs(
                 rows, temperature=temperature, with_entropy=with_entropy
             )
@@ -141,11 +142,15 @@ class TextPolicy:
         """
         rows = rows_of(batch.contexts, batch.actions_BT, batch.action_mask_BT)
         self._check_ids(rows.contexts, rows.actions)
-        with self._computing():
+        with self.computing():
             if not twice:
                 return Categorical(self.engine.law(rows, temperature=temperature))
             with sdpa_kernel(SDPBackend.MATH):
                 return Categorical(WholeModel(self.model).law(rows, temperature=temperature))
+
+    def answer_values(self, batch: Batch) -> Tensor:
+        """log π(y|x) of each row's whole answer [B], float64, differentiable: what a loss on preferences reads."""
+        return summed_log_probs(self(batch).log_probs_BT, batch.action_mask_BT.to(self.device))
 
     def start(self, prompts: Sequence[Ids], *, room: int) -> Decoding | WholeDecoding:
         """Begin to continue these prompts, one a row; `room` tokens at most will be fed. For the sampler."""
@@ -158,11 +163,12 @@ class TextPolicy:
     @contextmanager
     def sampling(self) -> Iterator[None]:
         """The conditions under which a decoding is fed: no gradients, this policy's adapter and compute type."""
-        with torch.no_grad(), self._computing():
+        with torch.no_grad(), self.computing():
             yield
 
     @contextmanager
-    def _computing(self) -> Iterator[None]:
+    def computing(self) -> Iterator[None]:
+        """The conditions of every pass: this policy's adapter, its type of matrix products."""
         low = self.compute_dtype != torch.float32
         with (
             adapter_off(self.model, self._adapter_off),

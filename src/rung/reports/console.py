@@ -28,6 +28,7 @@ Row = Mapping[str, float | None]
 
 _LINE = (
     ("reward", "reward/mean"),
+    ("pairs right", "preference/accuracy"),
     ("held-out", "held_out/score"),
     ("KL", "kl/start"),
     ("length", "length/mean"),

@@ -129,6 +129,8 @@ def panels_of(metrics: Sequence[Row], timings: Sequence[Row] = ()) -> list[Panel
             Panel("Held-out score and reward", lambda a: _score(a, metrics)),
         ),
         (with_parts, Panel("Reward by part", lambda a: _parts(a, metrics, parts))),
+        (_has(metrics, *_ANSWERS), Panel("Reward of the answers", lambda a: _answers(a, metrics, _ANSWERS))),
+        (_has(metrics, *_LIKELY), Panel("Log-prob of the answers, nats", lambda a: _answers(a, metrics, _LIKELY))),
         (_has(metrics, "kl/start"), Panel("KL to the start, nats a token", lambda a: _one(a, metrics, "kl/start", 0))),
         (_has(metrics, "entropy"), Panel("Entropy, nats a token", lambda a: _one(a, metrics, "entropy", 0))),
         (_has(metrics, "length/mean"), Panel("Completion length, tokens", lambda a: _length(a, metrics))),
@@ -143,6 +145,8 @@ def panels_of(metrics: Sequence[Row], timings: Sequence[Row] = ()) -> list[Panel
     return [panel for there, panel in candidates if there]
 
 
+_ANSWERS = ("preference/chosen_reward", "preference/rejected_reward")
+_LIKELY = ("preference/chosen_log_prob", "preference/rejected_log_prob")
 _PHASES = ("seconds/sample", "seconds/reward", "seconds/learn", "seconds/evaluate", "seconds/save")
 
 
@@ -176,6 +180,13 @@ def _parts(axes: Axes, metrics: Sequence[Row], parts: Sequence[str]) -> None:
         _noisy(axes, *_series(metrics, name), colour, label)
     if len(parts) > len(shown):
         axes.plot([], [], " ", label=f"and {len(parts) - len(shown)} more")
+    _legend(axes)
+
+
+def _answers(axes: Axes, metrics: Sequence[Row], names: Sequence[str]) -> None:
+    """Chosen and rejected apart: a growing distance may hide that both fall."""
+    for colour, name, label in zip((COLOURS[2], COLOURS[1]), names, ("chosen", "rejected"), strict=True):
+        _noisy(axes, *_series(metrics, name), colour, label)
     _legend(axes)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
-from rung.methods import METHODS, AdaptiveElements, Method, PolicyGradient, ValueLearning
+from rung.methods import METHODS, AdaptiveElements, Method, PolicyGradient, PreferenceLearning, ValueLearning
 from rung.methods.parts.advantages import ProcessNormalized
 from rung.methods.parts.aggregations import PerConstantLength
 from rung.methods.parts.baselines import OthersInBatch
@@ -27,11 +28,16 @@ def contradictions(settings: Settings, method: Method | None) -> Iterator[str]:
     if settings.rewards and all(part.weight == 0 for part in settings.rewards):
         yield "rewards: got weight 0 for every part, expected at least one that counts"
     for index, part in enumerate(settings.rewards):
-        if part.function != TASKS_OWN and not _is_function(part.function):
-            yield (f"rewards.{index}.function: got '{part.function}', expected 'task' or path/file.py:function")
+        if part.function != TASKS_OWN and not is_function(part.function) and not Path(part.function).is_dir():
+            yield (
+                f"rewards.{index}.function: got '{part.function}', expected 'task', path/file.py:function or the "
+                "folder of a reward model"
+            )
     yield from _budget(settings)
     if isinstance(method, PolicyGradient):
         yield from _of_rollouts(settings, method)
+    if isinstance(method, PreferenceLearning):
+        yield from _of_pairs(settings, method)
     learns_in_boxes = isinstance(method, AdaptiveElements)
     if method is not None and learns_in_boxes != (settings.task.name == CART_POLE):
         yield (
@@ -62,6 +68,13 @@ def task_misfits(method: Method, task: object) -> Iterator[str]:
             f"{task.dimensions} continuous number{'s' if task.dimensions != 1 else ''}: the max over a continuous "
             "action has no closed form; choose a method that has a law over actions, such as ppo"
         )
+
+
+def _of_pairs(settings: Settings, method: PreferenceLearning) -> Iterator[str]:
+    if settings.rewards:
+        yield f"rewards: got {len(settings.rewards)}, but {method.name} learns from stored pairs; leave rewards out"
+    if settings.model == "small":
+        yield f"model: got 'small', which acts in environments only; {method.name} trains a language model"
 
 
 def _of_rollouts(settings: Settings, method: PolicyGradient) -> Iterator[str]:
@@ -112,6 +125,9 @@ def doubtful(settings: Settings, method: Method) -> Iterator[str]:
     """What runs, but is probably not meant."""
     if isinstance(method, PolicyGradient):
         yield from _doubtful_slots(settings, method)
+    if isinstance(method, PreferenceLearning):
+        yield from _doubtful_rate(method.step.learning_rate)
+        return
     if settings.evaluation.samples > 1 and settings.evaluation.temperature == 0:
         yield (
             f"evaluation.samples: the {settings.evaluation.samples} samples of an item are all equal at "
@@ -126,10 +142,14 @@ def doubtful(settings: Settings, method: Method) -> Iterator[str]:
         yield "steps: 0, so the model is only evaluated"
 
 
-def _doubtful_slots(settings: Settings, method: PolicyGradient) -> Iterator[str]:
-    rate = None if isinstance(method.step, NaturalGradient) else method.step.learning_rate
+def _doubtful_rate(rate: float | None) -> Iterator[str]:
     if rate is not None and rate > HIGH_LEARNING_RATE:
         yield f"method.step.learning_rate: {rate:g} is very high; 1e-6 to 1e-3 is usual"
+
+
+def _doubtful_slots(settings: Settings, method: PolicyGradient) -> Iterator[str]:
+    rate = None if isinstance(method.step, NaturalGradient) else method.step.learning_rate
+    yield from _doubtful_rate(rate)
     length = method.aggregation.length if isinstance(method.aggregation, PerConstantLength) else None
     if length is not None and length != settings.max_new_tokens:
         yield (
@@ -144,6 +164,7 @@ def _doubtful_slots(settings: Settings, method: PolicyGradient) -> Iterator[str]
         )
 
 
-def _is_function(text: str) -> bool:
+def is_function(text: str) -> bool:
+    """Whether a reward's `function` is of the form path/file.py:function."""
     file, colon, name = text.rpartition(":")
     return bool(colon) and file.endswith(".py") and name.isidentifier()

@@ -13,7 +13,7 @@ from rung.settings.messages import keys_of
 from rung.settings.paths import anchored
 from rung.settings.reading import Reading, placed
 from rung.settings.recipes import AUTOMATIC, NONE, read_recipe
-from rung.settings.schema import EvalSettings, Section, Settings, SFTSettings
+from rung.settings.schema import EvalSettings, PairsSettings, Section, Settings, SFTSettings
 
 FEW_STEPS = 64
 """A rollout of fewer steps than this needs many environments."""
@@ -44,7 +44,9 @@ def read_run(
     assignments = read_assignments(sets, keys, problems)
     problems += more
     layers = [*first, *usable([one.layer for one in assignments], problems)]
-    chosen = recipe or _environments_recipe(layers) or AUTOMATIC.get(_named(layers, "model"), NONE)
+    chosen = (
+        recipe or _environments_recipe(layers) or _pairs_recipe(layers) or AUTOMATIC.get(_named(layers, "model"), NONE)
+    )
     if chosen != NONE:
         from rung.settings.method_layers import fitted
 
@@ -66,6 +68,21 @@ def read_sft(
     problems: list[str] = []
     file = _file(config, problems)
     return _read(SFTSettings, [file, read_flags(flags or {}, problems)], sets, problems)
+
+
+def read_pairs(
+    *,
+    config: Path | None = None,
+    flags: Flags | None = None,
+    rewards: Sequence[str] = (),
+    sets: Sequence[str] = (),
+) -> Reading[PairsSettings]:
+    """The settings of `rung pairs`. Later layers win: `config`, `flags` and `rewards`, `sets`."""
+    problems: list[str] = []
+    file = read_file(config, problems) if config is not None else None
+    return _read(
+        PairsSettings, [file, read_flags(flags or {}, problems), read_rewards(rewards, problems)], sets, problems
+    )
 
 
 def read_eval(
@@ -199,6 +216,14 @@ def _environments_recipe(layers: Sequence[Given]) -> str | None:
         groups = isinstance(method, PolicyGradient) and method.samples_per_prompt > 1
         return "environment_groups" if groups else "environment_episodes"
     return "environment_workers" if method.horizon < FEW_STEPS else "environment"
+
+
+def _pairs_recipe(layers: Sequence[Given]) -> str | None:
+    """The tiny model has other numbers where it learns from stored pairs."""
+    from rung.methods import METHODS, PreferenceLearning
+
+    preferences = isinstance(METHODS.get(_named(layers, "method") or ""), PreferenceLearning)
+    return "tiny_pairs" if preferences and _named(layers, "model") == "tiny" else None
 
 
 def _notes(assignments: Sequence[Assignment]) -> list[str]:

@@ -85,6 +85,8 @@ def needs_start(settings: Settings, method: Method) -> bool:
 
 def micro_batch_tokens(settings: Settings, episodes: int, prompt_tokens: int) -> int:
     """The most tokens that go through the model at once: the setting, at least one episode, at most the whole step."""
+    if not episodes:  # stored answers, of lengths that are not known here
+        return settings.learner.micro_batch_tokens
     episode = prompt_tokens + settings.max_new_tokens
     whole_step = settings.prompts_per_step * prompt_tokens + episodes * settings.max_new_tokens
     return min(max(settings.learner.micro_batch_tokens, episode), whole_step)

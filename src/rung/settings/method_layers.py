@@ -12,6 +12,7 @@ from typing import Any
 from rung.errors import SettingsError
 from rung.methods import GRPO, METHODS, Method, unknown
 from rung.methods.data import IDENTITY, as_data, from_data
+from rung.methods.data import slots as slots_of
 from rung.settings.given import Given, given, only_written, plain
 
 
@@ -67,7 +68,7 @@ def fitted(recipe: Given, method_name: str | None) -> Given:
         return recipe
     kept: dict[str, Given] = {}
     for name, content in slots.value.items():
-        if not hasattr(method, name):
+        if name not in slots_of(method):
             continue
         part = getattr(method, name)
         if not isinstance(content.value, dict) or "part" in content.value:
@@ -171,6 +172,7 @@ _ABOVE_0 = Range(lambda value: value > 0, "more than 0")
 _FROM_0 = Range(lambda value: value >= 0, "at least 0")
 _FROM_1 = Range(lambda value: value >= 1, "at least 1")
 _SHARE = Range(lambda value: 0 <= value <= 1, "between 0 and 1")
+_BELOW_HALF = Range(lambda value: 0 <= value < 0.5, "at least 0 and below 0.5")
 _PART = Range(lambda value: 0 < value <= 1, "more than 0 and at most 1")
 _ANY = Range(math.isfinite, "a number")
 _BELOW_1 = Range(lambda value: 0 <= value < 1, "at least 0 and below 1")
@@ -292,6 +294,22 @@ RANGES: Mapping[str, Range] = {
     "CentredRMSprop.decay": _BELOW_1,
     "CentredRMSprop.epsilon": _ABOVE_0,
     "CentredRMSprop.max_grad_norm": _ABOVE_0,
+    "pairs_per_step": _FROM_1,
+    "DPOLoss.beta": _ABOVE_0,
+    "ConservativeDPOLoss.beta": _ABOVE_0,
+    "ConservativeDPOLoss.flipped": _BELOW_HALF,
+    "RobustDPOLoss.beta": _ABOVE_0,
+    "RobustDPOLoss.flipped": _BELOW_HALF,
+    "IPOLoss.tau": _ABOVE_0,
+    "SimPOLoss.beta": _ABOVE_0,
+    "SimPOLoss.target": _FROM_0,
+    "ORPOLoss.weight": _FROM_0,
+    "KTOLoss.beta": _ABOVE_0,
+    "KTOLoss.desirable": _FROM_0,
+    "KTOLoss.undesirable": _FROM_0,
+    "APOZeroLoss.beta": _ABOVE_0,
+    "APODownLoss.beta": _ABOVE_0,
+    "Unlikelihood.alpha": _FROM_0,
     "SearchElement.step_size": _ABOVE_0,
     "SearchElement.decay": _BELOW_1,
     "SearchElement.noise": _FROM_0,

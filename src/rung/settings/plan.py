@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,7 +104,7 @@ class Plan:
             "run": {
                 "steps": settings.steps,
                 "new_tokens_at_most": settings.steps * self.units.new_tokens,
-                "prompts": settings.steps * settings.prompts_per_step,
+                "prompts": settings.steps * self.units.items,
                 "train_items": self.task.train_items,
             },
             "evaluation": {
@@ -129,8 +129,15 @@ class Plan:
         }
 
 
-def make_plan(reading: Reading[Settings], network: Network, task: TaskFacts, *, free_bytes: int | None = None) -> Plan:
-    """The plan. `free_bytes`: what the machine has, to compare with.
+def make_plan(
+    reading: Reading[Settings],
+    network: Network,
+    task: TaskFacts,
+    *,
+    free_bytes: int | None = None,
+    notes: Sequence[str] = (),
+) -> Plan:
+    """The plan. `free_bytes`: what the machine has, to compare with; `notes`: what was seen in the task's data.
 
     SettingsError when the settings do not fit the model.
     """
@@ -141,7 +148,7 @@ def make_plan(reading: Reading[Settings], network: Network, task: TaskFacts, *, 
         raise SettingsError(problems)
     units = units_of(settings, method, environment=task.environment)
     memory = memory_of(settings, method, network, episodes=units.episodes, prompt_tokens=task.prompt_tokens)
-    warnings = [*doubtful(settings, method), *_warnings(settings, task)]
+    warnings = [*doubtful(settings, method), *_warnings(settings, units, task)]
     if free_bytes is not None and memory.total > free_bytes:
         warnings.append(
             f"memory: about {memory.gib:.1f} GiB are needed and {free_bytes / 2**30:.1f} GiB are free; "
@@ -155,7 +162,7 @@ def make_plan(reading: Reading[Settings], network: Network, task: TaskFacts, *, 
         task=task,
         memory=memory,
         written=tuple(written(reading)),
-        notes=reading.notes,
+        notes=(*reading.notes, *notes),
         warnings=tuple(warnings),
     )
 
@@ -190,14 +197,12 @@ def _misfits(settings: Settings, network: Network) -> Iterator[str]:
             yield f"lora.targets: got '{name}', expected linear layers of this model: {valid}"
 
 
-def _warnings(settings: Settings, task: TaskFacts) -> Iterator[str]:
+def _warnings(settings: Settings, units: Units, task: TaskFacts) -> Iterator[str]:
     if settings.evaluation.items > task.held_out_items:
         yield f"evaluation.items: {settings.evaluation.items} wanted, the task has {task.held_out_items} held-out items"
-    if settings.prompts_per_step > task.train_items and not task.environment:
-        yield (
-            f"prompts_per_step: {settings.prompts_per_step} are more than the task's {task.train_items} train items; "
-            "a step holds some of them twice"
-        )
+    if units.items > task.train_items and not task.environment:
+        name = "prompts_per_step" if units.episodes else "method.pairs_per_step"
+        yield f"{name}: {units.items} are more than the task's {task.train_items} train items; a step holds some twice"
 
 
 def _inside(data: Any, path: str) -> Any:

@@ -44,10 +44,12 @@ def _run(plan: Plan) -> Iterator[str]:
     if plan.task.environment:
         yield f"{count(steps, 'step')}; seed {plan.settings.seed}"
         return
-    epochs = steps * plan.settings.prompts_per_step / max(plan.task.train_items, 1)
+    epochs = steps * plan.units.items / max(plan.task.train_items, 1)
+    tokens = f", at most {steps * plan.units.new_tokens:,} new tokens" if plan.units.new_tokens else ""
+    items = "items" if plan.units.episodes else "pairs"
     yield (
-        f"{count(steps, 'step')}, at most {steps * plan.units.new_tokens:,} new tokens; seed {plan.settings.seed}; "
-        f"{epochs:.2g} times through {plan.task.train_items:,} items"
+        f"{count(steps, 'step')}{tokens}; seed {plan.settings.seed}; "
+        f"{epochs:.2g} times through {plan.task.train_items:,} {items}"
     )
 
 
@@ -58,6 +60,10 @@ def _evaluation(plan: Plan) -> Iterator[str]:
     if plan.task.environment:
         acts = "the likeliest action each time" if evaluation.temperature == 0 else "actions drawn"
         yield f"{evaluation.items:,} episodes ({acts}), at the start, {when}at the end"
+        return
+    if not plan.units.episodes:
+        yield f"{plan.evaluation_items:,} pairs: does the chosen answer have the higher reward?"
+        yield f"at the start, {when}at the end: {count(plan.evaluations, 'time')}"
         return
     yield f"{plan.evaluation_items:,} items x {count(evaluation.samples, 'sample')} ({how})"
     yield (

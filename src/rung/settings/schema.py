@@ -74,7 +74,8 @@ class RewardSettings(Section):
     """One part of the judgement: total = ∑ weight · part."""
 
     function: str = Field(min_length=1)
-    """`task` (the task's own rewards, each weight times this one) or `path/file.py:function`."""
+    """`task` (the task's own rewards, each weight times this one), `path/file.py:function`, or the folder of a reward
+    model (`rung train reward_model`)."""
     weight: float = 1.0
     name: str | None = None
     """How reports call the part; None: the function's own name."""
@@ -82,7 +83,10 @@ class RewardSettings(Section):
     @property
     def part(self) -> str:
         """The name under which the part is reported."""
-        return self.name or self.function.rpartition(":")[2]
+        if self.name is not None or ":" in self.function:
+            return self.name or self.function.rpartition(":")[2]
+        path = PurePath(self.function)
+        return path.parent.name if path.name == "final" else path.name
 
 
 class LoraSettings(Section):
@@ -257,6 +261,28 @@ class SFTSettings(Section):
     max_new_tokens: int = Field(16, ge=1)
     """Of an evaluation's completions."""
     learner: LearnerSettings = LearnerSettings()
+
+
+class PairsSettings(Section):
+    """Everything that decides pairs made from a model's own samples (`rung pairs`)."""
+
+    model: str = Field(min_length=1)
+    task: Annotated[TaskSettings, BeforeValidator(_named)]
+    seed: int = Field(0, ge=0, le=2**63 - 1)
+    """Keys which prompts are taken, what is drawn, and which of a prompt's pairs are kept."""
+    k: int = Field(4, ge=2)
+    """Samples of each prompt."""
+    prompts: int = Field(512, ge=1)
+    """Different prompts; all of the task's train items when there are fewer."""
+    pairs_per_prompt: int = Field(1, ge=1)
+    """Pairs kept of one prompt, at most; chosen at random among those that differ in reward."""
+    temperature: float = Field(1.0, gt=0)
+    max_new_tokens: int = Field(128, ge=1)
+    rewards: Annotated[tuple[RewardSettings, ...], Strict(False)] = ()
+    """What tells the answers of a prompt apart; empty: the task's own rewards."""
+    rewarding: RewardingSettings = RewardingSettings()
+    learner: LearnerSettings = LearnerSettings()
+    """Where and how the model is computed."""
 
 
 class EvalSettings(Section):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rung.methods import AdaptiveElements, Method, PolicyGradient, ValueLearning
+from rung.methods import AdaptiveElements, Method, PolicyGradient, PreferenceLearning, ValueLearning
 from rung.methods.parts.steps import NaturalGradient
 from rung.settings.schema import Settings
 
@@ -21,6 +21,8 @@ class Units:
     """Completions that the model draws; 0 for a method that learns from stored ones."""
     new_tokens: int
     """At most, of all of them."""
+    items: int
+    """Of the task's items, how many it takes: prompts, or pairs."""
     lines: tuple[str, ...]
     """The step in words."""
     data: Mapping[str, int]
@@ -31,10 +33,13 @@ def units_of(settings: Settings, method: Method, *, environment: bool) -> Units:
     """The step that these settings and this method make."""
     if isinstance(method, ValueLearning):
         return _value_units(settings, method)
+    if isinstance(method, PreferenceLearning):
+        return _pair_units(method)
     if isinstance(method, AdaptiveElements):
         return Units(
             episodes=1,
             new_tokens=0,
+            items=1,
             lines=("1 trial, until it fails; an update at every time step, or for BOXES at the failure",),
             data={"trials": 1},
         )
@@ -52,6 +57,7 @@ def _rollout_units(settings: Settings, method: PolicyGradient, *, environment: b
     return Units(
         episodes=episodes,
         new_tokens=new_tokens,
+        items=settings.prompts_per_step,
         lines=(
             _steps(settings, method) if environment else _completions(settings, method, episodes, new_tokens),
             f"{count(updates, 'update')}, {size}, sampled at temperature {settings.temperature:g}",
@@ -82,6 +88,21 @@ def _value_units(settings: Settings, method: ValueLearning) -> Units:
             "updates": updates,
             "steps_an_update_learns_from": method.replay.batch,
         },
+    )
+
+
+def _pair_units(method: PreferenceLearning) -> Units:
+    pairs = method.pairs_per_step
+    learnt = "pairs" if method.loss.paired else "pairs, or answers that were labelled alone"
+    return Units(
+        episodes=0,
+        new_tokens=0,
+        items=pairs,
+        lines=(
+            f"{pairs:,} {learnt}; nothing is sampled",
+            f"1 update, learning rate {method.step.learning_rate:g}",
+        ),
+        data={"pairs": pairs, "updates": 1},
     )
 
 

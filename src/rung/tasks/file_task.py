@@ -9,11 +9,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from rung.errors import DataError, SettingsError
 from rung.rewards.math_answer import MathAnswer
-from rung.rewards.reward import WeightedReward
+from rung.rewards.reward import Prompt, WeightedReward
 from rung.tasks.keys import keyed_share
 from rung.tasks.rows import Row, read_rows
 from rung.tasks.task import Example, Item, TextTask
@@ -49,7 +49,7 @@ def file_task(
         train, held = rows, read_rows(Path(held_out_file), skip_bad=skip_bad_rows)
         _warn_of_shared(path, train, Path(held_out_file), held)
     else:
-        train, held = _split(path, rows, held_out)
+        train, held = split_by_prompt(path, rows, held_out)
     has_answer = any("answer" in row.columns for row in rows)
     return TextTask(
         name=path.stem,
@@ -64,13 +64,27 @@ def _item(row: Row) -> Item:
     return Item(id=row.id, prompt=row.prompt, columns=row.columns)
 
 
-def _split(path: Path, rows: Sequence[Row], share: float) -> tuple[list[Row], list[Row]]:
-    """By the hash of the first id among the rows of one prompt; the smallest hash is held out in any case."""
+class Prompted(Protocol):
+    """What can be split: a row, a pair."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def prompt(self) -> Prompt: ...
+
+
+P = TypeVar("P", bound=Prompted)
+
+
+def split_by_prompt(path: Path, rows: Sequence[P], share: float) -> tuple[list[P], list[P]]:
+    """Train and held-out rows, by the hash of the first id among the rows of one prompt; the smallest hash is held
+    out in any case. SettingsError when there is one prompt only."""
     if share == 0:
         return list(rows), []
     first_id: dict[Any, str] = {}
     for row in rows:
-        first_id.setdefault(_prompt_key(row), row.id)
+        first_id.setdefault(prompt_key(row), row.id)
     if len(first_id) < 2:
         raise SettingsError(
             [f"held_out: {path} has one prompt, which cannot be split; give held_out_file=FILE, or held_out=0 for none"]
@@ -80,18 +94,19 @@ def _split(path: Path, rows: Sequence[Row], share: float) -> tuple[list[Row], li
     chosen = {key for key, place in places.items() if place <= limit}
     if len(chosen) == len(places):
         chosen.discard(max(places, key=lambda key: places[key]))
-    train = [row for row in rows if _prompt_key(row) not in chosen]
-    return train, [row for row in rows if _prompt_key(row) in chosen]
+    train = [row for row in rows if prompt_key(row) not in chosen]
+    return train, [row for row in rows if prompt_key(row) in chosen]
 
 
-def _prompt_key(row: Row) -> Any:
+def prompt_key(row: Prompted) -> Any:
+    """What tells prompts apart."""
     prompt = row.prompt
     return prompt if isinstance(prompt, str) else tuple((m["role"], m["content"]) for m in prompt)
 
 
 def _warn_of_shared(path: Path, train: Sequence[Row], held_path: Path, held: Sequence[Row]) -> None:
-    keys = {_prompt_key(row) for row in train}
-    shared = [row.number for row in held if _prompt_key(row) in keys]
+    keys = {prompt_key(row) for row in train}
+    shared = [row.number for row in held if prompt_key(row) in keys]
     if shared:
         warnings.warn(
             f"{len(shared)} of {len(held)} prompts of {held_path} are also in {path} (first: row {shared[0]}): "

@@ -24,6 +24,7 @@ from rung.tasks.environment import EnvironmentTask, environment_task, looks_like
 from rung.tasks.file_task import file_task
 from rung.tasks.library.addition import addition_few_shot
 from rung.tasks.library.arithmetic import arithmetic
+from rung.tasks.pairs import PairTask, pair_task
 from rung.tasks.reasoning_gym_task import reasoning_gym_names, reasoning_gym_task
 from rung.tasks.task import TextTask
 
@@ -36,6 +37,7 @@ Task = TextTask | EnvironmentTask | CartPole1983
 
 T = TypeVar("T")
 
+T = TypeVar("T")
 _TYPE_WORDS: Mapping[Any, str] = {
     int: "a whole number",
     float: "a number",
@@ -74,6 +76,23 @@ def load_task(spec: str, *, seed: int = 0, **options: Any) -> Task:
     if looks_like_environment(spec):
         return environment_task(spec, **options)
     raise SettingsError([_unknown(spec, gym_names)])
+
+
+def load_pairs(spec: str, **options: Any) -> PairTask:
+    """The preference pairs of a .jsonl or .parquet file, with the options of `rung.tasks.pairs.pair_task`.
+
+    Raises:
+        SettingsError: no such file or option, or a value of the wrong type.
+        DataError: rows of the file cannot be used, each with file and row.
+    """
+    if not spec.endswith(_FILES):
+        raise SettingsError(
+            [
+                f"task: '{spec}' is no file of pairs, which must end in {' or '.join(_FILES)}; "
+                "make one from a model's own samples: rung pairs --model MODEL --task TASK --out pairs.jsonl"
+            ]
+        )
+    return _made(spec, pair_task, {"path": spec, **options})
 
 
 def load_text_task(spec: str, *, seed: int = 0, **options: Any) -> TextTask:

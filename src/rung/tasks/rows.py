@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from rung.errors import DataError, SettingsError, nearest
 from rung.rewards.reward import Prompt
@@ -34,6 +34,19 @@ class Row:
     prompt: Prompt
     columns: Mapping[str, Any]
     """Everything but `prompt` and `id`."""
+
+
+class Numbered(Protocol):
+    """A row of a file, or what was made of it."""
+
+    @property
+    def number(self) -> int: ...
+
+    @property
+    def id(self) -> str: ...
+
+
+N = TypeVar("N", bound=Numbered)
 
 
 class Problems:
@@ -84,19 +97,28 @@ def read_rows(path: Path, *, skip_bad: bool = False) -> list[Row]:
         SettingsError: there is no such file.
         DataError: at least one row cannot be used.
     """
-    if not path.is_file():
-        raise SettingsError([f"task: there is no file {path}"])
     problems = Problems(path)
-    raw = list(_parquet_rows(path, problems) if path.suffix == ".parquet" else _json_rows(path, problems))
-    if not raw and not problems.count:
-        problems.add(None, "the file has no rows; expected at least one with a 'prompt'")
+    raw = raw_rows(path, problems)
     rows = [row for number, values in raw if (row := _checked(number, values, problems)) is not None]
-    rows = _with_own_ids(rows, problems)
+    rows = with_own_ids(rows, problems)
     if skip_bad and rows and not problems.of_file:
         problems.warn_any(len(rows))
     else:
         problems.raise_any()
     return rows
+
+
+def raw_rows(path: Path, problems: Problems) -> list[tuple[int, Mapping[str, Any]]]:
+    """Every row of a file that can be read, with its number and nothing of it checked.
+
+    Raises: SettingsError: there is no such file.
+    """
+    if not path.is_file():
+        raise SettingsError([f"task: there is no file {path}"])
+    raw = list(_parquet_rows(path, problems) if path.suffix == ".parquet" else _json_rows(path, problems))
+    if not raw and not problems.count:
+        problems.add(None, "the file has no rows; expected at least one with a 'prompt'")
+    return raw
 
 
 def _json_rows(path: Path, problems: Problems) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -166,7 +188,7 @@ def _parquet_rows(path: Path, problems: Problems) -> Iterator[tuple[int, Mapping
 
 def _checked(number: int, values: Mapping[str, Any], problems: Problems) -> Row | None:
     if "prompt" not in values:
-        problems.add(number, _no_prompt(values))
+        problems.add(number, no_prompt(values))
         return None
     prompt = values["prompt"]
     columns = {name: value for name, value in values.items() if name not in ("prompt", "id")}
@@ -174,14 +196,22 @@ def _checked(number: int, values: Mapping[str, Any], problems: Problems) -> Row 
     if wrong:
         problems.add(number, wrong)
         return None
+    row_id = checked_id(number, values, problems)
+    if row_id is None:
+        return None
+    return Row(number=number, id=row_id, prompt=prompt_value(prompt), columns=columns)
+
+
+def checked_id(number: int, values: Mapping[str, Any], problems: Problems) -> str | None:
+    """The row's own id, else its number; None, with a problem, when the id is neither a text nor a whole number."""
     row_id = values.get("id", number)
     if isinstance(row_id, bool) or not isinstance(row_id, (str, int)) or row_id == "":
         problems.add(number, f"id: got {row_id!r}, expected a text or a whole number")
         return None
-    return Row(number=number, id=str(row_id), prompt=prompt_value(prompt), columns=columns)
+    return str(row_id)
 
 
-def _no_prompt(values: Mapping[str, Any]) -> str:
+def no_prompt(values: Mapping[str, Any]) -> str:
     other = next((name for name in _OTHER_NAMES if name in values), None) or nearest("prompt", values)
     hint = f"; rename {other!r} to 'prompt'" if other else ""
     return f"has no column 'prompt', it has {', '.join(map(repr, values)) or 'none'}{hint}"
@@ -197,10 +227,10 @@ def _column_problem(columns: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _with_own_ids(rows: list[Row], problems: Problems) -> list[Row]:
+def with_own_ids(rows: Sequence[N], problems: Problems) -> list[N]:
     """The rows whose id no earlier row has."""
     first_at: dict[str, int] = {}
-    kept: list[Row] = []
+    kept: list[N] = []
     for row in rows:
         if row.id in first_at:
             problems.add(row.number, f"id {row.id!r} is also the id of row {first_at[row.id]}; ids must differ")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ class Scores:
     items: tuple[str, ...]
     accuracy_NK: npt.NDArray[np.float64]
     completions_NK: tuple[tuple[str, ...], ...]
+    beside: Mapping[str, float | None] = field(default_factory=dict[str, float | None])
+    """What else this evaluation showed, by metric name."""
 
 
 def score(

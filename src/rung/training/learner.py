@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -23,6 +22,7 @@ from rung.methods.parts.steps import NaturalGradient
 from rung.models.laws import Law
 from rung.training.cut import micro_batches, minibatches
 from rung.training.faults import reach
+from rung.training.gradient_step import gradient_step, require_finite_update
 from rung.training.natural_step import is_critics, natural_update
 from rung.training.optimizer_state import optimizer_state, restore_optimizer
 from rung.training.update_record import Outputs, Update, UpdateRecord
@@ -124,10 +124,11 @@ class Learner:
 
     def learning_rate(self) -> float:
         """The rate of the latest update."""
+        return self._learning_rate_at(max(self.updates - 1, 0))
+
+    def _learning_rate_at(self, update: int) -> float:
         step = self.method.step
-        return (step.critic_step() if isinstance(step, NaturalGradient) else step).learning_rate_at(
-            max(self.updates - 1, 0)
-        )
+        return (step.critic_step() if isinstance(step, NaturalGradient) else step).learning_rate_at(update)
 
     def _before(self, batch: Batch) -> Batch:
         """The batch with everything that must be known before the first update."""
@@ -241,24 +242,22 @@ class Learner:
     ) -> None:
         """One step of the optimiser on the gradients that are there, if everything is finite."""
         assert self.optimizer is not None
-        norm = torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm)
-        self.require_finite_update(loss, norm)
+        norm = gradient_step(
+            self.optimizer,
+            parameters,
+            loss=loss,
+            max_grad_norm=max_grad_norm,
+            learning_rate=self._learning_rate_at(self.updates),
+            world=self.world,
+            update=self.updates + 1,
+        )
         self.updates += 1
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate()
-        self.optimizer.step()
-        reach("update.step")
         record.losses.append(loss)
-        record.norms.append(float(norm))
+        record.norms.append(norm)
 
     def require_finite_update(self, loss: float, norm: Tensor) -> None:
         """Raises NonFiniteError, in every process, when the loss or the gradient's norm is not finite in any."""
-        if self.world.any(not (math.isfinite(loss) and bool(torch.isfinite(norm)))):
-            raise NonFiniteError(
-                f"the loss is {loss}, the gradient's norm {float(norm)}, at update {self.updates + 1}: the weights "
-                "were left as they are. Usual causes: a learning rate too high (method.step.learning_rate), a reward "
-                "of enormous size, or weights that were already damaged"
-            )
+        require_finite_update(loss, norm, world=self.world, update=self.updates + 1)
 
     def _pass(self, micro: Batch, weights: tuple[Tensor, Tensor], rows_B: Tensor, record: UpdateRecord) -> float:
         """One micro-batch: its share of the loss, and, where gradients are on, of the gradient."""

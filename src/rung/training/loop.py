@@ -106,7 +106,8 @@ def evaluation(parts: Parts, record: Record, step: int, clock: Clock) -> Metrics
         scores = parts.collector.evaluate()
     record.evaluated(step, scores)
     mean = mean_score(scores.accuracy_NK)
-    return {"step": step, "held_out/score": mean.value, "held_out/low": mean.low, "held_out/high": mean.high}
+    interval = {"held_out/score": mean.value, "held_out/low": mean.low, "held_out/high": mean.high}
+    return {"step": step, **interval, **scores.beside}
 
 
 def kl_to_start(parts: Parts, batch: Batch | None) -> float | None:

@@ -9,25 +9,29 @@ from typing import TYPE_CHECKING
 import torch
 
 from rung.errors import SettingsError
-from rung.methods import AdaptiveElements, Method, PolicyGradient, ValueLearning
+from rung.methods import AdaptiveElements, Method, PolicyGradient, PreferenceLearning, ValueLearning
 from rung.methods.parts.advantages import ProcessNormalized
 from rung.models.box_policy import BoxPolicy
 from rung.models.q_network import QNetwork
 from rung.models.small import SmallPolicy, SmallShape
 from rung.rewards.judge import Judge
-from rung.rewards.reward import JudgesSteps, WeightedReward
+from rung.rewards.reward import JudgesSteps, Reward, WeightedReward
 from rung.rewards.user import UserReward
-from rung.settings import LearnerSettings, RewardSettings, Settings
-from rung.settings.contradictions import contradictions, task_misfits
+from rung.settings import LearnerSettings, RewardSettings, Settings, TaskSettings
+from rung.settings.contradictions import contradictions, is_function, task_misfits
 from rung.settings.memory import needs_start
 from rung.tasks.cart_pole import CartPole1983
 from rung.tasks.environment import EnvironmentTask
-from rung.tasks.load import Task, load_task
+from rung.tasks.load import Task, load_pairs, load_task
+from rung.tasks.pairs import PairTask
 from rung.tasks.task import TextTask
 from rung.training.collected import Collector
 from rung.training.environment_collector import EnvironmentCollector
 from rung.training.learned import Learns
+from rung.training.learned_reward import learned_reward
 from rung.training.learner import Learner
+from rung.training.pair_collector import PairCollector
+from rung.training.preference_learner import PreferenceLearner
 from rung.training.replay_collector import ReplayCollector, q_shape
 from rung.training.text_collector import TextCollector
 from rung.training.trial_collector import TrialCollector
@@ -35,7 +39,9 @@ from rung.training.trial_learner import TrialLearner, box_policy
 from rung.training.value_learner import ValueLearner
 
 if TYPE_CHECKING:
+    from rung.models.lora import Lora
     from rung.models.policy import TextPolicy
+    from rung.models.reward_model import RewardModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +50,7 @@ class Parts:
 
     settings: Settings
     method: Method
-    policy: TextPolicy | SmallPolicy | BoxPolicy | QNetwork
+    policy: TextPolicy | SmallPolicy | BoxPolicy | QNetwork | RewardModel
     start: TextPolicy | SmallPolicy | None
     """The model that the run started from, frozen: the reference, and what `kl/start` is measured against."""
     collector: Collector
@@ -66,8 +72,15 @@ def rewards_of(chosen: Sequence[RewardSettings], task: TextTask) -> Sequence[Wei
         if part.function == "task":
             found += [WeightedReward(reward=own.reward, weight=own.weight * part.weight) for own in task.rewards]
         else:
-            found.append(WeightedReward(reward=UserReward(part.function, name=part.name), weight=part.weight))
+            found.append(WeightedReward(reward=_reward(part), weight=part.weight))
     return found
+
+
+def _reward(part: RewardSettings) -> Reward:
+    """A user's function, or the reward model in a folder."""
+    if is_function(part.function):
+        return UserReward(part.function, name=part.name)
+    return learned_reward(part.function, part.part)
 
 
 def task_of(settings: Settings) -> Task:
@@ -78,10 +91,15 @@ def task_of(settings: Settings) -> Task:
 def build(settings: Settings) -> Parts:
     """Loads task, rewards, model and optimiser. Nothing is trained and nothing written yet."""
     limit_threads(settings.learner)
-    method, task = settings.resolved_method(), task_of(settings)
-    problems = [*contradictions(settings, method), *task_misfits(method, task)]
+    method = settings.resolved_method()
+    of_pairs = isinstance(method, PreferenceLearning)
+    task = None if of_pairs else task_of(settings)
+    problems = [*contradictions(settings, method), *(() if of_pairs else task_misfits(method, task))]
     if problems:
         raise SettingsError(problems)
+    if isinstance(method, PreferenceLearning):
+        return _pair_parts(settings, method)
+    assert task is not None, "every other kind of method has a task"
     if isinstance(task, CartPole1983):
         assert isinstance(method, AdaptiveElements), type(method)
         return _trial_parts(settings, method, task)
@@ -138,7 +156,7 @@ def _text_parts(settings: Settings, method: PolicyGradient, task: TextTask) -> P
         max_failed_share=settings.rewarding.max_failed_share,
     )
     try:
-        policy = _policy(settings, task)
+        policy = _policy(settings)
         if method.critic is not None:
             policy.add_critic(separate=method.critic.separate)
         start = policy.reference() if needs_start(settings, method) else None
@@ -165,6 +183,42 @@ def _text_parts(settings: Settings, method: PolicyGradient, task: TextTask) -> P
     )
 
 
+def _pair_parts(settings: Settings, method: PreferenceLearning) -> Parts:
+    task = load_pairs(settings.task.name, **settings.task.options())
+    if not method.trains_policy():
+        return _reward_model_parts(settings, method, task)
+    policy = _policy(settings)
+    start = policy.reference() if needs_start(settings, method) else None
+    reference = start if method.needs_start() else None
+    learner = PreferenceLearner(
+        policy, method, reference=reference, micro_batch_tokens=settings.learner.micro_batch_tokens
+    )
+    collector = PairCollector(settings, method, task, policy, reference)
+    return Parts(settings=settings, method=method, policy=policy, start=start, collector=collector, learner=learner)
+
+
+def _reward_model_parts(settings: Settings, method: PreferenceLearning, task: PairTask) -> Parts:
+    from rung.models.reward_model import new_reward_model
+
+    learner = settings.learner
+    model = new_reward_model(
+        _place(settings.model, settings),
+        lora=_lora(settings),
+        device=learner.device,
+        compute=learner.compute,
+        seed=settings.seed,
+    )
+    model.network.recompute = learner.checkpoint_activations
+    return Parts(
+        settings=settings,
+        method=method,
+        policy=model,
+        start=None,
+        collector=PairCollector(settings, method, task, model, None),
+        learner=PreferenceLearner(model, method, micro_batch_tokens=learner.micro_batch_tokens),
+    )
+
+
 def _teacher(settings: Settings, policy: TextPolicy) -> TextPolicy | None:
     """The model that is distilled from, frozen. SettingsError when it reads text as other tokens."""
     if settings.teacher is None:
@@ -182,26 +236,37 @@ def _teacher(settings: Settings, policy: TextPolicy) -> TextPolicy | None:
     return teacher
 
 
-def _place(spec: str, settings: Settings) -> str:
-    """The model's folder or id; `tiny` is made for the task first."""
-    from rung.training.tiny import tiny_for
-
-    return str(tiny_for(settings.task)) if spec == "tiny" else spec
-
-
-def _policy(settings: Settings, task: TextTask) -> TextPolicy:
+def _policy(settings: Settings) -> TextPolicy:
     from rung.models.load import load_policy
-    from rung.models.lora import Lora
 
     learner = settings.learner
-    spec = _place(settings.model, settings)
-    lora = None
-    if settings.lora is not None:
-        targets = {} if settings.lora.targets is None else {"targets": settings.lora.targets}
-        lora = Lora(rank=settings.lora.rank, alpha=settings.lora.alpha, **targets)
-    policy = load_policy(spec, lora=lora, device=learner.device, compute=learner.compute, seed=settings.seed)
+    policy = load_policy(
+        _place(settings.model, settings),
+        lora=_lora(settings),
+        device=learner.device,
+        compute=learner.compute,
+        seed=settings.seed,
+    )
     policy.recompute = learner.checkpoint_activations
     return policy
+
+
+def _place(spec: str, settings: Settings) -> str:
+    """The model's folder or id; `tiny` is made for the task first, or, to learn from pairs, for `arithmetic`."""
+    from rung.training.tiny import tiny_for
+
+    pairs = isinstance(settings.resolved_method(), PreferenceLearning)
+    task = TaskSettings(name="arithmetic") if pairs else settings.task
+    return str(tiny_for(task)) if spec == "tiny" else spec
+
+
+def _lora(settings: Settings) -> Lora | None:
+    from rung.models.lora import Lora
+
+    if settings.lora is None:
+        return None
+    targets = {} if settings.lora.targets is None else {"targets": settings.lora.targets}
+    return Lora(rank=settings.lora.rank, alpha=settings.lora.alpha, **targets)
 
 
 def environment() -> dict[str, object]:

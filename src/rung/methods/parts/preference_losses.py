@@ -1,0 +1,271 @@
+"""What makes chosen answers likelier than rejected ones: called with the answers, gives one loss a pair (or an answer).
+
+`reads` says which number of an answer the loss is about: its log-prob under the policy, or a reward model's score;
+`inside` says what the letters of its formula stand for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from rung.formulas import preference_losses
+from rung.methods.parts.answers import Answers
+
+LOG_PROBS, SCORES = "log-probs", "scores"
+_H = "h = log π/π_ref(y_w) - log π/π_ref(y_l)"
+_MEAN_H = "h = log π/π_ref(y_w) / |y_w| - log π/π_ref(y_l) / |y_l|"
+
+
+@dataclass(frozen=True)
+class DPOLoss:
+    """-log σ(β h): pairs are told apart by the policy's own log-ratio to its reference, as by a reward."""
+
+    beta: float = 0.1
+    """How dear it is to move from the reference: large keeps the policy near."""
+    per_token: bool = False
+    """h of log-ratios divided by the answers' lengths (length-normalised DPO)."""
+    reads: ClassVar[str] = LOG_PROBS
+    has_reference: ClassVar[bool] = True
+    paired: ClassVar[bool] = True
+
+    @property
+    def formula(self) -> str:
+        return f"-log σ({self.beta:g} h)"
+
+    @property
+    def inside(self) -> str:
+        return _MEAN_H if self.per_token else _H
+
+    def __call__(self, answers: Answers) -> Tensor:
+        return preference_losses.dpo(answers.margins_M(answers.log_ratios_B(per_token=self.per_token)), self.beta)
+
+
+@dataclass(frozen=True)
+class ConservativeDPOLoss:
+    """DPO that believes a share of the labels to be flipped, so that no margin is worth growing for ever."""
+
+    beta: float = 0.1
+    flipped: float = 0.1
+    """ε: the share of labels that are wrong."""
+    inside: ClassVar[str] = _H
+    reads: ClassVar[str] = LOG_PROBS
+    has_reference: ClassVar[bool] = True
+    paired: ClassVar[bool] = True
+
+    @property
+    def formula(self) -> str:
+        return f"-{1 - self.flipped:g} log σ({self.beta:g} h) - {self.flipped:g} log σ(-{self.beta:g} h)"
+
+    def __call__(self, answers: Answers) -> Tensor:
+        return preference_losses.cdpo(answers.margins_M(answers.log_ratios_B()), self.beta, self.flipped)
+
+
+@dataclass(frozen=True)
+class RobustDPOLoss:
+    """DPO made unbiased under labels of which a known share is flipped."""
+
+    beta: float = 0.1
+    flipped: float = 0.1
+    """ε: the share of labels that are wrong, below a half."""
+    inside: ClassVar[str] = _H
+    reads: ClassVar[str] = LOG_PROBS
+    has_reference: ClassVar[bool] = True
+    paired: ClassVar[bool] = True
+
+    @property
+    def formula(self) -> str:
+        share = f"[-{1 - self.flipped:g} log σ({self.beta:g} h) + {self.flipped:g} log σ(-{self.beta:g} h)]"
+        return f"{share} / {1 - 2 * self.flipped:g}"
+
+    def __call__(self, answers: Answers) -> Tensor:
+        return preference_losses.rdpo(answers.margins_M(answers.log_ratios_B()), self.beta, self.flipped)
+
+
+@dataclass(frozen=True)
+class IPOLoss:
+    """(h - 1/(2τ))²: the margin is drawn to one value, so that certain labels do not drive it to infinity."""
+
+    tau: float = 0.1
+    """How dear it is to move from the reference."""
+    per_token: bool = False
+    """h of log-ratios divided by the answers' lengths, as TRL has it."""
+    reads: ClassVar[str] = LOG_PROBS
+    has_reference: ClassVar[bool] = True
+    paired: ClassVar[bool] = True
+
+    @property
+    def formula(self) -> str:
+        return f"(h - {1 / (2 * self.tau):g})²"
+
+    @property
+    def inside(self) -> str:
+        return _MEAN_H if self.per_token else _H
+
+    def __call__(self, answers: Answers) -> Tensor:
+        return preference_losses.ipo(answers.margins_M(answers.log_ratios_B(per_token=self.per_token)), self.tau)
+
+
+@dataclass(frozen=True)
+class SimPOLoss:
+    """The mean log-prob itself is the reward, and it must differ by a target margin; no reference is kept."""
+
+    beta: float = 2.5
+    target: float = 1.4
+    """γ: the margin in β-scaled nats a token."""
+    inside: ClassVar[str] = ""
+    reads: ClassVar[str] = LOG_PROBS
+    has_reference: ClassVar[bool] = False
+    paired: ClassVar[bool] = True
+
+    @property
+    def formula(self) -> str:
+        return f"-log σ({self.beta:g} [log π(y_w)/|y_w| - log π(y_l)/|y_l|] - {self.target:g})"
+
+    def __call__(self, answers: Answers) -> Tensor:
+        means_B = answers.means_B()
+        return preference_losses.simpo(answers.chosen(means_B), answers.rejected(means_B), self.beta, self.target)
+
+
+@dataclass(frozen=True)
+class ORPOLoss:
+    """Fine-tuning on the chosen answer, and beside it the odds ratio of the two; no reference is kept."""
+
+    weight: float = 0.1
+    """λ: of the odds ratio's loss."""
+    inside: ClassVar[str] = "log p = log π(y)/|y|, odds p = p/(1 - p)"
+    reads: ClassVar[str] = LOG_PROBS
+    has_reference: ClassVar[bool] = False
+    paired: ClassVar[bool] = True
+
+    @property
+    def formula(self) -> str:
+        return f"-log p(y_w) - {self.weight:g} log σ(log odds p(y_w) - log odds p(y_l))"
+
+    def __call__(self, answers: Answers) -> Tensor:
+        means_B = answers.means_B()
+        chosen_M = answers.chosen(means_B)
+        return self.weight * preference_losses.odds_ratio(chosen_M, answers.rejected(means_B)) - chosen_M
+
+
+@dataclass(frozen=True)
+class KTOLoss:
+    """λ_y (1 - σ(±β (log-ratio - z))): each answer alone is called good or bad, measured against the mean KL z."""
+
+    beta: float = 0.1
+    desirable: float = 1.0
+    """λ_D: the weight of a good answer."""
+    undesirable: float = 1.0
+    """λ_U: the weight of a bad one."""
+    inside: ClassVar[str] = "r = log π/π_ref(y), z = max(0, mean r of answers put after other prompts)"
+    reads: ClassVar[str] = LOG_PROBS
+    has_reference: ClassVar[bool] = True
+    paired: ClassVar[bool] = False
+
+    @property
+    def formula(self) -> str:
+        good = f"{self.desirable:g} (1 - σ({self.beta:g} (r - z))) where good"
+        bad = f"{self.undesirable:g} (1 - σ({self.beta:g} (z - r))) where bad"
+        return f"{good}, {bad}"
+
+    def __call__(self, answers: Answers) -> Tensor:
+        """[B], one an answer."""
+        losses_B = preference_losses.kto(answers.log_ratios_B(), answers.desirable_B, answers.anchor, self.beta)
+        return losses_B * (
+            self.desirable * answers.desirable_B.to(losses_B) + self.undesirable * (~answers.desirable_B).to(losses_B)
+        )
+
+
+@dataclass(frozen=True)
+class APOZeroLoss:
+    """1 - σ(β r_w) + σ(β r_l): chosen answers up, rejected ones down; for answers better than the policy's own."""
+
+    beta: float = 0.1
+    inside: ClassVar[str] = "r = log π/π_ref(y)"
+    reads: ClassVar[str] = LOG_PROBS
+    has_reference: ClassVar[bool] = True
+    paired: ClassVar[bool] = True
+
+    @property
+    def formula(self) -> str:
+        return f"1 - σ({self.beta:g} r_w) + σ({self.beta:g} r_l)"
+
+    def __call__(self, answers: Answers) -> Tensor:
+        ratios_B = answers.log_ratios_B()
+        return preference_losses.apo_zero(answers.chosen(ratios_B), answers.rejected(ratios_B), self.beta)
+
+
+@dataclass(frozen=True)
+class APODownLoss:
+    """σ(β r_w) + 1 - σ(β (r_w - r_l)): both down, the rejected more; for answers worse than the policy's own."""
+
+    beta: float = 0.1
+    inside: ClassVar[str] = "r = log π/π_ref(y)"
+    reads: ClassVar[str] = LOG_PROBS
+    has_reference: ClassVar[bool] = True
+    paired: ClassVar[bool] = True
+
+    @property
+    def formula(self) -> str:
+        return f"σ({self.beta:g} r_w) + 1 - σ({self.beta:g} (r_w - r_l))"
+
+    def __call__(self, answers: Answers) -> Tensor:
+        ratios_B = answers.log_ratios_B()
+        return preference_losses.apo_down(answers.chosen(ratios_B), answers.rejected(ratios_B), self.beta)
+
+
+@dataclass(frozen=True)
+class Unlikelihood:
+    """-log π(y_w) + α log π(y_l): fine-tuning on the chosen answer, and away from the rejected one."""
+
+    alpha: float = 0.5
+    """0: fine-tuning on the chosen answers alone."""
+    inside: ClassVar[str] = ""
+    reads: ClassVar[str] = LOG_PROBS
+    has_reference: ClassVar[bool] = False
+    paired: ClassVar[bool] = True
+
+    @property
+    def formula(self) -> str:
+        return f"-log π(y_w) + {self.alpha:g} log π(y_l)"
+
+    def __call__(self, answers: Answers) -> Tensor:
+        values_B = answers.values_B
+        return preference_losses.unlikelihood(answers.chosen(values_B), answers.rejected(values_B), self.alpha)
+
+
+@dataclass(frozen=True)
+class BradleyTerry:
+    """-log σ(r(y_w) - r(y_l) - m): a reward model's score of the chosen answer is to be the higher one."""
+
+    inside: ClassVar[str] = "r a score of the whole answer, m the pair's margin, 0 where the data has none"
+    reads: ClassVar[str] = SCORES
+    has_reference: ClassVar[bool] = False
+    paired: ClassVar[bool] = True
+
+    @property
+    def formula(self) -> str:
+        return "-log σ(r(y_w) - r(y_l) - m)"
+
+    def __call__(self, answers: Answers) -> Tensor:
+        scores_B = answers.values_B
+        return preference_losses.bradley_terry(
+            answers.chosen(scores_B), answers.rejected(scores_B), answers.at_least_M.to(scores_B)
+        )
+
+
+PreferenceLoss = (
+    DPOLoss
+    | ConservativeDPOLoss
+    | RobustDPOLoss
+    | IPOLoss
+    | SimPOLoss
+    | ORPOLoss
+    | KTOLoss
+    | APOZeroLoss
+    | APODownLoss
+    | Unlikelihood
+    | BradleyTerry
+)

@@ -1,0 +1,68 @@
+"""Learning from pairs of answers of which one was preferred: the policy itself, or a reward model, in one dataclass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from torch import Tensor
+
+from rung.methods.parts.answers import Answers
+from rung.methods.parts.preference_losses import LOG_PROBS, PreferenceLoss
+from rung.methods.parts.steps import AdamW, RMSprop
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreferenceLearning:
+    """A method that lowers E[ loss ] over stored pairs, one update a step; nothing is sampled.
+
+    Example: `DPO.changed(name="dpo-near", loss=DPOLoss(beta=0.5))` keeps nearer to the reference.
+    """
+
+    name: str
+    paper: str
+    summary: str
+    """One sentence: the idea."""
+    parent: str | None = None
+    """The method which `rung diff` compares with."""
+    deviations: tuple[str, ...] = ()
+    """Where the definition goes beyond, or away from, what the paper states."""
+
+    loss: PreferenceLoss
+    step: AdamW | RMSprop
+    pairs_per_step: int = 64
+    """Pairs of one update; for a loss without pairs (KTO) answers come in pairs where the data has them."""
+
+    def changed(self, **slots: Any) -> Self:
+        """A copy with other slots; its parent is this method unless another is named."""
+        return replace(self, **{"parent": self.name, **slots})
+
+    def problems(self) -> list[str]:
+        """What makes this combination of slots impossible, as sentences; empty when it can run."""
+        found: list[str] = []
+        if self.pairs_per_step < 1:
+            found.append(f"method.pairs_per_step: got {self.pairs_per_step}, expected at least 1")
+        if not self.loss.paired and self.pairs_per_step == 1:
+            found.append(
+                f"method.pairs_per_step: got 1, but {type(self.loss).__name__} estimates the KL from answers to other "
+                "prompts of the step; set 2 or more"
+            )
+        return found
+
+    def formula(self) -> str:
+        """What is lowered, and the step that lowers it."""
+        over = "pairs (x, y_w, y_l)" if self.loss.paired else "answers (x, y)"
+        inside = [self.loss.inside] if self.loss.inside else []
+        return "\n".join([f"L = E[ {self.loss.formula} ] over {over}", *inside, self.step.formula])
+
+    def needs_start(self) -> bool:
+        """Whether the loss has a reference: the policy as it was at the start."""
+        return self.loss.has_reference
+
+    def trains_policy(self) -> bool:
+        """False for a reward model."""
+        return self.loss.reads == LOG_PROBS
+
+    def losses(self, answers: Answers) -> Tensor:
+        """One loss a pair [M], or an answer [B] for a loss without pairs; the whole batch's mean is lowered."""
+        return self.loss(answers)

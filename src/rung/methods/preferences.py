@@ -1,0 +1,74 @@
+"""Other ways from preferences to a policy: KTO, SimPO, ORPO, APO, unlikelihood."""
+
+from __future__ import annotations
+
+from rung.methods.dpo import DPO
+from rung.methods.parts.preference_losses import APODownLoss, APOZeroLoss, KTOLoss, ORPOLoss, SimPOLoss, Unlikelihood
+from rung.methods.parts.steps import AdamW
+
+KTO = DPO.changed(
+    name="kto",
+    paper="arXiv:2402.01306",
+    summary="Answers are called good or bad one by one; gains and losses count as in prospect theory. No pairs needed.",
+    loss=KTOLoss(beta=0.1, desirable=1.0, undesirable=1.0),
+    step=AdamW(learning_rate=5e-6),
+    pairs_per_step=32,
+    deviations=(
+        "With unequal numbers of good and bad answers the paper sets λ so that λ_D n_D / (λ_U n_U) lies in 1 to 1.5; "
+        "here that is yours to set (loss.desirable, loss.undesirable).",
+        "z is taken from the step's answers moved on by one prompt, as in the paper, without gradient.",
+    ),
+)
+
+SIMPO = DPO.changed(
+    name="simpo",
+    paper="arXiv:2405.14734",
+    summary="The mean log-prob is the reward, with a target margin; no reference is kept in memory.",
+    loss=SimPOLoss(beta=2.5, target=1.4),
+    step=AdamW(learning_rate=1e-6),
+    pairs_per_step=128,
+    deviations=(
+        "β and γ are the paper's for its Llama-3-Instruct model; it tunes them for each model.",
+        "The paper's rate follows a cosine; ours stays.",
+    ),
+)
+
+ORPO = DPO.changed(
+    name="orpo",
+    paper="arXiv:2403.07691",
+    summary="Fine-tuning and preference in one stage: the chosen answer's likelihood and the odds ratio of the two.",
+    loss=ORPOLoss(weight=0.1),
+    step=AdamW(learning_rate=8e-6),
+    pairs_per_step=64,
+    deviations=(
+        "The likelihood is a mean over the answer's tokens, as in the paper; TRL takes the prompt's tokens too.",
+        "The paper's rate falls after a warm-up; ours stays.",
+    ),
+)
+
+APO_ZERO = DPO.changed(
+    name="apo_zero",
+    paper="arXiv:2408.06266",
+    summary="Anchored: chosen answers up, rejected ones down; for answers better than the policy's own.",
+    loss=APOZeroLoss(beta=0.1),
+    deviations=("Optimiser, rate and batch are DPO's.",),
+)
+
+APO_DOWN = DPO.changed(
+    name="apo_down",
+    paper="arXiv:2408.06266",
+    summary="Anchored: both answers down, the rejected more; for answers worse than the policy's own.",
+    loss=APODownLoss(beta=0.1),
+    deviations=("Optimiser, rate and batch are DPO's.",),
+)
+
+UNLIKELIHOOD = DPO.changed(
+    name="unlikelihood",
+    paper="arXiv:2305.18290, section 6",
+    summary="The baseline of the DPO paper: fine-tune on the chosen answers and away from the rejected ones.",
+    loss=Unlikelihood(alpha=0.5),
+    deviations=(
+        "The paper tries α of 0.05, 0.1, 0.5 and 1; α 0 is its Preferred-FT. Optimiser and batch are DPO's.",
+        "The log-prob is of whole answers; the loss has no lower bound for α above 0.",
+    ),
+)

@@ -1,0 +1,20 @@
+"""A reward model: a score of a whole answer, learnt from pairs (Bradley & Terry 1952; Stiennon et al. 2020)."""
+
+from __future__ import annotations
+
+from rung.methods.dpo import DPO
+from rung.methods.parts.preference_losses import BradleyTerry
+from rung.methods.parts.steps import AdamW
+
+REWARD_MODEL = DPO.changed(
+    name="reward_model",
+    paper="arXiv:2009.01325",
+    summary="Learn to score answers, so that the chosen one scores higher; the result is a reward for any run.",
+    loss=BradleyTerry(),
+    step=AdamW(learning_rate=1.5e-5),
+    pairs_per_step=64,
+    deviations=(
+        "The head begins at draws from N(0, 1/(d+1)), as in the paper; the scores are not shifted afterwards.",
+        "The paper's rate follows a cosine; ours stays.",
+    ),
+)

@@ -1,0 +1,261 @@
+"""Pairs of answers of which one was preferred, from a JSONL or Parquet file.
+
+Columns: `prompt`, `chosen`, `rejected` (text, or messages), and as wanted `id` and `margin` (by how much the chosen
+one is better). Chosen and rejected may be whole conversations: what they have in common before the last message is
+the prompt. Answers labelled one by one have `prompt`, `completion` and `label` (true: good).
+
+What cannot be used without harm is left out, counted, and said:
+    unlabelled    `prompt` and `completions`, and nobody has chosen yet
+    identical     chosen and rejected are the same text
+    conflicting   the same two answers stand in the file both ways round; all of these rows are left out
+    empty         an answer without a letter
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rung.errors import DataError, SettingsError, nearest
+from rung.rewards.reward import Prompt
+from rung.tasks.file_task import prompt_key, split_by_prompt
+from rung.tasks.prompts import prompt_problem, prompt_value
+from rung.tasks.rows import Problems, checked_id, no_prompt, raw_rows, with_own_ids
+
+_OTHER_NAMES = {
+    "chosen": ("response_chosen", "preferred", "accepted", "winner", "better", "positive", "response_j"),
+    "rejected": ("response_rejected", "dispreferred", "loser", "worse", "negative", "response_k"),
+}
+"""What others call the two columns."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Two answers to one prompt, or one answer that was called good (`rejected` None) or bad (`chosen` None).
+
+    Example: `Pair(number=1, id="1", prompt="2+3=", chosen="5", rejected="6")`.
+    """
+
+    number: int
+    """The row in the file."""
+    id: str
+    prompt: Prompt
+    chosen: str | None
+    rejected: str | None
+    margin: float = 0.0
+    """By how much the chosen one is better; 0 where nobody said."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairTask:
+    """Pairs to learn from, and pairs kept from training. `pair_task("pairs.jsonl")` gives one."""
+
+    name: str
+    train: Sequence[Pair]
+    held_out: Sequence[Pair]
+    excluded: Mapping[str, int] = field(default_factory=dict[str, int])
+    """How many rows were left out, by reason."""
+
+    def notes(self) -> tuple[str, ...]:
+        """What was left out, as a sentence; empty when nothing was."""
+        return (left_out(self.excluded),) if self.excluded else ()
+
+
+def left_out(excluded: Mapping[str, int]) -> str:
+    """The counts in words.
+
+    >>> left_out({"identical": 2, "empty": 1})
+    'pairs left out: 2 identical, 1 empty'
+    """
+    return f"pairs left out: {', '.join(f'{count} {reason}' for reason, count in excluded.items())}"
+
+
+def pair_task(
+    path: str | Path,
+    *,
+    held_out: float = 0.1,
+    held_out_file: str | Path | None = None,
+    keep_conflicts: bool = False,
+) -> PairTask:
+    """The pairs of a file.
+
+    Args:
+        path: a .jsonl or .parquet file.
+        held_out: the share of prompts kept from training, by a hash of the row's id; at least one. Pairs of one
+            prompt stay on one side. 0: none.
+        held_out_file: a second file that is the held-out side; then every pair of the first is trained on.
+        keep_conflicts: learn from pairs that stand in the file both ways round, as from people who disagree.
+
+    Raises:
+        SettingsError: a file is missing, or the split would leave a side empty.
+        DataError: rows cannot be used, each with file and row; or no pair is left.
+    """
+    path = Path(path)
+    if not 0 <= held_out < 1:
+        raise SettingsError([f"held_out: got {held_out}, expected a share from 0 to below 1"])
+    excluded: dict[str, int] = {}
+    pairs = _read(path, keep_conflicts, excluded)
+    if held_out_file is not None:
+        train, held = pairs, _read(Path(held_out_file), keep_conflicts, excluded)
+        keys = {prompt_key(pair) for pair in held}
+        shared = [pair for pair in train if prompt_key(pair) in keys]
+        if shared:
+            raise SettingsError(
+                [
+                    f"held_out_file: {len(shared)} pairs of {path} have prompts that are also in {held_out_file} "
+                    f"(first: row {shared[0].number}); a prompt must stand on one side only"
+                ]
+            )
+    else:
+        train, held = split_by_prompt(path, pairs, held_out)
+    return PairTask(name=path.stem, train=tuple(train), held_out=tuple(held), excluded=excluded)
+
+
+def _read(path: Path, keep_conflicts: bool, excluded: dict[str, int]) -> list[Pair]:
+    problems = Problems(path)
+    read: list[Pair] = []
+    for number, values in raw_rows(path, problems):
+        given = {name: value for name, value in values.items() if value is not None}  # Parquet's missing values
+        pair = _pair(number, given, problems)
+        if isinstance(pair, str):
+            excluded[pair] = excluded.get(pair, 0) + 1
+        elif pair is not None:
+            read.append(pair)
+    read = with_own_ids(read, problems)
+    problems.raise_any()
+    kept = read if keep_conflicts else _without_conflicts(read, excluded)
+    if not kept:
+        unlabelled = f"; label them with `rung label {path}`" if "unlabelled" in excluded else ""
+        raise DataError([f"{path}: no pair is left to learn from: {left_out(excluded)}{unlabelled}"])
+    return kept
+
+
+def _pair(number: int, values: Mapping[str, Any], problems: Problems) -> Pair | str | None:
+    """The row's pair; the reason why it is left out; or None, with a problem, when it cannot be read."""
+    if "completions" in values and not values.keys() & {"chosen", "rejected"}:
+        return "unlabelled"
+    found = _labelled_alone(values) if "label" in values and "completion" in values else _labelled_pair(values)
+    row_id = checked_id(number, values, problems)
+    if isinstance(found, str):
+        problems.add(number, found)
+        return None
+    prompt, chosen, rejected = found
+    wrong = prompt_problem(prompt) or _margin_problem(values.get("margin", 0.0))
+    if wrong is not None or row_id is None:
+        if wrong is not None:
+            problems.add(number, wrong)
+        return None
+    if not all(answer.strip() for answer in (chosen, rejected) if answer is not None):
+        return "empty"
+    if chosen == rejected:
+        return "identical"
+    return Pair(
+        number=number,
+        id=row_id,
+        prompt=prompt_value(prompt),
+        chosen=chosen,
+        rejected=rejected,
+        margin=float(values.get("margin", 0.0)),
+    )
+
+
+Found = tuple[Any, str | None, str | None]
+"""A prompt that is not yet checked, and the two answers."""
+
+
+def _labelled_alone(values: Mapping[str, Any]) -> Found | str:
+    if "prompt" not in values:
+        return no_prompt(values)
+    label = values["label"]
+    if not isinstance(label, bool):
+        return f"label: got {label!r}, expected true (a good answer) or false"
+    prompt, answer = _common("completion", values["completion"], values["prompt"])
+    if answer is None:
+        return _no_answer("completion", values["completion"])
+    return (prompt, answer, None) if label else (prompt, None, answer)
+
+
+def _labelled_pair(values: Mapping[str, Any]) -> Found | str:
+    missing = [name for name in ("chosen", "rejected") if name not in values]
+    if missing:
+        return _missing(missing, values)
+    if "prompt" not in values and not all(isinstance(values[name], list) for name in ("chosen", "rejected")):
+        return no_prompt(values)
+    prompt, chosen = _common("chosen", values["chosen"], values.get("prompt"))
+    other, rejected = _common("rejected", values["rejected"], values.get("prompt"))
+    for name, answer in (("chosen", chosen), ("rejected", rejected)):
+        if answer is None:
+            return _no_answer(name, values[name])
+    if prompt != other:
+        return "prompt: chosen and rejected are conversations that differ before their last message"
+    return prompt, chosen, rejected
+
+
+def _common(name: str, answer: Any, prompt: Any) -> tuple[Any, str | None]:
+    """The prompt and the answer's text. A whole conversation is taken apart: its last message is the answer, and the
+    messages before it are the prompt, or the prompt once more."""
+    if isinstance(answer, str):
+        return prompt, answer
+    messages = answer if isinstance(answer, list) else []
+    if not messages or not all(isinstance(message, dict) for message in messages):
+        return prompt, None
+    last, before = messages[-1], messages[:-1]
+    text = last.get("content") if last.get("role") == "assistant" else None
+    if before and not _says(before, prompt):
+        return (before, text if isinstance(text, str) else None) if prompt is None else (prompt, None)
+    return (prompt if prompt is not None else before), text if isinstance(text, str) else None
+
+
+def _says(messages: list[Any], prompt: Any) -> bool:
+    """Whether the messages are the prompt: message by message, or one user's message with its text."""
+    plain = [(message.get("role"), message.get("content")) for message in messages]
+    if isinstance(prompt, str):
+        return plain == [("user", prompt)]
+    return isinstance(prompt, list) and plain == [(m.get("role"), m.get("content")) for m in prompt]
+
+
+def _no_answer(name: str, value: Any) -> str:
+    if isinstance(value, list):
+        return (
+            f"{name}: a list of messages, expected the assistant's message last, and before it nothing but the "
+            "messages of the prompt"
+        )
+    return f"{name}: got {type(value).__name__}, expected a text or messages that end with the assistant's"
+
+
+def _missing(missing: Sequence[str], values: Mapping[str, Any]) -> str:
+    hints: list[str] = []
+    for name in missing:
+        other = next((other for other in _OTHER_NAMES[name] if other in values), None) or nearest(name, values)
+        if other:
+            hints.append(f"rename {other!r} to {name!r}")
+    listed = " and ".join(repr(name) for name in missing)
+    hint = f"; {', '.join(hints)}" if hints else ""
+    return f"has no column {listed}, it has {', '.join(map(repr, values)) or 'none'}{hint}"
+
+
+def _margin_problem(margin: Any) -> str | None:
+    if isinstance(margin, bool) or not isinstance(margin, int | float) or not math.isfinite(margin):
+        return f"margin: got {margin!r}, expected a finite number"
+    return None
+
+
+def _without_conflicts(pairs: Sequence[Pair], excluded: dict[str, int]) -> list[Pair]:
+    ways: dict[Any, set[bool]] = {}
+    for pair in pairs:
+        key, way = _way(pair)
+        ways.setdefault(key, set()).add(way)
+    kept = [pair for pair in pairs if len(ways[_way(pair)[0]]) == 1]
+    if len(kept) < len(pairs):
+        excluded["conflicting"] = excluded.get("conflicting", 0) + len(pairs) - len(kept)
+    return kept
+
+
+def _way(pair: Pair) -> tuple[Any, bool]:
+    """The pair without its order, or the answer without its label; and which way round it stands."""
+    if pair.chosen is None or pair.rejected is None:
+        return (prompt_key(pair), pair.chosen or pair.rejected), pair.chosen is not None
+    return (prompt_key(pair), *sorted((pair.chosen, pair.rejected))), pair.chosen < pair.rejected
