@@ -322,5 +322,5 @@ def test_method_named_finds_or_names_the_nearest() -> None:
     assert method_named("grpo") is GRPO
     with pytest.raises(SettingsError, match="got 'gropo'; did you mean 'grpo'\\?; valid: boxes, ase"):
         method_named("gropo")
-    with pytest.raises(SettingsError, match="valid: boxes, ase, ase_ace, reinforce"):
+    with pytest.raises(SettingsError, match="valid: boxes, ase, ase_ace, dqn, reinforce"):
         method_named("zzz")

@@ -46,8 +46,9 @@ def difference(before: Method, after: Method) -> list[Change]:
     """
     kinds = type(before).__name__, type(after).__name__
     changes = [Change("kind", *kinds)] if kinds[0] != kinds[1] else []
-    for slot in dict.fromkeys((*slots(before), *slots(after))):
-        changes.extend(_difference(slot, getattr(before, slot, None), getattr(after, slot, None)))
+    filled = [{slot: getattr(method, slot) for slot in slots(method)} for method in (before, after)]
+    for slot in dict.fromkeys((*filled[0], *filled[1])):
+        changes.extend(_difference(slot, filled[0].get(slot), filled[1].get(slot)))
     return changes
 
 
