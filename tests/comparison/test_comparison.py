@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from rung.comparison.compare import compare
 from rung.comparison.paths import RunName, outcome_file, run_folder
 from rung.comparison.plan import read_plan
 from rung.comparison.results import result, without_clock
@@ -94,15 +95,14 @@ def test_the_page_is_made_of_the_result_alone(whole: Whole) -> None:
     assert (folder / "comparison.html").read_text() == page(stored(folder))
 
 
-def test_started_again_it_changes_nothing(whole: Whole, start, arguments: Arguments) -> None:
-    folder, _ = whole
-    before = {path: path.read_bytes() for path in folder.rglob("*.jsonl")}
-    result_before = (folder / "comparison.json").read_bytes()
-    process = start(arguments(folder))
-    said, _ = process.communicate(timeout=300)
-    assert process.returncode == 0 and "4 of 4 runs are finished already" in said
-    assert {path: path.read_bytes() for path in folder.rglob("*.jsonl")} == before
-    assert (folder / "comparison.json").read_bytes() == result_before
+def test_started_again_it_changes_nothing(copy: Path) -> None:
+    before = {path: path.read_bytes() for path in copy.rglob("*.jsonl")}
+    result_before = stored(copy)
+    said: list[str] = []
+    data, code = compare(read_plan(copy), copy, jobs=2, say=said.append)
+    assert code == 0 and "4 of 4 runs are finished already" in said
+    assert {path: path.read_bytes() for path in copy.rglob("*.jsonl")} == before
+    assert without_clock(stored(copy)) == without_clock(result_before) == without_clock(data)
 
 
 def children_of(pid: int) -> list[int]:
@@ -163,6 +163,7 @@ def test_without_clock_takes_nothing_else(whole: Whole) -> None:
     assert without_clock(changed) == without_clock(data)
 
 
+@pytest.mark.slow
 def test_asked_to_stop_it_saves_and_says_how_to_go_on(start, arguments: Arguments, tmp_path: Path) -> None:
     folder = tmp_path / "stopped"
     process = start(arguments(folder))
@@ -176,15 +177,15 @@ def test_asked_to_stop_it_saves_and_says_how_to_go_on(start, arguments: Argument
     assert begun, "the runs at work saved their step"
 
 
-def test_a_failed_run_is_named_and_loses_no_other(copy: Path, start) -> None:
+def test_a_failed_run_is_named_and_loses_no_other(copy: Path) -> None:
     """A run whose files are damaged fails; the others stay in the result, and the exit code says so."""
     name = RunName("grpo", 1)
     outcome_file(copy, name).unlink()
     (run_folder(copy, name) / "settings.yaml").write_text("model: [")
-    process = start(["compare", "--resume", str(copy)])
-    said, _ = process.communicate(timeout=300)
-    assert process.returncode == 1, said
-    assert "grpo, seed 1: FAILED" in said and "settings.yaml" in said
+    said: list[str] = []
+    _, code = compare(read_plan(copy), copy, jobs=1, say=said.append)
+    assert code == 1
+    assert any("grpo, seed 1: FAILED" in line for line in said), said
     rows = {row["method"]: row for row in stored(copy)["methods"]}
     assert rows["grpo"]["seeds"] == [0] and rows["grpo"]["failed"][0]["seed"] == 1
     assert "settings.yaml" in rows["grpo"]["failed"][0]["error"]
@@ -205,19 +206,12 @@ def test_a_run_that_never_had_a_result(copy: Path) -> None:
     assert "Only reinforce has a score" in page(data)
 
 
-def test_another_comparison_s_folder_is_refused(copy: Path, start, arguments: Arguments) -> None:
-    process = start([*arguments(copy), "--set", "temperature=0.9"])
-    said, _ = process.communicate(timeout=300)
-    assert process.returncode == 2
-    assert "holds another comparison" in said and "methods.grpo.temperature is 1.0, now 0.9" in said
-
-
-def test_a_folder_in_use_is_refused(copy: Path, start) -> None:
-    with RunLock(copy, "comparison is being made"):
-        process = start(["compare", "--resume", str(copy)])
-        said, _ = process.communicate(timeout=300)
-    assert process.returncode == 2
-    assert "this comparison is being made by" in said and str(os.getpid()) in said
+def test_a_folder_in_use_is_refused(copy: Path) -> None:
+    with (
+        RunLock(copy, "comparison is being made"),
+        pytest.raises(SettingsError, match=rf"this comparison is being made by .*{os.getpid()}"),
+    ):
+        compare(read_plan(copy), copy, jobs=1, say=print)
 
 
 def test_a_plan_is_read_as_it_was_written(whole: Whole, tmp_path: Path) -> None:
@@ -232,6 +226,7 @@ def test_a_plan_is_read_as_it_was_written(whole: Whole, tmp_path: Path) -> None:
             read_plan(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_child_ends_with_its_parent(model: Path, tmp_path: Path) -> None:
     """Nobody is left at work: the end of the input ends the process, by the clock of one step at most."""
     process = subprocess.Popen([sys.executable, "-m", "rung.comparison.child"], stdin=subprocess.PIPE, text=True)

@@ -92,7 +92,14 @@ def test_of_two_limits_the_first_reached_counts_and_steps_is_the_last_resort(
     assert len(generated(tmp_path / "steps")) == 2
 
 
-@pytest.mark.parametrize("point", ["step.done:2:kill", "step.done:3:kill", "checkpoint.rename:1:kill"])
+@pytest.mark.parametrize(
+    "point",
+    [
+        "step.done:3:kill",
+        pytest.param("step.done:2:kill", marks=pytest.mark.slow),
+        pytest.param("checkpoint.rename:1:kill", marks=pytest.mark.slow),
+    ],
+)
 def test_killed_and_resumed_it_spends_the_same(runs: Runs, model: Path, tmp_path: Path, point: str) -> None:
     runs.settings = text_settings(model, tokens=200)
     assert runs.ask("train", tmp_path / "whole")[0] == 0
