@@ -9,6 +9,7 @@ import pytest
 from rung.commands.comparing import LADDER, Asked, comparison_of, jobs_for
 from rung.comparison.pairs import learns_from_pairs, refusal
 from rung.comparison.plan import claim, read_plan
+from rung.comparison.results import common_items
 from rung.errors import RungError, SettingsError
 from rung.methods import METHODS
 
@@ -133,6 +134,19 @@ def test_how_many_at_a_time():
     assert jobs_for(small, 4) == 4
     own_threads = comparison_of(Asked(methods=["reinforce"], sets=["learner.threads=2"]))
     assert jobs_for(own_threads, None) == 1
+
+
+ROW = '{{"prompt": "{n}+1=", "answer": "{m}", "completion": "{m}"}}\n'
+
+
+def test_paths_are_kept_whole(in_folder):
+    """Else a run's settings.yaml, which has them whole, would not be the comparison's, and it could not go on."""
+    (in_folder / "rows.jsonl").write_text("".join(ROW.format(n=n, m=n + 1) for n in range(40)))
+    found = comparison_of(Asked(methods=["grpo"], task="rows.jsonl", model="tiny", budget="tokens=1K", seeds=2))
+    assert found.settings["grpo"].task.name == str(in_folder / "rows.jsonl")
+    assert common_items(found), "a file's held-out rows are the same for every seed"
+    made_from_the_seed = comparison_of(Asked(methods=["grpo"], seeds=2))
+    assert not common_items(made_from_the_seed)
 
 
 def test_resume_takes_no_other_argument(rung, tmp_path):

@@ -143,6 +143,8 @@ def _sets_by_method(texts: Sequence[str], methods: Sequence[str], problems: list
 def _as_compared(plan: Plan, written: set[str], limits: Mapping[str, float]) -> Settings:
     """A run's settings with the budget, and with what a comparison wants where the user has `written` nothing else: a
     recipe gives way."""
+    from rung.settings import with_whole_paths
+
     settings = plan.settings
     if settings.budget.limits():
         raise SettingsError(["budget: a comparison's is given by --budget; leave it out of the settings"])
@@ -154,7 +156,8 @@ def _as_compared(plan: Plan, written: set[str], limits: Mapping[str, float]) -> 
     if settings.model == MODEL:
         wanted |= {"evaluation.items": min(TINY_ITEMS, plan.task.held_out_items), "evaluation.every": TINY_EVERY}
     changes = {key: value for key, value in wanted.items() if key not in written}
-    return settings.changed({**changes, **{f"budget.{axis}": limit for axis, limit in limits.items()}})
+    changed = settings.changed({**changes, **{f"budget.{axis}": limit for axis, limit in limits.items()}})
+    return with_whole_paths(changed, Path.cwd())  # a run's own record has them whole, and it may go on from elsewhere
 
 
 SAME = ("task", "model", "seed", "evaluation.items", "evaluation.samples", "evaluation.temperature", "max_new_tokens")
