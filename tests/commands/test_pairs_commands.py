@@ -70,6 +70,8 @@ def test_a_reward_models_folder_is_a_reward_by_its_name(rung, in_folder, model):
     )
     answer = rung("train", "grpo", *flags, *small, "--reward", "helpful", "--reward", "task=0", "--out", "run")
     assert answer.code == 0, answer.err
+    again = rung("eval", "run", "--k", "2", "--items", "3", "--base", model, "--json").json
+    assert again["pass_at_k"] is None and again["score"] != 0 and again["paired"]["items"] == 3
     rows = [json.loads(line) for line in (in_folder / "run" / "metrics.jsonl").read_text().splitlines()]
     assert rows[1]["reward/helpful"] == rows[1]["reward/mean"] and rows[1]["reward/correct"] == 0.0
 

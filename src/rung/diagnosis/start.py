@@ -5,6 +5,7 @@ from __future__ import annotations
 from rung.diagnosis.finding import Finding
 from rung.diagnosis.stored import StoredRun
 from rung.reports.metrics import METRICS
+from rung.reports.return_statistics import are_shares
 from rung.reports.statistics import mean_at_k, pass_at_k
 
 NEVER = 0.05
@@ -49,6 +50,8 @@ def start_too_easy(run: StoredRun) -> Finding | None:
     """The model was nearly perfect before training."""
     if run.in_environment or not run.evaluations or run.evaluations[0].step != 0 or run.learned:
         return None
+    if not are_shares(run.evaluations[0].accuracy_NK):  # a reward model's scores: no share of them is right
+        return None
     score = mean_at_k(run.evaluations[0].accuracy_NK)
     if score.value < ALREADY:
         return None
@@ -69,5 +72,7 @@ def _pass_at_start(run: StoredRun) -> tuple[float, int] | None:
     if not run.evaluations or run.evaluations[0].step != 0:
         return None
     accuracy_NK = run.evaluations[0].accuracy_NK
+    if not are_shares(accuracy_NK):
+        return None
     k = accuracy_NK.shape[1]
     return pass_at_k(accuracy_NK, k).value, k

@@ -12,8 +12,8 @@ import numpy as np
 
 from rung.models.box_policy import BoxPolicy
 from rung.models.environment_policy import load_environment_policy
-from rung.reports.return_statistics import mean_score, score_difference
-from rung.reports.statistics import Difference, Estimate, majority_at_k, mean_at_k, paired_difference, pass_at_k
+from rung.reports.return_statistics import are_shares, mean_score, score_difference
+from rung.reports.statistics import Difference, Estimate, majority_at_k, pass_at_k
 from rung.rewards.judge import Judge
 from rung.rewards.reward import WeightedReward
 from rung.rollouts.sampler import Sampler
@@ -40,7 +40,7 @@ class Evaluation:
     items: int
     mean_at_k: Estimate
     pass_at_k: Estimate | None
-    """None for an environment, as is everything that needs right and wrong."""
+    """None for an environment or a learned reward, as is everything that needs right and wrong."""
     maj_at_k: Estimate | None
     """None where the task's reward does not say what the answer in a completion is."""
     not_judged: int
@@ -114,12 +114,12 @@ def evaluate(
     return Evaluation(
         k=k,
         items=len(chosen),
-        mean_at_k=mean_at_k(found.accuracy_NK),
-        pass_at_k=pass_at_k(found.accuracy_NK, k),
-        maj_at_k=_majority(judges, found),
+        mean_at_k=mean_score(found.accuracy_NK),
+        pass_at_k=pass_at_k(found.accuracy_NK, k) if are_shares(found.accuracy_NK) else None,
+        maj_at_k=_majority(judges, found) if are_shares(found.accuracy_NK) else None,
         not_judged=int(np.isnan(found.accuracy_NK).sum()),
-        base=None if other is None else mean_at_k(other.accuracy_NK),
-        paired=None if other is None else paired_difference(other.accuracy_NK, found.accuracy_NK),
+        base=None if other is None else mean_score(other.accuracy_NK),
+        paired=None if other is None else score_difference(other.accuracy_NK, found.accuracy_NK),
     )
 
 
