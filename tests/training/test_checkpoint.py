@@ -115,3 +115,28 @@ def test_a_hostile_header_is_refused_and_nothing_runs(tmp_path: Path) -> None:
     assert checkpoint.newest(tmp_path)[0] is None
     with pytest.raises(CheckpointError, match="policy"):
         checkpoint.Checkpoint(1, folder).tensors("policy")
+
+
+def test_every_collector_says_what_pieces_it_has() -> None:
+    """A checkpoint asks each of them; one that forgot would fail at its first checkpoint, not before."""
+    import inspect
+
+    from rung.training import (
+        collected,
+        environment_collector,
+        pair_collector,
+        replay_collector,
+        text_collector,
+        trial_collector,
+    )
+
+    wanted = {name for name, _ in inspect.getmembers(collected.Collector, inspect.isfunction) if name[0] != "_"}
+    kinds = [
+        environment_collector.EnvironmentCollector,
+        pair_collector.PairCollector,
+        replay_collector.ReplayCollector,
+        text_collector.TextCollector,
+        trial_collector.TrialCollector,
+    ]
+    assert "pieces" in wanted
+    assert {kind.__name__: sorted(wanted - set(dir(kind))) for kind in kinds if wanted - set(dir(kind))} == {}

@@ -141,3 +141,11 @@ def test_what_does_not_go_together_is_told_with_exit_code_2(
     monkeypatch.chdir(tmp_path)
     answer = CliRunner().invoke(app, arguments)
     assert answer.exit_code == 2 and words in answer.stderr, answer.stderr
+
+
+def test_a_check_counts_steps_and_updates() -> None:
+    """Through the command line, as a run begins: it is where the plan is made."""
+    answer = CliRunner().invoke(app, ["check", "dqn", "--task", "CartPole-v1", "--json"])
+    assert answer.exit_code == 0, answer.stderr
+    step = json.loads(answer.stdout)["step"]
+    assert step == {"environment_steps": 1000, "updates": 250, "steps_an_update_learns_from": 128}

@@ -77,6 +77,7 @@ def _value_units(settings: Settings, method: ValueLearning) -> Units:
     return Units(
         episodes=0,
         new_tokens=0,
+        items=0,
         lines=(
             f"{count(method.horizon, 'step')} of {count(settings.environments, 'environment')} together, "
             f"{count(updates, 'update')} of {method.replay.batch:,} past steps each, learning rate "

@@ -182,6 +182,9 @@ class PairCollector:
             "reference_held_out": self._held_out_reference.values_N,
         }
 
+    def pieces(self) -> dict[str, Tensor]:
+        return {}
+
     def load_state(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Raises CheckpointError when the reference or the pairs are not those that the run began with."""
         changed = [
