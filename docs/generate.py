@@ -22,15 +22,20 @@ from rung.methods import METHODS, Method
 from rung.methods.explain import Change, difference
 
 ROOT = Path(__file__).parent.parent
+LINE = (
+    *("boxes", "ase", "ase_ace", "dqn", "reinforce", "reinforce_baseline", "rloo"),
+    *("actor_critic", "trpo", "ppo", "ppo_kl", "grpo", "dr_grpo", "dapo", "reward_model", "dpo"),
+)
+"""What the README shows; docs/methods has every method."""
 FILES = ("README.md", "benchmarks/README.md", "docs/methods.md", "docs/experiments.md")
 LADDER = Path("docs/pictures/ladder.svg")
 _PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def methods() -> str:
-    """The ladder in a table: each method, its idea, and the slots that it changes from the one below."""
+    """The line in a table: each method, its idea, and the slots that it changes from the one below."""
     lines = ["| method | idea | changes, from its parent |", "| --- | --- | --- |"]
-    for method in METHODS.values():
+    for method in (METHODS[name] for name in LINE):
         slots = ", ".join(dict.fromkeys(change.slot.split(".")[0] for change in changes_of(method)))
         changed = f"from `{method.parent}`: {slots}" if method.parent else "the bottom rung"
         lines.append(f"| `{method.name}` | {method.summary} ({method.paper}) | {changed} |")

@@ -24,6 +24,12 @@ IDEAS: dict[str, str] = {
         "told at every step whether things got better or worse. An actor and a critic that learn from one surprise: "
         "that is actor-critic."
     ),
+    "dqn": (
+        "Learn what every action is worth, and take the best. The worth of an action is the reward that follows and "
+        "the worth of the best action after it, so a network is pulled towards its own prediction one step later. "
+        "Steps are kept and drawn again at random, because neighbours in time are too much alike to learn from. The "
+        "best of all actions must be found by looking at each, which is why there are no continuous actions here."
+    ),
     "reinforce": (
         "Try, and make what was tried more likely in proportion to the reward that came after. The gradient of the "
         "log-probability says how to make an action more likely; the return says by how much. It is unbiased with no "
@@ -94,6 +100,34 @@ IDEAS: dict[str, str] = {
     "vapo": (
         "A critic again, for long reasoning: the λ of GAE grows with the length of the answer for the policy, so that "
         "a far-away reward still reaches the first tokens, and the critic learns whole returns. The loss is DAPO's."
+    ),
+    "reward_model": (
+        "A person who cannot write the reward down can still say which of two answers is better. Each answer gets a "
+        "score, and the chance that one is preferred is the logistic function of the difference (Bradley and Terry). "
+        "Only differences are ever judged, so the scale's zero means nothing."
+    ),
+    "dpo": (
+        "Reinforcement learning against a reward with a KL penalty has a known best policy, in which the reward is β "
+        "times the log-ratio of that policy to the reference. Put this into the likelihood of the preferences, and the "
+        "reward is gone: what is left is a loss on the policy alone, and nothing is sampled. It looks like supervised "
+        "learning; over all answers its optimum is that of the reinforcement learning it replaces."
+    ),
+    "ipo": (
+        "Where every label agrees, DPO pulls the margin to infinity and the reference no longer holds it. A squared "
+        "loss draws the margin to one finite value."
+    ),
+    "kto": (
+        "People often say good or bad of one answer and never see a second. Each answer is judged against what the "
+        "policy does on average, and gains and losses may weigh differently."
+    ),
+    "simpo": (
+        "What is decoded is what has a high mean log-probability, so that is taken as the reward, with a margin to "
+        "keep. Without a reference there is one model in memory, and nothing but the learning rate keeps it near its "
+        "start."
+    ),
+    "distillation": (
+        "The student writes and a better model says of each of the student's tokens how likely it is. So the student "
+        "is taught where it itself goes, at every token, and no reward has to be found."
     ),
 }
 

@@ -11,7 +11,8 @@ Pass lines, fixed before the run:
    is at least 0.8 in both arms; that of the mean return of the training episodes is printed beside it, and is expected
    to be lower.
 
-Settings are the method's own and the recipe's (environment_values), apart from ARMS.
+Settings are the method's own and the recipe's (environment_values), apart from ARMS. How often the copy follows was
+chosen on seed 1 of the second arm (100 updates: 280 at best in 36,000 steps; 10: 500 in 60,000), before any other run.
 """
 
 from __future__ import annotations
@@ -33,13 +34,14 @@ from rung.reports.machine import machine
 
 ROOT = Path(__file__).parent.parent
 RUNS = ROOT / "runs" / "dqn_cartpole"
-SEEDS = range(5)
+SEEDS = range(10, 15)
+"""None of them was looked at before; seed 1 chose how often the copy follows."""
 SOLVED, RISES = 475.0, 0.8
 STEPS = 100
 """Of the run, a thousand environment steps each."""
 ARMS: dict[str, tuple[str, ...]] = {
     "no target network": (),
-    "a target network": ("method.target_network=Every", "method.target_network.updates=100"),
+    "a target network": ("method.target_network=Every", "method.target_network.updates=10"),
 }
 
 

@@ -13,7 +13,7 @@ from rung.formulas.masked import same_shape, zeroed
 def token_covariance(
     log_probs_BT: Tensor, advantages_BT: Tensor, mask_BT: Tensor, total: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """c_t = (A_t - mean A) (log π(a_t) - mean log π) (Cui et al. 2025, arXiv:2505.22617, eq. 10). float64 [B,T].
+    """c_t = (A_t - mean A) (log π(a_t) - mean log π) (Cui et al. 2025, arXiv:2505.22617). float64 [B,T].
 
     Means are over all own tokens of the whole batch; `total` sums a number over all processes. The mean of c is the
     covariance itself, which is how fast a policy-gradient step lowers the entropy. 0 where masked.

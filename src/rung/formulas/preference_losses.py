@@ -112,7 +112,7 @@ def log_odds(log_p: Tensor) -> Tensor:
 def kto(log_ratios_B: Tensor, desirable_B: Tensor, anchor: Tensor | float, beta: float) -> Tensor:
     """1 - σ(β (r - z)) of a desirable answer with log-ratio r, 1 - σ(β (z - r)) of another (KTO, arXiv:2402.01306).
 
-    Unpaired: one value an answer, [B], before its weight λ (eq. 8). `anchor` z is the KL to the reference, at least 0,
+    Unpaired: one value an answer, [B], before its weight λ. `anchor` z is the KL to the reference, at least 0,
     taken from mismatched pairs (`kto_anchor`) without gradient.
 
     >>> kto(torch.tensor([2.0, 2.0]), torch.tensor([True, False]), anchor=2.0, beta=0.1)
@@ -133,7 +133,7 @@ def kto_anchor(mismatched_log_ratios_B: Tensor) -> Tensor:
 
 
 def apo_zero(chosen_ratios_M: Tensor, rejected_ratios_M: Tensor, beta: float) -> Tensor:
-    """1 - σ(β r_w) + σ(β r_l) of the log-ratios r: chosen up, rejected down (APO-zero, arXiv:2408.06266, eq. 7). [M].
+    """1 - σ(β r_w) + σ(β r_l) of the log-ratios r: chosen up, rejected down (APO-zero, arXiv:2408.06266). [M].
 
     >>> apo_zero(torch.tensor([0.0]), torch.tensor([0.0]), beta=0.1)
     tensor([1.])
@@ -143,7 +143,7 @@ def apo_zero(chosen_ratios_M: Tensor, rejected_ratios_M: Tensor, beta: float) ->
 
 
 def apo_down(chosen_ratios_M: Tensor, rejected_ratios_M: Tensor, beta: float) -> Tensor:
-    """σ(β r_w) + 1 - σ(β (r_w - r_l)): both down, the rejected more (APO-down, arXiv:2408.06266, eq. 8). [M].
+    """σ(β r_w) + 1 - σ(β (r_w - r_l)): both down, the rejected more (APO-down, arXiv:2408.06266). [M].
 
     For answers that are all worse than the policy's own.
 

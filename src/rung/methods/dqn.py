@@ -27,6 +27,7 @@ DQN = ValueLearning(
     deviations=(
         "The paper states neither learning rate nor discount nor RMSProp's constants nor when learning starts; these "
         "are of the 2015 paper.",
+        "Screens are scaled to 84x84 whole; the paper scales to 110x84 and crops.",
         "Its million frames of exploration are taken as steps of the agent, as DeepMind's later code counts them.",
         "Equations 2 and 3 take the target from the previous iterate, algorithm 1 from the current weights: as here.",
     ),

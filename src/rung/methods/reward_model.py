@@ -16,5 +16,6 @@ REWARD_MODEL = DPO.changed(
     deviations=(
         "The head begins at draws from N(0, 1/(d+1)), as in the paper; the scores are not shifted afterwards.",
         "The paper's rate follows a cosine; ours stays.",
+        "The numbers of step and batch are those in common use; they were not checked against the paper's text.",
     ),
 )
