@@ -27,6 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "reports": SHARED,
     "pages": SHARED,
     "preferences": {"pages", "tasks", "reports", *SHARED},
+    "viewer": {"pages", "reports", *SHARED},
     "recipes": set(),
     "settings": {"methods", "tasks", "rewards", "models", "recipes", *SHARED},
     "diagnosis": {"settings", "methods", "reports", *SHARED},

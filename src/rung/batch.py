@@ -73,6 +73,8 @@ class Episode:
     """How many updates the sampling policy had received."""
     text: str = ""
     """The completion as text, for rewards and people. Empty for environments."""
+    pieces: tuple[str, ...] = ()
+    """Each token as text, special ones included, for people; empty for environments and where nobody asked."""
     judgement: Judgement | None = None
     step_rewards: tuple[tuple[int, float], ...] = ()
     """(index of the action that ends the step, the step's share of the total), where a reward judges steps."""
@@ -122,6 +124,10 @@ class Batch:
     """The critic's, before this rollout's first update."""
     value_targets_BT: Tensor | None = None
     advantages_BT: Tensor | None = None
+    entropy_BT: Tensor | None = None
+    """The learner's, before this rollout's first update; known once it has learnt."""
+    clipped_BT: Tensor | None = None
+    """bool: the objective's bound took the gradient away in at least one of this rollout's updates; None: no bound."""
     chosen_BT: Tensor | None = None
     """bool: the tokens that an objective chose from all those of its update."""
 

@@ -22,6 +22,7 @@ from rung.commands.rlhf import rlhf
 from rung.commands.sft import sft
 from rung.commands.tasks import explain_metric, tasks
 from rung.commands.train import check, train
+from rung.commands.view import view
 
 app = typer.Typer(
     name="rung",
@@ -44,6 +45,7 @@ app.command()(compare)
 app.command("eval")(evaluate)
 app.command()(chat)
 app.command()(label)
+app.command()(view)
 app.command()(diagnose)
 app.command()(methods)
 app.command()(explain)

@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rung.batch import Episode, Judgement
+from rung.batch import Batch, Episode, Judgement
 from rung.errors import DataError
 from rung.reports import samples
 from rung.reports.visible import encodable
+from rung.training.assemble import assemble
 
 Make = Callable[..., Episode]
 
@@ -55,8 +57,56 @@ def test_a_row_holds_the_whole_episode(tmp_path: Path, make_episode: Make) -> No
             "accuracy": 1.0,
             "terminated": True,
             "truncated": True,
+            "pieces": None,
+            "learner_log_probs": None,
+            "entropy": None,
+            "clipped": None,
+            "reference_log_probs": None,
         }
     ]
+
+
+def seen(episodes: list[Episode]) -> Batch:
+    """The batch after learning, with one number a column."""
+    batch = assemble(episodes)
+    shape = batch.rewards_BT.shape
+    return batch.changed(
+        old_log_probs_BT=torch.full(shape, -0.25),
+        entropy_BT=torch.full(shape, 1.0001),
+        clipped_BT=torch.ones(shape, dtype=torch.bool),
+    )
+
+
+def test_what_the_learner_saw_of_each_token_is_stored(tmp_path: Path, make_episode: Make) -> None:
+    mask = np.array([True, False, True])
+    failed = Judgement(total=None, parts={"correct": None}, accuracy=None, status="correct: timeout")
+    episodes = [
+        make_episode(action_mask=mask, pieces=("a", "\ud800", "<end>")),
+        make_episode(judgement=failed),
+        make_episode(tokens=2),
+    ]
+    first, second, third = samples.read_part(write(tmp_path, 1, episodes, learnt=seen(episodes)))
+    assert first["pieces"] == ["a", "\\ud800", "<end>"] and second["pieces"] is None
+    assert first["learner_log_probs"] == [-0.25, 0.0, -0.25]
+    assert first["entropy"] == [1.0, 0.0, 1.0]  # 16 bits
+    assert first["clipped"] == [True, False, True]
+    assert first["reference_log_probs"] is None
+    assert [second[name] for name in ("learner_log_probs", "entropy", "clipped")] == [None] * 3  # not trained on
+    assert third["learner_log_probs"] == [-0.25, -0.25]  # the padding is not stored
+
+
+def test_parts_of_before_the_learners_columns_are_read_and_merged(tmp_path: Path, make_episode: Make) -> None:
+    folder, episodes = tmp_path / "samples", [make_episode(pieces=("a", "b", "c"))]
+    early = write(folder, 1, episodes)
+    pq.write_table(samples.samples_table(1, episodes).select(samples.EARLIER.names), early)
+    write(folder, 2, episodes, learnt=seen(episodes))
+    assert samples.read_part(early)[0]["completion"] == "5"
+    samples.merge(folder, tmp_path / "samples.parquet")
+    rows = samples.read_part(tmp_path / "samples.parquet")
+    assert [row["pieces"] for row in rows] == [None, ["a", "b", "c"]]
+    assert [row["clipped"] for row in rows] == [None, [True] * 3]
+    assert samples.merged_steps(tmp_path / "samples.parquet") == [1, 2]
+    assert samples.read_merged(tmp_path / "samples.parquet", 2, ["clipped"]) == [{"step": 2, "clipped": [True] * 3}]
 
 
 def test_what_is_not_known_is_null_and_no_zero(tmp_path: Path, make_episode: Make) -> None:

@@ -176,6 +176,18 @@ def test_several_updates_a_rollout_use_the_log_probs_of_before_the_first() -> No
     assert update.diagnostics["clip/share"] == pytest.approx(
         update.diagnostics["clip/low"] + update.diagnostics["clip/high"]
     )
+    clipped_BT, mask_BT = update.batch.clipped_BT, batch.action_mask_BT
+    assert clipped_BT is not None and not bool((clipped_BT & ~mask_BT).any())
+    share = float(clipped_BT.sum() / mask_BT.sum())  # in either epoch, where clip/share is the mean of both
+    assert update.diagnostics["clip/share"] <= share <= 2 * update.diagnostics["clip/share"]
+    assert update.batch.old_log_probs_BT is update.log_probs_BT and update.batch.entropy_BT is update.entropy_BT
+
+
+def test_nothing_is_clipped_at_the_first_update_and_an_objective_without_a_bound_says_none() -> None:
+    batch = assemble(random_episodes(groups=3))
+    one = Learner(TablePolicy(), GRPO, reference=TablePolicy(seed=1)).update(batch, 1)
+    assert one.batch.clipped_BT is not None and not bool(one.batch.clipped_BT.any())
+    assert Learner(TablePolicy(), REINFORCE).update(batch, 1).batch.clipped_BT is None
 
 
 NAMES = ["grpo", "token", "constant", "prompt", "rloo", "actor_critic", "reinforce++"]

@@ -28,6 +28,9 @@ class FakePolicy:
     def decode(self, ids: Any) -> str:
         return str(list(ids))
 
+    def pieces(self, ids: Any) -> tuple[str, ...]:
+        return tuple(f"<{i}>" for i in ids)
+
 
 class FakeSampler:
     """Every answer is one token."""

@@ -249,6 +249,11 @@ class TextPolicy:
             self._token_texts = self.tokenizer.batch_decode(single, clean_up_tokenization_spaces=False)
         return self._token_texts
 
+    def pieces(self, ids: Sequence[int] | npt.NDArray[Any]) -> tuple[str, ...]:
+        """Each token's text by itself. A character whose bytes are shared by tokens is a replacement mark in each."""
+        texts = self.token_texts()
+        return tuple(texts[int(i)] for i in ids)
+
     def reference(self) -> TextPolicy:
         """The policy as it is at the start, frozen: with LoRA the same base with the adapter off, else a copy."""
         if has_adapter(self.model):

@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 from urllib.parse import urlencode
 
 from rung.preferences.clips import is_clip
 from rung.preferences.pair import other
 from rung.preferences.store import Asked
-from rung.reports.visible import visible
-
-_JOINERS = re.compile("([\u200c\u200d])")
-"""They shape Persian, Indic scripts and emoji, and cannot reorder or hide anything."""
-
-
-def shown_text(text: str) -> str:
-    """The text with control characters and marks that turn the writing direction as visible escapes.
-
-    >>> shown_text("one\\r\\ntwo \\u202ethree\\x1b[31m")
-    'one\\ntwo \\\\u202ethree\\\\x1b[31m'
-    """
-    parts = _JOINERS.split(text.replace("\r\n", "\n"))
-    return "".join(part if _JOINERS.match(part) else visible(part, keep_newlines=True) for part in parts)
+from rung.reports.visible import shown_text
 
 
 def shown_pair(asked: Asked) -> dict[str, Any]:

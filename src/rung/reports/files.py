@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rung.batch import Episode
+from rung.batch import Batch, Episode
 from rung.errors import SettingsError
 from rung.reports import samples
 from rung.reports.aside import write_whole
@@ -74,9 +74,10 @@ class RunFiles:
         *,
         prompts: Sequence[str | None] | None = None,
         advantages: Sequence[Any] | None = None,
+        learnt: Batch | None = None,
     ) -> None:
         """Writes a step's part (see `samples.samples_table`), replacing one of the same step."""
-        table = samples.samples_table(step, episodes, prompts=prompts, advantages=advantages)
+        table = samples.samples_table(step, episodes, prompts=prompts, advantages=advantages, learnt=learnt)
         self._waiting[step] = samples.encode_part(table)
         self._write_waiting()
 

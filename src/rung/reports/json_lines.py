@@ -71,7 +71,7 @@ def read_rows(path: Path) -> Rows:
     if not path.exists():
         return Rows([], [])
     lines, half = _lines(path)
-    rows = [_row(line, f"{path}:{number}") for number, line in enumerate(lines, start=1)]
+    rows = [parse_row(line, f"{path}:{number}") for number, line in enumerate(lines, start=1)]
     problems = [f"{path.name}: the last line was only half written ({len(half)} bytes) and is left out"] if half else []
     return Rows(rows, problems)
 
@@ -97,7 +97,7 @@ def cut_rows(path: Path, step: int) -> Cut:
     kept: list[bytes] = []
     steps: list[int] = []
     for number, line in enumerate(lines, start=1):
-        row_step = _row(line, f"{path}:{number}").get("step")
+        row_step = parse_row(line, f"{path}:{number}").get("step")
         if not isinstance(row_step, int):
             raise DataError([f"{path}:{number}: got step {row_step!r}, expected a whole number"])
         if row_step <= step:
@@ -207,7 +207,8 @@ def _lines(path: Path) -> tuple[list[bytes], bytes]:
     return [line + b"\n" for line in lines], half
 
 
-def _row(line: bytes, where: str) -> Row:
+def parse_row(line: bytes, where: str) -> Row:
+    """The row that a line holds; DataError, naming `where`, when it is no object of finite numbers."""
     try:
         value = json.loads(line, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:

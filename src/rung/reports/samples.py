@@ -9,8 +9,13 @@ parts. The bytes depend on the samples alone (and on pyarrow's version), so a re
     log_probs, advantages                        one a token; advantages are null for a completion not trained on
     reward, reward_parts, accuracy               null where a reward did not apply or failed (see status)
     terminated, truncated                        ended by itself; cut by a limit
+    pieces                                       each token as text, special ones included
+    learner_log_probs, entropy, clipped          what the learner saw of each token before and during its updates
+    reference_log_probs                          null without a reference
 
-Token ids are null for an environment's episode, whose observations and actions are no text.
+Token ids are null for an environment's episode, whose observations and actions are no text. What the learner saw is
+null for a completion not trained on; `clipped` also where the objective has no bound. Entropy has 16 bits: it is looked
+at, not computed with. Parts written before the last five columns were there are read, and merged, with nulls in them.
 """
 
 from __future__ import annotations
@@ -23,8 +28,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from torch import Tensor
 
-from rung.batch import Episode
+from rung.batch import Batch, Episode
 from rung.errors import DataError
 from rung.reports.aside import SUFFIX, written_aside
 from rung.reports.visible import encodable
@@ -51,8 +57,15 @@ SCHEMA = pa.schema(
         ("accuracy", pa.float64()),
         ("terminated", pa.bool_()),
         ("truncated", pa.bool_()),
+        ("pieces", pa.list_(pa.string())),
+        ("learner_log_probs", _REALS),
+        ("entropy", pa.list_(pa.float16())),
+        ("clipped", pa.list_(pa.bool_())),
+        ("reference_log_probs", _REALS),
     ]
 )
+EARLIER = pa.schema(list(SCHEMA)[:18])
+"""Without what the learner saw of each token."""
 
 ROWS_A_GROUP = 8192
 """Merged parts are gathered to row groups of about this many rows, so that ten thousand small parts read fast."""
@@ -71,14 +84,17 @@ def samples_table(
     *,
     prompts: Sequence[str | None] | None = None,
     advantages: Sequence[Any] | None = None,
+    learnt: Batch | None = None,
 ) -> pa.Table:
     """One row an episode, in the order given.
 
     `prompts[i]` is episode i's prompt as text; `advantages[i]` has one number for each of its T actions, padding
-    after them is ignored, None where the episode was not trained on.
+    after them is ignored, None where the episode was not trained on. `learnt`, row by row the episodes, has what the
+    learner saw of each token.
     """
     assert prompts is None or len(prompts) == len(episodes), (len(prompts), len(episodes))
     assert advantages is None or len(advantages) == len(episodes), (len(advantages), len(episodes))
+    assert learnt is None or len(learnt) == len(episodes), (len(learnt), len(episodes))
     rows = [
         _row(
             step,
@@ -86,6 +102,7 @@ def samples_table(
             prompts[i] if prompts is not None else None,
             advantages[i] if advantages is not None else None,
         )
+        | _seen(episode, learnt, i)
         for i, episode in enumerate(episodes)
     ]
     return pa.Table.from_pylist(rows, schema=SCHEMA)
@@ -119,6 +136,20 @@ def read_part(path: Path, columns: Sequence[str] | None = None) -> list[dict[str
     return rows
 
 
+def merged_steps(path: Path) -> list[int]:
+    """The steps that a samples.parquet holds, in order. Raises `DataError` when it is unreadable."""
+    with _opened(path) as file:
+        return sorted(
+            {int(step) for step in file.read(columns=["step"]).column("step").to_pylist() if step is not None}
+        )
+
+
+def read_merged(path: Path, step: int, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """One step's rows of a samples.parquet, as `read_part` gives them."""
+    wanted = None if columns is None else list(dict.fromkeys(["step", *columns]))
+    return [row for row in read_part(path, wanted) if row["step"] == step]
+
+
 def cut_parts(folder: Path, step: int) -> list[int]:
     """Removes the parts of later steps and what a killed process left half written; returns those steps."""
     later = [found for found in parts(folder) if found > step]
@@ -147,7 +178,10 @@ def _row_groups(paths: Any) -> Iterator[pa.Table]:
     gathered: list[pa.Table] = []
     for path in paths:
         with _opened(path) as file:
-            gathered.append(file.read(use_threads=False))
+            table = file.read(use_threads=False)
+        for field in list(SCHEMA)[table.num_columns :]:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+        gathered.append(table)
         if sum(map(len, gathered)) >= ROWS_A_GROUP:
             yield pa.concat_tables(gathered).combine_chunks()
             gathered = []
@@ -160,7 +194,7 @@ def _opened(path: Path) -> pq.ParquetFile:
         file = pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
         raise DataError([f"{path}: not a readable part of the samples: {error}"]) from error
-    if not file.schema_arrow.equals(SCHEMA):
+    if not (file.schema_arrow.equals(SCHEMA) or file.schema_arrow.equals(EARLIER)):
         raise DataError([f"{path}: its columns are not those of rung's samples: {file.schema_arrow.names}"])
     return file
 
@@ -190,6 +224,26 @@ def _row(step: int, episode: Episode, prompt: str | None, advantages: Any) -> di
         "accuracy": judged.accuracy if judged else None,
         "terminated": bool(episode.terminated),
         "truncated": bool(episode.truncated),
+    }
+
+
+def _seen(episode: Episode, learnt: Batch | None, row: int) -> dict[str, Any]:
+    """The columns of what the learner saw; null where it saw nothing of this episode."""
+    mask, length = episode.action_mask, len(episode.actions)
+    counted = learnt is not None and bool(learnt.action_mask_BT[row].any())
+
+    def numbers(values_BT: Tensor | None, kind: Any) -> Any:
+        if values_BT is None or not counted:
+            return None
+        values = values_BT[row, :length].detach().cpu().numpy()
+        return np.where(mask, values, 0).astype(kind)
+
+    return {
+        "pieces": [encodable(piece) for piece in episode.pieces] or None,
+        "learner_log_probs": numbers(learnt.old_log_probs_BT if learnt else None, np.float32),
+        "entropy": numbers(learnt.entropy_BT if learnt else None, np.float16),
+        "clipped": numbers(learnt.clipped_BT if learnt else None, np.bool_),
+        "reference_log_probs": numbers(learnt.reference_log_probs_BT if learnt else None, np.float32),
     }
 
 

@@ -7,11 +7,14 @@ visible escape (`\\x1b`, `\\u202e`); what is stored in samples.parquet keeps the
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Unicode categories that are never shown as they are: controls, formats (bidi, zero width), surrogates, private,
 unassigned, line and paragraph separators."""
+_JOINERS = re.compile("([\u200c\u200d])")
+"""They shape Persian, Indic scripts and emoji, and cannot reorder or hide anything."""
 
 
 def visible(text: str, *, limit: int | None = None, keep_newlines: bool = False) -> str:
@@ -25,6 +28,16 @@ def visible(text: str, *, limit: int | None = None, keep_newlines: bool = False)
         kept = "".join(_shown(mark, keep_newlines) for mark in kept)
     rest = len(text) - limit if limit is not None else 0
     return f"{kept}… ({rest:,} more)" if rest > 0 else kept
+
+
+def shown_text(text: str) -> str:
+    """The text with control characters and marks that turn the writing direction as visible escapes.
+
+    >>> shown_text("one\\r\\ntwo \\u202ethree\\x1b[31m")
+    'one\\ntwo \\\\u202ethree\\\\x1b[31m'
+    """
+    parts = _JOINERS.split(text.replace("\r\n", "\n"))
+    return "".join(part if _JOINERS.match(part) else visible(part, keep_newlines=True) for part in parts)
 
 
 def encodable(text: str) -> str:

@@ -229,7 +229,7 @@ class _Run:
         prompts = [self.parts.collector.prompt_of(episode) for episode in episodes]
         advantages_BT = None if learned.batch is None else learned.batch.advantages_BT
         advantages = [None] * len(episodes) if advantages_BT is None else list(advantages_BT)
-        self.files.write_samples(step, episodes, prompts=prompts, advantages=advantages)
+        self.files.write_samples(step, episodes, prompts=prompts, advantages=advantages, learnt=learned.batch)
         self.console.samples(episodes, prompts)
 
     def save(self, step: int) -> None:

@@ -54,7 +54,7 @@ class TextCollector:
             kept += [group for group in groups if keep is None or keep(_accuracies(group))]
             done += 1
         chosen = [
-            dataclasses.replace(episode, group=number)
+            dataclasses.replace(episode, group=number, pieces=self.policy.pieces(episode.actions))
             for number, group in enumerate(kept[:wanted])
             for episode in group
         ]

@@ -69,6 +69,8 @@ class UpdateRecord:
         self.log_probs_BT = torch.zeros_like(batch.rewards_BT)
         self.entropy_BT = torch.zeros_like(batch.rewards_BT)
         self.seen_B = torch.zeros(len(batch), dtype=torch.bool)
+        self.clipped_BT: Tensor | None = None
+        """Where a bound of the objective held in any pass; None where it has none."""
         self.losses: list[float] = []
         self.norms: list[float] = []
         self.tokens = 0
@@ -88,12 +90,18 @@ class UpdateRecord:
         self.tokens += int(part.action_mask_BT.sum())
         for name, binds_BT in diagnostics.items():
             self.counts[name] = self.counts.get(name, 0) + int(binds_BT.sum())
+        if "clip/share" in diagnostics:
+            if self.clipped_BT is None:
+                self.clipped_BT = torch.zeros(self.entropy_BT.shape, dtype=torch.bool)
+            self.clipped_BT[rows_B] |= diagnostics["clip/share"].to(self.clipped_BT)
 
     def result(self, batch: Batch, learning_rate: float) -> Update:
         shares = {name: count / max(self.tokens, 1) for name, count in self.counts.items()}
+        log_probs_BT = batch.old_log_probs_BT if batch.old_log_probs_BT is not None else self.log_probs_BT
+        seen = {"old_log_probs_BT": log_probs_BT, "entropy_BT": self.entropy_BT, "clipped_BT": self.clipped_BT}
         return Update(
-            batch=batch,
-            log_probs_BT=batch.old_log_probs_BT if batch.old_log_probs_BT is not None else self.log_probs_BT,
+            batch=batch.changed(**seen),
+            log_probs_BT=log_probs_BT,
             entropy_BT=self.entropy_BT,
             loss=_mean(self.losses),
             grad_norm=_mean(self.norms),

@@ -1,0 +1,64 @@
+"""`rung view`: look inside runs, in a page on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rung.commands.output import say, tell
+from rung.errors import MissingExtra, SettingsError
+
+if TYPE_CHECKING:
+    from rung.viewer.opened_run import OpenedRun
+
+MOST_RUNS = 6
+"""As many colours can be told apart."""
+
+
+def view(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Folders of runs; several are laid over each other.")
+    ],
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="0: any that is free.")] = 0,
+) -> None:
+    """Look inside runs in a page on this machine, also while they train.
+
+    Curves with their healthy ranges, every step's samples, each token's numbers, which prompts are solved, and where
+    the time goes. Nothing is written to the runs.
+    """
+    opened = _opened(runs)
+    try:
+        from rung.pages import PageServer
+        from rung.viewer.viewer_page import ViewerPage
+    except ModuleNotFoundError as error:
+        raise MissingExtra("the viewer", "pages") from error
+
+    page = ViewerPage(opened)
+    with PageServer(
+        page.routes(), people=["viewer"], port=port, refused=lambda words: tell(f"warning: {words}")
+    ) as server:
+        say(f"{', '.join(str(run.folder) for run in opened)}: {server.links['viewer']}")
+        say("the page follows a run that is still training; Ctrl-C stops it, and touches no run")
+        server.run()
+
+
+def _opened(folders: list[Path]) -> list[OpenedRun]:
+    """Raises SettingsError with everything that is wrong with the folders."""
+    from rung.viewer.opened_run import OpenedRun
+
+    problems: list[str] = []
+    opened: list[OpenedRun] = []
+    for folder in folders:
+        try:
+            opened.append(OpenedRun(folder))
+        except SettingsError as error:
+            problems += str(error).splitlines()
+    places = [run.folder.resolve() for run in opened]
+    problems += [f"RUN: {place} is given twice" for place in sorted(set(places)) if places.count(place) > 1]
+    if len(folders) > MOST_RUNS:
+        problems.append(f"RUN: got {len(folders)} runs, expected at most {MOST_RUNS} in one page")
+    if problems:
+        raise SettingsError(problems)
+    return opened

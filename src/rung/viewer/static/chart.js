@@ -1,0 +1,147 @@
+// One picture of curves: steps to the right, several runs over each other, numbers where one points.
+
+import { element } from "./pages.js";
+import { drawn, short, ticks, withUnit } from "./numbers.js";
+
+const WIDTH = 360;
+const HEIGHT = 170;
+const LEFT = 46;
+const RIGHT = 8;
+const TOP = 8;
+const BOTTOM = 22;
+const MOST_POINTS = 500; // of one curve; of a longer one each stretch's lowest and highest are drawn
+
+/** The curve thinned: of every stretch the lowest and the highest point, in their order. */
+export function thinned(points) {
+  if (points.length <= MOST_POINTS) return points;
+  const stretch = Math.ceil(points.length / (MOST_POINTS / 2));
+  const kept = [];
+  for (let begin = 0; begin < points.length; begin += stretch) {
+    const some = points.slice(begin, begin + stretch);
+    const low = some.reduce((a, b) => (b[1] < a[1] ? b : a));
+    const high = some.reduce((a, b) => (b[1] > a[1] ? b : a));
+    kept.push(...(low === high ? [low] : low[0] < high[0] ? [low, high] : [high, low]));
+  }
+  return kept;
+}
+
+/** Lowest and highest value shown; a healthy bound that is near belongs into the picture. */
+function range(curves, low, high) {
+  const values = curves.flatMap((curve) => curve.points.flatMap((point) => point.slice(1)));
+  let [least, most] = [Infinity, -Infinity];
+  for (const value of values) { least = Math.min(least, value); most = Math.max(most, value); }
+  const span = most - least || Math.abs(most) || 1;
+  if (low !== null && low < least && least - low < span / 2) least = low;
+  if (high !== null && high > most && high - most < span / 2) most = high;
+  const room = (most - least || Math.abs(most) || 1) * 0.06;
+  return [least - room, most + room];
+}
+
+function nearest(points, step) {
+  let [low, high] = [0, points.length - 1];
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (points[middle][0] <= step) low = middle; else high = middle;
+  }
+  return Math.abs(points[low][0] - step) <= Math.abs(points[high][0] - step) ? points[low] : points[high];
+}
+
+/**
+ * Draws into `place`. `curves` are {name, colour, points: [[step, value] or [step, value, low, high], ...]}; `metric`
+ * has name, unit, low, high. Points carry an interval where they have four numbers.
+ */
+export function chart(place, curves, metric) {
+  const filled = curves.filter((curve) => curve.points.length);
+  const readout = element("p", "", { class: "readout number" });
+  if (!filled.length) return place.replaceChildren(element("p", "Not measured yet.", { class: "soft small" }));
+  const [least, most] = range(filled, metric.low, metric.high);
+  const first = Math.min(...filled.map((curve) => curve.points[0][0]));
+  const last = Math.max(...filled.map((curve) => curve.points.at(-1)[0]));
+  const x = (step) => LEFT + (WIDTH - LEFT - RIGHT) * (last > first ? (step - first) / (last - first) : 0.5);
+  const y = (value) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - (value - least) / (most - least));
+  const svg = drawn("svg", {
+    viewBox: `0 0 ${WIDTH} ${HEIGHT}`, tabindex: "0", role: "img", class: "chart",
+    "aria-label": `${metric.name}: ${filled.map((c) => `${c.name} ${short(c.points.at(-1)[1])}`).join(", ")}`,
+  });
+  drawOutside(svg, metric, least, most, y);
+  for (const tick of ticks(least, most, 4)) {
+    svg.append(drawn("line", { x1: LEFT, x2: WIDTH - RIGHT, y1: y(tick), y2: y(tick), class: "grid" }));
+    svg.append(drawn("text", { x: LEFT - 5, y: y(tick) + 3.5, "text-anchor": "end" }, short(Number(tick.toPrecision(10)))));
+  }
+  for (const tick of ticks(first, last, 5).filter(Number.isInteger)) {
+    svg.append(drawn("text", { x: x(tick), y: HEIGHT - 6, "text-anchor": "middle" }, String(tick)));
+  }
+  for (const curve of filled) drawCurve(svg, curve, x, y);
+  const mark = svg.appendChild(drawn("g", { class: "mark" }));
+  follow(svg, mark, { filled, metric, readout, x, y, first, last });
+  place.replaceChildren(svg, readout);
+}
+
+function drawOutside(svg, metric, least, most, y) {
+  const part = (from, to) => {
+    if (to > from) {
+      svg.append(drawn("rect", { x: LEFT, width: WIDTH - LEFT - RIGHT, y: y(to), height: y(from) - y(to), class: "outside" }));
+    }
+  };
+  if (metric.low !== null) part(least, Math.min(metric.low, most));
+  if (metric.high !== null) part(Math.max(metric.high, least), most);
+}
+
+function drawCurve(svg, curve, x, y) {
+  const points = thinned(curve.points);
+  const between = points.filter((point) => point.length === 4);
+  if (between.length > 1) {
+    const there = between.map((p) => `${x(p[0])},${y(p[3])}`);
+    const back = between.toReversed().map((p) => `${x(p[0])},${y(p[2])}`);
+    svg.append(drawn("polygon", { points: [...there, ...back].join(" "), class: `between c${curve.colour}` }));
+  }
+  if (points.length > 1) {
+    const path = points.map((p) => `${x(p[0]).toFixed(1)},${y(p[1]).toFixed(1)}`).join(" ");
+    svg.append(drawn("polyline", { points: path, class: `curve c${curve.colour}` }));
+  }
+  if (points.length < 20) for (const p of points) svg.append(drawn("circle", { cx: x(p[0]), cy: y(p[1]), r: 2.2, class: `dot c${curve.colour}` }));
+}
+
+/** The mark under the pointer, moved by keys too, and the numbers there. */
+function follow(svg, mark, { filled, metric, readout, x, y, first, last }) {
+  let at = last;
+  const show = (step) => {
+    const stops = filled.map((curve) => [curve, nearest(curve.points, step)]);
+    at = stops.reduce((a, b) => (Math.abs(b[1][0] - step) < Math.abs(a[1][0] - step) ? b : a))[1][0];
+    mark.replaceChildren(drawn("line", { x1: x(at), x2: x(at), y1: TOP, y2: HEIGHT - BOTTOM, class: "cursor" }));
+    const said = stops.filter(([, point]) => point[0] === at);
+    for (const [curve, point] of said) mark.append(drawn("circle", { cx: x(at), cy: y(point[1]), r: 3.5, class: `dot c${curve.colour}` }));
+    readout.replaceChildren(element("span", `step ${at}`, { class: "soft" }), ...said.map(([curve, point]) => value(curve, point, metric)));
+  };
+  const rest = () => {
+    at = last;
+    mark.replaceChildren();
+    readout.replaceChildren(...filled.map((curve) => value(curve, curve.points.at(-1), metric)));
+  };
+  svg.addEventListener("pointermove", (event) => {
+    const box = svg.getBoundingClientRect();
+    const across = ((event.clientX - box.left) / box.width) * WIDTH;
+    show(first + ((across - LEFT) / (WIDTH - LEFT - RIGHT)) * (last - first));
+  });
+  svg.addEventListener("pointerleave", rest);
+  svg.addEventListener("blur", rest);
+  svg.addEventListener("focus", () => show(at));
+  svg.addEventListener("keydown", (event) => {
+    const steps = [...new Set(filled.flatMap((curve) => curve.points.map((point) => point[0])))].sort((a, b) => a - b);
+    const now = steps.indexOf(at);
+    const next = { ArrowLeft: now - 1, ArrowRight: now + 1, Home: 0, End: steps.length - 1 }[event.key];
+    if (next === undefined) return;
+    event.preventDefault();
+    show(steps[Math.max(0, Math.min(steps.length - 1, next))]);
+  });
+  rest();
+}
+
+function value(curve, point, metric) {
+  const made = element("span", "", { class: `said c${curve.colour}` });
+  const wrong = (metric.low !== null && point[1] < metric.low) || (metric.high !== null && point[1] > metric.high);
+  const between = point.length === 4 ? ` (${withUnit(point[2], metric.unit)} to ${withUnit(point[3], metric.unit)})` : "";
+  made.append(element("b", withUnit(point[1], metric.unit) + between, wrong ? { class: "wrong" } : {}));
+  made.append(element("span", ` ${curve.name}${wrong ? ", outside" : ""}`, { class: "soft" }));
+  return made;
+}

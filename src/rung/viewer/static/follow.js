@@ -1,0 +1,65 @@
+// One run, followed: what is new comes on every look; what a resumed run took back goes.
+
+import { ask } from "./pages.js";
+
+const MOST_ANSWERS = 200; // in one look
+
+class Followed {
+  constructor(what, run) {
+    this.address = `grown?what=${what}&run=${run}`;
+    this.epoch = 0;
+    this.rows = [];
+    this.problem = "";
+  }
+
+  /** True when something changed. */
+  async look() {
+    let changed = false;
+    for (let answers = 0; answers < MOST_ANSWERS; answers++) {
+      const answer = await ask(`${this.address}&epoch=${this.epoch}&from=${this.rows.length}`);
+      changed ||= answer.epoch !== this.epoch || answer.rows.length > 0 || answer.problem !== this.problem;
+      if (answer.epoch !== this.epoch) this.rows = [];
+      this.epoch = answer.epoch;
+      this.problem = answer.problem;
+      this.rows.length = answer.from;
+      for (const row of answer.rows) this.rows.push(row);
+      if (!answer.more) break;
+    }
+    return changed;
+  }
+}
+
+export class Run {
+  constructor(number, name) {
+    this.number = number;
+    this.name = name;
+    this.shown = true;
+    this.metrics = new Followed("metrics", number);
+    this.timings = new Followed("timings", number);
+    this.solved = new Followed("solved", number);
+    this.state = { finished: false, steps: [], settings: "", method: "", problem: "" };
+  }
+
+  /** Which of its parts changed. */
+  async look() {
+    const state = await ask(`state?run=${this.number}`);
+    const changed = new Set();
+    if (JSON.stringify(state) !== JSON.stringify(this.state)) changed.add("state");
+    this.state = state;
+    for (const part of ["metrics", "timings", "solved"]) if (await this[part].look()) changed.add(part);
+    return changed;
+  }
+
+  problems() {
+    return [this.state.problem, this.metrics.problem, this.timings.problem, this.solved.problem].filter(Boolean);
+  }
+
+  /** [[step, value], ...] of a metric, where it was measured. */
+  points(name) {
+    const found = [];
+    for (const row of this.metrics.rows) {
+      if (Object.hasOwn(row, name) && row[name] !== null) found.push([row.step, row[name]]);
+    }
+    return found;
+  }
+}

@@ -1,0 +1,339 @@
+"""The viewer in a real browser: curves over each other, coloured tokens, filters, a run that grows, hostile text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import Canary, Watched, chromium
+from made_up import PIECES, episode, make_run, served, write_step
+from playwright.sync_api import Browser
+
+from rung.batch import Judgement
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as it:
+        yield it
+
+
+@pytest.fixture
+def tab(browser: Browser) -> Iterator[Callable[..., Watched]]:
+    contexts: list[Any] = []
+
+    def build(link: str, **options: Any) -> Watched:
+        contexts.append(browser.new_context(**{"viewport": {"width": 1200, "height": 800}, **options}))
+        seen = Watched.of(contexts[-1].new_page())
+        seen.page.goto(link)
+        seen.page.wait_for_selector("body[data-looked]")
+        return seen
+
+    yield build
+    for context in contexts:
+        context.close()
+
+
+def metric(seen: Watched, name: str) -> Any:
+    return seen.page.locator(".metric").filter(has=seen.page.get_by_role("heading", name=name, exact=True))
+
+
+def test_curves_of_two_runs_lie_over_each_other_with_meaning_range_and_numbers(tab, tmp_path: Path) -> None:
+    make_run(tmp_path / "one", 3)
+    make_run(tmp_path / "two", 5)
+    with served(tmp_path / "one", tmp_path / "two") as server:
+        seen = tab(server.links["viewer"])
+        kl = metric(seen, "kl/start")
+        assert kl.locator("polyline.curve").count() == 2
+        assert "the KL divergence" in kl.inner_text() and "Healthy: near 0 at the first step" in kl.inner_text()
+        assert kl.locator("rect.outside").count() == 1  # above 1, where step 3's 1.2 and step 5's 2 are
+        assert kl.locator(".readout .wrong").all_inner_texts() == ["1.2", "2"]
+        kl.locator("svg").focus()
+        seen.page.keyboard.press("Home")
+        assert kl.locator(".readout").inner_text().split() == ["step", "1", "0.4", "one", "0.4", "two"]
+        seen.page.keyboard.press("ArrowRight")
+        assert kl.locator(".readout b").all_inner_texts() == ["0.8", "0.8"]
+        kl.locator("svg").evaluate("node => node.blur()")
+        box = kl.locator("svg").bounding_box()
+        seen.page.mouse.move(box["x"] + box["width"] - 10, box["y"] + box["height"] / 2)
+        assert kl.locator(".readout").inner_text().split() == ["step", "5", "2", "two,", "outside"]
+        score = metric(seen, "held_out/score")
+        assert "50.0 % (40.0 % to 60.0 %)" in score.locator(".readout").inner_text()
+        seen.page.get_by_role("button", name="two").click()
+        assert kl.locator("polyline.curve").count() == 1
+        seen.page.fill("#find-metric", "kl/")
+        assert [h.inner_text() for h in seen.page.locator(".metric h2").all()] == ["kl/start"]
+        assert seen.said == []
+
+
+def background(token: Any) -> str:
+    return token.evaluate("node => getComputedStyle(node).backgroundColor")
+
+
+def test_each_token_is_coloured_by_the_chosen_number_and_tells_all(tab, tmp_path: Path) -> None:
+    make_run(tmp_path / "run", 1)
+    with served(tmp_path / "run") as server:
+        seen = tab(server.links["viewer"])
+        seen.page.click("#tab-samples")
+        seen.page.locator(".sample button").first.click()
+        tokens = seen.page.locator(".tokens .token")
+        tokens.first.wait_for()
+        assert tokens.all_inner_texts() == list(PIECES)
+
+        def classes() -> list[str]:
+            return [token.get_attribute("class").removeprefix("token ") for token in tokens.all()]
+
+        assert classes() == ["n4 clipped", "n2", "s0", "p2", "p4 clipped"]
+        colours = [background(token) for token in tokens.all()]
+        assert len(set(colours)) == 5  # each level has a colour of its own
+        select = seen.page.locator(".token-panel select")
+        expected = {
+            "log_prob": ["s0 clipped", "s0", "s0", "s0", "s4 clipped"],
+            "learner": ["s0 clipped", "s0", "s0", "s0", "s4 clipped"],
+            "entropy": ["s0 clipped", "s1", "s2", "s3", "s4 clipped"],
+            "reference": ["p4 clipped", "p4", "p4", "p4", "p4 clipped"],
+            "clipped": ["s4 clipped", "s0", "s0", "s0", "s4 clipped"],
+        }
+        for value, wanted in expected.items():
+            select.select_option(value)
+            assert classes() == wanted, value
+        tokens.nth(3).hover()
+        said = seen.page.locator(".token-says")
+        for words in ("4 of 5, id 13", '" 5"', "log-prob drawn\n-0.4", "entropy\n1.5", "ratio to reference\n2"):
+            assert words in said.inner_text(), (words, said.inner_text())
+        assert "clipped\nno" in said.inner_text()
+        tokens.nth(3).focus()
+        seen.page.keyboard.press("ArrowRight")
+        assert "5 of 5" in said.inner_text() and "clipped\nyes" in said.inner_text()
+        seen.page.keyboard.press("Home")
+        assert "1 of 5" in said.inner_text()
+        assert seen.said == []
+
+
+def test_samples_are_found_sorted_and_grouped(tab, tmp_path: Path) -> None:
+    files = make_run(tmp_path / "run", 2)
+    failed = Judgement(total=None, parts={"correct": None}, accuracy=None, status="correct: timeout")
+    odd = episode(0, 2, text="never ends", truncated=True, terminated=False, judgement=failed)
+    write_step(files, 2, [episode(0, 0), episode(0, 1), odd, episode(1, 0)])
+    with served(tmp_path / "run") as server:
+        seen = tab(server.links["viewer"])
+        page = seen.page
+        page.click("#tab-samples")
+        page.locator(".group").first.wait_for()
+
+        def rows() -> list[int]:
+            return [int(card.get_attribute("data-row")) for card in page.locator(".sample[data-row]").all()]
+
+        assert rows() == [0, 1, 2, 3] and page.locator(".group").count() == 2
+        assert "reward\n1" in page.locator(".sample").first.inner_text()
+        assert "correct\n1" in page.locator(".sample").first.inner_text()
+        page.fill("#find-text", "NEVER")
+        assert rows() == [2] and page.locator("#sample-count").inner_text() == "1 of 4 samples"
+        page.fill("#find-text", "1+3=")  # the prompt counts too
+        assert rows() == [3]
+        page.fill("#find-text", "")
+        page.select_option("#find-status", label="correct: timeout")
+        assert rows() == [2]
+        page.select_option("#find-status", "")
+        page.select_option("#find-ended", "own")
+        assert rows() == [0, 1, 3]
+        page.select_option("#find-ended", "")
+        page.select_option("#find-part", label="format")
+        page.fill("#part-low", "0.5")
+        assert rows() == [1]
+        page.fill("#part-low", "")
+        page.uncheck("#grouped")
+        page.select_option("#sample-sort", "reward")
+        assert rows() == [1, 0, 3, 2]  # 0.5, 1, 1, and the one without a reward last
+        page.select_option("#sample-sort", "-reward")
+        assert rows() == [0, 3, 1, 2]
+        page.click("#step-before")
+        page.wait_for_function("document.querySelectorAll('.sample').length === 6")
+        assert seen.said == []
+
+
+def test_a_prompts_answers_are_compared_between_steps_and_runs(tab, tmp_path: Path) -> None:
+    one, two = make_run(tmp_path / "one", 1), make_run(tmp_path / "two", 0)
+    write_step(two, 3, [episode(0, 0, text="so it was 5 <b>!</b>")])
+    write_step(one, 2, [episode(0, 0, text="so it is 7")])
+    with served(tmp_path / "one", tmp_path / "two") as server:
+        seen = tab(server.links["viewer"])
+        page = seen.page
+        page.click("#tab-samples")
+        select = page.locator(".head select")
+        assert select.locator("option").all_inner_texts() == ["compare with …", "one, step 1", "two, step 3"]
+        select.select_option(label="one, step 1")
+        page.locator(".compared .theirs").wait_for()
+        both = page.locator(".compared .theirs")
+        assert (both.locator("del").inner_text(), both.locator("ins").inner_text()) == ("7", "5")
+        select.select_option(label="two, step 3")
+        page.wait_for_function("document.querySelector('.compared .theirs')?.textContent.includes('was')")
+        assert both.locator("del").all_inner_texts() == ["is", "7"]
+        assert "reward 1 here, 1 there" in page.locator(".compared").inner_text()
+        assert both.locator("b").count() == 0
+        assert seen.said == []
+
+
+def test_a_run_is_followed_and_a_resume_takes_rows_back(tab, tmp_path: Path) -> None:
+    files = make_run(tmp_path / "run", 2)
+    with served(tmp_path / "run") as server:
+        seen = tab(server.links["viewer"])
+        page = seen.page
+        dots = ".metric:has(h2:text-is('reward/mean')) svg > circle"
+        assert page.locator(dots).count() == 2
+        assert "without a final model yet" in page.locator("#following").inner_text()
+        write_step(files, 3, [episode(0, 0)])
+        page.locator(dots).nth(2).wait_for()
+        files.cut_back(1)
+        page.locator(dots).nth(1).wait_for(state="detached")
+        assert page.locator(dots).count() == 1
+        page.click("#tab-samples")
+        page.locator(".sample").first.wait_for()
+        assert page.locator("#sample-step option").all_inner_texts() == ["1"]
+        assert seen.said == []
+
+
+def test_the_map_of_prompts_and_the_line_of_phases(tab, tmp_path: Path) -> None:
+    make_run(tmp_path / "run", 3)
+    with served(tmp_path / "run") as server:
+        seen = tab(server.links["viewer"])
+        page = seen.page
+        page.click("#tab-prompts")
+        page.locator("#map rect.cell").first.wait_for()
+        assert page.locator("#map rect.cell").count() == 6  # add-0 at three steps, three others at one each
+        assert page.locator("#map rect.m1").count() == 6  # a third is nearest to a quarter
+        page.locator("#map svg").focus()
+        page.keyboard.press("Home")
+        assert page.locator("#map-says").inner_text() == "add-0, step 1: 33 % solved of 3 answers"
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("ArrowRight")
+        assert page.locator("#map-says").inner_text() == "add-1, step 2: not asked"
+        page.keyboard.press("ArrowLeft")
+        page.keyboard.press("Enter")
+        page.locator(".group").first.wait_for()
+        assert page.locator("#sample-step").input_value() == "1"
+        page.click("#tab-time")
+        assert page.locator("#time-line rect.phase").count() == 6
+        assert "sample 20.0 %" in page.locator("#time-key").inner_text()  # 3 of 3 + 3 + 4 + 5 seconds
+        page.locator("#time-line svg").focus()
+        assert page.locator("#time-says").inner_text() == "step 3: sample 1 s, learn 5 s"
+        page.click("#tab-settings")
+        assert "method: grpo" in page.locator("#settings").inner_text()
+        assert seen.said == []
+
+
+def test_a_run_without_text_says_so_and_keeps_its_curves(tab, tmp_path: Path) -> None:
+    make_run(tmp_path / "run", 3, text=False)
+    with served(tmp_path / "run") as server:
+        seen = tab(server.links["viewer"])
+        assert metric(seen, "reward/mean").locator("polyline").count() == 1
+        seen.page.click("#tab-samples")
+        assert "A run on an environment stores none" in seen.page.locator("#sample-list").inner_text()
+        seen.page.click("#tab-prompts")
+        assert "A run on an environment stores none" in seen.page.locator("#map").inner_text()
+        assert seen.said == []
+
+
+def test_everything_is_reached_by_keys_and_fits_a_phone(tab, tmp_path: Path) -> None:
+    make_run(tmp_path / "run", 3)
+    with served(tmp_path / "run") as server:
+        seen = tab(server.links["viewer"], viewport={"width": 390, "height": 800}, color_scheme="dark")
+        page = seen.page
+        page.locator("#tab-curves").focus()
+        for name in ("samples", "prompts", "time", "settings", "curves"):
+            page.keyboard.press("ArrowRight")
+            assert page.evaluate("document.activeElement.id") == f"tab-{name}"
+            assert page.locator(f"#{name}").is_visible()
+            page.wait_for_timeout(150)
+            over = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            assert over <= 0, (name, over)
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(13, 17, 23)"
+        assert seen.said == []
+
+
+def hostile(canary: str) -> list[str]:
+    return [
+        f"<script>fetch('{canary}/script')</script><script src='{canary}/src.js'></script>",
+        f"<img src='{canary}/img' onerror=\"fetch('{canary}/onerror')\"><svg onload=alert(1)>",
+        f"</div></script><iframe srcdoc=\"<img src='{canary}/srcdoc'>\"></iframe><iframe src='{canary}/frame'>",
+        f"<style>@import '{canary}/i'; body {{ display: none }}</style><link rel=stylesheet href='{canary}/css'>",
+        f"<a href=\"javascript:fetch('{canary}/link')\">click</a> ![x]({canary}/b.png)",
+        "__proto__",
+        "\u202eturned \x1b[31mred\x00",
+        "half a pair \ud800",
+    ]
+
+
+def make_hostile(folder: Path, texts: list[str]) -> None:
+    files = make_run(folder, 0)
+    judged = [Judgement(total=0.0, parts={text: 0.5}, accuracy=0.0, status="ok") for text in texts]
+    judged[1] = Judgement(total=None, parts={texts[1]: None}, accuracy=None, status=texts[1])
+    pieces = (texts * 2)[:5]
+    episodes = [
+        episode(i, 0, item=text, text=text, pieces=tuple(pieces), judgement=judgement)
+        for i, (text, judgement) in enumerate(zip(texts, judged, strict=True))
+    ]
+    names = {f"reward/{text.encode('utf-8', 'backslashreplace').decode()}": 0.5 for text in texts}
+    for step in (1, 2):
+        write_step(files, step, episodes, **names)
+    (folder / "settings.yaml").write_text("\n".join(f"note: {text}" for text in texts[:6]))
+    (folder / "method.json").write_text(json.dumps(texts))
+
+
+def test_hostile_text_is_text_and_asks_for_nothing(tab, tmp_path: Path) -> None:
+    with Canary() as canary:
+        texts = hostile(canary.address)
+        folder = tmp_path / "<img src=x onerror=alert(9)>\u202e"
+        make_hostile(folder, texts)
+        make_run(tmp_path / "plain", 1)
+        with served(folder, tmp_path / "plain") as server:
+            seen = tab(server.links["viewer"])
+            page = seen.page
+            assert "<img src=x onerror=alert(9)>\\u202e" in page.locator("#legend").inner_text()
+            assert page.title().startswith("<img src=x")
+            heads = page.locator(".metric h2").all_inner_texts()
+            assert f"reward/{texts[0]}"[:120] in " ".join(heads) and "reward/__proto__" in heads
+            page.click("#tab-samples")
+            page.locator(".sample").first.wait_for()
+            said = page.locator("#sample-list").inner_text()
+            for text in texts[:6]:
+                assert text in said
+            assert "\\u202eturned \\x1b[31mred\\x00" in said
+            page.locator(".sample button").first.click()
+            page.locator(".token").first.wait_for()
+            page.locator(".token").nth(1).hover()
+            assert "onerror" in page.locator(".token-says").inner_text()
+            page.locator(".head select").first.select_option(index=1)
+            page.locator(".compared .theirs").wait_for()
+            for name in ("prompts", "time", "settings"):
+                page.click(f"#tab-{name}")
+                page.wait_for_timeout(200)
+            page.locator("#settings summary").first.click()
+            assert texts[0] in page.locator("#settings").inner_text()
+            tags = page.evaluate("[...new Set([...document.body.querySelectorAll('*')].map(n => n.localName))]")
+            assert not set(tags) & {"script", "img", "iframe", "style", "link", "a", "object", "form", "base", "meta"}
+            assert seen.said == []
+        assert canary.heard == []
+
+
+def test_the_canary_would_have_heard(tab, tmp_path: Path) -> None:
+    """Negative control: the same texts as markup ask it, and in our page the policy would still be a wall."""
+    with Canary() as canary:
+        texts = hostile(canary.address)
+        canary.pages["/"] = "<!doctype html><body data-looked>" + "".join(texts[:3])
+        bare = tab(f"{canary.address}/")
+        bare.page.wait_for_timeout(300)
+        assert {"/img", "/script"} <= set(canary.heard)
+        canary.heard.clear()
+        make_run(tmp_path / "run", 1)
+        with served(tmp_path / "run") as server:
+            seen = tab(server.links["viewer"])
+            told = seen.page.evaluate(
+                "text => { try { document.body.innerHTML = text; return 'made'; } catch (e) { return e.name; } }",
+                texts[1],
+            )
+            assert told == "TypeError"  # trusted types
+        assert canary.heard == []
