@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "diagnosis": {"settings", "methods", "reports", *SHARED},
     "training": {
         *("settings", "formulas", "methods", "tasks", "rewards", "models", "rollouts", "reports", "diagnosis"),
-        *SHARED,
+        *("preferences", *SHARED),
     },
     "comparison": {"training", "settings", "methods", "tasks", "reports", *SHARED},
 }

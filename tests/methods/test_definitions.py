@@ -26,6 +26,7 @@ from rung.methods.parts.baselines import OthersInBatch, OthersInGroup
 from rung.methods.parts.critics import ValueFunction
 from rung.methods.parts.elements import CriticElement, Lifetimes, SearchElement
 from rung.methods.parts.groups import AccuraciesDiffer
+from rung.methods.parts.learned_reward import ByDisagreement, SegmentPreferences
 from rung.methods.parts.objectives import (
     ClipCov,
     ClippedSurrogate,
@@ -172,6 +173,21 @@ PINNED["grpo@trl"] = GRPO_LIKE | {  # trl 1.16.0, GRPOConfig
     "advantage": GroupNormalized(epsilon=1e-4, ddof=1),
     "aggregation": PerToken(),
 }
+PINNED["rlhf@2017"] = PINNED["trpo"] | {  # arXiv:1706.03741, 2.2 and appendix A.1
+    "learned_reward": SegmentPreferences(
+        members=3,
+        queries=ByDisagreement(candidates=10),
+        first_share=0.25,
+        rate_halves_at=2_000_000,
+        coin_share=0.1,
+        reward_std=1.0,
+        l2_low=1.1,
+        l2_high=1.5,
+    ),
+    "advantage": GAE(discount=0.995, lam=0.97),
+    "entropy_bonus": 0.01,
+    "step": NaturalGradient(max_kl=0.01, iterations=10, damping=0.1, backtracks=10, critic_epochs=20),
+}
 BASELINES_VALUE = ValueFunction(separate=True, coefficient=0.5, clip=0.2)
 SB3_VALUE = ValueFunction(separate=True, coefficient=1.0, clip=None)
 PINNED |= {
@@ -263,7 +279,10 @@ PINNED |= {
     },
 }
 UNUSED = dict.fromkeys(
-    ("horizon", "keep_group", "shape_reward", "reference_kl", "critic", "whiten", "correction", "drop_rows")
+    (
+        *("horizon", "learned_reward", "keep_group", "shape_reward", "reference_kl", "critic", "whiten"),
+        *("correction", "drop_rows"),
+    )
 ) | {"entropy_bonus": 0.0}
 
 
@@ -315,7 +334,7 @@ def test_every_preset_says_what_was_read() -> None:
         assert method.deviations[0].startswith("Read in "), method.name
 
 
-EARLIER_PRESETS = ("ppo@lm-human-preferences", "grpo@trl")
+EARLIER_PRESETS = ("ppo@lm-human-preferences", "grpo@trl", "rlhf@2017")
 
 
 def test_method_named_finds_or_names_the_nearest() -> None:

@@ -31,12 +31,14 @@ from rung.methods.preferences import APO_DOWN, APO_ZERO, KTO, ORPO, SIMPO, UNLIK
 from rung.methods.presets import PRESETS
 from rung.methods.reinforce import REINFORCE, REINFORCE_BASELINE
 from rung.methods.reward_model import REWARD_MODEL
+from rung.methods.rlhf_2017 import RLHF_2017
 from rung.methods.rloo import RLOO
 from rung.methods.trpo import TRPO
 from rung.methods.value_learning import ValueLearning
 
 BEGINNINGS = (BOXES, ASE, ASE_ACE)
 LADDER = (REINFORCE, REINFORCE_BASELINE, RLOO, ACTOR_CRITIC, TRPO, PPO, PPO_KL, GRPO, DR_GRPO, DAPO)
+LEARNED_REWARD = (RLHF_2017,)
 KIN = (
     REINFORCE_PLUS_PLUS,
     GSPO,
@@ -55,9 +57,8 @@ PREFERENCES = (
     REWARD_MODEL,
 )
 
-METHODS: dict[str, Method] = {
-    method.name: method for method in (*BEGINNINGS, DQN, *LADDER, *KIN, *PREFERENCES, *PRESETS, *VALUE_PRESETS)
-}
+_RUNGS = (*BEGINNINGS, DQN, *LADDER, *LEARNED_REWARD, *KIN, *PREFERENCES, *PRESETS, *VALUE_PRESETS)
+METHODS: dict[str, Method] = {method.name: method for method in _RUNGS}
 
 
 def method_named(name: str) -> Method:

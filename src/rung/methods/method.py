@@ -20,6 +20,7 @@ from rung.methods.parts.aggregations import Aggregation, Total, alone
 from rung.methods.parts.corrections import Correction
 from rung.methods.parts.critics import Critic
 from rung.methods.parts.groups import KeepGroup
+from rung.methods.parts.learned_reward import LearnedReward
 from rung.methods.parts.objectives import (
     ClipCov,
     KLCov,
@@ -54,6 +55,8 @@ class PolicyGradient:
     samples_per_prompt: int
     horizon: int | None = None
     """Steps of each environment that one rollout takes. None: whole episodes, as text always is."""
+    learned_reward: LearnedReward | None = None
+    """What stands in the place of the task's own reward. None: the task's own is learnt from."""
     keep_group: KeepGroup | None = None
     shape_reward: ShapeReward | None = None
     reference_kl: ReferenceKL | None = None
@@ -104,6 +107,11 @@ class PolicyGradient:
             )
         if self.keep_group is not None and self.samples_per_prompt == 1:
             yield "method.keep_group: got samples_per_prompt 1, but one sample never differs; set 2 or more"
+        if self.learned_reward is not None and self.keep_group is not None:
+            yield (
+                "method.keep_group: looks at the task's own returns, which a learned reward is to replace; "
+                "set it to null"
+            )
         if isinstance(self.step, NaturalGradient):
             if self.updates_per_rollout() > 1:
                 yield (
@@ -121,7 +129,15 @@ class PolicyGradient:
         kl = f"; {self.reference_kl.formula}" if self.reference_kl is not None else ""
         entropy = f" + {self.entropy_bonus:g} entropy" if self.entropy_bonus else ""
         lines = [f"J = E[ {self.aggregation.formula} {self.objective.formula} ]{entropy}{kl}", self.advantage.formula]
-        beside = (self.whiten, self.critic, self.shape_reward, self.keep_group, self.correction, self.drop_rows)
+        beside = (
+            self.learned_reward,
+            self.whiten,
+            self.critic,
+            self.shape_reward,
+            self.keep_group,
+            self.correction,
+            self.drop_rows,
+        )
         lines += [part.formula for part in beside if part is not None]
         return "\n".join([*lines, self.step.formula] if isinstance(self.step, NaturalGradient) else lines)
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 import math
 
 from rung.errors import SettingsError, did_you_mean
+from rung.reports.learned_reward_metrics import LEARNED_REWARD_METRICS
 from rung.reports.metric import COUNT, GIB, NUMBER, RATE, SECONDS, SHARE, TOKENS, Metric
 from rung.reports.metric_list import METRIC_LIST
 from rung.reports.preference_metrics import PREFERENCE_METRICS
 from rung.reports.value_metrics import VALUE_METRICS
 
-METRICS: dict[str, Metric] = {metric.name: metric for metric in (*METRIC_LIST, *VALUE_METRICS, *PREFERENCE_METRICS)}
+METRICS: dict[str, Metric] = {
+    metric.name: metric for metric in (*METRIC_LIST, *VALUE_METRICS, *PREFERENCE_METRICS, *LEARNED_REWARD_METRICS)
+}
 """By name, in the order a reader wants them."""
 
 

@@ -33,10 +33,7 @@ def record_episode(
     Example:
         record_episode(lambda: task.make("rgb_array"), greedy_player(task, policy), folder / "episode.gif")
     """
-    if not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):  # an image in memory needs no display
-        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
-        os.environ.setdefault("MUJOCO_GL", "egl")
-    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # it would greet on stdout
+    without_display()
     try:
         environment = make()
     except Exception as error:  # noqa: BLE001  what a missing renderer raises differs by environment
@@ -46,7 +43,7 @@ def record_episode(
         observation, _ = environment.reset(seed=seed)
         over, steps = False, 0
         while not over and steps < most_steps:
-            frame = _frame(environment)
+            frame = frame_of(environment)
             if isinstance(frame, Exception):
                 return _skipped(frame)
             frames.append(frame)
@@ -55,11 +52,19 @@ def record_episode(
         fps = float(environment.metadata.get("render_fps") or 30)
     finally:
         environment.close()
-    write_whole(path, _gif(frames, fps))
+    write_whole(path, animated(frames, fps))
     return True
 
 
-def _frame(environment: Any) -> Any:
+def without_display() -> None:
+    """Lets environments render into memory where there is no display. To be called before one is made."""
+    if not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+        os.environ.setdefault("MUJOCO_GL", "egl")
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # it would greet on stdout
+
+
+def frame_of(environment: Any) -> Any:
     """The picture as it is now, or the exception that says why there is none."""
     try:
         pixels = environment.render()
@@ -70,7 +75,8 @@ def _frame(environment: Any) -> Any:
     return pixels
 
 
-def _gif(frames: list[Any], fps: float) -> bytes:
+def animated(frames: list[Any], fps: float) -> bytes:
+    """A GIF of these pictures [height, width, 3], which repeats."""
     from PIL import Image
 
     every = max(1, round(fps / _GIF_FPS), -(-len(frames) // MOST_FRAMES))

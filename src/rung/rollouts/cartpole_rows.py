@@ -28,7 +28,7 @@ def is_plain_cartpole(task: EnvironmentTask) -> bool:
     """Whether the task is Gymnasium's CartPole with no other option than a time limit."""
     import gymnasium
 
-    known = task.name in gymnasium.registry and set(task.options) <= {"max_episode_steps"}
+    known = task.name in gymnasium.registry and set(task.options) <= {"max_episode_steps"} and not task.fixed_length
     return known and gymnasium.spec(task.name).entry_point == _ENTRY and not gymnasium.spec(task.name).kwargs
 
 

@@ -5,6 +5,8 @@ Legend: **B** environments, **T** steps, **O** numbers of an observation.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
@@ -16,6 +18,15 @@ from rung.rollouts.environments import Array, episode_seed, open_rows, replay, r
 from rung.rollouts.normalizers import Scaling
 from rung.rollouts.streams import Stream
 from rung.tasks.environment import EnvironmentTask
+
+
+@dataclass(frozen=True)
+class Underway:
+    """A row's episode in progress. Example: `Underway(episode=3, actions_T=array([1, 0, 0]))`."""
+
+    episode: int
+    actions_T: Array
+    """Taken in it so far."""
 
 
 class StretchCollector:
@@ -84,10 +95,21 @@ class StretchCollector:
         require_finite("observations", stretch.observations_BTO, self.task)
         return stretch.collected(policy, self._seen_BO)
 
+    def underway(self) -> list[Underway]:
+        """Each row's episode, which the next collecting goes on with; episode 0 and no action before the first."""
+        return [
+            Underway(max(int(episode), 0), actions_T)
+            for episode, actions_T in zip(self._episodes_B, self._actions, strict=True)
+        ]
+
+    def seed_of(self, row: int, episode: int) -> int:
+        """What that episode of the row is reset with."""
+        return episode_seed(self.seed, self.purpose, row, episode)
+
     def _begin(self, row: int) -> None:
         self._episodes_B[row] += 1
         self._returns_B[row] = self._running_B[row] = 0.0
-        self._rows.reset(row, episode_seed(self.seed, self.purpose, row, int(self._episodes_B[row])))
+        self._rows.reset(row, self.seed_of(row, int(self._episodes_B[row])))
 
     def _turn(self, stretch: _Stretch, row: int, t: int, *, terminated: bool) -> None:
         """The row's episode is over after step t: keep what is known of it, then begin the next."""
@@ -152,7 +174,7 @@ class StretchCollector:
                 self._replay(row, tensors["raw"][row].numpy())
 
     def _replay(self, row: int, raw_O: Array) -> None:
-        seed = episode_seed(self.seed, self.purpose, row, int(self._episodes_B[row]))
+        seed = self.seed_of(row, int(self._episodes_B[row]))
         total = replay(self._rows, row, seed, self._actions[row])
         if total != self._returns_B[row] or not np.array_equal(self._rows.observations_BO[row], raw_O):
             raise CheckpointError(

@@ -12,7 +12,7 @@ from rung.methods.parts.aggregations import PerConstantLength
 from rung.methods.parts.baselines import OthersInBatch
 from rung.methods.parts.steps import NaturalGradient
 from rung.settings.network import SMALL
-from rung.settings.schema import TASKS_OWN, Settings
+from rung.settings.schema import TASKS_OWN, PreferenceSettings, Settings
 from rung.tasks.cart_pole import NAME as CART_POLE
 from rung.tasks.environment import EnvironmentTask
 
@@ -36,6 +36,7 @@ def contradictions(settings: Settings, method: Method | None) -> Iterator[str]:
     yield from _budget(settings)
     if isinstance(method, PolicyGradient):
         yield from _of_rollouts(settings, method)
+        yield from _of_preferences(settings, method)
     if isinstance(method, PreferenceLearning):
         yield from _of_pairs(settings, method)
     learns_in_boxes = isinstance(method, AdaptiveElements)
@@ -46,6 +47,37 @@ def contradictions(settings: Settings, method: Method | None) -> Iterator[str]:
             else f"task.name: got '{CART_POLE}', whose boxes only {', '.join(BOXED)} learn in; for '{method.name}' "
             "there is CartPole-v1"
         )
+
+
+def _of_preferences(settings: Settings, method: PolicyGradient) -> Iterator[str]:
+    part = method.learned_reward
+    if part is None:
+        if settings.preferences != PreferenceSettings():
+            yield (
+                f"preferences: '{method.name}' learns from the task's own reward and asks for no labels; set "
+                "method.learned_reward to SegmentPreferences, or leave preferences out"
+            )
+        return
+    if settings.model != "small":
+        yield (
+            f"method.learned_reward: got model '{settings.model}', but rewards are learnt from segments of "
+            "environments alone; set model to small and a task such as Pendulum-v1"
+        )
+    if settings.task.options().get("normalize_rewards"):
+        yield (
+            "task.normalize_rewards: a learned reward is normalised already, and the task's own is hidden; set it to "
+            "false"
+        )
+    if settings.preferences.labeller == "people":
+        if settings.preferences.folder is None:
+            yield "preferences.folder: got none, but people need a place where clips and votes lie; name a folder"
+        if method.horizon is None:
+            yield (
+                f"preferences.labeller: got people, but '{method.name}' plays whole episodes, and clips are cut from "
+                "stretches alone; set method.horizon, or the labeller to oracle"
+            )
+    if part.l2_low >= part.l2_high:
+        yield f"method.learned_reward.l2_low: got {part.l2_low:g}, expected less than l2_high {part.l2_high:g}"
 
 
 def task_misfits(method: Method, task: object) -> Iterator[str]:

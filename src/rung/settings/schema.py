@@ -188,6 +188,21 @@ class ReportingSettings(Section):
     """Tell the metrics to one of these as well; None: to nobody. W&B stays offline unless WANDB_MODE=online."""
 
 
+class PreferenceSettings(Section):
+    """The labels of a learned reward; how they are used is the method's slot `learned_reward`."""
+
+    labels: int = Field(700, ge=1)
+    """Pairs of segments that are asked about in the whole run."""
+    labeller: Literal["oracle", "people"] = "oracle"
+    """Who answers: a synthetic oracle that knows the task's own reward, or people through `rung label`."""
+    folder: str | None = None
+    """Where people find the clips, and the run their votes."""
+    most_waiting: int = Field(20, ge=0)
+    """The run waits while more questions than this have no answer from people yet."""
+    oracle_error: float = Field(0.0, ge=0, le=1)
+    """The share of a synthetic oracle's answers that are a coin's."""
+
+
 class Settings(Section):
     """Everything that decides a run.
 
@@ -223,6 +238,7 @@ class Settings(Section):
     evaluation: EvaluationSettings = EvaluationSettings()
     saving: SavingSettings = SavingSettings()
     rewarding: RewardingSettings = RewardingSettings()
+    preferences: PreferenceSettings = PreferenceSettings()
     reporting: ReportingSettings = ReportingSettings()
 
     def resolved_method(self) -> Method:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rung.errors import MissingExtra, SettingsError, did_you_mean
+from rung.tasks.fixed_length import FixedLength
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,6 +42,8 @@ class EnvironmentTask:
     """Divide rewards by the running standard deviation of the discounted return, clipped to ±10."""
     discount: float = 0.99
     """Of that return; the method's own discount."""
+    fixed_length: bool = False
+    """Every episode lasts until the time limit; what would end it begins it anew, unseen. See `FixedLength`."""
     frame_skip: int = 4
     """Of an Atari game: frames that one action lasts. The 2013 paper takes 3 for Space Invaders."""
     most_noops: int = 30
@@ -89,7 +92,8 @@ class EnvironmentTask:
             SettingsError: Gymnasium refuses the name or the options.
             MissingExtra: Gymnasium, or what this environment runs on, is not installed.
         """
-        return _make(self.name, self.options, render_mode)
+        environment = _make(self.name, self.options, render_mode)
+        return FixedLength(environment, self.require_time_limit()) if self.fixed_length else environment
 
     def to_environment(self, actions_N: npt.NDArray[Any]) -> list[Any]:
         """The policy's actions as the environment takes them: `[1, 0]`, or arrays within the bounds."""

@@ -35,10 +35,20 @@ class EnvironmentCollector:
     `prompts_per_step` start states with `samples_per_prompt` whole episodes from each: a start state is a prompt.
     """
 
-    def __init__(self, settings: Settings, method: PolicyGradient, task: EnvironmentTask, policy: SmallPolicy) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        method: PolicyGradient,
+        task: EnvironmentTask,
+        policy: SmallPolicy,
+        *,
+        met: EnvironmentTask | None = None,
+    ) -> None:
         self.settings, self.method, self.task, self.policy = settings, method, task, policy
+        self.met = met or task
+        """What is stepped to learn from, where it is not the task itself, which is scored."""
         kind = EpisodeCollector if method.horizon is None else StretchCollector
-        self.source = kind(task, environments=settings.environments, seed=settings.seed)
+        self.source = kind(self.met, environments=settings.environments, seed=settings.seed)
         self.steps = 0
         """Environment steps taken so far."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,10 +29,13 @@ from rung.tasks.pairs import PairTask
 from rung.tasks.task import TextTask
 from rung.training.collected import Collector
 from rung.training.environment_collector import EnvironmentCollector
+from rung.training.labellers import Labeller, Oracle
 from rung.training.learned import Learns
 from rung.training.learned_reward import learned_reward
 from rung.training.learner import Learner
 from rung.training.pair_collector import PairCollector
+from rung.training.people import People
+from rung.training.preference_collector import PreferenceCollector
 from rung.training.preference_learner import PreferenceLearner
 from rung.training.replay_collector import ReplayCollector, q_shape
 from rung.training.text_collector import TextCollector
@@ -129,8 +134,25 @@ def _environment_parts(settings: Settings, method: PolicyGradient, task: Environ
     policy = SmallPolicy(shape, seed=settings.seed)
     start = policy.reference() if needs_start(settings, method) else None
     learner = Learner(policy, method, reference=start, temperature=settings.temperature, seed=settings.seed)
-    collector = EnvironmentCollector(settings, method, task, policy)
+    collector = _environment_collector(settings, method, task, policy)
     return Parts(settings=settings, method=method, policy=policy, start=start, collector=collector, learner=learner)
+
+
+def _environment_collector(
+    settings: Settings, method: PolicyGradient, task: EnvironmentTask, policy: SmallPolicy
+) -> Collector:
+    if method.learned_reward is None:
+        return EnvironmentCollector(settings, method, task, policy)
+    inner = EnvironmentCollector(settings, method, task, policy, met=dataclasses.replace(task, fixed_length=True))
+    return PreferenceCollector(settings, method.learned_reward, inner, _labeller(settings, inner.met))
+
+
+def _labeller(settings: Settings, task: EnvironmentTask) -> Labeller:
+    asked = settings.preferences
+    if asked.labeller == "oracle":
+        return Oracle(seed=settings.seed, error=asked.oracle_error)
+    assert asked.folder is not None, "found with the contradictions"
+    return People(Path(asked.folder), task, seed=settings.seed, most_waiting=asked.most_waiting)
 
 
 def _value_parts(settings: Settings, method: ValueLearning, task: EnvironmentTask) -> Parts:

@@ -1,0 +1,216 @@
+"""RLHF from human preferences (Christiano et al. 2017), with synthetic labels, on two control tasks.
+
+It goes on where it stopped.
+
+    python experiments/rlhf_2017.py            runs what is missing, two at a time, then writes the results
+    python experiments/rlhf_2017.py --seeds 1 --steps 40 --out DIR     a small trial, which writes no results
+    python docs/generate.py                    prints them into docs/experiments.md
+
+Of each run R is the mean return of 20 greedy episodes after the last step; its share of the way that the same learner
+comes with the task's own reward is (R - R_start) / (R_true - R_start), where R_true is that learner's mean over seeds
+and R_start the mean score of the untrained policies.
+
+Pass lines, fixed before the run (methods.md 3.2), over two tasks and three seeds each:
+  - 350 labels reach a mean share of 0.6, 700 reach 0.8, 1400 reach 0.9;
+  - with 700 labels, segments of length 1 and offline queries each come lower by two standard errors or more.
+Queries at random are reported without a pass line.
+
+Scaled down: 200,000 time steps a run where the paper has up to 50 million; the label rate is proportional to
+h / (T + h) with h = 80,000 in place of 2 million, so that it falls over the run as it does in the paper.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rung.reports.json_lines import read_rows
+from rung.reports.machine import machine
+
+ROOT = Path(__file__).parent.parent
+RUNS = ROOT / "runs" / "rlhf_2017"
+SEEDS, STEPS = 3, 100
+TASKS: dict[str, tuple[str, ...]] = {
+    "Pendulum-v1": ("method.advantage.discount=0.9", "method.advantage.lam=0.95", "method.step.max_kl=0.05"),
+    "Swimmer-v5": ("method.entropy_bonus=0.001", "method.step.max_kl=0.02", "task.normalize_observations=true"),
+}
+"""Every arm of a task has these; both tasks have episodes of a fixed length of their own."""
+DISCOUNTS = {"Pendulum-v1": 0.9, "Swimmer-v5": 0.995}
+"""The methods': the true reward is scaled by the deviation of its discounted return, as a learned one is normalised; a
+critic that is given rewards of -8 a step learns Pendulum much more slowly, and the comparison would flatter."""
+COMMON = ("environments=2", "evaluation.every=10", "saving.every=20", "reporting.page=false")
+LEARNED = ("method.learned_reward.rate_halves_at=80000",)
+ARMS: dict[str, tuple[str, ...]] = {
+    "true": ("method.learned_reward=null", "task.normalize_rewards=true"),
+    "350": (*LEARNED, "preferences.labels=350"),
+    "700": (*LEARNED, "preferences.labels=700"),
+    "1400": (*LEARNED, "preferences.labels=1400"),
+    "length_1": (*LEARNED, "preferences.labels=700", "method.learned_reward.segment=1"),
+    "offline": (*LEARNED, "preferences.labels=700", "method.learned_reward.first_share=1.0"),
+    "random": (*LEARNED, "preferences.labels=700", "method.learned_reward.queries=AtRandom"),
+}
+LINES = {"350": 0.6, "700": 0.8, "1400": 0.9}
+WORSE = ("length_1", "offline")
+APART = 2.0
+"""Standard errors."""
+Key = tuple[str, str, int]
+
+
+def folder_of(root: Path, key: Key) -> Path:
+    return root / "-".join(map(str, key))
+
+
+def run(root: Path, key: Key, steps: int) -> None:
+    """One run in a process of its own; finished ones are left alone, begun ones resumed."""
+    task, arm, seed = key
+    folder = folder_of(root, key)
+    if (folder / "final").is_dir():
+        return
+    begun = (folder / "settings.yaml").exists()
+    command = ["resume", str(folder)] if begun else ["train", "rlhf@2017", "--task", task]
+    if not begun:
+        command += ["--seed", str(seed), "--out", str(folder), "--quiet"]
+        discount = (f"task.discount={DISCOUNTS[task]}",) if arm == "true" else ()
+        for setting in (f"steps={steps}", *COMMON, *TASKS[task], *ARMS[arm], *discount):
+            command += ["--set", setting]
+    began = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "rung.cli", *command],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(f"{task}, {arm}, seed {seed}: exit {done.returncode}\n{done.stderr[-2000:]}")
+    print(f"{task}, {arm}, seed {seed}: {time.perf_counter() - began:.0f} s", flush=True)
+
+
+def curve(folder: Path) -> list[dict[str, Any]]:
+    """Each evaluation, with what came before it."""
+    kept = ("environment/steps", "held_out/score", "preferences/labels", "preferences/accuracy")
+    more = ("preferences/true_correlation", "preferences/train_loss", "preferences/validation_loss")
+    rows = [row for row in read_rows(folder / "metrics.jsonl").rows if row.get("held_out/score") is not None]
+    return [{name: row.get(name) for name in (*kept, *more)} for row in rows]
+
+
+def shares_of(curves: dict[Key, list[dict[str, Any]]], seeds: Sequence[int]) -> dict[str, dict[str, list[float]]]:
+    """By arm and task: each seed's share of the true reward's way."""
+    found: dict[str, dict[str, list[float]]] = {arm: {} for arm in ARMS}
+    for task in TASKS:
+        ends = {arm: [curves[task, arm, seed][-1]["held_out/score"] for seed in seeds] for arm in ARMS}
+        start = float(np.mean([curves[task, arm, seed][0]["held_out/score"] for arm in ARMS for seed in seeds]))
+        best = float(np.mean(ends["true"]))
+        for arm, scores in ends.items():
+            found[arm][task] = [(score - start) / (best - start) for score in scores]
+    return found
+
+
+def mean_and_error(by_task: dict[str, list[float]]) -> tuple[float, float]:
+    """The mean over tasks and seeds, and its standard error from the spread of seeds within each task."""
+    values = list(by_task.values())
+    errors = [np.var(one, ddof=1) / len(one) for one in values if len(one) > 1]
+    error = float(np.sqrt(np.sum(errors)) / len(values)) if errors else float("nan")
+    return float(np.mean([np.mean(one) for one in values])), error
+
+
+def verdicts(shares: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
+    """Each pass line with what was measured, and whether it was reached."""
+    found: dict[str, Any] = {}
+    for arm, line in LINES.items():
+        mean, error = mean_and_error(shares[arm])
+        found[f"{arm} labels"] = {"share": mean, "error": error, "line": line, "passed": mean >= line}
+    full, full_error = mean_and_error(shares["700"])
+    for arm in WORSE:
+        mean, error = mean_and_error(shares[arm])
+        apart = (full - mean) / float(np.hypot(error, full_error))
+        found[arm] = {"share": mean, "error": error, "lower_by_errors": apart, "passed": bool(apart >= APART)}
+    mean, error = mean_and_error(shares["random"])
+    found["random queries (no line)"] = {"share": mean, "error": error}
+    return found
+
+
+def picture(curves: dict[Key, list[dict[str, Any]]], seeds: Sequence[int], path: Path) -> None:
+    """True return against environment steps: mean over seeds, a panel a task."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, len(TASKS), figsize=(6 * len(TASKS), 4.5))
+    for panel, task in zip(axes, TASKS, strict=True):
+        for arm in ARMS:
+            each = [curves[task, arm, seed] for seed in seeds]
+            steps = np.mean([[row["environment/steps"] or 0.0 for row in one] for one in each], axis=0) / 1000
+            scores = np.mean([[row["held_out/score"] for row in one] for one in each], axis=0)
+            panel.plot(steps, scores, label=arm, linewidth=2.5 if arm == "true" else 1.5)
+        panel.set_title(task, fontsize=10)
+        panel.set_xlabel("environment steps, thousands")
+        panel.grid(alpha=0.2)
+    axes[0].set_ylabel("held-out mean true return")
+    axes[-1].legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
+    parser.add_argument("--out", type=Path, default=RUNS)
+    given = parser.parse_args()
+    whole = (given.seeds, given.steps, given.arms, given.tasks) == (SEEDS, STEPS, list(ARMS), list(TASKS))
+    began = time.perf_counter()
+    seeds = range(given.seeds)
+    keys = [(task, arm, seed) for seed in seeds for task in given.tasks for arm in given.arms]
+    with ThreadPoolExecutor(2 if whole else 1) as pool:
+        for one in [pool.submit(run, given.out, key, given.steps) for key in keys]:
+            one.result()
+    curves = {key: curve(folder_of(given.out, key)) for key in keys}
+    if not whole:
+        for key, rows in curves.items():
+            print(key, [round(row["held_out/score"], 1) for row in rows], rows[-1])
+        return
+    shares = shares_of(curves, seeds)
+    found = verdicts(shares)
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    seconds = [row.get("seconds/step") or 0.0 for key in keys for row in timings(folder_of(given.out, key))]
+    result = {
+        "command": "python experiments/rlhf_2017.py",
+        "commit": commit.stdout.strip(),
+        "machine": machine(),
+        "seeds": list(seeds),
+        "hours": sum(seconds) / 3600,
+        "minutes_of_this_call": (time.perf_counter() - began) / 60,
+        "pass_lines": {"shares": LINES, "lower_by_standard_errors": dict.fromkeys(WORSE, APART)},
+        "passed": all(one.get("passed", True) for one in found.values()),
+        "verdicts": found,
+        "shares": shares,
+        "curves": {"-".join(map(str, key)): rows for key, rows in curves.items()},
+        "settings": {"common": COMMON, "tasks": TASKS, "arms": ARMS, "steps": STEPS},
+    }
+    (ROOT / "experiments" / "results" / "rlhf_2017.json").write_text(json.dumps(result, indent=1) + "\n")
+    picture(curves, seeds, ROOT / "docs" / "pictures" / "rlhf_2017.png")
+    print(json.dumps(found, indent=1), result["passed"])
+
+
+def timings(folder: Path) -> list[dict[str, Any]]:
+    return list(read_rows(folder / "timings.jsonl").rows)
+
+
+if __name__ == "__main__":
+    main()

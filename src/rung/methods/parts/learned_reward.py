@@ -1,0 +1,85 @@
+"""Where the reward comes from when the task's own is hidden: from preferences between segments of behaviour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class ByDisagreement:
+    """Ask about the pairs on which the ensemble's preferences vary most, among many drawn at random."""
+
+    candidates: int = 10
+    """Pairs drawn for each one that is asked."""
+
+    @property
+    def formula(self) -> str:
+        return f"the largest Var over predictors of P among {self.candidates} times as many pairs"
+
+
+@dataclass(frozen=True)
+class AtRandom:
+    """Ask about pairs drawn at random."""
+
+    formula: ClassVar[str] = "pairs at random"
+
+
+Queries = ByDisagreement | AtRandom
+
+
+@dataclass(frozen=True)
+class SegmentPreferences:
+    """The reward is predicted by an ensemble that was fitted to preferences between two segments of steps.
+
+    Each predictor has 2 x 64 leaky ReLU units and sees an observation and an action. Labels are drawn with
+    replacement for each predictor, and those that it did not draw, 1/e of all, are its held-out ones.
+    """
+
+    members: int = 3
+    """Predictors."""
+    segment: int = 25
+    """Steps of a segment; it lies within one episode."""
+    queries: Queries = ByDisagreement()
+    """Which pairs are asked about."""
+    first_share: float = 0.25
+    """Of the labels: asked about the starting policy, before anything is trained. 1: all, with no query later on."""
+    rate_halves_at: int = 2_000_000
+    """h: the rate of labels is proportional to h / (T + h) after T steps."""
+    recent_steps: int = 25_000
+    """Steps kept to ask about, the newest; the predictions are normalised over them."""
+    coin_share: float = 0.1
+    """The share of answers taken to be a coin's."""
+    reward_std: float = 1.0
+    """Of the predicted rewards; their mean is 0."""
+    l2_low: float = 1.1
+    """The L2 coefficient is halved when validation loss is less than so many times the training loss, ..."""
+    l2_high: float = 1.5
+    """... and doubled when it is more than so many times that."""
+    predictor_rate: float = 1e-3
+    """Learning rate of the predictors' Adam."""
+    pairs_per_update: int = 32
+    """Pairs an update, for each predictor."""
+    first_updates: int = 300
+    """Updates on the first labels."""
+    later_updates: int = 30
+    """Updates after each later rollout."""
+
+    @property
+    def formula(self) -> str:
+        keep, coin = f"{1 - self.coin_share:g}", f"{self.coin_share / 2:g}"
+        return (
+            f"P[σ¹ ≻ σ²] = {keep} · exp ∑ r̂(σ¹) / (exp ∑ r̂(σ¹) + exp ∑ r̂(σ²)) + {coin}, cross entropy; "
+            f"r = mean of {self.members} r̂, each normalised, std {self.reward_std:g}; asks {self.queries.formula}"
+        )
+
+    def first_labels(self, labels: int) -> int:
+        """How many of the run's labels are asked about the starting policy; at least one.
+
+        >>> SegmentPreferences().first_labels(700)
+        175
+        """
+        return max(1, round(self.first_share * labels))
+
+
+LearnedReward = SegmentPreferences
