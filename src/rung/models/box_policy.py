@@ -34,6 +34,10 @@ class BoxPolicy:
     def push(self) -> Tensor:
         return self.tables[PUSH]
 
+    def trainable(self) -> dict[str, torch.nn.Parameter]:
+        """None: a table learns within a trial, without gradients."""
+        return {}
+
     def numbers(self) -> int:
         """How many numbers are trained."""
         return self.boxes * len(self.tables)

@@ -15,15 +15,17 @@ def minibatches(batch: Batch, count: int, key: tuple[int, ...]) -> Iterator[Tens
     """Row indices of each of `count` minibatches. Whole groups stay together while there are enough of them.
 
     With one minibatch the rows keep their order; otherwise the groups are shuffled by the key, which names seed,
-    step and epoch, so that a resumed run cuts the same way.
+    step and epoch, so that a resumed run cuts the same way. Rows without an action of the policy's own are left out,
+    so that an excluded episode does not move the others.
     """
     if count == 1:
         yield torch.arange(len(batch))
         return
-    groups = torch.unique(batch.group_ids_B)
-    units = [torch.nonzero(batch.group_ids_B == group)[:, 0] for group in groups]
+    counted_B = batch.counted_B()
+    groups = torch.unique(batch.group_ids_B[counted_B])
+    units = [torch.nonzero((batch.group_ids_B == group) & counted_B)[:, 0] for group in groups]
     if len(units) < count:
-        units = [row[None] for row in torch.arange(len(batch))]
+        units = [row[None] for row in torch.nonzero(counted_B)[:, 0]]
     order = np.random.Generator(np.random.Philox(np.random.SeedSequence(key))).permutation(len(units))
     for part in np.array_split(order, count):
         if len(part):
