@@ -128,6 +128,7 @@ def at_work(folder: Path) -> bool:
     return any(len(path.read_bytes().splitlines()) > 1 for path in folder.glob("runs/*/metrics.jsonl"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads the processes' children from /proc")
 def test_killed_at_work_and_started_again(whole: Whole, start, arguments: Arguments, tmp_path: Path) -> None:
     folder = tmp_path / "killed"

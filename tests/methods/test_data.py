@@ -28,7 +28,16 @@ def test_data_makes_the_same_method_again(method) -> None:
 
 def test_slots_are_all_fields_but_the_identity() -> None:
     assert slots(GRPO) == [
-        *("samples_per_prompt", "horizon", "keep_group", "shape_reward", "reference_kl", "critic", "advantage"),
+        *(
+            "samples_per_prompt",
+            "horizon",
+            "learned_reward",
+            "keep_group",
+            "shape_reward",
+            "reference_kl",
+            "critic",
+            "advantage",
+        ),
         *("whiten", "objective", "entropy_bonus", "correction", "drop_rows", "aggregation", "step", "epochs"),
         "minibatches",
     ]

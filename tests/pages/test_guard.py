@@ -118,7 +118,7 @@ def test_the_shipped_files_have_nothing_inline_and_nothing_from_elsewhere() -> N
     files = [file for file in source.rglob("static/*") if file.suffix in (".html", ".js", ".css")]
     assert len(files) >= 2
     for file in files:
-        text = file.read_text()
+        text = file.read_text().replace("http://www.w3.org/2000/svg", "")  # a name, from which nothing is fetched
         for word in (
             "innerHTML",
             "outerHTML",

@@ -69,6 +69,7 @@ def test_the_same_scores_give_the_same_interval() -> None:
     assert score_interval(scores_SN, common_items=False) == score_interval(scores_SN.copy(), common_items=False)
 
 
+@pytest.mark.slow
 def test_the_interval_covers() -> None:
     """Eight seeds from a known law: the interval holds the truth nearly as often as it says; negative control: a
     third of its width does not."""

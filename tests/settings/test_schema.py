@@ -40,6 +40,7 @@ def test_the_defaults_are_the_documented_ones():
         "evaluation": {"every": 10, "items": 64, "samples": 1, "temperature": 0.0},
         "saving": {"every": 10, "keep": 2},
         "rewarding": {"deadline_s": 10.0, "max_failed_share": 0.1},
+        "preferences": {"labels": 700, "labeller": "oracle", "folder": None, "most_waiting": 20, "oracle_error": 0.0},
         "reporting": {"kl_rows": 8, "samples_every": 10, "page": True, "tracker": None},
     }
     assert SFTSettings(model="tiny", task="arithmetic").as_data() == {
@@ -151,9 +152,8 @@ def test_settings_from_data_reports_every_problem():
     assert error.value.problems == [
         "seed: got 'a', expected a whole number",
         "stepz: unknown key; did you mean 'steps'?; valid here: model, method, task, teacher, seed, steps, "
-        "budget, "
-        "prompts_per_step, environments, max_new_tokens, temperature, rewards, lora, learner, sampler, evaluation, "
-        "saving, rewarding, reporting",
+        "budget, prompts_per_step, environments, max_new_tokens, temperature, rewards, lora, learner, sampler, "
+        "evaluation, saving, rewarding, preferences, reporting",
         "method.name: got 'grp'; did you mean 'grpo'?; valid: " + ", ".join(METHODS),
     ]
 

@@ -68,6 +68,7 @@ def test_it_ends_with_the_first_step_that_reaches_it(runs: Runs, model: Path, tm
     assert (tmp_path / "run" / "final").is_dir()
 
 
+@pytest.mark.slow
 def test_exactly_the_budget_is_enough(runs: Runs, model: Path, tmp_path: Path) -> None:
     runs.settings = text_settings(model, tokens=150)
     runs.ask("train", tmp_path / "first")
@@ -109,6 +110,7 @@ def test_killed_and_resumed_it_spends_the_same(runs: Runs, model: Path, tmp_path
     assert_same(tmp_path / "run", tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_resumed_after_its_last_step_it_makes_no_other(runs: Runs, model: Path, tmp_path: Path) -> None:
     runs.settings = text_settings(model, tokens=100)
     assert runs.ask("train", tmp_path / "run")[0] == 0
@@ -117,6 +119,7 @@ def test_resumed_after_its_last_step_it_makes_no_other(runs: Runs, model: Path, 
     assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_larger_budget_goes_on_as_if_it_had_been_there(runs: Runs, model: Path, tmp_path: Path) -> None:
     runs.settings = text_settings(model, tokens=100)
     assert runs.ask("train", tmp_path / "run")[0] == 0

@@ -41,7 +41,7 @@ def runs() -> Iterator[Runs]:
     [
         ("ppo_kl", {**PPO, "task.normalize_observations": "true", "task.normalize_rewards": "true"}),
         ("grpo", {"prompts_per_step": 2, "samples_per_prompt": 3}),
-        ("trpo", {"method.horizon": 64, "environments": 2}),
+        pytest.param("trpo", {"method.horizon": 64, "environments": 2}, marks=pytest.mark.slow),
     ],
 )
 def test_killed_and_resumed_ends_the_same(runs: Runs, tmp_path: Path, method: str, more: dict[str, Any]) -> None:

@@ -102,6 +102,7 @@ def test_a_clip_shows_the_very_steps_of_its_segment(tmp_path: Path, monkeypatch:
     parts.collector.close()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*wait for an answer")
 def test_begun_again_it_takes_up_the_same_answers_whatever_was_voted_since(tmp_path: Path) -> None:
     first, one = collector(tmp_path, lambda number: "first" if number % 2 else "second", waiting=1)

@@ -106,6 +106,7 @@ def test_a_critic_and_an_adapting_coefficient_go_on_as_they_were(runs: Runs, tmp
     assert len({row["kl/coefficient"] for row in rows[1:]}) == 3, "the coefficient moved, so its restoring was tested"
 
 
+@pytest.mark.slow
 def test_a_reference_that_follows_the_policy_goes_on_as_it_was(runs: Runs, tmp_path: Path) -> None:
     """Refreshed before step 3; killed after step 3 and 4, so that the reference is neither the start nor the policy."""
     kl = {"coefficient": 1.0, "refresh_every": 2}

@@ -34,7 +34,7 @@ def runs() -> Iterator[Runs]:
     found.close()
 
 
-@pytest.mark.parametrize("method", ["ase_ace", "boxes"])
+@pytest.mark.parametrize("method", ["ase_ace", pytest.param("boxes", marks=pytest.mark.slow)])
 def test_killed_and_resumed_ends_the_same(runs: Runs, tmp_path: Path, method: str) -> None:
     runs.settings = settings(method, "task.most_steps=700").as_data()
     assert runs.ask("train", tmp_path / "whole")[0] == 0

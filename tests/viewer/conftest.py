@@ -6,4 +6,4 @@ import sys
 from pathlib import Path
 
 here = Path(__file__).parent
-sys.path[:0] = [str(here), str(here.parent / "preferences")]  # `made_up`; the labelling page's `browser`
+sys.path[:0] = [str(here), str(here.parent / "preferences")]  # `made_up_runs`; the labelling page's `browser`

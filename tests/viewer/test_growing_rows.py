@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from made_up import make_run, write_step
+from made_up_runs import make_run, write_step
 
 from rung.viewer import follow
 from rung.viewer.growing_rows import GrowingRows

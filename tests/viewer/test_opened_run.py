@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_up import ADVANTAGES, CLIPPED, ENTROPY, LOG_PROBS, PIECES, episode, learnt, make_run, write_step
+from made_up_runs import ADVANTAGES, CLIPPED, ENTROPY, LOG_PROBS, PIECES, episode, learnt, make_run, write_step
 
 from rung.batch import Episode, Judgement
 from rung.errors import DataError, SettingsError

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from browser import Canary, Watched, chromium
-from made_up import PIECES, episode, make_run, served, write_step
-from playwright.sync_api import Browser
+from made_up_runs import PIECES, episode, make_run, served, write_step
+from playwright.sync_api import Browser, expect
 
 from rung.batch import Judgement
 
@@ -151,7 +151,7 @@ def test_samples_are_found_sorted_and_grouped(tab, tmp_path: Path) -> None:
         page.select_option("#sample-sort", "-reward")
         assert rows() == [0, 3, 1, 2]
         page.click("#step-before")
-        page.wait_for_function("document.querySelectorAll('.sample').length === 6")
+        expect(page.locator(".sample")).to_have_count(6)
         assert seen.said == []
 
 
@@ -170,7 +170,7 @@ def test_a_prompts_answers_are_compared_between_steps_and_runs(tab, tmp_path: Pa
         both = page.locator(".compared .theirs")
         assert (both.locator("del").inner_text(), both.locator("ins").inner_text()) == ("7", "5")
         select.select_option(label="two, step 3")
-        page.wait_for_function("document.querySelector('.compared .theirs')?.textContent.includes('was')")
+        expect(both).to_contain_text("was")
         assert both.locator("del").all_inner_texts() == ["is", "7"]
         assert "reward 1 here, 1 there" in page.locator(".compared").inner_text()
         assert both.locator("b").count() == 0

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from made_up import make_run, served
+from made_up_runs import make_run, served
 
 
 @pytest.fixture
