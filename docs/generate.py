@@ -163,8 +163,8 @@ def labelled_in_browser() -> str:
         f"{run['pairs']} pairs had one vote each through the page; {run['labelled']} of them had a preferred answer, "
         f"the others a tie. The reward model puts the preferred answer first in {100 * model['after']:.0f} % of "
         f"held-out pairs (before: {100 * model['before']:.0f} %). PPO took the learned reward from "
-        f"{learned['before']:.2f} to {learned['after']:.2f}; right answers on held-out sums changed by {100 * gain['value']:+.1f} points "
-        f"({100 * gain['low']:+.1f} to {100 * gain['high']:+.1f})."
+        f"{learned['before']:.2f} to {learned['after']:.2f}; right answers on held-out sums changed by "
+        f"{100 * gain['value']:+.1f} points ({100 * gain['low']:+.1f} to {100 * gain['high']:+.1f})."
     )
 
 
