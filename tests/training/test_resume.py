@@ -177,6 +177,7 @@ def test_a_full_disk_at_a_checkpoint_stops_with_1_and_resumes(runs: Runs, whole:
     assert_same(folder, whole)
 
 
+@pytest.mark.slow
 def test_more_steps_go_on_from_the_end(runs: Runs, whole: Path, tmp_path: Path) -> None:
     """5 steps, then 7, is the same as 7 at once, apart from the evaluations, which also stand at the last step."""
     short, long = tmp_path / "short", tmp_path / "long"

@@ -49,6 +49,7 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_every_step_is_there_once_and_the_run_is_the_same(runs: Runs, tmp_path: Path) -> None:
     code, said = runs.ask("train", tmp_path / "run", fault="step.done:3:kill")
     assert code == KILLED, said

@@ -59,7 +59,7 @@ VARIANTS = {
 }
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", [pytest.param("2013", marks=pytest.mark.slow), "everything at once"])
 @pytest.mark.parametrize(
     "fault",
     [
