@@ -122,6 +122,7 @@ def test_it_can_be_used_without_a_mouse_and_without_shortcuts(tab, pairs_file, r
         assert stops == ["prompt", "say-left", "say-tie", "say-unsure", "say-right", "undo", "keys"]
         outline = seen.page.evaluate("getComputedStyle(document.activeElement).outlineWidth")
         assert outline == "3px"
+        seen.look()
         seen.page.locator("#say-right").focus()
         seen.page.keyboard.press("Enter")
         seen.page.get_by_text("Saved: right.").wait_for()
