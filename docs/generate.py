@@ -8,12 +8,13 @@ A generated part stands between `<!-- generated: NAME -->` and `<!-- end -->`. N
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 from ladder_picture import ladder_picture
 from method_pages import method_pages
@@ -67,18 +68,17 @@ def cards() -> str:
     return "\n".join(parts).rstrip()
 
 
-def recorded(name: str) -> dict[str, Any] | None:
-    """A recorded result, `experiments/results/NAME.json` or `benchmarks/results/NAME.json`; None: not recorded."""
-    for folder in ("experiments", "benchmarks"):
-        path = ROOT / folder / "results" / f"{name}.json"
-        if path.is_file():
-            return json.loads(path.read_text())
-    return None
+def experiment(name: str) -> ModuleType:
+    """A file of experiments/, which is no package; its neighbours are found too."""
+    home = str(ROOT / "experiments")
+    if home not in sys.path:
+        sys.path.insert(0, home)
+    return importlib.import_module(name)
 
 
 def demo() -> str:
     """What the recorded `make demo` gave."""
-    run = recorded("demo")
+    run = experiment("running").recorded("demo")
     if run is None:
         return "No run is recorded yet: `make demo`, then `python experiments/record_demo.py runs/demo-1`."
     gain = run["gain"]
@@ -91,87 +91,10 @@ def demo() -> str:
     )
 
 
-def cartpole() -> str:
-    """Every method of the ladder on CartPole-v1."""
-    run = recorded("cartpole")
-    if run is None:
-        return "Not recorded yet."
-    beside = f" ({run['beside']})" if "beside" in run else ""
-    lines = [
-        "![Held-out return against environment steps, a panel a method](pictures/cartpole.png)",
-        "",
-        f"{run['machine']}; commit {run['commit']}, seeds {run['seeds']}, {run['hours']:.1f} hours of one core in all "
-        f"{beside}. Command: `{run['command']}`. Reaching 475 counts at any evaluation; the last one stands beside it. "
-        f"Pass line: {run['pass_line']}. Passed: {'yes' if run['passed'] else 'no'}.",
-        "",
-        "| method | seeds that reached 475 | steps until then, thousands | last score, IQM | interval | worst seed |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for name, found in run["methods"].items():
-        first = sorted(steps for steps in found["first_at"].values() if steps is not None)
-        median = f"{first[len(first) // 2] / 1000:.0f}" if first else "never"
-        low, high = found["final_interval"]
-        solved = f"{found['solved']} of {len(run['seeds'])} (line: {found['needed']})"
-        last = f"{found['final_iqm']:.0f} | {low:.0f} to {high:.0f}"
-        lines.append(f"| `{name}` | {solved} | {median} | {last} | {min(found['final']):.0f} |")
-    return "\n".join(lines)
-
-
-def ase_ace() -> str:
-    """The cart-pole of 1983."""
-    run = recorded("ase_ace")
-    if run is None:
-        return "Not recorded yet."
-    lines = [
-        "![Time steps until failure against the trial](pictures/ase_ace.png)",
-        "",
-        "![The first 10 seconds of a balanced pole](pictures/ase_ace.gif)",
-        "",
-        f"{run['machine']}; commit {run['commit']}, seeds 0 to {len(run['seeds']) - 1} of {run['many']}. "
-        f"Pass line: {run['pass_line']}. Passed: {'yes' if run['passed'] else 'no'}.",
-        "",
-        "| method | first 10 seeds | first 30 | all seeds | interval of all | trials to get there, median |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for name, found in run["methods"].items():
-        counts = [f"{found[key]['reached']} of {found[key]['runs']}" for key in ("first_ten", "first_thirty", "all")]
-        interval = f"{100 * found['all']['low']:.0f} to {100 * found['all']['high']:.0f} %"
-        median = found["median_trials_of_reached"]
-        lines.append(
-            f"| `{name}` | {' | '.join(counts)} | {interval} | {'never' if median is None else f'{median:g}'} |"
-        )
-    best = max(run["boxes_grid"], key=lambda row: row["mean_time_steps"])
-    worst = min(row["mean_time_steps"] for row in run["boxes_grid"])
-    lines += [
-        "",
-        f"BOXES has the best constants of a grid of {len(run['boxes_grid'])} (mean time steps of a run "
-        f"{worst:,.0f} to {best['mean_time_steps']:,.0f}), on seeds {run['grid_seeds'][0]} to {run['grid_seeds'][1]}.",
-    ]
-    return "\n".join(lines)
-
-
-def labelled_in_browser() -> str:
-    """200 pairs through the page, a reward model, RL."""
-    run = recorded("labelled_in_browser")
-    if run is None:
-        return "Not recorded yet."
-    model, learned, score = run["reward_model"], run["learned_reward"], run["evaluation"]
-    gain = score["paired"]
-    return (
-        f"{run['machine']}; commit {run['commit']}, seed {run['seed']}, {run['minutes_of_this_call']:.1f} minutes. "
-        f"Command: `{run['command']}`. Passed: {'yes' if run['passed'] else 'no'}.\n\n"
-        f"{run['pairs']} pairs had one vote each through the page; {run['labelled']} of them had a preferred answer, "
-        f"the others a tie. The reward model puts the preferred answer first in {100 * model['after']:.0f} % of "
-        f"held-out pairs (before: {100 * model['before']:.0f} %). PPO took the learned reward from "
-        f"{learned['before']:.2f} to {learned['after']:.2f}; right answers on held-out sums changed by "
-        f"{100 * gain['value']:+.1f} points ({100 * gain['low']:+.1f} to {100 * gain['high']:+.1f})."
-    )
-
-
 def bench() -> str:
     """The recorded side-by-side with the peers."""
-    run = recorded("grpo_step")
-    return "No run is recorded yet: `make bench`." if run is None else run["markdown"]
+    path = ROOT / "benchmarks" / "results" / "grpo_step.json"
+    return json.loads(path.read_text())["markdown"] if path.is_file() else "No run is recorded yet: `make bench`."
 
 
 def _share(score: dict[str, float]) -> str:
@@ -183,15 +106,17 @@ PARTS: dict[str, Callable[[], str]] = {
     "cards": cards,
     "demo": demo,
     "bench": bench,
-    "cartpole": cartpole,
-    "labelled_in_browser": labelled_in_browser,
-    "ase_ace": ase_ace,
 }
+
+
+def part(name: str) -> str:
+    """What stands in a generated part: one of PARTS, or what the experiment of that name says of its result."""
+    return PARTS[name]() if name in PARTS else experiment(name).words()
 
 
 def generated(text: str) -> str:
     """The text with its generated parts made anew."""
-    return _PART.sub(lambda found: f"{found[1]}{PARTS[found[2]]()}\n{found[3]}", text)
+    return _PART.sub(lambda found: f"{found[1]}{part(found[2])}\n{found[3]}", text)
 
 
 def main(check: bool) -> int:

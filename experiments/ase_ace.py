@@ -16,8 +16,6 @@ seeds that are reported nowhere else.
 from __future__ import annotations
 
 import itertools
-import json
-import subprocess
 import sys
 import time
 from contextlib import nullcontext
@@ -26,17 +24,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from running import PICTURES, provenance, record, recorded
 
 from rung.methods import METHODS
 from rung.methods.ase_ace import BOXES
 from rung.methods.parts.elements import Lifetimes
-from rung.reports.machine import machine
 from rung.reports.statistics import wilson
 from rung.settings import read_run
 from rung.training.parts import Parts, build
 
-ROOT = Path(__file__).parent.parent
-PICTURES = ROOT / "docs" / "pictures"
 SEEDS, MANY, THIRTY = range(10), range(200), 30
 NEEDED = {"ase_ace": 8}
 """At least so many of SEEDS; for `ase` at most none."""
@@ -139,6 +135,38 @@ def picture(methods: dict[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def words() -> str:
+    """The recorded result for the docs."""
+    run = recorded("ase_ace")
+    if run is None:
+        return "Not recorded yet."
+    lines = [
+        "![Time steps until failure against the trial](pictures/ase_ace.png)",
+        "",
+        "![The first 10 seconds of a balanced pole](pictures/ase_ace.gif)",
+        "",
+        f"{provenance(run)} Counted over {run['many']} seeds beside.",
+        "",
+        "| method | first 10 seeds | first 30 | all seeds | interval of all | trials to get there, median |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, found in run["methods"].items():
+        counts = [f"{found[key]['reached']} of {found[key]['runs']}" for key in ("first_ten", "first_thirty", "all")]
+        interval = f"{100 * found['all']['low']:.0f} to {100 * found['all']['high']:.0f} %"
+        median = found["median_trials_of_reached"]
+        lines.append(
+            f"| `{name}` | {' | '.join(counts)} | {interval} | {'never' if median is None else f'{median:g}'} |"
+        )
+    best = max(run["boxes_grid"], key=lambda row: row["mean_time_steps"])
+    worst = min(row["mean_time_steps"] for row in run["boxes_grid"])
+    lines += [
+        "",
+        f"BOXES has the best constants of a grid of {len(run['boxes_grid'])} (mean time steps of a run "
+        f"{worst:,.0f} to {best['mean_time_steps']:,.0f}), on seeds {run['grid_seeds'][0]} to {run['grid_seeds'][1]}.",
+    ]
+    return "\n".join(lines)
+
+
 def main() -> None:
     began = time.perf_counter()
     methods: dict[str, Any] = {}
@@ -150,14 +178,8 @@ def main() -> None:
     parts = played("ase_ace", balanced)[1]
     parts.collector.film(PICTURES)
     (PICTURES / "episode.gif").replace(PICTURES / "ase_ace.gif")
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
     reached = {name: found["first_ten"]["reached"] for name, found in methods.items()}
     result = {
-        "command": "python experiments/ase_ace.py",
-        "commit": commit.stdout.strip(),
-        "machine": machine(),
         "seeds": list(SEEDS),
         "many": len(MANY),
         "filmed_method": "ase_ace",
@@ -169,9 +191,8 @@ def main() -> None:
         "grid_seeds": [GRID_SEEDS.start, GRID_SEEDS.stop - 1],
         "seconds": time.perf_counter() - began,
     }
-    (ROOT / "experiments" / "results" / "ase_ace.json").write_text(json.dumps(result, indent=1) + "\n")
+    record("ase_ace", result)
     picture(methods, PICTURES / "ase_ace.png")
-    print(reached, result["passed"])
 
 
 if __name__ == "__main__":

@@ -12,21 +12,14 @@ CartPole is good because it is long).
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from running import PICTURES, ROOT, Run, evaluations, plots, provenance, record, recorded, run_all, seconds
 
-from rung.reports.json_lines import read_rows
-from rung.reports.machine import machine
+from rung.reports.seed_statistics import interquartile_mean, score_interval
 
-ROOT = Path(__file__).parent.parent
 RUNS = ROOT / "runs" / "cartpole"
 SEEDS = range(5)
 SOLVED = 475.0
@@ -43,77 +36,38 @@ BUDGETS: dict[str, tuple[str, ...]] = {
 NEEDED = {method: 4 if method == "reinforce" else 5 for method in BUDGETS}
 
 
-def run(method: str, seed: int) -> None:
-    """One run in a process of its own; finished ones are left alone, begun ones resumed."""
-    folder = RUNS / f"{method}-{seed}"
-    if (folder / "final").is_dir():
-        return
-    command = ["resume", str(folder)] if (folder / "settings.yaml").exists() else ["train", method]
-    if command[0] == "train":
-        command += ["--task", "CartPole-v1", "--seed", str(seed), "--out", str(folder), "--quiet"]
-        for setting in (*BUDGETS[method], "saving.every=20", "reporting.page=false"):
-            command += ["--set", setting]
-    began = time.perf_counter()
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "rung.cli", *command], env=environment, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise SystemExit(f"{method}, seed {seed}: exit {done.returncode}\n{done.stderr[-2000:]}")
-    print(f"{method}, seed {seed}: {time.perf_counter() - began:.0f} s", flush=True)
-
-
-def evaluations(folder: Path) -> list[dict[str, float]]:
+def curve(folder: Path) -> list[dict[str, float]]:
     """Each evaluation with the environment steps that came before it."""
-    rows = [row for row in read_rows(folder / "metrics.jsonl").rows if row.get("held_out/score") is not None]
-    return [{"steps": row.get("environment/steps") or 0.0, "score": row["held_out/score"]} for row in rows]
+    return [
+        {"steps": row.get("environment/steps") or 0.0, "score": row["held_out/score"]} for row in evaluations(folder)
+    ]
 
 
 def summary(method: str) -> dict[str, Any]:
-    found = {seed: evaluations(RUNS / f"{method}-{seed}") for seed in SEEDS}
-    first = {seed: next((e["steps"] for e in curve if e["score"] >= SOLVED), None) for seed, curve in found.items()}
-    timings = [read_rows(RUNS / f"{method}-{seed}" / "timings.jsonl").rows for seed in SEEDS]
-    seconds = [sum(row.get("seconds/step") or 0.0 for row in rows) for rows in timings]
+    found = {seed: curve(RUNS / f"{method}-{seed}") for seed in SEEDS}
+    first = {seed: next((e["steps"] for e in one if e["score"] >= SOLVED), None) for seed, one in found.items()}
+    taken = [seconds(RUNS / f"{method}-{seed}") for seed in SEEDS]
     solved = sum(steps is not None for steps in first.values())
-    finals = [curve[-1]["score"] for curve in found.values()]
+    finals = [one[-1]["score"] for one in found.values()]
+    interval = score_interval(np.array(finals)[:, None], common_items=True)
     return {
         "solved": solved,
         "needed": NEEDED[method],
         "passed": solved >= NEEDED[method],
         "first_at": first,
         "final": finals,
-        "final_iqm": interquartile_mean(finals),
-        "final_interval": bootstrap(finals),
-        "steps": [curve[-1]["steps"] for curve in found.values()],
-        "seconds": seconds,
+        "final_iqm": interval.value,
+        "final_interval": (interval.low, interval.high),
+        "steps": [one[-1]["steps"] for one in found.values()],
+        "seconds": taken,
         "curves": found,
         "settings": list(BUDGETS[method]),
     }
 
 
-def interquartile_mean(values: list[float]) -> float:
-    """The mean of the middle half; of five values, of the middle three (rliable, arXiv:2108.13264)."""
-    ordered = np.sort(np.asarray(values, dtype=np.float64))
-    cut = len(ordered) // 4
-    return float(ordered[cut : len(ordered) - cut].mean())
-
-
-def bootstrap(values: list[float], draws: int = 2000) -> tuple[float, float]:
-    """A 95 % interval of the interquartile mean, by drawing the seeds again."""
-    generator = np.random.Generator(np.random.PCG64(0))
-    means = [interquartile_mean(list(generator.choice(values, len(values)))) for _ in range(draws)]
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
-
-
 def picture(methods: dict[str, Any], path: Path) -> None:
     """Score against environment steps: the interquartile mean over seeds, and the seeds' range."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(2, 4, figsize=(13, 6), sharey=True)
+    figure, axes = plots().subplots(2, 4, figsize=(13, 6), sharey=True)
     for panel, (method, found) in zip(axes.flat, methods.items(), strict=True):
         curves = [found["curves"][seed] for seed in found["curves"]]
         length = min(len(curve) for curve in curves)
@@ -133,30 +87,45 @@ def picture(methods: dict[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def words() -> str:
+    """The recorded result for the docs."""
+    run = recorded("cartpole")
+    if run is None:
+        return "Not recorded yet."
+    lines = [
+        "![Held-out return against environment steps, a panel a method](pictures/cartpole.png)",
+        "",
+        f"{provenance(run)} Reaching 475 counts at any evaluation; the last one stands beside it.",
+        "",
+        "| method | seeds that reached 475 | steps until then, thousands | last score, IQM | interval | worst seed |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, found in run["methods"].items():
+        first = sorted(steps for steps in found["first_at"].values() if steps is not None)
+        median = f"{first[len(first) // 2] / 1000:.0f}" if first else "never"
+        low, high = found["final_interval"]
+        solved = f"{found['solved']} of {len(run['seeds'])} (line: {found['needed']})"
+        last = f"{found['final_iqm']:.0f} | {low:.0f} to {high:.0f}"
+        lines.append(f"| `{name}` | {solved} | {median} | {last} | {min(found['final']):.0f} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
-    began = time.perf_counter()
-    with ThreadPoolExecutor(2) as pool:
-        waiting = [pool.submit(run, method, seed) for seed in SEEDS for method in BUDGETS]
-        for one in waiting:
-            one.result()
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    runs = [
+        Run(f"{method}-{seed}", "train", method, "--task", "CartPole-v1", "--seed", str(seed), settings=BUDGETS[method])
+        for seed in SEEDS
+        for method in BUDGETS
+    ]
+    folders = run_all(runs, RUNS)
     methods = {method: summary(method) for method in BUDGETS}
     result = {
-        "command": "python experiments/cartpole.py",
-        "commit": commit.stdout.strip(),
-        "machine": machine(),
         "seeds": list(SEEDS),
-        "hours": sum(sum(found["seconds"]) for found in methods.values()) / 3600,
-        "minutes_of_this_call": (time.perf_counter() - began) / 60,
         "pass_line": "475 in 5 of 5 seeds, reinforce in 4 of 5",
         "passed": all(found["passed"] for found in methods.values()),
         "methods": methods,
     }
-    (ROOT / "experiments" / "results" / "cartpole.json").write_text(json.dumps(result, indent=1) + "\n")
-    picture(methods, ROOT / "docs" / "pictures" / "cartpole.png")
-    print({method: f"{found['solved']}/{len(SEEDS)}" for method, found in methods.items()}, result["passed"])
+    record("cartpole", result, runs_in=folders)
+    picture(methods, PICTURES / "cartpole.png")
 
 
 if __name__ == "__main__":

@@ -17,22 +17,13 @@ chosen on seed 1 of the second arm (100 updates: 280 at best in 36,000 steps; 10
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from running import PICTURES, ROOT, Run, evaluations, metrics, plots, provenance, record, recorded, run_all, seconds
 
-from rung.reports.json_lines import read_rows
-from rung.reports.machine import machine
-
-ROOT = Path(__file__).parent.parent
 RUNS = ROOT / "runs" / "dqn_cartpole"
 SEEDS = range(10, 15)
 """None of them was looked at before; seed 1 chose how often the copy follows."""
@@ -45,28 +36,11 @@ ARMS: dict[str, tuple[str, ...]] = {
 }
 
 
-def folder_of(arm: str, seed: int) -> Path:
-    return RUNS / f"{arm.replace(' ', '_')}-{seed}"
+COMMON = (f"steps={STEPS}", "evaluation.every=2")
 
 
-def run(arm: str, seed: int) -> None:
-    """One run in a process of its own; finished ones are left alone, begun ones resumed."""
-    folder = folder_of(arm, seed)
-    if (folder / "final").is_dir():
-        return
-    command = ["resume", str(folder)] if (folder / "settings.yaml").exists() else ["train", "dqn"]
-    if command[0] == "train":
-        command += ["--task", "CartPole-v1", "--seed", str(seed), "--out", str(folder), "--quiet"]
-        for setting in (*ARMS[arm], f"steps={STEPS}", "evaluation.every=2", "saving.every=20", "reporting.page=false"):
-            command += ["--set", setting]
-    began = time.perf_counter()
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "rung.cli", *command], env=environment, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise SystemExit(f"{arm}, seed {seed}: exit {done.returncode}\n{done.stderr[-2000:]}")
-    print(f"{arm}, seed {seed}: {time.perf_counter() - began:.0f} s", flush=True)
+def name_of(arm: str, seed: int) -> str:
+    return f"{arm.replace(' ', '_')}-{seed}"
 
 
 def spearman(one: Sequence[float], other: Sequence[float]) -> float:
@@ -81,8 +55,9 @@ def spearman(one: Sequence[float], other: Sequence[float]) -> float:
 
 def of_run(arm: str, seed: int) -> dict[str, Any]:
     """What one run's metrics say: its scores, when it was solved, and both rank correlations until then."""
-    rows = [row for row in read_rows(folder_of(arm, seed) / "metrics.jsonl").rows if row["step"]]
-    scores = [row for row in rows if row.get("held_out/score") is not None]
+    folder = RUNS / name_of(arm, seed)
+    rows = [row for row in metrics(folder) if row["step"]]
+    scores = [row for row in evaluations(folder) if row["step"]]
     solved = next((row["step"] for row in scores if row["held_out/score"] >= SOLVED), None)
     until = [row for row in rows if row["updates"] and row["step"] <= (solved or rows[-1]["step"])]
     played = [row for row in until if row["reward/mean"] is not None]
@@ -94,7 +69,7 @@ def of_run(arm: str, seed: int) -> dict[str, Any]:
         "scores": [[row["environment/steps"], row["held_out/score"]] for row in scores],
         "max_q": [[row["environment/steps"], row["value/held_out_max_q"]] for row in rows],
         "returns": [[row["environment/steps"], row["reward/mean"]] for row in rows],
-        "seconds": sum(r.get("seconds/step") or 0.0 for r in read_rows(folder_of(arm, seed) / "timings.jsonl").rows),
+        "seconds": seconds(folder),
     }
 
 
@@ -114,12 +89,7 @@ def summary(arm: str) -> dict[str, Any]:
 
 def picture(arms: dict[str, Any], path: Path) -> None:
     """Above the score, below max Q, each seed a line: figure 2 of the paper."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(2, len(arms), figsize=(11, 6), sharex=True, sharey="row", squeeze=False)
+    figure, axes = plots().subplots(2, len(arms), figsize=(11, 6), sharex=True, sharey="row", squeeze=False)
     for column, (arm, found) in enumerate(arms.items()):
         for one in found["runs"].values():
             for row, name in enumerate(("scores", "max_q")):
@@ -137,35 +107,45 @@ def picture(arms: dict[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def words() -> str:
+    """The recorded result for the docs."""
+    run = recorded("dqn_cartpole")
+    if run is None:
+        return "Not recorded yet."
+    lines = [
+        "![Held-out return and the mean of max Q against environment steps](pictures/dqn_cartpole.png)",
+        "",
+        provenance(run),
+        "The last two columns are rank correlations with the step, until the run is solved.",
+        "",
+        "| | seeds that reached 475 | last score, mean | worst seed | rank with the step: max Q | training return |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for arm, found in run["arms"].items():
+        finals = [one["final"] for one in found["runs"].values()]
+        rises = f"{found['q_rises']:.2f} | {found['return_rises']:.2f}"
+        solved = f"{found['solved']} of {len(finals)}"
+        lines.append(f"| {arm} | {solved} | {np.mean(finals):.0f} | {min(finals):.0f} | {rises} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
-    began = time.perf_counter()
-    with ThreadPoolExecutor(2) as pool:
-        waiting = [pool.submit(run, arm, seed) for seed in SEEDS for arm in ARMS]
-        for one in waiting:
-            one.result()
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    runs = [
+        Run(name_of(arm, seed), *f"train dqn --task CartPole-v1 --seed {seed}".split(), settings=(*ARMS[arm], *COMMON))
+        for seed in SEEDS
+        for arm in ARMS
+    ]
+    folders = run_all(runs, RUNS)
     arms = {arm: summary(arm) for arm in ARMS}
     result = {
-        "command": "python experiments/dqn_cartpole.py",
-        "commit": commit.stdout.strip(),
-        "machine": machine(),
         "seeds": list(SEEDS),
         "steps": STEPS,
-        "hours": sum(one["seconds"] for found in arms.values() for one in found["runs"].values()) / 3600,
-        "minutes_of_this_call": (time.perf_counter() - began) / 60,
         "pass_line": "475 in 5 of 5 seeds, and rank correlation of max Q with the step at least 0.8, in both arms",
         "passed": all(found["passed"] for found in arms.values()),
         "arms": arms,
     }
-    (ROOT / "experiments" / "results" / "dqn_cartpole.json").write_text(json.dumps(result, indent=1) + "\n")
-    picture(arms, ROOT / "docs" / "pictures" / "dqn_cartpole.png")
-    shown = {
-        arm: (f"{a['solved']}/{len(SEEDS)}", round(a["q_rises"], 2), round(a["return_rises"], 2))
-        for arm, a in arms.items()
-    }
-    print(shown, result["passed"])
+    record("dqn_cartpole", result, runs_in=folders)
+    picture(arms, PICTURES / "dqn_cartpole.png")
 
 
 if __name__ == "__main__":

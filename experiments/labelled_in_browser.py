@@ -20,32 +20,15 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Page, expect, sync_playwright
+from running import ROOT, evaluations, metrics, provenance, record, recorded, rung
 
-from rung.reports.json_lines import read_rows
-from rung.reports.machine import machine
-
-ROOT = Path(__file__).parent.parent
 HOME = ROOT / "runs" / "labelled_in_browser"
 PAIRS, LABELLED, REWARD, POLICY = (HOME / name for name in ("pairs.jsonl", "labelled.jsonl", "reward", "policy"))
 WANTED, SEED = 200, 0
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-
-
-def rung(*arguments: object) -> str:
-    """One command; what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "rung.cli", *(str(argument) for argument in arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(f"rung {arguments[0]}: exit {done.returncode}\n{done.stderr[-2000:]}")
-    return done.stdout
 
 
 def make_pairs() -> None:
@@ -122,6 +105,23 @@ def answer(page: Page) -> None:
     page.wait_for_selector("body:not(.waiting)")
 
 
+def words() -> str:
+    """The recorded result for the docs."""
+    run = recorded("labelled_in_browser")
+    if run is None:
+        return "Not recorded yet."
+    model, learned, score = run["reward_model"], run["learned_reward"], run["evaluation"]
+    gain = score["paired"]
+    return (
+        f"{provenance(run)}\n\n"
+        f"{run['pairs']} pairs had one vote each through the page; {run['labelled']} of them had a preferred answer, "
+        f"the others a tie. The reward model puts the preferred answer first in {100 * model['after']:.0f} % of "
+        f"held-out pairs (before: {100 * model['before']:.0f} %). PPO took the learned reward from "
+        f"{learned['before']:.2f} to {learned['after']:.2f}; right answers on held-out sums changed by "
+        f"{100 * gain['value']:+.1f} points ({100 * gain['low']:+.1f} to {100 * gain['high']:+.1f})."
+    )
+
+
 def main() -> None:
     began = time.perf_counter()
     HOME.mkdir(parents=True, exist_ok=True)
@@ -140,22 +140,15 @@ def main() -> None:
     evaluated = ("--task", "arithmetic", "--k", 4, "--base", "tiny", "--json")  # the model alone: by the task's checker
     (HOME / "eval.json").write_text(rung("eval", POLICY / "final", *evaluated))
     result = summary((time.perf_counter() - began) / 60)
-    (ROOT / "experiments" / "results" / "labelled_in_browser.json").write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result, indent=1))
+    record("labelled_in_browser", result)
 
 
 def summary(minutes: float) -> dict[str, Any]:
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
     rows = [json.loads(line) for line in (HOME / "votes.jsonl").read_text().splitlines()]
     once = sum(len([vote for vote in row["votes"] if not vote["undone"]]) == 1 for row in rows)
-    scores = [row for row in read_rows(REWARD / "metrics.jsonl").rows if row.get("held_out/score") is not None]
-    rewards = [row for row in read_rows(POLICY / "metrics.jsonl").rows if row.get("reward/mean") is not None]
+    scores = evaluations(REWARD)
+    rewards = [row for row in metrics(POLICY) if row.get("reward/mean") is not None]
     return {
-        "command": "python experiments/labelled_in_browser.py",
-        "commit": commit.stdout.strip(),
-        "machine": machine(),
         "seed": SEED,
         "minutes_of_this_call": minutes,
         "pairs": once,
@@ -163,6 +156,7 @@ def summary(minutes: float) -> dict[str, Any]:
         "reward_model": {"before": scores[0]["held_out/score"], "after": scores[-1]["held_out/score"]},
         "learned_reward": {"before": rewards[0]["reward/mean"], "after": rewards[-1]["reward/mean"]},
         "evaluation": json.loads((HOME / "eval.json").read_text()),
+        "pass_line": "every stage ends, and all 200 pairs have one vote each",
         "passed": once == WANTED,
     }
 

@@ -22,22 +22,13 @@ h / (T + h) with h = 80,000 in place of 2 million, so that it falls over the run
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from running import PICTURES, ROOT, Run, evaluations, plots, provenance, record, recorded, run_all
 
-from rung.reports.json_lines import read_rows
-from rung.reports.machine import machine
-
-ROOT = Path(__file__).parent.parent
 RUNS = ROOT / "runs" / "rlhf_2017"
 SEEDS, STEPS = 3, 100
 TASKS: dict[str, tuple[str, ...]] = {
@@ -48,7 +39,7 @@ TASKS: dict[str, tuple[str, ...]] = {
 DISCOUNTS = {"Pendulum-v1": 0.9, "Swimmer-v5": 0.995}
 """The methods': the true reward is scaled by the deviation of its discounted return, as a learned one is normalised; a
 critic that is given rewards of -8 a step learns Pendulum much more slowly, and the comparison would flatter."""
-COMMON = ("environments=2", "evaluation.every=10", "saving.every=20", "reporting.page=false")
+COMMON = ("environments=2", "evaluation.every=10")
 LEARNED = ("method.learned_reward.rate_halves_at=80000",)
 ARMS: dict[str, tuple[str, ...]] = {
     "true": ("method.learned_reward=null", "task.normalize_rewards=true"),
@@ -66,42 +57,19 @@ APART = 2.0
 Key = tuple[str, str, int]
 
 
-def folder_of(root: Path, key: Key) -> Path:
-    return root / "-".join(map(str, key))
-
-
-def run(root: Path, key: Key, steps: int) -> None:
-    """One run in a process of its own; finished ones are left alone, begun ones resumed."""
+def run_of(key: Key, steps: int) -> Run:
     task, arm, seed = key
-    folder = folder_of(root, key)
-    if (folder / "final").is_dir():
-        return
-    begun = (folder / "settings.yaml").exists()
-    command = ["resume", str(folder)] if begun else ["train", "rlhf@2017", "--task", task]
-    if not begun:
-        command += ["--seed", str(seed), "--out", str(folder), "--quiet"]
-        discount = (f"task.discount={DISCOUNTS[task]}",) if arm == "true" else ()
-        for setting in (f"steps={steps}", *COMMON, *TASKS[task], *ARMS[arm], *discount):
-            command += ["--set", setting]
-    began = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-m", "rung.cli", *command],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(f"{task}, {arm}, seed {seed}: exit {done.returncode}\n{done.stderr[-2000:]}")
-    print(f"{task}, {arm}, seed {seed}: {time.perf_counter() - began:.0f} s", flush=True)
+    discount = (f"task.discount={DISCOUNTS[task]}",) if arm == "true" else ()
+    settings = (f"steps={steps}", *COMMON, *TASKS[task], *ARMS[arm], *discount)
+    command = ("train", "rlhf@2017", "--task", task, "--seed", str(seed))
+    return Run("-".join(map(str, key)), *command, settings=settings)
 
 
 def curve(folder: Path) -> list[dict[str, Any]]:
     """Each evaluation, with what came before it."""
     kept = ("environment/steps", "held_out/score", "preferences/labels", "preferences/accuracy")
     more = ("preferences/true_correlation", "preferences/train_loss", "preferences/validation_loss")
-    rows = [row for row in read_rows(folder / "metrics.jsonl").rows if row.get("held_out/score") is not None]
-    return [{name: row.get(name) for name in (*kept, *more)} for row in rows]
+    return [{name: row.get(name) for name in (*kept, *more)} for row in evaluations(folder)]
 
 
 def shares_of(curves: dict[Key, list[dict[str, Any]]], seeds: Sequence[int]) -> dict[str, dict[str, list[float]]]:
@@ -142,12 +110,7 @@ def verdicts(shares: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
 
 def picture(curves: dict[Key, list[dict[str, Any]]], seeds: Sequence[int], path: Path) -> None:
     """True return against environment steps: mean over seeds, a panel a task."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, len(TASKS), figsize=(6 * len(TASKS), 4.5))
+    figure, axes = plots().subplots(1, len(TASKS), figsize=(6 * len(TASKS), 4.5))
     for panel, task in zip(axes, TASKS, strict=True):
         for arm in ARMS:
             each = [curves[task, arm, seed] for seed in seeds]
@@ -163,6 +126,28 @@ def picture(curves: dict[Key, list[dict[str, Any]]], seeds: Sequence[int], path:
     figure.savefig(path, dpi=110)
 
 
+def words() -> str:
+    """The recorded result for the docs."""
+    run = recorded("rlhf_2017")
+    if run is None:
+        return "Not recorded yet."
+    lines = [
+        "![True return against environment steps, a panel a task](pictures/rlhf_2017.png)",
+        "",
+        provenance(run),
+        "",
+        "| arm | share of the true reward's way | standard error | line | passed |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for arm, found in run["verdicts"].items():
+        line = f"{found['line']:g}" if "line" in found else "none"
+        if "lower_by_errors" in found:
+            line = f"2 standard errors below 700 labels: {found['lower_by_errors']:.1f}"
+        passed = {True: "yes", False: "**no**", None: "-"}[found.get("passed")]
+        lines.append(f"| {arm} | {found['share']:.2f} | {found['error']:.2f} | {line} | {passed} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--seeds", type=int, default=SEEDS)
@@ -172,44 +157,28 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RUNS)
     given = parser.parse_args()
     whole = (given.seeds, given.steps, given.arms, given.tasks) == (SEEDS, STEPS, list(ARMS), list(TASKS))
-    began = time.perf_counter()
     seeds = range(given.seeds)
     keys = [(task, arm, seed) for seed in seeds for task in given.tasks for arm in given.arms]
-    with ThreadPoolExecutor(2 if whole else 1) as pool:
-        for one in [pool.submit(run, given.out, key, given.steps) for key in keys]:
-            one.result()
-    curves = {key: curve(folder_of(given.out, key)) for key in keys}
+    folders = run_all([run_of(key, given.steps) for key in keys], given.out, at_once=2 if whole else 1)
+    curves = {key: curve(folder) for key, folder in zip(keys, folders, strict=True)}
     if not whole:
         for key, rows in curves.items():
             print(key, [round(row["held_out/score"], 1) for row in rows], rows[-1])
         return
     shares = shares_of(curves, seeds)
     found = verdicts(shares)
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    seconds = [row.get("seconds/step") or 0.0 for key in keys for row in timings(folder_of(given.out, key))]
     result = {
-        "command": "python experiments/rlhf_2017.py",
-        "commit": commit.stdout.strip(),
-        "machine": machine(),
         "seeds": list(seeds),
-        "hours": sum(seconds) / 3600,
-        "minutes_of_this_call": (time.perf_counter() - began) / 60,
-        "pass_lines": {"shares": LINES, "lower_by_standard_errors": dict.fromkeys(WORSE, APART)},
+        "pass_line": "share of the true reward's way 0.6, 0.8 and 0.9 with 350, 700 and 1400 labels; segments of "
+        "length 1 and offline queries lower by two standard errors",
         "passed": all(one.get("passed", True) for one in found.values()),
         "verdicts": found,
         "shares": shares,
         "curves": {"-".join(map(str, key)): rows for key, rows in curves.items()},
         "settings": {"common": COMMON, "tasks": TASKS, "arms": ARMS, "steps": STEPS},
     }
-    (ROOT / "experiments" / "results" / "rlhf_2017.json").write_text(json.dumps(result, indent=1) + "\n")
-    picture(curves, seeds, ROOT / "docs" / "pictures" / "rlhf_2017.png")
-    print(json.dumps(found, indent=1), result["passed"])
-
-
-def timings(folder: Path) -> list[dict[str, Any]]:
-    return list(read_rows(folder / "timings.jsonl").rows)
+    record("rlhf_2017", result, runs_in=folders)
+    picture(curves, seeds, PICTURES / "rlhf_2017.png")
 
 
 if __name__ == "__main__":
