@@ -81,6 +81,7 @@ def test_exactly_the_budget_is_enough(runs: Runs, model: Path, tmp_path: Path) -
     assert len(generated(tmp_path / "third")) == 3
 
 
+@pytest.mark.slow
 def test_of_two_limits_the_first_reached_counts_and_steps_is_the_last_resort(
     runs: Runs, model: Path, tmp_path: Path
 ) -> None:

@@ -27,13 +27,20 @@ def runs() -> Iterator[Runs]:
     found.close()
 
 
-def test_killed_and_resumed_ends_the_same(runs: Runs, tmp_path: Path) -> None:
-    assert runs.ask("train", tmp_path / "whole")[0] == 0
-    for name, fault in (("step", "step.done:3:kill"), ("fit", "reward.fitted:4:kill")):
-        code, said = runs.ask("train", tmp_path / name, fault=fault)
-        assert code == KILLED, said
-        runs.resumed(tmp_path / name)
-        assert_same(tmp_path / name, tmp_path / "whole", COMPARED)
-    rows = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
+@pytest.fixture(scope="module")
+def whole(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was never stopped."""
+    folder = tmp_path_factory.mktemp("learned") / "whole"
+    assert runs.ask("train", folder)[0] == 0
+    return folder
+
+
+@pytest.mark.parametrize("fault", ["reward.fitted:4:kill", pytest.param("step.done:3:kill", marks=pytest.mark.slow)])
+def test_killed_and_resumed_ends_the_same(runs: Runs, whole: Path, tmp_path: Path, fault: str) -> None:
+    code, said = runs.ask("train", tmp_path / "run", fault=fault)
+    assert code == KILLED, said
+    runs.resumed(tmp_path / "run")
+    assert_same(tmp_path / "run", whole, COMPARED)
+    rows = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
     labels = [row["preferences/labels"] for row in rows[1:]]
     assert labels[-1] == 30 and labels[1] < labels[2], "labels came after the kill too"

@@ -64,13 +64,13 @@ def test_a_second_run_is_the_same(runs: Runs, whole: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "point",
     [
-        "rollout.done:1",
         "update.step:6",
         "checkpoint.file:3",
         "checkpoint.manifest:1",
         *(
             pytest.param(point, marks=pytest.mark.slow)
             for point in (
+                "rollout.done:1",
                 "rollout.done:4",
                 "reward.done:3",
                 "update.backward:5",

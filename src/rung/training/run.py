@@ -19,8 +19,6 @@ from rung.reports.aside import write_whole
 from rung.reports.console import ConsoleReport
 from rung.reports.files import RunFiles
 from rung.reports.json_lines import read_rows
-from rung.reports.page import write_report
-from rung.reports.pictures import draw_curves
 from rung.reports.return_statistics import mean_score, score_difference
 from rung.reports.statistics import Difference, Estimate
 from rung.reports.trackers.tracking import Tracking, require_tracker
@@ -269,6 +267,9 @@ class _Run:
         self.parts.collector.film(self.folder)
         if not self.parts.settings.reporting.page:
             return
+        from rung.reports.page import write_report
+        from rung.reports.pictures import draw_curves
+
         timings = read_rows(self.files.timings.path).rows
         try:
             draw_curves(self.history, self.folder / "curves.png", timings=timings)
