@@ -164,7 +164,7 @@ def pong(**more: object) -> Settings:
 def test_pong_trains_is_stopped_resumed_and_ends_the_same(tmp_path: Path) -> None:
     from rung.training.run import resume, train
 
-    whole = train(pong(), tmp_path / "whole", quiet=True)
+    whole = train(pong(**{"reporting.page": "true"}), tmp_path / "whole", quiet=True)
     assert whole.finished and whole.after is not None
     train(pong(steps=2), tmp_path / "stopped", quiet=True)
     resume(tmp_path / "stopped", {"steps": 3}, quiet=True)

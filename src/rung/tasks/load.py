@@ -36,8 +36,6 @@ LIBRARY: Mapping[str, Callable[..., TextTask]] = {
 Task = TextTask | EnvironmentTask | CartPole1983
 
 T = TypeVar("T")
-
-T = TypeVar("T")
 _TYPE_WORDS: Mapping[Any, str] = {
     int: "a whole number",
     float: "a number",
@@ -70,11 +68,11 @@ def load_task(spec: str, *, seed: int = 0, **options: Any) -> Task:
         return _made(spec, file_task, {"path": spec, "seed": seed, **options})
     if spec.startswith((_GYM, "reasoning-gym/")):
         return _made(spec, reasoning_gym_task, {"dataset": spec.partition("/")[2], "seed": seed, **options})
+    if looks_like_environment(spec):
+        return environment_task(spec, **options)
     gym_names = [name for name, _ in reasoning_gym_names()]
     if spec in gym_names:
         return _made(spec, reasoning_gym_task, {"dataset": spec, "seed": seed, **options})
-    if looks_like_environment(spec):
-        return environment_task(spec, **options)
     raise SettingsError([_unknown(spec, gym_names)])
 
 

@@ -264,9 +264,9 @@ class _Run:
         shutil.rmtree(self.folder / "final", ignore_errors=True)
         aside.rename(self.folder / "final")
         self.files.merge_samples()
-        self.parts.collector.film(self.folder)
         if not self.parts.settings.reporting.page:
             return
+        self.parts.collector.film(self.folder)
         from rung.reports.page import write_report
         from rung.reports.pictures import draw_curves
 
