@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from pathlib import Path
 
 import pytest
 
+from rung.commands.compare import plan_lines
 from rung.commands.comparing import LADDER, Asked, comparison_of, jobs_for
-from rung.comparison.pairs import learns_from_pairs, refusal
 from rung.comparison.plan import claim, read_plan
 from rung.comparison.results import common_items
 from rung.errors import RungError, SettingsError
-from rung.methods import METHODS
 
 
 def problems(**asked) -> list[str]:
@@ -78,7 +77,7 @@ def test_settings_for_one_method_alone():
         ({"budget": "tokens="}, "--budget tokens: got ''"),
         ({"budget": "2M"}, "--budget: got '2M', expected AXIS=N such as tokens=2M"),
         ({"budget": "token=2M"}, "--budget: got 'token'; did you mean 'tokens'?"),
-        ({"budget": "steps=100K"}, "budget.steps: got 100000, but 'arithmetic' has no environment steps"),
+        ({"budget": "steps=100K"}, "--budget steps: got 100000, but 'arithmetic' has no environment steps"),
         ({"sets_for": ["grpp:steps=3"]}, "--set-for: got 'grpp'; did you mean 'grpo'?; compared: grpo, reinforce"),
         ({"sets_for": ["learning_rate=3"]}, "--set-for: got 'learning_rate=3', expected METHOD:KEY=VALUE"),
         ({"sets_for": ["grpo:max_new_tokens=5"]}, "max_new_tokens: must be the same for all methods, got 5 for grpo"),
@@ -90,6 +89,37 @@ def test_settings_for_one_method_alone():
 def test_wrong_arguments_are_named(asked, words):
     found = problems(**{"methods": ["grpo", "reinforce"], **asked})
     assert any(words in problem for problem in found), found
+
+
+@pytest.mark.parametrize(
+    ("methods", "more", "words"),
+    [
+        (["grpo", "reward_model"], {}, "METHOD: 'reward_model' trains a model of the reward, which answers no prompts"),
+        (["ppo", "dpo"], {"task": "CartPole-v1", "budget": "steps=1K"}, "'dpo' prefers one text to another, and 'Cart"),
+        (["ase", "dpo"], {"task": "cartpole-1983", "budget": "steps=1K"}, "'dpo' prefers one text to another"),
+        (["ppo", "dqn"], {"task": "Pendulum-v1", "budget": "steps=1K"}, "the max over a continuous action has no"),
+        (["grpo", "rlhf@2017"], {}, "rlhf@2017: method.learned_reward: got model 'tiny', but rewards are learnt from"),
+        (["ppo", "ase"], {"task": "CartPole-v1", "budget": "steps=1K"}, "'ase' learns in the boxes of cartpole-1983"),
+        (["grpo", "dpo"], {"sets": ["pairs.k=8"]}, "'grpo' draws samples at every step and takes no pairs"),
+        (["grpo", "dpo"], {"sets_for": ["dpo:pairs.k=1"]}, "pairs.k: got 1, expected 2 or more"),
+        (["dpo"], {"sets": ["pairs.source=file"], "task": "rows.jsonl"}, "pairs.source: in a comparison pairs are"),
+        (["dpo"], {"sets_for": ["dpo:pairs.passses=2"]}, "unknown key; did you mean 'pairs.passes'?"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_starts(in_folder, methods, more, words):
+    rows = [f'{{"prompt": "{n}+1=", "chosen": "{n + 1}", "rejected": "{n}"}}\n' for n in range(9)]
+    (in_folder / "rows.jsonl").write_text("".join(rows))
+    found = problems(methods=methods, **more)
+    assert any(words in problem for problem in found), found
+    assert all("reward_model" in problem for problem in found) or len(found) == 1, found
+
+
+@pytest.mark.parametrize(
+    ("methods", "task"), [(["ppo", "dqn", "rlhf@2017"], "CartPole-v1"), (["boxes", "ase_ace"], "cartpole-1983")]
+)
+def test_what_makes_sense_in_an_environment_is_taken(methods, task):
+    found = comparison_of(Asked(methods=methods, task=task, budget="steps=1K", seeds=2))
+    assert list(found.settings) == methods and not common_items(found)
 
 
 def test_a_problem_of_all_methods_is_told_once():
@@ -107,10 +137,18 @@ def test_several_problems_at_once():
     assert len(found) == 2
 
 
-def test_methods_that_learn_from_pairs_are_refused_in_words():
-    assert not any(learns_from_pairs(METHODS[name]) for name in LADDER)
-    stand_in = SimpleNamespace(name="dpo", pairs_per_step=16)
-    assert learns_from_pairs(stand_in) and refusal(stand_in).startswith("METHOD: 'dpo' learns from stored pairs")
+def test_methods_that_learn_from_pairs_draw_them_and_are_measured_as_the_others():
+    found = comparison_of(Asked(methods=["grpo", "dpo", "kto"], budget="tokens=6K", sets_for=["kto:pairs.passes=2"]))
+    sources = {name: settings.pairs.source for name, settings in found.settings.items()}
+    assert sources == {"grpo": "file", "dpo": "samples", "kto": "samples"}
+    assert found.settings["kto"].pairs.passes == 2 and found.settings["dpo"].pairs.passes == 3
+    evaluations = [settings.evaluation for settings in found.settings.values()]
+    assert evaluations[0] == evaluations[1] == evaluations[2]
+    (line,) = [line for line in plan_lines(found, Path("x"), 1) if "pairs" in line]
+    assert line == "  pairs     dpo, kto: from the model's own samples, as the settings of each say"
+    (line,) = [line for line in plan_lines(comparison_of(Asked(methods=["dpo"])), Path("x"), 1) if "pairs" in line]
+    assert line.endswith("4 answers a prompt; all of the budget buys pairs, then 3 passes over them")
+    assert not any("pairs" in line for line in plan_lines(comparison_of(Asked(methods=["grpo"])), Path("x"), 1))
 
 
 def test_a_plan_comes_back_and_claims_its_folder_alone(tmp_path):

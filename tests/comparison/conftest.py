@@ -13,6 +13,7 @@ import pytest
 
 from rung.models.tiny import tiny_model
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 Start = Callable[..., "subprocess.Popen[str]"]
 SETS = (
     *("task.levels=[1]", "task.size=60", "task.held_out=8", "prompts_per_step=2", "method.step.learning_rate=1e-3"),

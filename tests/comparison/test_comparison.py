@@ -233,7 +233,9 @@ def test_a_child_ends_with_its_parent(model: Path, tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-m", "rung.comparison.child"], stdin=subprocess.PIPE, text=True)
     assert process.stdin is not None
     settings = {"model": str(model), "method": {"name": "reinforce"}, "task": {"name": "arithmetic"}, "steps": 10**6}
-    process.stdin.write(json.dumps({"folder": str(tmp_path / "run"), "settings": settings}) + "\n")
+    process.stdin.write(
+        json.dumps({"folder": str(tmp_path / "run"), "shared": str(tmp_path), "settings": settings}) + "\n"
+    )
     process.stdin.flush()
     waited((tmp_path / "run" / "settings.yaml").is_file)
     process.stdin.close()

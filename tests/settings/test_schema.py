@@ -41,6 +41,7 @@ def test_the_defaults_are_the_documented_ones():
         "saving": {"every": 10, "keep": 2},
         "rewarding": {"deadline_s": 10.0, "max_failed_share": 0.1},
         "preferences": {"labels": 700, "labeller": "oracle", "folder": None, "most_waiting": 20, "oracle_error": 0.0},
+        "pairs": {"source": "file", "k": 4, "pairs_per_prompt": 1, "passes": 3, "seconds_share": 0.5},
         "reporting": {"kl_rows": 8, "samples_every": 10, "page": True, "tracker": None},
     }
     assert SFTSettings(model="tiny", task="arithmetic").as_data() == {
@@ -153,7 +154,7 @@ def test_settings_from_data_reports_every_problem():
         "seed: got 'a', expected a whole number",
         "stepz: unknown key; did you mean 'steps'?; valid here: model, method, task, teacher, seed, steps, "
         "budget, prompts_per_step, environments, max_new_tokens, temperature, rewards, lora, learner, sampler, "
-        "evaluation, saving, rewarding, preferences, reporting",
+        "evaluation, saving, rewarding, preferences, pairs, reporting",
         "method.name: got 'grp'; did you mean 'grpo'?; valid: " + ", ".join(METHODS),
     ]
 

@@ -19,7 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: F401  (once here, not once in every child)
+from transformers.models.llama import modeling_llama  # noqa: F401
 
+import rung.models.load  # noqa: F401
 from rung.errors import RungError
 from rung.settings import Settings
 from rung.training.run import resume, train

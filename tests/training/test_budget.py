@@ -14,7 +14,8 @@ from rung.methods import METHODS
 from rung.models.small import SmallPolicy, SmallShape
 from rung.models.tiny import tiny_model
 from rung.settings import read_run
-from rung.training.budget import Purse, Spent, Work, spent_on, work, work_of
+from rung.training.budget import Purse, Spent, spent_on
+from rung.training.operations import Work, work, work_of
 
 
 def text_settings(model: Path, **budget: float) -> dict[str, Any]:

@@ -127,9 +127,31 @@ def plan_lines(comparison: Comparison, folder: Path, jobs: int) -> list[str]:
         f"  on        {first.task.name} with {first.model}",
         f"  budget    {comparison.axis} = {comparison.limit:,.12g} a run; the first step that reaches it is its last",
         f"  runs      {_count(len(methods), 'method')} x {_count(len(seeds), 'seed')}, {jobs} at a time",
+        *_pairs_line(comparison),
         "  settings  each method's own and its recipe's, untuned, and what you set",
         f"  folder    {folder}; stopped or killed, it goes on with: rung compare --resume {folder}",
     ]
+
+
+def _pairs_line(comparison: Comparison) -> list[str]:
+    """How the methods that learn from pairs come by them."""
+    from rung.settings.pair_source import draws_pairs
+
+    drawing = {
+        method: settings.pairs
+        for method, settings in comparison.settings.items()
+        if draws_pairs(settings, settings.resolved_method())
+    }
+    if not drawing:
+        return []
+    who, one = ", ".join(drawing), next(iter(drawing.values()))
+    if any(other != one for other in drawing.values()):
+        return [f"  pairs     {who}: from the model's own samples, as the settings of each say"]
+    ends = {
+        "tokens": f"all of the budget buys pairs, then {one.passes} passes over them",
+        "seconds": f"{one.seconds_share:.0%} of the budget for drawing, the rest for training",
+    }.get(comparison.axis, f"as many as leave the budget for {one.passes} passes over them")
+    return [f"  pairs     {who}: from the model's own samples, {one.k} answers a prompt; {ends}"]
 
 
 def _count(number: int, word: str) -> str:

@@ -56,16 +56,18 @@ def comparison_of(asked: Asked) -> Comparison:
     task, model = _task_and_model(asked)
     budget = _budget(asked, model, problems)
     own = _sets_by_method(asked.sets_for, methods, problems)
+    limits = dict([budget or ("tokens", 1)])  # without one it is a problem already, and need not be several
     found: dict[str, Settings] = {}
     told: dict[str, list[str]] = {}
     for method in methods:
         flags = {"method": method, "model": model, "task": task}
         try:
-            plan = planned(flags, asked.config, asked.recipe, [*asked.sets, *own[method]], asked.rewards, None)
+            sets = [*_given_by_us(method, limits), *asked.sets, *own[method]]
+            plan = planned(flags, asked.config, asked.recipe, sets, asked.rewards, None)
             users = {one.key for one in plan.written if not one.place.startswith("recipe ")}
-            found[method] = _as_compared(plan, users, {} if budget is None else dict([budget]))
+            found[method] = _as_compared(plan, users, limits)
         except (SettingsError, DataError) as error:
-            for problem in error.problems:
+            for problem in (one.replace("--set budget.", "--budget ") for one in error.problems):
                 told.setdefault(problem, []).append(method)
     everywhere = len(methods) > 1
     for problem, where in told.items():
@@ -79,28 +81,40 @@ def comparison_of(asked: Asked) -> Comparison:
 
 def _methods(asked: Asked, problems: list[str]) -> list[str]:
     """The methods that can be compared; a problem for each of the others, and for one that is named twice."""
-    from rung.comparison.pairs import learns_from_pairs, refusal
-    from rung.methods import METHODS
+    from rung.methods import METHODS, PreferenceLearning
 
-    named = list(asked.methods) or list(LADDER)
+    named, refused = list(asked.methods) or list(LADDER), list[str]()
     for name in dict.fromkeys(named):
         if name not in METHODS:
             problems.append(f"METHOD: got '{name}'{did_you_mean(name, METHODS)}; valid: {', '.join(METHODS)}")
-        elif learns_from_pairs(METHODS[name]):
-            problems.append(refusal(METHODS[name]))
+        elif isinstance(method := METHODS[name], PreferenceLearning) and not method.trains_policy():
+            refused.append(name)
+            problems.append(
+                f"METHOD: '{name}' trains a model of the reward, which answers no prompts and has no score to compare; "
+                "leave it out"
+            )
         if named.count(name) > 1:
             problems.append(f"METHOD: '{name}' is named {named.count(name)} times, expected once")
-    return [name for name in dict.fromkeys(named) if name in METHODS and not learns_from_pairs(METHODS[name])]
+    return [name for name in dict.fromkeys(named) if name in METHODS and name not in refused]
+
+
+def _given_by_us(method: str, limits: Mapping[str, float]) -> list[str]:
+    """What every run of a comparison is given as if by `--set`: its budget; its own samples where it needs pairs."""
+    from rung.methods import METHODS, PreferenceLearning
+
+    pairs = ["pairs.source=samples"] if isinstance(METHODS[method], PreferenceLearning) else []
+    return [*(f"budget.{axis}={limit!r}" for axis, limit in limits.items()), *pairs]
 
 
 def _task_and_model(asked: Asked) -> tuple[str | None, str | None]:
     """What is named, or what stands in where nothing, not even a file of settings, could name it."""
+    from rung.tasks.cart_pole import NAME as CART_POLE
     from rung.tasks.environment import looks_like_environment
 
     if asked.config is not None or any(text.startswith(("task", "model")) for text in asked.sets):
         return asked.task, asked.model
     task = asked.task or TASK
-    return task, asked.model or (None if looks_like_environment(task) else MODEL)
+    return task, asked.model or (None if task == CART_POLE or looks_like_environment(task) else MODEL)
 
 
 def _budget(asked: Asked, model: str | None, problems: list[str]) -> tuple[str, float] | None:
@@ -141,12 +155,14 @@ def _sets_by_method(texts: Sequence[str], methods: Sequence[str], problems: list
 
 
 def _as_compared(plan: Plan, written: set[str], limits: Mapping[str, float]) -> Settings:
-    """A run's settings with the budget, and with what a comparison wants where the user has `written` nothing else: a
-    recipe gives way."""
+    """A run's settings with what a comparison wants where the user has `written` nothing else: a recipe gives way."""
     from rung.settings import with_whole_paths
+    from rung.settings.pair_source import takes_a_file
 
     settings = plan.settings
-    if settings.budget.limits():
+    if takes_a_file(settings, plan.method):
+        raise SettingsError(["pairs.source: in a comparison pairs are the model's own samples; leave it out"])
+    if settings.budget.limits() != limits:
         raise SettingsError(["budget: a comparison's is given by --budget; leave it out of the settings"])
     wanted: dict[str, Any] = {"steps": MOST_STEPS, "reporting.page": False}
     if settings.saving.every == 0:
@@ -156,8 +172,8 @@ def _as_compared(plan: Plan, written: set[str], limits: Mapping[str, float]) -> 
     if settings.model == MODEL:
         wanted |= {"evaluation.items": min(TINY_ITEMS, plan.task.held_out_items), "evaluation.every": TINY_EVERY}
     changes = {key: value for key, value in wanted.items() if key not in written}
-    changed = settings.changed({**changes, **{f"budget.{axis}": limit for axis, limit in limits.items()}})
-    return with_whole_paths(changed, Path.cwd())  # a run's own record has them whole, and it may go on from elsewhere
+    # A run's own record has paths whole, and it may go on from elsewhere.
+    return with_whole_paths(settings.changed(changes), Path.cwd())
 
 
 SAME = ("task", "model", "seed", "evaluation.items", "evaluation.samples", "evaluation.temperature", "max_new_tokens")

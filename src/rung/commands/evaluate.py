@@ -94,10 +94,9 @@ def _evaluated(
 
 def _require_answers(run: Settings) -> None:
     """SettingsError when a run's own task is a file of pairs, whose answers nothing judges."""
-    from rung.methods import PreferenceLearning
+    from rung.settings.pair_source import takes_a_file
 
-    method = run.resolved_method()
-    if isinstance(method, PreferenceLearning):
+    if takes_a_file(run, run.resolved_method()):
         raise SettingsError(
             [
                 f"--task: missing; this run's own task is {run.task.name}, pairs that were learnt from; name a task "

@@ -66,6 +66,7 @@ def _task(reading: Reading[Any], more: list[str]) -> AnyTask | None:
     """The task, even where other settings are wrong, so that its problems are told with theirs."""
     from rung.methods import METHODS, PreferenceLearning
     from rung.settings.given import plain
+    from rung.settings.schema import SAMPLES
     from rung.tasks.load import load_pairs, load_task
 
     written = reading.tree.at("task")
@@ -75,7 +76,9 @@ def _task(reading: Reading[Any], more: list[str]) -> AnyTask | None:
     options = {key: value for key, value in chosen.items() if key != "name"}
     seed = reading.settings.seed if reading.settings is not None else 0
     try:
-        if isinstance(METHODS.get(_method_name(reading)), PreferenceLearning):
+        of_pairs = isinstance(METHODS.get(_method_name(reading)), PreferenceLearning)
+        source = reading.tree.at("pairs.source")
+        if of_pairs and (source is None or source.value != SAMPLES):
             return load_pairs(chosen["name"], **options)
         return load_task(chosen["name"], seed=seed, **options)
     except RungError as error:

@@ -2,7 +2,6 @@
 
 plan.py      what is compared: a folder's comparison.yaml
 paths.py     where everything lies in that folder
-pairs.py     what is missing for methods that learn from stored pairs
 child.py     one run in a process of its own, which ends with the process that began it
 runs.py      all runs, some at a time; it goes on where it stopped
 reading.py   one finished run as numbers

@@ -1,6 +1,6 @@
 """One run of a comparison in a process of its own: its memory is its own, and its failure nobody else's.
 
-    python -m rung.comparison.child        reads {"folder": ..., "settings": {...}} as the first line of its input
+    python -m rung.comparison.child        its input's first line: {"folder": ..., "shared": ..., "settings": {...}}
 
 The input stays open as long as the parent lives. When it ends, this process ends at once, as by a power cut: a run
 loses nothing by that, and nobody is left at work behind a comparison that was killed.
@@ -47,14 +47,14 @@ def run(request: Mapping[str, Any]) -> int:
     from rung.settings import read_settings, settings_from
     from rung.training.run import resume, train
 
-    folder, settings = Path(request["folder"]), settings_from(request["settings"])
+    folder, shared, settings = Path(request["folder"]), Path(request["shared"]), settings_from(request["settings"])
     if not (folder / "settings.yaml").is_file():
         if folder.exists():  # killed before it had begun: nothing was trained
             shutil.rmtree(folder)
-        return train(settings, folder, quiet=True).exit_code
+        return train(settings, folder, quiet=True, shared=shared).exit_code
     if read_settings(folder / "settings.yaml") != settings:
         raise SettingsError([f"{folder}: its settings.yaml is not this comparison's; was it changed by hand?"])
-    return resume(folder, quiet=True).exit_code
+    return resume(folder, quiet=True, shared=shared).exit_code
 
 
 def main() -> int:

@@ -5,6 +5,7 @@ comparison.json             the result, comparison.html the same as a page
 runs/METHOD-SEED/           an ordinary run folder each
 outcomes/METHOD-SEED.json   how the run's process ended; `{"exit": 0}`: finished
 logs/METHOD-SEED.txt        what it printed
+pairs/seed-SEED-HASH.jsonl  pairs drawn from the model; the runs for which they are the same share them
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ def run_folder(folder: Path, name: RunName) -> Path:
 
 def outcome_file(folder: Path, name: RunName) -> Path:
     return folder / "outcomes" / f"{name}.json"
+
+
+def shared_folder(folder: Path) -> Path:
+    return folder / "pairs"
 
 
 def log_file(folder: Path, name: RunName) -> Path:

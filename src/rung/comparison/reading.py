@@ -37,6 +37,7 @@ def read_run(folder: Path, settings: Settings) -> dict[str, Any]:
         "overspent": _overspent(settings, {axis: values[-1] for axis, values in spent.items()}),
         "stability": _stability(metrics),
         "samples": _samples(metrics),
+        "drawn_pairs": _drawn_pairs(metrics),
         "curve": _curve(metrics, spent),
         "traces": {name: _trace(metrics, spent, name) for name in TRACED},
         "clock": _clock(metrics, timings),
@@ -84,9 +85,9 @@ def _curve(metrics: Sequence[Row], spent: Mapping[str, list[float]]) -> list[dic
 
 
 def _trace(metrics: Sequence[Row], spent: Mapping[str, list[float]], name: str) -> list[list[float]]:
-    """[generated tokens, value] over the run, thinned to means of equal stretches."""
-    tokens = spent["tokens"]
-    there = [(tokens[index], value) for index, row in enumerate(metrics) if (value := row.get(name)) is not None]
+    """[operations, value] over the run, thinned to means of equal stretches. Operations go on whatever is done."""
+    flops = spent["flops"]
+    there = [(flops[index], value) for index, row in enumerate(metrics) if (value := row.get(name)) is not None]
     parts = np.array_split(np.array(there, dtype=np.float64), min(POINTS, len(there))) if there else []
     return [part.mean(0).tolist() for part in parts]
 
@@ -115,15 +116,25 @@ def _samples(metrics: Sequence[Row]) -> dict[str, float | None]:
     ]
     flat = [value for row in metrics if (value := row.get("groups/no_spread")) is not None]
     episodes = total["episodes/generated"]
+    used = _sum(metrics, "pairs/used_tokens")  # where pairs were drawn first, each token may be learnt from many times
     return {
         "episodes": episodes,
         "failed": total["episodes/failed"],
         "tokens_generated": tokens["generated"],
         "tokens_trained": tokens["trained"],
-        "tokens_dropped": max(0.0, tokens["generated"] - tokens["trained"]),
+        "tokens_dropped": max(0.0, tokens["generated"] - (tokens["trained"] if used is None else used)),
         "truncated": sum(weighted) / episodes if weighted and episodes else None,
         "no_spread": sum(flat) / len(flat) if flat else None,
     }
+
+
+def _drawn_pairs(metrics: Sequence[Row]) -> dict[str, float | None] | None:
+    """The pairs that the run drew and how often it learnt from each; None for a method that needs none."""
+    names = ("prompts", "drawn", "without", "all_right", "all_wrong")
+    if _sum(metrics, "pairs/prompts") is None:
+        return None
+    passes = [value for row in metrics if (value := row.get("pairs/passes")) is not None]
+    return {**{name: _sum(metrics, f"pairs/{name}") for name in names}, "passes": passes[-1] if passes else 0.0}
 
 
 def _clock(metrics: Sequence[Row], timings: Mapping[Any, Row]) -> dict[str, float | None]:

@@ -28,9 +28,10 @@ from rung.reports.seed_statistics import (
     seed_difference,
 )
 from rung.reports.verdict import RULE, Pair, verdict
+from rung.settings import Settings
 from rung.settings.given import given, leaves, plain
-from rung.tasks.environment import EnvironmentTask
 from rung.tasks.load import load_task
+from rung.tasks.task import TextTask
 from rung.training.budget import AXES
 
 Array = npt.NDArray[np.float64]
@@ -95,7 +96,7 @@ def common_items(comparison: Comparison) -> bool:
     prompts: list[list[Any]] = []
     for seed in comparison.seeds[:2]:
         task = load_task(settings.task.name, seed=seed, **settings.task.options())
-        if isinstance(task, EnvironmentTask):
+        if not isinstance(task, TextTask):
             return False
         count = min(settings.evaluation.items, len(task.held_out))
         prompts.append([(task.held_out[index].prompt, task.held_out[index].columns) for index in range(count)])
@@ -169,9 +170,16 @@ def _row(
         "gain": None if gain is None else vars(gain),
         "worst_seed": {"seed": worst, "score": by_seed[worst]},
         **{part: _means([run[part] for run in mine.values()]) for part in ("spent", "stability", "samples", "clock")},
+        "drawn_pairs": _drawn_pairs(comparison.settings[method], list(mine.values())),
         "overspent": max((run["overspent"] for run in mine.values() if run["overspent"] is not None), default=None),
         "steps": _mean_of([run["steps"] for run in mine.values()]),
     }
+
+
+def _drawn_pairs(settings: Settings, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The means of what the runs drew, and how they were to draw; None for a method that needs no pairs."""
+    found = [run["drawn_pairs"] for run in runs if run["drawn_pairs"] is not None]
+    return {**_means(found), "settings": settings.pairs.as_data()} if found else None
 
 
 def _verdict(rows: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -203,7 +211,14 @@ def _reservations(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         if over is not None and over > 0.1:
             yield f"{row['method']} went up to {over:.0%} over the budget, because one of its steps is that large."
         if over is not None and over < 0:
-            yield f"{row['method']} ended at `steps` before it had spent the budget."
+            yield f"{row['method']} ended before it had spent the budget: at `steps`, or with nothing to learn from."
+        barren = [run["seed"] for run in row["runs"] if run["drawn_pairs"] and not run["drawn_pairs"]["drawn"]]
+        if barren:
+            seeds = ", ".join(map(str, barren))
+            yield (
+                f"{row['method']}: with seed {seeds} no prompt gave a pair, so nothing was learnt: it is the model at "
+                "the start."
+            )
     unshown = [row["method"] for row in rows if row["gain"] is not None and row["gain"]["low"] <= 0]
     if unshown:
         yield f"Not shown to be better than the model at the start: {', '.join(unshown)}."
@@ -237,7 +252,8 @@ def _settings_that_differ(comparison: Comparison) -> dict[str, dict[str, Any]]:
         method: {key: plain(value) for key, value in leaves(given(settings.as_data(), None))}
         for method, settings in comparison.settings.items()
     }
-    keys = [key for key in dict.fromkeys(itertools.chain(*flat.values())) if not key.startswith("method.")]
+    apart = ("method.", "pairs.")  # told with the methods, and with what those drew that learn from pairs
+    keys = [key for key in dict.fromkeys(itertools.chain(*flat.values())) if not key.startswith(apart)]
     rows = {key: {method: of.get(key) for method, of in flat.items()} for key in keys}
     return {key: row for key, row in rows.items() if any(value != next(iter(row.values())) for value in row.values())}
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rung.comparison.paths import RunName, log_file, outcome_file, run_folder
+from rung.comparison.paths import RunName, log_file, outcome_file, run_folder, shared_folder
 from rung.comparison.plan import Comparison
 from rung.reports.aside import write_whole
 from rung.training.stopping import STOPPED_BY_SIGNAL, StopRequest
@@ -109,7 +109,11 @@ class Process:
     def __init__(self, comparison: Comparison, folder: Path, name: RunName) -> None:
         settings = comparison.run_settings(name)
         self.log = log_file(folder, name)
-        request = {"folder": str(run_folder(folder, name).absolute()), "settings": settings.as_data()}
+        request = {
+            "folder": str(run_folder(folder, name).absolute()),
+            "shared": str(shared_folder(folder).absolute()),
+            "settings": settings.as_data(),
+        }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "rung.comparison.child"],

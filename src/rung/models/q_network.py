@@ -97,6 +97,16 @@ class QShape:
         """How many weights there are, biases included."""
         return sum(math.prod(shape) + shape[0] for _, shape in self.layers())
 
+    def uses(self) -> int:
+        """As `numbers`, each weight as often as one observation uses it: a convolution's at every place it is put."""
+        height, width = self.observation[1:] if len(self.observation) == 3 else (1, 1)
+        places: list[int] = []
+        for _, kernel, stride in self.convolutions:
+            height, width = (height - kernel) // stride + 1, (width - kernel) // stride + 1
+            places.append(height * width)
+        sizes = [math.prod(shape) + shape[0] for _, shape in self.layers()]
+        return sum(size * count for size, count in zip(sizes, [*places, *[1] * len(sizes)], strict=False))
+
 
 class QNetwork:
     """Weights are drawn as torch draws them for such layers (uniform, ±1/√inputs). Images are divided by 255.

@@ -27,6 +27,7 @@ def page(data: Mapping[str, Any]) -> str:
         sections.cost(scored, data),
         sections.stability(scored, data),
         sections.samples(scored),
+        sections.drawn_pairs(scored),
         sections.differences(data),
         sections.how(data),
     ]

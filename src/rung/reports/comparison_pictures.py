@@ -71,7 +71,7 @@ def curves_svg(data: Mapping[str, Any], axis: str) -> str:
 
 
 def traces(data: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(title, svg) of each metric's course over the generated tokens; a metric that no run has is left out."""
+    """(title, svg) of each metric's course over the operations spent; a metric that no run has is left out."""
     found: list[tuple[str, str]] = []
     for name, title in TRACES.items():
         curves = {
@@ -90,9 +90,20 @@ def mean_curve(curves: Sequence[Curve]) -> Curve:
     >>> float(spent[-1]), float(score[0]), float(score[-1])
     (2.0, 0.5, 1.0)
     """
+    if any((np.diff(x) <= 0).any() for x, _ in curves):
+        return _mean_by_progress(curves)
     begin, end = max(float(x[0]) for x, _ in curves), min(float(x[-1]) for x, _ in curves)
     grid = np.linspace(begin, max(begin, end), GRID_POINTS)
     return grid, np.mean([np.interp(grid, x, y) for x, y in curves], axis=0)
+
+
+def _mean_by_progress(curves: Sequence[Curve]) -> Curve:
+    """The mean of courses that stand still on the axis for a while, as on generated tokens while only training goes on:
+    of both numbers, at equal shares of each course."""
+    share = np.linspace(0.0, 1.0, GRID_POINTS)
+    both = [[np.interp(share, np.linspace(0.0, 1.0, len(of)), of) for of in curve] for curve in curves]
+    x, y = np.mean(both, axis=0)
+    return x, y
 
 
 def _curve(points: Sequence[Sequence[float]]) -> Curve:

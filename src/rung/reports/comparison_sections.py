@@ -154,7 +154,7 @@ def stability(rows: Sequence[Data], data: Data) -> str:
     )
     return (
         f'<h2>Stability</h2><div class="card scroll">{_table(rows, columns)}</div>'
-        '<p class="soft small">Below: against generated tokens, the mean over seeds.</p>'
+        '<p class="soft small">Below: against operations, the mean over seeds.</p>'
         f"{_legend([row['method'] for row in data['methods']])}<div class='grid'>{cards}</div>"
     )
 
@@ -172,8 +172,41 @@ def samples(rows: Sequence[Data]) -> str:
     ]
     return (
         '<h2>What became of the samples</h2><p class="soft small">Means over seeds of one run. Dropped: generated, but '
-        "in no update (groups that cannot teach, what was not judged). A group without spread has equal rewards.</p>"
+        "in no update (groups that cannot teach, answers in no pair, what was not judged). A group without "
+        "spread has equal rewards.</p>"
         f'<div class="card scroll">{_table(rows, columns)}</div>'
+    )
+
+
+def drawn_pairs(rows: Sequence[Data]) -> str:
+    """What methods that learn from pairs drew first."""
+    drew = [row for row in rows if row.get("drawn_pairs")]  # results of before have none
+    if not drew:
+        return ""
+
+    def of(name: str) -> Callable[[Data], str]:
+        return lambda row: _whole(row["drawn_pairs"][name])
+
+    def asked(name: str) -> Callable[[Data], str]:
+        return lambda row: _whole(row["drawn_pairs"]["settings"][name])
+
+    columns: list[tuple[str, Callable[[Data], str]]] = [
+        ("prompts", of("prompts")),
+        ("answers to each", asked("k")),
+        ("pairs", of("drawn")),
+        ("prompts without a pair", of("without")),
+        ("of these all right", of("all_right")),
+        ("all wrong", of("all_wrong")),
+        ("passes asked for", asked("passes")),
+        ("passes made", lambda row: shown("", row["drawn_pairs"]["passes"])),
+    ]
+    return (
+        '<h2>Pairs</h2><p class="soft small">Methods that learn from pairs draw them first: answers of the same model '
+        "to the same prompts, told apart by the same rewards. Runs that draw the same pairs share them, and each pays "
+        "for all of them. Drawing ends when it and the passes over the pairs that are to come take the budget: of "
+        "generated tokens, which training does not spend, drawing takes all, and training then makes its passes; of "
+        "seconds it takes a set share. Means over seeds of one run.</p>"
+        f'<div class="card scroll">{_table(drew, columns)}</div>'
     )
 
 
@@ -221,7 +254,7 @@ def how(data: Data) -> str:
 
 def _difference(one: Data) -> str:
     changes = "".join(f"<li><code>{text(change)}</code></li>" for change in one["changes"])
-    below, listed = "The lowest rung.", ""
+    below, listed = "Where its line begins.", ""
     if one["from"]:
         below = f"What it changes from {text(one['from'])}:"
         listed = f'<ul class="small">{changes}</ul>' if changes else '<p class="small">Nothing: no slot differs.</p>'

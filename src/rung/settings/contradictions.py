@@ -12,9 +12,11 @@ from rung.methods.parts.aggregations import PerConstantLength
 from rung.methods.parts.baselines import OthersInBatch
 from rung.methods.parts.steps import NaturalGradient
 from rung.settings.network import SMALL
+from rung.settings.pair_source import draws_pairs, pair_problems, takes_a_file
 from rung.settings.schema import TASKS_OWN, PreferenceSettings, Settings
 from rung.tasks.cart_pole import NAME as CART_POLE
-from rung.tasks.environment import EnvironmentTask
+from rung.tasks.environment import EnvironmentTask, looks_like_environment
+from rung.tasks.task import TextTask
 
 HIGH_LEARNING_RATE = 1e-2
 BOXED = [name for name, method in METHODS.items() if isinstance(method, AdaptiveElements)]
@@ -37,9 +39,13 @@ def contradictions(settings: Settings, method: Method | None) -> Iterator[str]:
     if isinstance(method, PolicyGradient):
         yield from _of_rollouts(settings, method)
         yield from _of_preferences(settings, method)
+    if method is not None:
+        yield from pair_problems(settings, method)
     if isinstance(method, PreferenceLearning):
         yield from _of_pairs(settings, method)
     learns_in_boxes = isinstance(method, AdaptiveElements)
+    if draws_pairs(settings, method):
+        return
     if method is not None and learns_in_boxes != (settings.task.name == CART_POLE):
         yield (
             f"task.name: got '{settings.task.name}', but '{method.name}' learns in the boxes of {CART_POLE} alone"
@@ -82,6 +88,10 @@ def _of_preferences(settings: Settings, method: PolicyGradient) -> Iterator[str]
 
 def task_misfits(method: Method, task: object) -> Iterator[str]:
     """Why this method cannot learn this task; each sentence begins with the setting to change."""
+    if isinstance(method, PreferenceLearning):
+        if not isinstance(task, TextTask):
+            yield _prefers_texts(method, getattr(task, "name", str(task)))
+        return
     if not isinstance(method, ValueLearning):
         if isinstance(task, EnvironmentTask) and task.is_atari:
             yield (
@@ -102,10 +112,20 @@ def task_misfits(method: Method, task: object) -> Iterator[str]:
         )
 
 
+def _prefers_texts(method: Method, task: str) -> str:
+    return (
+        f"method.name: '{method.name}' prefers one text to another, and '{task}' is an environment; choose a text "
+        "task, or a method that learns from rewards, such as ppo"
+    )
+
+
 def _of_pairs(settings: Settings, method: PreferenceLearning) -> Iterator[str]:
-    if settings.rewards:
+    if settings.rewards and takes_a_file(settings, method):
         yield f"rewards: got {len(settings.rewards)}, but {method.name} learns from stored pairs; leave rewards out"
-    if settings.model == "small":
+    name = settings.task.name
+    if draws_pairs(settings, method) and (name == CART_POLE or looks_like_environment(name)):
+        yield _prefers_texts(method, name)
+    elif settings.model == "small":
         yield f"model: got 'small', which acts in environments only; {method.name} trains a language model"
 
 

@@ -13,7 +13,7 @@ from rung.settings.messages import keys_of
 from rung.settings.paths import anchored
 from rung.settings.reading import Reading, placed
 from rung.settings.recipes import AUTOMATIC, NONE, read_recipe
-from rung.settings.schema import EvalSettings, PairsSettings, Section, Settings, SFTSettings
+from rung.settings.schema import SAMPLES, EvalSettings, PairsSettings, Section, Settings, SFTSettings
 
 FEW_STEPS = 64
 """A rollout of fewer steps than this needs many environments."""
@@ -219,11 +219,14 @@ def _environments_recipe(layers: Sequence[Given]) -> str | None:
 
 
 def _pairs_recipe(layers: Sequence[Given]) -> str | None:
-    """The tiny model has other numbers where it learns from stored pairs."""
+    """The tiny model has other numbers where it learns from pairs."""
     from rung.methods import METHODS, PreferenceLearning
 
     preferences = isinstance(METHODS.get(_named(layers, "method") or ""), PreferenceLearning)
-    return "tiny_pairs" if preferences and _named(layers, "model") == "tiny" else None
+    if not preferences or _named(layers, "model") != "tiny":
+        return None
+    sources = [source.value for layer in layers if (source := layer.at("pairs.source")) is not None]
+    return "tiny_drawn_pairs" if sources and sources[-1] == SAMPLES else "tiny_pairs"
 
 
 def _notes(assignments: Sequence[Assignment]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rung.settings.memory import Memory
+from rung.settings.pair_source import draws_pairs
 from rung.settings.plan import Plan, Written
 from rung.settings.units import count
 
@@ -38,8 +39,13 @@ def _entry(label: str, *lines: str) -> Iterator[str]:
 
 def _run(plan: Plan) -> Iterator[str]:
     steps, limits = plan.settings.steps, plan.settings.budget.limits()
+    spent = " or ".join(f"{_amount(limit)} {axis}" for axis, limit in limits.items())
+    if draws_pairs(plan.settings, plan.method):
+        yield f"a budget of {spent}, which drawing and learning share; of tokens, which only drawing spends, all"
+        prompts = plan.task.train_items
+        yield f"at most {count(steps, 'step')}; seed {plan.settings.seed}; {prompts:,} prompts to draw answers to"
+        return
     if limits:
-        spent = " or ".join(f"{_amount(limit)} {axis}" for axis, limit in limits.items())
         yield f"ends with the first step that reaches the budget: {spent}; never later than steps says"
     if plan.task.environment:
         yield f"{count(steps, 'step')}; seed {plan.settings.seed}"

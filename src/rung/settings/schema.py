@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 TASKS_OWN = "task"
 """As a reward's `function`: the task's own rewards."""
+SAMPLES = "samples"
+"""As `pairs.source`: the model's own samples."""
 
 
 class Section(BaseModel):
@@ -203,6 +205,22 @@ class PreferenceSettings(Section):
     """The share of a synthetic oracle's answers that are a coin's."""
 
 
+class OwnPairsSettings(Section):
+    """Where a method that learns from pairs gets them."""
+
+    source: Literal["file", "samples"] = "file"
+    """`file`: the task is a file of pairs. `samples`: the model's own answers to the task's train prompts, told apart
+    by the task's rewards, drawn before the first update and paid from the run's budget."""
+    k: int = Field(4, ge=2)
+    """Samples of each prompt."""
+    pairs_per_prompt: int = Field(1, ge=1)
+    """Pairs kept of one prompt, at most; chosen at random among those that differ in reward."""
+    passes: int = Field(3, ge=1)
+    """How often each pair is to be learnt from: drawing ends when these passes take what is left of the budget."""
+    seconds_share: float = Field(0.5, gt=0, lt=1)
+    """Of a budget of seconds the share after which drawing ends; nobody knows beforehand how long a pass takes."""
+
+
 class Settings(Section):
     """Everything that decides a run.
 
@@ -239,6 +257,7 @@ class Settings(Section):
     saving: SavingSettings = SavingSettings()
     rewarding: RewardingSettings = RewardingSettings()
     preferences: PreferenceSettings = PreferenceSettings()
+    pairs: OwnPairsSettings = OwnPairsSettings()
     reporting: ReportingSettings = ReportingSettings()
 
     def resolved_method(self) -> Method:

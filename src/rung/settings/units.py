@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rung.methods import AdaptiveElements, Method, PolicyGradient, PreferenceLearning, ValueLearning
 from rung.methods.parts.steps import NaturalGradient
+from rung.settings.pair_source import draws_pairs
 from rung.settings.schema import Settings
 
 
@@ -34,7 +35,7 @@ def units_of(settings: Settings, method: Method, *, environment: bool) -> Units:
     if isinstance(method, ValueLearning):
         return _value_units(settings, method)
     if isinstance(method, PreferenceLearning):
-        return _pair_units(method)
+        return _drawn_pair_units(settings, method) if draws_pairs(settings, method) else _pair_units(method)
     if isinstance(method, AdaptiveElements):
         return Units(
             episodes=1,
@@ -104,6 +105,28 @@ def _pair_units(method: PreferenceLearning) -> Units:
             f"1 update, learning rate {method.step.learning_rate:g}",
         ),
         data={"pairs": pairs, "updates": 1},
+    )
+
+
+def _drawn_pair_units(settings: Settings, method: PreferenceLearning) -> Units:
+    """A step learns from pairs; drawing goes by rounds of prompts, which decide the memory."""
+    asked, pairs = settings.pairs, method.pairs_per_step
+    passes = "1 pass" if asked.passes == 1 else f"{asked.passes:,} passes"
+    return Units(
+        episodes=settings.prompts_per_step * asked.k,
+        new_tokens=0,
+        items=0,
+        lines=(
+            f"the first draws pairs: {asked.k} answers to each train prompt, {settings.prompts_per_step:,} prompts at "
+            f"a time, until they and {passes} over them take the budget",
+            f"each other one learns from {pairs:,} pairs: 1 update, learning rate {method.step.learning_rate:g}",
+        ),
+        data={
+            "prompts_a_round": settings.prompts_per_step,
+            "samples_per_prompt": asked.k,
+            "pairs": pairs,
+            "updates": 1,
+        },
     )
 
 

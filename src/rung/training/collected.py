@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,6 +29,10 @@ class Collected:
     """Row by row of the batch; empty where rows are no episodes."""
     notes: tuple[str, ...] = ()
     """Sentences for the user: what went on with less than was asked for."""
+    seconds: Mapping[str, float] = field(default_factory=dict[str, float])
+    """By phase: of work that was done before, perhaps by another run, and that this one pays for."""
+    evaluate: bool = False
+    """Whether the score after this step is worth knowing, whatever the settings say."""
 
 
 class Collector(Protocol):

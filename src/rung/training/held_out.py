@@ -14,6 +14,7 @@ import numpy.typing as npt
 from rung.rewards.judge import Judge
 from rung.rollouts.sampler import Prompt, Sampler
 from rung.rollouts.streams import Stream
+from rung.settings import Settings
 from rung.tasks.task import Item, TextTask
 
 
@@ -64,6 +65,21 @@ def score(
         items=tuple(item.id for item in items),
         accuracy_NK=np.array(accuracies, dtype=np.float64).reshape(len(items), k),
         completions_NK=tuple(tuple(texts[index * k : (index + 1) * k]) for index in range(len(items))),
+    )
+
+
+def held_out_scores(settings: Settings, sampler: Sampler, judge: Judge, task: TextTask) -> Scores:
+    """The score on the first held-out items, as the settings say."""
+    asked = settings.evaluation
+    return score(
+        sampler,
+        judge,
+        task,
+        [task.held_out[index] for index in range(min(asked.items, len(task.held_out)))],
+        k=asked.samples,
+        max_new_tokens=settings.max_new_tokens,
+        temperature=asked.temperature,
+        seed=settings.seed,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -23,6 +24,16 @@ class Learned(Protocol):
     def metrics(self) -> Metrics:
         """The numbers about it, by metric name."""
         ...
+
+
+@dataclass(frozen=True)
+class NothingLearned:
+    """A step that brought nothing to learn from."""
+
+    batch: None = None
+
+    def metrics(self) -> Metrics:
+        return {}
 
 
 class Learns(Protocol):

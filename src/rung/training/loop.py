@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -13,6 +11,8 @@ import torch
 from rung.batch import Batch, Episode
 from rung.reports.return_statistics import mean_score
 from rung.training.budget import PHASES, Purse
+from rung.training.clock import Clock
+from rung.training.collected import Collected
 from rung.training.faults import reach
 from rung.training.held_out import Scores
 from rung.training.learned import Learned, Metrics
@@ -30,27 +30,6 @@ class Record(Protocol):
     def save(self, step: int) -> None: ...
 
 
-@dataclass
-class Clock:
-    """Seconds by phase since the last row of timings. A checkpoint follows its step's row, so the next row has it."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        began = time.perf_counter()
-        yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
-
-    def timings(self, metrics: Metrics) -> Metrics:
-        """Seconds by phase, their sum, and tokens a second over it; begins anew."""
-        total = sum(self.seconds.values())
-        tokens = metrics.get("tokens/generated")
-        row: Metrics = {f"seconds/{name}": seconds for name, seconds in self.seconds.items()}
-        self.seconds = {}
-        return {**row, "seconds/step": total, "tokens_per_second": tokens / total if tokens and total > 0 else None}
-
-
 @dataclass(frozen=True)
 class Ended:
     """Where the loop stopped. Example: `Ended(step=40, finished=False)`: it was asked to."""
@@ -60,7 +39,8 @@ class Ended:
 
 
 def run_steps(parts: Parts, record: Record, stop: StopRequest, *, done: int, purse: Purse) -> Ended:
-    """Trains from step `done` + 1 to the settings' last step, or to the first with which the purse is empty.
+    """Trains from step `done` + 1 to the settings' last step, or to the first with which the purse is empty
+    (or, where drawing and learning come one after the other, with which the parts say that it ends).
 
     Stops early, after a whole step and with everything saved, when `stop` was asked for.
     """
@@ -70,13 +50,14 @@ def run_steps(parts: Parts, record: Record, stop: StopRequest, *, done: int, pur
         metrics = evaluation(parts, record, 0, clock)
         record.stepped(0, metrics, clock.timings(metrics))
     step = done
-    while step < settings.steps and not purse.empty:
+    while step < settings.steps and not parts.ends(purse):
         step += 1
-        metrics = {"step": step, **one_step(parts, record, step, clock)}
+        collected, shown = one_step(parts, record, step, clock)
+        metrics = {"step": step, **shown}
         purse.pay(metrics, sum(clock.seconds.get(phase, 0.0) for phase in PHASES))
         metrics["flops"] = purse.spent.flops
-        last = step == settings.steps or bool(purse.empty)
-        if last or due(step, settings.evaluation.every):
+        last = step == settings.steps or parts.ends(purse)
+        if last or collected.evaluate or due(step, settings.evaluation.every):
             metrics |= evaluation(parts, record, step, clock)
         record.stepped(step, metrics, clock.timings(metrics))
         reach("step.done")
@@ -88,16 +69,17 @@ def run_steps(parts: Parts, record: Record, stop: StopRequest, *, done: int, pur
     return Ended(step, True)
 
 
-def one_step(parts: Parts, record: Record, step: int, clock: Clock) -> Metrics:
+def one_step(parts: Parts, record: Record, step: int, clock: Clock) -> tuple[Collected, Metrics]:
     """One step: a rollout, and what was learnt of it."""
     collected = parts.collector.collect(step, parts.learner.updates, clock.phase)
+    clock.add(collected.seconds)
     for note in collected.notes:
         record.said(note)
     with clock.phase("learn"):
         learned = parts.learner.update(collected.batch, step)
         metrics = collected.metrics | learned.metrics() | {"kl/start": kl_to_start(parts, learned.batch)}
     record.sampled(step, collected.episodes, learned)
-    return metrics
+    return collected, metrics
 
 
 def evaluation(parts: Parts, record: Record, step: int, clock: Clock) -> Metrics:

@@ -111,6 +111,7 @@ class PairCollector:
         """The next pairs, with the reference's log-probs where the loss has a reference."""
         picks = items_at(self.settings.seed, self.drawn, self.method.pairs_per_step, len(self.train)).tolist()
         chosen = [self.train[pick] for pick in picks]
+        asked = self.reference is not None and self._train_reference.lacks(picks)
         with phase("reference"):
             rows = self._rows(chosen, picks, self._train_reference)
         reach("rollout.done")
@@ -118,7 +119,10 @@ class PairCollector:
         self.drawn += len(picks)
         return Collected(
             batch=rows,
-            metrics={"pairs/excluded": float(sum(self.excluded.values()))},
+            metrics={
+                "pairs/excluded": float(sum(self.excluded.values())),
+                "tokens/reference": float(rows.batch.action_mask_BT.sum()) if asked else 0.0,
+            },
             episodes=[episode for group, one in enumerate(chosen) for episode in episodes_of(one, group)],
             notes=notes,
         )

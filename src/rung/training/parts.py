@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,17 +22,21 @@ from rung.rewards.user import UserReward
 from rung.settings import LearnerSettings, RewardSettings, Settings, TaskSettings
 from rung.settings.contradictions import contradictions, is_function, task_misfits
 from rung.settings.memory import needs_start
+from rung.settings.pair_source import takes_a_file
 from rung.tasks.cart_pole import CartPole1983
 from rung.tasks.environment import EnvironmentTask
 from rung.tasks.load import Task, load_pairs, load_task
 from rung.tasks.pairs import PairTask
 from rung.tasks.task import TextTask
+from rung.training.budget import Purse, is_empty
 from rung.training.collected import Collector
+from rung.training.drawn_pair_collector import DrawnPairCollector
 from rung.training.environment_collector import EnvironmentCollector
 from rung.training.labellers import Labeller, Oracle
 from rung.training.learned import Learns
 from rung.training.learned_reward import learned_reward
 from rung.training.learner import Learner
+from rung.training.operations import work_of
 from rung.training.pair_collector import PairCollector
 from rung.training.people import People
 from rung.training.preference_collector import PreferenceCollector
@@ -60,6 +64,8 @@ class Parts:
     """The model that the run started from, frozen: the reference, and what `kl/start` is measured against."""
     collector: Collector
     learner: Learns
+    ends: Callable[[Purse], bool] = is_empty
+    """Whether a run that has spent so much is over."""
 
 
 def limit_threads(learner: LearnerSettings) -> None:
@@ -93,17 +99,23 @@ def task_of(settings: Settings) -> Task:
     return load_task(settings.task.name, seed=settings.seed, **settings.task.options())
 
 
-def build(settings: Settings) -> Parts:
-    """Loads task, rewards, model and optimiser. Nothing is trained and nothing written yet."""
+def build(settings: Settings, folder: Path | None = None, shared: Path | None = None) -> Parts:
+    """Loads task, rewards, model and optimiser. Nothing is trained and nothing written yet.
+
+    `folder` is the run's, `shared` the one in which runs share what they draw alike; a run that draws its pairs writes
+    them there.
+    """
     limit_threads(settings.learner)
     method = settings.resolved_method()
-    of_pairs = isinstance(method, PreferenceLearning)
-    task = None if of_pairs else task_of(settings)
-    problems = [*contradictions(settings, method), *(() if of_pairs else task_misfits(method, task))]
+    task = None if takes_a_file(settings, method) else task_of(settings)
+    problems = [*contradictions(settings, method), *(() if task is None else task_misfits(method, task))]
     if problems:
         raise SettingsError(problems)
     if isinstance(method, PreferenceLearning):
-        return _pair_parts(settings, method)
+        if task is None:
+            return _pair_parts(settings, method)
+        assert isinstance(task, TextTask), "otherwise it is a misfit"
+        return _drawn_pair_parts(settings, method, task, folder, shared)
     assert task is not None, "every other kind of method has a task"
     if isinstance(task, CartPole1983):
         assert isinstance(method, AdaptiveElements), type(method)
@@ -172,11 +184,7 @@ def _text_parts(settings: Settings, method: PolicyGradient, task: TextTask) -> P
                 "set task.steps=true with the task arithmetic, or choose grpo"
             ]
         )
-    judge = Judge(
-        rewards,
-        deadline_s=settings.rewarding.deadline_s,
-        max_failed_share=settings.rewarding.max_failed_share,
-    )
+    judge = _judge(settings, rewards)
     try:
         policy = _policy(settings)
         if method.critic is not None:
@@ -202,6 +210,50 @@ def _text_parts(settings: Settings, method: PolicyGradient, task: TextTask) -> P
         start=start,
         collector=collector,
         learner=learner,
+    )
+
+
+def _judge(settings: Settings, rewards: Sequence[WeightedReward]) -> Judge:
+    return Judge(
+        rewards,
+        deadline_s=settings.rewarding.deadline_s,
+        max_failed_share=settings.rewarding.max_failed_share,
+    )
+
+
+def _drawn_pair_parts(
+    settings: Settings, method: PreferenceLearning, task: TextTask, folder: Path | None, shared: Path | None
+) -> Parts:
+    judge = _judge(settings, rewards_of(settings.rewards, task))
+    try:
+        policy = _policy(settings)
+        start = policy.reference() if needs_start(settings, method) else None
+        reference = start if method.needs_start() else None
+        learner = PreferenceLearner(
+            policy, method, reference=reference, micro_batch_tokens=settings.learner.micro_batch_tokens
+        )
+        collector = DrawnPairCollector(
+            settings,
+            method,
+            task,
+            policy,
+            reference,
+            judge,
+            work=work_of(method, policy),
+            folder=folder,
+            shared=shared or (None if folder is None else folder / "drawn"),
+        )
+    except BaseException:
+        judge.close()
+        raise
+    return Parts(
+        settings=settings,
+        method=method,
+        policy=policy,
+        start=start,
+        collector=collector,
+        learner=learner,
+        ends=collector.ends,
     )
 
 
@@ -277,7 +329,7 @@ def _place(spec: str, settings: Settings) -> str:
     """The model's folder or id; `tiny` is made for the task first, or, to learn from pairs, for `arithmetic`."""
     from rung.training.tiny import tiny_for
 
-    pairs = isinstance(settings.resolved_method(), PreferenceLearning)
+    pairs = takes_a_file(settings, settings.resolved_method())
     task = TaskSettings(name="arithmetic") if pairs else settings.task
     return str(tiny_for(task)) if spec == "tiny" else spec
 

@@ -13,7 +13,7 @@ from rung.formulas.preference_losses import kto_anchor
 from rung.methods.preference_learning import PreferenceLearning
 from rung.training.faults import reach
 from rung.training.gradient_step import gradient_step
-from rung.training.learned import Metrics
+from rung.training.learned import Metrics, NothingLearned
 from rung.training.measure_pairs import of_answers
 from rung.training.optimizer_state import optimizer_state, restore_optimizer
 from rung.training.pair_rows import AnswerModel, PairRows, answer_values, whole_pairs
@@ -71,11 +71,15 @@ class PreferenceLearner:
         """Puts back what `tensors` gave."""
         restore_optimizer(self.optimizer, self.model.trainable(), tensors)
 
-    def update(self, batch: PairRows, step: int) -> LearnedPairs:
-        """One update. Raises NonFiniteError before a NaN or infinity could reach the weights.
+    def update(self, batch: PairRows | None, step: int) -> LearnedPairs | NothingLearned:
+        """One update; none where there is nothing to learn from.
+
+        Raises NonFiniteError before a NaN or infinity could reach the weights.
 
         The loss is the mean over all pairs (answers, for a loss without pairs) of the step, whatever is cut.
         """
+        if batch is None:
+            return NothingLearned()
         rows = batch
         anchor = 0.0 if self.method.loss.paired else self._anchor(rows.batch)
         whole = rows.answers(torch.zeros(len(rows), dtype=torch.float64))

@@ -25,12 +25,13 @@ from rung.reports.trackers.tracking import Tracking, require_tracker
 from rung.reports.warnings import new_warnings
 from rung.settings import Settings, read_settings, to_yaml, with_whole_paths
 from rung.training import checkpoint
-from rung.training.budget import Purse, spent_on, work_of
+from rung.training.budget import Purse, spent_on
 from rung.training.held_out import Scores, cut_scores_back, load_scores, save_scores
 from rung.training.learned import Learned, Metrics
 from rung.training.lock import RunLock, holds_something
 from rung.training.loop import run_steps
 from rung.training.memory import peak_gib
+from rung.training.operations import work_of
 from rung.training.parts import Parts, build, environment
 from rung.training.stopping import STOPPED_BY_SIGNAL, StopRequest
 
@@ -77,8 +78,12 @@ class Summary:
         return lines + [f"note: {note}" for note in self.notes]
 
 
-def train(settings: Settings, folder: Path, *, quiet: bool = False, plan: Sequence[str] = ()) -> Summary:
+def train(
+    settings: Settings, folder: Path, *, quiet: bool = False, plan: Sequence[str] = (), shared: Path | None = None
+) -> Summary:
     """Trains in a new folder. SettingsError when the folder already holds something.
+
+    In `shared` lies what runs may share that draw the same (pairs drawn from a model); None: each draws its own.
 
     The folder is a run, to be resumed, from the moment that settings.yaml stands in it: after everything was found to
     load, before anything is trained.
@@ -91,13 +96,15 @@ def train(settings: Settings, folder: Path, *, quiet: bool = False, plan: Sequen
     folder.mkdir(parents=True, exist_ok=True)
     settings = with_whole_paths(settings, Path.cwd())
     with RunLock(folder):
-        parts = build(settings)
+        parts = build(settings, folder, shared)
         write_whole(folder / "method.json", json.dumps(card(parts.method), indent=2, ensure_ascii=False).encode())
         write_whole(folder / "settings.yaml", to_yaml(settings).encode())
         return _Run(parts, folder, quiet).go(done=0, plan=plan)
 
 
-def resume(folder: Path, changes: Mapping[str, Any] | None = None, *, quiet: bool = False) -> Summary:
+def resume(
+    folder: Path, changes: Mapping[str, Any] | None = None, *, quiet: bool = False, shared: Path | None = None
+) -> Summary:
     """Goes on from the newest checkpoint that verifies; what was written after it is taken back first.
 
     `changes` may set `steps`, `budget`, `evaluation`, `saving` and `reporting`; anything else would make another run.
@@ -108,7 +115,7 @@ def resume(folder: Path, changes: Mapping[str, Any] | None = None, *, quiet: boo
     require_tracker(settings.reporting.tracker)
     with RunLock(folder):
         found, refused = checkpoint.newest(folder / "checkpoints")
-        parts = build(settings)
+        parts = build(settings, folder, shared)
         run = _Run(parts, folder, quiet, found.step if found else 0)
         for sentence in refused:
             run.console.warn(sentence)

@@ -21,7 +21,7 @@ from rung.training import measure
 from rung.training.assemble import assemble, step_rewards
 from rung.training.collected import Collected, Metrics, Phase
 from rung.training.faults import reach
-from rung.training.held_out import Scores, score
+from rung.training.held_out import Scores, held_out_scores
 
 if TYPE_CHECKING:
     from rung.models.policy import TextPolicy
@@ -106,17 +106,7 @@ class TextCollector:
 
     def evaluate(self) -> Scores:
         """The held-out score of the policy as it is now."""
-        settings = self.settings.evaluation
-        return score(
-            self.sampler,
-            self.judge,
-            self.task,
-            [self.task.held_out[index] for index in range(min(settings.items, len(self.task.held_out)))],
-            k=settings.samples,
-            max_new_tokens=self.settings.max_new_tokens,
-            temperature=settings.temperature,
-            seed=self.settings.seed,
-        )
+        return held_out_scores(self.settings, self.sampler, self.judge, self.task)
 
     def prompt_of(self, episode: Episode) -> str:
         return self.policy.decode(episode.context)

@@ -1,0 +1,187 @@
+"""Pairs out of a policy's own samples: of two answers to one prompt, the one with the higher reward is the chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from rung.batch import OK, Episode, Judgement
+from rung.rewards.judge import Judge
+from rung.rollouts.sampler import Prompt, Sampler
+from rung.rollouts.streams import Stream
+from rung.tasks.keys import keyed_hash
+from rung.tasks.task import Item, TextTask
+
+ALL_RIGHT, ALL_WRONG, ALIKE = "with every answer right", "with every answer wrong", "with all answers alike in reward"
+TOO_FEW = "with fewer than two different answers"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is drawn of each prompt, and how many of its pairs are kept.
+
+    Example: `Wanted(seed=0, k=4, pairs_per_prompt=1, temperature=1.0, max_new_tokens=16)`.
+    """
+
+    seed: int
+    k: int
+    pairs_per_prompt: int
+    temperature: float
+    max_new_tokens: int
+
+
+@dataclass(kw_only=True)
+class PairsMade:
+    """How many prompts gave pairs, why the others did not, and what all of it took.
+
+    Example: 512 prompts, 340 pairs; all answers alike in reward for 150 prompts, 100 of them all right.
+    """
+
+    prompts: int = 0
+    rows: int = 0
+    samples: int = 0
+    tokens: int = 0
+    """Of all samples."""
+    used_tokens: int = 0
+    """Of the samples that stand in some pair."""
+    truncated: int = 0
+    failed: int = 0
+    """Samples that could not be judged."""
+    no_pair: dict[str, int] = field(default_factory=dict[str, int])
+    """Prompts without a pair, by reason."""
+    left_out: dict[str, int] = field(default_factory=dict[str, int])
+    """Samples left out, by reason."""
+
+    def add(self, other: PairsMade) -> None:
+        """Counts the other ones too."""
+        for name in ("prompts", "rows", "samples", "tokens", "used_tokens", "truncated", "failed"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for mine, theirs in ((self.no_pair, other.no_pair), (self.left_out, other.left_out)):
+            for reason, count in theirs.items():
+                mine[reason] = mine.get(reason, 0) + count
+
+    def lines(self) -> list[str]:
+        """What a person is told at the end."""
+        said = [f"{self.rows:,} rows from {self.prompts:,} prompts"]
+        for what, counts in (("prompts without a row", self.no_pair), ("samples left out", self.left_out)):
+            if counts:
+                said.append(f"{what}: {', '.join(f'{count:,} {reason}' for reason, count in counts.items())}")
+        return said
+
+
+@dataclass(frozen=True)
+class Group:
+    """A prompt and its finished answers, each different from the others; `name` keys what is drawn for it."""
+
+    name: str
+    item: Item
+    episodes: Sequence[Episode]
+
+
+def answered(
+    sampler: Sampler, task: TextTask, items: Sequence[Item], names: Sequence[str], wanted: Wanted, made: PairsMade
+) -> list[Group]:
+    """k answers to each item, less those that were cut, that are empty, or that another sample gave already."""
+    encode = sampler.policy.encode
+    episodes = sampler.sample(
+        [Prompt(item=names[g], group=g, ids=encode(item.prompt)) for g, item in enumerate(items)],
+        samples_per_prompt=wanted.k,
+        max_new_tokens=wanted.max_new_tokens,
+        temperature=wanted.temperature,
+        stream=Stream(wanted.seed, 0, "pairs"),
+        stop=task.stop,
+    )
+    made.prompts += len(items)
+    made.samples += len(episodes)
+    made.tokens += sum(int(episode.action_mask.sum()) for episode in episodes)
+    made.truncated += sum(episode.truncated for episode in episodes)
+    return [
+        Group(names[group], item, _usable([e for e in episodes if e.group == group], made))
+        for group, item in enumerate(items)
+    ]
+
+
+def _usable(episodes: Sequence[Episode], made: PairsMade) -> list[Episode]:
+    kept: dict[str, Episode] = {}
+    for episode in episodes:
+        reason = "cut at max_new_tokens" if episode.truncated else "" if episode.text.strip() else "empty"
+        reason = reason or ("the same as another sample" if episode.text in kept else "")
+        if reason:
+            made.left_out[reason] = made.left_out.get(reason, 0) + 1
+        else:
+            kept[episode.text] = episode
+    return list(kept.values())
+
+
+def unlabelled(groups: Sequence[Group], made: PairsMade) -> Iterator[dict[str, Any]]:
+    """Rows for people to compare: a prompt and its different answers."""
+    for group in groups:
+        if len(group.episodes) < 2:
+            _no_pair(made, TOO_FEW)
+            continue
+        made.rows += 1
+        texts = [episode.text for episode in group.episodes]
+        yield {"id": group.name, "prompt": _plain(group.item), "completions": texts}
+
+
+def paired(groups: Sequence[Group], judge: Judge, wanted: Wanted, made: PairsMade) -> Iterator[dict[str, Any]]:
+    """Of each prompt up to `pairs_per_prompt` pairs of answers that differ in reward, chosen at random by a key."""
+    flat = [(group.item, episode) for group in groups for episode in group.episodes]
+    judgements = iter(judge([item for item, _ in flat], [e.text for _, e in flat]) if flat else ())
+    for group in groups:
+        judged = [(episode, next(judgements)) for episode in group.episodes]
+        failed = sum(judgement.status != OK for _, judgement in judged)
+        if failed:
+            made.failed += failed
+            made.left_out["that could not be judged"] = made.left_out.get("that could not be judged", 0) + failed
+        yield from _rows_of(group, judged, wanted, made)
+
+
+def _rows_of(
+    group: Group, judged: Sequence[tuple[Episode, Judgement]], wanted: Wanted, made: PairsMade
+) -> Iterator[dict[str, Any]]:
+    scored = [(episode, j.total) for episode, j in judged if j.status == OK and j.total is not None]
+    pairs = [(a, b) for a, b in combinations(scored, 2) if a[1] != b[1]]
+    if not pairs:
+        _no_pair(made, _alike([j for _, j in judged if j.status == OK]))
+        return
+    order = sorted(range(len(pairs)), key=lambda n: keyed_hash("pairs", wanted.seed, group.name, n))
+    used: dict[int, int] = {}
+    for number, n in enumerate(order[: wanted.pairs_per_prompt]):
+        (chosen, high), (rejected, low) = sorted(pairs[n], key=lambda one: -one[1])
+        used |= {one.sample: int(one.action_mask.sum()) for one in (chosen, rejected)}
+        made.rows += 1
+        yield {
+            "id": f"{group.name}/{number}",
+            "prompt": _plain(group.item),
+            "chosen": chosen.text,
+            "rejected": rejected.text,
+            "chosen_reward": high,
+            "rejected_reward": low,
+        }
+    made.used_tokens += sum(used.values())
+
+
+def _alike(judgements: Sequence[Judgement]) -> str:
+    """Why nothing tells a prompt's answers apart."""
+    if not judgements:
+        return f"{TOO_FEW} that could be judged"
+    accuracies = np.array([np.nan if j.accuracy is None else j.accuracy for j in judgements])
+    if (accuracies >= 1).all():
+        return ALL_RIGHT
+    if (accuracies <= 0).all():
+        return ALL_WRONG
+    return ALIKE if len(judgements) > 1 else f"{TOO_FEW} that could be judged"
+
+
+def _no_pair(made: PairsMade, reason: str) -> None:
+    made.no_pair[reason] = made.no_pair.get(reason, 0) + 1
+
+
+def _plain(item: Item) -> Any:
+    """A prompt as JSON has it."""
+    return item.prompt if isinstance(item.prompt, str) else [dict(message) for message in item.prompt]
