@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rung.errors import NonFiniteError
-from rung.rollouts.draw import BLOCK, draw
+from rung.rollouts.draw import BLOCK, draw, draw_epsilon_greedy
 
 
 def _reference(logits: np.ndarray, u: float, temperature: float) -> int:
@@ -75,3 +75,23 @@ def test_logits_that_are_not_finite_stop_it(bad: float, temperature: float) -> N
         one[1, 3] = bad
         with pytest.raises(NonFiniteError, match=r"rows \[1\]"):
             draw(one, torch.full((3,), 0.5, dtype=torch.float64), temperature)
+
+
+def test_epsilon_greedy_draws_every_token_with_its_chance_and_says_it() -> None:
+    """Over a fine grid of uniform numbers the shares are the law's: ε/V each, and 1 − ε more for the likeliest."""
+    size, epsilon, count = 5, 0.3, 20_000
+    logits_RV = torch.tensor([[0.0, 1.0, 7.0, -2.0, 7.0]]).expand(count, size)
+    uniforms_R = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+    tokens_R, log_probs_R = draw_epsilon_greedy(logits_RV, uniforms_R, epsilon)
+    shares_V = torch.bincount(tokens_R, minlength=size) / count
+    wanted_V = torch.full((size,), epsilon / size)
+    wanted_V[2] += 1 - epsilon  # the first of equals
+    assert torch.allclose(shares_V, wanted_V, atol=1e-4)
+    assert torch.allclose(log_probs_R.exp(), wanted_V[tokens_R])
+    assert (draw_epsilon_greedy(logits_RV, uniforms_R, 0.0)[0] == 2).all()
+    assert torch.allclose(torch.bincount(draw_epsilon_greedy(logits_RV, uniforms_R, 1.0)[0]) / count, torch.tensor(0.2))
+
+
+def test_epsilon_greedy_refuses_what_is_not_finite() -> None:
+    with pytest.raises(NonFiniteError):
+        draw_epsilon_greedy(torch.tensor([[0.0, torch.nan]]), torch.zeros(1, dtype=torch.float64), 1.0)

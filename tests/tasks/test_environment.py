@@ -90,3 +90,28 @@ def test_what_is_not_installed_is_named_with_its_extra(monkeypatch: pytest.Monke
 def test_every_registered_environment_has_a_name() -> None:
     names = environment_names()
     assert {"CartPole-v1", "Pendulum-v1", "rung/Odd-v0"} <= set(names) and names == sorted(names)
+
+
+def test_a_grid_of_actions_reaches_from_bound_to_bound() -> None:
+    task = environment_task("rung/Odd-v0", action_bins=3)  # bounds -1..1 and -2..5
+    assert (task.choices, task.dimensions) == (9, None)
+    found = np.stack(task.to_environment(np.arange(9)))
+    assert found.dtype == np.float32
+    assert found.tolist() == [[a, b] for a in (-1.0, 0.0, 1.0) for b in (-2.0, 1.5, 5.0)]
+    shaped = environment_task("rung/Odd-v0", action_bins=2, action=gymnasium.spaces.Box(0, 1, (2, 1)))
+    assert [one.tolist() for one in shaped.to_environment(np.array([1, 2]))] == [[[0.0], [1.0]], [[1.0], [0.0]]]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"action": gymnasium.spaces.Discrete(4)}, "has actions to choose among already"),
+        ({"action": gymnasium.spaces.Box(-np.inf, np.inf, (2,))}, "have no bounds to lay a grid between"),
+        ({"action_bins": 1}, "expected a whole number of at least 2"),
+        ({"action_bins": "3"}, "expected a whole number of at least 2"),
+        ({"action_bins": 257}, "257 values in each of the 2 dimensions of 'rung/Odd-v0' are 66,049 actions"),
+    ],
+)
+def test_a_grid_that_cannot_be_is_refused(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        environment_task("rung/Odd-v0", **{"action_bins": 5, **options})

@@ -144,3 +144,37 @@ def test_an_option_of_the_wrong_type_is_a_problem_in_words(options, problem):
     with pytest.raises(SettingsError) as caught:
         load_task("arithmetic", **options)
     assert caught.value.problems == [problem]
+
+
+@pytest.mark.parametrize(("symbols", "length"), [(8, 3), (256, 4)])
+def test_copying_asks_for_the_string_itself_in_its_own_characters(symbols: int, length: int):
+    task = load_task("copying", symbols=symbols, length=length, held_out=50)
+    assert isinstance(task, TextTask) and task.characters is not None
+    assert len(task.characters) == len(set(task.characters)) == symbols + 1
+    train = {task.train[i].prompt for i in range(3000)} | {task.examples[i].prompt for i in range(3000)}
+    assert not train & {item.prompt for item in task.held_out}, "the split is of strings"
+    for item in task.held_out:
+        answer = item.columns["answer"]
+        assert item.prompt == f"{answer}=" and len(answer) == length and set(item.prompt) <= set(task.characters)
+    assert all(one.completion == one.prompt[:-1] for one in (task.examples[i] for i in range(20)))
+    used = set("".join(task.train[i].prompt for i in range(3000)))
+    assert used == set(task.characters), "every symbol is asked for"
+
+
+def test_copyings_split_does_not_depend_on_the_seed():
+    sides = [load_task("copying", seed=seed, symbols=8, length=3, held_out=50) for seed in (0, 1)]
+    assert not {sides[0].train[i].prompt for i in range(2000)} & {item.prompt for item in sides[1].held_out}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"symbols": 257}, "symbols: got 257, expected at least 2 and at most 256"),
+        ({"length": 0}, "length: got 0"),
+        ({"symbols": 4, "length": 2, "held_out": 1}, "all of them on one side"),
+        ({"symbols": 8, "length": 3, "held_out": 200}, "different held-out problems"),
+    ],
+)
+def test_copying_says_what_it_cannot_be(options: dict[str, int], words: str):
+    with pytest.raises(SettingsError, match=words):
+        load_task("copying", **options)

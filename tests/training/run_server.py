@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,38 +16,39 @@ KILLED = -signal.SIGKILL
 COMPARED = ("metrics.jsonl", "samples.parquet", "final/model.safetensors", "settings.yaml", "method.json")
 
 
+@cache
+def server() -> subprocess.Popen[str]:
+    """The one process, for all tests of this one."""
+    script = Path(__file__).parent / "forked_runs.py"
+    found = subprocess.Popen(
+        [sys.executable, str(script)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    atexit.register(found.communicate)
+    return found
+
+
 class Runs:
     """Runs in forked children of one process that has imported everything."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self.settings = settings
-        script = Path(__file__).parent / "forked_runs.py"
-        self.server = subprocess.Popen(
-            [sys.executable, str(script)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
 
     def ask(self, do: str, folder: Path, **more: Any) -> tuple[int, str]:
-        assert self.server.stdin is not None and self.server.stdout is not None
+        asked, answers = server().stdin, server().stdout
+        assert asked is not None and answers is not None
         request = {"do": do, "folder": str(folder), "settings": self.settings, **more}
-        self.server.stdin.write(json.dumps(request) + "\n")
-        self.server.stdin.flush()
-        answer = json.loads(self.server.stdout.readline())
+        asked.write(json.dumps(request) + "\n")
+        asked.flush()
+        answer = json.loads(answers.readline())
         return answer["code"], answer["said"]
 
     def resumed(self, folder: Path) -> None:
         code, said = self.ask("resume", folder)
         assert code == 0, said
-
-    def close(self) -> None:
-        assert self.server.stdin is not None
-        self.server.stdin.close()
-        self.server.wait(20)
-        assert self.server.stdout is not None
-        self.server.stdout.close()
 
 
 def assert_same(folder: Path, whole: Path, compared: tuple[str, ...] = COMPARED) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +41,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def runs(model: Path) -> Iterator[Runs]:
+def runs(model: Path) -> Runs:
     found = Runs(text_settings(model))
-    yield found
-    found.close()
+    return found
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:

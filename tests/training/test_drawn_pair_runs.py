@@ -67,10 +67,9 @@ def no_phase(name: str) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def runs(made: Path) -> Iterator[Runs]:
+def runs(made: Path) -> Runs:
     found = Runs(settings_of(made))
-    yield found
-    found.close()
+    return found
 
 
 @pytest.fixture(scope="module")

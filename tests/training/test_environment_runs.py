@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +29,9 @@ PPO = {"method.horizon": 40, "method.minibatches": 4, "method.epochs": 2, "envir
 
 
 @pytest.fixture(scope="module")
-def runs() -> Iterator[Runs]:
+def runs() -> Runs:
     found = Runs({})
-    yield found
-    found.close()
+    return found
 
 
 @pytest.mark.parametrize(

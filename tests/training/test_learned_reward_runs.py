@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,11 +19,10 @@ SETS = (
 
 
 @pytest.fixture(scope="module")
-def runs() -> Iterator[Runs]:
+def runs() -> Runs:
     data = read_run(flags={"method": "rlhf@2017", "task": "Pendulum-v1"}, sets=list(SETS)).required().as_data()
     found = Runs(data)
-    yield found
-    found.close()
+    return found
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +52,9 @@ def settings_of(model: Path, data: Path, method: str = "dpo", **more: Any) -> di
 
 
 @pytest.fixture(scope="module")
-def runs(model: Path, data: Path) -> Iterator[Runs]:
+def runs(model: Path, data: Path) -> Runs:
     found = Runs(settings_of(model, data))
-    yield found
-    found.close()
+    return found
 
 
 @pytest.fixture(scope="module")

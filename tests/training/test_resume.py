@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +30,11 @@ def text_settings(model: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     model = tmp_path_factory.mktemp("model")
     tiny_model(0).save(model)
     found = Runs(text_settings(model))
-    yield found
-    found.close()
+    return found
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ tensorboard = pytest.importorskip("tensorboard.backend.event_processing.event_ac
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     model = tmp_path_factory.mktemp("model")
     tiny_model(0).save(model)
     found = Runs(
@@ -33,8 +32,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
             "reporting": {"page": False, "tracker": "tensorboard"},
         }
     )
-    yield found
-    found.close()
+    return found
 
 
 def told(folder: Path) -> dict[str, list[tuple[int, float]]]:

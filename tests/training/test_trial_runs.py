@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +27,9 @@ def settings(method: str, *more: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def runs() -> Iterator[Runs]:
+def runs() -> Runs:
     found = Runs({})
-    yield found
-    found.close()
+    return found
 
 
 @pytest.mark.parametrize("method", ["ase_ace", pytest.param("boxes", marks=pytest.mark.slow)])

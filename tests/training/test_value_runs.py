@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +34,9 @@ def settings(method: str = "dqn", **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def runs() -> Iterator[Runs]:
+def runs() -> Runs:
     found = Runs({})
-    yield found
-    found.close()
+    return found
 
 
 VARIANTS = {
@@ -126,7 +124,6 @@ def test_its_score_is_the_mean_return_and_eval_repeats_it(tmp_path: Path) -> Non
     ("arguments", "words"),
     [
         (["train", "dqn", "--task", "Pendulum-v1"], "the max over a continuous action has no closed form"),
-        (["train", "dqn", "--task", "arithmetic", "--model", "tiny"], "learns the value of actions in environments"),
         (["train", "dqn", "--task", "CartPole-v1", "--model", "tiny"], "is an environment"),
         (["train", "dqn", "--task", "CartPole-v1", "--set", "method.replay.starts=8"], "one update takes 128 steps"),
         (["train", "dqn", "--task", "CartPole-v1", "--set", "method.objective=Surrogate"], "unknown key"),

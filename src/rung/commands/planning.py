@@ -104,7 +104,7 @@ def _by_path(problem: str, options: Mapping[str, Any]) -> str:
 
 
 def _network(reading: Reading[Any], task: AnyTask | None, more: list[str]) -> Network | None:
-    from rung.settings.network import SMALL, network_of, table
+    from rung.settings.network import SMALL, network_of, table, tiny_network
     from rung.tasks.cart_pole import BOX_COUNT, CartPole1983
     from rung.tasks.environment import EnvironmentTask
 
@@ -129,6 +129,8 @@ def _network(reading: Reading[Any], task: AnyTask | None, more: list[str]) -> Ne
             problem = "model: got 'small', which acts in environments only; choose a language model"
             more.append(placed(problem, reading.tree))
         return None
+    if model.value == "tiny":
+        return tiny_network(getattr(task, "characters", None))
     try:
         return network_of(model.value)
     except RungError as error:

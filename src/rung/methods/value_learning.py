@@ -35,11 +35,12 @@ class ValueLearning:
     """Where the definition goes beyond, or away from, what the paper states."""
 
     horizon: int = 1000
-    """Environment steps of one step of the run, which has one row of metrics; it changes nothing that is learnt."""
+    """Environment steps of one step of the run, which has one row of metrics; it changes nothing that is learnt. On a
+    text task a step of the run is one completion of each of `prompts_per_step` prompts."""
     exploration: Exploration
     replay: Replay
     steps_between_updates: int = 1
-    """Environment steps between two rounds of updates."""
+    """Environment steps, or tokens, between two rounds of updates."""
     updates: int = 1
     """Updates a round."""
     clip_rewards: bool = False
@@ -47,6 +48,7 @@ class ValueLearning:
     life_loss_ends: bool = False
     """A lost life ends what is learnt from, though the game goes on; only games that count lives know it."""
     network: ValueNetwork
+    """On a text task the language model's own outputs are Q in its place."""
     value_target: ValueTarget
     target_network: TargetNetwork | None = None
     """None: Q itself makes its targets, as in 2013."""

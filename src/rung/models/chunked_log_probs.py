@@ -69,10 +69,18 @@ def whole_law(hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, tempe
     >>> whole_law(torch.zeros(1, 2), torch.zeros(2, 2), None, 1.0)
     tensor([[-0.6931, -0.6931]])
     """
+    return (whole_logits(hidden_ND, weight_VD, bias_V) / temperature).log_softmax(-1)
+
+
+def whole_logits(hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None) -> Tensor:
+    """h·Wᵀ + b for the whole vocabulary, [N, V], as `whole_law`.
+
+    >>> whole_logits(torch.ones(1, 2), torch.ones(2, 2), None)
+    tensor([[2., 2.]])
+    """
     kind = torch.float64 if hidden_ND.dtype == torch.float64 else torch.float32
     with torch.autocast(hidden_ND.device.type, enabled=False):
-        z_NV = F.linear(hidden_ND.to(kind), weight_VD.to(kind), None if bias_V is None else bias_V.to(kind))
-        return (z_NV / temperature).log_softmax(-1)
+        return F.linear(hidden_ND.to(kind), weight_VD.to(kind), None if bias_V is None else bias_V.to(kind))
 
 
 def _chunks(

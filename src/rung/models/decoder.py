@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from rung.models.chunked_log_probs import chunked_log_probs, whole_law
+from rung.models.chunked_log_probs import chunked_log_probs, whole_law, whole_logits
 from rung.models.kernels import gated_up, pad, rms_norm, rotate, unpad
 from rung.models.packing import Level, Rows, Segments, packed_ids, packed_positions, segments, tree_of
 
@@ -107,6 +107,11 @@ class Decoder:
         """log π of every token of the vocabulary where the rows' wanted tokens are chosen, [N, V]."""
         head = self.model.get_output_embeddings()
         return whole_law(self.read(rows), head.weight, head.bias, temperature)
+
+    def logits(self, rows: Rows) -> Tensor:
+        """The outputs before any softmax, for every token, where the rows' wanted tokens are chosen, [N, V]."""
+        head = self.model.get_output_embeddings()
+        return whole_logits(self.read(rows), head.weight, head.bias)
 
     def read(self, rows: Rows) -> Tensor:
         """The hidden states [N, D] from which the rows' wanted tokens are predicted."""

@@ -152,6 +152,13 @@ class TextPolicy:
         """log π(y|x) of each row's whole answer [B], float64, differentiable: what a loss on preferences reads."""
         return summed_log_probs(self(batch).log_probs_BT, batch.action_mask_BT.to(self.device))
 
+    def values(self, rows: Rows) -> Tensor:
+        """Q of every token where the rows' wanted tokens are chosen: the outputs themselves, no softmax taken. [N, V],
+        N states in row order, float32, differentiable; for a small vocabulary, as `law` is."""
+        self._check_ids(rows.contexts, rows.actions)
+        with self.computing():
+            return self.engine.logits(rows)
+
     def start(self, prompts: Sequence[Ids], *, room: int) -> Decoding | WholeDecoding:
         """Begin to continue these prompts, one a row; `room` tokens at most will be fed. For the sampler."""
         self._check_ids(prompts)
@@ -260,6 +267,18 @@ class TextPolicy:
             return TextPolicy(self.model, self.tokenizer, compute_dtype=self.compute_dtype, adapter_off=True)
         model = copy.deepcopy(self.model).requires_grad_(False)
         return TextPolicy(model, self.tokenizer, compute_dtype=self.compute_dtype)
+
+    def copied(self) -> TextPolicy:
+        """A frozen copy of the policy as it is now, its adapter included: what a target network is."""
+        model = copy.deepcopy(self.model).requires_grad_(False)
+        return TextPolicy(model, self.tokenizer, compute_dtype=self.compute_dtype)
+
+    @torch.no_grad()
+    def follow(self, other: TextPolicy, share: float) -> None:
+        """Move this copy's weights towards those that the other trains by a share of the way; 1: all of it."""
+        mine = dict(self.model.named_parameters())
+        for name, parameter in other.trainable().items():
+            mine[name].copy_(parameter) if share == 1 else mine[name].lerp_(parameter, share)
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """The parameters that are trained, by name; tied weights once."""

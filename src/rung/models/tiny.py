@@ -1,7 +1,7 @@
 """A small transformer made from scratch, for experiments and tests: an ordinary Hugging Face model in miniature.
 
 A Llama with 0.8 million parameters over single characters. Its tokenizer knows the printable ASCII characters and the
-newline; everything else becomes the unknown token.
+newline, or the characters that it is given; everything else becomes the unknown token.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
 CHARACTERS = "\n" + string.digits + string.ascii_letters + string.punctuation + " "
 
 
-def tiny_tokenizer() -> Any:
+def tiny_tokenizer(characters: str = CHARACTERS) -> Any:
     """One token a character. The beginning token is put before every text once, the end token never."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    vocabulary = {token: i for i, token in enumerate((*SPECIAL, *CHARACTERS))}
+    vocabulary = {token: i for i, token in enumerate((*SPECIAL, *characters))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     tokenizer.decoder = decoders.Fuse()
@@ -39,8 +39,12 @@ def tiny_tokenizer() -> Any:
     )
 
 
-def tiny_model(seed: int, *, context_length: int = 512) -> TextPolicy:
-    """An untrained policy; equal seeds give equal weights.
+def tiny_model(
+    seed: int, *, context_length: int = 512, characters: str = CHARACTERS, layers: int = 4, width: int = 128
+) -> TextPolicy:
+    """An untrained policy that reads and writes these characters; equal seeds give equal weights.
+
+    `width` is a multiple of 8; there are 4 heads whatever it is.
 
     >>> policy = tiny_model(0)
     >>> policy.decode(policy.encode("2+3="))
@@ -48,12 +52,12 @@ def tiny_model(seed: int, *, context_length: int = 512) -> TextPolicy:
     """
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    tokenizer = tiny_tokenizer()
+    tokenizer = tiny_tokenizer(characters)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=128,
-        intermediate_size=384,
-        num_hidden_layers=4,
+        hidden_size=width,
+        intermediate_size=3 * width,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=context_length,

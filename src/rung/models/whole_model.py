@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rung.models.chunked_log_probs import chunked_log_probs, whole_law
+from rung.models.chunked_log_probs import chunked_log_probs, whole_law, whole_logits
 from rung.models.packing import Ids, Rows, distinct
 
 
@@ -88,6 +88,16 @@ class WholeModel:
             return self._of_logits(read_ND, temperature)
         head = self.model.get_output_embeddings()
         return whole_law(read_ND, head.weight, head.bias, temperature)
+
+    def logits(self, rows: Rows) -> Tensor:
+        """The outputs before any softmax, for every token, where the rows' wanted tokens are chosen, [N, V]."""
+        if not rows.targets.size:
+            return next(self.model.parameters()).new_zeros((0, self.model.get_input_embeddings().weight.shape[0]))
+        read_ND = self.read(rows)
+        if not self.plain_head:
+            return read_ND.to(torch.promote_types(read_ND.dtype, torch.float32))
+        head = self.model.get_output_embeddings()
+        return whole_logits(read_ND, head.weight, head.bias)
 
     def read(self, rows: Rows) -> Tensor:
         """What the rows' wanted tokens are predicted from: hidden states [N, D], or logits without a plain head."""

@@ -8,8 +8,8 @@ VALUE_METRICS = [
     Metric(
         name="value/held_out_max_q",
         unit=NUMBER,
-        meaning="The mean of max Q over a fixed set of states that a random policy met before training: what the"
-        " network thinks it will earn from there.",
+        meaning="The mean of max Q over a fixed set of states: those that a random policy met before training, or on"
+        " text the held-out prompts; what the network thinks it will earn from there.",
         healthy="rises smoothly and levels off below the largest return that can be had",
         what_to_do="If it runs away, set a target network (method.target_network) or lower the learning rate; if it is"
         " far above the returns, set method.value_target to DoubleTarget.",
@@ -32,7 +32,7 @@ VALUE_METRICS = [
     Metric(
         name="exploration/epsilon",
         unit=SHARE,
-        meaning="The chance with which the next action is any action.",
+        meaning="The chance with which the next action, on text each token, is any of them.",
         healthy="falls from 1 to its last value over method.exploration.over steps",
         low=0,
         high=1,
@@ -41,7 +41,7 @@ VALUE_METRICS = [
     Metric(
         name="replay/steps",
         unit=COUNT,
-        meaning="Environment steps in the replay that can be drawn.",
+        meaning="Environment steps, or tokens, in the replay that can be drawn.",
         healthy="rises to method.replay.capacity and stays",
         low=0,
         what_to_do="If memory is short, lower method.replay.capacity.",

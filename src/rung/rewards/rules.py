@@ -72,3 +72,27 @@ class NumberEquals:
         """The number that counts, as text; None when there is none."""
         found = self.find(completion)
         return None if found is None else str(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlacesRight:
+    """The share of the places where completion and the column `answer` agree; each place too many counts as wrong.
+
+    >>> PlacesRight()(["k3=", "k3=", "k3="], ["k3", "kx", "k3kk"], {"answer": ["k3"] * 3})
+    [1.0, 0.5, 0.5]
+    """
+
+    name: str = "places"
+
+    def __call__(
+        self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Mapping[str, Sequence[Any]]
+    ) -> list[Score]:
+        pairs = zip(completions, columns["answer"], strict=True)
+        return [
+            sum(a == b for a, b in zip(text, answer, strict=False)) / max(len(text), len(answer), 1)
+            for text, answer in pairs
+        ]
+
+    def final_answer(self, completion: str) -> str | None:
+        """The completion itself, which maj@k counts votes by."""
+        return completion[:_MOST_CHARACTERS]

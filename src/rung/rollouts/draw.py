@@ -45,6 +45,25 @@ def draw(logits_RV: Tensor, uniforms_R: Tensor, temperature: float) -> tuple[Ten
     return tokens_R, (picked_R1[:, 0] - total_R.log()).float()
 
 
+def draw_epsilon_greedy(logits_RV: Tensor, uniforms_R: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+    """The likeliest token (the first of equals), or, where the uniform number is below ε, the token of the whole
+    vocabulary that its place in [0, ε) stands for; and the log-probability ln( ε/V + (1 − ε) [token is likeliest] ).
+
+    Args and errors as `draw`'s.
+
+    >>> logits = torch.tensor([[0.0, 3.0, 0.0, 0.0]] * 2)
+    >>> draw_epsilon_greedy(logits, torch.tensor([0.19, 0.21], dtype=torch.float64), 0.2)
+    (tensor([3, 1]), tensor([-2.9957, -0.1625]))
+    """
+    assert uniforms_R.dtype == torch.float64
+    best_R, _ = draw(logits_RV, uniforms_R, 0.0)
+    size = logits_RV.shape[1]
+    any_R = (uniforms_R / max(epsilon, 1e-300) * size).clamp(max=size - 1).long()
+    tokens_R = torch.where(uniforms_R < epsilon, any_R, best_R)
+    chances_R = epsilon / size + (1.0 - epsilon) * (tokens_R == best_R).double()
+    return tokens_R, chances_R.log().float()
+
+
 def _invert(weights_RV: Tensor, uniforms_R: Tensor) -> tuple[Tensor, Tensor]:
     """The first token whose cumulative weight exceeds u·total, and the total.
 

@@ -13,7 +13,7 @@ import torch
 from rung.batch import Episode
 from rung.errors import DataError, NonFiniteError, SettingsError
 from rung.models.policy import TextPolicy
-from rung.rollouts.draw import draw
+from rung.rollouts.draw import draw, draw_epsilon_greedy
 from rung.rollouts.streams import Stream
 
 MOST_ROWS_CPU, MOST_ROWS_GPU = 256, 1024
@@ -37,6 +37,14 @@ class _Row:
 
     prompt: Prompt
     sample: int
+
+
+@dataclass(frozen=True)
+class _Law:
+    """How a token is drawn from the logits."""
+
+    temperature: float
+    epsilon: float | None
 
 
 class Sampler:
@@ -68,19 +76,23 @@ class Sampler:
         stream: Stream,
         stop: Sequence[str] = (),
         policy_version: int = 0,
+        epsilon: float | None = None,
     ) -> list[Episode]:
         """`samples_per_prompt` episodes a prompt, ordered by (prompt, sample).
 
         An episode ends with its first end token, or with the first token whose text contains one of `stop`: that token
         is its last action, and it is `terminated`. Otherwise it is `truncated` at `max_new_tokens`. Its `log_probs`
-        are under the law it was drawn from, temperature included. Temperature 0 is greedy, for evaluation.
+        are under the law it was drawn from, temperature included. Temperature 0 is greedy, for evaluation. With
+        `epsilon` each token is the likeliest one, but with that chance any of the vocabulary, each alike; there is no
+        temperature then.
 
         Raises:
             DataError: a prompt is empty or leaves no room for `max_new_tokens` in the context; names the items.
             ValueError: a setting is out of its range, or no token of the vocabulary contains a `stop` text.
             NonFiniteError: the model's logits are not finite.
         """
-        _check(samples_per_prompt, max_new_tokens, temperature)
+        _check(samples_per_prompt, max_new_tokens, temperature, epsilon)
+        law = _Law(temperature, epsilon)
         self._check_lengths(prompts, max_new_tokens)
         ends_V = self._ends(stop)
         rows = [_Row(prompt, sample) for prompt in prompts for sample in range(samples_per_prompt)]
@@ -88,7 +100,7 @@ class Sampler:
         at_once = self.rows_at_once or self._fitting(prompts, max_new_tokens)
         for begin in range(0, len(rows), at_once):
             some = rows[begin : begin + at_once]
-            drawn = self._generate(some, max_new_tokens, temperature, stream, ends_V)
+            drawn = self._generate(some, max_new_tokens, law, stream, ends_V)
             episodes += [
                 self._episode(row, tokens, log_probs, ends_V, policy_version)
                 for row, (tokens, log_probs) in zip(some, drawn, strict=True)
@@ -99,13 +111,13 @@ class Sampler:
         self,
         rows: Sequence[_Row],
         max_new_tokens: int,
-        temperature: float,
+        law: _Law,
         stream: Stream,
         ends_V: torch.Tensor,
     ) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
         """Each row's tokens and their log-probabilities."""
         device = self.policy.device
-        uniforms_RT = torch.from_numpy(_uniforms(rows, max_new_tokens, temperature, stream)).to(device)
+        uniforms_RT = torch.from_numpy(_uniforms(rows, max_new_tokens, law, stream)).to(device)
         tokens_RT = torch.zeros((len(rows), max_new_tokens), dtype=torch.int64, device=device)
         log_probs_RT = torch.zeros((len(rows), max_new_tokens), device=device)
         lengths_R = torch.full((len(rows),), max_new_tokens, device=device)
@@ -114,9 +126,7 @@ class Sampler:
         decoding = self.policy.start([row.prompt.ids for row in rows], room=max_new_tokens - 1)
         with self.policy.sampling():
             for t in range(max_new_tokens):
-                token_A, log_prob_A = self._draw(
-                    decoding.logits_RV, uniforms_RT[active_A, t], temperature, rows, active_A
-                )
+                token_A, log_prob_A = self._draw(decoding.logits_RV, uniforms_RT[active_A, t], law, rows, active_A)
                 tokens_RT[active_A, t], log_probs_RT[active_A, t] = token_A, log_prob_A
                 ended_A = going_A & ends_V[token_A]
                 lengths_R[active_A[ended_A]] = t + 1
@@ -136,12 +146,14 @@ class Sampler:
     def _draw(
         logits_AV: torch.Tensor,
         uniforms_A: torch.Tensor,
-        temperature: float,
+        law: _Law,
         rows: Sequence[_Row],
         active_A: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         try:
-            return draw(logits_AV, uniforms_A, temperature)
+            if law.epsilon is not None:
+                return draw_epsilon_greedy(logits_AV, uniforms_A, law.epsilon)
+            return draw(logits_AV, uniforms_A, law.temperature)
         except NonFiniteError as error:
             items = sorted({rows[r].prompt.item for r in active_A.tolist()})
             raise NonFiniteError(f"while sampling for items {', '.join(items[:5])}: {error}") from error
@@ -204,8 +216,8 @@ class Sampler:
         return max(1, min(most, _memory(self.policy.device) // 8 // each))
 
 
-def _uniforms(rows: Sequence[_Row], n: int, temperature: float, stream: Stream) -> npt.NDArray[np.float64]:
-    if temperature == 0.0:
+def _uniforms(rows: Sequence[_Row], n: int, law: _Law, stream: Stream) -> npt.NDArray[np.float64]:
+    if law.temperature == 0.0 and law.epsilon is None:
         return np.zeros((len(rows), n))
     return np.stack([stream.uniforms(row.prompt.item, row.sample, n) for row in rows])
 
@@ -216,7 +228,7 @@ def _memory(device: torch.device) -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def _check(samples_per_prompt: int, max_new_tokens: int, temperature: float) -> None:
+def _check(samples_per_prompt: int, max_new_tokens: int, temperature: float, epsilon: float | None) -> None:
     problems = []
     if samples_per_prompt < 1:
         problems.append(f"samples_per_prompt: got {samples_per_prompt}, expected at least 1")
@@ -224,5 +236,7 @@ def _check(samples_per_prompt: int, max_new_tokens: int, temperature: float) -> 
         problems.append(f"max_new_tokens: got {max_new_tokens}, expected at least 1")
     if not 0.0 <= temperature < float("inf"):
         problems.append(f"temperature: got {temperature}, expected a finite number, 0 or above")
+    if epsilon is not None and not 0.0 <= epsilon <= 1.0:
+        problems.append(f"epsilon: got {epsilon}, expected a number from 0 to 1")
     if problems:
         raise SettingsError(problems)

@@ -10,6 +10,7 @@ from rung.methods import METHODS, AdaptiveElements, Method, PolicyGradient, Pref
 from rung.methods.parts.advantages import ProcessNormalized
 from rung.methods.parts.aggregations import PerConstantLength
 from rung.methods.parts.baselines import OthersInBatch
+from rung.methods.parts.replays import Prioritised
 from rung.methods.parts.steps import NaturalGradient
 from rung.settings.network import SMALL
 from rung.settings.pair_source import draws_pairs, pair_problems, takes_a_file
@@ -24,6 +25,30 @@ BOXED = [name for name, method in METHODS.items() if isinstance(method, Adaptive
 
 def contradictions(settings: Settings, method: Method | None) -> Iterator[str]:
     """A sentence for each; it begins with the setting to change. `method` None: it has problems of its own."""
+    yield from _of_rewards(settings)
+    yield from _budget(settings)
+    if isinstance(method, PolicyGradient):
+        yield from _of_rollouts(settings, method)
+        yield from _of_preferences(settings, method)
+    if method is not None:
+        yield from pair_problems(settings, method)
+    if isinstance(method, PreferenceLearning):
+        yield from _of_pairs(settings, method)
+    if isinstance(method, ValueLearning) and settings.model != SMALL:
+        yield from _of_tokens(settings, method)
+    learns_in_boxes = isinstance(method, AdaptiveElements)
+    if draws_pairs(settings, method):
+        return
+    if method is not None and learns_in_boxes != (settings.task.name == CART_POLE):
+        yield (
+            f"task.name: got '{settings.task.name}', but '{method.name}' learns in the boxes of {CART_POLE} alone"
+            if learns_in_boxes
+            else f"task.name: got '{CART_POLE}', whose boxes only {', '.join(BOXED)} learn in; for '{method.name}' "
+            "there is CartPole-v1"
+        )
+
+
+def _of_rewards(settings: Settings) -> Iterator[str]:
     counts = Counter(part.part for part in settings.rewards)
     for name in sorted(name for name, count in counts.items() if count > 1):
         yield f"rewards: got {counts[name]} parts called '{name}', expected different names; give each its `name`"
@@ -35,24 +60,6 @@ def contradictions(settings: Settings, method: Method | None) -> Iterator[str]:
                 f"rewards.{index}.function: got '{part.function}', expected 'task', path/file.py:function or the "
                 "folder of a reward model"
             )
-    yield from _budget(settings)
-    if isinstance(method, PolicyGradient):
-        yield from _of_rollouts(settings, method)
-        yield from _of_preferences(settings, method)
-    if method is not None:
-        yield from pair_problems(settings, method)
-    if isinstance(method, PreferenceLearning):
-        yield from _of_pairs(settings, method)
-    learns_in_boxes = isinstance(method, AdaptiveElements)
-    if draws_pairs(settings, method):
-        return
-    if method is not None and learns_in_boxes != (settings.task.name == CART_POLE):
-        yield (
-            f"task.name: got '{settings.task.name}', but '{method.name}' learns in the boxes of {CART_POLE} alone"
-            if learns_in_boxes
-            else f"task.name: got '{CART_POLE}', whose boxes only {', '.join(BOXED)} learn in; for '{method.name}' "
-            "there is CartPole-v1"
-        )
 
 
 def _of_preferences(settings: Settings, method: PolicyGradient) -> Iterator[str]:
@@ -99,16 +106,12 @@ def task_misfits(method: Method, task: object) -> Iterator[str]:
                 "learn values have a network; choose dqn"
             )
         return
-    if not isinstance(task, EnvironmentTask):
-        yield (
-            f"method.name: '{method.name}' learns the value of actions in environments, such as CartPole-v1; for a "
-            "text task choose another method, such as grpo"
-        )
-    elif task.choices is None:
+    if isinstance(task, EnvironmentTask) and task.choices is None:
         yield (
             f"method.name: '{method.name}' takes the best of all actions, but an action of '{task.name}' is "
             f"{task.dimensions} continuous number{'s' if task.dimensions != 1 else ''}: the max over a continuous "
-            "action has no closed form; choose a method that has a law over actions, such as ppo"
+            "action has no closed form; choose a method that has a law over actions, such as ppo, or take actions from "
+            "a grid with task.action_bins"
         )
 
 
@@ -127,6 +130,38 @@ def _of_pairs(settings: Settings, method: PreferenceLearning) -> Iterator[str]:
         yield _prefers_texts(method, name)
     elif settings.model == "small":
         yield f"model: got 'small', which acts in environments only; {method.name} trains a language model"
+
+
+def _of_tokens(settings: Settings, method: ValueLearning) -> Iterator[str]:
+    """What a method that learns the value of actions cannot do where actions are a language model's tokens."""
+    written = settings.method.overrides()
+    if isinstance(method.replay, Prioritised):
+        yield (
+            "method.replay: Prioritised draws single steps by their error, but a language model learns from whole "
+            "completions, one pass for all their tokens; set Uniform"
+        )
+    if "network" in written:
+        yield (
+            "method.network: Q is the language model's own outputs, so there are no layers to choose and no second "
+            "head to duel with; leave it out"
+        )
+    if "horizon" in written:
+        yield (
+            "method.horizon: it counts an environment's steps; on a text task a step of the run is one completion of "
+            "each of prompts_per_step prompts; leave it out"
+        )
+    if settings.evaluation.temperature > 0:
+        yield (
+            f"evaluation.temperature: got {settings.evaluation.temperature:g}, but outputs that are values are no law "
+            "to draw from; set 0: the token of the highest value each time"
+        )
+    if settings.temperature != 1:
+        yield f"temperature: got {settings.temperature:g}, but '{method.name}' draws as method.exploration says; set 1"
+    if method.replay.capacity < settings.max_new_tokens:
+        yield (
+            f"method.replay.capacity: got {method.replay.capacity}, but one completion has up to max_new_tokens "
+            f"{settings.max_new_tokens} steps; set that or more"
+        )
 
 
 def _of_rollouts(settings: Settings, method: PolicyGradient) -> Iterator[str]:

@@ -12,7 +12,7 @@ from rung.settings.layers import merged, read_file, usable
 from rung.settings.messages import keys_of
 from rung.settings.paths import anchored
 from rung.settings.reading import Reading, placed
-from rung.settings.recipes import AUTOMATIC, NONE, read_recipe
+from rung.settings.recipes import NONE, read_recipe
 from rung.settings.schema import SAMPLES, EvalSettings, PairsSettings, Section, Settings, SFTSettings
 
 FEW_STEPS = 64
@@ -44,9 +44,7 @@ def read_run(
     assignments = read_assignments(sets, keys, problems)
     problems += more
     layers = [*first, *usable([one.layer for one in assignments], problems)]
-    chosen = (
-        recipe or _environments_recipe(layers) or _pairs_recipe(layers) or AUTOMATIC.get(_named(layers, "model"), NONE)
-    )
+    chosen = recipe or _environments_recipe(layers) or _tinys_recipe(layers) or NONE
     if chosen != NONE:
         from rung.settings.method_layers import fitted
 
@@ -94,8 +92,18 @@ def read_eval(
     if run is not None:
         body = run.as_data()
         of_run = {key: body[key] for key in ("task", "max_new_tokens", "seed")}
+        if of_values(run):
+            of_run["temperature"] = run.evaluation.temperature
         layer = given({**of_run, "items": run.evaluation.items}, Origin("the run's settings"))
     return _read(EvalSettings, [layer, read_flags(flags or {}, problems)], sets, problems)
+
+
+def of_values(run: Settings) -> bool:
+    """Whether a run's language model has learnt values, which are no law to draw from."""
+    from rung.methods import ValueLearning
+    from rung.settings.network import SMALL
+
+    return run.model != SMALL and isinstance(run.resolved_method(), ValueLearning)
 
 
 def _read(schema: type[S], first: Sequence[Given | None], sets: Sequence[str], problems: list[str]) -> Reading[S]:
@@ -218,13 +226,17 @@ def _environments_recipe(layers: Sequence[Given]) -> str | None:
     return "environment_workers" if method.horizon < FEW_STEPS else "environment"
 
 
-def _pairs_recipe(layers: Sequence[Given]) -> str | None:
-    """The tiny model has other numbers where it learns from pairs."""
-    from rung.methods import METHODS, PreferenceLearning
+def _tinys_recipe(layers: Sequence[Given]) -> str | None:
+    """The tiny model's recipe; it has other numbers where it learns from pairs, or the values of tokens."""
+    from rung.methods import METHODS, PreferenceLearning, ValueLearning
 
-    preferences = isinstance(METHODS.get(_named(layers, "method") or ""), PreferenceLearning)
-    if not preferences or _named(layers, "model") != "tiny":
+    if _named(layers, "model") != "tiny":
         return None
+    method = METHODS.get(_named(layers, "method") or "")
+    if isinstance(method, ValueLearning):
+        return "tiny_values"
+    if not isinstance(method, PreferenceLearning):
+        return "tiny"
     sources = [source.value for layer in layers if (source := layer.at("pairs.source")) is not None]
     return "tiny_drawn_pairs" if sources and sources[-1] == SAMPLES else "tiny_pairs"
 

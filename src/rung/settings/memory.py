@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rung.methods import Method, PolicyGradient
+from rung.methods import Method, PolicyGradient, ValueLearning
 from rung.settings.network import Network
 from rung.settings.schema import Settings
 
@@ -65,9 +65,14 @@ def trained_parameters(settings: Settings, network: Network) -> int:
 
 
 def copies(settings: Settings, method: Method) -> int:
-    """Frozen copies of the policy: the start, and a reference that has left it."""
+    """Frozen copies of the policy: the start, a reference that has left it, a target network."""
     refreshed = isinstance(method, PolicyGradient) and method.refreshes_reference() and settings.reporting.kl_rows > 0
-    return int(has_copy(settings, method)) + int(refreshed)
+    return int(has_copy(settings, method)) + int(refreshed) + int(keeps_target(method))
+
+
+def keeps_target(method: Method) -> bool:
+    """Whether an older copy of the model makes its targets."""
+    return isinstance(method, ValueLearning) and method.target_network is not None
 
 
 def has_copy(settings: Settings, method: Method) -> bool:
@@ -80,6 +85,8 @@ def has_copy(settings: Settings, method: Method) -> bool:
 
 def needs_start(settings: Settings, method: Method) -> bool:
     """Whether anything is compared with the policy as it was at the start."""
+    if isinstance(method, ValueLearning):  # values have no KL
+        return False
     return method.needs_start() or settings.reporting.kl_rows > 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,22 @@ TINY = Network(
     counted=True,
 )
 """`--model tiny`, which is made when it is first used."""
+TINY_SPECIAL = 4
+"""Of its tokens: those that stand for no character."""
+
+
+def tiny_network(characters: str | None) -> Network:
+    """The tiny model of a task that is written with these characters alone; None: with any.
+
+    >>> tiny_network("0123456789=").vocabulary
+    15
+    """
+    if characters is None:
+        return TINY
+    vocabulary = len(characters) + TINY_SPECIAL
+    return replace(
+        TINY, vocabulary=vocabulary, parameters=TINY.parameters + TINY.width * (vocabulary - TINY.vocabulary)
+    )
 
 
 SMALL = "small"

@@ -12,7 +12,7 @@ from rung.methods.data import as_data
 from rung.methods.explain import card
 from rung.settings.contradictions import doubtful
 from rung.settings.given import leaves, plain
-from rung.settings.memory import Memory, has_copy, memory_of, trained_parameters
+from rung.settings.memory import Memory, has_copy, keeps_target, memory_of, trained_parameters
 from rung.settings.network import Network
 from rung.settings.reading import Reading, placed
 from rung.settings.schema import Section, Settings
@@ -94,6 +94,11 @@ class Plan:
     def keeps_copy(self) -> bool:
         """Whether a frozen copy of the start is kept beside the model."""
         return has_copy(self.settings, self.method)
+
+    @property
+    def keeps_target(self) -> bool:
+        """Whether an older copy of a language model makes the targets."""
+        return not self.task.environment and keeps_target(self.method)
 
     def as_data(self) -> dict[str, Any]:
         """The plan as JSON-like data: what `rung check --json` prints."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rung.methods import ValueLearning
 from rung.settings.memory import Memory
 from rung.settings.pair_source import draws_pairs
 from rung.settings.plan import Plan, Written
@@ -61,7 +62,10 @@ def _run(plan: Plan) -> Iterator[str]:
 
 def _evaluation(plan: Plan) -> Iterator[str]:
     evaluation = plan.settings.evaluation
-    how = "most likely tokens" if evaluation.temperature == 0 else f"temperature {evaluation.temperature:g}"
+    best = (
+        "the token of the highest value each time" if isinstance(plan.method, ValueLearning) else "most likely tokens"
+    )
+    how = best if evaluation.temperature == 0 else f"temperature {evaluation.temperature:g}"
     when = f"every {evaluation.every} steps, " if evaluation.every else ""
     if plan.task.environment:
         acts = "the likeliest action each time" if evaluation.temperature == 0 else "actions drawn"
@@ -89,6 +93,8 @@ def _trained(plan: Plan) -> Iterator[str]:
             f"a LoRA of rank {lora.rank}: {about}{millions(plan.trained)} weights, {share:.1%} of the model's "
             f"{millions(network.parameters)}, which are frozen"
         )
+    if plan.keeps_target:
+        yield "frozen beside it: an older copy, which makes the targets"
     if plan.keeps_copy:
         why = "the method's reference" if plan.method.needs_start() else "for the metric kl/start"
         yield f"frozen beside it: a copy of the model as it starts ({why})"

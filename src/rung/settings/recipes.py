@@ -8,8 +8,6 @@ from rung.errors import did_you_mean
 from rung.settings.given import Given
 from rung.settings.yaml_text import read_yaml
 
-AUTOMATIC = {"tiny": "tiny"}
-"""Model → the recipe that is used with it when none is named."""
 NONE = "none"
 """`--recipe none`: not even an automatic one."""
 

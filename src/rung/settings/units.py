@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rung.methods import AdaptiveElements, Method, PolicyGradient, PreferenceLearning, ValueLearning
+from rung.methods.parts.explorations import EpsilonGreedy
 from rung.methods.parts.steps import NaturalGradient
 from rung.settings.pair_source import draws_pairs
 from rung.settings.schema import Settings
@@ -33,7 +34,7 @@ class Units:
 def units_of(settings: Settings, method: Method, *, environment: bool) -> Units:
     """The step that these settings and this method make."""
     if isinstance(method, ValueLearning):
-        return _value_units(settings, method)
+        return _value_units(settings, method) if environment else _token_value_units(settings, method)
     if isinstance(method, PreferenceLearning):
         return _drawn_pair_units(settings, method) if draws_pairs(settings, method) else _pair_units(method)
     if isinstance(method, AdaptiveElements):
@@ -89,6 +90,38 @@ def _value_units(settings: Settings, method: ValueLearning) -> Units:
             "environment_steps": method.horizon,
             "updates": updates,
             "steps_an_update_learns_from": method.replay.batch,
+        },
+    )
+
+
+def _token_value_units(settings: Settings, method: ValueLearning) -> Units:
+    """Tokens are the steps of a method that learns the value of them."""
+    completions, longest = settings.prompts_per_step, settings.max_new_tokens
+    updates = completions * longest // method.steps_between_updates * method.updates
+    lines = [
+        f"{count(completions, 'prompt')}, one completion each, at most {completions * longest:,} new tokens "
+        f"({longest:,} each); a step of the method is a token",
+        f"at most {count(updates, 'update')} of about {method.replay.batch:,} past tokens each, learning rate "
+        f"{method.step.learning_rate:g}; learning begins after {method.replay.starts:,} tokens",
+    ]
+    if isinstance(method.exploration, EpsilonGreedy):
+        whole = (1 - method.exploration.end) ** longest
+        lines.append(
+            f"ε is a token's: at {method.exploration.end:g}, {whole:.0%} of completions of {longest:,} tokens have no "
+            "random one"
+        )
+    lines.append(f"a completion cut at {longest:,} tokens is judged as it stands: no value is added for what was cut")
+    return Units(
+        episodes=completions,
+        new_tokens=completions * longest,
+        items=completions,
+        lines=tuple(lines),
+        data={
+            "prompts": completions,
+            "episodes": completions,
+            "new_tokens_at_most": completions * longest,
+            "updates_at_most": updates,
+            "tokens_an_update_learns_from": method.replay.batch,
         },
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -48,6 +48,9 @@ class EnvironmentTask:
     """Of an Atari game: frames that one action lasts. The 2013 paper takes 3 for Space Invaders."""
     most_noops: int = 30
     """Of an Atari game: up to so many frames of doing nothing at the start, so that games differ."""
+    action_bins: int | None = None
+    """Of actions that are vectors: in each dimension so many values, evenly from bound to bound. An action is then a
+    choice among all combinations, `action_bins` to the power of the dimensions. None: as they are."""
 
     def __post_init__(self) -> None:
         problems: list[str] = []
@@ -57,6 +60,9 @@ class EnvironmentTask:
             value = getattr(self, name)
             if type(value) is not int or value < least:
                 problems.append(f"{name}: got {value!r}, expected a whole number of at least {least}")
+        bins = self.action_bins
+        if bins is not None and (type(bins) is not int or bins < 2):
+            problems.append(f"action_bins: got {bins!r}, expected a whole number of at least 2")
         if problems:
             raise SettingsError(problems)
 
@@ -78,12 +84,19 @@ class EnvironmentTask:
     @cached_property
     def choices(self) -> int | None:
         """How many actions there are to choose among; None: actions are vectors."""
+        if self.action_bins is not None:
+            return self.action_bins**self._numbers
         return int(self.action_space.n) if hasattr(self.action_space, "n") else None
+
+    @property
+    def _numbers(self) -> int:
+        """Numbers of an action of the environment's own space, where that is a box."""
+        return int(np.prod(self.action_space.shape, dtype=np.int64))
 
     @cached_property
     def dimensions(self) -> int | None:
         """A: numbers of an action; None: actions are choices."""
-        return None if self.choices is not None else int(np.prod(self.action_space.shape, dtype=np.int64))
+        return None if self.choices is not None else self._numbers
 
     def make(self, render_mode: str | None = None) -> Any:
         """A new `gymnasium.Env`, the caller's to close. It never resets itself.
@@ -97,12 +110,23 @@ class EnvironmentTask:
 
     def to_environment(self, actions_N: npt.NDArray[Any]) -> list[Any]:
         """The policy's actions as the environment takes them: `[1, 0]`, or arrays within the bounds."""
+        if self.action_bins is not None:
+            return list(self._on_grid(actions_N))
         if self.choices is not None:
             start = int(self.action_space.start)
             return actions_N.tolist() if start == 0 else (actions_N + start).tolist()
         space = self.action_space
         shaped_N = actions_N.reshape(len(actions_N), *space.shape)
         return list(np.clip(shaped_N, space.low, space.high).astype(space.dtype, copy=False))
+
+    def _on_grid(self, actions_N: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The points of the grid that these choices stand for; the last dimension changes fastest."""
+        space, bins = self.action_space, self.action_bins
+        assert bins is not None
+        places_NA = np.stack(np.unravel_index(actions_N, (bins,) * self._numbers), axis=1)
+        low_A, high_A = np.ravel(space.low), np.ravel(space.high)
+        values_NA = low_A + (high_A - low_A) * (places_NA / (bins - 1))
+        return values_NA.reshape(len(actions_N), *space.shape).astype(space.dtype)
 
     def require_time_limit(self) -> int:
         """The time limit. SettingsError where there is none: a whole episode might never end."""
@@ -124,13 +148,15 @@ def environment_task(
     discount: float = 0.99,
     frame_skip: int = 4,
     most_noops: int = 30,
+    action_bins: int | None = None,
     **options: Any,
 ) -> EnvironmentTask:
     """The task of an environment.
 
     Args:
         name: Gymnasium's id, or `module:id` to import the module that registers it first.
-        normalize_observations, normalize_rewards, discount, frame_skip, most_noops: see `EnvironmentTask`.
+        normalize_observations, normalize_rewards, discount, frame_skip, most_noops, action_bins: see
+            `EnvironmentTask`.
         options: for `gymnasium.make`.
 
     Raises:
@@ -156,6 +182,7 @@ def environment_task(
             discount=discount,
             frame_skip=frame_skip,
             most_noops=most_noops,
+            action_bins=action_bins,
         )
     finally:
         environment.close()
@@ -163,6 +190,8 @@ def environment_task(
     return task
 
 
+MOST_CHOICES = 1 << 16
+"""Combinations of binned actions beyond these are refused: each is an output of the network."""
 ATARI_STEPS = 27_000
 """Steps of the agent after which a game of Atari is cut: half an hour at 60 frames a second and 4 frames a step."""
 
@@ -242,5 +271,22 @@ def _require_known_spaces(task: EnvironmentTask) -> None:
         problems.append(f"task: '{task.name}' has observations {task.observation_space}, expected Box (numbers)")
     if not isinstance(task.action_space, (Box, Discrete)):
         problems.append(f"task: '{task.name}' has actions {task.action_space}, expected Discrete or Box")
+    elif task.action_bins is not None:
+        problems += _wrong_bins(task)
     if problems:
         raise SettingsError(problems)
+
+
+def _wrong_bins(task: EnvironmentTask) -> Iterator[str]:
+    space, bins = task.action_space, task.action_bins
+    if not hasattr(space, "low"):
+        yield f"action_bins: got {bins}, but '{task.name}' has actions to choose among already: {space}; leave it out"
+    elif not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
+        yield f"action_bins: got {bins}, but actions of '{task.name}' have no bounds to lay a grid between: {space}"
+    elif (task.choices or 0) > MOST_CHOICES:
+        numbers = int(np.prod(space.shape, dtype=np.int64))
+        yield (
+            f"action_bins: got {bins}, but {bins} values in each of the {numbers} dimensions of '{task.name}' are "
+            f"{task.choices:,} actions, expected at most {MOST_CHOICES:,}; set fewer, or choose a method that has a "
+            "law over continuous actions, such as ppo"
+        )

@@ -110,6 +110,19 @@ def value_work(method: ValueLearning, *, asked: int) -> Work:
     return Work(generated=2.0 * asked, trained=(6.0 + 2.0 * after) * asked)
 
 
+def token_value_work(method: ValueLearning, *, model: int, trained: int) -> Work:
+    """Learning the values of tokens. A generated token: one forward pass. A token drawn from the replay, each time it
+    is drawn: Q forward and backward, which over a completion gives the values of the states that follow too; and a
+    forward pass of the target network where there is one.
+
+    >>> from rung.methods import METHODS
+    >>> token_value_work(METHODS["dqn@2015"], model=100, trained=100)
+    Work(generated=200.0, trained=800.0, reference=0.0)
+    """
+    target = 0.0 if method.target_network is None else 2.0 * model
+    return Work(generated=2.0 * model, trained=4.0 * model + 2.0 * trained + target)
+
+
 def element_work(method: AdaptiveElements, *, boxes: int) -> Work:
     """Learning within a trial: every time step, every box's trace and weight, as the equations of 1983 have them (our
     loop leaves out boxes whose trace is 0, so this is an upper bound). For BOXES what it does at a failure is left out.
@@ -133,8 +146,7 @@ class Weights(Protocol):
 
 def work_of(method: Method, policy: Weights) -> Work:
     """The operations of a method of any kind, for a policy as it is: all weights of its model, and of its critic."""
-    if isinstance(method, ValueLearning):
-        assert isinstance(policy, QNetwork), type(policy)
+    if isinstance(method, ValueLearning) and isinstance(policy, QNetwork):
         return value_work(method, asked=policy.shape.uses())
     if isinstance(method, AdaptiveElements):
         assert isinstance(policy, BoxPolicy), type(policy)
@@ -145,6 +157,8 @@ def work_of(method: Method, policy: Weights) -> Work:
     reader = getattr(policy, "network", policy)  # a reward model reads with a language model
     model = getattr(reader, "model", None)  # a language model; with LoRA most of it is frozen
     whole = sum(p.numel() for p in model.parameters()) if isinstance(model, torch.nn.Module) else trained - critic
+    if isinstance(method, ValueLearning):
+        return token_value_work(method, model=whole, trained=trained)
     if isinstance(method, PreferenceLearning):
         return preference_work(method, model=whole, trained=trained)
     assert isinstance(method, PolicyGradient), type(method)

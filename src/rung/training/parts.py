@@ -43,6 +43,8 @@ from rung.training.preference_collector import PreferenceCollector
 from rung.training.preference_learner import PreferenceLearner
 from rung.training.replay_collector import ReplayCollector, q_shape
 from rung.training.text_collector import TextCollector
+from rung.training.token_replay_collector import TokenReplayCollector
+from rung.training.token_value_learner import TokenValueLearner
 from rung.training.trial_collector import TrialCollector
 from rung.training.trial_learner import TrialLearner, box_policy
 from rung.training.value_learner import ValueLearner
@@ -121,8 +123,9 @@ def build(settings: Settings, folder: Path | None = None, shared: Path | None = 
         assert isinstance(method, AdaptiveElements), type(method)
         return _trial_parts(settings, method, task)
     if isinstance(method, ValueLearning):
-        assert isinstance(task, EnvironmentTask), "otherwise it is a misfit"
-        return _value_parts(settings, method, task)
+        if isinstance(task, EnvironmentTask):
+            return _value_parts(settings, method, task)
+        return _token_value_parts(settings, method, task)
     assert isinstance(method, PolicyGradient), type(method)
     if isinstance(task, EnvironmentTask):
         return _environment_parts(settings, method, task)
@@ -172,6 +175,25 @@ def _value_parts(settings: Settings, method: ValueLearning, task: EnvironmentTas
     learner = ValueLearner(network, method, seed=settings.seed)
     collector = ReplayCollector(settings, method, task, network, learner)
     return Parts(settings=settings, method=method, policy=network, start=None, collector=collector, learner=learner)
+
+
+def _token_value_parts(settings: Settings, method: ValueLearning, task: TextTask) -> Parts:
+    judge = _judge(settings, rewards_of(settings.rewards, task))
+    try:
+        policy = _policy(settings)
+        learner = TokenValueLearner(
+            policy, method, seed=settings.seed, micro_batch_tokens=settings.learner.micro_batch_tokens
+        )
+        collector = TokenReplayCollector(settings, method, task, policy, judge)
+    except BaseException:
+        judge.close()
+        raise
+    return Parts(settings=settings, method=method, policy=policy, start=None, collector=collector, learner=learner)
+
+
+def _judge(settings: Settings, rewards: Sequence[WeightedReward]) -> Judge:
+    asked = settings.rewarding
+    return Judge(rewards, deadline_s=asked.deadline_s, max_failed_share=asked.max_failed_share)
 
 
 def _text_parts(settings: Settings, method: PolicyGradient, task: TextTask) -> Parts:

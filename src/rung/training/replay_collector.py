@@ -194,7 +194,7 @@ class ReplayCollector:
         }
 
     def tensors(self) -> dict[str, Tensor]:
-        actions = {f"actions-{row}": torch.tensor(own, dtype=torch.int16) for row, own in enumerate(self._actions)}
+        actions = {f"actions-{row}": torch.tensor(own, dtype=torch.int32) for row, own in enumerate(self._actions)}
         return {**self.replay.state()[1], **actions, "returns": torch.from_numpy(self._returns_B.copy())}
 
     def pieces(self) -> dict[str, Tensor]:

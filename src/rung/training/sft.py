@@ -99,7 +99,7 @@ def sft(settings: SFTSettings, folder: Path, *, quiet: bool = False, say: Say = 
     limit_threads(settings.learner)
     task = load_text_task(settings.task.name, seed=settings.seed, **settings.task.options())
     require_examples(task)
-    policy = _policy(settings)
+    policy = _policy(settings, task)
     learner = Learner(
         policy, method_of(settings), micro_batch_tokens=settings.learner.micro_batch_tokens, seed=settings.seed
     )
@@ -124,12 +124,12 @@ def require_examples(task: TextTask) -> None:
         )
 
 
-def _policy(settings: SFTSettings) -> TextPolicy:
+def _policy(settings: SFTSettings, task: TextTask) -> TextPolicy:
     from rung.models.load import load_policy
-    from rung.models.tiny import tiny_model
+    from rung.models.tiny import CHARACTERS, tiny_model
 
     if settings.model == "tiny":
-        return tiny_model(settings.seed)
+        return tiny_model(settings.seed, characters=task.characters or CHARACTERS)
     return load_policy(settings.model, device=settings.learner.device, compute=settings.learner.compute)
 
 

@@ -12,13 +12,14 @@ from torch import Tensor
 from rung.batch import OK, Episode
 from rung.methods import PolicyGradient
 from rung.rewards.judge import Judge
-from rung.rollouts.sampler import Prompt, Sampler
+from rung.rollouts.sampler import Sampler
 from rung.rollouts.streams import Stream
 from rung.settings import Settings
 from rung.tasks.order import items_at
 from rung.tasks.task import Item, TextTask
 from rung.training import measure
-from rung.training.assemble import assemble, step_rewards
+from rung.training.answers import judged, prompts_of
+from rung.training.assemble import assemble
 from rung.training.collected import Collected, Metrics, Phase
 from rung.training.faults import reach
 from rung.training.held_out import Scores, held_out_scores
@@ -72,18 +73,14 @@ class TextCollector:
             episodes = self._sampled(items, step, first_group, policy_version)
             reach("rollout.done")
         with phase("reward"):
-            judged = self._judged(items, episodes, first_group)
+            found = judged(self.judge, self.policy, items, episodes, first_group)
             reach("reward.done")
         samples = self.method.samples_per_prompt
-        return [judged[begin : begin + samples] for begin in range(0, len(judged), samples)]
+        return [found[begin : begin + samples] for begin in range(0, len(found), samples)]
 
     def _sampled(self, items: Sequence[Item], step: int, first_group: int, policy_version: int) -> list[Episode]:
-        prompts = [
-            Prompt(item=item.id, group=first_group + index, ids=self.policy.encode(item.prompt))
-            for index, item in enumerate(items)
-        ]
         return self.sampler.sample(
-            prompts,
+            prompts_of(self.policy, items, first_group),
             samples_per_prompt=self.method.samples_per_prompt,
             max_new_tokens=self.settings.max_new_tokens,
             temperature=self.settings.temperature,
@@ -91,13 +88,6 @@ class TextCollector:
             stop=self.task.stop,
             policy_version=policy_version,
         )
-
-    def _judged(self, items: Sequence[Item], episodes: Sequence[Episode], first_group: int) -> list[Episode]:
-        judgements = self.judge([items[e.group - first_group] for e in episodes], [e.text for e in episodes])
-        return [
-            dataclasses.replace(e, judgement=j, step_rewards=step_rewards(e, j.steps, self.policy.decode))
-            for e, j in zip(episodes, judgements, strict=True)
-        ]
 
     @staticmethod
     def _metrics(generated: Sequence[Episode]) -> Metrics:

@@ -44,8 +44,8 @@ class ValueLearned:
             "loss": sum(self.losses) / len(self.losses) if some else None,
             "grad/norm": sum(self.norms) / len(self.norms) if some else None,
             "learning_rate": self.learning_rate,
-            "value/error": float(torch.stack(self.errors).abs().mean()) if some else None,
-            "value/target": float(torch.stack(self.targets).mean()) if some else None,
+            "value/error": float(torch.cat(self.errors).abs().mean()) if some else None,
+            "value/target": float(torch.cat(self.targets).mean()) if some else None,
             "updates": float(len(self.losses)),
             "tokens/trained": float(sum(len(errors_N) for errors_N in self.errors)),
         }
@@ -127,13 +127,7 @@ class ValueLearner:
         gradient = self.network.flat.grad
         assert gradient is not None
         norm = float(gradient.norm())
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise NonFiniteError(
-                f"the loss is {loss}, the gradient's norm {norm}, at update {self.updates + 1}: the "
-                "weights were left as they are. Usual causes: a learning rate too high (method.step.learning_rate), "
-                "rewards of enormous size (method.clip_rewards), or Q running away without a target network "
-                "(method.target_network)"
-            )
+        require_finite_values(loss, norm, self.updates + 1)
         if bound is not None and norm > bound:
             gradient.mul_(bound / (norm + 1e-6))
         self.optimizer.step()
@@ -155,6 +149,17 @@ class ValueLearner:
         if self.copy is not None:
             copied = {name.removeprefix(COPY): t for name, t in tensors.items() if name.startswith(COPY)}
             self.copy.load_state(copied)
+
+
+def require_finite_values(loss: float, norm: float, update: int) -> None:
+    """Raises NonFiniteError when the loss or the gradient's norm is not finite."""
+    if not (math.isfinite(loss) and math.isfinite(norm)):
+        raise NonFiniteError(
+            f"the loss is {loss}, the gradient's norm {norm}, at update {update}: the "
+            "weights were left as they are. Usual causes: a learning rate too high (method.step.learning_rate), "
+            "rewards of enormous size (method.clip_rewards), or Q running away without a target network "
+            "(method.target_network)"
+        )
 
 
 def held_out_value(network: QNetwork, states_N: np.ndarray) -> float:

@@ -12,9 +12,9 @@ class EpsilonGreedy:
     start: float = 1.0
     end: float = 0.1
     over: int = 1_000_000
-    """Environment steps over which ε falls from `start` to `end`."""
+    """Environment steps, or tokens, over which ε falls from `start` to `end`."""
     evaluation: float = 0.05
-    """ε when the policy is scored by drawn actions (`evaluation.temperature` above 0)."""
+    """ε when the policy is scored by drawn actions (`evaluation.temperature` above 0), in environments."""
 
     @property
     def formula(self) -> str:
@@ -23,7 +23,7 @@ class EpsilonGreedy:
         )
 
     def epsilon_at(self, step: int) -> float:
-        """ε of environment step 0, 1, 2, ...
+        """ε of environment step, or token, 0, 1, 2, ...
 
         >>> [round(EpsilonGreedy(over=100).epsilon_at(step), 2) for step in (0, 50, 100, 1000)]
         [1.0, 0.55, 0.1, 0.1]

@@ -1,4 +1,4 @@
-"""The replay: how many steps are kept, and which of them are learnt from again."""
+"""The replay: how many steps are kept, and which of them are learnt from again. On a text task a step is a token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The network that Q is: one output an action. Images go through convolutions, vectors through two hidden layers."""
+"""The network that Q is: one output an action. Images go through convolutions, vectors through two hidden layers.
+
+On a text task Q is a language model's own outputs, one a token, and these layers are not used.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from typing import ClassVar
 
 @dataclass(frozen=True)
 class Layers2013:
-    """Images: 16 8x8 stride 4, 32 4x4 stride 2, 256 units (arXiv:1312.5602). Vectors: two layers of ReLU."""
+    """Images: 16 8x8 stride 4, 32 4x4 stride 2, 256 units (arXiv:1312.5602). Vectors: two layers of ReLU.
+    Text: none of it, a language model's own outputs are Q."""
 
     first: int = 64
     """Units of the first hidden layer, for observations that are vectors."""
@@ -26,7 +30,8 @@ class Layers2013:
 
 @dataclass(frozen=True)
 class Layers2015:
-    """Images: 32 8x8 stride 4, 64 4x4 stride 2, 64 3x3 stride 1, 512 units (Nature). Vectors: two layers of ReLU."""
+    """Images: 32 8x8 stride 4, 64 4x4 stride 2, 64 3x3 stride 1, 512 units (Nature). Vectors: two layers of ReLU.
+    Text: none of it, a language model's own outputs are Q."""
 
     first: int = 64
     """Units of the first hidden layer, for observations that are vectors."""

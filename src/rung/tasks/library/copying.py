@@ -1,0 +1,102 @@
+"""`copying`: say a string of symbols again, over an alphabet of a size that you set.
+
+The prompt is `k3xa=`, and `k3xa` with an end token answers it. The score is the share of the places that are right,
+so that a first step in the right direction is seen whatever the alphabet's size. Nothing else is in the task: how hard
+it is for a method depends on how many symbols there are to choose among and how many must be chosen in a row.
+
+The task's own tiny model (`--model tiny`, and `rung sft --model tiny`) has one token a symbol, `=`, and four special
+ones: `symbols` + 5 outputs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import string
+from collections.abc import Iterator
+
+from rung.errors import SettingsError
+from rung.rewards.reward import WeightedReward
+from rung.rewards.rules import PlacesRight
+from rung.tasks.keys import draws, keyed_share
+from rung.tasks.library.different import different
+from rung.tasks.task import Example, Item, Lazy, TextTask
+
+HELD_OUT_SHARE = 0.2
+"""Of all strings, by a hash of the string and the alphabet's size."""
+FEW = 1000
+"""Strings, up to which it is looked whether both sides have some; of more, a fifth is never none."""
+SEPARATOR = "="
+LETTERS = string.digits + string.ascii_letters + "".join(map(chr, range(0x100, 0x1C2)))
+"""256 symbols, each one character: digits, letters, and letters of extended Latin."""
+
+
+def copying(*, seed: int = 0, symbols: int = 16, length: int = 4, size: int = 20_000, held_out: int = 100) -> TextTask:
+    """The task.
+
+    Args:
+        seed: which strings are drawn; the split into train and held-out does not depend on it.
+        symbols: of the alphabet, 2 to 256.
+        length: symbols of a string, 1 to 15.
+        size: train items; worked examples as many. They are made when asked for.
+        held_out: held-out items, all different.
+
+    >>> task = copying(symbols=8)
+    >>> task.train[0].prompt, task.train[0].columns["answer"]
+    ('5671=', '5671')
+    """
+    _check(symbols, length, size, held_out)
+    alphabet = LETTERS[:symbols]
+
+    def text(stream: str, index: int, held: bool) -> str:
+        """The first string of draw number `index` that lies on the wanted side."""
+        rows = draws("copying", seed, stream, index, width=length)
+        drawn = ("".join(alphabet[number % symbols] for number in row) for row in rows)
+        return next(one for one in drawn if _held_out(symbols, one) == held)
+
+    def item(item_id: str, answer: str) -> Item:
+        return Item(id=item_id, prompt=f"{answer}{SEPARATOR}", columns={"answer": answer})
+
+    def example(index: int) -> Example:
+        answer = text("examples", index, False)
+        return Example(prompt=f"{answer}{SEPARATOR}", completion=answer)
+
+    apart = different(lambda index: text("held-out", index, True), held_out)
+    return TextTask(
+        name="copying",
+        train=Lazy(size, lambda index: item(f"train-{index}", text("train", index, False))),
+        held_out=tuple(item(f"held-out-{index}", answer) for index, answer in enumerate(apart)),
+        rewards=(WeightedReward(reward=PlacesRight()),),
+        examples=Lazy(size, example),
+        characters=alphabet + SEPARATOR,
+    )
+
+
+def _check(symbols: int, length: int, size: int, held_out: int) -> None:
+    ranges = {
+        "symbols": (symbols, 2, len(LETTERS)),
+        "length": (length, 1, 15),
+        "size": (size, 1, None),
+        "held_out": (held_out, 1, None),
+    }
+    problems = [
+        f"{name}: got {value}, expected at least {low}" + (f" and at most {high}" if high else "")
+        for name, (value, low, high) in ranges.items()
+        if value < low or (high is not None and value > high)
+    ]
+    if problems:
+        raise SettingsError(problems)
+    if symbols**length <= FEW and len({_held_out(symbols, one) for one in _all(symbols, length)}) < 2:
+        raise SettingsError(
+            [
+                f"length: got {length}, but {symbols} symbols make {symbols**length} strings, all of them on one side "
+                "of train and held-out; set more symbols or a greater length"
+            ]
+        )
+
+
+def _held_out(symbols: int, text: str) -> bool:
+    return keyed_share("copying", symbols, text) < HELD_OUT_SHARE
+
+
+def _all(symbols: int, length: int) -> Iterator[str]:
+    return map("".join, itertools.product(LETTERS[:symbols], repeat=length))
