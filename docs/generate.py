@@ -28,7 +28,7 @@ LINE = (
     *("actor_critic", "trpo", "ppo", "ppo_kl", "grpo", "dr_grpo", "dapo", "reward_model", "dpo"),
 )
 """What the README shows; docs/methods has every method."""
-FILES = ("README.md", "benchmarks/README.md", "docs/methods.md", "docs/experiments.md")
+FILES = ("README.md", "benchmarks/README.md", "docs/methods.md", "docs/experiments.md", "docs/claims.md")
 LADDER = Path("docs/pictures/ladder.svg")
 _PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -69,10 +69,10 @@ def cards() -> str:
 
 
 def experiment(name: str) -> ModuleType:
-    """A file of experiments/, which is no package; its neighbours are found too."""
-    home = str(ROOT / "experiments")
-    if home not in sys.path:
-        sys.path.insert(0, home)
+    """A file of experiments/ or experiments/claims/, which are no packages; its neighbours are found too."""
+    for home in (str(ROOT / "experiments"), str(ROOT / "experiments" / "claims")):
+        if home not in sys.path:
+            sys.path.insert(0, home)
     return importlib.import_module(name)
 
 

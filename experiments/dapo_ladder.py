@@ -70,7 +70,9 @@ def run_of(row: int, seed: int) -> Run:
 def of_run(folder: Path) -> dict[str, Any]:
     """A run's scores, the samples they had cost, and what the parts are for, as it was met."""
     rows = [row for row in metrics(folder) if row["step"]]
-    drawn = dict(zip((row["step"] for row in rows), np.cumsum([row["episodes/generated"] for row in rows]), strict=True))
+    drawn = dict(
+        zip((row["step"] for row in rows), np.cumsum([row["episodes/generated"] for row in rows]), strict=True)
+    )
     scores = evaluations(folder)
     early, late = rows[:EARLY], rows[LATE:]
     return {

@@ -1,0 +1,253 @@
+"""An actor-critic's bias and variance are hard to balance, and its policy can collapse: the λ sweep, measured.
+
+1. Bias and variance of the advantage. At policies and critics that an actor-critic has trained for a while (3 seeds),
+   24 states of their own episodes are returned to; from each, both actions are followed by 256 rollouts of 400 steps.
+   GAE with each λ is computed on all of them. The truth is the mean of discounted returns; an offset that both actions
+   of a state share is taken out of every mean, because no policy gradient sees it. Bias² is of the mean over rollouts
+   (its sampling error subtracted), variance that of a single rollout; both over the mean squared true advantage.
+2. The score. An actor-critic with that λ (stretches of 16 steps of 16 environments, else the method's own settings),
+   5 seeds each, 154,000 steps of CartPole; a run's score is the mean of the second half of its evaluations.
+3. Collapse. A run falls when an evaluation is under a quarter of the best one before it, which was at least 200.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from claim import HOLDS, Claim, Measured, Number, not_here, only_when, share, short
+from running import Run, evaluations, metrics, plots, run_all
+
+from rung.formulas.returns import gae
+from rung.models.small import SmallPolicy
+from rung.reports.seed_statistics import score_interval
+from rung.rollouts.environments import open_rows
+from rung.tasks.environment import environment_task
+
+SEEDS = (31, 32, 33, 34, 35)
+SWEEP = (0.0, 0.5, 0.9, 0.95, 1.0)
+STEPS, HORIZON, ENVIRONMENTS = 600, 16, 16
+STUDIED, STUDIED_STEPS = 3, 300
+"""Seeds whose policy and critic are studied, and the updates they had by then."""
+STATES, ROLLOUTS, LENGTH, DISCOUNT = 24, 256, 400, 0.99
+NEAR, FALL, FROM = 0.9, 0.25, 200.0
+CLAIM = Claim(
+    name="actor_critic_balance",
+    sentence="Actor-critic's bias and variance are hard to balance and its policy can collapse",
+    measured=f"share of runs whose score fell under a quarter of its best, over λ {', '.join(map(str, SWEEP))}",
+    unit="%",
+    rule="hard to balance: fewer than half of the five λ score within 10 % of the best one. Can collapse: at least 2 "
+    "runs fell. Both: holds; one: holds here only for that one; none: does not hold here.",
+)
+
+
+def verdict(scores: Mapping[float, float], fell: int) -> str:
+    """`scores`: by λ, over seeds; `fell`: runs that did."""
+    best = max(scores.values())
+    hard = 2 * sum(score >= NEAR * best for score in scores.values()) < len(scores)
+    if hard and fell >= 2:
+        return HOLDS
+    if fell >= 2:
+        return only_when("collapse is meant; at least half of the λ tried score about as well as the best")
+    if hard:
+        return only_when("the balance is meant; no policy collapsed")
+    return not_here("at least half of the λ tried score about as well as the best, and no policy collapsed")
+
+
+def fell(scores: Sequence[float]) -> bool:
+    """Whether any score is under a quarter of the best before it, which was at least 200.
+
+    >>> fell([20, 300, 74]), fell([20, 300, 80, 500]), fell([199, 10])
+    (True, False, False)
+    """
+    best = np.maximum.accumulate(scores)
+    return any(score < FALL * before and before >= FROM for before, score in zip(best, scores[1:], strict=False))
+
+
+def second_half(scores: Sequence[float]) -> float:
+    return float(np.mean(scores[len(scores) // 2 :]))
+
+
+def sweep_run(lam: float, seed: int, steps: int, name: str) -> Run:
+    sets = (f"steps={steps}", "evaluation.every=50", f"method.horizon={HORIZON}", f"environments={ENVIRONMENTS}")
+    lambdas = ("method.advantage=GAE", f"method.advantage.lam={lam}", f"method.advantage.discount={DISCOUNT}")
+    return Run(name, *f"train actor_critic --task CartPole-v1 --seed {seed}".split(), settings=(*sets, *lambdas))
+
+
+# --- bias and variance, at a fixed policy and critic ---------------------------------------------------------------
+
+
+def walked(policy: SmallPolicy, seed: int, count: int) -> list[tuple[int, np.ndarray]]:
+    """`count` states of the policy's own episodes, each as the reset's seed and the actions that lead to it."""
+    draw = np.random.Generator(np.random.PCG64([seed, 1]))
+    rows = open_rows(environment_task("CartPole-v1"), 1)
+    found: list[tuple[int, np.ndarray]] = []
+    for episode in range(count):
+        rows.reset(0, seed * 10_000 + episode)
+        actions: list[int] = []
+        over = False
+        while not over:
+            action_1, _ = policy.act(rows.observations_BO, draw.random(1))
+            actions.append(int(action_1[0]))
+            _, ended_1, cut_1 = rows.step(action_1, (0,))
+            over = bool(ended_1[0] | cut_1[0])
+        found.append((seed * 10_000 + episode, np.array(actions[: draw.integers(len(actions))])))
+    rows.close()
+    return found
+
+
+def rollouts(policy: SmallPolicy, start: tuple[int, np.ndarray], luck: np.random.Generator) -> dict[str, Any]:
+    """Both actions from one state, ROLLOUTS times each, then the policy: what `gae` takes, rows of action 0 first."""
+    count = 2 * ROLLOUTS
+    rows = open_rows(environment_task("CartPole-v1", max_episode_steps=1_000_000), count)
+    for row in range(count):
+        rows.reset(row, start[0])
+    for action in start[1]:
+        rows.step(np.full(count, action), range(count))
+    at_start_BO = rows.observations_BO[:1].copy()
+    values_BT, discounts_BT = np.zeros((count, LENGTH)), np.ones((count, LENGTH))
+    own_BT = np.zeros((count, LENGTH), bool)
+    going_B = np.ones(count, bool)
+    for t in range(LENGTH):
+        seen_BO = rows.observations_BO.copy()
+        values_BT[:, t], own_BT[:, t] = policy.values(seen_BO), going_B
+        drawn_B, _ = policy.act(seen_BO, luck.random(count))
+        actions_B = np.repeat([0, 1], ROLLOUTS) if t == 0 else drawn_B
+        _, ended_B, _ = rows.step(actions_B, range(count))
+        discounts_BT[ended_B & going_B, t] = 0.0
+        going_B &= ~ended_B
+    bootstrap_BT, cut_BT = np.zeros((count, LENGTH)), np.zeros((count, LENGTH), bool)
+    bootstrap_BT[:, -1], cut_BT[:, -1] = policy.values(rows.observations_BO), going_B
+    rows.close()
+    names = ("rewards_BT", "values_BT", "discounts_BT", "cut_BT", "bootstrap_BT", "mask_BT")
+    arrays = (own_BT.astype(float), values_BT, discounts_BT, cut_BT, bootstrap_BT, own_BT)
+    return {"start": at_start_BO, **{name: torch.from_numpy(a) for name, a in zip(names, arrays, strict=True)}}
+
+
+def advantages(found: Mapping[str, Any], lam: float) -> np.ndarray:
+    """[2, R] GAE of the first step of every rollout."""
+    arrays = [found[n] for n in ("rewards_BT", "values_BT", "discounts_BT", "cut_BT", "bootstrap_BT", "mask_BT")]
+    lambda_B = torch.full((2 * ROLLOUTS,), lam, dtype=torch.float64)
+    return gae(*arrays, DISCOUNT, lambda_B)[:, 0].numpy().reshape(2, ROLLOUTS)
+
+
+def centred(of_action_2R: np.ndarray, probs_2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """[2] each action's mean less the policy's own mean over actions, and the variance of that estimate."""
+    means_2, errors_2 = of_action_2R.mean(1), of_action_2R.var(1, ddof=1) / of_action_2R.shape[1]
+    apart = means_2[1] - means_2[0]
+    shares_2 = np.array([-probs_2[1], probs_2[0]])
+    return shares_2 * apart, shares_2**2 * errors_2.sum()
+
+
+def bias_and_variance(policy: SmallPolicy, seed: int) -> dict[str, dict[str, float]]:
+    """By λ: bias² and variance, over the mean squared true advantage."""
+    luck = np.random.Generator(np.random.PCG64([seed, 2]))
+    sums = {lam: np.zeros(2) for lam in SWEEP}
+    signal = 0.0
+    for start in walked(policy, seed, STATES):
+        found = rollouts(policy, start, luck)
+        _, log_prob_1 = policy.act(found["start"], np.zeros(1))  # 0 draws the first action
+        first = float(np.exp(log_prob_1[0]))
+        probs_2 = np.array([first, 1 - first])
+        true_2R = advantages(found, 1.0)
+        truth_2, error_2 = centred(true_2R, probs_2)
+        signal += float((probs_2 * (truth_2**2 - error_2)).sum())
+        for lam in SWEEP:
+            of_2R = advantages(found, lam)
+            off_2, off_error_2 = centred(of_2R - true_2R, probs_2)
+            bias = float((probs_2 * (off_2**2 - off_error_2)).sum())
+            sums[lam] += (bias, float((probs_2 * of_2R.var(1, ddof=1)).sum()))
+    return {str(lam): {"bias": float(b / signal), "variance": float(v / signal)} for lam, (b, v) in sums.items()}
+
+
+# --- the claim -----------------------------------------------------------------------------------------------------
+
+
+def runs_of(seeds: Sequence[int]) -> tuple[list[Run], list[Run]]:
+    """The sweep, and the policies that are studied."""
+    sweep = [sweep_run(lam, seed, STEPS, f"lambda-{lam}-{seed}") for seed in seeds for lam in SWEEP]
+    return sweep, [sweep_run(0.95, seed, STUDIED_STEPS, f"studied-{seed}") for seed in seeds[:STUDIED]]
+
+
+def of_lambda(folders: Sequence[Path]) -> dict[str, Any]:
+    curves = [[row["held_out/score"] for row in evaluations(folder)] for folder in folders]
+    scores = [second_half(curve) for curve in curves]
+    interval = score_interval(np.array(scores)[:, None], common_items=False)
+    return {
+        "score": interval.value,
+        "interval": [interval.low, interval.high],
+        "scores": scores,
+        "fell": sum(fell(curve) for curve in curves),
+        "ended_low": sum(curve[-1] < 0.5 * max(curve) for curve in curves),
+        "entropy": [metrics(folder)[-1]["entropy"] for folder in folders],
+        "curves": curves,
+    }
+
+
+def measure(seeds: Sequence[int]) -> Measured:
+    sweep, studied = runs_of(seeds)
+    folders = run_all([*sweep, *studied], CLAIM.runs)
+    by_lambda = {lam: of_lambda([CLAIM.runs / f"lambda-{lam}-{seed}" for seed in seeds]) for lam in SWEEP}
+    study = [
+        bias_and_variance(SmallPolicy.load(folder / "final"), seed)
+        for folder, seed in zip(folders[len(sweep) :], seeds, strict=False)
+    ]
+    total = sum(found["fell"] for found in by_lambda.values())
+    percent = Number(*(100 * value for value in vars(share(total, len(sweep))).values()))
+    said = verdict({lam: found["score"] for lam, found in by_lambda.items()}, total)
+    result = {"lambdas": {str(lam): found for lam, found in by_lambda.items()}, "study": study}
+    return Measured(number=percent, verdict=said, result=result)
+
+
+def picture(result: Mapping[str, Any]) -> None:
+    figure, (left, right) = plots().subplots(1, 2, figsize=(10, 3.6))
+    places = range(len(SWEEP))
+    for what in ("bias", "variance"):
+        values = np.array([[one[str(lam)][what] for lam in SWEEP] for one in result["study"]])
+        left.plot(places, np.maximum(values.mean(0), 1e-4), "o-", label="bias²" if what == "bias" else what)
+    left.set_yscale("log")
+    left.set_ylabel("over the squared true advantage (0.0001: or less)", fontsize=8)
+    left.legend(fontsize=8)
+    for place, lam in enumerate(SWEEP):
+        scores = result["lambdas"][str(lam)]["scores"]
+        right.plot([place] * len(scores), scores, "o", alpha=0.6)
+    right.set_ylabel("score of each seed's run")
+    for panel in (left, right):
+        panel.set_xticks(places, [str(lam) for lam in SWEEP])
+        panel.set_xlabel("λ")
+        panel.grid(alpha=0.2)
+    figure.tight_layout()
+    figure.savefig(CLAIM.picture, dpi=110)
+
+
+def words() -> str:
+    return CLAIM.words(lines_of)
+
+
+def lines_of(run: Mapping[str, Any]) -> list[str]:
+    lines = [
+        "| λ | bias² of the advantage | variance of a rollout | score, IQM | interval | runs that fell | entropy |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for lam, found in run["lambdas"].items():
+        bias, variance = (np.mean([one[lam][what] for one in run["study"]]) for what in ("bias", "variance"))
+        low, high = found["interval"]
+        runs = f"{found['fell']} of {len(found['scores'])}"
+        score = f"{found['score']:.0f} | {low:.0f} to {high:.0f} | {runs} | {np.mean(found['entropy']):.2f}"
+        lines.append(f"| {lam} | {short(float(bias))} | {short(float(variance))} | {score} |")
+    low = sum(found["ended_low"] for found in run["lambdas"].values())
+    return [*lines, "", f"Runs whose last evaluation was under half of their best: {low}."]
+
+
+def main() -> None:
+    found = measure(SEEDS)
+    picture(found.result)
+    sweep, studied = runs_of(SEEDS)
+    CLAIM.record(found, seeds=SEEDS, runs_in=[CLAIM.runs / run.name for run in [*sweep, *studied]])
+
+
+if __name__ == "__main__":
+    main()

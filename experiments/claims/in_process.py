@@ -1,0 +1,59 @@
+"""A run's parts in this process, for what a run's files do not hold: gradients, operations, bytes.
+
+parts = parts_of("ppo", "CartPole-v1", seed=1, sets=("method.horizon=2048",))
+batch = collected(parts)
+operations(lambda: parts.learner.update(batch, 1))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from rung.commands.planning import planned
+from rung.training.learner import Learner
+from rung.training.loop import Clock
+from rung.training.parts import Parts, build
+
+
+def parts_of(method: str, task: str, *, seed: int, model: str | None = None, sets: Iterable[str] = ()) -> Parts:
+    """What `rung train METHOD --task TASK --seed SEED` would begin with, its recipe included, on one thread."""
+    flags = {"method": method, "task": task, "model": model, "seed": str(seed)}
+    return build(planned(flags, None, None, ("learner.threads=1", *sets), None, None).settings)
+
+
+def collected(parts: Parts, step: int = 1) -> Any:
+    """One rollout's batch of the policy as it is."""
+    return parts.collector.collect(step, parts.learner.updates, Clock().phase).batch
+
+
+def operations(act: Callable[[], object]) -> float:
+    """Floating-point operations of every matrix product that `act` makes, backward passes included, as torch counts
+    them; a busy machine changes nothing."""
+    with FlopCounterMode(display=False) as counter:
+        act()
+    return float(counter.get_total_flops())
+
+
+def kept_bytes(parts: Parts) -> dict[str, int]:
+    """What must stay in memory from step to step, by what it is for; after at least one update."""
+    learner = parts.learner
+    assert isinstance(learner, Learner) and learner.optimizer is not None
+    trained = list(parts.policy.trainable().items())
+    frozen = learner.reference is not None
+    return {
+        "policy": sum(_size(p) for name, p in trained if not name.startswith("critic.")),
+        "critic": sum(_size(p) for name, p in trained if name.startswith("critic.")),
+        "gradients": sum(_size(p.grad) for _, p in trained if p.grad is not None),
+        "optimiser": sum(
+            _size(v) for state in learner.optimizer.state.values() for v in state.values() if torch.is_tensor(v)
+        ),
+        "reference": sum(_size(p) for name, p in trained if not name.startswith("critic.")) if frozen else 0,
+    }
+
+
+def _size(tensor: torch.Tensor) -> int:
+    return tensor.numel() * tensor.element_size()

@@ -1,0 +1,172 @@
+"""TRPO is complex and expensive: what one of its updates costs beside PPO's, on the very same rollout.
+
+Both methods update the same network from the same batch, alternately, in one process, each time from the same
+weights. Once on CartPole (2048 steps, 64-64 tanh), once on the tiny language model and arithmetic (128 answers). For
+each of 3 seeds: operations of one update as torch counts them (a busy machine changes nothing), and the median over
+rounds of the ratio of seconds (measured on a quiet machine). Each method has its own settings: PPO 10 epochs of 32
+minibatches on CartPole, 4 epochs for text; TRPO 10 iterations of conjugate gradients on a fifth of the rows and 5
+epochs of its critic. In both the critic is a network of its own. Beside that: environment steps until 475 from
+experiments/results/cartpole.json, and the lines of code that only one of them needs. "Complex" is only counted: how
+many lines are many is no measurement.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from claim import HOLDS, ROOT, Claim, Measured, Number, geometric_mean, not_here, only_when, ratio
+from in_process import collected, operations, parts_of
+from running import plots, recorded
+
+from rung.batch import Batch
+from rung.training.parts import Parts
+
+SEEDS = (11, 12, 13)
+CLAIM = Claim(
+    name="trpo_expensive",
+    sentence="TRPO is complex and expensive",
+    measured="operations of one TRPO update over those of one PPO update, same rollout, tiny language model",
+    unit="times",
+    rule="expensive in a setting: both the operations and the seconds of an update are more than PPO's, lower ends of "
+    "both intervals above 1. Both settings: holds; one: holds here only there; none: does not hold here.",
+)
+SETTINGS: dict[str, dict[str, Any]] = {
+    "a small network on CartPole": {
+        "methods": {"ppo": (), "trpo": ()},
+        "task": "CartPole-v1",
+        "model": None,
+        "sets": ("environments=1", "method.horizon=2048"),
+        "rounds": 10,
+    },
+    "the tiny language model": {
+        "methods": {"ppo@lm-human-preferences": ("method.critic.separate=true",), "trpo": ()},
+        "task": "arithmetic",
+        "model": "tiny",
+        "sets": (),
+        "rounds": 4,
+    },
+}
+ONLY_TRPO = ("src/rung/training/natural_step.py", "src/rung/formulas/natural_gradient.py")
+ONLY_PPO = ("src/rung/training/gradient_step.py",)
+
+
+def expensive(operations: Number, seconds: Number) -> bool:
+    return operations.low > 1 and seconds.low > 1
+
+
+def verdict(costs: Mapping[str, tuple[Number, Number]]) -> str:
+    """By setting: the ratio of operations and that of seconds, TRPO's over PPO's."""
+    where = [setting for setting, both in costs.items() if expensive(*both)]
+    if len(where) == len(costs):
+        return HOLDS
+    if where:
+        return only_when(f"the model is {' or '.join(where)}")
+    return not_here("in no setting did an update take both more operations and more seconds than PPO's")
+
+
+def code_lines(names: Sequence[str]) -> int:
+    """Lines that are neither empty nor a comment."""
+    lines = [line.strip() for name in names for line in (ROOT / name).read_text().splitlines()]
+    return sum(bool(line) and not line.startswith("#") for line in lines)
+
+
+def one_update(parts: Parts, batch: Batch, start: Mapping[str, Any]) -> float:
+    """Seconds of one update from the weights `start`."""
+    parts.policy.load_state(start)
+    began = time.perf_counter()
+    parts.learner.update(batch, 1)
+    return time.perf_counter() - began
+
+
+def costs_of(setting: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """Operations and seconds of both methods' updates on one rollout, PPO's. The first round warms up and is left
+    out."""
+    made = [
+        parts_of(method, setting["task"], seed=seed, model=setting["model"], sets=(*setting["sets"], *own))
+        for method, own in setting["methods"].items()
+    ]
+    batch = collected(made[0])
+    starts = [{name: tensor.clone() for name, tensor in parts.policy.state().items()} for parts in made]
+    counted: list[float] = []
+    for parts, start in zip(made, starts, strict=True):
+        counted.append(operations(lambda parts=parts, start=start: one_update(parts, batch, start)))
+    rounds = [
+        [one_update(parts, batch, start) for parts, start in zip(made, starts, strict=True)]
+        for _ in range(setting["rounds"] + 1)
+    ][1:]
+    for parts in made:
+        parts.collector.close()
+    return {
+        "operations": dict(zip(("ppo", "trpo"), counted, strict=True)),
+        "seconds": {name: median(row[i] for row in rounds) for i, name in enumerate(("ppo", "trpo"))},
+        "seconds_ratio": median(trpo / ppo for ppo, trpo in rounds),
+        "trained_tokens": int(batch.action_mask_BT.sum()),
+    }
+
+
+def measure(seeds: Sequence[int]) -> Measured:
+    settings: dict[str, Any] = {}
+    costs: dict[str, tuple[Number, Number]] = {}
+    for name, setting in SETTINGS.items():
+        found = {seed: costs_of(setting, seed) for seed in seeds}
+        counted = geometric_mean([f["operations"]["trpo"] / f["operations"]["ppo"] for f in found.values()])
+        taken = geometric_mean([f["seconds_ratio"] for f in found.values()])
+        costs[name] = (counted, taken)
+        settings[name] = {"operations": vars(counted), "seconds": vars(taken), "seeds": found}
+    cartpole = recorded("cartpole")
+    solved = None
+    if cartpole is not None:
+        trpo, ppo = (list(cartpole["methods"][m]["first_at"].values()) for m in ("trpo", "ppo"))
+        solved = vars(ratio(trpo, ppo)) if all([*trpo, *ppo]) else None
+    lines = {"trpo": code_lines(ONLY_TRPO), "ppo": code_lines(ONLY_PPO)}
+    result = {"settings": settings, "steps_to_475": solved, "lines": lines}
+    return Measured(number=costs["the tiny language model"][0], verdict=verdict(costs), result=result)
+
+
+def picture(result: Mapping[str, Any]) -> None:
+    figure, axes = plots().subplots(1, 2, figsize=(9, 3.2))
+    for panel, what in zip(axes, ("operations", "seconds"), strict=True):
+        for place, found in enumerate(result["settings"].values()):
+            value, low, high = (found[what][key] for key in ("value", "low", "high"))
+            panel.errorbar(place, value, yerr=[[value - low], [high - value]], fmt="o", capsize=4)
+        panel.axhline(1, color="grey", linewidth=0.8, linestyle="--")
+        panel.set_yscale("log")
+        panel.set_xticks(range(len(result["settings"])), list(result["settings"]), fontsize=8)
+        panel.set_xlim(-0.5, len(result["settings"]) - 0.5)
+        panel.set_title(f"{what} of an update, TRPO over PPO", fontsize=10)
+        panel.grid(alpha=0.2)
+    figure.tight_layout()
+    figure.savefig(CLAIM.picture, dpi=110)
+
+
+def words() -> str:
+    return CLAIM.words(lines_of)
+
+
+def lines_of(run: Mapping[str, Any]) -> list[str]:
+    lines = [
+        "| an update on the same rollout | operations, TRPO over PPO | seconds, TRPO over PPO |",
+        "| --- | --- | --- |",
+    ]
+    for name, found in run["settings"].items():
+        both = " | ".join(Number(**found[what]).words("times") for what in ("operations", "seconds"))
+        lines.append(f"| {name} | {both} |")
+    solved = run["steps_to_475"]
+    if solved is not None:
+        lines += ["", f"Steps until 475 on CartPole, TRPO over PPO: {Number(**solved).words('times')}."]
+    counted = run["lines"]
+    lines += [f"Lines of code that only its step needs here: TRPO {counted['trpo']}, PPO {counted['ppo']}."]
+    return lines
+
+
+def main() -> None:
+    found = measure(SEEDS)
+    picture(found.result)
+    CLAIM.record(found, seeds=SEEDS)
+
+
+if __name__ == "__main__":
+    main()
