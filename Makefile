@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: setup browser demo test test-all lint format bench clean
+.PHONY: setup browser demo test test-all lint format bench bench-environments clean
 
 setup: $(VENV)/.ready
 
@@ -54,6 +54,11 @@ format: setup
 bench: $(VENV)/.demo
 	$(BIN)/python -m pip install -q -e '.[peers]'
 	$(BIN)/python benchmarks/grpo_step.py
+
+# With what SB3 steps (MuJoCo) and envpool, which the peers extra brings.
+bench-environments: setup
+	$(BIN)/python -m pip install -q -e '.[peers]'
+	$(BIN)/python benchmarks/environment_steps.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info src/*.egg-info

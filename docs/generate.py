@@ -93,8 +93,17 @@ def demo() -> str:
 
 def bench() -> str:
     """The recorded side-by-side with the peers."""
-    path = ROOT / "benchmarks" / "results" / "grpo_step.json"
-    return json.loads(path.read_text())["markdown"] if path.is_file() else "No run is recorded yet: `make bench`."
+    return _benchmark("grpo_step", "make bench")
+
+
+def bench_environments() -> str:
+    """The recorded side-by-side in environments."""
+    return _benchmark("environment_steps", "make bench-environments")
+
+
+def _benchmark(name: str, command: str) -> str:
+    path = ROOT / "benchmarks" / "results" / f"{name}.json"
+    return json.loads(path.read_text())["markdown"] if path.is_file() else f"No run is recorded yet: `{command}`."
 
 
 def _share(score: dict[str, float]) -> str:
@@ -106,6 +115,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "cards": cards,
     "demo": demo,
     "bench": bench,
+    "bench_environments": bench_environments,
 }
 
 

@@ -9,8 +9,9 @@ An `Episode` is what one rollout brought; a `Batch` is the padded arrays that fo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -169,6 +170,37 @@ class Batch:
                 taken[name] = value[index_B]
         taken["reward_parts"] = {name: part_B[index_B] for name, part_B in self.reward_parts.items()}
         return replace(self, **taken)
+
+    def parts(self, chosen: Sequence[Tensor]) -> list[Batch]:
+        """The rows of each index (int64), as `rows` gives them: taken once, then seen in pieces, which is cheaper."""
+        sizes = [len(index_B) for index_B in chosen]
+        taken = self.rows(torch.cat(list(chosen)))
+        pieces = {name: torch.split(value, sizes) for name, value in vars(taken).items() if isinstance(value, Tensor)}
+        shares = {name: torch.split(part_B, sizes) for name, part_B in taken.reward_parts.items()}
+        ends = list(accumulate(sizes, initial=0))
+        found: list[Batch] = []
+        for n, (begin, end) in enumerate(pairwise(ends)):
+            fields: dict[str, Any] = {name: split[n] for name, split in pieces.items()}
+            if not isinstance(taken.contexts, Tensor):
+                fields["contexts"] = taken.contexts[begin:end]
+            found.append(replace(taken, reward_parts={name: split[n] for name, split in shares.items()}, **fields))
+        return found
+
+    @staticmethod
+    def joined(parts: Sequence[Batch]) -> Batch:
+        """Batches of equally many steps one below the other, as if `parts` had never taken them apart."""
+        if len(parts) == 1:
+            return parts[0]
+        first = parts[0]
+        fields: dict[str, Any] = {
+            name: torch.cat([getattr(part, name) for part in parts])
+            for name, value in vars(first).items()
+            if isinstance(value, Tensor)
+        }
+        if not isinstance(first.contexts, Tensor):
+            fields["contexts"] = tuple(context for part in parts for context in part.contexts)
+        names = first.reward_parts
+        return replace(first, reward_parts={n: torch.cat([p.reward_parts[n] for p in parts]) for n in names}, **fields)
 
     def by_step(self) -> Batch:
         """Every own step as a row of its own, for a policy without memory: minibatches may then mix any steps.

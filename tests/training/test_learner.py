@@ -40,13 +40,13 @@ def gradient(method: PolicyGradient, batch: Batch, *, tokens: int, world: World 
     learner = Learner(policy, method, micro_batch_tokens=tokens, world=world, **OTHERS)
     kept: list[torch.Tensor] = []
     step = learner.optimizer.step
-    learner.optimizer.step = lambda: kept.append(flat_gradient(policy)) or step()  # type: ignore[method-assign]
+    learner.optimizer.step = lambda: kept.append(flat_gradient(learner)) or step()  # type: ignore[method-assign]
     learner.update(batch, 1)
     return kept[0]
 
 
-def flat_gradient(policy: TablePolicy) -> torch.Tensor:
-    return torch.cat([parameter.grad.flatten() for parameter in policy.trainable().values()])
+def flat_gradient(learner: Learner) -> torch.Tensor:
+    return torch.cat([parameter.grad.flatten() for parameter in learner.optimized.parameters])
 
 
 def unbounded(method: PolicyGradient) -> PolicyGradient:

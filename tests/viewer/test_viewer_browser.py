@@ -47,15 +47,15 @@ def test_curves_of_two_runs_lie_over_each_other_with_meaning_range_and_numbers(t
     with served(tmp_path / "one", tmp_path / "two") as server:
         seen = tab(server.links["viewer"])
         kl = metric(seen, "kl/start")
-        assert kl.locator("polyline.curve").count() == 2
+        expect(kl.locator("polyline.curve")).to_have_count(2)
         assert "the KL divergence" in kl.inner_text() and "Healthy: near 0 at the first step" in kl.inner_text()
-        assert kl.locator("rect.outside").count() == 1  # above 1, where step 3's 1.2 and step 5's 2 are
-        assert kl.locator(".readout .wrong").all_inner_texts() == ["1.2", "2"]
+        expect(kl.locator("rect.outside")).to_have_count(1)  # above 1, where step 3's 1.2 and step 5's 2 are
+        expect(kl.locator(".readout .wrong")).to_have_text(["1.2", "2"])
         kl.locator("svg").focus()
         seen.page.keyboard.press("Home")
         assert kl.locator(".readout").inner_text().split() == ["step", "1", "0.4", "one", "0.4", "two"]
         seen.page.keyboard.press("ArrowRight")
-        assert kl.locator(".readout b").all_inner_texts() == ["0.8", "0.8"]
+        expect(kl.locator(".readout b")).to_have_text(["0.8", "0.8"])
         kl.locator("svg").evaluate("node => node.blur()")
         box = kl.locator("svg").bounding_box()
         seen.page.mouse.move(box["x"] + box["width"] - 10, box["y"] + box["height"] / 2)
@@ -63,7 +63,7 @@ def test_curves_of_two_runs_lie_over_each_other_with_meaning_range_and_numbers(t
         score = metric(seen, "held_out/score")
         assert "50.0 % (40.0 % to 60.0 %)" in score.locator(".readout").inner_text()
         seen.page.get_by_role("button", name="two").click()
-        assert kl.locator("polyline.curve").count() == 1
+        expect(kl.locator("polyline.curve")).to_have_count(1)
         seen.page.fill("#find-metric", "kl/")
         assert [h.inner_text() for h in seen.page.locator(".metric h2").all()] == ["kl/start"]
         assert seen.said == []
@@ -164,16 +164,16 @@ def test_a_prompts_answers_are_compared_between_steps_and_runs(tab, tmp_path: Pa
         page = seen.page
         page.click("#tab-samples")
         select = page.locator(".head select")
-        assert select.locator("option").all_inner_texts() == ["compare with …", "one, step 1", "two, step 3"]
+        expect(select.locator("option")).to_have_text(["compare with …", "one, step 1", "two, step 3"])
         select.select_option(label="one, step 1")
         page.locator(".compared .theirs").wait_for()
         both = page.locator(".compared .theirs")
         assert (both.locator("del").inner_text(), both.locator("ins").inner_text()) == ("7", "5")
         select.select_option(label="two, step 3")
         expect(both).to_contain_text("was")
-        assert both.locator("del").all_inner_texts() == ["is", "7"]
+        expect(both.locator("del")).to_have_text(["is", "7"])
         assert "reward 1 here, 1 there" in page.locator(".compared").inner_text()
-        assert both.locator("b").count() == 0
+        expect(both.locator("b")).to_have_count(0)
         assert seen.said == []
 
 
@@ -183,16 +183,16 @@ def test_a_run_is_followed_and_a_resume_takes_rows_back(tab, tmp_path: Path) -> 
         seen = tab(server.links["viewer"])
         page = seen.page
         dots = ".metric:has(h2:text-is('reward/mean')) svg > circle"
-        assert page.locator(dots).count() == 2
+        expect(page.locator(dots)).to_have_count(2)
         assert "without a final model yet" in page.locator("#following").inner_text()
         write_step(files, 3, [episode(0, 0)])
         page.locator(dots).nth(2).wait_for()
         files.cut_back(1)
         page.locator(dots).nth(1).wait_for(state="detached")
-        assert page.locator(dots).count() == 1
+        expect(page.locator(dots)).to_have_count(1)
         page.click("#tab-samples")
         page.locator(".sample").first.wait_for()
-        assert page.locator("#sample-step option").all_inner_texts() == ["1"]
+        expect(page.locator("#sample-step option")).to_have_text(["1"])
         assert seen.said == []
 
 
@@ -203,8 +203,8 @@ def test_the_map_of_prompts_and_the_line_of_phases(tab, tmp_path: Path) -> None:
         page = seen.page
         page.click("#tab-prompts")
         page.locator("#map rect.cell").first.wait_for()
-        assert page.locator("#map rect.cell").count() == 6  # add-0 at three steps, three others at one each
-        assert page.locator("#map rect.m1").count() == 6  # a third is nearest to a quarter
+        expect(page.locator("#map rect.cell")).to_have_count(6)  # add-0 at three steps, three others at one each
+        expect(page.locator("#map rect.m1")).to_have_count(6)  # a third is nearest to a quarter
         page.locator("#map svg").focus()
         page.keyboard.press("Home")
         assert page.locator("#map-says").inner_text() == "add-0, step 1: 33 % solved of 3 answers"
@@ -216,7 +216,7 @@ def test_the_map_of_prompts_and_the_line_of_phases(tab, tmp_path: Path) -> None:
         page.locator(".group").first.wait_for()
         assert page.locator("#sample-step").input_value() == "1"
         page.click("#tab-time")
-        assert page.locator("#time-line rect.phase").count() == 6
+        expect(page.locator("#time-line rect.phase")).to_have_count(6)
         assert "sample 20.0 %" in page.locator("#time-key").inner_text()  # 3 of 3 + 3 + 4 + 5 seconds
         page.locator("#time-line svg").focus()
         assert page.locator("#time-says").inner_text() == "step 3: sample 1 s, learn 5 s"
@@ -229,7 +229,7 @@ def test_a_run_without_text_says_so_and_keeps_its_curves(tab, tmp_path: Path) ->
     make_run(tmp_path / "run", 3, text=False)
     with served(tmp_path / "run") as server:
         seen = tab(server.links["viewer"])
-        assert metric(seen, "reward/mean").locator("polyline").count() == 1
+        expect(metric(seen, "reward/mean").locator("polyline")).to_have_count(1)
         seen.page.click("#tab-samples")
         assert "A run on an environment stores none" in seen.page.locator("#sample-list").inner_text()
         seen.page.click("#tab-prompts")

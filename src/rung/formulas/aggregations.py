@@ -12,8 +12,7 @@ from torch import Tensor
 
 
 def _over(mask_BT: Tensor, divisor: Tensor) -> Tensor:
-    weights_BT = mask_BT.to(torch.float64)
-    return weights_BT / torch.where(divisor > 0, divisor, torch.ones_like(divisor))
+    return mask_BT.to(torch.float64) / divisor.clamp(min=1)
 
 
 def token_mean(mask_BT: Tensor, tokens: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ def zeroed(values_BT: Tensor, mask_BT: Tensor) -> Tensor:
     tensor([[1., 0.]])
     """
     same_shape(values_BT, mask_BT)
-    return torch.where(mask_BT, values_BT, torch.zeros_like(values_BT))
+    return torch.where(mask_BT, values_BT, False if values_BT.dtype == torch.bool else 0)
 
 
 def masked_mean(values_BT: Tensor, mask_BT: Tensor) -> Tensor:

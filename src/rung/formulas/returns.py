@@ -30,20 +30,12 @@ def reward_to_go(
     tensor([[1.7500, 1.5000, 1.0000]])
     """
     same_shape(rewards_BT, discounts_BT, cut_BT, bootstrap_BT, mask_BT)
-    rewards_BT = zeroed(rewards_BT, mask_BT)
-    discounts_BT = zeroed(discounts_BT, mask_BT)
-    cut_BT = cut_BT & mask_BT
-    bootstrap_BT = zeroed(bootstrap_BT, cut_BT)
-    steps: list[Tensor] = []
-    following_B = torch.zeros_like(rewards_BT[:, 0]) if rewards_BT.shape[1] else rewards_BT.new_zeros(0)
-    for t in reversed(range(rewards_BT.shape[1])):
-        next_B = torch.where(cut_BT[:, t], bootstrap_BT[:, t], following_B)
-        here_B = rewards_BT[:, t] + discount * discounts_BT[:, t] * next_B
-        following_B = torch.where(mask_BT[:, t], here_B, following_B)
-        steps.append(here_B)
-    if not steps:
-        return rewards_BT
-    return zeroed(torch.stack(steps[::-1], dim=1), mask_BT)
+    own_first = _OwnFirst(mask_BT)
+    rewards_BT, going_BT = own_first(rewards_BT), discount * own_first(discounts_BT)
+    cut_BT = own_first(cut_BT)
+    bootstrap_BT = zeroed(own_first(bootstrap_BT), cut_BT)
+    sums_BT = _accumulated(rewards_BT + going_BT * bootstrap_BT, zeroed(going_BT, ~cut_BT))
+    return own_first.back(sums_BT)
 
 
 def gae(
@@ -68,23 +60,12 @@ def gae(
     """
     same_shape(rewards_BT, values_BT, discounts_BT, cut_BT, bootstrap_BT, mask_BT)
     same_shape(lambda_B, rewards_BT.sum(1))
-    rewards_BT, values_BT = zeroed(rewards_BT, mask_BT), zeroed(values_BT, mask_BT)
-    discounts_BT = zeroed(discounts_BT, mask_BT)
-    cut_BT = cut_BT & mask_BT
-    bootstrap_BT = zeroed(bootstrap_BT, cut_BT)
-    advantages_BT = torch.zeros_like(rewards_BT)
-    value_B = torch.zeros_like(lambda_B, dtype=rewards_BT.dtype)
-    advantage_B = torch.zeros_like(value_B)
-    for t in reversed(range(rewards_BT.shape[1])):
-        going_B = discount * discounts_BT[:, t]
-        next_B = torch.where(cut_BT[:, t], bootstrap_BT[:, t], value_B)
-        after_B = torch.where(cut_BT[:, t], torch.zeros_like(advantage_B), advantage_B)
-        here_B = rewards_BT[:, t] + going_B * next_B - values_BT[:, t] + going_B * lambda_B * after_B
-        own_B = mask_BT[:, t]
-        advantages_BT[:, t] = torch.where(own_B, here_B, advantages_BT[:, t])
-        advantage_B = torch.where(own_B, here_B, advantage_B)
-        value_B = torch.where(own_B, values_BT[:, t], value_B)
-    return advantages_BT
+    own_first = _OwnFirst(mask_BT)
+    rewards_BT, values_BT = own_first(rewards_BT), own_first(values_BT)
+    going_BT, cut_BT = discount * own_first(discounts_BT), own_first(cut_BT)
+    next_BT = torch.where(cut_BT, own_first(bootstrap_BT), _next(values_BT))
+    errors_BT = rewards_BT + going_BT * next_BT - values_BT
+    return own_first.back(_accumulated(errors_BT, zeroed(going_BT, ~cut_BT) * lambda_B[:, None]))
 
 
 def n_step(
@@ -108,25 +89,44 @@ def n_step(
     same_shape(rewards_BT, values_BT, discounts_BT, cut_BT, bootstrap_BT, mask_BT)
     if steps < 1:
         raise ValueError(f"steps: got {steps}, expected at least 1")
-    cut_BT = cut_BT & mask_BT
-    bootstrap_BT = zeroed(bootstrap_BT, cut_BT)
-    rewards_BT, values_BT = zeroed(rewards_BT, mask_BT), zeroed(values_BT, mask_BT)
-    going_BT = discount * zeroed(discounts_BT, mask_BT)
-    following_BT = _next_own(mask_BT)
-    last_BT = following_BT < 0
+    own_first = _OwnFirst(mask_BT)
+    rewards_BT, values_BT = own_first(rewards_BT), own_first(values_BT)
+    going_BT, cut_BT, bootstrap_BT = discount * own_first(discounts_BT), own_first(cut_BT), own_first(bootstrap_BT)
     target_BT = values_BT
     for _ in range(steps):
-        ahead_BT = target_BT.gather(1, following_BT.clamp(min=0))
-        ahead_BT = torch.where(cut_BT, bootstrap_BT, torch.where(last_BT, torch.zeros_like(ahead_BT), ahead_BT))
-        target_BT = rewards_BT + going_BT * ahead_BT
-    return zeroed(target_BT - values_BT, mask_BT)
+        target_BT = rewards_BT + going_BT * torch.where(cut_BT, bootstrap_BT, _next(target_BT))
+    return own_first.back(target_BT - values_BT)
 
 
-def _next_own(mask_BT: Tensor) -> Tensor:
-    """int64 [B,T]: where each step's next own step stands, -1 when there is none."""
-    following_BT = torch.full(mask_BT.shape, -1, dtype=torch.int64, device=mask_BT.device)
-    next_B = following_BT[:, 0].clone() if mask_BT.shape[1] else following_BT.new_zeros(0)
-    for t in reversed(range(mask_BT.shape[1])):
-        following_BT[:, t] = next_B
-        next_B = torch.where(mask_BT[:, t], torch.full_like(next_B, t), next_B)
-    return following_BT
+class _OwnFirst:
+    """Takes the holes out: a row's own steps move to its front, and 0 stands behind them; `back` puts them back."""
+
+    def __init__(self, mask_BT: Tensor) -> None:
+        self.mask_BT = mask_BT
+        self.order_BT = torch.argsort(~mask_BT, dim=1, stable=True)
+
+    def __call__(self, values_BT: Tensor) -> Tensor:
+        return zeroed(values_BT, self.mask_BT).gather(1, self.order_BT)
+
+    def back(self, values_BT: Tensor) -> Tensor:
+        return zeroed(torch.zeros_like(values_BT).scatter(1, self.order_BT, values_BT), self.mask_BT)
+
+
+def _next(values_BT: Tensor) -> Tensor:
+    """x_{t+1}, and 0 behind a row's end."""
+    return torch.cat([values_BT[:, 1:], torch.zeros_like(values_BT[:, :1])], dim=1)
+
+
+def _accumulated(terms_BT: Tensor, factors_BT: Tensor) -> Tensor:
+    """S_t = x_t + c_t S_{t+1}, by doubling (Hillis and Steele 1986).
+
+    After k rounds S_t holds 2^k terms and c_t the product of their factors: log₂ T operations on whole arrays in place
+    of T on single steps. What lies 2^k ahead is added, if it is there; so zeros behind a row's end change no bit.
+    """
+    length, apart = terms_BT.shape[1], 1
+    while apart < length:
+        near_BT, far_BT = factors_BT[:, :-apart], terms_BT[:, apart:]
+        terms_BT = torch.cat([terms_BT[:, :-apart] + near_BT * far_BT, terms_BT[:, -apart:]], dim=1)
+        factors_BT = torch.cat([near_BT * factors_BT[:, apart:], torch.zeros_like(factors_BT[:, -apart:])], dim=1)
+        apart *= 2
+    return terms_BT

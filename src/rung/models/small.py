@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -28,6 +27,7 @@ from rung.models.laws import Categorical, Gaussian, Law
 from rung.models.observation_scale import ObservationScale
 from rung.models.policy import Outputs
 from rung.models.small_actor import SmallActor
+from rung.models.small_layers import through
 
 CONFIG, WEIGHTS = "small_policy.json", "small_policy.safetensors"
 _MOST = 1 << 20
@@ -135,7 +135,7 @@ class SmallPolicy:
 
     def law(self, batch: Batch, *, temperature: float = 1.0, twice: bool = False) -> Law:
         """The law at each of the batch's own actions, [N] in row order, differentiable, `twice` or once."""
-        return self._law(self._flattened(batch)[0], temperature)
+        return self._law(self._flattened(batch)[0], temperature, twice=twice)
 
     def actor(self) -> SmallActor:
         """What draws actions from the law as it is now; for collecting."""
@@ -160,11 +160,11 @@ class SmallPolicy:
         """Raw observations as the networks want them; unchanged where `scale` is None."""
         return raw_NO if self.scale is None else self.scale(raw_NO)
 
-    def _law(self, observations_NO: Tensor, temperature: float) -> Law:
+    def _law(self, observations_NO: Tensor, temperature: float, *, twice: bool = False) -> Law:
         """π^(1/temperature), normalised: logits / temperature, or a variance times temperature."""
         if not temperature > 0:
             raise ValueError(f"temperature: got {temperature}, expected a number above 0")
-        out_NV = _through(self._policy, observations_NO)
+        out_NV = through(self._policy, observations_NO, twice=twice)
         if self._log_std is None:
             return Categorical.of_logits(out_NV if temperature == 1.0 else out_NV / temperature)
         return Gaussian(out_NV, self._log_std if temperature == 1.0 else self._log_std + 0.5 * math.log(temperature))
@@ -172,7 +172,7 @@ class SmallPolicy:
     def _values(self, observations_NO: Tensor) -> Tensor:
         if not self._value:
             raise ValueError("this policy has no critic: make it with SmallShape(critic=True)")
-        return _through(self._value, observations_NO)[:, 0]
+        return through(self._value, observations_NO)[:, 0]
 
     def _flattened(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Observations [N, O] and actions [N] or [N, A] where the mask is True, in row order; the rest is not read."""
@@ -262,12 +262,6 @@ def _network(
         made[f"{name}.{index}.weight"] = nn.Parameter(nn.init.orthogonal_(weight, gain, generator=generator))
         made[f"{name}.{index}.bias"] = nn.Parameter(torch.zeros(widths[index + 1]))
     return made
-
-
-def _through(layers: Sequence[tuple[Tensor, Tensor]], inputs_NO: Tensor) -> Tensor:
-    for weight, bias in layers[:-1]:
-        inputs_NO = torch.tanh(F.linear(inputs_NO, weight, bias))
-    return F.linear(inputs_NO, *layers[-1])
 
 
 def _spread(values_N: Tensor, mask_BT: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from rung.errors import NonFiniteError
 from rung.rollouts.atari import AtariRows
 from rung.rollouts.cartpole_rows import CartPoleRows, is_plain_cartpole
+from rung.rollouts.envpool_rows import EnvpoolRows
 from rung.tasks.environment import EnvironmentTask
 
 Array = npt.NDArray[Any]
@@ -74,18 +75,33 @@ class EnvironmentRows:
             environment.close()
 
 
-Rows = EnvironmentRows | CartPoleRows | AtariRows
+Rows = EnvironmentRows | CartPoleRows | AtariRows | EnvpoolRows
 
 
 def open_rows(task: EnvironmentTask, count: int) -> Rows:
-    """`count` copies of the task's environment, by the fastest way there is to the same numbers."""
+    """`count` copies of Gymnasium's environment, by the fastest way there is to the same numbers."""
     if task.is_atari:
         return AtariRows(task, count)
     return CartPoleRows(task, count) if is_plain_cartpole(task) else EnvironmentRows(task, count)
 
 
-def replay(rows: Rows, row: int, seed: int, actions_T: Array) -> float:
-    """Begin a row's episode again and take the same actions; returns the sum of its rewards."""
+def open_rows_to_learn(task: EnvironmentTask, count: int, *, seed: int, purpose: str) -> Rows:
+    """The same, stepped by the task's engine. Only what plays each row's episodes in their order may use it.
+
+    Raises SettingsError, or MissingExtra, when the engine has no such environment.
+    """
+    if task.engine == "gymnasium":
+        return open_rows(task, count)
+    return EnvpoolRows(task, [episode_seed(seed, purpose, row, 0) for row in range(count)])
+
+
+def replay(rows: Rows, row: int, seed: int, actions_T: Array, *, episode: int = 0) -> float:
+    """Begin a row's episode again and take the same actions; returns the sum of its rewards.
+
+    `episode`: its number in the row, for an engine whose luck goes on from episode to episode.
+    """
+    if isinstance(rows, EnvpoolRows):
+        rows.pass_over(row, episode)
     rows.reset(row, seed)
     total = 0.0
     for t in range(len(actions_T)):

@@ -39,7 +39,8 @@ class Stream:
 class Blocks:
     """Numbers in [0, 1) for steps 0, 1, 2, ..., drawn a block of steps at a time, because one by one takes longer.
 
-    What a step draws depends on (seed, purpose, step) alone: any step can be asked for at any time.
+    What a step draws depends on (seed, purpose, step) alone: any step can be asked for at any time. With `by_row` the
+    first dimension is of rows, and what a row draws depends on its number too and on no other row.
 
     >>> blocks = Blocks(0, "train/actions", (2,))
     >>> first = blocks.at(0).copy()
@@ -48,15 +49,24 @@ class Blocks:
     True
     """
 
-    def __init__(self, seed: int, purpose: str, shape: tuple[int, ...], length: int = 512) -> None:
+    def __init__(
+        self, seed: int, purpose: str, shape: tuple[int, ...], length: int = 512, *, by_row: bool = False
+    ) -> None:
         self._seed, self._purpose, self._shape, self._length = seed, purpose, shape, length
+        self._by_row = by_row
         self._block, self._drawn = -1, np.zeros((0, *shape))
 
     def at(self, step: int) -> npt.NDArray[np.float64]:
         """The numbers of one step, [*shape]."""
         block, place = divmod(step, self._length)
         if block != self._block:
-            count = self._length * int(np.prod(self._shape))
-            drawn = Stream(self._seed, block, self._purpose).uniforms("block", 0, count)
-            self._block, self._drawn = block, drawn.reshape(self._length, *self._shape)
+            self._block, self._drawn = block, self._draw(Stream(self._seed, block, self._purpose))
         return self._drawn[place]
+
+    def _draw(self, stream: Stream) -> npt.NDArray[np.float64]:
+        if not self._by_row:
+            drawn = stream.uniforms("block", 0, self._length * int(np.prod(self._shape)))
+            return drawn.reshape(self._length, *self._shape)
+        rows, *each = self._shape
+        count = self._length * int(np.prod(each))
+        return np.stack([stream.uniforms(f"row-{r}", 0, count).reshape(self._length, *each) for r in range(rows)], 1)

@@ -14,9 +14,9 @@ from rung.batch import Batch
 from rung.errors import CheckpointError, SettingsError
 from rung.models.small import SmallPolicy
 from rung.rollouts.collected import Collected, CollectorState
-from rung.rollouts.environments import Array, episode_seed, open_rows, replay, require_finite
+from rung.rollouts.environments import Array, episode_seed, open_rows_to_learn, replay, require_finite
 from rung.rollouts.normalizers import Scaling
-from rung.rollouts.streams import Stream
+from rung.rollouts.streams import Blocks
 from rung.tasks.environment import EnvironmentTask
 
 
@@ -32,7 +32,7 @@ class Underway:
 class StretchCollector:
     """Keeps B environments going; `collect_steps` takes each T steps further.
 
-    Resets are keyed by (seed, purpose, row, episode), drawn actions by (seed, rollout, purpose, row): a row depends on
+    Resets are keyed by (seed, purpose, row, episode), drawn actions by (seed, step, purpose, row): a row depends on
     no other row (as long as observations and rewards are not scaled by statistics over all of them), and a restored
     collector goes on as one that never stopped.
 
@@ -45,9 +45,9 @@ class StretchCollector:
         if environments < 1:
             raise SettingsError([f"environments: got {environments}, expected at least 1"])
         self.task, self.seed, self.purpose = task, seed, purpose
-        self.rollouts = 0
-        """How many times steps were collected; with seed and row it keys the actions."""
-        self._rows = open_rows(task, environments)
+        self.taken = 0
+        """Steps of each environment so far; with seed and row they key the actions."""
+        self._rows = open_rows_to_learn(task, environments, seed=seed, purpose=purpose)
         self._scaling = Scaling(task)
         self._episodes_B = np.full(environments, -1)
         self._returns_B = np.zeros(environments)
@@ -56,6 +56,7 @@ class StretchCollector:
         shape = () if task.dimensions is None else (task.dimensions,)
         self._actions = [np.zeros((0, *shape), np.int64 if task.choices else np.float32)] * environments
         """Of each row's episode in progress: what replays it."""
+        self._uniforms = Blocks(seed, f"{purpose}/actions", (environments, *shape), by_row=True)
 
     def collect_steps(self, policy: SmallPolicy, steps: int) -> Collected:
         """The next `steps` steps of every environment.
@@ -76,8 +77,8 @@ class StretchCollector:
             self._seen_BO = self._scaling.seen(self._rows.observations_BO)
         stretch, actor = _Stretch(self.task, len(self._rows), steps), policy.actor()
         everyone = range(len(self._rows))
-        for t, uniforms in enumerate(self._uniforms(steps)):
-            actions_B, log_probs_B = actor(self._seen_BO, uniforms)
+        for t in range(steps):
+            actions_B, log_probs_B = actor(self._seen_BO, self._uniforms.at(self.taken + t))
             rewards_B, ended_B, cut_B = self._rows.step(actions_B, everyone)
             self._returns_B += rewards_B
             scaled_B = self._scaling.scaled(rewards_B, self._running_B)
@@ -88,7 +89,7 @@ class StretchCollector:
                     self._turn(stretch, int(row), t, terminated=bool(ended_B[row]))
             self._seen_BO = self._scaling.seen(self._rows.observations_BO)
         self._scaling.give(policy)
-        self.rollouts += 1
+        self.taken += steps
         self._remember(stretch)
         require_finite("rewards", stretch.rewards_BT, self.task)
         require_finite("log-probabilities of actions", stretch.log_probs_BT, self.task)
@@ -127,20 +128,13 @@ class StretchCollector:
             new = stretch.actions_BT[row, began:]
             self._actions[row] = np.concatenate([self._actions[row], new]) if began == 0 else new.copy()
 
-    def _uniforms(self, steps: int) -> Array:
-        """[T, B] or [T, B, A] float64."""
-        stream = Stream(self.seed, self.rollouts, f"{self.purpose}/actions")
-        shape = (steps,) if self.task.dimensions is None else (steps, self.task.dimensions)
-        drawn = [stream.uniforms(f"row-{row}", 0, int(np.prod(shape))).reshape(shape) for row in range(len(self._rows))]
-        return np.stack(drawn, 1)
-
     def state(self) -> CollectorState:
         """To be saved between two collectings."""
         lengths = [len(actions_T) for actions_T in self._actions]
         actions_BT = np.zeros((len(lengths), max(lengths), *self._actions[0].shape[1:]), self._actions[0].dtype)
         for row, actions_T in enumerate(self._actions):
             actions_BT[row, : len(actions_T)] = actions_T
-        numbers = {**self._identity(), "rollouts": self.rollouts, "episodes": self._episodes_B.tolist()}
+        numbers = {**self._identity(), "taken": self.taken, "episodes": self._episodes_B.tolist()}
         arrays = {
             "actions": actions_BT,
             "raw": self._rows.observations_BO,
@@ -152,7 +146,13 @@ class StretchCollector:
         return CollectorState({**numbers, "lengths": lengths}, {**tensors, **self._scaling.state()})
 
     def _identity(self) -> dict[str, object]:
-        return {"task": self.task.name, "environments": len(self._rows), "seed": self.seed, "purpose": self.purpose}
+        return {
+            "task": self.task.name,
+            "engine": self.task.engine,
+            "environments": len(self._rows),
+            "seed": self.seed,
+            "purpose": self.purpose,
+        }
 
     def load_state(self, state: CollectorState) -> None:
         """Go on from `state`: each environment's episode is begun again with its seed and its actions are replayed.
@@ -164,7 +164,7 @@ class StretchCollector:
         state.require_of(self._identity())
         numbers, tensors = state.numbers, state.tensors
         self._scaling.load_state(tensors)
-        self.rollouts = int(numbers["rollouts"])
+        self.taken = int(numbers["taken"])
         self._episodes_B = np.array(numbers["episodes"])
         self._returns_B, self._running_B = tensors["returns"].numpy().copy(), tensors["running"].numpy().copy()
         self._seen_BO = tensors["seen"].numpy().copy()
@@ -174,8 +174,9 @@ class StretchCollector:
                 self._replay(row, tensors["raw"][row].numpy())
 
     def _replay(self, row: int, raw_O: Array) -> None:
-        seed = self.seed_of(row, int(self._episodes_B[row]))
-        total = replay(self._rows, row, seed, self._actions[row])
+        episode = int(self._episodes_B[row])
+        seed = self.seed_of(row, episode)
+        total = replay(self._rows, row, seed, self._actions[row], episode=episode)
         if total != self._returns_B[row] or not np.array_equal(self._rows.observations_BO[row], raw_O):
             raise CheckpointError(
                 f"environment '{self.task.name}' is not deterministic: row {row}, reset with seed {seed} and taken "

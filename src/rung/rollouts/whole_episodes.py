@@ -39,6 +39,7 @@ class EpisodeCollector:
         if environments < 1:
             raise SettingsError([f"environments: got {environments}, expected at least 1"])
         task.require_time_limit()
+        task.require_gymnasium()
         self.task, self.seed, self.purpose = task, seed, purpose
         self.starts = 0
         """Start states met so far."""

@@ -14,6 +14,8 @@ import numpy.typing as npt
 from rung.errors import MissingExtra, SettingsError, did_you_mean
 from rung.tasks.fixed_length import FixedLength
 
+ENGINES = ("gymnasium", "envpool")
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EnvironmentTask:
@@ -44,6 +46,9 @@ class EnvironmentTask:
     """Of that return; the method's own discount."""
     fixed_length: bool = False
     """Every episode lasts until the time limit; what would end it begins it anew, unseen. See `FixedLength`."""
+    engine: str = "gymnasium"
+    """What steps the environments that are learnt from: `gymnasium`, or `envpool` (C++, many at once, the extra of that
+    name). Scores are always Gymnasium's."""
     frame_skip: int = 4
     """Of an Atari game: frames that one action lasts. The 2013 paper takes 3 for Space Invaders."""
     most_noops: int = 30
@@ -56,6 +61,11 @@ class EnvironmentTask:
         problems: list[str] = []
         if not 0.0 <= self.discount <= 1.0:
             problems.append(f"discount: got {self.discount}, expected a number from 0 to 1")
+        if self.engine not in ENGINES:
+            hint = did_you_mean(str(self.engine), ENGINES)
+            problems.append(f"engine: got {self.engine!r}{hint}, expected one of {', '.join(ENGINES)}")
+        if self.engine != "gymnasium" and self.is_atari:
+            problems.append(f"engine: got '{self.engine}', but Atari's screens are read from ale-py; set gymnasium")
         for name, least in (("frame_skip", 1), ("most_noops", 0)):
             value = getattr(self, name)
             if type(value) is not int or value < least:
@@ -128,6 +138,16 @@ class EnvironmentTask:
         values_NA = low_A + (high_A - low_A) * (places_NA / (bins - 1))
         return values_NA.reshape(len(actions_N), *space.shape).astype(space.dtype)
 
+    def require_gymnasium(self) -> None:
+        """SettingsError where another engine is asked for: it cannot begin an episode from a seed."""
+        if self.engine != "gymnasium":
+            raise SettingsError(
+                [
+                    f"task.engine: got '{self.engine}', which cannot begin several episodes from one start state; set "
+                    "gymnasium, or choose a method that learns from stretches of steps, such as ppo"
+                ]
+            )
+
     def require_time_limit(self) -> int:
         """The time limit. SettingsError where there is none: a whole episode might never end."""
         if self.max_episode_steps is None:
@@ -146,6 +166,7 @@ def environment_task(
     normalize_observations: bool = False,
     normalize_rewards: bool = False,
     discount: float = 0.99,
+    engine: str = "gymnasium",
     frame_skip: int = 4,
     most_noops: int = 30,
     action_bins: int | None = None,
@@ -155,7 +176,7 @@ def environment_task(
 
     Args:
         name: Gymnasium's id, or `module:id` to import the module that registers it first.
-        normalize_observations, normalize_rewards, discount, frame_skip, most_noops, action_bins: see
+        normalize_observations, normalize_rewards, discount, engine, frame_skip, most_noops, action_bins: see
             `EnvironmentTask`.
         options: for `gymnasium.make`.
 
@@ -180,6 +201,7 @@ def environment_task(
             normalize_observations=normalize_observations,
             normalize_rewards=normalize_rewards,
             discount=discount,
+            engine=engine,
             frame_skip=frame_skip,
             most_noops=most_noops,
             action_bins=action_bins,

@@ -23,13 +23,15 @@ def minibatches(batch: Batch, count: int, key: tuple[int, ...]) -> Iterator[Tens
         return
     counted_B = batch.counted_B()
     groups = torch.unique(batch.group_ids_B[counted_B])
-    units = [torch.nonzero((batch.group_ids_B == group) & counted_B)[:, 0] for group in groups]
-    if len(units) < count:
-        units = [row[None] for row in torch.nonzero(counted_B)[:, 0]]
-    order = np.random.Generator(np.random.Philox(np.random.SeedSequence(key))).permutation(len(units))
+    rows_B = torch.nonzero(counted_B)[:, 0]
+    whole = len(groups) >= count
+    order = np.random.Generator(np.random.Philox(np.random.SeedSequence(key))).permutation(
+        len(groups) if whole else len(rows_B)
+    )
+    units = [rows_B[batch.group_ids_B[rows_B] == group] for group in groups] if whole else []
     for part in np.array_split(order, count):
         if len(part):
-            yield torch.cat([units[int(i)] for i in part])
+            yield torch.cat([units[int(i)] for i in part]) if whole else rows_B[torch.from_numpy(part)]
 
 
 def micro_batches(batch: Batch, tokens: int) -> Iterator[Tensor]:

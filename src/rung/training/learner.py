@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 import torch
@@ -24,7 +24,7 @@ from rung.training.cut import micro_batches, minibatches
 from rung.training.faults import reach
 from rung.training.gradient_step import gradient_step, require_finite_update
 from rung.training.natural_step import is_critics, natural_update
-from rung.training.optimizer_state import optimizer_state, restore_optimizer
+from rung.training.optimized import Optimized
 from rung.training.update_record import Outputs, Update, UpdateRecord
 from rung.training.world import World
 
@@ -73,17 +73,22 @@ class Learner:
         self.policy, self.method, self.reference, self.teacher = policy, method, reference, teacher
         self.temperature, self.micro_batch_tokens, self.seed = temperature, micro_batch_tokens, seed
         self.world = world or World.current()
+        self.optimized = Optimized(self._optimized())
         self.optimizer = self._optimizer()
         self.updates = 0
         """Updates made so far; the version of the policy."""
 
+    def _optimized(self) -> dict[str, torch.nn.Parameter]:
+        """All parameters; the critic's alone where the policy takes natural-gradient steps."""
+        named = self.policy.trainable()
+        natural = isinstance(self.method.step, NaturalGradient)
+        return {name: parameter for name, parameter in named.items() if not natural or is_critics(name)}
+
     def _optimizer(self) -> torch.optim.Optimizer | None:
-        """Of all parameters; of the critic's alone where the policy takes natural-gradient steps."""
-        step, named = self.method.step, self.policy.trainable()
+        step, parameters = self.method.step, self.optimized.parameters
         if not isinstance(step, NaturalGradient):
-            return step.optimizer(named.values())
-        critic = [parameter for name, parameter in named.items() if is_critics(name)]
-        return step.critic_step().optimizer(critic) if critic else None
+            return step.optimizer(parameters)
+        return step.critic_step().optimizer(parameters) if parameters else None
 
     def update(self, batch: Batch, step: int) -> Update:
         """Learns from one rollout. Raises NonFiniteError before a NaN or infinity could reach the weights."""
@@ -97,15 +102,14 @@ class Learner:
             natural_update(self, batch, record)
         else:
             for epoch in range(self.method.epochs):
-                for rows_B in minibatches(batch, self.method.minibatches, (self.seed, step, epoch)):
-                    self._one_update(batch, rows_B, record)
+                self._one_epoch(batch, (self.seed, step, epoch), record)
         self._adapt(batch, record)
         self._note_critic(batch, record)
         return record.result(batch, self.learning_rate())
 
     def tensors(self) -> dict[str, Tensor]:
         """The optimiser's state, and the reference where it is refreshed, for a checkpoint."""
-        found = optimizer_state(self.optimizer, self.policy.trainable())
+        found = self.optimized.state(self.optimizer)
         if self.method.refreshes_reference():
             assert self.reference is not None
             found |= {f"{REFERENCE}{name}": weight for name, weight in self.reference.weights().items()}
@@ -115,7 +119,7 @@ class Learner:
         """Puts back what `tensors` gave."""
         reference = {name.removeprefix(REFERENCE): t for name, t in tensors.items() if name.startswith(REFERENCE)}
         own = {name: tensor for name, tensor in tensors.items() if not name.startswith(REFERENCE)}
-        restore_optimizer(self.optimizer, self.policy.trainable(), own)
+        self.optimized.restore(self.optimizer, own)
         if reference:
             here = {name: tensor.clone() for name, tensor in self.policy.state().items()}
             self.policy.load_state({**here, **reference})
@@ -205,29 +209,44 @@ class Learner:
                     values_BT[rows_B] = outputs.values_BT.to(values_BT)
         return log_probs_BT, values_BT
 
-    def _one_update(self, batch: Batch, rows_B: Tensor, record: UpdateRecord) -> None:
-        minibatch = self._chosen(self.method.minibatch(batch.rows(rows_B), self.world.total))
+    def _one_epoch(self, batch: Batch, key: tuple[int, ...], record: UpdateRecord) -> None:
+        chosen = list(minibatches(batch, self.method.minibatches, key))
+        parts = batch.parts(chosen) if self.method.minibatches > 1 else [batch]
+        for minibatch, rows_B in zip(parts, chosen, strict=True):
+            self._one_update(minibatch, rows_B, record)
+        record.epoch_over(self.method.diagnostics)
+
+    def _one_update(self, minibatch: Batch, rows_B: Tensor, record: UpdateRecord) -> None:
+        minibatch = self._chosen(self.method.minibatch(minibatch, self.world.total))
+        tokens = self.world.total(minibatch.action_mask_BT.sum())
         weights_BT = self.method.weights(minibatch, self.world.total)
-        critic_BT = token_mean(minibatch.action_mask_BT, self.world.total(minibatch.action_mask_BT.sum()))
-        parameters = list(self.policy.trainable().values())
-        self.optimizer.zero_grad(set_to_none=True)
+        critic_BT = weights_BT if self.method.critic is None else token_mean(minibatch.action_mask_BT, tokens)
+        self.optimized.clear()
         loss = 0.0
+        for micro_rows_B, with_gradient in self._passes(minibatch, rows_B, record):
+            with torch.set_grad_enabled(with_gradient):
+                if micro_rows_B is None:
+                    loss += self._pass(minibatch, (weights_BT, critic_BT), rows_B, record)
+                    continue
+                weights = (weights_BT[micro_rows_B], critic_BT[micro_rows_B])
+                loss += self._pass(minibatch.rows(micro_rows_B), weights, rows_B[micro_rows_B], record)
+        reach("update.backward")
+        self.optimized.gather()
+        self.world.sum_gradients(self.optimized.parameters)
+        if tokens == 0:
+            return
+        self.make_step(loss, self.method.step.max_grad_norm, record)
+
+    def _passes(self, minibatch: Batch, rows_B: Tensor, record: UpdateRecord) -> Iterator[tuple[Tensor | None, bool]]:
+        """The rows of each pass through the model, and whether it has a gradient; None: all of the minibatch's."""
         learns_B = self.method.learns_from(minibatch)
+        if isinstance(minibatch.contexts, Tensor) and bool(learns_B.all()):
+            yield None, True  # taking rows out costs more than a small network's pass
+            return
         for rows_with, with_gradient in ((learns_B, True), (~learns_B & ~record.seen_B[rows_B], False)):
             chosen_B = torch.nonzero(rows_with)[:, 0]
-            whole = len(chosen_B) == len(minibatch)  # taking rows out costs more than a small network's pass
-            part = minibatch if whole else minibatch.rows(chosen_B)
-            for micro_B in micro_batches(part, self.micro_batch_tokens):
-                micro = part if len(micro_B) == len(part) else part.rows(micro_B)
-                micro_rows_B = chosen_B[micro_B]
-                with torch.set_grad_enabled(with_gradient):
-                    weights = (weights_BT[micro_rows_B], critic_BT[micro_rows_B])
-                    loss += self._pass(micro, weights, rows_B[micro_rows_B], record)
-        reach("update.backward")
-        self.world.sum_gradients(parameters)
-        if self.world.total(minibatch.action_mask_BT.sum()) == 0:
-            return
-        self.make_step(parameters, loss, self.method.step.max_grad_norm, record)
+            for micro_B in micro_batches(minibatch.rows(chosen_B), self.micro_batch_tokens):
+                yield chosen_B[micro_B], with_gradient
 
     def _chosen(self, minibatch: Batch) -> Batch:
         """The minibatch with the tokens its objective picks among all of them, before it is cut into micro-batches."""
@@ -237,14 +256,12 @@ class Learner:
         log_probs_BT = self.log_probs(self.policy, minibatch)
         return self.method.choosing(minibatch, log_probs_BT, self.world.total, (self.seed, self.updates))
 
-    def make_step(
-        self, parameters: list[torch.nn.Parameter], loss: float, max_grad_norm: float, record: UpdateRecord
-    ) -> None:
-        """One step of the optimiser on the gradients that are there, if everything is finite."""
+    def make_step(self, loss: float, max_grad_norm: float, record: UpdateRecord) -> None:
+        """One step of the optimiser on the gradients that were gathered, if everything is finite."""
         assert self.optimizer is not None
         norm = gradient_step(
             self.optimizer,
-            parameters,
+            self.optimized.parameters,
             loss=loss,
             max_grad_norm=max_grad_norm,
             learning_rate=self._learning_rate_at(self.updates),
@@ -262,7 +279,8 @@ class Learner:
     def _pass(self, micro: Batch, weights: tuple[Tensor, Tensor], rows_B: Tensor, record: UpdateRecord) -> float:
         """One micro-batch: its share of the loss, and, where gradients are on, of the gradient."""
         asked = {"with_values": True} if self.method.critic is not None else {}
-        outputs = self.policy(micro, temperature=self.temperature, with_entropy=True, **asked)
+        entropy = self.method.entropy_bonus != 0 or record.epochs == 0
+        outputs = self.policy(micro, temperature=self.temperature, with_entropy=entropy, **asked)
         where = micro.rewards_BT.device  # formulas work where the batch is
         log_probs_BT = outputs.log_probs_BT.to(where)
         entropy_BT = None if outputs.entropy_BT is None else outputs.entropy_BT.to(where)
@@ -270,7 +288,7 @@ class Learner:
         if self.method.critic is not None:
             assert outputs.values_BT is not None
             loss = loss + (weights[1] * self.method.critic.loss(micro, outputs.values_BT.to(where))).sum()
-        record.note(micro, rows_B, outputs, self.method.diagnostics(micro, log_probs_BT))
+        record.note(micro, rows_B, outputs)
         if loss.requires_grad:
             loss.backward()
         return float(loss.detach())

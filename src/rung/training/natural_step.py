@@ -15,6 +15,7 @@ from rung.methods.parts.steps import NaturalGradient
 from rung.models.laws import Law
 from rung.training.cut import micro_batches
 from rung.training.faults import reach
+from rung.training.gradient_step import bound_norm
 from rung.training.update_record import Outputs, UpdateRecord
 
 if TYPE_CHECKING:
@@ -37,9 +38,9 @@ def natural_update(learner: Learner, batch: Batch, record: UpdateRecord) -> None
     policy = [parameter for name, parameter in named.items() if not is_critics(name)]
     search = _Search(learner, batch, step, policy, record)
     search.run()
-    critic = [parameter for name, parameter in named.items() if is_critics(name)]
-    for _ in range(step.critic_epochs if critic else 0):
-        _critic_step(learner, batch, critic, step)
+    record.epoch_over()
+    for _ in range(step.critic_epochs if learner.optimizer is not None else 0):
+        _critic_step(learner, batch, step)
 
 
 class _Search:
@@ -97,7 +98,7 @@ class _Search:
         for rows_B, micro, outputs, share in self._shares():
             share.backward()
             loss += float(share.detach())
-            self.record.note(micro, rows_B, outputs, {})
+            self.record.note(micro, rows_B, outputs)
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.policy]
         return torch.cat([gradient.flatten() for gradient in gradients]), loss
 
@@ -161,9 +162,9 @@ class FisherProduct:
         return image_P
 
 
-def _critic_step(learner: Learner, batch: Batch, critic: list[torch.nn.Parameter], step: NaturalGradient) -> None:
+def _critic_step(learner: Learner, batch: Batch, step: NaturalGradient) -> None:
     assert learner.optimizer is not None and learner.method.critic is not None
-    learner.optimizer.zero_grad(set_to_none=True)
+    learner.optimized.clear()
     weights_BT = token_mean(batch.action_mask_BT, batch.action_mask_BT.sum())
     loss = 0.0
     for rows_B in micro_batches(batch, learner.micro_batch_tokens):
@@ -173,6 +174,7 @@ def _critic_step(learner: Learner, batch: Batch, critic: list[torch.nn.Parameter
         share = (weights_BT[rows_B] * learner.method.critic.loss(micro, values_BT.to(micro.rewards_BT.device))).sum()
         share.backward()
         loss += float(share.detach())
-    norm = torch.nn.utils.clip_grad_norm_(critic, step.critic_step().max_grad_norm)
+    learner.optimized.gather()
+    norm = bound_norm(learner.optimized.parameters, step.critic_step().max_grad_norm)
     learner.require_finite_update(loss, norm)
     learner.optimizer.step()

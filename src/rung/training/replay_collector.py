@@ -19,7 +19,7 @@ from rung.methods.value_learning import ValueLearning
 from rung.models.q_actor import boltzmann, epsilon_greedy
 from rung.models.q_network import QNetwork, QShape
 from rung.rollouts.atari import AtariRows
-from rung.rollouts.environments import episode_seed, open_rows, replay, require_finite
+from rung.rollouts.environments import episode_seed, open_rows, open_rows_to_learn, replay, require_finite
 from rung.rollouts.replay import Frame, Replay
 from rung.rollouts.streams import Blocks
 from rung.settings import Settings
@@ -56,7 +56,7 @@ class ReplayCollector:
         count = settings.environments
         self.steps = 0
         """Environment steps taken so far."""
-        self._rows = open_rows(task, count)
+        self._rows = open_rows_to_learn(task, count, seed=settings.seed, purpose="train")
         image = len(network.shape.observation) == 3
         self.replay = Replay(
             rows=count,
@@ -214,7 +214,7 @@ class ReplayCollector:
             if episode < 0:
                 continue
             seed = episode_seed(self.settings.seed, "train", row, episode)
-            total = replay(self._rows, row, seed, np.array(self._actions[row], np.int64))
+            total = replay(self._rows, row, seed, np.array(self._actions[row], np.int64), episode=episode)
             same = np.array_equal(self._frames()[row], self.replay.newest_frame(row))
             if not same or total != self._returns_B[row]:
                 raise CheckpointError(

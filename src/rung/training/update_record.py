@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -62,6 +62,10 @@ class Update:
         return float(masked_mean(self.batch.advantages_BT.abs(), self.batch.action_mask_BT))
 
 
+Diagnose = Callable[[Batch, Tensor], Mapping[str, Tensor]]
+"""(part of the batch, the policy's log-probs of it) -> bool [B,T] by metric name."""
+
+
 class UpdateRecord:
     """Filled by every pass of a rollout's updates."""
 
@@ -69,6 +73,10 @@ class UpdateRecord:
         self.log_probs_BT = torch.zeros_like(batch.rewards_BT)
         self.entropy_BT = torch.zeros_like(batch.rewards_BT)
         self.seen_B = torch.zeros(len(batch), dtype=torch.bool)
+        self.epochs = 0
+        """Passes over the whole batch that are over."""
+        self._passes: list[tuple[Batch, Tensor, Tensor, Tensor | None]] = []
+        """Of the epoch that is going on: looked at all at once when it is over, which costs less."""
         self.clipped_BT: Tensor | None = None
         """Where a bound of the objective held in any pass; None where it has none."""
         self.losses: list[float] = []
@@ -78,16 +86,30 @@ class UpdateRecord:
         self.numbers: dict[str, float] = {}
         """Measurements of the whole rollout, by metric name."""
 
-    def note(self, part: Batch, rows_B: Tensor, outputs: Outputs, diagnostics: Mapping[str, Tensor]) -> None:
-        """Keeps the first pass's log-probs and entropy, and counts each diagnostic over every pass."""
+    def note(self, part: Batch, rows_B: Tensor, outputs: Outputs) -> None:
+        """Keeps what a pass over these rows brought, until the epoch is over."""
+        entropy_BT = None if outputs.entropy_BT is None else outputs.entropy_BT.detach()
+        self._passes.append((part, rows_B, outputs.log_probs_BT.detach(), entropy_BT))
+
+    def epoch_over(self, diagnostics: Diagnose | None = None) -> None:
+        """Keeps each row's first log-probs and entropy, and counts each diagnostic over every pass."""
+        self.epochs += 1
+        if not self._passes:
+            return
+        parts, rows, log_probs, entropies = zip(*self._passes, strict=True)
+        self._passes = []
+        part, rows_B = Batch.joined(parts), torch.cat(rows)
+        log_probs_BT = torch.cat(log_probs).to(part.rewards_BT.device)
         first_B = ~self.seen_B[rows_B]
         if first_B.any():
             new_rows_B = rows_B[first_B]
-            assert outputs.entropy_BT is not None
-            self.log_probs_BT[new_rows_B] = outputs.log_probs_BT.detach().to(self.log_probs_BT)[first_B]
-            self.entropy_BT[new_rows_B] = outputs.entropy_BT.detach().to(self.entropy_BT)[first_B]
+            self.log_probs_BT[new_rows_B] = log_probs_BT.to(self.log_probs_BT)[first_B]
+            self.entropy_BT[new_rows_B] = torch.cat(entropies).to(self.entropy_BT)[first_B]
             self.seen_B[new_rows_B] = True
         self.tokens += int(part.action_mask_BT.sum())
+        self._count(rows_B, {} if diagnostics is None else diagnostics(part, log_probs_BT))
+
+    def _count(self, rows_B: Tensor, diagnostics: Mapping[str, Tensor]) -> None:
         for name, binds_BT in diagnostics.items():
             self.counts[name] = self.counts.get(name, 0) + int(binds_BT.sum())
         if "clip/share" in diagnostics:

@@ -1,0 +1,46 @@
+"""One process: rung learns one case. Arguments: the case's number, environment steps."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import nullcontext
+
+import numpy as np
+from environment_cases import CASES, PONG, score
+from workload import answer
+
+from rung.settings import read_run
+from rung.training.parts import build
+from rung.training.replay_collector import ReplayCollector
+
+case, wanted = CASES[int(sys.argv[1])], int(sys.argv[2])
+sets = [*case.sets, "learner.threads=1", "reporting.page=false"]
+if case.engine != "gymnasium":
+    sets.append(f"task.engine={case.engine}")
+reading = read_run(flags={"method": case.rung, "task": case.task}, recipe=case.recipe, sets=sets)
+parts = build(reading.required())
+collector, learner = parts.collector, parts.learner
+if isinstance(collector, ReplayCollector):
+    collector.held_out_states()  # what is only watched is not learning
+step, began = 0, time.perf_counter()
+while collector.steps < wanted:
+    step += 1
+    collected = collector.collect(step, learner.updates, lambda _: nullcontext())
+    metrics = {**collected.metrics, **learner.update(collected.batch, step).metrics()}
+seconds = time.perf_counter() - began
+
+
+def act(seen: np.ndarray) -> object:
+    raw = np.ravel(seen).astype(np.float32)[None]
+    return collector.task.to_environment(parts.policy.mode(parts.policy.scaled(raw)))[0]
+
+
+answer(
+    {
+        "seconds": seconds,
+        "steps": collector.steps,
+        "updates": learner.updates,
+        "score": None if case.task == PONG else score(case.task, act),
+    }
+)
