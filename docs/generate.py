@@ -28,7 +28,14 @@ LINE = (
     *("actor_critic", "trpo", "ppo", "ppo_kl", "grpo", "dr_grpo", "dapo", "reward_model", "dpo"),
 )
 """What the README shows; docs/methods has every method."""
-FILES = ("README.md", "benchmarks/README.md", "docs/methods.md", "docs/experiments.md", "docs/claims.md")
+FILES = (
+    "README.md",
+    "docs/compare.md",
+    "benchmarks/README.md",
+    "docs/methods.md",
+    "docs/experiments.md",
+    "docs/claims.md",
+)
 LADDER = Path("docs/pictures/ladder.svg")
 _PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
