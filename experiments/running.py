@@ -130,10 +130,14 @@ def provenance(run: Mapping[str, Any]) -> str:
 
 def origin(run: Mapping[str, Any]) -> str:
     """How a recorded result was got: machine, commit, seeds, hours, command."""
-    hours = f", {run['hours']:.1f} hours of one core" if run.get("hours") else ""
+    hours = f", {_core_time(run['hours'])} of one core" if run.get("hours", 0.0) > 1 / 60 else ""
     beside = f" ({run['beside']})" if run.get("beside") else ""
     seeds = f", seeds {_span(run['seeds'])}" if "seeds" in run else f", seed {run['seed']}" if "seed" in run else ""
     return f"{run['machine']}; commit {run['commit']}{seeds}{hours}{beside}. Command: `{run['command']}`."
+
+
+def _core_time(hours: float) -> str:
+    return f"{hours:.1f} hours" if hours >= 0.95 else f"{60 * hours:.0f} minutes"
 
 
 def _span(seeds: Sequence[int]) -> str:
