@@ -129,16 +129,16 @@ def words() -> str:
         "![The score against the number of actions, DQN on grids beside PPO](pictures/discrete_or_continuous.png)",
         "",
         provenance(run),
+        "",
         f"Mean return after {run['steps']:,} steps, the mean of the seeds ± half a 95 % interval.",
         "",
-        "| task | method | actions | score | seconds a run |",
-        "| --- | --- | --- | --- | --- |",
+        "| task | method | actions | score |",
+        "| --- | --- | --- | --- |",
     ]
     for task, by_arm in run["tasks"].items():
         for arm, one in by_arm.items():
             actions = "continuous" if one["actions"] is None else f"{one['actions']:,}"
-            cost = np.mean([seed["seconds"] for seed in one["runs"].values()])
-            lines.append(f"| {task} | {arm} | {actions} | {one['mean']:.1f} ± {one['half']:.1f} | {cost:.0f} |")
+            lines.append(f"| {task} | {arm} | {actions} | {one['mean']:.1f} ± {one['half']:.1f} |")
     return "\n".join(lines)
 
 
