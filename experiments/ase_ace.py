@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from running import PICTURES, provenance, record, recorded
+from running import PICTURES, provenance, record, recorded, save_picture
 
 from rung.methods import METHODS
 from rung.methods.ase_ace import BOXES
@@ -127,12 +127,10 @@ def picture(methods: dict[str, Any], path: Path) -> None:
             panel.plot(trials, found["curve"], linewidth=2, label=name)
         panel.set_yscale(scale)
         panel.set_xlabel("trial")
-        panel.grid(alpha=0.2)
     panels[0].set_ylabel("time steps until failure")
     panels[0].legend()
     figure.suptitle("Cart-pole of 1983: mean of 10 runs, in bins of 5 trials", fontsize=11)
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    save_picture(figure, path)
 
 
 def words() -> str:

@@ -16,7 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from running import PICTURES, ROOT, Run, evaluations, plots, provenance, record, recorded, run_all, seconds
+from running import (
+    PICTURES,
+    ROOT,
+    Run,
+    evaluations,
+    plots,
+    provenance,
+    record,
+    recorded,
+    run_all,
+    save_picture,
+    seconds,
+)
 
 from rung.reports.seed_statistics import interquartile_mean, score_interval
 
@@ -77,14 +89,12 @@ def picture(methods: dict[str, Any], path: Path) -> None:
         panel.plot(steps, [interquartile_mean(list(column)) for column in scores.T], linewidth=2)
         panel.axhline(SOLVED, color="grey", linewidth=0.8, linestyle="--")
         panel.set_title(f"{method}: {found['solved']} of {len(curves)}", fontsize=10)
-        panel.grid(alpha=0.2)
     for panel in axes[1]:
         panel.set_xlabel("environment steps, thousands")
     for panel in axes[:, 0]:
         panel.set_ylabel("held-out mean return")
     figure.suptitle("CartPole-v1: interquartile mean and range over 5 seeds; solved at 475", fontsize=11)
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    save_picture(figure, path)
 
 
 def words() -> str:

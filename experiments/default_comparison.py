@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from running import PICTURES, ROOT, plots, provenance, record, recorded, rung
+from running import PICTURES, ROOT, plots, provenance, record, recorded, rung, save_picture
 
 FOLDER = ROOT / "runs" / "default_comparison"
 MOST_MINUTES = 15.0
@@ -37,10 +37,7 @@ def picture(result: dict[str, Any], path: Path) -> None:
     curves.set_ylabel("right, %")
     bars.set_xlabel("right on held-out problems, %; dashed: the start")
     curves.set_xlabel("generated tokens, thousands; colours as on the left")
-    for panel in (bars, curves):
-        panel.grid(alpha=0.2)
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    save_picture(figure, path)
 
 
 def summary(data: dict[str, Any], minutes: float) -> dict[str, Any]:

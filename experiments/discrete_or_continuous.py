@@ -28,7 +28,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from running import PICTURES, ROOT, Run, evaluations, plots, provenance, record, recorded, run_all, seconds
+from running import (
+    PICTURES,
+    ROOT,
+    Run,
+    evaluations,
+    plots,
+    provenance,
+    record,
+    recorded,
+    run_all,
+    save_picture,
+    seconds,
+)
 
 from rung.reports.student_t import reach
 from rung.tasks.environment import environment_task
@@ -113,11 +125,9 @@ def picture(found: dict[str, dict[str, Any]], path: Path) -> None:
         panel.set_xscale("log")
         panel.set_xlabel("actions to choose among")
         panel.set_title(task, fontsize=10)
-        panel.grid(alpha=0.2)
     axes[0].set_ylabel(f"mean return after {STEPS:,} steps")
     axes[0].legend(fontsize=8)
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    save_picture(figure, path)
 
 
 def words() -> str:

@@ -22,7 +22,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from running import PICTURES, ROOT, Run, evaluations, metrics, plots, provenance, record, recorded, run_all, seconds
+from running import (
+    PICTURES,
+    ROOT,
+    Run,
+    evaluations,
+    metrics,
+    plots,
+    provenance,
+    record,
+    recorded,
+    run_all,
+    save_picture,
+    seconds,
+)
 
 RUNS = ROOT / "runs" / "dqn_cartpole"
 SEEDS = range(10, 15)
@@ -101,10 +114,7 @@ def picture(arms: dict[str, Any], path: Path) -> None:
         axes[1][column].set_xlabel("environment steps, thousands")
     axes[0][0].set_ylabel("held-out mean return")
     axes[1][0].set_ylabel("mean max Q of fixed states")
-    for panel in axes.flat:
-        panel.grid(alpha=0.2)
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    save_picture(figure, path)
 
 
 def words() -> str:

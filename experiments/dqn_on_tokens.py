@@ -29,7 +29,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from running import PICTURES, ROOT, Run, evaluations, metrics, plots, provenance, record, recorded, run_all, seconds
+from running import (
+    PICTURES,
+    ROOT,
+    Run,
+    evaluations,
+    metrics,
+    plots,
+    provenance,
+    record,
+    recorded,
+    run_all,
+    save_picture,
+    seconds,
+)
 
 from rung.models.tiny import tiny_model
 from rung.reports.student_t import reach
@@ -150,10 +163,7 @@ def picture(arms: dict[str, dict[int, Any]], path: Path) -> None:
     right.set_xlabel("generated tokens, thousands")
     right.set_title(f"{SIZES[0]} symbols, each seed", fontsize=10)
     left.legend(fontsize=8)
-    for panel in (left, right):
-        panel.grid(alpha=0.2)
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    save_picture(figure, path)
 
 
 def words() -> str:

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from running import PICTURES, ROOT, Run, evaluations, plots, provenance, record, recorded, run_all
+from running import PICTURES, ROOT, Run, evaluations, plots, provenance, record, recorded, run_all, save_picture
 
 RUNS = ROOT / "runs" / "rlhf_2017"
 SEEDS, STEPS = 3, 100
@@ -119,11 +119,9 @@ def picture(curves: dict[Key, list[dict[str, Any]]], seeds: Sequence[int], path:
             panel.plot(steps, scores, label=arm, linewidth=2.5 if arm == "true" else 1.5)
         panel.set_title(task, fontsize=10)
         panel.set_xlabel("environment steps, thousands")
-        panel.grid(alpha=0.2)
     axes[0].set_ylabel("held-out mean true return")
     axes[-1].legend(fontsize=8)
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    save_picture(figure, path)
 
 
 def words() -> str:

@@ -153,3 +153,11 @@ def plots() -> Any:
     import matplotlib.pyplot
 
     return matplotlib.pyplot
+
+
+def save_picture(figure: Any, path: Path) -> None:
+    """A faint grid in every panel, and the file."""
+    for panel in figure.axes:
+        panel.grid(alpha=0.2)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from claim import HOLDS, Claim, Measured, Number, not_here, only_when, share, short
-from running import Run, evaluations, metrics, plots, run_all
+from running import Run, evaluations, metrics, plots, run_all, save_picture
 
 from rung.formulas.returns import gae
 from rung.models.small import SmallPolicy
@@ -218,9 +218,7 @@ def picture(result: Mapping[str, Any]) -> None:
     for panel in (left, right):
         panel.set_xticks(places, [str(lam) for lam in SWEEP])
         panel.set_xlabel("λ")
-        panel.grid(alpha=0.2)
-    figure.tight_layout()
-    figure.savefig(CLAIM.picture, dpi=110)
+    save_picture(figure, CLAIM.picture)
 
 
 def words() -> str:

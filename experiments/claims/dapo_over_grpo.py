@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 from claim import HOLDS, Claim, Measured, Number, mean, not_here, only_when
-from running import plots, rung
+from running import plots, rung, save_picture
 
 from rung.methods import METHODS
 
@@ -149,10 +149,7 @@ def picture(result: Mapping[str, Any]) -> None:
     axes[0].legend(fontsize=8)
     axes[3].set_xlabel("generated tokens")
     axes[3].set_title("entropy of a token, nats", fontsize=9)
-    for panel in axes:
-        panel.grid(alpha=0.2)
-    figure.tight_layout()
-    figure.savefig(CLAIM.picture, dpi=110)
+    save_picture(figure, CLAIM.picture)
 
 
 def words() -> str:

@@ -20,7 +20,7 @@ import torch
 from claim import HOLDS, Claim, Measured, Number, mean, not_here, only_when
 from enumeration import Tree, World, expected_return, gradient, kl, optimum_PS, random_world, total_variation
 from in_process import collected, operations, parts_of
-from running import plots, rung
+from running import plots, rung, save_picture
 
 from rung.methods.parts.answers import Answers
 from rung.methods.parts.preference_losses import DPOLoss, PreferenceLoss, Unlikelihood
@@ -220,10 +220,7 @@ def picture(result: Mapping[str, Any]) -> None:
         right.plot([place] * len(result["worlds"]), [one["off"][name] for one in result["worlds"]], "o", alpha=0.5)
     right.set_xticks(range(3), ["reference", "fine-tuned on chosen", "DPO"])
     right.set_ylabel("total variation from RL's optimum")
-    for panel in (left, right):
-        panel.grid(alpha=0.2)
-    figure.tight_layout()
-    figure.savefig(CLAIM.picture, dpi=110)
+    save_picture(figure, CLAIM.picture)
 
 
 def words() -> str:

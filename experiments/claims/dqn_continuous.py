@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from claim import HOLDS, Claim, Measured, Number, difference, not_here, only_when
-from running import plots, recorded
+from running import plots, recorded, save_picture
 
 SOURCE = "discrete_or_continuous"
 FIRST = "Pendulum-v1"
@@ -100,10 +100,7 @@ def picture(result: Mapping[str, Any]) -> None:
     axes[-1].set_xlabel("dimensions of an action")
     axes[-1].set_title("actions of the grid", fontsize=9)
     axes[-1].legend(fontsize=8)
-    for panel in axes:
-        panel.grid(alpha=0.2)
-    figure.tight_layout()
-    figure.savefig(CLAIM.picture, dpi=110)
+    save_picture(figure, CLAIM.picture)
 
 
 def words() -> str:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from claim import HOLDS, Claim, Measured, Number, geometric_mean, mean, not_here, only_when
 from in_process import collected, kept_bytes, operations, parts_of
-from running import Run, evaluations, metrics, plots, run_all
+from running import Run, evaluations, metrics, plots, run_all, save_picture
 
 from rung.reports.json_lines import read_rows
 from rung.training.budget import seconds_of
@@ -187,11 +187,9 @@ def picture(result: Mapping[str, Any]) -> None:
             lines = [np.interp(spent, curve[axis], curve["score"]) for curve in found["curves"]]
             panel.plot(spent, np.mean(lines, axis=0), label=arm)
         panel.set_xlabel("generated tokens" if axis == "tokens" else "operations")
-        panel.grid(alpha=0.2)
     axes[0].set_ylabel("held-out score, mean over seeds")
     axes[0].legend(fontsize=8)
-    figure.tight_layout()
-    figure.savefig(CLAIM.picture, dpi=110)
+    save_picture(figure, CLAIM.picture)
 
 
 def words() -> str:

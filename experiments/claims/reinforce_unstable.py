@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from claim import HOLDS, Claim, Measured, Number, difference, geometric_mean, not_here, only_when, ratio
-from running import Run, plots, recorded, run_all
+from running import Run, plots, recorded, run_all, save_picture
 
 from rung.methods import REINFORCE, REINFORCE_BASELINE, PolicyGradient
 from rung.methods.parts.advantages import GAE, NStep
@@ -156,10 +156,7 @@ def picture(result: Mapping[str, Any]) -> None:
     right.set_yscale("log")
     right.set_xticks(range(len(ADVANTAGES)), ["return", "- others' mean", "5 steps + critic", "GAE"], fontsize=8)
     right.set_ylabel("noise scale, environment steps")
-    for panel in (left, right):
-        panel.grid(alpha=0.2)
-    figure.tight_layout()
-    figure.savefig(CLAIM.picture, dpi=110)
+    save_picture(figure, CLAIM.picture)
 
 
 def words() -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 from claim import HOLDS, ROOT, Claim, Measured, Number, geometric_mean, not_here, only_when, ratio
 from in_process import collected, operations, parts_of
-from running import plots, recorded
+from running import plots, recorded, save_picture
 
 from rung.batch import Batch
 from rung.training.parts import Parts
@@ -137,9 +137,7 @@ def picture(result: Mapping[str, Any]) -> None:
         panel.set_xticks(range(len(result["settings"])), list(result["settings"]), fontsize=8)
         panel.set_xlim(-0.5, len(result["settings"]) - 0.5)
         panel.set_title(f"{what} of an update, TRPO over PPO", fontsize=10)
-        panel.grid(alpha=0.2)
-    figure.tight_layout()
-    figure.savefig(CLAIM.picture, dpi=110)
+    save_picture(figure, CLAIM.picture)
 
 
 def words() -> str:

@@ -42,8 +42,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def runs(model: Path) -> Runs:
-    found = Runs(text_settings(model))
-    return found
+    return Runs(text_settings(model))
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:

@@ -68,8 +68,7 @@ def no_phase(name: str) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def runs(made: Path) -> Runs:
-    found = Runs(settings_of(made))
-    return found
+    return Runs(settings_of(made))
 
 
 @pytest.fixture(scope="module")

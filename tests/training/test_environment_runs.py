@@ -30,8 +30,7 @@ PPO = {"method.horizon": 40, "method.minibatches": 4, "method.epochs": 2, "envir
 
 @pytest.fixture(scope="module")
 def runs() -> Runs:
-    found = Runs({})
-    return found
+    return Runs({})
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,7 @@ SETS = (
 @pytest.fixture(scope="module")
 def runs() -> Runs:
     data = read_run(flags={"method": "rlhf@2017", "task": "Pendulum-v1"}, sets=list(SETS)).required().as_data()
-    found = Runs(data)
-    return found
+    return Runs(data)
 
 
 @pytest.fixture(scope="module")

@@ -53,8 +53,7 @@ def settings_of(model: Path, data: Path, method: str = "dpo", **more: Any) -> di
 
 @pytest.fixture(scope="module")
 def runs(model: Path, data: Path) -> Runs:
-    found = Runs(settings_of(model, data))
-    return found
+    return Runs(settings_of(model, data))
 
 
 @pytest.fixture(scope="module")

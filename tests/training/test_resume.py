@@ -33,8 +33,7 @@ def text_settings(model: Path) -> dict[str, Any]:
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     model = tmp_path_factory.mktemp("model")
     tiny_model(0).save(model)
-    found = Runs(text_settings(model))
-    return found
+    return Runs(text_settings(model))
 
 
 @pytest.fixture(scope="module")

@@ -50,8 +50,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def runs() -> Runs:
-    found = Runs({})
-    return found
+    return Runs({})
 
 
 @pytest.mark.parametrize("name", [pytest.param("2013", marks=pytest.mark.slow), "everything at once"])

@@ -28,8 +28,7 @@ def settings(method: str, *more: str) -> Any:
 
 @pytest.fixture(scope="module")
 def runs() -> Runs:
-    found = Runs({})
-    return found
+    return Runs({})
 
 
 @pytest.mark.parametrize("method", ["ase_ace", pytest.param("boxes", marks=pytest.mark.slow)])

@@ -35,8 +35,7 @@ def settings(method: str = "dqn", **more: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def runs() -> Runs:
-    found = Runs({})
-    return found
+    return Runs({})
 
 
 VARIANTS = {

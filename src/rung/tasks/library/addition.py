@@ -11,11 +11,11 @@ prompts, so their computation can be shared.
 
 from __future__ import annotations
 
-from rung.errors import SettingsError
 from rung.rewards.reward import WeightedReward
 from rung.rewards.rules import NumberEquals, first_integer
 from rung.tasks.keys import draws, keyed_share
 from rung.tasks.library.different import different
+from rung.tasks.ranges import require_within
 from rung.tasks.task import Example, Item, Lazy, TextTask
 
 HELD_OUT_SHARE = 0.2
@@ -77,16 +77,11 @@ def _pair(seed: int, stream: str, index: int, digits: int, held_out: bool) -> tu
 
 
 def _check(digits: int, shots: int, size: int, held_out: int) -> None:
-    ranges = {
-        "digits": (digits, 1, 9),
-        "shots": (shots, 0, 100),
-        "size": (size, 1, None),
-        "held_out": (held_out, 1, None),
-    }
-    problems = [
-        f"{name}: got {value}, expected at least {low}" + (f" and at most {high}" if high else "")
-        for name, (value, low, high) in ranges.items()
-        if value < low or (high is not None and value > high)
-    ]
-    if problems:
-        raise SettingsError(problems)
+    require_within(
+        {
+            "digits": (digits, 1, 9),
+            "shots": (shots, 0, 100),
+            "size": (size, 1, None),
+            "held_out": (held_out, 1, None),
+        }
+    )

@@ -19,6 +19,7 @@ from rung.rewards.reward import WeightedReward
 from rung.rewards.rules import PlacesRight
 from rung.tasks.keys import draws, keyed_share
 from rung.tasks.library.different import different
+from rung.tasks.ranges import require_within
 from rung.tasks.task import Example, Item, Lazy, TextTask
 
 HELD_OUT_SHARE = 0.2
@@ -72,19 +73,14 @@ def copying(*, seed: int = 0, symbols: int = 16, length: int = 4, size: int = 20
 
 
 def _check(symbols: int, length: int, size: int, held_out: int) -> None:
-    ranges = {
-        "symbols": (symbols, 2, len(LETTERS)),
-        "length": (length, 1, 15),
-        "size": (size, 1, None),
-        "held_out": (held_out, 1, None),
-    }
-    problems = [
-        f"{name}: got {value}, expected at least {low}" + (f" and at most {high}" if high else "")
-        for name, (value, low, high) in ranges.items()
-        if value < low or (high is not None and value > high)
-    ]
-    if problems:
-        raise SettingsError(problems)
+    require_within(
+        {
+            "symbols": (symbols, 2, len(LETTERS)),
+            "length": (length, 1, 15),
+            "size": (size, 1, None),
+            "held_out": (held_out, 1, None),
+        }
+    )
     if symbols**length <= FEW and len({_held_out(symbols, one) for one in _all(symbols, length)}) < 2:
         raise SettingsError(
             [
