@@ -11,6 +11,7 @@ from rung.formulas.value_targets import (
     bootstrapped,
     chosen,
     clipped,
+    clipped_slope,
     double_value,
     duelling,
     importance,
@@ -18,6 +19,7 @@ from rung.formulas.value_targets import (
     n_step,
     priority,
     squared,
+    squared_slope,
 )
 
 NAN = float("nan")
@@ -109,8 +111,10 @@ def test_the_clipped_errors_gradient_is_the_clipped_error() -> None:
     errors_N = torch.linspace(-3, 3, 41, dtype=torch.float64, requires_grad=True)
     (gradient_N,) = torch.autograd.grad(clipped(errors_N, 1.0).sum(), errors_N)
     torch.testing.assert_close(gradient_N, errors_N.detach().clamp(-1, 1))
+    torch.testing.assert_close(-gradient_N, clipped_slope(errors_N.detach(), 1.0))  # Q stands in δ with a minus
     (gradient_N,) = torch.autograd.grad(squared(errors_N).sum(), errors_N)
     torch.testing.assert_close(gradient_N, 2 * errors_N.detach())
+    torch.testing.assert_close(-gradient_N, squared_slope(errors_N.detach()))
 
 
 def test_the_clipped_error_is_torchs_smooth_l1() -> None:

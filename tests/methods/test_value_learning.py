@@ -165,6 +165,20 @@ def test_the_loss_is_the_mean_or_the_sum_of_the_errors() -> None:
     assert float(weighted.detach()) == pytest.approx((4.5 + 0.25) / 2)
 
 
+@pytest.mark.parametrize("name", ["dqn", "dqn@2015", "dqn@sb3"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_gradient_is_what_autograd_finds_in_the_loss(name: str, weighted: bool) -> None:
+    method, noise = METHODS[name], torch.Generator().manual_seed(0)
+    values_NV = torch.randn(7, 3, generator=noise, requires_grad=True)
+    actions_N, targets_N = torch.tensor([0, 2, 1, 1, 0, 2, 2]), 3 * torch.randn(7, generator=noise)
+    weights_N = torch.rand(7, generator=noise) if weighted else None
+    loss, errors_N = method.loss(values_NV, actions_N, targets_N, weights_N)
+    assert bool((errors_N.abs() > 1).any()) and bool((errors_N.abs() < 1).any()), "both sides of the clip"
+    (expected_NV,) = torch.autograd.grad(loss, values_NV)
+    found_NV = method.gradient(values_NV.detach(), actions_N, errors_N, weights_N)
+    torch.testing.assert_close(found_NV, expected_NV)
+
+
 def test_beta_rises_to_1() -> None:
     part = Prioritised(beta=0.4, beta_over=100)
     chances_N = torch.tensor([0.5, 0.25])

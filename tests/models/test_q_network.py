@@ -64,6 +64,34 @@ def test_weights_and_gradients_are_views_of_one_row(shape: QShape) -> None:
 
 
 @SHAPES
+@pytest.mark.parametrize("count", [1, 5, 32])
+def test_the_way_back_is_autograds(shape: QShape, count: int) -> None:
+    """Twice, because what was there before must be gone."""
+    network, seen = QNetwork(shape, seed=1), some_of(shape, count)
+    assert network.flat.grad is not None
+    for factor in (1.0, -2.0):
+        pull_NV = factor * torch.randn(count, shape.choices, generator=torch.Generator().manual_seed(3))
+        values_NV = network.values(seen)
+        network.flat.grad.zero_()
+        values_NV.backward(pull_NV)
+        expected = network.flat.grad.clone()
+        given = network.to_learn(seen)
+        assert not given.values_NV.requires_grad
+        torch.testing.assert_close(given.values_NV, values_NV.detach(), rtol=1e-5, atol=1e-6)
+        given.back(pull_NV)
+        torch.testing.assert_close(network.flat.grad, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+        assert bool(expected.any())
+
+
+@SHAPES
+def test_values_are_the_same_without_a_graph(shape: QShape) -> None:
+    network, seen = QNetwork(shape, seed=1), some_of(shape)
+    with torch.no_grad():
+        alone_NV = network.values(seen)
+    torch.testing.assert_close(alone_NV, network.values(seen).detach(), rtol=1e-5, atol=1e-6)
+
+
+@SHAPES
 def test_the_actor_sees_the_weights_as_they_become(shape: QShape) -> None:
     network, seen = QNetwork(shape, seed=1), some_of(shape)
     actor = network.actor()

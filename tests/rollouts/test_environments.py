@@ -9,7 +9,7 @@ from spy_environment import EVENTS, spy_task
 
 from rung.errors import NonFiniteError
 from rung.rollouts.cartpole_rows import CartPoleRows
-from rung.rollouts.environments import EnvironmentRows, episode_seed, open_rows, play, replay, require_finite
+from rung.rollouts.environments import MANY, EnvironmentRows, episode_seed, open_rows, play, replay, require_finite
 from rung.tasks.environment import environment_task
 
 
@@ -105,14 +105,16 @@ def test_cartpole_computed_at_once_is_gymnasiums_bit_by_bit(limit: int | None) -
     assert ends[0] > 3 and ends[1] > 5, ends
 
 
-def test_only_plain_cartpole_is_computed_at_once() -> None:
-    assert isinstance(open_rows(environment_task("CartPole-v0"), 1), CartPoleRows)
+def test_only_many_rows_of_plain_cartpole_are_computed_at_once() -> None:
+    plain = environment_task("CartPole-v0")
+    assert isinstance(open_rows(plain, MANY), CartPoleRows)
+    assert isinstance(open_rows(plain, MANY - 1), EnvironmentRows), "one after the other takes less time"
     for task in (
         environment_task("CartPole-v1", sutton_barto_reward=True),
         environment_task("Pendulum-v1"),
         spy_task(),
     ):
-        assert isinstance(open_rows(task, 1), EnvironmentRows)
+        assert isinstance(open_rows(task, MANY), EnvironmentRows)
 
 
 def test_replaying_takes_the_same_way() -> None:

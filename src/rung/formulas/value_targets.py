@@ -104,6 +104,24 @@ def clipped(errors_N: Tensor, limit: float) -> Tensor:
     return torch.where(size_N <= limit, 0.5 * errors_N.square(), limit * (size_N - 0.5 * limit))
 
 
+def squared_slope(errors_N: Tensor) -> Tensor:
+    """d δ² / dQ = −2δ: the derivative of `squared`. [N] -> [N].
+
+    >>> squared_slope(torch.tensor([3.0, -1.0]))
+    tensor([-6.,  2.])
+    """
+    return -2 * errors_N
+
+
+def clipped_slope(errors_N: Tensor, limit: float) -> Tensor:
+    """−clip(δ, ±limit): the derivative of `clipped` in Q. [N] -> [N].
+
+    >>> clipped_slope(torch.tensor([0.5, 3.0, -3.0]), limit=1.0)
+    tensor([-0.5000, -1.0000,  1.0000])
+    """
+    return -errors_N.clamp(-limit, limit)
+
+
 def duelling(value_N: Tensor, advantages_NV: Tensor) -> Tensor:
     """Q(s, a) = V(s) + A(s, a) − mean_a A(s, a) (arXiv:1511.06581, eq. 9). [N], [N,V] -> [N,V].
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+import torch
 from torch import Tensor
 
 from rung.formulas.value_targets import bootstrapped, chosen
@@ -116,3 +117,12 @@ class ValueLearning:
         if weights_N is not None:
             losses_N = losses_N * weights_N
         return (losses_N.sum() if self.sum_errors else losses_N.mean()), errors_N.detach()
+
+    def gradient(self, values_NV: Tensor, actions_N: Tensor, errors_N: Tensor, weights_N: Tensor | None) -> Tensor:
+        """[N,V] the derivative of `loss` in every value: what autograd finds, without the graph that it needs."""
+        slopes_N = self.error.slopes(errors_N)
+        if weights_N is not None:
+            slopes_N = slopes_N * weights_N
+        if not self.sum_errors:
+            slopes_N = slopes_N / len(slopes_N)
+        return torch.zeros_like(values_NV).scatter_(1, actions_N[:, None], slopes_N[:, None])

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from rung.models.small_layers import RELU, forward
+
 if TYPE_CHECKING:
     from rung.models.q_network import QNetwork
 
@@ -23,7 +25,7 @@ class QActor:
 
     def __init__(self, network: QNetwork) -> None:
         self._network = network
-        self._layers = network.numpy_layers()
+        self._layers = network.arrays()
 
     def __call__(self, observations_N: Array, uniforms_N: Array) -> tuple[Array, npt.NDArray[np.float32]]:
         """Actions drawn as for a score, by one uniform number each, and the logarithms of their chances."""
@@ -45,13 +47,7 @@ class QActor:
         if self._layers is None:
             with torch.inference_mode():
                 return self._network.values(torch.from_numpy(observations_N)).cpu().numpy()
-        inside_N = observations_N
-        for weight, bias in self._layers[:-1]:
-            inside_N = inside_N @ weight
-            inside_N += bias
-            np.maximum(inside_N, 0.0, inside_N)
-        weight, bias = self._layers[-1]
-        return inside_N @ weight + bias
+        return forward(self._layers, observations_N, RELU)[-1]
 
 
 def epsilon_greedy(values_NV: Array, uniforms_N: Array, epsilon: float) -> Array:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from rung.models.laws import standard_normals
+from rung.models.small_layers import TANH, as_arrays, forward
 
 Array = npt.NDArray[Any]
 
@@ -28,9 +29,8 @@ class SmallActor:
     """
 
     def __init__(self, layers: Sequence[tuple[Tensor, Tensor]], log_std_A: Tensor | None) -> None:
-        self._hidden = [(_array(weight).T, _array(bias)) for weight, bias in layers[:-1]]
-        self._last = _array(layers[-1][0]).T, _array(layers[-1][1])
-        self._log_std_A = None if log_std_A is None else _array(log_std_A)
+        self._layers = as_arrays(layers)
+        self._log_std_A = None if log_std_A is None else log_std_A.detach().cpu().numpy()
 
     def __call__(
         self, observations_NO: npt.NDArray[np.float32], uniforms: npt.NDArray[np.float64]
@@ -53,11 +53,7 @@ class SmallActor:
         return out_N.argmax(1) if self._log_std_A is None else out_N
 
     def _through(self, inputs_NO: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        for weight, bias in self._hidden:
-            inputs_NO = inputs_NO @ weight
-            inputs_NO += bias
-            np.tanh(inputs_NO, inputs_NO)
-        return inputs_NO @ self._last[0] + self._last[1]
+        return forward(self._layers, inputs_NO, TANH)[-1]
 
     @staticmethod
     def _choice(logits_NV: Array, uniforms_N: Array) -> tuple[Array, Array]:
@@ -79,7 +75,3 @@ class SmallActor:
         standard_NA = (drawn_NA - mean_NA) / std_A
         terms_NA = 0.5 * standard_NA * standard_NA + (self._log_std_A + np.float32(0.5 * math.log(2 * math.pi)))
         return drawn_NA, -terms_NA.sum(1)
-
-
-def _array(tensor: Tensor) -> npt.NDArray[np.float32]:
-    return tensor.detach().cpu().numpy()

@@ -75,6 +75,8 @@ class EnvironmentRows:
             environment.close()
 
 
+MANY = 4
+"""From so many rows on, arithmetic on all of them at once takes less time than one environment after the other."""
 Rows = EnvironmentRows | CartPoleRows | AtariRows | EnvpoolRows
 
 
@@ -82,7 +84,8 @@ def open_rows(task: EnvironmentTask, count: int) -> Rows:
     """`count` copies of Gymnasium's environment, by the fastest way there is to the same numbers."""
     if task.is_atari:
         return AtariRows(task, count)
-    return CartPoleRows(task, count) if is_plain_cartpole(task) else EnvironmentRows(task, count)
+    together = count >= MANY and is_plain_cartpole(task)
+    return CartPoleRows(task, count) if together else EnvironmentRows(task, count)
 
 
 def open_rows_to_learn(task: EnvironmentTask, count: int, *, seed: int, purpose: str) -> Rows:

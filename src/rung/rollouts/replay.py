@@ -89,7 +89,6 @@ class Replay:
         self._newest_B = np.full(rows, -1, np.int64)
         """The number of the newest frame: the observation that is acted on next."""
         self._age_B = np.zeros(rows, np.uint8)
-        self._everyone = np.arange(rows)
         self._tree = SumTree(rows * self._steps) if prioritised else None
         self._highest = 1.0
 
@@ -113,20 +112,18 @@ class Replay:
 
     def add(self, actions_B: Array, rewards_B: Array, ended_B: Array, cut_B: Array, frames_B: Array) -> None:
         """One step of every row, and the frame that followed it."""
-        everyone, places_B = self._everyone, self._head_B % self._steps
-        self._actions[everyone, places_B] = actions_B
-        self._rewards[everyone, places_B] = rewards_B
-        self._ended[everyone, places_B] = ended_B
-        self._cut[everyone, places_B] = cut_B
-        self._frame_of[everyone, places_B] = self._newest_B
-        self._ages[everyone, places_B] = self._age_B
-        if self._tree is not None:
-            self._tree.set(everyone * self._steps + places_B, np.full(self.rows, self._highest))
-        self._head_B += 1
-        self._newest_B += 1
-        self._pixels[everyone, self._newest_B % self._frames] = frames_B
-        if self.frame.stack > 1:
-            np.minimum(self._age_B + 1, self.frame.stack - 1, out=self._age_B, casting="unsafe")
+        # A row at a time, because for the few there are numpy's cost for picking places by lists is the larger one.
+        for row in range(self.rows):
+            head, newest, age = int(self._head_B[row]), int(self._newest_B[row]), int(self._age_B[row])
+            place = head % self._steps
+            self._actions[row, place], self._rewards[row, place] = actions_B[row], rewards_B[row]
+            self._ended[row, place], self._cut[row, place] = ended_B[row], cut_B[row]
+            self._frame_of[row, place], self._ages[row, place] = newest, age
+            if self._tree is not None:
+                self._tree.set(np.array([row * self._steps + place]), np.array([self._highest]))
+            self._pixels[row, (newest + 1) % self._frames] = frames_B[row]
+            self._head_B[row], self._newest_B[row] = head + 1, newest + 1
+            self._age_B[row] = min(age + 1, self.frame.stack - 1)
         np.maximum(self._low_B, self._head_B - self._steps, out=self._low_B)
         if self._newest_B.max() >= self._frames - self.frame.stack:
             for row in range(self.rows):

@@ -81,20 +81,15 @@ class ValueLearner:
         method = self.method
         window = replay.draw(self._draws.at(self.updates), method.value_target.steps)
         targets_N = self._targets(replay, window)
-        values_NV = self.network.values(torch.from_numpy(replay.before(window)))
-        where = values_NV.device
+        given = self.network.to_learn(torch.from_numpy(replay.before(window)))
+        values_NV, where = given.values_NV, given.values_NV.device
         weights_N = self._weights(replay, window)
-        loss, errors_N = method.loss(
-            values_NV,
-            torch.from_numpy(window.actions_N).to(where),
-            targets_N,
-            None if weights_N is None else weights_N.to(where),
-        )
-        assert self.network.flat.grad is not None
-        self.network.flat.grad.zero_()
-        loss.backward()
+        weights_N = None if weights_N is None else weights_N.to(where)
+        actions_N = torch.from_numpy(window.actions_N).to(where)
+        loss, errors_N = method.loss(values_NV, actions_N, targets_N, weights_N)
+        given.back(method.gradient(values_NV, actions_N, errors_N, weights_N))
         reach("update.backward")
-        self._make_step(float(loss.detach()))
+        self._make_step(float(loss))
         if isinstance(method.replay, Prioritised):
             replay.reprioritise(window, method.replay.priorities(errors_N).double().cpu().numpy())
         self._learned.errors.append(errors_N)

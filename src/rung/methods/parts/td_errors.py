@@ -21,6 +21,10 @@ class SquaredError:
         """[N] of y − Q."""
         return value_targets.squared(errors_N)
 
+    def slopes(self, errors_N: Tensor) -> Tensor:
+        """[N] their derivatives in Q."""
+        return value_targets.squared_slope(errors_N)
+
 
 @dataclass(frozen=True)
 class ClippedError:
@@ -36,6 +40,10 @@ class ClippedError:
     def losses(self, errors_N: Tensor) -> Tensor:
         """[N] of y − Q."""
         return value_targets.clipped(errors_N, self.limit)
+
+    def slopes(self, errors_N: Tensor) -> Tensor:
+        """[N] their derivatives in Q."""
+        return value_targets.clipped_slope(errors_N, self.limit)
 
 
 TDError = SquaredError | ClippedError
