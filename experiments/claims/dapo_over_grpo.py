@@ -147,7 +147,7 @@ def picture(result: Mapping[str, Any]) -> None:
         axes[3].plot(at, np.mean([np.interp(at, trace[:, 0], trace[:, 1]) for trace in traces], axis=0))
     axes[0].set_ylabel("held-out score, mean over seeds")
     axes[0].legend(fontsize=8)
-    axes[3].set_xlabel("generated tokens")
+    axes[3].set_xlabel("floating-point operations")
     axes[3].set_title("entropy of a token, nats", fontsize=9)
     save_picture(figure, CLAIM.picture)
 
