@@ -7,7 +7,7 @@ The protocol is the 2013 paper's (Mnih et al., section 5): every fourth frame, t
 once, no sticky actions; the sign of rewards is learnt from, and games are scored raw, with ε = 0.05. Settings are the
 recipe's, environment_atari_hour.
 
-Scaled down: 700,000 steps where the paper has 10 million frames of training and its successor 50 million; to learn
+Scaled down: 400,000 steps where the paper has 10 million frames of training and its successor 50 million; to learn
 anything in that time the recipe adds what came later (a target network, returns of three steps, Adam) and shortens the
 exploration to 100,000 steps. One seed a game. Pong's mean of 10 and Breakout's of 31 are left to a machine with a GPU.
 
