@@ -79,10 +79,8 @@ class TokenValueLearner:
             errors.append(errors_N.cpu())
             targets.append(targets_N.cpu())
         reach("update.backward")
-        learned.losses.append(total)
-        learned.norms.append(self._make_step(total))
-        learned.errors.append(torch.cat(errors))
-        learned.targets.append(torch.cat(targets))
+        norm = self._make_step(total)
+        learned.note(loss=total, norm=norm, errors_N=torch.cat(errors), targets_N=torch.cat(targets))
         copy = method.target_network
         if copy is not None and self.copy is not None and self.updates % copy.updates == 0:
             self.copy.follow(self.policy, copy.share)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -30,24 +30,38 @@ class ValueLearned:
 
     batch: None = None
     """Nothing is compared with the start."""
-    losses: list[float] = field(default_factory=list)
-    norms: list[float] = field(default_factory=list)
-    errors: list[Tensor] = field(default_factory=list)
-    """y − Q of each minibatch, [N]."""
-    targets: list[Tensor] = field(default_factory=list)
     learning_rate: float = 0.0
+    updates: int = 0
+    losses: float = 0.0
+    """Sums over the updates: of the losses, and of the gradients' norms. Numbers, because small tensors that are kept
+    while large ones come and go leave holes in memory: gigabytes of them on Atari."""
+    norms: float = 0.0
+    trained: int = 0
+    """Steps that went through the updates."""
+    errors: float = 0.0
+    """Sums over these steps: of |y − Q|, and of y."""
+    targets: float = 0.0
+
+    def note(self, *, loss: float, norm: float, errors_N: Tensor, targets_N: Tensor) -> None:
+        """One update."""
+        self.updates += 1
+        self.losses += loss
+        self.norms += norm
+        self.trained += len(errors_N)
+        self.errors += float(errors_N.abs().sum())
+        self.targets += float(targets_N.sum())
 
     def metrics(self) -> Metrics:
         """Means over the step's updates; None before the first."""
-        some = bool(self.losses)
+        some = self.updates > 0
         return {
-            "loss": sum(self.losses) / len(self.losses) if some else None,
-            "grad/norm": sum(self.norms) / len(self.norms) if some else None,
+            "loss": self.losses / self.updates if some else None,
+            "grad/norm": self.norms / self.updates if some else None,
             "learning_rate": self.learning_rate,
-            "value/error": float(torch.cat(self.errors).abs().mean()) if some else None,
-            "value/target": float(torch.cat(self.targets).mean()) if some else None,
-            "updates": float(len(self.losses)),
-            "tokens/trained": float(sum(len(errors_N) for errors_N in self.errors)),
+            "value/error": self.errors / self.trained if some else None,
+            "value/target": self.targets / self.trained if some else None,
+            "updates": float(self.updates),
+            "tokens/trained": float(self.trained),
         }
 
 
@@ -89,11 +103,10 @@ class ValueLearner:
         loss, errors_N = method.loss(values_NV, actions_N, targets_N, weights_N)
         given.back(method.gradient(values_NV, actions_N, errors_N, weights_N))
         reach("update.backward")
-        self._make_step(float(loss))
+        norm = self._make_step(float(loss))
         if isinstance(method.replay, Prioritised):
             replay.reprioritise(window, method.replay.priorities(errors_N).double().cpu().numpy())
-        self._learned.errors.append(errors_N)
-        self._learned.targets.append(targets_N)
+        self._learned.note(loss=float(loss), norm=norm, errors_N=errors_N, targets_N=targets_N)
         copy = method.target_network
         if copy is not None and self.copy is not None and self.updates % copy.updates == 0:
             self.copy.follow(self.network, copy.share)
@@ -117,19 +130,18 @@ class ValueLearner:
         chances_N = torch.from_numpy(window.chances_N)
         return self.method.replay.weights(chances_N, len(replay), self.updates).float()
 
-    def _make_step(self, loss: float) -> None:
+    def _make_step(self, loss: float) -> float:
         bound = self.method.step.max_grad_norm
         gradient = self.network.flat.grad
         assert gradient is not None
-        norm = float(gradient.norm())
+        norm = float(torch.linalg.vector_norm(gradient))
         require_finite_values(loss, norm, self.updates + 1)
         if bound is not None and norm > bound:
             gradient.mul_(bound / (norm + 1e-6))
         self.optimizer.step()
         self.updates += 1
         reach("update.step")
-        self._learned.losses.append(loss)
-        self._learned.norms.append(norm)
+        return norm
 
     def tensors(self) -> dict[str, Tensor]:
         """The optimiser's state, and the target network."""
