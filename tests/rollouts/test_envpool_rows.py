@@ -12,7 +12,9 @@ from spy_environment import spy_task
 
 from rung.errors import CheckpointError, MissingExtra, SettingsError
 from rung.models.small import SmallPolicy, SmallShape
-from rung.rollouts.environments import open_rows, open_rows_to_learn
+from rung.rollouts.atari import AtariRows
+from rung.rollouts.cartpole_rows import CartPoleRows
+from rung.rollouts.environments import MANY, open_rows_to_learn, replay
 from rung.rollouts.stretches import StretchCollector
 from rung.rollouts.whole_episodes import EpisodeCollector
 from rung.tasks.environment import environment_task
@@ -96,14 +98,14 @@ def test_an_end_is_an_end_also_at_the_limit_and_nothing_resets_itself() -> None:
 @pytest.mark.peers
 def test_it_is_the_same_environment() -> None:
     """From nearly the same state CartPole's own arithmetic leads to nearly the same one."""
-    pool, own = rows_of(), open_rows(environment_task("CartPole-v1"), 2)
-    for row in range(2):
+    pool, own = rows_of(count=MANY), CartPoleRows(environment_task("CartPole-v1"), MANY)
+    for row in range(MANY):
         pool.reset(row, 0)
         own.reset(row, 0)
     own._state_4B[:] = pool.observations_BO.T
     for _ in range(5):
-        pool.step(LEFT, (0, 1))
-        own.step(LEFT, (0, 1))
+        pool.step(np.zeros(MANY, np.int64), range(MANY))
+        own.step(np.zeros(MANY, np.int64), range(MANY))
     np.testing.assert_allclose(pool.observations_BO, own.observations_BO, atol=1e-5)
 
 
@@ -125,3 +127,42 @@ def test_a_restored_collector_goes_on_as_one_that_never_stopped(name: str) -> No
         assert np.array_equal(one.batch.rewards_BT, other.batch.rewards_BT)
     with pytest.raises(CheckpointError, match="engine"):
         StretchCollector(dataclasses.replace(task, engine="gymnasium"), environments=3, seed=3).load_state(state)
+
+
+@pytest.mark.peers
+def test_a_game_of_atari_is_the_same_game() -> None:
+    """One frame of doing nothing begins both; then screens, rewards and lives are those that rung reads itself."""
+    task = environment_task("ALE/Breakout-v5", engine="envpool", most_noops=1)
+    pool, own = open_rows_to_learn(task, 1, seed=1, purpose="train"), AtariRows(task, 1)
+    pool.reset(0, 0), own.reset(0, seed=1)
+    assert pool.observations_BO.shape == own.observations_BO.shape and not pool.observations_BO[0, :-1].any()
+    drawn, lost, rewards = np.random.default_rng(0), 0, 0.0
+    for _ in range(400):
+        action = drawn.integers(0, 4, 1)
+        one, other = pool.step(action, (0,)), own.step(action, (0,))
+        assert all((a == b).all() for a, b in zip(one, other, strict=True))
+        assert (pool.lost_B == own.lost_B).all()
+        far = np.abs(pool.observations_BO.astype(int) - own.observations_BO)
+        assert far.max() <= 1, "grey and scaled alike, up to rounding"
+        lost, rewards = lost + int(own.lost_B[0]), rewards + float(other[0][0])
+        if other[1][0]:
+            break
+    assert lost >= 2 and rewards >= 1, "else nothing was compared"
+
+
+@pytest.mark.peers
+def test_a_game_of_atari_is_taken_again_from_its_number_and_actions() -> None:
+    first, second = (rows_of("ALE/Breakout-v5", count=2) for _ in range(2))
+    actions_T = np.random.default_rng(0).integers(0, 4, 60)
+    for _ in range(3):
+        first.reset(1, 0)
+    total = sum(float(first.step(actions_T[t : t + 1], (1,))[0][0]) for t in range(60))
+    assert replay(second, 1, 0, actions_T, episode=2) == total
+    assert np.array_equal(first.observations_BO[1], second.observations_BO[1])
+    assert first.observations_BO[1].any() and not first.observations_BO[0].any()
+
+
+@pytest.mark.peers
+def test_atari_options_that_envpool_lacks_are_refused() -> None:
+    with pytest.raises(SettingsError, match="without the option full_action_space"):
+        rows_of("ALE/Pong-v5", full_action_space=True)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import sys
+import warnings
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -85,6 +87,19 @@ def test_what_is_not_installed_is_named_with_its_extra(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "gymnasium", None)
     with pytest.raises(MissingExtra, match=r"rung\[control\]"):
         environment_names()
+
+
+def test_mujocos_warnings_are_pythons(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """By itself it prints one for every environment made, and writes a file into the folder one works in."""
+    pytest.importorskip("mujoco")
+    monkeypatch.chdir(tmp_path)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        environment_task("HalfCheetah-v5")
+    assert [str(one.message)[:8] for one in heard if "MuJoCo" in str(one.message)] == ["MuJoCo: "]
+    assert capfd.readouterr() == ("", "") and not list(tmp_path.iterdir())
 
 
 def test_every_registered_environment_has_a_name() -> None:

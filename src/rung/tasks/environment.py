@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -64,8 +65,6 @@ class EnvironmentTask:
         if self.engine not in ENGINES:
             hint = did_you_mean(str(self.engine), ENGINES)
             problems.append(f"engine: got {self.engine!r}{hint}, expected one of {', '.join(ENGINES)}")
-        if self.engine != "gymnasium" and self.is_atari:
-            problems.append(f"engine: got '{self.engine}', but Atari's screens are read from ale-py; set gymnasium")
         for name, least in (("frame_skip", 1), ("most_noops", 0)):
             value = getattr(self, name)
             if type(value) is not int or value < least:
@@ -263,6 +262,8 @@ def _make(name: str, options: Mapping[str, Any], render_mode: str | None) -> Any
         hint = did_you_mean(name, gymnasium.registry)
         raise SettingsError([f"task: unknown environment '{name}'{hint}; expected an id of Gymnasium's registry"])
     shown = {} if render_mode is None else {"render_mode": render_mode}
+    if "mujoco" in str(getattr(gymnasium.registry.get(name), "entry_point", "")):
+        _hear_mujoco()
     try:
         return gymnasium.make(name, disable_env_checker=True, **{**options, **shown})
     except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
@@ -283,6 +284,21 @@ def _register_atari(gymnasium: Any) -> None:
     ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)  # it would greet on stderr
     if "ALE/Pong-v5" not in gymnasium.registry:
         gymnasium.register_envs(ale_py)
+
+
+def _hear_mujoco() -> None:
+    """MuJoCo's warnings as Python's, each said once; by itself it prints each one for every environment made, and
+    writes a log into the folder that one happens to work in."""
+    try:
+        import mujoco
+    except ImportError:
+        return  # Gymnasium says so with the name of the environment
+    mujoco.set_mju_user_warning(_warn_of_mujoco)
+
+
+def _warn_of_mujoco(text: str) -> None:
+    kind = DeprecationWarning if "deprecated" in text else RuntimeWarning
+    warnings.warn(f"MuJoCo: {text}", kind, stacklevel=2)
 
 
 def _require_known_spaces(task: EnvironmentTask) -> None:
