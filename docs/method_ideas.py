@@ -99,7 +99,8 @@ IDEAS: dict[str, str] = {
     ),
     "vapo": (
         "A critic again, for long reasoning: the λ of GAE grows with the length of the answer for the policy, so that "
-        "a far-away reward still reaches the first tokens, and the critic learns whole returns. The loss is DAPO's."
+        "a far-away reward still reaches the first tokens, and the critic learns whole returns, alone at "
+        "first, so that the policy is never judged by a critic that knows nothing yet. The loss is DAPO's."
     ),
     "reward_model": (
         "A person who cannot write the reward down can still say which of two answers is better. Each answer gets a "

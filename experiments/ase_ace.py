@@ -60,11 +60,11 @@ def played(method: str, seed: int, *sets: str) -> tuple[Run, Parts]:
     lengths: list[int] = []
     last = 0.0
     for step in range(1, FAILURES + 1):
+        if parts.over():
+            break
         trial = parts.collector.collect(step, parts.learner.updates, lambda _: nullcontext()).batch
         metrics = parts.learner.update(trial, step).metrics()
-        if metrics["length/mean"] is None:
-            break
-        lengths.append(int(metrics["length/mean"]))
+        lengths.append(int(metrics["length/mean"] or 0))
         last = metrics["reward/mean"] or 0.0
     return Run(lengths, reached=last == 0.0), parts
 

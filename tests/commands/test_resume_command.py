@@ -32,9 +32,9 @@ def run(tmp_path):
 
 
 def test_changes_reach_the_library_by_their_whole_keys(rung, run, resumed):
-    answer = rung("resume", run, "--set", "steps=7", "--set", "items=3", "--quiet")
+    answer = rung("resume", run, "--set", "steps=7", "--set", "evaluation.every=3", "--quiet")
     assert answer.code == 75
-    assert resumed == [(run, {"steps": 7, "evaluation.items": 3}, True)]
+    assert resumed == [(run, {"steps": 7, "evaluation.every": 3}, True)]
     rung("resume", run)
     assert resumed[1] == (run, {}, False)
 
@@ -61,9 +61,18 @@ def test_settings_that_were_broken_by_hand_say_where(rung, run, resumed):
 def test_a_real_run_is_made_longer_and_keeps_what_it_is(rung, finished, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)
-    answer = rung("resume", folder, "--set", "steps=3", "--quiet")
+    answer = rung("resume", folder, "--set", "steps=3", "--set", "reporting.page=false", "--quiet")
     assert answer.code == 0, answer.err
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [0, 1, 2, 3]
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for change in ("evaluation.items=3", "evaluation={samples: 2}", "evaluation.temperature=1"):
+        refused = rung("resume", folder, "--set", "steps=4", "--set", change)
+        assert refused.code == 2 and "the scores so far were taken with" in refused.err, refused.err
+        assert "may change: steps, budget, evaluation.every, saving, reporting" in refused.err
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before, "nothing was begun"
+    same = ("--set", "evaluation.items=6", "--set", "evaluation.every=1", "--set", "reporting.page=false")
+    again = rung("resume", folder, *same, "--quiet")
+    assert again.code == 0, again.err
     refused = rung("resume", folder, "--set", "seed=3")
     assert refused.code == 2 and "seed: a resumed run keeps it" in refused.err

@@ -156,7 +156,7 @@ PINNED["ppo_kl"] = PINNED["ppo"] | {"objective": KLPenalty(coefficient=1.0, targ
 PINNED["vapo"] = PINNED["dapo"] | {
     "keep_group": None,
     "shape_reward": None,
-    "critic": ValueFunction(separate=True, coefficient=0.5),
+    "critic": ValueFunction(separate=True, coefficient=0.5, warmup_steps=50),
     "advantage": LengthAdaptiveGAE(alpha=0.05),
 }
 PINNED["ppo@lm-human-preferences"] = PINNED["ppo"] | {  # its code: launch.py and train_policy.py

@@ -8,6 +8,7 @@ import threading
 import time
 
 import pytest
+import uvicorn
 
 from rung.errors import SettingsError
 from rung.pages import PageServer
@@ -60,6 +61,27 @@ def test_a_signal_ends_it_cleanly(sent: signal.Signals) -> None:
         process.send_signal(sent)
         out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (0, "left\n", "")
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_it_serves_ends_it_as_quietly(sent: signal.Signals) -> None:
+    """Somebody who presses Ctrl-C as soon as the link is there."""
+    before = signal.getsignal(sent)
+    with PageServer([], people=["anna"]) as server:
+        signal.raise_signal(sent)
+        server.run()
+    assert signal.getsignal(sent) == before
+
+
+def test_a_signal_while_the_server_begins_ends_it_as_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After `run` is called, and before uvicorn listens to signals: its coroutine was made and never awaited."""
+
+    def factory(config: uvicorn.Config) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(uvicorn.Config, "get_loop_factory", factory)
+    with PageServer([], people=["anna"]) as server:
+        server.run()
 
 
 def test_it_stops_from_another_thread() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
@@ -158,6 +159,19 @@ def test_returns_are_no_percentages() -> None:
     data["methods"][1] |= {"score": 487.25, "interval": [450.0, 500.0]}
     said = words(page(data))
     assert "487" in said and "48725" not in said.replace(".", "").replace(",", "") and "450 to 500" in said
+
+
+def test_a_comparison_in_an_environment_counts_its_steps() -> None:
+    data = made_up()
+    assert "tokens generated" in words(page(data)) and "environment steps" not in words(page(data))
+    data["axes"] = {"steps": "environment steps", "trained": "environment steps trained on"}
+    data["budget"] = {"axis": "steps", "limit": 2000, "words": "environment steps"}
+    for row in data["methods"]:
+        for spent in (row["spent"], *(point["spent"] for run in row["runs"] for point in run["curve"])):
+            spent["steps"] = 2048.0
+    said = words(page(data))
+    assert "environment steps taken" in said and "Episode length, environment steps" in said
+    assert not re.search(r"\btokens?\b", said), said
 
 
 def test_failed_and_unfinished() -> None:

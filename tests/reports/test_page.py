@@ -198,6 +198,28 @@ def test_warnings_and_values_outside_their_range_are_marked(tmp_path: Path) -> N
     assert "because a completion cut off can seldom be right" in page.text
 
 
+def test_a_film_is_inside_the_page_and_a_large_one_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path
+    (folder / "settings.yaml").write_text("steps: 1\n")
+    assert "Film" not in report(folder).text
+    film = folder / "episode.gif"
+    film.write_bytes(b"GIF89a" + bytes(range(256)))
+    monkeypatch.setattr("rung.reports.page_data.LARGEST_FILM", film.stat().st_size)
+    shown = report(folder)
+    (image,) = [attributes for tag, attributes in shown.tags if tag == "img"]
+    kind, _, encoded = (image["src"] or "").partition(",")
+    assert kind == "data:image/gif;base64" and base64.b64decode(encoded) == film.read_bytes() and image["alt"]
+    (policy,) = [a["content"] for tag, a in shown.tags if tag == "meta" and a.get("http-equiv")]
+    assert "img-src data:;" in (policy or "") and "default-src 'none'" in (policy or "")
+    film.write_bytes(film.read_bytes() + b".")
+    large = report(folder)
+    assert not [tag for tag, _ in large.tags if tag == "img"] and "0.0 MB, more than this page should" in large.text
+    assert "episode.gif" in [attributes.get("href") for tag, attributes in large.tags if tag == "a"]
+    film.write_bytes(b"<svg onload=alert(1)>")
+    other = report(folder)
+    assert "episode.gif: is no GIF" in other.text and not [tag for tag, _ in other.tags if tag == "img"]
+
+
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no run here"):
         write_report(tmp_path)

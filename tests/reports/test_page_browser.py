@@ -8,9 +8,11 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rung.reports.page import write_report
+from rung.reports.recording import animated
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -45,6 +47,16 @@ def test_hostile_completions_in_a_browser(made_up_run: Callable[..., Path], tmp_
     assert "td" in {tag for tag, _ in tags}
     assert not {tag for tag, _ in tags} & {"img", "iframe", "object", "embed", "form", "link"}
     assert not [name for _, attributes in tags for name, _ in attributes if name.startswith("on")]
+
+
+def test_a_film_is_let_through_by_the_page_s_own_policy(made_up_run: Callable[..., Path], tmp_path: Path) -> None:
+    folder = made_up_run(1)
+    (folder / "episode.gif").write_bytes(animated([np.zeros((4, 4, 3), np.uint8)] * 2, fps=25))
+    page = write_report(folder)
+    dom, console = dumped(page, tmp_path / "profile")
+    assert '<img class="film"' in dom and console == ""
+    page.write_text(page.read_text().replace("img-src data:", "img-src 'none'"))
+    assert "img-src" in dumped(page, tmp_path / "profile")[1]
 
 
 def test_the_browser_would_have_seen_it(made_up_run: Callable[..., Path], tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
 
 from rung.errors import SettingsError
+from rung.methods import METHODS
 from rung.settings import read_run
 from rung.settings.memory import memory_of, micro_batch_tokens
 from rung.settings.network import TINY
@@ -68,6 +70,8 @@ def test_memory_is_the_sum_of_what_it_is_for():
         "optimiser": 2 * weights,
         "critic": 0,
         "reference": weights,
+        "teacher": 0,
+        "replay": 0,
         "kv cache": 2 * 4 * 64 * 8 * (8 + 16) * 4,
         "activations": tokens * (6 * 128 + 4 * 384) * 4 * 4,
     }
@@ -141,6 +145,63 @@ def test_the_activation_estimate_is_close_to_what_autograd_keeps():
     assert micro_batch_tokens(settings, rows, 8) == 8 + rows * steps
     estimate = memory_of(settings, method, TINY, episodes=rows, prompt_tokens=8).parts["activations"]
     assert sum(size for size, _ in kept.values()) == pytest.approx(estimate, rel=0.25)
+
+
+def test_a_teacher_counts_with_its_own_weights(tmp_path):
+    """Those that loading it leaves in memory, as `rung check` tells them; one that is not there is told as well."""
+    from typer.testing import CliRunner
+
+    from rung.cli import app
+    from rung.models.load import load_policy
+    from rung.models.tiny import tiny_model
+
+    for name, layers in (("student", 1), ("teacher", 3)):
+        tiny_model(0, layers=layers, width=16).save(tmp_path / name)
+    arguments = ["check", "distillation", "--model", str(tmp_path / "student"), "--task", "arithmetic", "--json"]
+
+    def checked(teacher):
+        return CliRunner().invoke(app, [*arguments, "--set", f"teacher={tmp_path / teacher}"])
+
+    found = json.loads(checked("teacher").stdout)["memory_bytes"]
+    loaded = load_policy(str(tmp_path / "teacher"), device="cpu", compute="float32")
+    assert found["teacher"] == sum(weight.nbytes for weight in loaded.model.parameters()) > found["weights"]
+    assert found["total"] == sum(
+        size for name, size in found.items() if name not in ("total", "kv cache", "activations")
+    ) + max(found["kv cache"], found["activations"])
+    missing = checked("nowhere")
+    assert missing.exit_code == 2 and "--set teacher: '" in missing.stderr and "nowhere" in missing.stderr
+
+
+@pytest.mark.parametrize(("vocabulary", "prompt", "length"), [(100, 8, 1), (1 << 16, 8, 16), ((1 << 16) + 1, 40, 4)])
+def test_the_replay_of_a_text_task_counts_as_it_lies_in_memory(vocabulary, prompt, length):
+    """Within a tenth of what a full one takes, by Python's own count of memory."""
+    import tracemalloc
+
+    import numpy as np
+
+    from rung.rollouts.token_replay import TokenReplay
+
+    steps = 640
+    sets = [f"method.replay.capacity={steps}", "method.replay.batch=4", "method.replay.starts=4", "max_new_tokens=16"]
+    sets += [f"steps={steps // length}", "prompts_per_step=1", "method.value_target.steps=1"]
+    settings = read_run(flags={"model": "tiny", "method": "dqn", "task": "copying"}, sets=sets).required()
+    network = dataclasses.replace(TINY, vocabulary=vocabulary)
+    units = {"episodes": 1, "prompt_tokens": prompt}
+    estimate = memory_of(settings, settings.resolved_method(), network, **units).parts["replay"]
+    ids, ones, nothing = np.arange(prompt), np.ones(length, bool), np.zeros(length)
+    tracemalloc.start()
+    try:
+        replay = TokenReplay(capacity=steps, vocabulary=vocabulary)
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(steps // length):
+            replay.add(ids, ids[:1].repeat(length), ones, nothing)
+        held = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert len(replay) == steps
+    assert held == pytest.approx(estimate, rel=0.1)
+    of_policy = memory_of(read_run(flags=FLAGS).required(), METHODS["grpo"], TINY, **units).parts["replay"]
+    assert of_policy == 0
 
 
 def test_too_little_memory_is_a_warning():

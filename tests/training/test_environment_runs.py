@@ -54,6 +54,25 @@ def test_killed_and_resumed_ends_the_same(runs: Runs, tmp_path: Path, method: st
         assert len({row["kl/coefficient"] for row in rows[1:]}) > 1, "β moved, so its restoring was tested"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["step.done:3:kill", "update.step:5:kill", "checkpoint.manifest:2:kill"])
+def test_envpools_environments_killed_and_resumed_end_the_same(runs: Runs, tmp_path: Path, fault: str) -> None:
+    """Its episodes cannot be begun from a seed: those before are begun and left again, and the last one replayed."""
+    pytest.importorskip("envpool")
+    runs.settings = settings("ppo", **PPO, **{"task.engine": "envpool", "task.normalize_observations": "true"})
+    assert runs.ask("train", tmp_path / "whole")[0] == 0
+    code, said = runs.ask("train", tmp_path / "killed", fault=fault)
+    assert code == KILLED, said
+    runs.resumed(tmp_path / "killed")
+    assert_same(tmp_path / "killed", tmp_path / "whole", COMPARED)
+    rows = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [0, 1, 2, 3, 4]
+    assert all(row["episodes/generated"] > 0 for row in rows[1:]), "episodes ended, so that their number matters"
+    runs.settings = settings("ppo", **PPO, **{"task.normalize_observations": "true"})
+    assert runs.ask("train", tmp_path / "own")[0] == 0
+    assert (tmp_path / "own" / "metrics.jsonl").read_bytes() != (tmp_path / "whole" / "metrics.jsonl").read_bytes()
+
+
 def test_its_score_is_the_mean_return(tmp_path: Path) -> None:
     summary = train(read_run_settings(), tmp_path / "run", quiet=True)
     assert summary.after is not None and 8 <= summary.after.value <= 500

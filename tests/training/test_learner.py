@@ -31,6 +31,8 @@ VARIANTS = [
 ]
 
 
+STEP = 51
+"""Of the run, at which every method's policy learns: VAPO's critic is alone for the first 50."""
 OTHERS = {"reference": TablePolicy(seed=1), "teacher": TablePolicy(seed=2)}
 
 
@@ -41,7 +43,7 @@ def gradient(method: PolicyGradient, batch: Batch, *, tokens: int, world: World 
     kept: list[torch.Tensor] = []
     step = learner.optimizer.step
     learner.optimizer.step = lambda: kept.append(flat_gradient(learner)) or step()  # type: ignore[method-assign]
-    learner.update(batch, 1)
+    learner.update(batch, STEP)
     return kept[0]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from rung.errors import DataError
 from rung.models.box_policy import BoxPolicy
 from rung.settings import read_run
 from rung.training import trial_collector
-from rung.training.run import train
+from rung.training.run import resume, train
 from rung.training.trials import loops
 
 COMPARED = ("metrics.jsonl", "final/box_policy.safetensors", "settings.yaml", "method.json")
@@ -40,15 +41,35 @@ def test_killed_and_resumed_ends_the_same(runs: Runs, tmp_path: Path, method: st
     runs.resumed(tmp_path / "killed")
     assert_same(tmp_path / "killed", tmp_path / "whole", COMPARED)
     rows = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == list(range(13))
-    total = sum(row["length/mean"] or 0 for row in rows[1:])
-    assert rows[-1]["environment/steps"] == total <= 700
+    assert len(rows) > 6 and [row["step"] for row in rows] == list(range(len(rows)))
+    assert rows[-1]["environment/steps"] == sum(row["length/mean"] for row in rows[1:]) <= 700
+
+
+def test_a_run_whose_time_is_used_up_ends_in_words_and_resumes_to_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = tmp_path / "whole"
+    train(settings("ase_ace", "task.most_steps=150", "saving.keep=20"), whole)
+    rows = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
+    last = len(rows) - 1
+    assert f"the run's 150 time steps are used up after {last} trials" in capsys.readouterr().out
+    assert 2 < last < 12 and rows[-1]["environment/steps"] == 150 and rows[-1]["held_out/score"] is not None
+    assert all(row["episodes/generated"] == 1 for row in rows[1:]), "no step is empty"
+    for newest in (last - 1, last):  # as a kill would leave it after that step's checkpoint
+        killed = tmp_path / f"killed-{newest}"
+        shutil.copytree(whole, killed)
+        shutil.rmtree(killed / "final")
+        for step in range(newest + 1, last + 1):
+            shutil.rmtree(killed / "checkpoints" / f"step_{step:06d}")
+        resume(killed, quiet=True)
+        assert_same(killed, whole, COMPARED)
 
 
 def test_what_a_run_leaves_can_be_scored(tmp_path: Path) -> None:
     summary = train(settings("ase_ace", "reporting.page=true"), tmp_path / "run", quiet=True)
     assert summary.before is not None and summary.after is not None and summary.after.items == 1
     assert (tmp_path / "run" / "episode.gif").read_bytes().startswith(b"GIF8")
+    assert "data:image/gif;base64," in (tmp_path / "run" / "report.html").read_text()
     asked = ["eval", str(tmp_path / "run"), "--temperature", "0", "--json"]
     found = json.loads(CliRunner().invoke(app, asked).stdout)
     assert found["items"] == 1 and found["score"] == summary.after.value

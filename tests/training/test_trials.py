@@ -3,6 +3,7 @@ breaks when a rule is broken."""
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,9 @@ def learner(method: AdaptiveElements, seed: int = 0, **options: Any) -> TrialLea
 
 
 def played(it: TrialLearner, trials: int, seed: int = 0) -> list[Played]:
-    return [it.update(Trial(Stream(seed, step, "trial")), step) for step in range(1, trials + 1)]
+    """As many trials as that, or as the run has time for."""
+    there = itertools.takewhile(lambda _: not it.over(), range(1, trials + 1))
+    return [it.update(Trial(Stream(seed, step, "trial")), step) for step in there]
 
 
 def one_step(
@@ -144,7 +147,8 @@ def test_how_the_noise_is_cut_into_blocks_changes_nothing(monkeypatch: Any) -> N
 
     monkeypatch.setattr(trial_learner, "BLOCK", 7)
     cut = learner(ASE_ACE, most_steps=6000)
-    steps = [cut.update(Same(Stream(0, step, "trial")), step).steps for step in range(1, 61)]
+    there = itertools.takewhile(lambda _: not cut.over(), range(1, 61))
+    steps = [cut.update(Same(Stream(0, step, "trial")), step).steps for step in there]
     assert max(steps) < 4096, "the longest trial lies within the noise at hand"
     assert {name: t.tolist() for name, t in cut.policy.tables.items()} == {
         name: t.tolist() for name, t in whole.policy.tables.items()
@@ -162,10 +166,13 @@ def test_a_run_ends_with_its_time_and_plays_no_more() -> None:
     it = learner(ASE_ACE, most_steps=100)
     results = played(it, 20)
     assert sum(one.steps for one in results) == 100 == it.steps
-    cut = [one for one in results if one.steps and not one.failed]
-    assert len(cut) == 1 and cut[0].metrics()["reward/mean"] == 0.0 and cut[0].metrics()["length/truncated"] == 1.0
-    assert results[-1].steps == 0 and results[-1].metrics()["length/mean"] is None
-    assert it.updates == sum(one.steps > 0 for one in results)
+    assert 1 < len(results) < 20 and it.updates == len(results) and all(one.failed for one in results[:-1])
+    last = results[-1].metrics()
+    assert last["reward/mean"] == 0.0 and last["length/truncated"] == 1.0 and not results[-1].failed
+    used = f"100 time steps are used up after {len(results)} trials, the last one still balancing"
+    assert it.over() == f"the run's {used}: it ends here"
+    with pytest.raises(AssertionError, match="the run is over"):
+        it.update(Trial(Stream(0, 21, "trial")), 21)
 
 
 def test_boxes_by_hand() -> None:

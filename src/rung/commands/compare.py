@@ -182,5 +182,6 @@ def _row(row: Mapping[str, Any]) -> str:
     low, high = row["interval"]
     spent = row["spent"]
     seeds = f"{_count(len(row['seeds']), 'seed')}, worst {row['worst_seed']['score']:.3f}"
-    cost = f"{spent['tokens']:,.0f} tokens, {spent['seconds']:,.0f} s"
+    drawn = "environment steps" if spent["steps"] else "tokens"
+    cost = f"{spent['tokens']:,.0f} {drawn}, {spent['seconds']:,.0f} s"
     return f"{row['score']:.3f} ({low:.3f} to {high:.3f})  {seeds}  {cost}  {failed}".rstrip()

@@ -46,6 +46,7 @@ def planned(
     more: list[str] = problems_with(out, resumable=True) if out is not None else []
     task = _task(reading, more)
     network = _network(reading, task, more)
+    teacher = _teacher(reading, task, more)
     if reading.settings is not None:
         about = [
             *_wrong_rewards(reading.settings),
@@ -57,9 +58,9 @@ def planned(
     settings = reading.required(more)
     assert task is not None and network is not None, "each of them is there when it has no problem"
     facts = _facts(task, settings)
-    return make_plan(
-        reading, network, facts, free_bytes=free_memory(settings.learner.device), notes=getattr(task, "notes", tuple)()
-    )
+    notes = getattr(task, "notes", tuple)()
+    free = free_memory(settings.learner.device)
+    return make_plan(reading, network, facts, teacher=teacher, free_bytes=free, notes=notes)
 
 
 def _task(reading: Reading[Any], more: list[str]) -> AnyTask | None:
@@ -104,7 +105,7 @@ def _by_path(problem: str, options: Mapping[str, Any]) -> str:
 
 
 def _network(reading: Reading[Any], task: AnyTask | None, more: list[str]) -> Network | None:
-    from rung.settings.network import SMALL, network_of, table, tiny_network
+    from rung.settings.network import SMALL, table
     from rung.tasks.cart_pole import BOX_COUNT, CartPole1983
     from rung.tasks.environment import EnvironmentTask
 
@@ -129,12 +130,30 @@ def _network(reading: Reading[Any], task: AnyTask | None, more: list[str]) -> Ne
             problem = "model: got 'small', which acts in environments only; choose a language model"
             more.append(placed(problem, reading.tree))
         return None
-    if model.value == "tiny":
+    return _language_model("model", model.value, reading, task, more)
+
+
+def _teacher(reading: Reading[Any], task: AnyTask | None, more: list[str]) -> Network | None:
+    """The model that is learnt from, where one is named."""
+    teacher = reading.tree.at("teacher")
+    if teacher is None or not isinstance(teacher.value, str) or not teacher.value:
+        return None
+    return _language_model("teacher", teacher.value, reading, task, more)
+
+
+def _language_model(
+    key: str, value: str, reading: Reading[Any], task: AnyTask | None, more: list[str]
+) -> Network | None:
+    """The network of a language model's name under `model` or `teacher`; None with a problem where there is none."""
+    from rung.settings.network import network_of, tiny_network
+
+    if value == "tiny":
         return tiny_network(getattr(task, "characters", None))
     try:
-        return network_of(model.value)
+        return network_of(value)
     except RungError as error:
-        more += [placed(problem, reading.tree) for problem in getattr(error, "problems", [str(error)])]
+        for problem in getattr(error, "problems", [str(error)]):
+            more.append(placed(f"{key}:{problem.removeprefix('model:')}", reading.tree))
         return None
 
 

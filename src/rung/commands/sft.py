@@ -35,7 +35,8 @@ def sft(
     from rung.training.sft import sft as tune
 
     summary = tune(settings, folder, quiet=quiet, say=say)
-    say(f"loss {summary.loss:.3f} nats a token")
+    if settings.steps:
+        say(f"loss {summary.loss:.3f} nats a token")
     say(f"held out {_words(summary.before)} before, {_words(summary.after)} after, on {summary.after.items} items")
     say(f"the model is in {folder / 'final'}")
 

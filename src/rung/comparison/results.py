@@ -32,7 +32,7 @@ from rung.settings import Settings
 from rung.settings.given import given, leaves, plain
 from rung.tasks.load import load_task
 from rung.tasks.task import TextTask
-from rung.training.budget import AXES
+from rung.training.budget import AXES, in_words
 
 Array = npt.NDArray[np.float64]
 OF_THE_CLOCK = ("seconds", "clock")
@@ -59,11 +59,12 @@ def result(comparison: Comparison, folder: Path) -> dict[str, Any]:
     rows = [_row(comparison, method, runs, ended, common) for method in comparison.settings]
     pairs = pairs_of(comparison, runs, common)
     first = next(iter(comparison.settings.values()))
+    words = in_words(comparison.axis, environment=_in_environment(runs))
     return {
         "task": first.task.as_data(),
         "model": first.model,
-        "budget": {"axis": comparison.axis, "limit": comparison.limit, "words": AXES[comparison.axis]},
-        "axes": _axes(runs),
+        "budget": {"axis": comparison.axis, "limit": comparison.limit, "words": words},
+        "axes": _axes(runs, comparison.axis),
         "seeds": list(comparison.seeds),
         "common_items": common,
         "shares": all(_is_share(run) for run in runs.values()),
@@ -224,9 +225,17 @@ def _reservations(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"Not shown to be better than the model at the start: {', '.join(unshown)}."
 
 
-def _axes(runs: Mapping[RunName, Mapping[str, Any]]) -> dict[str, str]:
-    """The axes on which anything was spent, in words."""
-    return {axis: words for axis, words in AXES.items() if any(run["spent"][axis] for run in runs.values())}
+def _axes(runs: Mapping[RunName, Mapping[str, Any]], budget: str) -> dict[str, str]:
+    """The axes on which anything was spent, in words; an environment's tokens are its steps, and one of them is left
+    out."""
+    environment = _in_environment(runs)
+    spent = [axis for axis in AXES if any(run["spent"][axis] for run in runs.values())]
+    twice = {"steps" if budget == "tokens" else "tokens"} if environment else set[str]()
+    return {axis: in_words(axis, environment=environment) for axis in spent if axis not in twice}
+
+
+def _in_environment(runs: Mapping[RunName, Mapping[str, Any]]) -> bool:
+    return any(run["spent"]["steps"] for run in runs.values())
 
 
 def _scores(runs: Sequence[Mapping[str, Any]], key: str = "item_scores") -> Array:

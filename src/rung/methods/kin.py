@@ -152,14 +152,17 @@ DISTILLATION = REINFORCE_BASELINE.changed(
 VAPO = DAPO.changed(
     name="vapo",
     paper="arXiv:2504.05118",
-    summary="DAPO's loss with a critic again, whose λ grows with the answer's length.",
+    summary="DAPO's loss with a critic again, trained beforehand, whose λ grows with the answer's length.",
     samples_per_prompt=16,
     keep_group=None,
     shape_reward=None,
-    critic=ValueFunction(separate=True, coefficient=0.5),
+    critic=ValueFunction(separate=True, coefficient=0.5, warmup_steps=50),
     advantage=LengthAdaptiveGAE(alpha=0.05),
     deviations=(
-        "The critic is not trained beforehand and has no learning rate of its own; the paper pre-trains it.",
+        "The critic begins as a copy of the policy and learns alone for 50 steps, a number of ours; the paper's begins "
+        "as a reward model and learns alone until value loss and explained variance are low enough "
+        "(critic/explained_variance shows it).",
+        "The critic has the policy's learning rate; the paper's has one of its own.",
         "The paper's likelihood loss on right answers is left out.",
     ),
 )

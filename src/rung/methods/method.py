@@ -113,6 +113,11 @@ class PolicyGradient:
                 "set it to null"
             )
         if isinstance(self.step, NaturalGradient):
+            if self.critic is not None and self.critic.warmup_steps:
+                yield (
+                    f"method.critic.warmup_steps: got {self.critic.warmup_steps}, but with NaturalGradient policy and "
+                    "critic always learn together; set it to 0"
+                )
             if self.updates_per_rollout() > 1:
                 yield (
                     f"method.epochs x method.minibatches: got {self.epochs} x {self.minibatches}, but NaturalGradient "
@@ -140,6 +145,10 @@ class PolicyGradient:
         )
         lines += [part.formula for part in beside if part is not None]
         return "\n".join([*lines, self.step.formula] if isinstance(self.step, NaturalGradient) else lines)
+
+    def critic_learns_alone(self, step: int) -> bool:
+        """Whether the policy stays as it is in this step of the run, counted from 1."""
+        return self.critic is not None and step <= self.critic.warmup_steps
 
     def needs_start(self) -> bool:
         """Whether a reference policy stands in the objective."""

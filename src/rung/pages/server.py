@@ -7,7 +7,8 @@ import errno
 import signal
 import socket
 from collections.abc import Callable, Iterable, Sequence
-from types import TracebackType
+from types import FrameType, TracebackType
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -67,23 +68,33 @@ class PageServer:
             timeout_graceful_shutdown=3,
         )
         self._server = uvicorn.Server(config)
+        self._before: dict[int, Any] = {}
+        """The handlers of signals from outside."""
 
     def run(self) -> None:
-        """Serves until Ctrl-C, a termination signal, or `stop` from another thread."""
-        with contextlib.suppress(KeyboardInterrupt), _interrupted_by_termination():
-            self._server.run(sockets=[self._socket])
+        """Serves until Ctrl-C, a termination signal, or `stop` from another thread; not at all when one came before."""
+        self._server.run(sockets=[self._socket])
 
     def stop(self) -> None:
         """Answers what is in flight, then ends `run`."""
         self._server.should_exit = True
 
     def __enter__(self) -> PageServer:
+        with contextlib.suppress(ValueError):  # not the main thread, which alone has signals
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._asked_to_stop)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._socket.close()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _asked_to_stop(self, number: int, frame: FrameType | None) -> None:
+        """Before uvicorn listens to signals, and after: it raises again, at its end, whatever it caught."""
+        self.stop()
 
 
 def _listening(port: int) -> socket.socket:
@@ -105,19 +116,6 @@ def _why(port: int, error: OSError | OverflowError) -> str:
     if code in (errno.EACCES, errno.EPERM):
         return f"{port} may only be used by the administrator; name one from 1024 to 65535, or 0 for any that is free"
     return f"{port} cannot be had on {ADDRESS}: {error}; name one from 1024 to 65535, or 0 for any that is free"
-
-
-@contextlib.contextmanager
-def _interrupted_by_termination():
-    """A termination signal ends `run` as Ctrl-C does: uvicorn raises again, at its end, whatever signal it caught."""
-    before = None
-    with contextlib.suppress(ValueError):  # not the main thread, which alone has signals
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
 
 
 async def _in_words(_: Request, error: Exception) -> Response:

@@ -10,5 +10,6 @@ aside.py        a file appears whole or not at all
 visible.py      hostile text made harmless to look at
 console.py      the live line, progress bar and sample completions
 pictures.py     the curves
+environment_words.py  how runs in environments are spoken of
 page.py         report.html: one file, no network (page_data.py, page_sections.py, page_assets.py)
 """

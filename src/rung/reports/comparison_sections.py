@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from rung.reports.comparison_pictures import colour_of, curves_svg, scores_svg, short, traces
+from rung.reports.environment_words import STEPS, said_of_steps
 from rung.reports.metrics import shown
 from rung.reports.page_sections import text
 from rung.reports.pictures import COLOURS
@@ -18,6 +19,12 @@ AXIS_NAMES = {
     "seconds": "seconds",
     "flops": "operations",
 }
+IN_ENVIRONMENTS = {**AXIS_NAMES, "tokens": STEPS, "trained": f"{STEPS} trained on"}
+
+
+def in_environments(rows: Sequence[Data]) -> bool:
+    """Whether the methods acted in an environment, whose steps are counted where text has tokens."""
+    return any(row["score"] is not None and row["spent"]["steps"] for row in rows)
 
 
 def title(data: Data) -> str:
@@ -120,18 +127,20 @@ def curves(order: Sequence[str], data: Data) -> str:
 def cost(rows: Sequence[Data], data: Data) -> str:
     """What a run spent on each axis, its memory, its seconds a step."""
     columns: list[tuple[str, Callable[[Data], str]]] = [("steps", lambda row: f"{row['steps']:,.0f}")]
+    names = IN_ENVIRONMENTS if in_environments(rows) else AXIS_NAMES
     for axis in data["axes"]:
-        columns.append((AXIS_NAMES[axis], lambda row, axis=axis: short(row["spent"][axis] or 0.0)))
+        columns.append((names[axis], lambda row, axis=axis: short(row["spent"][axis] or 0.0)))
     columns += [
         ("over the budget", lambda row: "–" if row["overspent"] is None else f"{row['overspent']:.1%}"),
         ("seconds a step", lambda row: shown("", row["clock"]["seconds_a_step"])),
         ("evaluating, s", lambda row: shown("", row["clock"]["seconds_of_evaluations"])),
         ("memory, GiB", lambda row: shown("", row["clock"]["peak_gib"])),
     ]
+    counted = f"{STEPS}, weights and passes" if in_environments(rows) else "tokens, weights and passes, without prompts"
     return (
         '<h2>Cost</h2><p class="soft small">Means over seeds of one run; each run ends with its first whole step that '
-        "reaches the budget. Evaluations and checkpoints are not counted. Operations are estimated from tokens, "
-        "weights and passes, without prompts. Seconds and memory are of this machine, "
+        "reaches the budget. Evaluations and checkpoints are not counted. Operations are estimated from "
+        f"{counted}. Seconds and memory are of this machine, "
         f"{text(data['clock']['machine'])}.</p>"
         f'<div class="card scroll">{_table(rows, columns)}</div>'
     )
@@ -148,8 +157,9 @@ def stability(rows: Sequence[Data], data: Data) -> str:
         ("KL to the start, last", lambda row: shown("", row["stability"]["kl_last"])),
         ("highest", lambda row: shown("", row["stability"]["kl_highest"])),
     ]
+    said = said_of_steps if in_environments(rows) else str
     cards = "".join(
-        f'<div class="card curve" role="img" aria-label="{text(name)}"><h3>{text(name)}</h3>{svg}</div>'
+        f'<div class="card curve" role="img" aria-label="{text(said(name))}"><h3>{text(said(name))}</h3>{svg}</div>'
         for name, svg in traces(data)
     )
     return (
@@ -161,9 +171,13 @@ def stability(rows: Sequence[Data], data: Data) -> str:
 
 def samples(rows: Sequence[Data]) -> str:
     """What became of what was drawn."""
+
+    def generated(row: Data) -> str:
+        return _whole(row["samples"]["tokens_generated"])
+
     columns: list[tuple[str, Callable[[Data], str]]] = [
         ("episodes", lambda row: _whole(row["samples"]["episodes"])),
-        ("tokens generated", lambda row: _whole(row["samples"]["tokens_generated"])),
+        (f"{STEPS} taken" if in_environments(rows) else "tokens generated", generated),
         ("trained", lambda row: _whole(row["samples"]["tokens_trained"])),
         ("dropped", lambda row: _share(row["samples"]["tokens_dropped"], row["samples"]["tokens_generated"])),
         ("cut off", lambda row: _percent(row["samples"]["truncated"])),

@@ -20,6 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from rung.batch import OK, Episode
+from rung.reports.environment_words import in_environment, said_of_steps
 from rung.reports.metrics import shown
 from rung.reports.visible import visible
 from rung.reports.warnings import RunWarning
@@ -34,6 +35,11 @@ _LINE = (
     ("length", "length/mean"),
     ("tokens/s", "tokens_per_second"),
 )
+
+
+def _labels(row: Row) -> Sequence[tuple[str, str]]:
+    """What a line shows, by (label, metric): an environment's tokens are its steps."""
+    return [(said_of_steps(label), name) for label, name in _LINE] if in_environment([row]) else _LINE
 
 
 class ConsoleReport:
@@ -124,7 +130,7 @@ class ConsoleReport:
     def plain_line(self, metrics: Row, timings: Row) -> str:
         """The line of one step where there is no terminal: only what this step measured."""
         now = {**metrics, **timings}
-        parts = [f"{label} {shown(name, now[name])}" for label, name in _LINE if now.get(name) is not None]
+        parts = [f"{label} {shown(name, now[name])}" for label, name in _labels(now) if now.get(name) is not None]
         width = len(str(self.total_steps))
         line = "  ".join([f"step {self._step:>{width}}/{self.total_steps}", *parts, self.time_left()])
         return line.rstrip()
@@ -174,11 +180,11 @@ class ConsoleReport:
 
     def _live_line(self) -> str:
         parts = []
-        for label, name in _LINE:
+        for label, name in _labels(self._latest):
             if name in self._latest:
                 at = f" (step {self._held_out_step})" if name == "held_out/score" else ""
                 parts.append(f"{label} {shown(name, self._latest[name])}{at}")
-        return "  ".join(parts) or "sampling the first completions"
+        return "  ".join(parts) or "the first step is being made"
 
     def _refresh(self) -> None:
         if self._live is None or self._gone:

@@ -275,6 +275,15 @@ METRIC_LIST = [
         what_to_do="Near 0 or below the critic only adds noise: more epochs, a higher coefficient, or no critic.",
     ),
     Metric(
+        name="critic/alone",
+        unit=COUNT,
+        meaning="1 in a step in which the critic alone learns and the policy stays as it is, 0 afterwards.",
+        healthy="1 for method.critic.warmup_steps steps",
+        low=0,
+        high=1,
+        what_to_do="If critic/explained_variance is still low when it becomes 0, raise method.critic.warmup_steps.",
+    ),
+    Metric(
         name="kl/old",
         unit=NATS,
         meaning="How far the step's updates moved the policy from the one that drew the samples: KL a token.",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 from rung.errors import SettingsError, did_you_mean
+from rung.reports.environment_words import of_environment
 from rung.reports.learned_reward_metrics import LEARNED_REWARD_METRICS
 from rung.reports.metric import COUNT, GIB, NUMBER, RATE, SECONDS, SHARE, TOKENS, Metric
 from rung.reports.metric_list import METRIC_LIST
@@ -21,19 +22,18 @@ METRICS: dict[str, Metric] = {
 """By name, in the order a reader wants them."""
 
 
-def explain_metric(name: str) -> Metric:
-    """The metric of that name; a reward part's name is explained in general.
+def explain_metric(name: str, *, environment: bool = False) -> Metric:
+    """The metric of that name; a reward part's name is explained in general. `environment`: said of a run in one.
 
     Raises `SettingsError` (a ValueError) that names the nearest metric when there is none of this name.
 
     >>> explain_metric("reward/format").meaning
     "The mean of the reward part 'format' over this step's completions, before its weight."
     """
-    if name in METRICS:
-        return METRICS[name]
     family, _, part = name.partition("/")
-    if part and family in _FAMILIES:
-        return _FAMILIES[family](part)
+    known = METRICS.get(name) or (_FAMILIES[family](part) if part and family in _FAMILIES else None)
+    if known is not None:
+        return of_environment(known) if environment else known
     raise SettingsError([f"metric: got '{name}', which is not a metric{did_you_mean(name, METRICS)}"])
 
 

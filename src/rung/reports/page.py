@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rung.reports import page_sections as sections
 from rung.reports.aside import write_whole
+from rung.reports.environment_words import in_environment
 from rung.reports.page_assets import SCRIPT, STYLE, content_policy
 from rung.reports.page_data import RunRecord, read_run
 from rung.reports.page_sections import text
@@ -37,7 +38,8 @@ def page(run: RunRecord) -> str:
         sections.problems(run.problems),
         sections.warnings(run.warnings),
         sections.curves(run.metrics, run.timings),
-        sections.samples_table(run.samples),
+        sections.film(run.film),
+        sections.samples_table(run.samples, environment=in_environment(run.metrics)),
         sections.metrics_table(run.metrics, run.timings),
         sections.method_card(run.method),
         sections.settings(run.settings),

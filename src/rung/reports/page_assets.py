@@ -34,6 +34,7 @@ p { margin: 0.4rem 0; max-width: 46rem; }
   border-radius: 8px; padding: 0.7rem 1rem; margin: 0.6rem 0; }
 .warning p { margin: 0.15rem 0; }
 .curve svg { width: 100%; height: auto; display: block; }
+.film { display: block; max-width: 100%; height: auto; border-radius: 6px; }
 .curve svg * { stroke-linejoin: round; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: 0.9rem; }

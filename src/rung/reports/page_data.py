@@ -26,6 +26,20 @@ STEPS_SHOWN = 9
 """Steps whose completions are shown: first, last, and evenly between."""
 TEXT_LIMIT = 4000
 """Characters shown of a completion, and of a prompt's end."""
+FILM = "episode.gif"
+"""Where training leaves the film of an episode."""
+LARGEST_FILM = 3_000_000
+"""Bytes of a film that is shown within the page; a larger one stays beside it."""
+
+
+@dataclass(frozen=True)
+class Film:
+    """A recorded episode. Example: `Film(31_848, b"GIF89a...")`."""
+
+    size: int
+    """Bytes of the file."""
+    content: bytes | None
+    """A GIF; None where it is larger than a page should be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +58,8 @@ class RunRecord:
     """Last evaluation against the first, item by item; None without two evaluations of the same items."""
     samples: Mapping[str, Any]
     """Plain data for the page's table: `{"steps": [1, 50, 100], "rows": [{"step": 1, "prompt": ..., ...}, ...]}`."""
+    film: Film | None = None
+    """None where nothing was filmed."""
     problems: Sequence[str]
 
 
@@ -64,6 +80,7 @@ def read_run(folder: Path) -> RunRecord:
         settings=text_in(folder / "settings.yaml", problems),
         gain=_gain(folder, problems),
         samples=_samples(folder / "samples", problems),
+        film=_film(folder / FILM, problems),
         problems=problems,
     )
 
@@ -82,6 +99,22 @@ def _gain(folder: Path, problems: list[str]) -> statistics.Difference | None:
     except (SettingsError, ValueError, TypeError) as error:
         problems.append(f"held_out: the evaluations cannot be compared: {error}")
         return None
+
+
+def _film(path: Path, problems: list[str]) -> Film | None:
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILM + 1)
+            size = path.stat().st_size
+    except OSError as error:
+        problems.append(f"{path.name}: cannot be read ({error.strerror or error})")
+        return None
+    if not content.startswith((b"GIF87a", b"GIF89a")):
+        problems.append(f"{path.name}: is no GIF, so it is not shown")
+        return None
+    return Film(size, content if len(content) <= LARGEST_FILM else None)
 
 
 def _samples(folder: Path, problems: list[str]) -> dict[str, Any]:

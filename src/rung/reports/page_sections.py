@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import json
 import re
@@ -9,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rung.reports.console import duration
+from rung.reports.environment_words import STEPS, in_environment
 from rung.reports.json_lines import Row
+from rung.reports.metric import Metric
 from rung.reports.metrics import METRICS, explain_metric, shown
-from rung.reports.page_data import RunRecord
+from rung.reports.page_data import FILM, Film, RunRecord
 from rung.reports.pictures import panel_svgs
 from rung.reports.statistics import Difference
 from rung.reports.visible import visible
@@ -31,7 +34,8 @@ def header(run: RunRecord) -> str:
     tokens = sum(row.get("tokens/generated") or 0.0 for row in run.metrics)
     if seconds:
         state += f" {duration(seconds)} of training"
-        state += f", {tokens:,.0f} tokens generated." if tokens else "."
+        drawn = f"{STEPS} taken" if in_environment(run.metrics) else "tokens generated"
+        state += f", {tokens:,.0f} {drawn}." if tokens else "."
     method = f"{text(run.method['name'])}: " if run.method.get("name") else ""
     summary = text(run.method.get("summary", ""))
     return (
@@ -129,6 +133,23 @@ def curves(metrics: Sequence[Row], timings: Sequence[Row]) -> str:
     return f'<h2>Curves</h2><div class="grid">{cards}</div>'
 
 
+def film(shown_film: Film | None) -> str:
+    """The recorded episode, inside the page; a large one is only named."""
+    if shown_film is None:
+        return ""
+    if shown_film.content is None:
+        return (
+            f'<h2>Film</h2><p class="soft">The film of an episode has {shown_film.size / 1e6:.1f} MB, more than this '
+            f'page should: it lies beside it, in <a href="{FILM}">{FILM}</a>.</p>'
+        )
+    encoded = base64.b64encode(shown_film.content).decode("ascii")
+    return (
+        '<h2>Film</h2><div class="card"><img class="film" alt="A film of the trained policy playing one episode" '
+        f'src="data:image/gif;base64,{encoded}"><p class="small soft">One episode of the trained policy, the best '
+        f"action by its own judgement each time (<code>{FILM}</code>).</p></div>"
+    )
+
+
 def method_card(method: Mapping[str, Any]) -> str:
     """The method as it ran: formula, slots, paper, deviations."""
     if not method:
@@ -176,15 +197,19 @@ def metrics_table(metrics: Sequence[Row], timings: Sequence[Row]) -> str:
     parts = sorted(name for name in last if name not in METRICS and name.startswith("reward/"))
     order = [name for name in METRICS if name in last]
     at = order.index("reward/mean") + 1 if "reward/mean" in order else 0
-    rows = "".join(_metric_row(name, first[name], last[name]) for name in order[:at] + parts + order[at:])
+    environment = in_environment(metrics)
+    listed = order[:at] + parts + order[at:]
+    rows = "".join(
+        _metric_row(explain_metric(name, environment=environment), first[name], last[name]) for name in listed
+    )
     if not rows:
         return ""
     head = "<tr><th>Metric</th><th>First</th><th>Last</th><th>Meaning</th><th>Healthy</th></tr>"
     return f'<h2>Metrics</h2><div class="card scroll"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
 
 
-def _metric_row(name: str, first: float, last: float) -> str:
-    metric = explain_metric(name)
+def _metric_row(metric: Metric, first: float, last: float) -> str:
+    name = metric.name
     outside = metric.standing(last) != "ok"
     unit = f' <span class="soft">In {metric.unit}.</span>' if metric.unit.startswith("nats") else ""
     advice = f'<p class="small">{text(metric.what_to_do)}</p>' if outside else ""
@@ -202,8 +227,10 @@ def part_names(samples: Mapping[str, Any]) -> list[str]:
     return sorted({name for row in samples["rows"] for name in row["parts"]})
 
 
-def samples_table(samples: Mapping[str, Any]) -> str:
-    """The frame of the samples' table; the script fills it from the data."""
+def samples_table(samples: Mapping[str, Any], *, environment: bool = False) -> str:
+    """The frame of the samples' table; the script fills it from the data. An environment has none, and its film."""
+    if environment and not samples["rows"]:
+        return ""
     if not samples["rows"]:
         return '<h2>Samples</h2><p class="soft">No completion has been stored.</p>'
     steps = sorted({row["step"] for row in samples["rows"]})

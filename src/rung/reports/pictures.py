@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import AutoLocator, FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from rung.reports.aside import write_whole
+from rung.reports.environment_words import in_environment, said_of_steps
 from rung.reports.visible import visible
 
 Row = Mapping[str, float | None]
@@ -123,6 +124,7 @@ def panels_of(metrics: Sequence[Row], timings: Sequence[Row] = ()) -> list[Panel
     parts = sorted({name for row in metrics for name in row if name.startswith("reward/") and name != "reward/mean"})
     with_parts = _has(metrics, *parts)
     groups = ("groups/no_spread", "groups/all_right", "groups/all_wrong")
+    said = said_of_steps if in_environment(metrics) else str
     candidates = [
         (
             _has(metrics, "reward/mean", "held_out/score"),
@@ -131,9 +133,12 @@ def panels_of(metrics: Sequence[Row], timings: Sequence[Row] = ()) -> list[Panel
         (with_parts, Panel("Reward by part", lambda a: _parts(a, metrics, parts))),
         (_has(metrics, *_ANSWERS), Panel("Reward of the answers", lambda a: _answers(a, metrics, _ANSWERS))),
         (_has(metrics, *_LIKELY), Panel("Log-prob of the answers, nats", lambda a: _answers(a, metrics, _LIKELY))),
-        (_has(metrics, "kl/start"), Panel("KL to the start, nats a token", lambda a: _one(a, metrics, "kl/start", 0))),
-        (_has(metrics, "entropy"), Panel("Entropy, nats a token", lambda a: _one(a, metrics, "entropy", 0))),
-        (_has(metrics, "length/mean"), Panel("Completion length, tokens", lambda a: _length(a, metrics))),
+        (
+            _has(metrics, "kl/start"),
+            Panel(said("KL to the start, nats a token"), lambda a: _one(a, metrics, "kl/start", 0)),
+        ),
+        (_has(metrics, "entropy"), Panel(said("Entropy, nats a token"), lambda a: _one(a, metrics, "entropy", 0))),
+        (_has(metrics, "length/mean"), Panel(said("Completion length, tokens"), lambda a: _length(a, metrics))),
         (_has(metrics, *groups), Panel("Groups of samples", lambda a: _shares(a, metrics, groups))),
         (_has(metrics, "grad/norm"), Panel("Gradient norm", lambda a: _log(a, metrics, {"grad/norm": ""}))),
         (_has(metrics, "sampler_gap/mean"), Panel("Sampler–learner gap, nats", lambda a: _gap(a, metrics))),

@@ -11,8 +11,10 @@ from __future__ import annotations
 import bisect
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, median
+
+from rung.reports.environment_words import in_environment, said_of_steps
 
 Row = Mapping[str, float | None]
 
@@ -57,6 +59,11 @@ class RunWarning:
     def text(self) -> str:
         """One paragraph."""
         return f"{self.says}: {self.evidence}. Likely cause: {self.cause}. {self.change}."
+
+    def of_environment(self) -> RunWarning:
+        """Said of environment steps and episodes."""
+        said = ("says", "evidence", "cause", "change")
+        return replace(self, **{name: said_of_steps(getattr(self, name)) for name in said})
 
 
 def warnings_in(history: Sequence[Row], limits: WarningLimits | None = None) -> list[RunWarning]:
@@ -126,6 +133,7 @@ class _Past:
         self.best = list(itertools.accumulate(self.evaluated, self._better))
         """At each evaluation, the row of the best one so far."""
         self.end = len(history)
+        self.environment = in_environment(history)
 
     def score(self, i: int) -> float:
         return self.history[i].get("held_out/score") or 0.0
@@ -135,7 +143,8 @@ class _Past:
 
     def warnings(self, end: int, limits: WarningLimits) -> list[RunWarning]:
         self.end = end
-        return [warning for rule in _RULES for warning in rule(self, limits)] if end else []
+        found = [warning for rule in _RULES for warning in rule(self, limits)] if end else []
+        return [warning.of_environment() for warning in found] if self.environment else found
 
     @property
     def now(self) -> Row:

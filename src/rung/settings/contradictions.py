@@ -237,6 +237,12 @@ def _doubtful_rate(rate: float | None) -> Iterator[str]:
 def _doubtful_slots(settings: Settings, method: PolicyGradient) -> Iterator[str]:
     rate = None if isinstance(method.step, NaturalGradient) else method.step.learning_rate
     yield from _doubtful_rate(rate)
+    alone = method.critic.warmup_steps if method.critic is not None else 0
+    if 0 < settings.steps <= alone:
+        yield (
+            f"method.critic.warmup_steps: the critic learns alone for {alone} steps and the run has {settings.steps}, "
+            "so the policy is never trained"
+        )
     length = method.aggregation.length if isinstance(method.aggregation, PerConstantLength) else None
     if length is not None and length != settings.max_new_tokens:
         yield (

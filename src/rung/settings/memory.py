@@ -12,6 +12,13 @@ from rung.settings.schema import Settings
 FLOAT = 4
 """Bytes of a weight, a gradient and an optimiser's number: always float32."""
 
+KEPT = 576
+"""Bytes of the Python objects that hold one completion in the replay of a text task: four arrays and their record."""
+A_STEP = 5
+"""Bytes of a token in it beside its id: its reward, and whether the policy chose it."""
+SMALL_VOCABULARY = 1 << 16
+"""Token ids below this are kept as two bytes, others as four."""
+
 
 @dataclass(frozen=True)
 class Memory:
@@ -34,7 +41,16 @@ class Memory:
         return self.total / 2**30
 
 
-def memory_of(settings: Settings, method: Method, network: Network, *, episodes: int, prompt_tokens: int) -> Memory:
+def memory_of(
+    settings: Settings,
+    method: Method,
+    network: Network,
+    *,
+    episodes: int,
+    prompt_tokens: int,
+    teacher: Network | None = None,
+    environment: bool = False,
+) -> Memory:
     """The estimate, for steps of so many episodes and prompts of about `prompt_tokens` tokens."""
     trained = trained_parameters(settings, network)
     low = settings.learner.compute == "bfloat16"
@@ -51,10 +67,23 @@ def memory_of(settings: Settings, method: Method, network: Network, *, episodes:
             "optimiser": 2 * trained * FLOAT,
             "critic": 4 * base if own_critic else 0,
             "reference": base * copies(settings, method),
+            "teacher": 0 if teacher is None else teacher.parameters * FLOAT,
+            "replay": 0 if environment else replay_bytes(settings, method, network.vocabulary, prompt_tokens),
             "kv cache": 2 * network.layers * network.kv_width * places * compute,
             "activations": activations(settings, network, tokens) * compute,
         }
     )
+
+
+def replay_bytes(settings: Settings, method: Method, vocabulary: int, prompt_tokens: int) -> int:
+    """What past completions take at most, once the replay is full or the run over: as many short ones as there can be,
+    since each keeps its prompt."""
+    if not isinstance(method, ValueLearning):
+        return 0
+    completions = min(settings.steps * settings.prompts_per_step, method.replay.capacity)
+    tokens = min(completions * settings.max_new_tokens, method.replay.capacity)
+    an_id = 2 if vocabulary <= SMALL_VOCABULARY else 4
+    return completions * (KEPT + prompt_tokens * an_id) + tokens * (an_id + A_STEP)
 
 
 def trained_parameters(settings: Settings, network: Network) -> int:

@@ -226,6 +226,7 @@ RANGES: Mapping[str, Range] = {
     "NaturalGradient.critic_epochs": _FROM_0,
     "ValueFunction.coefficient": _FROM_0,
     "ValueFunction.clip": _ABOVE_0,
+    "ValueFunction.warmup_steps": _FROM_0,
     "GAE.discount": _SHARE,
     "GAE.lam": _SHARE,
     "LengthAdaptiveGAE.alpha": _ABOVE_0,

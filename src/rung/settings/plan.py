@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rung.errors import SettingsError
-from rung.methods import Method, method_named
+from rung.methods import Method, ValueLearning, method_named
 from rung.methods.data import as_data
 from rung.methods.explain import card
 from rung.settings.contradictions import doubtful
@@ -16,6 +16,7 @@ from rung.settings.memory import Memory, has_copy, keeps_target, memory_of, trai
 from rung.settings.network import Network
 from rung.settings.reading import Reading, placed
 from rung.settings.schema import Section, Settings
+from rung.settings.taught import outputs_that_are_no_values
 from rung.settings.units import Units, units_of
 
 
@@ -139,10 +140,12 @@ def make_plan(
     network: Network,
     task: TaskFacts,
     *,
+    teacher: Network | None = None,
     free_bytes: int | None = None,
     notes: Sequence[str] = (),
 ) -> Plan:
-    """The plan. `free_bytes`: what the machine has, to compare with; `notes`: what was seen in the task's data.
+    """The plan. `free_bytes`: what the machine has, to compare with; `notes`: what was seen in the task's data;
+    `teacher`: the model that is learnt from beside the one that is trained.
 
     SettingsError when the settings do not fit the model.
     """
@@ -152,8 +155,18 @@ def make_plan(
     if problems:
         raise SettingsError(problems)
     units = units_of(settings, method, environment=task.environment)
-    memory = memory_of(settings, method, network, episodes=units.episodes, prompt_tokens=task.prompt_tokens)
+    memory = memory_of(
+        settings,
+        method,
+        network,
+        episodes=units.episodes,
+        prompt_tokens=task.prompt_tokens,
+        teacher=teacher,
+        environment=task.environment,
+    )
     warnings = [*doubtful(settings, method), *_warnings(settings, units, task)]
+    if isinstance(method, ValueLearning) and not task.environment:
+        warnings += outputs_that_are_no_values(settings)
     if free_bytes is not None and memory.total > free_bytes:
         warnings.append(
             f"memory: about {memory.gib:.1f} GiB are needed and {free_bytes / 2**30:.1f} GiB are free; "

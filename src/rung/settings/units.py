@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from rung.methods import AdaptiveElements, Method, PolicyGradient, PreferenceLearning, ValueLearning
@@ -63,6 +63,7 @@ def _rollout_units(settings: Settings, method: PolicyGradient, *, environment: b
         lines=(
             _steps(settings, method) if environment else _completions(settings, method, episodes, new_tokens),
             f"{count(updates, 'update')}, {size}, sampled at temperature {settings.temperature:g}",
+            *_alone(method),
         ),
         data={
             "prompts": settings.prompts_per_step,
@@ -72,6 +73,12 @@ def _rollout_units(settings: Settings, method: PolicyGradient, *, environment: b
             "updates": updates,
         },
     )
+
+
+def _alone(method: PolicyGradient) -> Iterator[str]:
+    if method.critic is not None and method.critic.warmup_steps:
+        steps = count(method.critic.warmup_steps, "step")
+        yield f"the first {steps}: the critic alone learns, the policy stays as it is"
 
 
 def _value_units(settings: Settings, method: ValueLearning) -> Units:

@@ -19,6 +19,7 @@ AXES = {
     "flops": "floating-point operations (estimated)",
 }
 """What can be limited (`budget.tokens`, ...), in words."""
+OF_ENVIRONMENTS = {"tokens": "environment steps", "trained": "environment steps trained on"}
 PHASES = ("sample", "reward", "reference", "learn")
 """The phases of a step whose seconds count."""
 Row = Mapping[str, float | None]
@@ -58,6 +59,15 @@ class Spent:
         ['tokens']
         """
         return [axis for axis, limit in limits.items() if getattr(self, axis) >= limit]
+
+
+def in_words(axis: str, *, environment: bool) -> str:
+    """What an axis counts.
+
+    >>> in_words("tokens", environment=False), in_words("tokens", environment=True)
+    ('generated tokens', 'environment steps')
+    """
+    return OF_ENVIRONMENTS.get(axis, AXES[axis]) if environment else AXES[axis]
 
 
 def seconds_of(timings: Row) -> float:

@@ -73,10 +73,13 @@ class Learner:
         self.policy, self.method, self.reference, self.teacher = policy, method, reference, teacher
         self.temperature, self.micro_batch_tokens, self.seed = temperature, micro_batch_tokens, seed
         self.world = world or World.current()
-        self.optimized = Optimized(self._optimized())
+        critic = method.critic
+        self.optimized = Optimized(self._optimized(), apart=critic is not None and critic.warmup_steps > 0)
         self.optimizer = self._optimizer()
         self.updates = 0
         """Updates made so far; the version of the policy."""
+        self._critic_alone = False
+        """In this step the critic alone learns."""
 
     def _optimized(self) -> dict[str, torch.nn.Parameter]:
         """All parameters; the critic's alone where the policy takes natural-gradient steps."""
@@ -93,6 +96,7 @@ class Learner:
     def update(self, batch: Batch, step: int) -> Update:
         """Learns from one rollout. Raises NonFiniteError before a NaN or infinity could reach the weights."""
         self._refresh_reference(step)
+        self._critic_alone = self.method.critic_learns_alone(step)
         batch = self.method.with_advantages(self._before(batch), self.world.total)
         require_finite("the advantages", zeroed(batch.advantages_BT, batch.action_mask_BT))
         if self._takes_steps_apart(batch):
@@ -103,7 +107,8 @@ class Learner:
         else:
             for epoch in range(self.method.epochs):
                 self._one_epoch(batch, (self.seed, step, epoch), record)
-        self._adapt(batch, record)
+        if not self._critic_alone:  # a coefficient that steers the policy has nothing to steer
+            self._adapt(batch, record)
         self._note_critic(batch, record)
         return record.result(batch, self.learning_rate())
 
@@ -181,6 +186,8 @@ class Learner:
         explained = explained_variance(values_BT, batch.value_targets_BT, batch.action_mask_BT)
         if torch.isfinite(explained):
             record.numbers["critic/explained_variance"] = float(explained)
+        if self.method.critic is not None and self.method.critic.warmup_steps:
+            record.numbers["critic/alone"] = float(self._critic_alone)
 
     def kl_from_old(self, batch: Batch) -> float:
         """Mean KL(π_old ‖ π) a step, estimated on the rollout's own actions."""
@@ -233,9 +240,17 @@ class Learner:
         reach("update.backward")
         self.optimized.gather()
         self.world.sum_gradients(self.optimized.parameters)
+        if self._critic_alone:
+            self._leave_policy()
         if tokens == 0:
             return
         self.make_step(loss, self.method.step.max_grad_norm, record)
+
+    def _leave_policy(self) -> None:
+        """Takes the policy's gradients away: what has none, an optimiser leaves as it is, its own state included."""
+        for name, parameter in self.policy.trainable().items():
+            if not is_critics(name):
+                parameter.grad = None
 
     def _passes(self, minibatch: Batch, rows_B: Tensor, record: UpdateRecord) -> Iterator[tuple[Tensor | None, bool]]:
         """The rows of each pass through the model, and whether it has a gradient; None: all of the minibatch's."""
@@ -284,7 +299,9 @@ class Learner:
         where = micro.rewards_BT.device  # formulas work where the batch is
         log_probs_BT = outputs.log_probs_BT.to(where)
         entropy_BT = None if outputs.entropy_BT is None else outputs.entropy_BT.to(where)
-        loss = (weights[0] * self.method.losses(micro, log_probs_BT, entropy_BT)).sum()
+        loss = log_probs_BT.new_zeros(())
+        if not self._critic_alone:
+            loss = (weights[0] * self.method.losses(micro, log_probs_BT, entropy_BT)).sum()
         if self.method.critic is not None:
             assert outputs.values_BT is not None
             loss = loss + (weights[1] * self.method.critic.loss(micro, outputs.values_BT.to(where))).sum()

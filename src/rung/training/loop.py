@@ -40,7 +40,8 @@ class Ended:
 
 def run_steps(parts: Parts, record: Record, stop: StopRequest, *, done: int, purse: Purse) -> Ended:
     """Trains from step `done` + 1 to the settings' last step, or to the first with which the purse is empty
-    (or, where drawing and learning come one after the other, with which the parts say that it ends).
+    (or, where drawing and learning come one after the other, with which the parts say that it ends), or with which the
+    task is over.
 
     Stops early, after a whole step and with everything saved, when `stop` was asked for.
     """
@@ -50,13 +51,13 @@ def run_steps(parts: Parts, record: Record, stop: StopRequest, *, done: int, pur
         metrics = evaluation(parts, record, 0, clock)
         record.stepped(0, metrics, clock.timings(metrics))
     step = done
-    while step < settings.steps and not parts.ends(purse):
+    while step < settings.steps and not (parts.ends(purse) or parts.over()):
         step += 1
         collected, shown = one_step(parts, record, step, clock)
         metrics = {"step": step, **shown}
         purse.pay(metrics, sum(clock.seconds.get(phase, 0.0) for phase in PHASES))
         metrics["flops"] = purse.spent.flops
-        last = step == settings.steps or parts.ends(purse)
+        last = step == settings.steps or parts.ends(purse) or bool(parts.over())
         if last or collected.evaluate or due(step, settings.evaluation.every):
             metrics |= evaluation(parts, record, step, clock)
         record.stepped(step, metrics, clock.timings(metrics))
@@ -64,6 +65,8 @@ def run_steps(parts: Parts, record: Record, stop: StopRequest, *, done: int, pur
         if last or due(step, settings.saving.every) or stop.asked:
             with clock.phase("save"):
                 record.save(step)
+        if parts.over():
+            record.said(parts.over())
         if stop.asked:
             return Ended(step, last)
     return Ended(step, True)

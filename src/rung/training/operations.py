@@ -51,7 +51,8 @@ def work(method: PolicyGradient, *, policy: int, critic: int, trained: int) -> W
     for each epoch forward and backward of policy and critic, and a forward pass more where the objective picks its
     tokens among all of an update's; once more forward for the log-probs and values before the first update, for the
     reference, and for a KL penalty that adapts; for a natural gradient also the Fisher-vector products on their share
-    of the rows, the line search's first try (the new loss and KL) and the critic's own epochs.
+    of the rows, the line search's first try (the new loss and KL) and the critic's own epochs. Steps in which the
+    critic learns alone count like the others.
 
     Args:
         policy, critic: weights that a token goes through.

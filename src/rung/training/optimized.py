@@ -29,10 +29,11 @@ class Optimized:
         optimized.clear(); loss.backward(); optimized.gather(); optimizer.step()
     """
 
-    def __init__(self, named: Mapping[str, nn.Parameter]) -> None:
+    def __init__(self, named: Mapping[str, nn.Parameter], *, apart: bool = False) -> None:
+        """`apart`: some of them may go without a gradient, and are then left as they are; a row would move them all."""
         self._named = dict(named)
         self._own = list(named.values())
-        self._row = _as_one_row(self._own)
+        self._row = None if apart else _as_one_row(self._own)
         self.parameters = self._own if self._row is None else [self._row]
 
     def clear(self) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,6 +56,11 @@ if TYPE_CHECKING:
     from rung.models.reward_model import RewardModel
 
 
+def never() -> str:
+    """Of a task that gives for ever: it is not over."""
+    return ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Parts:
     """Everything the loop calls. The loop reads `settings` for numbers and never for names."""
@@ -68,6 +74,8 @@ class Parts:
     learner: Learns
     ends: Callable[[Purse], bool] = is_empty
     """Whether a run that has spent so much is over."""
+    over: Callable[[], str] = never
+    """Why the task has nothing more to give, in words; empty while it has."""
 
 
 def limit_threads(learner: LearnerSettings) -> None:
@@ -136,7 +144,15 @@ def _trial_parts(settings: Settings, method: AdaptiveElements, task: CartPole198
     policy = box_policy(method, settings.seed)
     learner = TrialLearner(policy, method, task)
     collector = TrialCollector(settings, method, learner)
-    return Parts(settings=settings, method=method, policy=policy, start=None, collector=collector, learner=learner)
+    return Parts(
+        settings=settings,
+        method=method,
+        policy=policy,
+        start=None,
+        collector=collector,
+        learner=learner,
+        over=learner.over,
+    )
 
 
 def _environment_parts(settings: Settings, method: PolicyGradient, task: EnvironmentTask) -> Parts:
@@ -179,16 +195,23 @@ def _value_parts(settings: Settings, method: ValueLearning, task: EnvironmentTas
 
 def _token_value_parts(settings: Settings, method: ValueLearning, task: TextTask) -> Parts:
     judge = _judge(settings, rewards_of(settings.rewards, task))
-    try:
+    with _closed_if_it_fails(judge):
         policy = _policy(settings)
         learner = TokenValueLearner(
             policy, method, seed=settings.seed, micro_batch_tokens=settings.learner.micro_batch_tokens
         )
         collector = TokenReplayCollector(settings, method, task, policy, judge)
+    return Parts(settings=settings, method=method, policy=policy, start=None, collector=collector, learner=learner)
+
+
+@contextmanager
+def _closed_if_it_fails(judge: Judge) -> Iterator[None]:
+    """A judge has a process of its own, which must not outlive what was never built."""
+    try:
+        yield
     except BaseException:
         judge.close()
         raise
-    return Parts(settings=settings, method=method, policy=policy, start=None, collector=collector, learner=learner)
 
 
 def _judge(settings: Settings, rewards: Sequence[WeightedReward]) -> Judge:
@@ -207,7 +230,7 @@ def _text_parts(settings: Settings, method: PolicyGradient, task: TextTask) -> P
             ]
         )
     judge = _judge(settings, rewards)
-    try:
+    with _closed_if_it_fails(judge):
         policy = _policy(settings)
         if method.critic is not None:
             policy.add_critic(separate=method.critic.separate)
@@ -222,38 +245,15 @@ def _text_parts(settings: Settings, method: PolicyGradient, task: TextTask) -> P
             seed=settings.seed,
         )
         collector = TextCollector(settings, method, task, policy, judge)
-    except BaseException:
-        judge.close()
-        raise
-    return Parts(
-        settings=settings,
-        method=method,
-        policy=policy,
-        start=start,
-        collector=collector,
-        learner=learner,
-    )
-
-
-def _judge(settings: Settings, rewards: Sequence[WeightedReward]) -> Judge:
-    return Judge(
-        rewards,
-        deadline_s=settings.rewarding.deadline_s,
-        max_failed_share=settings.rewarding.max_failed_share,
-    )
+    return Parts(settings=settings, method=method, policy=policy, start=start, collector=collector, learner=learner)
 
 
 def _drawn_pair_parts(
     settings: Settings, method: PreferenceLearning, task: TextTask, folder: Path | None, shared: Path | None
 ) -> Parts:
     judge = _judge(settings, rewards_of(settings.rewards, task))
-    try:
-        policy = _policy(settings)
-        start = policy.reference() if needs_start(settings, method) else None
-        reference = start if method.needs_start() else None
-        learner = PreferenceLearner(
-            policy, method, reference=reference, micro_batch_tokens=settings.learner.micro_batch_tokens
-        )
+    with _closed_if_it_fails(judge):
+        policy, start, reference, learner = _preference_learner(settings, method)
         collector = DrawnPairCollector(
             settings,
             method,
@@ -265,9 +265,6 @@ def _drawn_pair_parts(
             folder=folder,
             shared=shared or (None if folder is None else folder / "drawn"),
         )
-    except BaseException:
-        judge.close()
-        raise
     return Parts(
         settings=settings,
         method=method,
@@ -283,14 +280,21 @@ def _pair_parts(settings: Settings, method: PreferenceLearning) -> Parts:
     task = load_pairs(settings.task.name, **settings.task.options())
     if not method.trains_policy():
         return _reward_model_parts(settings, method, task)
+    policy, start, reference, learner = _preference_learner(settings, method)
+    collector = PairCollector(settings, method, task, policy, reference)
+    return Parts(settings=settings, method=method, policy=policy, start=start, collector=collector, learner=learner)
+
+
+def _preference_learner(
+    settings: Settings, method: PreferenceLearning
+) -> tuple[TextPolicy, TextPolicy | None, TextPolicy | None, PreferenceLearner]:
+    """The policy, its start where anything is compared with it, the reference where the loss needs one, the learner."""
     policy = _policy(settings)
     start = policy.reference() if needs_start(settings, method) else None
     reference = start if method.needs_start() else None
-    learner = PreferenceLearner(
-        policy, method, reference=reference, micro_batch_tokens=settings.learner.micro_batch_tokens
-    )
-    collector = PairCollector(settings, method, task, policy, reference)
-    return Parts(settings=settings, method=method, policy=policy, start=start, collector=collector, learner=learner)
+    micro_batch_tokens = settings.learner.micro_batch_tokens
+    learner = PreferenceLearner(policy, method, reference=reference, micro_batch_tokens=micro_batch_tokens)
+    return policy, start, reference, learner
 
 
 def _reward_model_parts(settings: Settings, method: PreferenceLearning, task: PairTask) -> Parts:

@@ -107,7 +107,8 @@ def resume(
 ) -> Summary:
     """Goes on from the newest checkpoint that verifies; what was written after it is taken back first.
 
-    `changes` may set `steps`, `budget`, `evaluation`, `saving` and `reporting`; anything else would make another run.
+    `changes` may set `steps`, `budget`, `evaluation.every`, `saving` and `reporting`; anything else would make another
+    run, or scores that cannot be compared with the run's own.
     """
     if not (folder / "settings.yaml").is_file():
         raise SettingsError([f"{folder}: holds no run (there is no settings.yaml in it)"])
@@ -125,19 +126,25 @@ def resume(
         return run.go(done=found.step if found else 0, plan=plan)
 
 
-_MAY_CHANGE = ("steps", "budget", "evaluation", "saving", "reporting")
+_MAY_CHANGE = "may change: steps, budget, evaluation.every, saving, reporting"
 
 
 def _changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
-    wrong = sorted({key.split(".")[0] for key in changes} - set(_MAY_CHANGE))
+    kept = {key.split(".")[0] for key in changes} - {"steps", "budget", "evaluation", "saving", "reporting"}
+    wrong = [f"{key}: a resumed run keeps it, or it would be another run; {_MAY_CHANGE}" for key in sorted(kept)]
     if wrong:
-        raise SettingsError(
-            [
-                f"{key}: a resumed run keeps it, or it would be another run; may change: {', '.join(_MAY_CHANGE)}"
-                for key in wrong
-            ]
-        )
-    return settings.changed(changes)
+        raise SettingsError(wrong)
+    changed = settings.changed(changes)
+    was, now = settings.evaluation.as_data(), changed.evaluation.as_data()
+    wrong = [
+        f"evaluation.{key}: got {now[key]}, but the scores so far were taken with {was[key]}, and no others compare "
+        f"with them item by item; {_MAY_CHANGE} (to score the result otherwise: rung eval DIR)"
+        for key in was
+        if key != "every" and was[key] != now[key]
+    ]
+    if wrong:
+        raise SettingsError(wrong)
+    return changed
 
 
 def _words(score: Estimate) -> str:

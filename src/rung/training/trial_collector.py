@@ -39,16 +39,9 @@ class TrialCollector:
         self.settings, self.learner, self.task, self.policy = settings, learner, learner.task, learner.policy
         self.noise = method.actor.noise if isinstance(method.actor, SearchElement) else 0.0
         self._notes = [] if loops().compiled else [SLOW]
-        self._over = False
 
     def collect(self, step: int, policy_version: int, phase: Phase) -> Collected:
         notes, self._notes = self._notes, []
-        if self.learner.time_left <= 0 and not self._over:
-            self._over = True
-            notes.append(
-                f"the run's {self.task.most_steps:,} time steps are used up after {self.learner.updates} trials, "
-                "the last one still balancing; no more are played"
-            )
         reach("rollout.done")
         return Collected(batch=Trial(Stream(self.settings.seed, step, "trial")), metrics={}, notes=tuple(notes))
 

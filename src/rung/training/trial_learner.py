@@ -49,12 +49,11 @@ class Played:
     batch: None = None
 
     def metrics(self) -> Metrics:
-        played = self.steps > 0
         return {
-            "reward/mean": (-1.0 if self.failed else 0.0) if played else None,
-            "length/mean": float(self.steps) if played else None,
-            "length/truncated": float(not self.failed) if played else None,
-            "episodes/generated": float(played),
+            "reward/mean": -1.0 if self.failed else 0.0,
+            "length/mean": float(self.steps),
+            "length/truncated": float(not self.failed),
+            "episodes/generated": 1.0,
             "tokens/generated": float(self.steps),
             "environment/steps": float(self.total),
         }
@@ -70,6 +69,8 @@ class TrialLearner:
         """Trials played."""
         self.steps = 0
         """Time steps of all of them."""
+        self.balancing = False
+        """Whether the last trial that was played here ended with its time, not with a failure."""
         self.life = self.usage = 0.0
         """BOXES: decayed sums of all trials' lifetimes, and of their number."""
 
@@ -77,9 +78,15 @@ class TrialLearner:
     def time_left(self) -> int:
         return self.task.most_steps - self.steps
 
+    def over(self) -> str:
+        """Why no trial is left to be played, in words; empty while there is time."""
+        if self.time_left > 0:
+            return ""
+        used = f"the run's {self.task.most_steps:,} time steps are used up after {self.updates} trials"
+        return f"{used}{', the last one still balancing' if self.balancing else ''}: it ends here"
+
     def update(self, batch: Trial, step: int) -> Played:
-        if self.time_left <= 0:
-            return Played(0, False, self.steps)
+        assert self.time_left > 0, "the run is over"
         method = self.method
         assert isinstance(method, AdaptiveElements), type(method)
         if isinstance(method.actor, Lifetimes):
@@ -88,6 +95,7 @@ class TrialLearner:
             taken, failed = self._learnt(method.actor, method.critic, batch)
         self.updates += 1
         self.steps += taken
+        self.balancing = not failed
         return Played(taken, failed, self.steps)
 
     def tensors(self) -> dict[str, Tensor]:

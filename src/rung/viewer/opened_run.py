@@ -16,6 +16,9 @@ from rung.viewer.stored_samples import StoredSamples
 MOST_TEXT = 200_000
 """Characters of settings.yaml and method.json that are shown."""
 
+FIRST_ROWS = 2**16
+"""Bytes of metrics.jsonl in which the first rows of training lie."""
+
 
 class OpenedRun:
     """A run's metrics, timings, samples and settings as JSON values.
@@ -50,6 +53,14 @@ class OpenedRun:
         """What `metrics`, `timings` or `solved` have since; see `Follow.since`."""
         with self._lock:
             return self._growing[what].since(epoch, begin)
+
+    def in_environment(self) -> bool:
+        """Whether the run acts in an environment, as far as its first rows tell."""
+        try:
+            with (self.folder / "metrics.jsonl").open("rb") as file:
+                return b'"environment/steps"' in file.read(FIRST_ROWS)
+        except OSError:
+            return False
 
     def state(self) -> dict[str, Any]:
         """Whether it is finished, which steps have samples, and what it was set to."""

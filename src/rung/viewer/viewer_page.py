@@ -64,7 +64,9 @@ class ViewerPage:
 
     def _meanings(self, request: Request) -> Response:
         names = request.query_params.getlist("name")[:MOST_NAMES]
-        return JSONResponse({"order": list(METRICS), "meanings": [meaning(name) for name in names]})
+        environment = all(run.in_environment() for run in self.runs)
+        meanings = [meaning(name, environment=environment) for name in names]
+        return JSONResponse({"order": list(METRICS), "meanings": meanings})
 
     def _run(self, request: Request) -> OpenedRun:
         number = _whole(request, "run")
@@ -80,10 +82,10 @@ def run_names(runs: Sequence[OpenedRun]) -> list[str]:
     return [name if names.count(name) == 1 else path for name, path in zip(names, paths, strict=True)]
 
 
-def meaning(name: str) -> dict[str, Any]:
+def meaning(name: str, *, environment: bool = False) -> dict[str, Any]:
     """What is known about a metric, for the page; nothing but its name when it is none of ours."""
     try:
-        metric = explain_metric(name)
+        metric = explain_metric(name, environment=environment)
     except SettingsError:
         return {"name": name, "unit": "", "meaning": "", "healthy": "", "low": None, "high": None, "what_to_do": ""}
     return {

@@ -21,11 +21,15 @@ class ValueFunction:
     """Of the value loss beside the policy's."""
     clip: float | None = None
     """V may move so far from its value before the rollout's first update and still be pulled. None: no limit."""
+    warmup_steps: int = 0
+    """The first so many steps of the run teach the critic alone, on the samples of a policy that stays as it is (value
+    pre-training, arXiv:2503.01491)."""
 
     @property
     def formula(self) -> str:
         limit = "" if self.clip is None else f", V clipped to {self.clip:g} around its old value"
-        return f"{self.coefficient:g} · ½(V - target)²{limit}"
+        alone = f"; the first {self.warmup_steps} steps alone, the policy frozen" if self.warmup_steps else ""
+        return f"{self.coefficient:g} · ½(V - target)²{limit}{alone}"
 
     def loss(self, batch: Batch, values_BT: Tensor) -> Tensor:
         """[B,T], with the coefficient."""
