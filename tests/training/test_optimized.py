@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from episodes import random_episodes
@@ -10,6 +12,7 @@ from torch import nn
 from rung.batch import Batch
 from rung.errors import CheckpointError
 from rung.training.assemble import assemble
+from rung.training.gradient_step import optimizer_step
 from rung.training.optimized import FEW, Optimized
 
 
@@ -76,3 +79,26 @@ def same(one: Batch, other: Batch) -> bool:
     return all(torch.equal(a, b) for a, b in contexts) and all(
         torch.allclose(getattr(one, name), getattr(other, name), rtol=0, atol=0, equal_nan=True) for name in tensors
     )
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda p: torch.optim.AdamW(p, lr=0.1, weight_decay=0.2, betas=(0.8, 0.9), eps=1e-3, fused=True),
+        lambda p: torch.optim.Adam(p, lr=0.1, weight_decay=0.2, fused=True),
+        lambda p: torch.optim.RMSprop(p, lr=0.1),
+    ],
+)
+def test_a_step_of_one_row_is_torchs_to_the_byte(made: Callable[..., torch.optim.Optimizer]) -> None:
+    plain, ours = (nn.Parameter(torch.linspace(-1, 1, 9)) for _ in range(2))
+    theirs, optimizer = made([plain]), made([ours])
+    for n in range(4):
+        for parameter in (plain, ours):
+            parameter.grad = None if n == 2 else torch.sin(parameter.detach() + n)
+        for one in (theirs, optimizer):
+            one.param_groups[0]["lr"] = 0.1 / (n + 1)
+        theirs.step()
+        optimizer_step(optimizer)
+        assert torch.equal(plain, ours)
+        of_plain, of_ours = theirs.state[plain], optimizer.state[ours]
+        assert of_plain.keys() == of_ours.keys() and all(torch.equal(of_plain[k], of_ours[k]) for k in of_plain)

@@ -80,7 +80,7 @@ def bootstrapped(returns_N: Tensor, factors_N: Tensor, next_values_N: Tensor) ->
     tensor([3., 1.])
     """
     same_shape(returns_N, factors_N, next_values_N)
-    return returns_N + torch.where(factors_N == 0, torch.zeros_like(next_values_N), factors_N * next_values_N)
+    return torch.where(factors_N == 0, returns_N, returns_N + factors_N * next_values_N)
 
 
 def squared(errors_N: Tensor) -> Tensor:

@@ -108,15 +108,23 @@ class ValueLearning:
         """[N] y: `values_NV` is the trained network's Q of the next states, `judged_NV` the one that makes targets."""
         return bootstrapped(returns_N, factors_N, self.value_target.next_values(values_NV, judged_NV))
 
+    def errors(self, values_NV: Tensor, actions_N: Tensor, targets_N: Tensor) -> Tensor:
+        """[N] y − Q of the actions that were taken."""
+        return targets_N - chosen(values_NV, actions_N)
+
+    def loss_of(self, errors_N: Tensor, weights_N: Tensor | None) -> Tensor:
+        """The loss of a minibatch [], or of several with their rows together [..., N] -> [...]."""
+        losses_N = self.error.losses(errors_N)
+        if weights_N is not None:
+            losses_N = losses_N * weights_N
+        return losses_N.sum(-1) if self.sum_errors else losses_N.mean(-1)
+
     def loss(
         self, values_NV: Tensor, actions_N: Tensor, targets_N: Tensor, weights_N: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """The minibatch's loss [], and the errors y − Q [N] that it is made of."""
-        errors_N = targets_N - chosen(values_NV, actions_N)
-        losses_N = self.error.losses(errors_N)
-        if weights_N is not None:
-            losses_N = losses_N * weights_N
-        return (losses_N.sum() if self.sum_errors else losses_N.mean()), errors_N.detach()
+        errors_N = self.errors(values_NV, actions_N, targets_N)
+        return self.loss_of(errors_N, weights_N), errors_N.detach()
 
     def gradient(self, values_NV: Tensor, actions_N: Tensor, errors_N: Tensor, weights_N: Tensor | None) -> Tensor:
         """[N,V] the derivative of `loss` in every value: what autograd finds, without the graph that it needs."""

@@ -25,7 +25,7 @@ from rung.rollouts.streams import Blocks
 from rung.rollouts.token_replay import Kept, TokenReplay
 from rung.training.faults import reach
 from rung.training.optimizer_state import optimizer_state, restore_optimizer
-from rung.training.value_learner import COPY, ValueLearned, require_finite_values
+from rung.training.value_learner import COPY, Array, ValueLearned, require_finite_values
 
 if TYPE_CHECKING:
     from rung.models.policy import TextPolicy
@@ -59,12 +59,19 @@ class TokenValueLearner:
 
     def update(self, batch: Due, step: int) -> ValueLearned:
         """The updates that are due. Raises NonFiniteError before a NaN or infinity could reach the weights."""
-        learned = ValueLearned(learning_rate=self.method.step.learning_rate)
-        for _ in range(batch.rounds * self.method.updates):
-            self._one_update(batch.replay, learned)
-        return learned
+        each = [self._one_update(batch.replay) for _ in range(batch.rounds * self.method.updates)]
+        none = np.zeros(0, np.float32)
+        losses, norms, errors, targets = zip(*each, strict=True) if each else ((), (), (none,), (none,))
+        return ValueLearned(
+            learning_rate=self.method.step.learning_rate,
+            losses=losses,
+            norms=norms,
+            errors_N=np.concatenate(errors),
+            targets_N=np.concatenate(targets),
+        )
 
-    def _one_update(self, replay: TokenReplay, learned: ValueLearned) -> None:
+    def _one_update(self, replay: TokenReplay) -> tuple[float, float, Array, Array]:
+        """The loss, the gradient's norm, the errors y − Q [N] and the targets y [N]."""
         method = self.method
         drawn = replay.draw(self._draws.at(self.updates), method.replay.batch)
         steps = sum(one.steps for one in drawn)
@@ -79,11 +86,11 @@ class TokenValueLearner:
             errors.append(errors_N.cpu())
             targets.append(targets_N.cpu())
         reach("update.backward")
-        norm = self._make_step(total)
-        learned.note(loss=total, norm=norm, errors_N=torch.cat(errors), targets_N=torch.cat(targets))
+        norm = self._make_step(sum(float(errors_N.sum()) for errors_N in errors))
         copy = method.target_network
         if copy is not None and self.copy is not None and self.updates % copy.updates == 0:
             self.copy.follow(self.policy, copy.share)
+        return total, norm, torch.cat(errors).numpy(), torch.cat(targets).numpy()
 
     def _loss(self, part: Sequence[Kept]) -> tuple[Tensor, Tensor, Tensor]:
         """The loss [], the errors y − Q [N] and the targets y [N] of these completions."""
@@ -107,11 +114,11 @@ class TokenValueLearner:
         chosen_NV = values_NV[next_N] if target.asks_twice else None
         return self.method.targets(returns_N.to(where), factors_N.to(where), chosen_NV, judged_NV[next_N])
 
-    def _make_step(self, loss: float) -> float:
+    def _make_step(self, errors: float) -> float:
         parameters = list(self.policy.trainable().values())
         bound = self.method.step.max_grad_norm
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, float("inf") if bound is None else bound))
-        require_finite_values(loss, norm, self.updates + 1)
+        require_finite_values(errors, norm, self.updates + 1)
         self.optimizer.step()
         self.updates += 1
         reach("update.step")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -17,52 +20,63 @@ from rung.models.q_network import QNetwork
 from rung.rollouts.replay import Replay, Window
 from rung.rollouts.streams import Blocks
 from rung.training.faults import reach
+from rung.training.gradient_step import optimizer_step
 from rung.training.learned import Metrics
 from rung.training.optimizer_state import optimizer_state, restore_optimizer
 
+Array = npt.NDArray[Any]
 COPY, FLAT = "copy/", "q"
 """Before the names of the target network's tensors, and before those of the optimiser's, in a checkpoint."""
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class ValueLearned:
     """What the updates of one step of the run showed. Example: `learned.metrics()["value/error"]` is 0.31."""
 
     batch: None = None
     """Nothing is compared with the start."""
-    learning_rate: float = 0.0
-    updates: int = 0
-    losses: float = 0.0
-    """Sums over the updates: of the losses, and of the gradients' norms. Numbers, because small tensors that are kept
-    while large ones come and go leave holes in memory: gigabytes of them on Atari."""
-    norms: float = 0.0
-    trained: int = 0
-    """Steps that went through the updates."""
-    errors: float = 0.0
-    """Sums over these steps: of |y − Q|, and of y."""
-    targets: float = 0.0
-
-    def note(self, *, loss: float, norm: float, errors_N: Tensor, targets_N: Tensor) -> None:
-        """One update."""
-        self.updates += 1
-        self.losses += loss
-        self.norms += norm
-        self.trained += len(errors_N)
-        self.errors += float(errors_N.abs().sum())
-        self.targets += float(targets_N.sum())
+    learning_rate: float
+    losses: Sequence[float]
+    """Of each update."""
+    norms: Sequence[float]
+    errors_N: Array
+    """y − Q of every step that went through the updates, one update after the other; and y."""
+    targets_N: Array
 
     def metrics(self) -> Metrics:
         """Means over the step's updates; None before the first."""
-        some = self.updates > 0
+        some = bool(self.losses)
         return {
-            "loss": self.losses / self.updates if some else None,
-            "grad/norm": self.norms / self.updates if some else None,
+            "loss": sum(self.losses) / len(self.losses) if some else None,
+            "grad/norm": sum(self.norms) / len(self.norms) if some else None,
             "learning_rate": self.learning_rate,
-            "value/error": self.errors / self.trained if some else None,
-            "value/target": self.targets / self.trained if some else None,
-            "updates": float(self.updates),
-            "tokens/trained": float(self.trained),
+            "value/error": float(np.abs(self.errors_N).mean()) if some else None,
+            "value/target": float(self.targets_N.mean()) if some else None,
+            "updates": float(len(self.losses)),
+            "tokens/trained": float(len(self.errors_N)),
         }
+
+
+class Noted:
+    """Rows of N numbers, one an update, in one piece of memory that grows.
+
+    Small tensors that are kept while large ones come and go leave holes in memory: gigabytes of them on Atari.
+    """
+
+    def __init__(self) -> None:
+        self._rows_UN, self._count = np.empty((0, 0), np.float32), 0
+
+    def add(self, row_N: Tensor) -> None:
+        if self._count == len(self._rows_UN):
+            more = np.empty((max(64, self._count), len(row_N)), np.float32)
+            self._rows_UN = np.concatenate([self._rows_UN, more]) if self._count else more
+        self._rows_UN[self._count] = row_N.numpy(force=True)
+        self._count += 1
+
+    def take(self) -> Array:
+        """[U, N] all rows since the last call."""
+        taken_UN, self._count = self._rows_UN[: self._count].copy(), 0
+        return taken_UN
 
 
 class ValueLearner:
@@ -78,13 +92,22 @@ class ValueLearner:
         self.copy = None if method.target_network is None else network.reference()
         self.optimizer = method.step.optimizer([network.flat])
         self._draws = Blocks(seed, "replay", (method.replay.batch,))
-        self._learned = ValueLearned()
+        self._errors, self._targets_made, self._weights_used = (Noted() for _ in range(3))
+        self._norms: list[float] = []
 
     def update(self, batch: None, step: int) -> ValueLearned:
         """What was learnt since the last call."""
-        learned, self._learned = self._learned, ValueLearned()
-        learned.learning_rate = self.method.step.learning_rate
-        return learned
+        errors_UN, targets_UN, weights_UN = (n.take() for n in (self._errors, self._targets_made, self._weights_used))
+        norms, self._norms = self._norms, []
+        weighted = torch.from_numpy(weights_UN) if len(weights_UN) else None
+        losses_U = self.method.loss_of(torch.from_numpy(errors_UN), weighted)
+        return ValueLearned(
+            learning_rate=self.method.step.learning_rate,
+            losses=losses_U.tolist(),
+            norms=norms,
+            errors_N=errors_UN.reshape(-1),
+            targets_N=targets_UN.reshape(-1),
+        )
 
     def learn(self, replay: Replay) -> None:
         """One round of updates. Raises NonFiniteError before a NaN or infinity could reach the weights."""
@@ -100,13 +123,16 @@ class ValueLearner:
         weights_N = self._weights(replay, window)
         weights_N = None if weights_N is None else weights_N.to(where)
         actions_N = torch.from_numpy(window.actions_N).to(where)
-        loss, errors_N = method.loss(values_NV, actions_N, targets_N, weights_N)
+        errors_N = method.errors(values_NV, actions_N, targets_N)
         given.back(method.gradient(values_NV, actions_N, errors_N, weights_N))
         reach("update.backward")
-        norm = self._make_step(float(loss))
+        self._make_step(errors_N)
         if isinstance(method.replay, Prioritised):
             replay.reprioritise(window, method.replay.priorities(errors_N).double().cpu().numpy())
-        self._learned.note(loss=float(loss), norm=norm, errors_N=errors_N, targets_N=targets_N)
+        self._errors.add(errors_N)
+        self._targets_made.add(targets_N)
+        if weights_N is not None:
+            self._weights_used.add(weights_N)
         copy = method.target_network
         if copy is not None and self.copy is not None and self.updates % copy.updates == 0:
             self.copy.follow(self.network, copy.share)
@@ -130,18 +156,18 @@ class ValueLearner:
         chances_N = torch.from_numpy(window.chances_N)
         return self.method.replay.weights(chances_N, len(replay), self.updates).float()
 
-    def _make_step(self, loss: float) -> float:
+    def _make_step(self, errors_N: Tensor) -> None:
         bound = self.method.step.max_grad_norm
         gradient = self.network.flat.grad
         assert gradient is not None
         norm = float(torch.linalg.vector_norm(gradient))
-        require_finite_values(loss, norm, self.updates + 1)
+        require_finite_values(float(errors_N.sum()), norm, self.updates + 1)
         if bound is not None and norm > bound:
             gradient.mul_(bound / (norm + 1e-6))
-        self.optimizer.step()
+        optimizer_step(self.optimizer)
         self.updates += 1
         reach("update.step")
-        return norm
+        self._norms.append(norm)
 
     def tensors(self) -> dict[str, Tensor]:
         """The optimiser's state, and the target network."""
@@ -158,11 +184,11 @@ class ValueLearner:
             self.copy.load_state(copied)
 
 
-def require_finite_values(loss: float, norm: float, update: int) -> None:
-    """Raises NonFiniteError when the loss or the gradient's norm is not finite."""
-    if not (math.isfinite(loss) and math.isfinite(norm)):
+def require_finite_values(errors: float, norm: float, update: int) -> None:
+    """Raises NonFiniteError when the sum of the errors y − Q or the gradient's norm is not finite."""
+    if not (math.isfinite(errors) and math.isfinite(norm)):
         raise NonFiniteError(
-            f"the loss is {loss}, the gradient's norm {norm}, at update {update}: the "
+            f"the errors y − Q add up to {errors}, the gradient's norm is {norm}, at update {update}: the "
             "weights were left as they are. Usual causes: a learning rate too high (method.step.learning_rate), "
             "rewards of enormous size (method.clip_rewards), or Q running away without a target network "
             "(method.target_network)"
