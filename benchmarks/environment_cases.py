@@ -81,6 +81,15 @@ CASES = (
     Case(method="DQN", task=PONG, settings=OWN, line=2, steps=3_000, rung="dqn",
          sets=("method.replay.starts=1000", "method.replay.capacity=20000"), peer="DQN", arguments=PONG_BOTH,
          differs="the 2013 network, 1 update a step here; the 2015 one, 1 every 4 steps there"),
+    Case(method="DQN", task=PONG, settings="recipe environment_atari_hour", line=2, steps=3_000, rung="dqn",
+         recipe="environment_atari_hour",
+         sets=("method.horizon=1000", "method.replay.starts=1000", "method.replay.capacity=20000"),
+         peer="DQN", arguments=PONG_BOTH,
+         differs="the 2013 network, 4 games, returns of 3 steps here; the 2015 network there; 1 update every 4 steps"),
+    Case(method="DQN", task=PONG, settings="recipe environment_atari_hour", line=2, steps=3_000, rung="dqn",
+         recipe="environment_atari_hour",
+         sets=("method.horizon=1000", "method.replay.starts=1000", "method.replay.capacity=20000"),
+         engine="envpool", peer="DQN", arguments=PONG_BOTH, differs="the same, and envpool here"),
 )  # fmt: skip
 
 
