@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import ast
 import inspect
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any
 
 from method_ideas import IDEAS, SOURCES
+from method_results import measured
 
 from rung.methods import METHODS, Method
 from rung.methods.data import slots
@@ -62,7 +61,7 @@ def _page(method: Method) -> str:
     if method.name in IDEAS:
         parts += [IDEAS[method.name], ""]
     parts += ["## The formula", "", "```", method.formula(), "```", ""]
-    parts += [*_beyond(method), *_code(method), *_measured(method), *_next(method)]
+    parts += [*_beyond(method), *_code(method), *measured(method.name), *_next(method)]
     return "\n".join(parts).rstrip() + "\n\n[All methods](README.md)\n"
 
 
@@ -116,54 +115,6 @@ def _equations(path: Path, classes: list[str]) -> list[str]:
                 if file.is_file() and f"def {function}(" in file.read_text(encoding="utf-8"):
                     found[f"[`{function}`]({UP}{file.relative_to(ROOT)})"] = None
     return list(found)
-
-
-def _measured(method: Method) -> Iterator[str]:
-    """What the recorded experiments say of it: the picture, the numbers, and what did not go well."""
-    for path in sorted((ROOT / "experiments" / "results").glob("*.json")):
-        result = json.loads(path.read_text())
-        if method.name not in (result.get("methods") or {}) or path.stem not in _SAID:
-            continue
-        picture = ROOT / "docs" / "pictures" / f"{path.stem}.png"
-        good, bad = _SAID[path.stem](result, method.name)
-        yield from ("## What was measured", "")
-        if picture.is_file():
-            yield from (f"![{path.stem}]({'../pictures/' + picture.name})", "")
-        film = picture.with_suffix(".gif")
-        if film.is_file() and result.get("filmed_method") == method.name:
-            yield from (f"![the first 10 seconds of a balanced pole](../pictures/{film.name})", "")
-        yield from (f"{good} ([the experiment](../experiments.md); {result['machine']}, commit {result['commit']})", "")
-        if bad:
-            yield from ("## What it is bad at", "", *(f"- {sentence}" for sentence in bad), "")
-
-
-def _said_of_cartpole(result: Mapping[str, Any], name: str) -> tuple[str, list[str]]:
-    found, seeds = result["methods"][name], len(result["seeds"])
-    good = f"On CartPole-v1 {found['solved']} of {seeds} seeds reached a held-out mean of 475 within the budget."
-    low = min(found["final"])
-    bad = [] if found["passed"] else [f"It missed its line on CartPole-v1, {found['needed']} of {seeds} seeds."]
-    if found["solved"] and low < 475:
-        bad.append(f"A solved CartPole-v1 does not stay solved: the lowest last score of a seed is {low:.0f}.")
-    return good, bad
-
-
-def _said_of_1983(result: Mapping[str, Any], name: str) -> tuple[str, list[str]]:
-    found = result["methods"][name]
-    ten, every = found["first_ten"], found["all"]
-    good = (
-        f"Within 100 failures {ten['reached']} of the first {ten['runs']} seeds balanced the pole for the rest of "
-        f"500,000 time steps, and {every['reached']} of {every['runs']} seeds in all."
-    )
-    interval = f"{100 * every['low']:.0f} to {100 * every['high']:.0f} %"
-    share = 100 * every["reached"] / every["runs"]
-    bad = [f"{100 - share:.0f} % of the seeds did not learn to balance within 100 failures ({interval} did)."]
-    if not every["reached"]:
-        bad = [f"No seed learnt to balance: the longest trial of all was {found['longest_of_all']:,} time steps."]
-    return good, bad
-
-
-_SAID = {"cartpole": _said_of_cartpole, "ase_ace": _said_of_1983}
-"""What each experiment's result says of one method: a sentence, and the sentences on what went badly."""
 
 
 def _next(method: Method) -> Iterator[str]:
