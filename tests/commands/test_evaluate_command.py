@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from types import SimpleNamespace
 
@@ -23,7 +24,7 @@ def measured(monkeypatch):
         print("loading weights")
         data = {"score": 0.5, "interval": [0.25, 0.75], "k": rest["k"], "items": 4, "not_judged": 1, "base": None}
         data["pass_at_k"] = {"value": 1.0, "low": 0.5, "high": None}
-        return SimpleNamespace(as_data=lambda: data)
+        return SimpleNamespace(as_data=lambda: data, samples=({"id": "a", "completion": "b"},))
 
     monkeypatch.setattr("rung.training.evaluate.evaluate", evaluate)
     return calls
@@ -122,3 +123,73 @@ def test_a_run_is_judged_by_its_own_rewards(rung, model, in_folder):
     assert trained.code == 0, trained.err
     assert rung("eval", "run", "--k", "1", "--items", "2", "--json").json["score"] == 0.25
     assert rung("eval", "run/final", "--task", "arithmetic", "--k", "1", "--items", "2", "--json").json["score"] != 0.25
+
+
+def test_rewards_of_ones_own_and_the_parts_apart(rung, model, in_folder):
+    (in_folder / "judge.py").write_text(
+        "def long(completions):\n    return [float(len(text)) for text in completions]\n"
+        "def half(completions):\n    return [0.5] * len(completions)\n"
+    )
+    given = ("--reward", "judge.py:half", "--reward", "judge.py:long=0")
+    answer = rung("eval", model, "--task", "arithmetic", *SMALL, *given, "--samples", "all.jsonl", "--json")
+    assert answer.code == 0, answer.err
+    assert answer.json["score"] == 0.5 and list(answer.json["parts"]) == ["half", "long"]
+    assert answer.json["parts"]["half"] == {"mean": 0.5, "deviation": 0.0} and answer.json["kl_to_base"] is None
+    rows = [json.loads(line) for line in (in_folder / "all.jsonl").read_text().splitlines()]
+    assert len(rows) == 8 and {row["sample"] for row in rows} == {0, 1}
+    assert [row["rewards"] for row in rows] == [{"half": 0.5, "long": float(len(row["completion"]))} for row in rows]
+    lengths = [row["rewards"]["long"] for row in rows]
+    assert answer.json["parts"]["long"]["mean"] == pytest.approx(sum(lengths) / len(lengths))
+
+
+def test_a_file_of_samples_is_never_written_over(rung, measured, in_folder):
+    (in_folder / "old.jsonl").write_text("mine")
+    answer = rung("eval", "tiny", "--task", "arithmetic", "--samples", "old.jsonl")
+    assert answer.errors == ["--samples: old.jsonl is there already; choose another name"] and not measured
+    assert rung("eval", "tiny", "--task", "arithmetic", "--samples", "a.txt").code == 2
+    assert rung("eval", "tiny", "--task", "arithmetic", "--samples", "new.jsonl").code == 0
+    assert (in_folder / "new.jsonl").read_text() == '{"id": "a", "completion": "b"}\n'
+
+
+@pytest.fixture(scope="module")
+def moved(model, tmp_path_factory):
+    """A run of two steps whose weights have changed at both."""
+    from rung.settings import settings_from
+    from rung.training.run import train
+
+    folder = tmp_path_factory.mktemp("moved")
+    (folder / "judge.py").write_text("def long(completions):\n    return [float(len(text)) for text in completions]\n")
+    settings = {
+        "model": str(model),
+        "method": {"name": "rloo", "samples_per_prompt": 3, "step": {"learning_rate": 1e-2}},
+        "task": {"name": "arithmetic", "levels": [1], "size": 40, "held_out": 6},
+        "rewards": [{"function": f"{folder / 'judge.py'}:long"}],
+        **{"steps": 2, "prompts_per_step": 2, "max_new_tokens": 4, "learner": {"threads": 1}},
+        **{"evaluation": {"items": 2}, "saving": {"every": 1}, "reporting": {"page": False}},
+    }
+    train(settings_from(settings), folder / "run", quiet=True)
+    return folder / "run"
+
+
+def kl(rung, *words):
+    answer = rung("eval", *words, "--k", "2", "--items", "3", "--json")
+    assert answer.code == 0, answer.err
+    return answer.json["kl_to_base"]
+
+
+def test_the_kl_to_the_base_is_told_where_both_are_laws(rung, model, moved):
+    found = kl(rung, moved, "--base", model)
+    assert found["value"] > 1e-4 and found["items"] == 3
+    assert kl(rung, moved, "--base", moved)["value"] == pytest.approx(0, abs=1e-6)
+    assert kl(rung, moved, "--base", model, "--temperature", "0") is None
+
+
+def test_a_runs_checkpoint_by_its_step(rung, model, moved):
+    assert kl(rung, moved, "--step", "1", "--base", moved)["value"] > 1e-4
+    assert kl(rung, moved, "--step", "2", "--base", moved)["value"] == pytest.approx(0, abs=1e-6)
+    missing = rung("eval", moved, "--step", "7")
+    assert missing.code == 2
+    (error,) = missing.errors
+    assert error.startswith("--step: got 7; ") and "checkpoints of steps: 1, 2 " in error
+    (error,) = rung("eval", model, "--task", "arithmetic", "--step", "1").errors
+    assert error.endswith("is no run's folder, so it has no steps")

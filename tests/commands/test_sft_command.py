@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -68,3 +69,15 @@ def test_a_real_one_leaves_a_model(rung, in_folder, model):
     assert answer.code == 0, answer.err
     assert (in_folder / "here" / "final" / "model.safetensors").is_file()
     assert answer.out.splitlines()[-1] == "the model is in here/final"
+
+
+def test_examples_that_nothing_judges_are_learnt_all_the_same(rung, in_folder, model):
+    rows = [{"prompt": f"{n}: the", "completion": " end."} for n in range(8)]
+    (in_folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    sets = [text for one in ("steps=2", "examples_per_step=4", "threads=1") for text in ("--set", one)]
+    answer = rung("sft", "--model", model, "--task", "rows.jsonl", "--out", "here", *sets)
+    assert answer.code == 0, answer.err
+    assert answer.out.splitlines()[-2:] == [
+        "nothing judges answers to rows.jsonl, so none were scored",
+        "the model is in here/final",
+    ]

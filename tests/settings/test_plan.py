@@ -322,3 +322,11 @@ def test_values_and_sizes_in_words():
     ]
     assert [millions(n) for n in (38_912, 134_515_008, 1_235_000_000)] == ["38,912", "134.5 million", "1.2 billion"]
     assert [size_in_words(n) for n in (2**20, 538_060_032, 7 * 2**30)] == ["1.0 MiB", "513 MiB", "7.0 GiB"]
+
+
+def test_a_run_on_a_file_of_pairs_draws_nothing_that_could_be_too_long(tmp_path):
+    (tmp_path / "pairs.jsonl").write_text(
+        "".join(json.dumps({"prompt": f"{n}+1=", "chosen": "a", "rejected": "b"}) + "\n" for n in range(9))
+    )
+    flags = {"model": "tiny", "task": str(tmp_path / "pairs.jsonl"), "method": "dpo"}
+    assert plan("max_new_tokens=512", flags=flags).settings.max_new_tokens == 512

@@ -250,6 +250,11 @@ def test_an_evaluation_takes_what_it_can_from_the_run():
     assert (asked.k, asked.items, asked.temperature, asked.max_new_tokens, asked.seed) == (2, 3, 0, 4, 6)
     assert asked.task.options() == {"levels": [1], "held_out": 7}
     assert read_eval(run=run, flags={"task": "addition-few-shot"}).required().task.options() == {}
+    judged = run.changed({"rewards": [{"function": "a.py:f"}]})
+    assert [one.part for one in read_eval(run=judged).required().rewards] == ["f"]
+    assert read_eval(run=judged, flags={"task": "addition-few-shot"}).required().rewards == ()
+    own = read_eval(run=judged, rewards=["b.py:g", "task=0"]).required().rewards
+    assert [(one.function, one.weight) for one in own] == [("b.py:g", 1.0), ("task", 0.0)]
     problems = read_eval(flags={"k": "0", "split": "test", "temperature": "-1"}).problems
     assert problems == (
         "task: missing; expected a task's name or a data file (--task)",

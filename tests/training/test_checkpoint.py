@@ -54,6 +54,16 @@ def test_a_damaged_checkpoint_is_not_used_and_is_named(tmp_path: Path, damage: s
     assert len(refused) == 1 and "step_000002" in refused[0]
 
 
+def test_one_step_is_found_by_its_number(tmp_path: Path) -> None:
+    for step in (2, 10):
+        save(tmp_path, step, step)
+    assert checkpoint.steps(tmp_path) == [2, 10] and checkpoint.steps(tmp_path / "none") == []
+    assert checkpoint.of_step(tmp_path, 2).state() == {"step": 2}
+    (tmp_path / "step_000002" / "state.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="step_000002 cannot be used"):
+        checkpoint.of_step(tmp_path, 2)
+
+
 def test_tidy_keeps_the_newest_and_removes_what_was_half_written(tmp_path: Path) -> None:
     for step in (1, 2, 3, 4, 9):
         save(tmp_path, step)

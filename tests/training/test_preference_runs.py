@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 from pairs import written_pairs
@@ -77,6 +78,12 @@ def test_the_run_is_exact_at_its_start_and_learns(whole: Path) -> None:
     assert rows[1]["preference/margin"] == 0.0
     assert rows[STEPS]["loss"] < math.log(2) and rows[STEPS]["held_out/margin"] > 0
     assert rows[1]["kl/start"] > 0
+
+
+def test_its_answers_are_stored_token_by_token(whole: Path) -> None:
+    for row in pq.read_table(whole / "samples.parquet").to_pylist():
+        assert len(row["pieces"]) == len(row["token_ids"]) > 1
+        assert "".join(row["pieces"][:-1]) == row["completion"] and row["pieces"][-1] == "<eos>"
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rung.commands.folders import found
-from rung.commands.options import AsJson, Seed, Sets, Task
+from rung.commands.options import AsJson, Rewards, Seed, Sets, Task
 from rung.commands.output import columns, only_the_result, print_json, say
 from rung.errors import SettingsError
 
@@ -41,12 +42,24 @@ def evaluate(
     split: Annotated[
         str | None, typer.Option(metavar="held_out|train", help="Which items; held_out.", show_default=False)
     ] = None,
+    rewards: Rewards = None,
+    step: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="The run's checkpoint of step N, in place of its end.", show_default=False),
+    ] = None,
+    samples: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write every completion with its rewards (.jsonl, .parquet).", show_default=False
+        ),
+    ] = None,
     sets: Sets = None,
     as_json: AsJson = False,
 ) -> None:
     """Score a model on a task's held-out items. With a run, task, limits and seed are the run's unless you say so.
 
-    Completions are judged as in the run, by its own rewards; for another task, or a model alone, by the task's.
+    Completions are judged by --reward; else as in the run, by its own rewards; for another task, or a model alone, by
+    the task's. With --base, the KL of whole completions to the base is told too.
     """
     flags = {
         "task": task,
@@ -58,7 +71,7 @@ def evaluate(
         "split": split,
     }
     with only_the_result() if as_json else contextlib.nullcontext():
-        data = _evaluated(run_or_model, base, flags, sets or ())
+        data = _evaluated(run_or_model, base, flags, rewards or (), sets or (), step, samples)
     if as_json:
         print_json(data)
         return
@@ -67,14 +80,24 @@ def evaluate(
 
 
 def _evaluated(
-    run_or_model: str, base: str | None, flags: Mapping[str, str | None], sets: Sequence[str]
+    run_or_model: str,
+    base: str | None,
+    flags: Mapping[str, str | None],
+    rewards: Sequence[str],
+    sets: Sequence[str],
+    step: int | None,
+    samples: Path | None,
 ) -> dict[str, Any]:
     from rung.settings import read_eval
 
-    with found(run_or_model) as it, found(base) if base is not None else contextlib.nullcontext() as other:
+    if samples is not None:
+        from rung.training.make_pairs import require_new_file
+
+        require_new_file(samples, "--samples")
+    with found(run_or_model, step) as it, found(base) if base is not None else contextlib.nullcontext() as other:
         if it.settings is not None and flags["task"] is None:
             _require_answers(it.settings)
-        asked = read_eval(run=it.settings, flags=flags, sets=sets).required()
+        asked = read_eval(run=it.settings, flags=flags, rewards=rewards, sets=sets).required()
         from rung.training.evaluate import evaluate as measured
 
         result = measured(
@@ -87,8 +110,12 @@ def _evaluated(
             seed=asked.seed,
             split=asked.split,
             base=other.model if other is not None else None,
-            rewards=it.settings.rewards if it.settings is not None and it.settings.task.name == asked.task.name else (),
+            rewards=asked.rewards,
         )
+    if samples is not None:
+        from rung.training.make_pairs import write_rows
+
+        write_rows(result.samples, samples)
     return {"model": run_or_model, "task": asked.task.name, "split": asked.split, **result.as_data()}
 
 
@@ -109,7 +136,11 @@ def result_lines(data: Mapping[str, Any]) -> list[str]:
     """A result for people, each estimate with its interval."""
     k, low, high = data["k"], *data["interval"]
     rows = {f"mean@{k}": _words({"value": data["score"], "low": low, "high": high})}
+    parts = data.get("parts") or {}
+    if len(parts) > 1:
+        rows |= {n: f"{_number(one['mean'])}, deviation {_number(one['deviation'])}" for n, one in parts.items()}
     named = {f"pass@{k}": "pass_at_k", f"maj@{k}": "maj_at_k", "base": "base", "gain": "paired"}
+    named["KL to base"] = "kl_to_base"
     rows |= {label: _words(data[name]) for label, name in named.items() if data.get(name) is not None}
     lines = [f"{data['model']} on {data['task']}: {data['items']:,} items, {k} samples each"]
     if data["not_judged"]:

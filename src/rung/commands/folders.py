@@ -8,10 +8,14 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rung.errors import SettingsError
 from rung.settings import Settings, TaskSettings, read_settings
 from rung.training.lock import holds_something
+
+if TYPE_CHECKING:
+    from rung.training.checkpoint import Checkpoint
 
 RUNS = Path("runs")
 
@@ -43,30 +47,54 @@ class Found:
 
 
 @contextlib.contextmanager
-def found(run_or_model: str) -> Iterator[Found]:
+def found(run_or_model: str, step: int | None = None) -> Iterator[Found]:
     """The model of a run's folder (its `final`, else its newest checkpoint), or the model itself.
 
-    A checkpoint is made into an ordinary model folder for as long as the context lasts.
-    Raises SettingsError for a run that has neither.
+    With `step` it is the run's checkpoint of that step. A checkpoint is made into an ordinary model folder for as long
+    as the context lasts. Raises SettingsError for a run that has neither, or not that checkpoint.
     """
     run = Path(run_or_model)
     if not (run / "settings.yaml").is_file():
+        if step is not None:
+            raise SettingsError([f"--step: got {step}, but {run_or_model} is no run's folder, so it has no steps"])
         yield Found(run_or_model)
         return
     settings = read_settings(run / "settings.yaml")
+    if step is not None:
+        with _model_folder() as folder:
+            _save(settings, _checkpoint_of(run, step), folder)
+            yield Found(str(folder), settings)
+        return
     finals = ("config.json", "small_policy.json", "box_policy.json", "q_network.json")
     if any((run / "final" / name).is_file() for name in finals):
         yield Found(str(run / "final"), settings)
         return
+    with _model_folder() as folder:
+        _save(settings, _newest_checkpoint(run), folder)
+        yield Found(str(folder), settings)
+
+
+@contextlib.contextmanager
+def _model_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="rung-") as folder:
-        _save_checkpoint(run, settings, Path(folder))
-        yield Found(folder, settings)
+        yield Path(folder)
 
 
-def _save_checkpoint(run: Path, settings: Settings, folder: Path) -> None:
+def _checkpoint_of(run: Path, step: int) -> Checkpoint:
+    from rung.training import checkpoint
+
+    steps = checkpoint.steps(run / "checkpoints")
+    if step not in steps:
+        kept = ", ".join(map(str, steps)) or "none"
+        raise SettingsError(
+            [f"--step: got {step}; {run} has checkpoints of steps: {kept} (saving.every and saving.keep say which)"]
+        )
+    return checkpoint.of_step(run / "checkpoints", step)
+
+
+def _newest_checkpoint(run: Path) -> Checkpoint:
     from rung.commands.output import tell
     from rung.training import checkpoint
-    from rung.training.parts import build
 
     newest, refused = checkpoint.newest(run / "checkpoints")
     for sentence in refused:
@@ -74,7 +102,14 @@ def _save_checkpoint(run: Path, settings: Settings, folder: Path) -> None:
     if newest is None:
         raise SettingsError([f"{run}: this run has no final model and no checkpoint yet"])
     tell(f"{run} is not finished: its checkpoint of step {newest.step} is used")
+    return newest
+
+
+def _save(settings: Settings, saved: Checkpoint, folder: Path) -> None:
+    """The checkpoint as an ordinary model folder."""
+    from rung.training.parts import build
+
     parts = build(settings)
     with contextlib.closing(parts.collector):
-        parts.policy.load_state(newest.tensors("policy"))
+        parts.policy.load_state(saved.tensors("policy"))
         parts.policy.save(folder)

@@ -37,7 +37,10 @@ def sft(
     summary = tune(settings, folder, quiet=quiet, say=say)
     if settings.steps:
         say(f"loss {summary.loss:.3f} nats a token")
-    say(f"held out {_words(summary.before)} before, {_words(summary.after)} after, on {summary.after.items} items")
+    if summary.before is None or summary.after is None:
+        say(f"nothing judges answers to {settings.task.name}, so none were scored")
+    else:
+        say(f"held out {_words(summary.before)} before, {_words(summary.after)} after, on {summary.after.items} items")
     say(f"the model is in {folder / 'final'}")
 
 

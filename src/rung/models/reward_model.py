@@ -71,6 +71,10 @@ class RewardModel:
     def decode(self, ids: Sequence[int] | Ids) -> str:
         return self.network.decode(ids)
 
+    def pieces(self, ids: Sequence[int] | Ids) -> tuple[str, ...]:
+        """Each token's text by itself, for people."""
+        return self.network.pieces(ids)
+
     def answer_values(self, batch: Batch) -> Tensor:
         """The score of each row's whole answer [B], differentiable: read at its last action, the end token."""
         rows = rows_of(batch.contexts, batch.actions_BT, batch.action_mask_BT)

@@ -294,9 +294,10 @@ METRIC_LIST = [
     Metric(
         name="kl/sequence",
         unit=NATS,
-        meaning="KL of a whole answer to the reference, which an adapting coefficient steers to its target.",
-        healthy="near method.reference_kl.target",
-        what_to_do="kl/coefficient changes slowly by itself; lower the learning rate if it runs away.",
+        meaning="KL of a whole answer to the reference, from the step's own samples, where the KL is in the reward; an"
+        " adapting coefficient steers it to its target.",
+        healthy="near method.reference_kl.target where there is one; else it rises and settles",
+        what_to_do="If it runs away, raise method.reference_kl.coefficient or lower the learning rate.",
     ),
     Metric(
         name="kl/coefficient",

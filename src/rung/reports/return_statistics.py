@@ -31,8 +31,15 @@ def mean_score(scores_NK: npt.ArrayLike) -> Estimate:
     >>> mean_score([[500.0], [400.0]]).value
     450.0
     """
-    if are_shares(scores_NK):
-        return mean_at_k(scores_NK)
+    return mean_at_k(scores_NK) if are_shares(scores_NK) else mean_of_numbers(scores_NK)
+
+
+def mean_of_numbers(scores_NK: npt.ArrayLike) -> Estimate:
+    """The mean of numbers of any size, with a normal interval over items.
+
+    >>> mean_of_numbers([[0.5, 1.5], [0.0, 0.0]]).value
+    0.5
+    """
     values_N = item_means(scores_NK)
     value, error = float(values_N.mean()), standard_error(values_N)
     reach = _reach(error)

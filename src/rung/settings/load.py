@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -84,9 +85,16 @@ def read_pairs(
 
 
 def read_eval(
-    *, run: Settings | None = None, flags: Flags | None = None, sets: Sequence[str] = ()
+    *,
+    run: Settings | None = None,
+    flags: Flags | None = None,
+    rewards: Sequence[str] = (),
+    sets: Sequence[str] = (),
 ) -> Reading[EvalSettings]:
-    """The settings of `rung eval`. Task, limits and seed are the run's, unless `flags` or `sets` say otherwise."""
+    """The settings of `rung eval`. Task, limits and seed are the run's, unless `flags` or `sets` say otherwise.
+
+    Its rewards are the run's too where the task is the run's own.
+    """
     problems: list[str] = []
     layer = None
     if run is not None:
@@ -95,7 +103,12 @@ def read_eval(
         if of_values(run):
             of_run["temperature"] = run.evaluation.temperature
         layer = given({**of_run, "items": run.evaluation.items}, Origin("the run's settings"))
-    return _read(EvalSettings, [layer, read_flags(flags or {}, problems)], sets, problems)
+    given_rewards = read_rewards(rewards, problems)
+    reading = _read(EvalSettings, [layer, read_flags(flags or {}, problems), given_rewards], sets, problems)
+    asked = reading.settings
+    if run is None or asked is None or asked.rewards or asked.task.name != run.task.name:
+        return reading
+    return replace(reading, settings=asked.model_copy(update={"rewards": run.rewards}))
 
 
 def of_values(run: Settings) -> bool:

@@ -14,6 +14,7 @@ from rung.settings.contradictions import doubtful
 from rung.settings.given import leaves, plain
 from rung.settings.memory import Memory, has_copy, keeps_target, memory_of, trained_parameters
 from rung.settings.network import Network
+from rung.settings.pair_source import takes_a_file
 from rung.settings.reading import Reading, placed
 from rung.settings.schema import Section, Settings
 from rung.settings.taught import outputs_that_are_no_values
@@ -203,7 +204,8 @@ def written(reading: Reading[Settings]) -> Iterator[Written]:
 
 def _misfits(settings: Settings, network: Network) -> Iterator[str]:
     context = network.context_length
-    if context is not None and settings.max_new_tokens >= context:
+    draws = not takes_a_file(settings, settings.resolved_method())
+    if draws and context is not None and settings.max_new_tokens >= context:
         yield (
             f"max_new_tokens: got {settings.max_new_tokens}, but the model's context of {context} tokens holds prompt "
             "and completion together"

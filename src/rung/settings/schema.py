@@ -333,3 +333,5 @@ class EvalSettings(Section):
     seed: int = Field(0, ge=0, le=2**63 - 1)
     """Of the items and of the random numbers."""
     split: Literal["held_out", "train"] = "held_out"
+    rewards: Annotated[tuple[RewardSettings, ...], Strict(False)] = ()
+    """What judges the completions; the first one is the score. Empty: as in the run, else the task's own."""

@@ -41,6 +41,11 @@ def prompt_value(prompt: str | list[dict[str, str]]) -> Prompt:
     return tuple({"role": message["role"], "content": message["content"]} for message in prompt)
 
 
+def plain_prompt(prompt: Prompt) -> Any:
+    """A prompt as JSON has it."""
+    return prompt if isinstance(prompt, str) else [dict(message) for message in prompt]
+
+
 def _message_problem(where: str, message: Any) -> str | None:
     if not isinstance(message, dict):
         return f'{where}: got {type(message).__name__}, expected {{"role": ..., "content": ...}}'

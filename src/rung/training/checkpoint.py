@@ -118,6 +118,20 @@ def newest(root: Path) -> tuple[Checkpoint | None, list[str]]:
     return None, refused
 
 
+def steps(root: Path) -> list[int]:
+    """The steps of which there is a checkpoint, whole or not, in order."""
+    return sorted(int(match[1]) for folder in _folders(root) if (match := _NAME.fullmatch(folder.name)))
+
+
+def of_step(root: Path, step: int) -> Checkpoint:
+    """The checkpoint of one step. CheckpointError when it does not verify."""
+    folder = root / f"step_{step:06d}"
+    problem = _problem(folder)
+    if problem is not None:
+        raise CheckpointError(f"checkpoint {folder.name} cannot be used: {problem}")
+    return Checkpoint(step, folder)
+
+
 def tidy(root: Path, keep: int, newest_step: int) -> None:
     """Removes what half-written checkpoints left, checkpoints past `newest_step`, and all but the newest `keep`."""
     steps: list[tuple[int, Path]] = []

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
+from rung.errors import SettingsError
 from rung.models.box_policy import BoxPolicy
 from rung.models.environment_policy import load_environment_policy
-from rung.reports.return_statistics import are_shares, mean_score, score_difference
+from rung.models.same_tokens import differing_tokens
+from rung.reports.return_statistics import are_shares, mean_of_numbers, mean_score, score_difference
 from rung.reports.statistics import Difference, Estimate, majority_at_k, pass_at_k
 from rung.rewards.judge import Judge
 from rung.rewards.reward import WeightedReward
@@ -20,13 +23,25 @@ from rung.rollouts.sampler import Sampler
 from rung.tasks.cart_pole import BOX_COUNT, CartPole1983
 from rung.tasks.environment import EnvironmentTask
 from rung.tasks.load import load_task
+from rung.tasks.prompts import plain_prompt
+from rung.tasks.task import Item, TextTask
 from rung.training.environment_collector import environment_scores
 from rung.training.held_out import Scores, score
+from rung.training.kl_of_answers import kl_of_answers
 from rung.training.parts import rewards_of
 from rung.training.trial_collector import trial_scores
 
 if TYPE_CHECKING:
+    from rung.models.policy import TextPolicy
     from rung.settings import RewardSettings, TaskSettings
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A reward over all completions that it judged. Example: `Spread(mean=0.12, deviation=0.55)`."""
+
+    mean: float
+    deviation: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +63,13 @@ class Evaluation:
     base: Estimate | None = None
     paired: Difference | None = None
     """This model less the base, on the same items and the same random numbers."""
+    kl_to_base: Estimate | None = None
+    """KL of this model's completions to the base, nats a whole completion; None without a base, for greedy choices, or
+    where the two number tokens differently."""
+    parts: Mapping[str, Spread] = field(default_factory=dict[str, Spread])
+    """What each reward said, by its name."""
+    samples: tuple[Mapping[str, Any], ...] = ()
+    """Each completion with what was measured of it; not among `as_data`."""
 
     @property
     def score(self) -> float:
@@ -61,9 +83,10 @@ class Evaluation:
             "k": self.k,
             "items": self.items,
         }
-        for name in ("pass_at_k", "maj_at_k", "base", "paired"):
+        for name in ("pass_at_k", "maj_at_k", "base", "paired", "kl_to_base"):
             value = getattr(self, name)
             data[name] = None if value is None else asdict(value)
+        data["parts"] = {name: asdict(spread) for name, spread in self.parts.items()}
         data["not_judged"] = self.not_judged
         return _finite(data)
 
@@ -87,40 +110,106 @@ def evaluate(
     """
     loaded = load_task(task.name, seed=seed, **task.options())
     if isinstance(loaded, EnvironmentTask | CartPole1983):
+        if rewards:
+            raise SettingsError([f"rewards: got {rewards[0].function}, but {task.name} is an environment: it judges"])
         return _in_environment(loaded, model, base, episodes=items, seed=seed, greedy=temperature == 0)
     side = loaded.held_out if split == "held_out" else loaded.train
-    chosen = [side[index] for index in range(min(items, len(side)))]
-    judges = rewards_of(rewards, loaded)
+    asked = _Asked(
+        task=loaded,
+        items=[side[index] for index in range(min(items, len(side)))],
+        judges=rewards_of(rewards, loaded),
+        k=k,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        seed=seed,
+    )
+    policy = _policy(model, task)
+    return _on_text(asked, policy, None if base is None else _policy(base, task))
 
-    def scores_of(spec: str) -> Scores:
-        from rung.models.load import load_policy
-        from rung.training.tiny import tiny_for
 
-        policy = load_policy(str(tiny_for(task)) if spec == "tiny" else spec)
-        with Judge(judges) as judge:
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What the models of one evaluation have in common."""
+
+    task: TextTask
+    items: Sequence[Item]
+    judges: Sequence[WeightedReward]
+    k: int
+    max_new_tokens: int
+    temperature: float
+    seed: int
+
+    def scores(self, policy: TextPolicy) -> Scores:
+        with Judge(self.judges) as judge:
             return score(
                 Sampler(policy),
                 judge,
-                loaded,
-                chosen,
-                k=k,
-                max_new_tokens=max_new_tokens,
-                temperature=temperature,
-                seed=seed,
+                self.task,
+                self.items,
+                k=self.k,
+                max_new_tokens=self.max_new_tokens,
+                temperature=self.temperature,
+                seed=self.seed,
             )
 
-    found = scores_of(model)
-    other = scores_of(base) if base is not None else None
+
+def _policy(spec: str, task: TaskSettings) -> TextPolicy:
+    from rung.models.load import load_policy
+    from rung.training.tiny import tiny_for
+
+    return load_policy(str(tiny_for(task)) if spec == "tiny" else spec)
+
+
+def _on_text(asked: _Asked, policy: TextPolicy, base: TextPolicy | None) -> Evaluation:
+    found, other, kl_NK = asked.scores(policy), None, None
+    if base is not None:
+        other = asked.scores(base)
+        if asked.temperature > 0 and differing_tokens(policy, base) is None:
+            kl_N = kl_of_answers(policy, base, found.episodes, temperature=asked.temperature)
+            kl_NK = kl_N.reshape(-1, asked.k)
+    shares = are_shares(found.accuracy_NK)
     return Evaluation(
-        k=k,
-        items=len(chosen),
+        k=asked.k,
+        items=len(asked.items),
         mean_at_k=mean_score(found.accuracy_NK),
-        pass_at_k=pass_at_k(found.accuracy_NK, k) if are_shares(found.accuracy_NK) else None,
-        maj_at_k=_majority(judges, found) if are_shares(found.accuracy_NK) else None,
+        pass_at_k=pass_at_k(found.accuracy_NK, asked.k) if shares else None,
+        maj_at_k=_majority(asked.judges, found) if shares else None,
         not_judged=int(np.isnan(found.accuracy_NK).sum()),
         base=None if other is None else mean_score(other.accuracy_NK),
         paired=None if other is None else score_difference(other.accuracy_NK, found.accuracy_NK),
+        kl_to_base=None if kl_NK is None else mean_of_numbers(kl_NK),
+        parts=_parts(found),
+        samples=tuple(_samples(found, asked.items, kl_NK)),
     )
+
+
+def _parts(scores: Scores) -> dict[str, Spread]:
+    """Mean and deviation of each reward over the completions that it judged."""
+    values: dict[str, list[float]] = {}
+    for episode in scores.episodes:
+        for name, value in episode.judgement.parts.items() if episode.judgement else ():
+            values.setdefault(name, []).extend([] if value is None else [value])
+    return {name: Spread(float(np.mean(some)), float(np.std(some))) for name, some in values.items() if some}
+
+
+def _samples(
+    scores: Scores, items: Sequence[Item], kl_NK: npt.NDArray[np.float64] | None
+) -> Iterator[Mapping[str, Any]]:
+    """A row a completion, for people and for programs that read JSON."""
+    kls = [None] * len(scores.episodes) if kl_NK is None else kl_NK.reshape(-1).tolist()
+    for episode, kl in zip(scores.episodes, kls, strict=True):
+        judgement = episode.judgement
+        yield {
+            "id": episode.item,
+            "sample": episode.sample,
+            "prompt": plain_prompt(items[episode.group].prompt),
+            "completion": episode.text,
+            "tokens": int(episode.action_mask.sum()),
+            "truncated": episode.truncated,
+            "rewards": dict(judgement.parts) if judgement is not None else {},
+            "status": judgement.status if judgement is not None else None,
+            "kl_to_base": kl,
+        }
 
 
 def _in_environment(

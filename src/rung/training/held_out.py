@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from rung.batch import Episode
 from rung.rewards.judge import Judge
 from rung.rollouts.sampler import Prompt, Sampler
 from rung.rollouts.streams import Stream
@@ -30,6 +31,8 @@ class Scores:
     completions_NK: tuple[tuple[str, ...], ...]
     beside: Mapping[str, float | None] = field(default_factory=dict[str, float | None])
     """What else this evaluation showed, by metric name."""
+    episodes: tuple[Episode, ...] = ()
+    """The judged samples of a text task, the samples of one item together."""
 
 
 def score(
@@ -61,10 +64,12 @@ def score(
     judgements = judge([items[e.group] for e in episodes], [e.text for e in episodes])
     accuracies = [np.nan if j.accuracy is None else j.accuracy for j in judgements]
     texts = [episode.text for episode in episodes]
+    judged = (replace(e, judgement=j) for e, j in zip(episodes, judgements, strict=True))
     return Scores(
         items=tuple(item.id for item in items),
         accuracy_NK=np.array(accuracies, dtype=np.float64).reshape(len(items), k),
         completions_NK=tuple(tuple(texts[index * k : (index + 1) * k]) for index in range(len(items))),
+        episodes=tuple(judged),
     )
 
 

@@ -170,11 +170,13 @@ class Learner:
         if isinstance(objective, KLPenalty) and objective.target is not None:
             kl_old = self.kl_from_old(batch)
             record.numbers |= {"kl/old": kl_old, "kl/coefficient": objective.coefficient}
-        if isinstance(kl, KLInReward) and kl.target is not None:
+        if isinstance(kl, KLInReward):
             assert batch.old_log_probs_BT is not None and batch.reference_log_probs_BT is not None
             gap_BT = zeroed(batch.old_log_probs_BT - batch.reference_log_probs_BT, batch.action_mask_BT)
             kl_sequence = float(gap_BT.sum() / batch.counted_B().sum().clamp(min=1))
-            record.numbers |= {"kl/sequence": kl_sequence, "kl/coefficient": kl.coefficient}
+            record.numbers["kl/sequence"] = kl_sequence
+            if kl.target is not None:
+                record.numbers["kl/coefficient"] = kl.coefficient
         episodes = int(self.world.total(batch.counted_B().sum()))
         self.method = self.method.adapted(kl_old=kl_old, kl_sequence=kl_sequence, episodes=episodes)
 

@@ -58,12 +58,12 @@ def make_pairs(settings: PairsSettings, out: Path, *, unlabelled: bool = False, 
     return made
 
 
-def require_new_file(out: Path) -> None:
+def require_new_file(out: Path, option: str = "--out") -> None:
     """SettingsError when rows cannot be written there."""
     if out.suffix not in (".jsonl", ".parquet"):
-        raise SettingsError([f"--out: got {out}, expected a name that ends in .jsonl or .parquet"])
+        raise SettingsError([f"{option}: got {out}, expected a name that ends in .jsonl or .parquet"])
     if out.exists():
-        raise SettingsError([f"--out: {out} is there already; choose another name"])
+        raise SettingsError([f"{option}: {out} is there already; choose another name"])
 
 
 def write_rows(rows: Sequence[Mapping[str, Any]], out: Path) -> None:

@@ -123,7 +123,11 @@ class PairCollector:
                 "pairs/excluded": float(sum(self.excluded.values())),
                 "tokens/reference": float(rows.batch.action_mask_BT.sum()) if asked else 0.0,
             },
-            episodes=[episode for group, one in enumerate(chosen) for episode in episodes_of(one, group)],
+            episodes=[
+                dataclasses.replace(episode, pieces=self.model.pieces(episode.actions))
+                for group, one in enumerate(chosen)
+                for episode in episodes_of(one, group)
+            ],
             notes=notes,
         )
 

@@ -14,6 +14,7 @@ from rung.rewards.judge import Judge
 from rung.rollouts.sampler import Prompt, Sampler
 from rung.rollouts.streams import Stream
 from rung.tasks.keys import keyed_hash
+from rung.tasks.prompts import plain_prompt
 from rung.tasks.task import Item, TextTask
 
 ALL_RIGHT, ALL_WRONG, ALIKE = "with every answer right", "with every answer wrong", "with all answers alike in reward"
@@ -125,7 +126,7 @@ def unlabelled(groups: Sequence[Group], made: PairsMade) -> Iterator[dict[str, A
             continue
         made.rows += 1
         texts = [episode.text for episode in group.episodes]
-        yield {"id": group.name, "prompt": _plain(group.item), "completions": texts}
+        yield {"id": group.name, "prompt": plain_prompt(group.item.prompt), "completions": texts}
 
 
 def paired(groups: Sequence[Group], judge: Judge, wanted: Wanted, made: PairsMade) -> Iterator[dict[str, Any]]:
@@ -157,7 +158,7 @@ def _rows_of(
         made.rows += 1
         yield {
             "id": f"{group.name}/{number}",
-            "prompt": _plain(group.item),
+            "prompt": plain_prompt(group.item.prompt),
             "chosen": chosen.text,
             "rejected": rejected.text,
             "chosen_reward": high,
@@ -180,8 +181,3 @@ def _alike(judgements: Sequence[Judgement]) -> str:
 
 def _no_pair(made: PairsMade, reason: str) -> None:
     made.no_pair[reason] = made.no_pair.get(reason, 0) + 1
-
-
-def _plain(item: Item) -> Any:
-    """A prompt as JSON has it."""
-    return item.prompt if isinstance(item.prompt, str) else [dict(message) for message in item.prompt]

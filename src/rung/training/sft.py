@@ -47,8 +47,9 @@ class SFTSummary:
 
     folder: Path
     loss: float
-    before: Estimate
-    after: Estimate
+    before: Estimate | None
+    """None where the task has no reward of its own, so that nothing judges an answer."""
+    after: Estimate | None
 
 
 def worked_example(policy: TextPolicy, example: Example, group: int) -> Episode:
@@ -103,10 +104,9 @@ def sft(settings: SFTSettings, folder: Path, *, quiet: bool = False, say: Say = 
     learner = Learner(
         policy, method_of(settings), micro_batch_tokens=settings.learner.micro_batch_tokens, seed=settings.seed
     )
-    with Judge(task.rewards) as judge:
-        before = _held_out(policy, judge, task, settings)
-        losses = _train(learner, policy, task.examples, settings, (lambda line: None) if quiet else say)
-        after = _held_out(policy, judge, task, settings)
+    before = _held_out(policy, task, settings)
+    losses = _train(learner, policy, task.examples, settings, (lambda line: None) if quiet else say)
+    after = _held_out(policy, task, settings)
     folder.mkdir(parents=True, exist_ok=True)
     aside = folder / "final.writing"
     shutil.rmtree(aside, ignore_errors=True)
@@ -148,16 +148,19 @@ def _train(
     return losses
 
 
-def _held_out(policy: TextPolicy, judge: Judge, task: TextTask, settings: SFTSettings) -> Estimate:
+def _held_out(policy: TextPolicy, task: TextTask, settings: SFTSettings) -> Estimate | None:
     items = [task.held_out[index] for index in range(min(settings.evaluation_items, len(task.held_out)))]
-    scores = score(
-        Sampler(policy),
-        judge,
-        task,
-        items,
-        k=1,
-        max_new_tokens=settings.max_new_tokens,
-        temperature=0.0,
-        seed=settings.seed,
-    )
+    if not task.rewards or not items:
+        return None
+    with Judge(task.rewards) as judge:
+        scores = score(
+            Sampler(policy),
+            judge,
+            task,
+            items,
+            k=1,
+            max_new_tokens=settings.max_new_tokens,
+            temperature=0.0,
+            seed=settings.seed,
+        )
     return mean_at_k(scores.accuracy_NK)
