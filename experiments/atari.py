@@ -62,7 +62,7 @@ def of_run(folder: Path) -> dict[str, Any]:
         "updates": sum(row["updates"] for row in rows),
         "q_rises": spearman([row["step"] for row in learning], [row["value/held_out_max_q"] for row in learning]),
         "return_rises": spearman([row["step"] for row in played], [row["reward/mean"] for row in played]),
-        "scores": [[row["environment/steps"] or 0.0, row["held_out/score"]] for row in scored],
+        "scores": [[row.get("environment/steps") or 0.0, row["held_out/score"]] for row in scored],
         "returns": [[row["environment/steps"], row["reward/mean"]] for row in played],
         "max_q": [[row["environment/steps"], row["value/held_out_max_q"]] for row in learning],
     }
