@@ -25,12 +25,12 @@ SMALL = {
 }
 
 
-def settings(method: str = "dqn", **more: Any) -> dict[str, Any]:
+def settings(method: str = "dqn", task: str = "CartPole-v1", **more: Any) -> dict[str, Any]:
     sets = [
         *("steps=5", "evaluation.items=2", "evaluation.every=2", "saving.every=1", "reporting.page=false"),
         *(f"{name}={value}" for name, value in {**more, **SMALL, **more}.items()),  # a part first, then its numbers
     ]
-    return read_run(flags={"method": method, "task": "CartPole-v1"}, sets=sets).required().as_data()
+    return read_run(flags={"method": method, "task": task}, sets=sets).required().as_data()
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +76,23 @@ def test_killed_and_resumed_ends_the_same(runs: Runs, tmp_path: Path, name: str,
     assert [row["step"] for row in rows] == [0, 1, 2, 3, 4, 5]
     assert rows[1]["updates"] == 0 and rows[5]["updates"] > 0
     assert rows[5]["replay/steps"] <= 150 < rows[5]["environment/steps"] == 300, "the ring went round"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["update.step:25:kill", "checkpoint.manifest:3:kill"])
+def test_games_of_atari_killed_and_resumed_end_the_same(runs: Runs, tmp_path: Path, fault: str) -> None:
+    """From screens, by the recipe for an hour of it, with games that are cut while others go on."""
+    pytest.importorskip("ale_py")
+    lines = {"environments": 2, "steps": 4, "task.max_episode_steps": 45, "method.value_target.steps": 3}
+    own = {"method.horizon": 50, "method.steps_between_updates": 4, "method.replay.batch": 4, "evaluation.items": 1}
+    runs.settings = settings(task="ALE/Breakout-v5", **lines, **own)
+    assert runs.ask("train", tmp_path / "whole")[0] == 0
+    code, said = runs.ask("train", tmp_path / "killed", fault=fault)
+    assert code == KILLED, said
+    runs.resumed(tmp_path / "killed")
+    assert_same(tmp_path / "killed", tmp_path / "whole", COMPARED)
+    rows = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["updates"] for row in rows[1:]] == [0, 8, 12, 13], "else learning was not killed"
 
 
 def test_how_often_metrics_are_written_changes_nothing_that_is_learnt(tmp_path: Path) -> None:
