@@ -2,8 +2,9 @@
 
     python experiments/dpo_frontier.py --smollm2
 
-The prompts are the reviews' own, the pairs SmolLM2's own endings of 16 tokens, labelled by the same oracle. One seed,
-48 steps of 8 pairs, betas of 0.05, 0.1 and 1; a few minutes a point, one thread each.
+64 of the reviews' prompts; the pairs are SmolLM2's own endings up to the first full stop, of 24 tokens at most,
+labelled by the same oracle. One seed, 48 steps of 8 pairs, betas of 0.05, 0.1 and 1; a few minutes a point, one thread
+each. Before and after, 2 endings of each of 60 held-out prompts are drawn.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from running import ROOT, Run, run_all, rung
 
 RUNS = ROOT / "runs" / "dpo_frontier_smollm2"
 BETAS = (0.05, 0.1, 1.0)
-STEPS, SEED, TOKENS = 48, 0, "16"
+STEPS, SEED, TOKENS = 48, 0, "24"
+STOP = ("--set", 'task.stop=["."]')
+"""It would go on and on; an ending of a sentence is enough."""
 LEARNT = (
     *(f"steps={STEPS}", "method.pairs_per_step=8", "method.step.learning_rate=1e-6", "method.step.warmup_steps=0"),
     *("evaluation.items=32", f"saving.every={STEPS}"),
@@ -37,8 +40,8 @@ def pairs() -> Path:
     """The model's own endings of the train prompts, in pairs."""
     out = RUNS / "pairs.jsonl"
     if not out.is_file():
-        drawn = ("--k", "4", "--set", "prompts=160", "--set", "pairs_per_prompt=3", "--set", f"max_new_tokens={TOKENS}")
-        asked = ("--task", str(stages.DATA / "prompts.jsonl"), "--set", "task.held_out=0", "--seed", str(SEED))
+        drawn = ("--k", "4", "--set", "prompts=64", "--set", "pairs_per_prompt=5", "--set", f"max_new_tokens={TOKENS}")
+        asked = ("--task", str(stages.DATA / "prompts.jsonl"), "--set", "task.held_out=0", "--seed", str(SEED), *STOP)
         judged = ("--reward", stages.GOLD, "--out", str(out), "--quiet")
         rung("pairs", "--model", str(smollm2()), *asked, *drawn, *judged)
     return out
@@ -55,7 +58,7 @@ def three_points() -> dict[str, Any]:
     ]
     folders = run_all(runs, RUNS)
     asked = [(folder, STEPS, ()) for folder in folders]
-    found = stages.points(asked, base=str(smollm2()), tokens=TOKENS, samples=4)
+    found = stages.points(asked, base=str(smollm2()), tokens=TOKENS, samples=2, more=STOP)
     return {
         "minutes": (time.perf_counter() - began) / 60,
         "seed": SEED,

@@ -3,8 +3,8 @@
     python experiments/over_optimisation.py     runs what is missing, two at a time: 12 minutes on two idle cores
     python docs/generate.py                     prints it into docs/experiments.md
 
-Model, language and oracle are those of dpo_frontier.py. Here the labels are few and noisy: 960 pairs, each labelled as
-Bradley and Terry have it from the oracle's scores at a scale of 0.25, so that about one label in seven is wrong. The
+Model, language and oracle are those of dpo_frontier.py. Here the labels are few and noisy: 1,200 pairs, each labelled
+as Bradley and Terry have it from the oracle's scores at a scale of 0.25, so that about one label in seven is wrong. The
 reward model learnt from them is the proxy, the oracle itself the gold reward. PPO climbs the proxy with next to no KL
 penalty (0.05). Six times along each run, 8 endings of each of 60 held-out prompts are drawn and judged by both; each
 reward is standardised by its mean and deviation over the start's endings. KL is that of whole endings to the start.
@@ -35,9 +35,9 @@ from rung.reports.student_t import reach
 
 RUNS = ROOT / "runs" / "over_optimisation"
 SEEDS = range(5)
-POINTS = (0, 5, 10, 20, 30, 40, 50)
+POINTS = (0, 5, 10, 15, 20, 30, 40)
 FAIR, RISE, NEAR = 0.8, 1.0, 10.0
-REWARD = ("steps=200", "method.pairs_per_step=16", "method.step.learning_rate=5e-4", "saving.every=0")
+REWARD = ("steps=120", "method.pairs_per_step=32", "method.step.learning_rate=5e-4", "saving.every=0")
 CLIMB = (
     *(f"steps={POINTS[-1]}", "prompts_per_step=8", f"max_new_tokens={TOKENS}", "saving.every=5"),
     *("evaluation.items=16", "method.reference_kl.target=null", "method.reference_kl.coefficient=0.05"),
@@ -46,7 +46,7 @@ CLIMB = (
 
 
 def pairs(seed: int) -> Path:
-    return pairs_file(f"noisy_pairs-{seed}", seed=seed, prompts=240, a_prompt=4, oracle="noisy")
+    return pairs_file(f"noisy_pairs-{seed}", seed=seed, prompts=240, a_prompt=5, oracle="noisy")
 
 
 def reward_model(seed: int) -> Path:

@@ -68,7 +68,14 @@ def from_pairs(pairs: Path) -> tuple[str, ...]:
 
 
 def point(
-    run: Path, step: int, rewards: Iterable[str] = (), *, base: str = "", tokens: str = TOKENS, samples: int = SAMPLES
+    run: Path,
+    step: int,
+    rewards: Iterable[str] = (),
+    *,
+    base: str = "",
+    tokens: str = TOKENS,
+    samples: int = SAMPLES,
+    more: Sequence[str] = (),
 ) -> dict[str, Any]:
     """A run's checkpoint, by its own endings of the held-out prompts: the oracle's mean, and the KL to the start.
 
@@ -84,7 +91,7 @@ def point(
         given = [word for reward in (GOLD, *rewards) for word in ("--reward", reward)]
         asked = ("--k", str(samples), "--max-new-tokens", tokens, "--seed", "0", "--temperature", "1")
         told = rung(
-            *("eval", *model, "--base", base, *TASK, *given),
+            *("eval", *model, "--base", base, *TASK, *more, *given),
             *(*asked, "--items", str(reviews.HELD_OUT), "--samples", str(rows), "--json"),
         )
         kept.write_text(told)

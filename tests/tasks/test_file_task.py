@@ -48,6 +48,17 @@ def test_rows_become_items_with_their_columns(tmp_path: Path):
     assert (right.accuracy, wrong.accuracy) == (1.0, 0.0)
 
 
+def test_answers_may_end_at_a_text_of_ones_own(tmp_path: Path):
+    path = str(written(tmp_path, rows(8)))
+    for stop in ([".", "\n"], (".", "\n")):
+        assert load_task(path, stop=stop).stop == (".", "\n")
+    assert load_task(path).stop == ()
+    with pytest.raises(SettingsError, match="expected a list of texts"):
+        load_task(path, stop=".")
+    with pytest.raises(SettingsError, match="every token contains"):
+        load_task(path, stop=[""])
+
+
 def test_the_split_depends_on_ids_alone(tmp_path: Path):
     named = [{**row, "id": f"row-{i}"} for i, row in enumerate(rows(100))]
     first = ids(load_task(str(written(tmp_path, named)), seed=0))

@@ -26,6 +26,7 @@ def file_task(
     held_out: float = 0.1,
     held_out_file: str | Path | None = None,
     skip_bad_rows: bool = False,
+    stop: Sequence[str] = (),
 ) -> TextTask:
     """The task of a file.
 
@@ -36,6 +37,8 @@ def file_task(
             prompt stay on one side: that of the first of them. 0: none.
         held_out_file: a second file that is the held-out side; then every row of the first is trained on.
         skip_bad_rows: leave out rows that cannot be used, and warn of how many, instead of refusing the file.
+        stop: an answer ends at the first token whose text contains one of these, as `["."]`, for models that
+            go on and on.
 
     Raises:
         SettingsError: a file is missing, or the split would leave a side empty.
@@ -44,6 +47,8 @@ def file_task(
     path = Path(path)
     if not 0 <= held_out < 1:
         raise SettingsError([f"held_out: got {held_out}, expected a share from 0 to below 1"])
+    if "" in stop:
+        raise SettingsError(["stop: got an empty text, which every token contains; expected texts as '.'"])
     rows = read_rows(path, skip_bad=skip_bad_rows)
     if held_out_file is not None:
         train, held = rows, read_rows(Path(held_out_file), skip_bad=skip_bad_rows)
@@ -57,6 +62,7 @@ def file_task(
         held_out=tuple(map(_item, held)),
         rewards=(WeightedReward(reward=MathAnswer()),) if has_answer else (),
         examples=_examples(path, train, skip_bad_rows),
+        stop=tuple(stop),
     )
 
 

@@ -47,6 +47,7 @@ _TYPE_WORDS: Mapping[Any, str] = {
     str | Path: "a path",
     str | Path | None: "a path",
     Sequence[int]: "a list of whole numbers",
+    Sequence[str]: "a list of texts",
 }
 _GYM = "reasoning_gym/"
 _FILES = (".jsonl", ".parquet")
