@@ -10,7 +10,8 @@ penalty (0.05). Six times along each run, 8 endings of each of 60 held-out promp
 reward is standardised by its mean and deviation over the start's endings. KL is that of whole endings to the start.
 
 Scaled down from the paper (1.2 billion parameters, 100,000 comparisons): the model, the language, and one size of
-reward model. Step sizes, lengths, the number of pairs and the noise were chosen on seed 100, which is not reported.
+reward model. Step sizes, lengths, the number of pairs and the noise were chosen on seed 100, which is not reported:
+the fourth set tried.
 
 Pass lines, fixed before the run:
 1. The proxy is a fair one: it puts the right ending first in at least 80 % of held-out pairs that were labelled without
