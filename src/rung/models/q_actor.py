@@ -25,7 +25,7 @@ class QActor:
 
     def __init__(self, network: QNetwork) -> None:
         self._network = network
-        self._layers = network.arrays()
+        self._layers = network.arrays
 
     def __call__(self, observations_N: Array, uniforms_N: Array) -> tuple[Array, npt.NDArray[np.float32]]:
         """Actions drawn as for a score, by one uniform number each, and the logarithms of their chances."""

@@ -158,14 +158,15 @@ class QNetwork:
         self._value, self._out = pairs.get("q.value"), pairs["q.out"]
         plain = not self._convolutions and self._value is None and self.device.type == "cpu"
         layers = [*self._hidden, self._out]
-        self._arrays = as_arrays(layers) if plain else None
+        self.arrays = as_arrays(layers) if plain else None
+        """The layers as views for numpy, of a network without images and on the CPU; None of any other."""
         trained = [(w.grad, b.grad) for w, b in layers if w.grad is not None and b.grad is not None]
         self._gradients = [(w.numpy(), b.numpy()) for w, b in trained] if plain else []
 
     def values(self, observations_N: Tensor) -> Tensor:
         """Q of every action, differentiable. [N, O] float32 or [N, frames, height, width] uint8 -> [N, V]."""
-        if self._arrays is not None and not torch.is_grad_enabled():
-            return torch.from_numpy(forward(self._arrays, observations_N.numpy(), RELU)[-1])
+        if self.arrays is not None and not torch.is_grad_enabled():
+            return torch.from_numpy(forward(self.arrays, observations_N.numpy(), RELU)[-1])
         inside_N = observations_N.to(self.device)
         if self._convolutions:
             inside_N = inside_N.float() / 255.0
@@ -181,15 +182,11 @@ class QNetwork:
         """What chooses actions by the weights as they are, and as they will be: it looks at them each time."""
         return QActor(self)
 
-    def arrays(self) -> list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]] | None:
-        """The layers as views for numpy, for a network without images and on the CPU; None for any other."""
-        return self._arrays
-
     def to_learn(self, observations_N: Tensor) -> QPass:
         """As `values`, with a way back into `flat.grad` that for a few small layers takes half of autograd's time."""
-        if self._arrays is None:
+        if self.arrays is None:
             return QPass.by_autograd(self.values(observations_N), self.flat)
-        return QPass.by_hand(self._arrays, observations_N.numpy(), self._gradients)
+        return QPass.by_hand(self.arrays, observations_N.numpy(), self._gradients)
 
     def mode(self, observations_N: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         """The best action of each state; the first of equals."""

@@ -38,6 +38,8 @@ class CartPoleRows:
     def __init__(self, task: EnvironmentTask, count: int) -> None:
         self.task = task
         self.observations_BO = np.zeros((count, 4), np.float32)
+        self.lost_B = np.zeros(count, bool)
+        """As `EnvironmentRows` has it: there are no lives."""
         self._state_4B = np.zeros((4, count))
         self._taken_B = np.zeros(count, np.int64)
         self._limit = math.inf if task.max_episode_steps is None else task.max_episode_steps

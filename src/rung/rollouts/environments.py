@@ -47,6 +47,8 @@ class EnvironmentRows:
     def __init__(self, task: EnvironmentTask, count: int) -> None:
         self.task = task
         self.observations_BO = np.zeros((count, task.observations), np.float32)
+        self.lost_B = np.zeros(count, bool)
+        """Rows that lost a life with their last step, though the game goes on: none, only games of Atari have lives."""
         self._environments = [task.make() for _ in range(count)]
         self._steps = [environment.step for environment in self._environments]
 

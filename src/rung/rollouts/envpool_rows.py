@@ -44,6 +44,7 @@ class EnvpoolRows:
         self.lost_B = np.zeros(len(seeds), bool)
         """Rows that lost a life with their last step, though the game goes on."""
         self._lives_B = np.zeros(len(seeds), np.int64)
+        """Of a game of Atari."""
         self._begun_B = np.zeros(len(seeds), np.int64)
         """Episodes begun in each row."""
         self._taken_B = np.zeros(len(seeds), np.int64)
@@ -59,8 +60,7 @@ class EnvpoolRows:
         observation_1, facts = self._pool.reset(np.array([row], np.int32))
         self._begun_B[row] += 1
         self._taken_B[row] = 0
-        self.lost_B[row] = False
-        self.observations_BO[row] = 0
+        self.observations_BO[row], self._lives_B[row] = 0, 0
         self._show(np.array([row]), observation_1, facts)
 
     def pass_over(self, row: int, episode: int) -> None:
@@ -74,9 +74,9 @@ class EnvpoolRows:
         wanted_N = np.asarray(self.task.to_environment(actions_N)).astype(self._kind, copy=False)
         observations_N, rewards_N, ended_N, _, facts = self._pool.step(wanted_N, rows)
         assert np.array_equal(facts["env_id"], rows), (facts["env_id"], rows)
-        lives_N = self._lives_B[rows]
         self._show(rows, observations_N, facts)
-        self.lost_B[rows] = ~ended_N & (self._lives_B[rows] < lives_N)
+        if self.task.is_atari:
+            self.lost_B[rows] &= ~ended_N
         self._taken_B[rows] += 1
         return rewards_N.astype(np.float64), ended_N.astype(bool), self._taken_B[rows] >= self._limit
 
@@ -87,6 +87,7 @@ class EnvpoolRows:
         stacks_N = np.roll(self.observations_BO[rows_N], -1, axis=1)
         stacks_N[:, -1] = observations_N[:, 0]
         self.observations_BO[rows_N] = stacks_N
+        self.lost_B[rows_N] = facts["lives"] < self._lives_B[rows_N]
         self._lives_B[rows_N] = facts["lives"]
 
     def close(self) -> None:

@@ -106,11 +106,8 @@ def write(
 
 def newest(root: Path) -> tuple[Checkpoint | None, list[str]]:
     """The newest checkpoint that verifies, and a sentence for each newer folder that does not."""
-    found = sorted(
-        ((int(match[1]), folder) for folder in _folders(root) if (match := _NAME.fullmatch(folder.name))), reverse=True
-    )
     refused: list[str] = []
-    for step, folder in found:
+    for step, folder in reversed(_by_step(root)):
         problem = _problem(folder)
         if problem is None:
             return Checkpoint(step, folder), refused
@@ -120,7 +117,7 @@ def newest(root: Path) -> tuple[Checkpoint | None, list[str]]:
 
 def steps(root: Path) -> list[int]:
     """The steps of which there is a checkpoint, whole or not, in order."""
-    return sorted(int(match[1]) for folder in _folders(root) if (match := _NAME.fullmatch(folder.name)))
+    return [step for step, _ in _by_step(root)]
 
 
 def of_step(root: Path, step: int) -> Checkpoint:
@@ -134,22 +131,25 @@ def of_step(root: Path, step: int) -> Checkpoint:
 
 def tidy(root: Path, keep: int, newest_step: int) -> None:
     """Removes what half-written checkpoints left, checkpoints past `newest_step`, and all but the newest `keep`."""
-    steps: list[tuple[int, Path]] = []
+    found = _by_step(root)
     for folder in _folders(root):
-        match = _NAME.fullmatch(folder.name)
         if folder.name.startswith(".writing_"):
             shutil.rmtree(folder)
-        elif match and int(match[1]) <= newest_step:
-            steps.append((int(match[1]), folder))
-        elif match:
+    for step, folder in found:
+        if step > newest_step:
             shutil.rmtree(folder)
-    for _, folder in sorted(steps)[:-keep]:
+    for _, folder in [one for one in found if one[0] <= newest_step][:-keep]:
         shutil.rmtree(folder)
         reach("checkpoint.remove")
 
 
 def _folders(root: Path) -> list[Path]:
     return [path for path in root.iterdir() if path.is_dir() and not path.is_symlink()] if root.is_dir() else []
+
+
+def _by_step(root: Path) -> list[tuple[int, Path]]:
+    """Folders that are named as checkpoints are, whole or not, in the order of their steps."""
+    return sorted((int(match[1]), folder) for folder in _folders(root) if (match := _NAME.fullmatch(folder.name)))
 
 
 def _free(root: Path) -> int:
@@ -176,10 +176,10 @@ def _sync(path: Path) -> None:
 
 def _kept_pieces(root: Path, pieces: Mapping[str, Tensor]) -> dict[str, tuple[Path, dict[str, Any]]]:
     """Pieces that the newest checkpoint under `root` holds already: the file, and its entry in the manifest."""
-    steps = {int(match[1]): folder for folder in _folders(root) if (match := _NAME.fullmatch(folder.name))}
-    if not pieces or not steps:
+    found = _by_step(root)
+    if not pieces or not found:
         return {}
-    before = steps[max(steps)]
+    before = found[-1][1]
     try:
         listing = json.loads((before / MANIFEST).read_text())["files"]
     except (OSError, ValueError, KeyError, TypeError):

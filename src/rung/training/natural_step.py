@@ -15,7 +15,7 @@ from rung.methods.parts.steps import NaturalGradient
 from rung.models.laws import Law
 from rung.training.cut import micro_batches
 from rung.training.faults import reach
-from rung.training.gradient_step import bound_norm
+from rung.training.gradient_step import bound_norm, optimizer_step
 from rung.training.update_record import Outputs, UpdateRecord
 
 if TYPE_CHECKING:
@@ -177,4 +177,4 @@ def _critic_step(learner: Learner, batch: Batch, step: NaturalGradient) -> None:
     learner.optimized.gather()
     norm = bound_norm(learner.optimized.parameters, step.critic_step().max_grad_norm)
     learner.require_finite_update(loss, norm)
-    learner.optimizer.step()
+    optimizer_step(learner.optimizer)

@@ -18,9 +18,7 @@ from rung.methods.parts.replays import Prioritised
 from rung.methods.value_learning import ValueLearning
 from rung.models.q_actor import boltzmann, epsilon_greedy
 from rung.models.q_network import QNetwork, QShape
-from rung.rollouts.atari import AtariRows
 from rung.rollouts.environments import episode_seed, open_rows, open_rows_to_learn, replay, require_finite
-from rung.rollouts.envpool_rows import EnvpoolRows
 from rung.rollouts.replay import Frame, Replay
 from rung.rollouts.streams import Blocks
 from rung.settings import Settings
@@ -132,8 +130,7 @@ class ReplayCollector:
 
     def _lost(self) -> Any:
         """bool [B]: rows that lost a life with their last step, where that is to end what is learnt from."""
-        counts = isinstance(self._rows, (AtariRows, EnvpoolRows))
-        return self._rows.lost_B if self.method.life_loss_ends and counts else False
+        return self._rows.lost_B if self.method.life_loss_ends else False
 
     def _frames(self) -> Array:
         """[B, ...] each row's newest frame."""

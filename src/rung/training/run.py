@@ -126,11 +126,12 @@ def resume(
         return run.go(done=found.step if found else 0, plan=plan)
 
 
-_MAY_CHANGE = "may change: steps, budget, evaluation.every, saving, reporting"
+_FREE = ("steps", "budget", "evaluation.every", "saving", "reporting")
+_MAY_CHANGE = f"may change: {', '.join(_FREE)}"
 
 
 def _changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
-    kept = {key.split(".")[0] for key in changes} - {"steps", "budget", "evaluation", "saving", "reporting"}
+    kept = {key.split(".")[0] for key in changes} - {name.split(".")[0] for name in _FREE}
     wrong = [f"{key}: a resumed run keeps it, or it would be another run; {_MAY_CHANGE}" for key in sorted(kept)]
     if wrong:
         raise SettingsError(wrong)
