@@ -160,6 +160,30 @@ def _continuous(result: Result, method: str) -> Iterator[Said]:
     yield Said(bad=tuple(bad), picture="discrete_or_continuous.png" if method == "dqn" else "")
 
 
+def _mujoco(result: Result, method: str) -> Iterator[Said]:
+    row, peer = {
+        "ppo": ("clip 0.2", "SB3 PPO"),
+        "ppo_kl": ("adaptive KL 0.01", None),
+        "trpo": ("trpo", "sb3-contrib TRPO"),
+    }.get(method, (None, None))
+    if row is None:
+        return
+    mean, error = result["rows"][row]["normalised"]
+    good = (
+        f"On {len(result['random'])} MuJoCo tasks after {result['steps']:,} steps its mean score is {mean:.2f} ± "
+        f"{error:.2f}, where a random policy is 0 and the best run of rung's is 1."
+    )
+    bad = list[str]()
+    if peer is not None:
+        theirs, its_error = result["rows"][peer]["normalised"]
+        if theirs - mean > 2 * (error**2 + its_error**2) ** 0.5:
+            bad.append(
+                f"On MuJoCo its own settings score {mean:.2f} ± {error:.2f}, {peer} with settings tuned for each task "
+                f"{theirs:.2f} ± {its_error:.2f}."
+            )
+    yield Said(good=good, bad=tuple(bad), picture="mujoco_v5.png" if method == "ppo" else "")
+
+
 def _claim(of: str, *, praise: bool) -> Callable[[Result, str], Iterator[Said]]:
     """One sentence of the article on one method: praise of it, or a weakness, if that was found."""
 
@@ -209,6 +233,7 @@ SAYS: dict[str, Callable[[Result, str], Iterator[Said]]] = {
     "atari": _atari,
     "dqn_on_tokens": _on_tokens,
     "discrete_or_continuous": _continuous,
+    "mujoco_v5": _mujoco,
     "claims_dqn_continuous": _claim("dqn", praise=False),
     "claims_reinforce_unstable": _claim("reinforce", praise=False),
     "claims_actor_critic_balance": _claim("actor_critic", praise=False),

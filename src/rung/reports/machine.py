@@ -22,4 +22,6 @@ def machine() -> str:
     flags = next((line for line in lines if line.startswith("flags")), "").split()
     units = [unit for unit in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if unit in flags]
     formats = f" ({', '.join(units)})" if units else ""
-    return f"{os.cpu_count()} cores of {model}{formats}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    threads = torch.get_num_threads()
+    several = f"{threads} thread{'s' * (threads > 1)}"
+    return f"{os.cpu_count()} cores of {model}{formats}, {several}, torch {torch.__version__}"
