@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pairs import written_pairs
 
-from rung.errors import SettingsError
+from rung.errors import DataError, SettingsError
 from rung.models.load import is_reward_model
 from rung.models.tiny import tiny_model
 from rung.training.rlhf import RLHF, rlhf
@@ -84,3 +84,35 @@ def test_another_request_or_a_wrong_one_is_refused(asked: RLHF, whole: tuple[Pat
     (tmp_path / "full" / "notes.txt").write_text("mine")
     with pytest.raises(SettingsError, match=r"is not empty and holds no rlhf\.json"):
         rlhf(asked, tmp_path / "full", quiet=True)
+
+
+def test_what_a_later_stage_would_refuse_is_found_before_the_first(asked: RLHF, tmp_path: Path) -> None:
+    wrong = RLHF(**{**vars(asked), "method": "dpo", "task": "CartPole-v1", "pairs": str(tmp_path / "gone.jsonl")})
+    with pytest.raises(SettingsError) as caught:
+        rlhf(wrong, tmp_path / "new", quiet=True)
+    problems = "\n".join(caught.value.problems)
+    assert "--method: got 'dpo', which learns from pairs" in problems and "rung train dpo --task" in problems
+    assert "'CartPole-v1' is an environment, expected a text task" in problems
+    assert "--pairs: there is no file" in problems
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"prompt": "1+1=", "chosen": "2"}\n')
+    with pytest.raises(DataError, match=r"bad\.jsonl:1: has no column 'rejected'"):
+        rlhf(RLHF(**{**vars(asked), "pairs": str(bad)}), tmp_path / "new", quiet=True)
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_no_stage_has_used_yet_may_be_asked_for_otherwise(
+    asked: RLHF, whole: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    folder = tmp_path / "out"
+    shutil.copytree(whole[0], folder)
+    shutil.rmtree(folder / "policy")
+    other = RLHF(**{**vars(asked), "method": "rloo", "sets": (*SETS, "policy.seed=3")})
+    assert rlhf(other, folder, quiet=True, say=lambda line: None) == 0
+    assert "name: rloo" in (folder / "policy" / "settings.yaml").read_text()
+    with pytest.raises(SettingsError, match=r"another request: --set policy\.seed=3 is missing$"):
+        rlhf(RLHF(**{**vars(other), "sets": SETS}), folder, quiet=True)
+    with pytest.raises(SettingsError, match=r"--set reward_model\.seed=1 is new$"):
+        rlhf(RLHF(**{**vars(other), "sets": (*other.sets, "reward_model.seed=1")}), folder, quiet=True)
+    with pytest.raises(SettingsError, match="seed was 0, is 1"):
+        rlhf(RLHF(**{**vars(other), "seed": 1}), folder, quiet=True)

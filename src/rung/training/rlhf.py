@@ -16,17 +16,22 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from rung.errors import SettingsError, did_you_mean
+from rung.methods import METHODS, PreferenceLearning
 from rung.reports.aside import write_whole
 from rung.settings import Settings, TaskSettings, read_pairs, read_run, read_sft
-from rung.tasks.load import load_text_task
+from rung.tasks.load import load_pairs, load_text_task
 from rung.training.make_pairs import make_pairs
 from rung.training.run import resume, train
 from rung.training.sft import sft
 from rung.training.tiny import tiny_for
 
-STAGES = ("sft", "pairs", "reward_model", "policy")
+STAGES = {"sft": "sft", "pairs": "pairs.jsonl", "reward_model": "reward_model", "policy": "policy"}
+"""In their order, with what each leaves in the folder."""
+FIRST_USED = {"sft": ("model", "task", "seed"), "pairs": ("pairs",), "policy": ("method",)}
+"""What a request says, by the first stage that it changes."""
 ASKED = "rlhf.json"
 Say = Callable[[str], None]
 
@@ -48,6 +53,18 @@ class RLHF:
     sets: tuple[str, ...] = ()
     """`STAGE.KEY=VALUE`, as `policy.steps=50`."""
 
+    @classmethod
+    def from_data(cls, data: dict[str, Any]) -> RLHF:
+        """What `asdict` and JSON made of one."""
+        return cls(
+            model=data["model"],
+            task=data["task"],
+            method=data["method"],
+            seed=data["seed"],
+            pairs=data["pairs"],
+            sets=tuple(data["sets"]),
+        )
+
     def of_stage(self, stage: str) -> list[str]:
         """The stage's `KEY=VALUE` texts."""
         return [text.removeprefix(f"{stage}.") for text in self.sets if text.startswith(f"{stage}.")]
@@ -66,8 +83,8 @@ class RLHF:
 def rlhf(asked: RLHF, folder: Path, *, quiet: bool = False, say: Say = print) -> int:
     """Goes through the stages, from where an earlier call stopped; gives the exit code of the last one.
 
-    Raises SettingsError with the problems of every stage's settings before anything is made, or when the folder holds
-    the stages of another request.
+    Raises SettingsError with the problems of every stage before anything is made, those of the task and of a file of
+    pairs included; or when a stage that the folder holds was asked for otherwise.
     """
     if problems := [*asked.problems(), *_wrong_settings(asked)]:
         raise SettingsError(problems)
@@ -84,7 +101,21 @@ def rlhf(asked: RLHF, folder: Path, *, quiet: bool = False, say: Say = print) ->
 
 
 def _wrong_settings(asked: RLHF) -> Iterator[str]:
-    """What is wrong with any stage's settings, before anything is made."""
+    """What is wrong with any stage, before anything is made."""
+    if isinstance(METHODS.get(asked.method), PreferenceLearning):
+        yield (
+            f"--method: got '{asked.method}', which learns from pairs, and the last stage learns from a reward; choose "
+            f"grpo or rloo, or, without a reward model: rung train {asked.method} --task {asked.pairs or 'PAIRS'}"
+        )
+    try:
+        load_text_task(asked.task, seed=asked.seed)
+    except SettingsError as error:
+        yield from error.problems
+    try:
+        if asked.pairs is not None:
+            load_pairs(asked.pairs)
+    except SettingsError as error:
+        yield from (f"--pairs: {problem.removeprefix('task: ')}" for problem in error.problems)
     flags = {"model": asked.model, "task": asked.task, "seed": str(asked.seed)}
     readings = {
         "sft": read_sft(flags=flags, sets=asked.of_stage("sft")),
@@ -97,18 +128,31 @@ def _wrong_settings(asked: RLHF) -> Iterator[str]:
 
 
 def _remember(asked: RLHF, folder: Path) -> None:
-    """Writes down what was asked for; refuses a folder that holds something else."""
+    """Writes down what was asked for; refuses a folder that holds something else, or was made otherwise so far."""
     file, now = folder / ASKED, json.loads(json.dumps(asdict(asked)))
     if file.is_file():
-        before = json.loads(file.read_text(encoding="utf-8"))
-        changed = [f"{key} was {before.get(key)!r}, is {now[key]!r}" for key in now if before.get(key) != now[key]]
-        if changed:
+        before = RLHF.from_data(json.loads(file.read_text(encoding="utf-8")))
+        if changed := list(_changed(before, asked, folder)):
             raise SettingsError([f"--out: {folder} holds the stages of another request: {'; '.join(changed)}"])
-        return
-    if folder.exists() and any(folder.iterdir()):
+    elif folder.exists() and any(folder.iterdir()):
         raise SettingsError([f"--out: {folder} is not empty and holds no {ASKED}; choose another folder"])
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(file, json.dumps(now, indent=2).encode())
+
+
+def _changed(before: RLHF, asked: RLHF, folder: Path) -> Iterator[str]:
+    """What is asked for otherwise of a stage that has begun, or of one before it."""
+    begun = [number for number, left in enumerate(STAGES.values()) if (folder / left).exists()]
+    for number, stage in enumerate(STAGES):
+        if not begun or begun[-1] < number:
+            return
+        for key in FIRST_USED.get(stage, ()):
+            was, now = getattr(before, key), getattr(asked, key)
+            if was != now:
+                yield f"{key} was {was!r}, is {now!r}"
+        was, now = before.of_stage(stage), asked.of_stage(stage)
+        yield from (f"--set {stage}.{text} is missing" for text in was if text not in now)
+        yield from (f"--set {stage}.{text} is new" for text in now if text not in was)
 
 
 def _start(asked: RLHF, folder: Path, say: Say, quiet: bool) -> str:
@@ -158,7 +202,7 @@ def _run(asked: RLHF, stage: str, method: str, model: str, task: str, rewards: S
 
 def _stage(settings: Settings, folder: Path, say: Say, quiet: bool) -> int:
     """Trains, goes on, or does nothing when the run is finished; gives its exit code."""
-    number, name = STAGES.index(folder.name) + 1, folder.name
+    number, name = list(STAGES).index(folder.name) + 1, folder.name
     if (folder / "final").is_dir():
         say(f"stage {number}, {name}: done before")
         return 0
