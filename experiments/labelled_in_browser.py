@@ -1,20 +1,21 @@
-"""The whole way from a judgement to a model: 200 pairs labelled through the page, a reward model, RL, two scores.
+"""The whole way from a judgement to a better model: 200 pairs labelled through the page, then `rung rlhf`.
 
     python experiments/labelled_in_browser.py       a few minutes on two cores; a stage that is finished is left alone
     python docs/generate.py                         prints it into docs/experiments.md
 
-An oracle stands in for the person: it opens the page in a real Chromium, reads what is on the screen and presses a key.
-It prefers the answer nearer to the right one, and presses "tie" where both are as near. Nothing but the page's keys
-reaches the labels.
+Model and language are those of dpo_frontier.py: a transformer of 0.2 million parameters that writes reviews. An oracle
+stands in for the person: it opens the page in a real Chromium, reads the two endings on the screen, has VADER
+(sentiment.py) say which is kinder, and presses a key; "tie" where they differ by less than 0.05. Nothing but the page's
+keys reaches the labels. `rung rlhf` trains the reward model on the export and PPO against it. At the end 8 endings of
+each of 60 held-out prompts are judged by the oracle itself. Sizes were chosen on other pairs (seed 100).
 
-Pass lines, fixed before the run: every stage ends without an error, and all 200 pairs have one vote each. What the
-reward model and the policy gained is reported whichever way it falls: 200 labels are few.
+Pass lines, fixed before the run: every stage ends without an error; all 200 pairs have one vote each; the oracle's mean
+is above the start's, with the whole 95 % interval of the paired difference.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -22,40 +23,50 @@ import time
 from contextlib import contextmanager
 from typing import Any
 
+import stages
 from playwright.sync_api import Page, expect, sync_playwright
-from running import ROOT, evaluations, metrics, provenance, record, recorded, rung
+from running import ROOT, evaluations, provenance, record, recorded, rung
+from sentiment import gold
 
 HOME = ROOT / "runs" / "labelled_in_browser"
-PAIRS, LABELLED, REWARD, POLICY = (HOME / name for name in ("pairs.jsonl", "labelled.jsonl", "reward", "policy"))
-WANTED, SEED = 200, 0
+PAIRS, LABELLED, OUT = (HOME / name for name in ("pairs.jsonl", "labelled.jsonl", "rlhf"))
+WANTED, SEED, TIE = 200, 0, 0.05
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+HELD_OUT = f"task.held_out_file={stages.DATA / 'held_out.jsonl'}"
+SETTINGS = {
+    "reward_model": (
+        *("steps=80", "method.pairs_per_step=16", "method.step.learning_rate=3e-4", "method.step.warmup_steps=10"),
+        *("evaluation.every=20", "evaluation.items=480", f"task.held_out_file={stages.HOME / 'held_out_pairs.jsonl'}"),
+    ),
+    "policy": (
+        *("steps=30", "prompts_per_step=8", "method.samples_per_prompt=8", f"max_new_tokens={stages.TOKENS}"),
+        *("method.step.learning_rate=1e-4", "method.step.warmup_steps=10", "temperature=1"),
+        *("method.reference_kl.target=null", "method.reference_kl.coefficient=0.2", "evaluation.items=16", HELD_OUT),
+    ),
+}
 
 
 def make_pairs() -> None:
-    """Two answers of the tiny model to each of many prompts; the first `WANTED` prompts with two different ones."""
+    """Two endings of each of many prompts; the first `WANTED` prompts with two different ones."""
     every = HOME / "every.jsonl"
-    asked = ("--unlabelled", "--k", 2, "--set", "prompts=400", "--seed", SEED)
-    rung("pairs", "--model", "tiny", "--task", "arithmetic", "--out", every, *asked)
+    task = ("--task", stages.DATA / "prompts.jsonl", "--set", "task.held_out=0")
+    asked = ("--unlabelled", "--k", 2, "--set", "prompts=240", "--set", f"max_new_tokens={stages.TOKENS}")
+    rung("pairs", "--model", stages.start_model(), *task, *asked, "--seed", SEED, "--out", every, "--quiet")
     lines = every.read_text().splitlines()[:WANTED]
     assert len(lines) == WANTED, len(lines)
     PAIRS.write_text("\n".join(lines) + "\n")
 
 
-def preferred(prompt: str, left: str, right: str) -> str:
-    """The key that the oracle presses."""
-    found = re.fullmatch(r"(\d+)([*+-])(\d+)=", prompt.strip())
-    assert found, prompt
-    first, second = int(found[1]), int(found[3])
-    truth = {"+": first + second, "-": first - second, "*": first * second}[found[2]]
-    far = [abs(number - truth) if (number := final_number(text)) is not None else 10**9 for text in (left, right)]
-    if far[0] == far[1]:
+def preferred(left: str, right: str) -> str:
+    """The key that the oracle presses.
+
+    >>> preferred("good.", "awful."), preferred("good.", "good."), preferred("slow.", "lovely.")
+    ('ArrowLeft', 't', 'ArrowRight')
+    """
+    first, second = gold([left, right])
+    if abs(first - second) < TIE:
         return "t"
-    return "ArrowLeft" if far[0] < far[1] else "ArrowRight"
-
-
-def final_number(text: str) -> int | None:
-    numbers = re.findall(r"-?\d+", text.rsplit("=", maxsplit=1)[-1])
-    return int(numbers[-1]) if numbers else None
+    return "ArrowLeft" if first > second else "ArrowRight"
 
 
 @contextmanager
@@ -95,12 +106,11 @@ def label() -> int:
 
 
 def answer(page: Page) -> None:
-    """Reads the two, waits as long as the page wants a person to look, presses a key, waits for "Saved"."""
-    prompt = page.locator("#prompt").inner_text()
+    """Reads the two endings, waits as long as the page wants a person to look, presses a key, waits for "Saved"."""
     left, right = (page.locator(f"#{side} .theirs").first.inner_text() for side in ("left", "right"))
     count = page.locator("#mine").inner_text()
     page.wait_for_timeout(400)
-    page.keyboard.press(preferred(prompt, left, right))
+    page.keyboard.press(preferred(left, right))
     expect(page.locator("#mine")).not_to_have_text(count)
     page.wait_for_selector("body:not(.waiting)")
 
@@ -110,54 +120,61 @@ def words() -> str:
     run = recorded("labelled_in_browser")
     if run is None:
         return "Not recorded yet."
-    model, learned, score = run["reward_model"], run["learned_reward"], run["evaluation"]
-    gain = score["paired"]
-    return (
-        f"{provenance(run)}\n\n"
-        f"{run['pairs']} pairs had one vote each through the page; {run['labelled']} of them had a preferred answer, "
-        f"the others a tie. The reward model puts the preferred answer first in {100 * model['after']:.0f} % of "
-        f"held-out pairs (before: {100 * model['before']:.0f} %). PPO took the learned reward from "
-        f"{learned['before']:.2f} to {learned['after']:.2f}; right answers on held-out sums changed by "
-        f"{100 * gain['value']:+.1f} points ({100 * gain['low']:+.1f} to {100 * gain['high']:+.1f})."
-    )
+    model, score = run["reward_model"], run["evaluation"]
+    gain, kl = score["paired"], score["kl_to_base"]
+    lines = [
+        provenance(run),
+        "",
+        f"{run['pairs']} pairs had one vote each through the page; {run['labelled']} of them had a preferred ending, "
+        f"the others a tie. The reward model puts the kinder ending first in {100 * model['after']:.0f} % of other "
+        f"prompts' pairs (before: {100 * model['before']:.0f} %). PPO against it took the oracle's mean on held-out "
+        f"prompts from {score['base']['value']:.2f} to **{score['score']:.2f}**: {gain['value']:+.2f} "
+        f"({gain['low']:+.2f} to {gain['high']:+.2f}), at a KL of {kl['value']:.1f} nats to the start.",
+        "",
+        "| the start | after |",
+        "| --- | --- |",
+    ]
+    lines += [f"| `{before}` | `{after}` |" for before, after in run["samples"]]
+    return "\n".join(lines)
 
 
 def main() -> None:
     began = time.perf_counter()
     HOME.mkdir(parents=True, exist_ok=True)
+    stages.held_out_pairs()
     if not PAIRS.exists():
         make_pairs()
     if not LABELLED.exists():
         print(f"{label()} answers given", flush=True)
         rung("label", PAIRS, "--export", LABELLED)
         rung("label", PAIRS, "--votes", HOME / "votes.jsonl")
-    if not (REWARD / "final").is_dir():
-        fit = ("--set", "steps=60", "--set", "method.step.learning_rate=1e-4", "--set", "evaluation.every=10")
-        rung("train", "reward_model", "--model", "tiny", "--task", LABELLED, "--out", REWARD, "--quiet", *fit)
-    if not (POLICY / "final").is_dir():
-        learnt = ("--reward", REWARD, "--set", "budget.tokens=60K", "--out", POLICY, "--quiet", "--seed", SEED)
-        rung("train", "ppo@lm-human-preferences", "--model", "tiny", "--task", "arithmetic", *learnt)
-    evaluated = ("--task", "arithmetic", "--k", 4, "--base", "tiny", "--json")  # the model alone: by the task's checker
-    (HOME / "eval.json").write_text(rung("eval", POLICY / "final", *evaluated))
+    sets = [word for stage, some in SETTINGS.items() for one in some for word in ("--set", f"{stage}.{one}")]
+    asked = ("--model", stages.start_model(), "--task", stages.DATA / "prompts.jsonl", "--pairs", LABELLED)
+    rung("rlhf", *asked, "--seed", SEED, "--out", OUT, *sets, "--quiet")
+    steps = next(int(one.partition("=")[2]) for one in SETTINGS["policy"] if one.startswith("steps="))
+    last, first = (stages.point(OUT / "policy", step) for step in (steps, 0))
     result = summary((time.perf_counter() - began) / 60)
+    result["samples"] = list(zip(first["samples"], last["samples"], strict=True))
+    gain = result["evaluation"]["paired"]
+    result["passed"] = result["pairs"] == WANTED and gain["low"] > 0
     record("labelled_in_browser", result)
 
 
 def summary(minutes: float) -> dict[str, Any]:
     rows = [json.loads(line) for line in (HOME / "votes.jsonl").read_text().splitlines()]
     once = sum(len([vote for vote in row["votes"] if not vote["undone"]]) == 1 for row in rows)
-    scores = evaluations(REWARD)
-    rewards = [row for row in metrics(POLICY) if row.get("reward/mean") is not None]
+    scores = evaluations(OUT / "reward_model")
+    points = sorted((OUT / "policy" / "points").glob("*.json"), key=lambda path: int(path.stem))
     return {
         "seed": SEED,
         "minutes_of_this_call": minutes,
         "pairs": once,
         "labelled": len(LABELLED.read_text().splitlines()),
         "reward_model": {"before": scores[0]["held_out/score"], "after": scores[-1]["held_out/score"]},
-        "learned_reward": {"before": rewards[0]["reward/mean"], "after": rewards[-1]["reward/mean"]},
-        "evaluation": json.loads((HOME / "eval.json").read_text()),
-        "pass_line": "every stage ends, and all 200 pairs have one vote each",
-        "passed": once == WANTED,
+        "evaluation": json.loads(points[-1].read_text()),
+        "settings": SETTINGS,
+        "pass_line": "every stage ends, all 200 pairs have one vote each, and the oracle's mean on held-out prompts "
+        "rises with its whole interval",
     }
 
 
