@@ -49,9 +49,20 @@ SETTINGS = {
 def make_pairs() -> None:
     """Two endings of each of many prompts; the first `WANTED` prompts with two different ones."""
     every = HOME / "every.jsonl"
-    task = ("--task", stages.DATA / "prompts.jsonl", "--set", "task.held_out=0")
-    asked = ("--unlabelled", "--k", 2, "--set", "prompts=240", "--set", f"max_new_tokens={stages.TOKENS}")
-    rung("pairs", "--model", stages.start_model(), *task, *asked, "--seed", SEED, "--out", every, "--quiet")
+    task = ("--task", str(stages.DATA / "prompts.jsonl"), "--set", "task.held_out=0")
+    asked = ("--unlabelled", "--k", "2", "--set", "prompts=240", "--set", f"max_new_tokens={stages.TOKENS}")
+    rung(
+        "pairs",
+        "--model",
+        str(stages.start_model()),
+        *task,
+        *asked,
+        "--seed",
+        str(SEED),
+        "--out",
+        str(every),
+        "--quiet",
+    )
     lines = every.read_text().splitlines()[:WANTED]
     assert len(lines) == WANTED, len(lines)
     PAIRS.write_text("\n".join(lines) + "\n")
@@ -146,11 +157,11 @@ def main() -> None:
         make_pairs()
     if not LABELLED.exists():
         print(f"{label()} answers given", flush=True)
-        rung("label", PAIRS, "--export", LABELLED)
-        rung("label", PAIRS, "--votes", HOME / "votes.jsonl")
+        rung("label", str(PAIRS), "--export", str(LABELLED))
+        rung("label", str(PAIRS), "--votes", str(HOME / "votes.jsonl"))
     sets = [word for stage, some in SETTINGS.items() for one in some for word in ("--set", f"{stage}.{one}")]
-    asked = ("--model", stages.start_model(), "--task", stages.DATA / "prompts.jsonl", "--pairs", LABELLED)
-    rung("rlhf", *asked, "--seed", SEED, "--out", OUT, *sets, "--quiet")
+    asked = ("--model", str(stages.start_model()), "--task", str(stages.DATA / "prompts.jsonl"))
+    rung("rlhf", *asked, "--pairs", str(LABELLED), "--seed", str(SEED), "--out", str(OUT), *sets, "--quiet")
     steps = next(int(one.partition("=")[2]) for one in SETTINGS["policy"] if one.startswith("steps="))
     last, first = (stages.point(OUT / "policy", step) for step in (steps, 0))
     result = summary((time.perf_counter() - began) / 60)
