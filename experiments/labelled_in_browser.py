@@ -51,18 +51,8 @@ def make_pairs() -> None:
     every = HOME / "every.jsonl"
     task = ("--task", str(stages.DATA / "prompts.jsonl"), "--set", "task.held_out=0")
     asked = ("--unlabelled", "--k", "2", "--set", "prompts=240", "--set", f"max_new_tokens={stages.TOKENS}")
-    rung(
-        "pairs",
-        "--model",
-        str(stages.start_model()),
-        *task,
-        *asked,
-        "--seed",
-        str(SEED),
-        "--out",
-        str(every),
-        "--quiet",
-    )
+    words = ("--model", str(stages.start_model()), *task, *asked, "--seed", str(SEED))
+    rung("pairs", *words, "--out", str(every), "--quiet")
     lines = every.read_text().splitlines()[:WANTED]
     assert len(lines) == WANTED, len(lines)
     PAIRS.write_text("\n".join(lines) + "\n")
