@@ -126,6 +126,15 @@ IDEAS: dict[str, str] = {
         "keep. Without a reference there is one model in memory, and nothing but the learning rate keeps it near its "
         "start."
     ),
+    "online_rft": (
+        "The model answers, wrong answers are thrown away, and it is fine-tuned on the right ones: supervised learning "
+        "on one's own successes, again and again. Beside GRPO it says how much of the gain needs an advantage: nothing "
+        "is compared, all right answers count alike, and no wrong one is ever pushed down."
+    ),
+    "rft": (
+        "Rejection-sampling fine-tuning: the right answers that the model gives before any of this are its lessons. It "
+        "never sees what it becomes, so at best it ends at its own start with the wrong answers taken out."
+    ),
     "distillation": (
         "The student writes and a better model says of each of the student's tokens how likely it is. So the student "
         "is taught where it itself goes, at every token, and no reward has to be found."

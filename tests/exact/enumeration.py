@@ -268,17 +268,20 @@ def expected_gradient(
     *,
     ordered: bool = False,
     seen_as: Callable[[Batch], Batch] = lambda batch: batch,
+    drawn_from: Tensor | None = None,
 ) -> Tensor:
     """E[-∇loss] of a method over all batches it could draw from its own policy: the direction it climbs. [P, N, V].
 
-    `seen_as` alters the batches first, for negative controls. Asserts that no masked slot received a gradient.
+    `drawn_from` are the logits of another policy that gives the answers. `seen_as` alters the batches first, for
+    negative controls. Asserts that no masked slot received a gradient.
     """
     logits_PNV = world.logits_PNV.clone().requires_grad_()
     log_probs_PST = world.tree.log_probs(logits_PNV)
     everything = seen_as(every_row(world, log_probs_PST, world.tree.log_probs(world.reference_PNV)))
     table_RT = log_probs_PST.detach().flatten(0, 1).requires_grad_()
     loss = torch.zeros((), dtype=torch.float64)
-    for probability, rows in all_batches(world, samples, ordered=ordered):
+    giver = world if drawn_from is None else replace(world, logits_PNV=drawn_from)
+    for probability, rows in all_batches(giver, samples, ordered=ordered):
         rows_B = torch.tensor(rows)
         batch = method.with_advantages(everything.rows(rows_B))
         batch = method.choosing(batch, table_RT[rows_B].detach(), lambda count: count, tuple(rows))
@@ -323,13 +326,16 @@ def constant(p: float, samples: int, ddof: int = 0) -> float:
     return expectation / (p * (1 - p))
 
 
-def climb(method: PolicyGradient, world: World, samples: int, *, steps: int, rate: float) -> Tensor:
+def climb(
+    method: PolicyGradient, world: World, samples: int, *, steps: int, rate: float, drawn_from: Tensor | None = None
+) -> Tensor:
     """The sequence probabilities [P, S] after exact ascent of a method's expected gradient, by Adam, from π_ref."""
     logits_PNV = world.reference_PNV.clone().requires_grad_()
     optimizer = torch.optim.Adam([logits_PNV], lr=rate)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, steps)
     for _ in range(steps):
-        logits_PNV.grad = -expected_gradient(method, replace(world, logits_PNV=logits_PNV.detach()), samples)
+        here = replace(world, logits_PNV=logits_PNV.detach())
+        logits_PNV.grad = -expected_gradient(method, here, samples, drawn_from=drawn_from)
         optimizer.step()
         schedule.step()
     return world.probs_PS(logits_PNV.detach())

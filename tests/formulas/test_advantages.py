@@ -17,6 +17,7 @@ from rung.formulas.advantages import (
     group_size,
     group_sum,
     leave_one_out,
+    right_answers,
 )
 
 FORMULAS = (group_centred, group_normalized, leave_one_out)
@@ -169,3 +170,12 @@ def test_shapes_are_checked() -> None:
     for formula in FORMULAS:
         with pytest.raises(ValueError, match="shapes differ"):
             formula(torch.zeros(4), torch.zeros(4, dtype=torch.int64), torch.ones(2, 2, dtype=torch.bool))
+
+
+def test_right_is_an_accuracy_of_one_among_those_that_count() -> None:
+    accuracy_B = torch.tensor([1.0, 0.999, 0.0, torch.nan, torch.nan, 1.0, 2.0])
+    counted_B = torch.tensor([True, True, True, True, False, False, True])
+    found_B = right_answers(accuracy_B, counted_B)
+    assert found_B.tolist() == [1, 0, 0, 0, 0, 0, 1] and found_B.dtype == torch.float64
+    with pytest.raises(ValueError, match="shapes differ"):
+        right_answers(torch.zeros(4), torch.ones(2, 2, dtype=torch.bool))

@@ -30,6 +30,7 @@ def test_slots_are_all_fields_but_the_identity() -> None:
     assert slots(GRPO) == [
         *(
             "samples_per_prompt",
+            "behaviour",
             "horizon",
             "learned_reward",
             "keep_group",

@@ -19,10 +19,12 @@ from rung.methods.parts.advantages import (
     NStep,
     ProcessNormalized,
     RewardToGo,
+    RightAnswers,
     TeacherLogRatio,
 )
 from rung.methods.parts.aggregations import PerConstantLength, PerEpisode, PerSequence, PerToken
 from rung.methods.parts.baselines import OthersInBatch, OthersInGroup
+from rung.methods.parts.behaviour import FrozenStart
 from rung.methods.parts.critics import ValueFunction
 from rung.methods.parts.elements import CriticElement, Lifetimes, SearchElement
 from rung.methods.parts.groups import AccuraciesDiffer
@@ -270,6 +272,10 @@ PINNED |= {
     },
     "grpo_process": PINNED["grpo"] | {"advantage": ProcessNormalized(epsilon=1e-6, ddof=0)},
     "grpo_iterative": PINNED["grpo"] | {"reference_kl": KLInLoss(coefficient=0.04, estimator=K3(), refresh_every=100)},
+    "online_rft": PINNED[
+        "reinforce"
+    ]  # arXiv:2402.03300, section 5.2: I(o) log π, 1/|o|, own answers; the rest is GRPO's
+    | {"samples_per_prompt": 64, "advantage": RightAnswers(), "aggregation": PerSequence()},
     "distillation": PINNED["reinforce"]
     | {
         "samples_per_prompt": 4,
@@ -278,9 +284,10 @@ PINNED |= {
         "step": AdamW(learning_rate=1e-5),
     },
 }
+PINNED["rft"] = PINNED["online_rft"] | {"behaviour": FrozenStart()}
 UNUSED = dict.fromkeys(
     (
-        *("horizon", "learned_reward", "keep_group", "shape_reward", "reference_kl", "critic", "whiten"),
+        *("behaviour", "horizon", "learned_reward", "keep_group", "shape_reward", "reference_kl", "critic", "whiten"),
         *("correction", "drop_rows"),
     )
 ) | {"entropy_bonus": 0.0}

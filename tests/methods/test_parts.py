@@ -6,7 +6,7 @@ from method_batches import log_probs_of, mixed_batch, mixed_mask, normal, one
 
 from rung.batch import Batch
 from rung.formulas.masked import zeroed
-from rung.methods.parts.advantages import EpisodeReturn, GroupCentred, GroupNormalized, RewardToGo
+from rung.methods.parts.advantages import EpisodeReturn, GroupCentred, GroupNormalized, RewardToGo, RightAnswers
 from rung.methods.parts.aggregations import PerPrompt, PerToken
 from rung.methods.parts.baselines import OthersInBatch, OthersInGroup
 from rung.methods.parts.objectives import ClippedSurrogate, ScoreFunction
@@ -21,7 +21,7 @@ def returns_of(batch: Batch) -> torch.Tensor:
 def test_an_episodes_advantage_stands_at_each_of_its_own_steps() -> None:
     batch = mixed_batch()
     returns_B = returns_of(batch)
-    for part in (EpisodeReturn(), EpisodeReturn(OthersInBatch()), GroupCentred(), GroupNormalized()):
+    for part in (EpisodeReturn(), EpisodeReturn(OthersInBatch()), GroupCentred(), GroupNormalized(), RightAnswers()):
         found_BT = part(batch)
         assert bool((found_BT[~batch.action_mask_BT] == 0).all())
         for row in range(8):
@@ -79,6 +79,7 @@ def test_which_advantages_compare_one_prompts_samples() -> None:
         True: (GroupNormalized(), GroupCentred(), EpisodeReturn(OthersInGroup()), RewardToGo(1.0, OthersInGroup()))
     }
     needs[False] = (EpisodeReturn(), RewardToGo(), EpisodeReturn(OthersInBatch()), RewardToGo(1.0, OthersInBatch()))
+    needs[False] = (*needs[False], RightAnswers())
     assert all(part.needs_group is expected for expected, parts in needs.items() for part in parts)
 
 

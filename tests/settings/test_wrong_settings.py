@@ -115,8 +115,8 @@ def test_all_problems_are_told_at_once_with_file_and_line(tmp_path):
             ["advantage.part=[1]"],
             [
                 "--set advantage.part: method.advantage: got part [1], expected one of EpisodeReturn, RewardToGo, "
-                "GroupNormalized, GroupCentred, GroupRelative, GroupCentredBatchScaled, NormalizedByOthers, "
-                "ProcessNormalized, TeacherLogRatio, GAE, LengthAdaptiveGAE, NStep"
+                "RightAnswers, GroupNormalized, GroupCentred, GroupRelative, GroupCentredBatchScaled, "
+                "NormalizedByOthers, ProcessNormalized, TeacherLogRatio, GAE, LengthAdaptiveGAE, NStep"
             ],
         ),
         (["method.paper=x"], ["--set method.paper: says what the method is and cannot be set"]),

@@ -31,6 +31,7 @@ from rung.methods.preferences import APO_DOWN, APO_ZERO, KTO, ORPO, SIMPO, UNLIK
 from rung.methods.presets import PRESETS
 from rung.methods.reinforce import REINFORCE, REINFORCE_BASELINE
 from rung.methods.reward_model import REWARD_MODEL
+from rung.methods.rft import ONLINE_RFT, RFT
 from rung.methods.rlhf_2017 import RLHF_2017
 from rung.methods.rloo import RLOO
 from rung.methods.trpo import TRPO
@@ -50,6 +51,8 @@ KIN = (
     KL_COV,
     GRPO_PROCESS,
     GRPO_ITERATIVE,
+    ONLINE_RFT,
+    RFT,
     DISTILLATION,
 )
 PREFERENCES = (

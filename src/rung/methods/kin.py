@@ -115,8 +115,8 @@ GRPO_PROCESS = GRPO.changed(
     advantage=ProcessNormalized(),
     deviations=(
         *GRPO.deviations,
-        "It needs a reward that judges steps, such as the one of the task arithmetic with task.steps=true; the paper's "
-        "is a learned model.",
+        "It needs a reward that judges steps, such as that of the tasks arithmetic and running-sum with "
+        "task.steps=true; the paper's is a learned model.",
     ),
 )
 

@@ -15,8 +15,9 @@ from torch import Tensor
 from rung.batch import Batch
 from rung.formulas.masked import zeroed
 from rung.formulas.policy_losses import capped
-from rung.methods.parts.advantages import Advantage, LengthAdaptiveGAE, TeacherLogRatio
+from rung.methods.parts.advantages import Advantage, LengthAdaptiveGAE, RightAnswers, TeacherLogRatio
 from rung.methods.parts.aggregations import Aggregation, Total, alone
+from rung.methods.parts.behaviour import Behaviour
 from rung.methods.parts.corrections import Correction
 from rung.methods.parts.critics import Critic
 from rung.methods.parts.groups import KeepGroup
@@ -26,6 +27,7 @@ from rung.methods.parts.objectives import (
     KLCov,
     KLPenalty,
     Objective,
+    ScoreFunction,
     Surrogate,
     WithinProbability,
     old_log_probs,
@@ -53,6 +55,8 @@ class PolicyGradient:
     """Where the definition goes beyond, or away from, what the paper states."""
 
     samples_per_prompt: int
+    behaviour: Behaviour | None = None
+    """Who gives the answers that are learnt from. None: the policy itself."""
     horizon: int | None = None
     """Steps of each environment that one rollout takes. None: whole episodes, as text always is."""
     learned_reward: LearnedReward | None = None
@@ -95,7 +99,25 @@ class PolicyGradient:
                 f"method.epochs x method.minibatches: got {self.epochs} x {self.minibatches} updates a rollout, but "
                 f"{type(self.objective).__name__} has no ratio to correct for samples of an older policy; set both to 1"
             )
-        return found + list(self._missing_partners())
+        return [*found, *self._missing_partners(), *self._others_answers()]
+
+    def _others_answers(self) -> Iterator[str]:
+        """What cannot learn from answers that are not the policy's own."""
+        if self.behaviour is None:
+            return
+        giver = type(self.behaviour).__name__
+        for slot, wanted in (("advantage", RightAnswers), ("objective", ScoreFunction)):
+            got = getattr(self, slot)
+            if not isinstance(got, wanted):
+                yield (
+                    f"method.{slot}: got {type(got).__name__}, which takes answers as the policy's own, but "
+                    f"{giver} gives them; set {wanted.__name__}, or method.behaviour to null"
+                )
+        if self.reference_kl is not None:
+            yield (
+                f"method.reference_kl: got {type(self.reference_kl).__name__}, whose estimate is of the policy's own "
+                f"answers, but {giver} gives them; set it to null, or method.behaviour to null"
+            )
 
     def _missing_partners(self) -> Iterator[str]:
         if self.advantage.needs_critic and self.critic is None:
@@ -135,6 +157,7 @@ class PolicyGradient:
         entropy = f" + {self.entropy_bonus:g} entropy" if self.entropy_bonus else ""
         lines = [f"J = E[ {self.aggregation.formula} {self.objective.formula} ]{entropy}{kl}", self.advantage.formula]
         beside = (
+            self.behaviour,
             self.learned_reward,
             self.whiten,
             self.critic,
@@ -151,8 +174,8 @@ class PolicyGradient:
         return self.critic is not None and step <= self.critic.warmup_steps
 
     def needs_start(self) -> bool:
-        """Whether a reference policy stands in the objective."""
-        return self.reference_kl is not None
+        """Whether the policy as it was at the start stands in the objective, or answers in the policy's place."""
+        return self.reference_kl is not None or self.behaviour is not None
 
     def refreshes_reference(self) -> bool:
         """Whether the reference follows the policy from time to time."""

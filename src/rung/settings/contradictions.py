@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rung.methods import METHODS, AdaptiveElements, Method, PolicyGradient, PreferenceLearning, ValueLearning
-from rung.methods.parts.advantages import ProcessNormalized
+from rung.methods.parts.advantages import ProcessNormalized, RightAnswers
 from rung.methods.parts.aggregations import PerConstantLength
 from rung.methods.parts.baselines import OthersInBatch
 from rung.methods.parts.replays import Prioritised
@@ -105,6 +105,8 @@ def task_misfits(method: Method, task: object) -> Iterator[str]:
                 f"method.name: '{method.name}' on '{task.name}': a game is seen as images, for which only methods that "
                 "learn values have a network; choose dqn"
             )
+        if isinstance(task, EnvironmentTask) and isinstance(method, PolicyGradient):
+            yield from _texts_alone(method, task)
         return
     if isinstance(task, EnvironmentTask) and task.choices is None:
         yield (
@@ -113,6 +115,17 @@ def task_misfits(method: Method, task: object) -> Iterator[str]:
             "action has no closed form; choose a method that has a law over actions, such as ppo, or take actions from "
             "a grid with task.action_bins"
         )
+
+
+def _texts_alone(method: PolicyGradient, task: EnvironmentTask) -> Iterator[str]:
+    """What only texts have."""
+    if isinstance(method.advantage, RightAnswers):
+        yield (
+            f"method.advantage: RightAnswers imitates right answers, and an episode of '{task.name}' is neither right "
+            "nor wrong; choose reinforce"
+        )
+    elif method.behaviour is not None:
+        yield f"method.behaviour: only texts are answered by another policy; set it to null for '{task.name}'"
 
 
 def _prefers_texts(method: Method, task: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rung.methods import ValueLearning
+from rung.methods import Method, PolicyGradient, ValueLearning
 from rung.settings.memory import Memory
 from rung.settings.pair_source import draws_pairs
 from rung.settings.plan import Plan, Written
@@ -96,10 +96,17 @@ def _trained(plan: Plan) -> Iterator[str]:
     if plan.keeps_target:
         yield "frozen beside it: an older copy, which makes the targets"
     if plan.keeps_copy:
-        why = "the method's reference" if plan.method.needs_start() else "for the metric kl/start"
+        why = "it gives the answers" if _answers(plan.method) else "the method's reference"
+        why = why if plan.method.needs_start() else "for the metric kl/start"
         yield f"frozen beside it: a copy of the model as it starts ({why})"
     elif lora is not None and plan.method.needs_start():
-        yield "the reference is the frozen model with the adapter off"
+        whose = "the answers are the frozen model's" if _answers(plan.method) else "the reference is the frozen model"
+        yield f"{whose} with the adapter off"
+
+
+def _answers(method: Method) -> bool:
+    """Whether the model as it starts gives the answers that are learnt from."""
+    return isinstance(method, PolicyGradient) and method.behaviour is not None
 
 
 def _memory(memory: Memory, prompt_tokens: int) -> Iterator[str]:

@@ -3,6 +3,7 @@
 arithmetic                 our own, see library/
 addition-few-shot          our own, see library/
 copying                    our own, see library/
+running-sum                our own, see library/
 reasoning_gym/chain_sum    any of reasoning-gym's data sets; the bare name works too
 path/to/rows.jsonl         rows of your own, also .parquet
 CartPole-v1                any environment of Gymnasium with vectors of numbers as observations
@@ -26,6 +27,7 @@ from rung.tasks.file_task import file_task
 from rung.tasks.library.addition import addition_few_shot
 from rung.tasks.library.arithmetic import arithmetic
 from rung.tasks.library.copying import copying
+from rung.tasks.library.running_sum import running_sum
 from rung.tasks.pairs import PairTask, pair_task
 from rung.tasks.reasoning_gym_task import reasoning_gym_names, reasoning_gym_task
 from rung.tasks.task import TextTask
@@ -34,6 +36,7 @@ LIBRARY: Mapping[str, Callable[..., TextTask]] = {
     "arithmetic": arithmetic,
     "addition-few-shot": addition_few_shot,
     "copying": copying,
+    "running-sum": running_sum,
 }
 """Our own text tasks by name."""
 Task = TextTask | EnvironmentTask | CartPole1983

@@ -110,7 +110,7 @@ class Learner:
         if not self._critic_alone:  # a coefficient that steers the policy has nothing to steer
             self._adapt(batch, record)
         self._note_critic(batch, record)
-        return record.result(batch, self.learning_rate())
+        return record.result(batch, self.learning_rate(), own_answers=self.method.behaviour is None)
 
     def tensors(self) -> dict[str, Tensor]:
         """The optimiser's state, and the reference where it is refreshed, for a checkpoint."""

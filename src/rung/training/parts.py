@@ -226,7 +226,7 @@ def _text_parts(settings: Settings, method: PolicyGradient, task: TextTask) -> P
         raise SettingsError(
             [
                 f"method.advantage: ProcessNormalized needs a reward that judges steps, but '{task.name}' has {names}; "
-                "set task.steps=true with the task arithmetic, or choose grpo"
+                "set task.steps=true with the task arithmetic or running-sum, or choose grpo"
             ]
         )
     judge = _judge(settings, rewards)
@@ -244,7 +244,7 @@ def _text_parts(settings: Settings, method: PolicyGradient, task: TextTask) -> P
             micro_batch_tokens=settings.learner.micro_batch_tokens,
             seed=settings.seed,
         )
-        collector = TextCollector(settings, method, task, policy, judge)
+        collector = TextCollector(settings, method, task, policy, judge, start)
     return Parts(settings=settings, method=method, policy=policy, start=start, collector=collector, learner=learner)
 
 

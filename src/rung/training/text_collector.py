@@ -32,14 +32,26 @@ class TextCollector:
     """Draws the answers of a policy to a task's prompts and has them judged.
 
     Attributes:
+        sampler: of the policy, whose held-out score it draws.
+        behaviour: of whoever gives the answers that are learnt from, as a rule the same.
         drawn: prompts taken from the task so far: the position in the data.
     """
 
     def __init__(
-        self, settings: Settings, method: PolicyGradient, task: TextTask, policy: TextPolicy, judge: Judge
+        self,
+        settings: Settings,
+        method: PolicyGradient,
+        task: TextTask,
+        policy: TextPolicy,
+        judge: Judge,
+        start: TextPolicy | None = None,
     ) -> None:
+        assert start is not None or method.behaviour is None, "this method's answers are the start's"
         self.settings, self.method, self.task, self.policy, self.judge = settings, method, task, policy, judge
-        self.sampler = Sampler(policy, rows_at_once=settings.sampler.rows_at_once)
+        rows = settings.sampler.rows_at_once
+        self.sampler = self.behaviour = Sampler(policy, rows_at_once=rows)
+        if method.behaviour is not None and start is not None:
+            self.behaviour = Sampler(start, rows_at_once=rows)
         self.drawn = 0
 
     def collect(self, step: int, policy_version: int, phase: Phase) -> Collected:
@@ -79,7 +91,7 @@ class TextCollector:
         return [found[begin : begin + samples] for begin in range(0, len(found), samples)]
 
     def _sampled(self, items: Sequence[Item], step: int, first_group: int, policy_version: int) -> list[Episode]:
-        return self.sampler.sample(
+        return self.behaviour.sample(
             prompts_of(self.policy, items, first_group),
             samples_per_prompt=self.method.samples_per_prompt,
             max_new_tokens=self.settings.max_new_tokens,

@@ -34,6 +34,8 @@ class Update:
     """None when no token was left to learn from: the update was skipped."""
     grad_norm: float | None
     learning_rate: float
+    own_answers: bool = True
+    """Whether the policy itself gave the answers, so that sampler and learner should agree on their log-probs."""
     diagnostics: Mapping[str, float] = field(default_factory=dict)
 
     def metrics(self) -> Metrics:
@@ -43,8 +45,8 @@ class Update:
         gap_BT = (zeroed(self.log_probs_BT, mask_BT) - zeroed(batch.sampler_log_probs_BT, mask_BT)).abs()
         return {
             "entropy": float(masked_mean(self.entropy_BT, mask_BT)) if any_token else None,
-            "sampler_gap/mean": float(masked_mean(gap_BT, mask_BT)) if any_token else None,
-            "sampler_gap/max": float(gap_BT.max()) if any_token else None,
+            "sampler_gap/mean": float(masked_mean(gap_BT, mask_BT)) if any_token and self.own_answers else None,
+            "sampler_gap/max": float(gap_BT.max()) if any_token and self.own_answers else None,
             "advantage/size": self._advantage_size() if any_token else None,
             "loss": self.loss,
             "grad/norm": self.grad_norm,
@@ -117,7 +119,7 @@ class UpdateRecord:
                 self.clipped_BT = torch.zeros(self.entropy_BT.shape, dtype=torch.bool)
             self.clipped_BT[rows_B] |= diagnostics["clip/share"].to(self.clipped_BT)
 
-    def result(self, batch: Batch, learning_rate: float) -> Update:
+    def result(self, batch: Batch, learning_rate: float, *, own_answers: bool = True) -> Update:
         shares = {name: count / max(self.tokens, 1) for name, count in self.counts.items()}
         log_probs_BT = batch.old_log_probs_BT if batch.old_log_probs_BT is not None else self.log_probs_BT
         seen = {"old_log_probs_BT": log_probs_BT, "entropy_BT": self.entropy_BT, "clipped_BT": self.clipped_BT}
@@ -128,6 +130,7 @@ class UpdateRecord:
             loss=_mean(self.losses),
             grad_norm=_mean(self.norms),
             learning_rate=learning_rate,
+            own_answers=own_answers,
             diagnostics={**shares, **self.numbers},
         )
 

@@ -75,6 +75,22 @@ class RewardToGo:
 
 
 @dataclass(frozen=True)
+class RightAnswers:
+    """A = 1 at every token of a right answer, 0 at those of any other: imitate what was right, shun nothing.
+
+    Right is an accuracy of 1, whatever the rewards add up to.
+    """
+
+    formula: ClassVar[str] = "A_{i,t} = 1 where o_i is right, else 0"
+    needs_group: ClassVar[bool] = False
+    needs_critic: ClassVar[bool] = False
+
+    def __call__(self, batch: Batch) -> Tensor:
+        right_B = advantages.right_answers(batch.accuracy_B, batch.counted_B())
+        return _at_every_step(right_B.to(batch.rewards_BT), batch)
+
+
+@dataclass(frozen=True)
 class GroupNormalized:
     """A_i = (R_i - group mean) / (group standard deviation + ε), the same at each of the sequence's tokens."""
 
@@ -295,6 +311,7 @@ def _gae(batch: Batch, discount: float, lambda_B: Tensor) -> Tensor:
 Advantage = (
     EpisodeReturn
     | RewardToGo
+    | RightAnswers
     | GroupNormalized
     | GroupCentred
     | GroupRelative
