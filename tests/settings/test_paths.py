@@ -18,20 +18,25 @@ def made(folder: Path, *names: str) -> None:
         file.write_text("{}")
 
 
-def test_a_runs_record_has_whole_paths(tmp_path: Path) -> None:
-    made(tmp_path, "rows.jsonl", "held.jsonl", "judge.py", "m/config.json", "t/config.json")
+def test_a_runs_record_has_whole_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made(tmp_path, "rows.jsonl", "held.jsonl", "judge.py", "m/config.json", "t/config.json", "kind/config.json")
     given = {
         "model": "m",
         "teacher": "t",
         "method": "distillation",
         "task": {"name": "rows.jsonl", "held_out_file": "held.jsonl"},
-        "rewards": [{"function": "judge.py:score"}, {"function": "task"}],
+        "rewards": [{"function": "judge.py:score"}, {"function": "task"}, {"function": "kind"}],
     }
     kept = with_whole_paths(settings_from(given), tmp_path)
     assert (kept.model, kept.teacher) == (str(tmp_path / "m"), str(tmp_path / "t"))
     assert kept.task.name == str(tmp_path / "rows.jsonl")
     assert kept.task.options() == {"held_out_file": str(tmp_path / "held.jsonl")}
-    assert [part.function for part in kept.rewards] == [f"{tmp_path / 'judge.py'}:score", "task"]
+    assert [part.function for part in kept.rewards] == [
+        f"{tmp_path / 'judge.py'}:score",
+        "task",
+        str(tmp_path / "kind"),
+    ]
     assert with_whole_paths(kept, tmp_path / "elsewhere") == kept
 
 

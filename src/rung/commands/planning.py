@@ -179,16 +179,15 @@ def _tables(reading: Reading[Any]) -> tuple[str, ...]:
 
 def _wrong_rewards(settings: Settings) -> Iterator[str]:
     """What is wrong with the files and functions of the user's rewards; none of them is run."""
-    from rung.models.load import is_reward_model
     from rung.rewards.user import split_source
     from rung.settings.schema import TASKS_OWN
-    from rung.training.learned_reward import reward_folder
+    from rung.training.learned_reward import reward_folders
 
     for index, part in enumerate(settings.rewards):
         if part.function == TASKS_OWN:
             continue
-        if (folder := reward_folder(part.function)) is not None:
-            if not is_reward_model(folder):
+        if Path(part.function).is_dir():
+            if not reward_folders(part.function):
                 yield f"rewards.{index}.function: {part.function} holds no reward model (rung train reward_model)"
             continue
         try:

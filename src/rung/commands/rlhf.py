@@ -31,6 +31,9 @@ def rlhf(
         str | None,
         typer.Option(metavar="FILE", help="Labelled pairs, in place of the model's own samples.", show_default=False),
     ] = None,
+    reward_models: Annotated[
+        int, typer.Option(min=1, metavar="N", help="How many reward models; the mean of several is the reward.")
+    ] = 1,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Keys every random number.")] = 0,
     sets: Stages = None,
     quiet: Quiet = False,
@@ -43,5 +46,13 @@ def rlhf(
     from rung.training.rlhf import RLHF
     from rung.training.rlhf import rlhf as go
 
-    asked = RLHF(model=model, task=task, method=method, seed=seed, pairs=pairs, sets=tuple(sets or ()))
+    asked = RLHF(
+        model=model,
+        task=task,
+        method=method,
+        seed=seed,
+        pairs=pairs,
+        reward_models=reward_models,
+        sets=tuple(sets or ()),
+    )
     raise typer.Exit(go(asked, out, quiet=quiet, say=say))

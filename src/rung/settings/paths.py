@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rung.settings.given import Given
+from rung.settings.schema import TASKS_OWN
 
 _MADE_HERE = ("tiny", "small")
 """Models that are no path, even where a folder has such a name."""
@@ -14,8 +15,8 @@ _DATA = (".jsonl", ".parquet")
 def anchored(tree: Given, folder: Path) -> Given:
     """The tree of settings with each relative path that exists under `folder` made absolute.
 
-    Paths are the task where it is a data file, its `held_out_file`, the files of rewards, and `model` and `teacher`
-    where they name something there: a hub id looks like a path too.
+    Paths are the task where it is a data file, its `held_out_file`, the files and folders of rewards, and `model` and
+    `teacher` where they name something there: a hub id looks like a path too.
     """
     if not isinstance(tree.value, dict):
         return tree
@@ -44,11 +45,11 @@ def _reward(part: Given, folder: Path) -> Given:
     function = part.at("function")
     if function is None or not isinstance(function.value, str):
         return part
-    file, colon, name = function.value.rpartition(":")
-    if not colon or file == "":
+    file, _, name = function.value.rpartition(":")
+    if function.value == TASKS_OWN:
         return part
-    whole = Given(f"{_whole(Given(file), folder).value}:{name}", function.origin)
-    return Given({**part.value, "function": whole}, part.origin)
+    whole = _whole(Given(file if file else function.value), folder).value + (f":{name}" if file else "")
+    return Given({**part.value, "function": Given(whole, function.origin)}, part.origin)
 
 
 def _whole(path: Given, folder: Path) -> Given:

@@ -77,7 +77,7 @@ class RewardSettings(Section):
 
     function: str = Field(min_length=1)
     """`task` (the task's own rewards, each weight times this one), `path/file.py:function`, or the folder of a reward
-    model (`rung train reward_model`)."""
+    model (`rung train reward_model`). A folder of several such folders is an ensemble: the mean of their scores."""
     weight: float = 1.0
     name: str | None = None
     """How reports call the part; None: the function's own name."""

@@ -22,6 +22,7 @@ from typing import Any
 from rung.errors import DataError, SettingsError, nearest
 from rung.rewards.reward import Prompt
 from rung.tasks.file_task import prompt_key, split_by_prompt
+from rung.tasks.keys import raw_numbers
 from rung.tasks.prompts import prompt_problem, prompt_value
 from rung.tasks.rows import Problems, checked_id, no_prompt, raw_rows, with_own_ids
 
@@ -79,6 +80,7 @@ def pair_task(
     held_out: float = 0.1,
     held_out_file: str | Path | None = None,
     keep_conflicts: bool = False,
+    resample: int | None = None,
 ) -> PairTask:
     """The pairs of a file.
 
@@ -88,6 +90,8 @@ def pair_task(
             prompt stay on one side. 0: none.
         held_out_file: a second file that is the held-out side; then every pair of the first is trained on.
         keep_conflicts: learn from pairs that stand in the file both ways round, as from people who disagree.
+        resample: the seed of a draw with replacement of as many training pairs as there are: what each member of an
+            ensemble learns from (Christiano et al. 2017, arXiv:1706.03741, section 2.2.3).
 
     Raises:
         SettingsError: a file is missing, or the split would leave a side empty.
@@ -111,6 +115,9 @@ def pair_task(
             )
     else:
         train, held = split_by_prompt(path, pairs, held_out)
+    if resample is not None:
+        drawn = raw_numbers("resampled pairs", resample, n=len(train)) % len(train)
+        train = [train[int(number)] for number in drawn]
     return PairTask(name=path.stem, train=tuple(train), held_out=tuple(held), excluded=excluded)
 
 

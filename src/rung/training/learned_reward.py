@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from rung.errors import SettingsError
+from rung.models.load import is_reward_model
 from rung.rewards.reward import Failure, Prompt, Score
 from rung.tasks.pairs import Pair
 from rung.training.pair_rows import answer_values, encoded, pair_rows
@@ -22,12 +23,19 @@ TOO_LONG = "too long"
 TOKENS_AT_ONCE = 8192
 
 
-def reward_folder(spec: str) -> Path | None:
-    """The folder of the reward model that `spec` names: a model's folder, or a run's; None when it is no folder."""
+def reward_folders(spec: str) -> list[Path]:
+    """The folders of the reward models that `spec` names: a model's folder, a run's, or one that holds several of them,
+    an ensemble. Empty when there is no model."""
     path = Path(spec)
     if not path.is_dir():
-        return None
-    return path / "final" if (path / "final").is_dir() else path
+        return []
+    inside = sorted(path.iterdir(), key=lambda one: (len(one.name), one.name)) if not _models(path) else []
+    return _models(path) or [model for folder in inside for model in _models(folder)]
+
+
+def _models(folder: Path) -> list[Path]:
+    """The folder itself, or its `final`, where that is a reward model."""
+    return [place for place in (folder / "final", folder) if is_reward_model(place)][:1]
 
 
 @dataclass(frozen=True)
@@ -82,9 +90,14 @@ class OpenLearnedReward:
             torch.cuda.empty_cache()
 
 
-def learned_reward(spec: str, name: str) -> LearnedReward:
-    """The reward that a folder holds. SettingsError when there is no such folder."""
-    folder = reward_folder(spec)
-    if folder is None:
-        raise SettingsError([f"rewards: there is no folder {spec}"])
-    return LearnedReward(folder, name)
+def learned_rewards(spec: str, name: str) -> list[LearnedReward]:
+    """The reward that a folder holds; or an ensemble's, `name.0`, `name.1` and so on, whose mean is the reward.
+
+    Raises SettingsError when the folder holds none.
+    """
+    folders = reward_folders(spec)
+    if not folders:
+        raise SettingsError([f"rewards: {spec} holds no reward model (rung train reward_model)"])
+    if len(folders) == 1:
+        return [LearnedReward(folders[0], name)]
+    return [LearnedReward(folder, f"{name}.{number}") for number, folder in enumerate(folders)]

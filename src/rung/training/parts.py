@@ -35,7 +35,7 @@ from rung.training.drawn_pair_collector import DrawnPairCollector
 from rung.training.environment_collector import EnvironmentCollector
 from rung.training.labellers import Labeller, Oracle
 from rung.training.learned import Learns
-from rung.training.learned_reward import learned_reward
+from rung.training.learned_reward import learned_rewards
 from rung.training.learner import Learner
 from rung.training.operations import work_of
 from rung.training.pair_collector import PairCollector
@@ -93,15 +93,16 @@ def rewards_of(chosen: Sequence[RewardSettings], task: TextTask) -> Sequence[Wei
         if part.function == "task":
             found += [WeightedReward(reward=own.reward, weight=own.weight * part.weight) for own in task.rewards]
         else:
-            found.append(WeightedReward(reward=_reward(part), weight=part.weight))
+            each = _rewards(part)
+            found += [WeightedReward(reward=one, weight=part.weight / len(each)) for one in each]
     return found
 
 
-def _reward(part: RewardSettings) -> Reward:
-    """A user's function, or the reward model in a folder."""
+def _rewards(part: RewardSettings) -> Sequence[Reward]:
+    """A user's function, or the reward models in a folder."""
     if is_function(part.function):
-        return UserReward(part.function, name=part.name)
-    return learned_reward(part.function, part.part)
+        return [UserReward(part.function, name=part.name)]
+    return learned_rewards(part.function, part.part)
 
 
 def task_of(settings: Settings) -> Task:

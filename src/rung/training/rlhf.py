@@ -30,7 +30,12 @@ from rung.training.tiny import tiny_for
 
 STAGES = {"sft": "sft", "pairs": "pairs.jsonl", "reward_model": "reward_model", "policy": "policy"}
 """In their order, with what each leaves in the folder."""
-FIRST_USED = {"sft": ("model", "task", "seed"), "pairs": ("pairs",), "policy": ("method",)}
+FIRST_USED = {
+    "sft": ("model", "task", "seed"),
+    "pairs": ("pairs",),
+    "reward_model": ("reward_models",),
+    "policy": ("method",),
+}
 """What a request says, by the first stage that it changes."""
 ASKED = "rlhf.json"
 Say = Callable[[str], None]
@@ -50,6 +55,8 @@ class RLHF:
     seed: int = 0
     pairs: str | None = None
     """A file of labelled pairs; None: they are made from the model's own samples by the task's checker."""
+    reward_models: int = 1
+    """How many; the mean of several is the reward, each of them learnt from pairs drawn again with replacement."""
     sets: tuple[str, ...] = ()
     """`STAGE.KEY=VALUE`, as `policy.steps=50`."""
 
@@ -62,6 +69,7 @@ class RLHF:
             method=data["method"],
             seed=data["seed"],
             pairs=data["pairs"],
+            reward_models=data["reward_models"],
             sets=tuple(data["sets"]),
         )
 
@@ -92,16 +100,22 @@ def rlhf(asked: RLHF, folder: Path, *, quiet: bool = False, say: Say = print) ->
     start = _start(asked, folder, say, quiet)
     pairs = _pairs(asked, folder, start, say, quiet)
     reward, policy = folder / "reward_model", folder / "policy"
-    wanted = _run(asked, "reward_model", "reward_model", start, str(pairs), [])
-    if code := _stage(wanted, reward, say, quiet):
-        return code
+    for number in range(asked.reward_models):
+        several = asked.reward_models > 1
+        seed = asked.seed + number
+        own = [f"seed={seed}", f"task.resample={seed}"] if several else []
+        wanted = _run(asked, "reward_model", "reward_model", start, str(pairs), [], own)
+        if code := _stage("reward_model", wanted, reward / str(number) if several else reward, say, quiet):
+            return code
     judged = load_text_task(asked.task, seed=asked.seed).rewards
     rewards = [*(["task=0"] if judged else []), str(reward)]
-    return _stage(_run(asked, "policy", asked.method, start, asked.task, rewards), policy, say, quiet)
+    return _stage("policy", _run(asked, "policy", asked.method, start, asked.task, rewards), policy, say, quiet)
 
 
 def _wrong_settings(asked: RLHF) -> Iterator[str]:
     """What is wrong with any stage, before anything is made."""
+    if asked.reward_models < 1:
+        yield f"--reward-models: got {asked.reward_models}, expected at least 1"
     if isinstance(METHODS.get(asked.method), PreferenceLearning):
         yield (
             f"--method: got '{asked.method}', which learns from pairs, and the last stage learns from a reward; choose "
@@ -191,18 +205,24 @@ def _pairs(asked: RLHF, folder: Path, start: str, say: Say, quiet: bool) -> Path
     return made
 
 
-def _run(asked: RLHF, stage: str, method: str, model: str, task: str, rewards: Sequence[str]) -> Settings:
-    """The settings of a run; what the tiny model's recipes say holds for it under its folder's name too."""
+def _run(
+    asked: RLHF, stage: str, method: str, model: str, task: str, rewards: Sequence[str], own: Sequence[str] = ()
+) -> Settings:
+    """The settings of a run; what the tiny model's recipes say holds for it under its folder's name too.
+
+    `own` are `KEY=VALUE` texts that the stage's sets may change.
+    """
     recipe = None
     if asked.model == "tiny":
         recipe = "tiny_pairs" if stage == "reward_model" else "tiny"
     flags = {"model": model, "method": method, "task": task, "seed": str(asked.seed)}
-    return read_run(recipe=recipe, flags=flags, rewards=rewards, sets=asked.of_stage(stage)).required()
+    return read_run(recipe=recipe, flags=flags, rewards=rewards, sets=[*own, *asked.of_stage(stage)]).required()
 
 
-def _stage(settings: Settings, folder: Path, say: Say, quiet: bool) -> int:
+def _stage(stage: str, settings: Settings, folder: Path, say: Say, quiet: bool) -> int:
     """Trains, goes on, or does nothing when the run is finished; gives its exit code."""
-    number, name = list(STAGES).index(folder.name) + 1, folder.name
+    number = list(STAGES).index(stage) + 1
+    name = stage if folder.name == stage else f"{stage} {folder.name}"
     if (folder / "final").is_dir():
         say(f"stage {number}, {name}: done before")
         return 0
