@@ -37,6 +37,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import running_sums
 from running import (
     PICTURES,
     ROOT,
@@ -52,10 +53,8 @@ from running import (
     seconds,
 )
 
-from rung.models.tiny import tiny_model
 from rung.reports.statistics import majority_at_k, pass_at_k
 from rung.rewards.rules import NumberEquals
-from rung.tasks.load import load_text_task
 
 RUNS = ROOT / "runs" / "grpo_figure5"
 SEEDS, TRIAL = (0, 1, 2), (100,)
@@ -63,7 +62,8 @@ LEARNT_BEFORE, STEPS = 1200, 400
 RATE = "2e-4"
 TOKENS = "16"
 """Of an answer at most; the longest worked one has 13."""
-TASK = ("--task", "running-sum", "--set", "task.terms=[3,4,5]")
+TERMS = (3, 4, 5)
+TASK = running_sums.task_of(TERMS)
 ITEMS, SAMPLES, ASKED = 200, 64, "1000"
 """At the end: problems, answers of each, and the seed of both."""
 KS = (1, 2, 4, 8, 16, 32, 64)
@@ -78,19 +78,9 @@ COMMON = (
 START = "start"
 
 
-def start_model(seed: int = 0) -> Path:
-    """Three layers of 64, fine-tuned on worked examples: where every run starts, and GRPO's reference."""
-    home = RUNS / f"{START}-{seed}"
-    if not (home / "final").is_dir():
-        raw = RUNS / f"raw-{seed}"
-        characters = load_text_task("running-sum").characters
-        assert characters is not None
-        tiny_model(seed, characters=characters, layers=3, width=64, context_length=64).save(raw)
-        learnt = (f"steps={LEARNT_BEFORE}", "learning_rate=5e-3", f"max_new_tokens={TOKENS}", "learner.threads=1")
-        sets = [word for setting in learnt for word in ("--set", setting)]
-        words = ("--model", str(raw), *TASK, "--seed", str(seed))
-        rung("sft", *words, *sets, "--out", str(home), "--quiet")
-    return home / "final"
+def start_model() -> Path:
+    """Where every run starts, and GRPO's reference."""
+    return running_sums.start_model(RUNS, terms=TERMS, steps=LEARNT_BEFORE, tokens=int(TOKENS))
 
 
 def folder_of(arm: str, seed: int) -> Path:

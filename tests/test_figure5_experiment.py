@@ -106,7 +106,7 @@ def test_failing_only_what_has_no_line_passes() -> None:
 
 
 def test_the_arms_differ_by_method_and_what_judges_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figure5, "start_model", lambda seed=0: Path("start"))
+    monkeypatch.setattr(figure5, "start_model", lambda: Path("start"))
     commands = {arm: figure5.run_of(arm, 1).command for arm in figure5.ARMS}
     assert [command[1] for command in commands.values()] == ["rft", "online_rft", "grpo", "grpo_process"]
     beside = {arm: [word for word in command[2:] if word != "--set"] for arm, command in commands.items()}
