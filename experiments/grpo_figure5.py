@@ -14,7 +14,7 @@ GRPO's KL.
 Scaled down from the paper (DeepSeekMath-Instruct 1.3B, GSM8K and MATH, learned reward models, 64 samples a prompt): the
 model, the task, rules in the place of reward models, 16 samples. Sizes and the learning rate, one for all arms, were
 chosen by short trials of GRPO alone on seed 100, which is not reported: at 3e-4 it learnt, and its workings became
-worse while it did, so the rate here is lower.
+worse while it did, so the rate here is lower. All four arms then ran once on that seed, and nothing was changed.
 
 Accuracy is that of samples at temperature 1: along a run 4 of each of 100 held-out problems, at its end 64 of each of
 200, from which Maj@K and Pass@K are taken too (figure 7), the same problems and random numbers for every model.

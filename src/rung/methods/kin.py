@@ -93,6 +93,7 @@ CLIP_COV = GRPO.changed(
     deviations=(
         "At least one token an update; the paper's share of a small update would be none.",
         "Tokens whose clip binds are not drawn, as in verl 0.9.1's compute_policy_loss_clip_cov; the paper is silent.",
+        "The share and the two bounds are the defaults of verl's PolicyLossConfig.",
         "Samples a prompt, minibatches and learning rate are ours.",
     ),
 )
