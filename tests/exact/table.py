@@ -25,10 +25,10 @@ from enumeration import (
 from torch import Tensor
 
 from rung.formulas import divergences
-from rung.methods import REINFORCE, REINFORCE_BASELINE, RLOO
+from rung.methods import ONLINE_RFT, REINFORCE, REINFORCE_BASELINE, RFT, RLOO
 from rung.methods.method import PolicyGradient
 from rung.methods.parts.advantages import EpisodeReturn, GroupCentred, GroupNormalized
-from rung.methods.parts.aggregations import Aggregation, PerConstantLength, PerSequence, PerToken
+from rung.methods.parts.aggregations import Aggregation, PerConstantLength, PerEpisode, PerSequence, PerToken
 from rung.methods.parts.reference_kl import K1, K2, K3, KLInLoss, KLInReward, ReferenceKL
 
 WORLDS = range(6)
@@ -127,6 +127,20 @@ def lengths_table() -> str:
     )
 
 
+def right_answers_table() -> str:
+    def of_the_start(world: World) -> Comparison:
+        found = expected_gradient(RFT, world, 1, drawn_from=world.reference_PNV)
+        return compare(found, gradient(expected_return, world))
+
+    listed: list[tuple[str, Callable[[World], Comparison]]] = [
+        ("`online_rft` without 1/\\|o\\|", against_return(ONLINE_RFT.changed(aggregation=PerEpisode()), 1)),
+        ("`online_rft`", against_return(ONLINE_RFT, 1)),
+        ("`rft`: answers of the start", of_the_start),
+    ]
+    head = ["imitated", "ratio", "cosine", "error", "off direction"]
+    return rows(head, [[name, *over_worlds(measure, rewards="binary")] for name, measure in listed])
+
+
 def value_over_kl(world: World, estimator: Callable[[Tensor, Tensor], Tensor]) -> float:
     policy_PST, reference_PST = (world.tree.log_probs(x) for x in (world.logits_PNV, world.reference_PNV))
     values_PST = torch.where(world.tree.mask_ST, estimator(policy_PST, reference_PST), 0.0)
@@ -198,6 +212,11 @@ def page() -> str:
             "and 1 climbs c(p, G) times that. Where all lengths are equal, every aggregation is a multiple of the\n"
             "true gradient.\n",
             lengths_table(),
+            "## Right answers alone, against ∇E[R]\n",
+            "Rewards 0 and 1. Imitating the policy's own right answers is REINFORCE without a baseline: the true\n"
+            "gradient, and only the 1/|o| of the paper's equation bends it. Imitating right answers of the start is\n"
+            "something else, the more so the further the policy has come from it.\n",
+            right_answers_table(),
             "## KL estimators: value\n",
             values_table(),
             "## KL estimators: gradient, against ∇KL(π ‖ π_ref) of whole sequences\n",
