@@ -134,15 +134,17 @@ def words() -> str:
         "",
         provenance(run),
         "",
-        "| arm | share of the true reward's way | standard error | line | passed |",
-        "| --- | --- | --- | --- | --- |",
+        f"| arm | {' | '.join(TASKS)} | share of the true reward's way | standard error | line | passed |",
+        f"| --- |{' --- |' * len(TASKS)} --- | --- | --- | --- |",
     ]
     for arm, found in run["verdicts"].items():
+        by_task = run["shares"][arm.split()[0]]
+        each = " | ".join(f"{np.mean(by_task[task]):.2f}" for task in TASKS)
         line = f"{found['line']:g}" if "line" in found else "none"
         if "lower_by_errors" in found:
             line = f"2 standard errors below 700 labels: {found['lower_by_errors']:.1f}"
         passed = {True: "yes", False: "**no**", None: "-"}[found.get("passed")]
-        lines.append(f"| {arm} | {found['share']:.2f} | {found['error']:.2f} | {line} | {passed} |")
+        lines.append(f"| {arm} | {each} | {found['share']:.2f} | {found['error']:.2f} | {line} | {passed} |")
     return "\n".join(lines)
 
 
