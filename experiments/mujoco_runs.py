@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -131,7 +131,7 @@ def require_peers(python: str) -> dict[str, str]:
     except OSError as error:
         raise SystemExit(f"--python: got {python}, expected a Python interpreter ({error.strerror})") from error
     found: dict[str, str] = json.loads(done.stdout) if done.returncode == 0 else {}
-    wanted = {**VERSIONS, **{name: version(name) for name in ("gymnasium", "mujoco")}}
+    wanted = {**VERSIONS, **{name: _here(name) for name in ("gymnasium", "mujoco")}}
     wrong = [
         f"{name} {found.get(name)}, expected {asked}" for name, asked in wanted.items() if found.get(name) != asked
     ]
@@ -142,6 +142,13 @@ def require_peers(python: str) -> dict[str, str]:
             "with --rows"
         )
     return found
+
+
+def _here(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError as error:
+        raise SystemExit(f"there is no {package} here; pip install -e '.[mujoco]'") from error
 
 
 def random_mean(task: str, out: Path) -> float:

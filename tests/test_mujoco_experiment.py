@@ -7,6 +7,7 @@ import importlib
 import json
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -177,7 +178,8 @@ def test_the_largest_kl_is_of_every_rollout_and_in_units_of_the_bound(tmp_path: 
 def test_peers_of_another_version_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit, match="no/such/python, expected a Python interpreter"):
         runs.require_peers("no/such/python")
-    right = {**tuned.VERSIONS, **{name: runs.version(name) for name in ("gymnasium", "mujoco")}}
+    monkeypatch.setattr(runs, "version", lambda name: "3.1")
+    right = {**tuned.VERSIONS, "gymnasium": "3.1", "mujoco": "3.1"}
 
     def answers(**changed: str | None) -> None:
         said = SimpleNamespace(returncode=0, stdout=json.dumps({**right, **changed}))
@@ -187,6 +189,13 @@ def test_peers_of_another_version_are_refused(monkeypatch: pytest.MonkeyPatch) -
     assert runs.require_peers("python") == right
     answers(**{"sb3-contrib": None, "gymnasium": "0.26"})
     with pytest.raises(SystemExit, match=r"sb3-contrib None, expected 2\.9\.2; gymnasium 0\.26"):
+        runs.require_peers("python")
+
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(runs, "version", missing)
+    with pytest.raises(SystemExit, match=r"there is no gymnasium here; pip install -e '\.\[mujoco\]'"):
         runs.require_peers("python")
 
 
