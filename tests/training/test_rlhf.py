@@ -84,6 +84,9 @@ def test_another_request_or_a_wrong_one_is_refused(asked: RLHF, whole: tuple[Pat
     (tmp_path / "full" / "notes.txt").write_text("mine")
     with pytest.raises(SettingsError, match=r"is not empty and holds no rlhf\.json"):
         rlhf(asked, tmp_path / "full", quiet=True)
+    (tmp_path / "full" / "rlhf.json").write_text('{"model": "m"}')
+    with pytest.raises(SettingsError, match=r"its rlhf\.json is not what rung rlhf writes"):
+        rlhf(asked, tmp_path / "full", quiet=True)
 
 
 def test_what_a_later_stage_would_refuse_is_found_before_the_first(asked: RLHF, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -62,16 +62,11 @@ class RLHF:
 
     @classmethod
     def from_data(cls, data: dict[str, Any]) -> RLHF:
-        """What `asdict` and JSON made of one."""
-        return cls(
-            model=data["model"],
-            task=data["task"],
-            method=data["method"],
-            seed=data["seed"],
-            pairs=data["pairs"],
-            reward_models=data["reward_models"],
-            sets=tuple(data["sets"]),
-        )
+        """What `asdict` and JSON made of one. SettingsError when they did not."""
+        known = {field.name for field in fields(cls)}
+        if not {"model", "task", "sets"} <= set(data) <= known:
+            raise SettingsError([f"--out: its {ASKED} is not what rung rlhf writes; choose another folder"])
+        return cls(**{**data, "sets": tuple(data["sets"])})
 
     def of_stage(self, stage: str) -> list[str]:
         """The stage's `KEY=VALUE` texts."""
