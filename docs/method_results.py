@@ -184,6 +184,57 @@ def _mujoco(result: Result, method: str) -> Iterator[Said]:
     yield Said(good=good, bad=tuple(bad), picture="mujoco_v5.png" if method == "ppo" else "")
 
 
+def _figure5(result: Result, method: str) -> Iterator[Said]:
+    arm = {"rft": "RFT", "online_rft": "Online RFT", "grpo": "GRPO+OS", "grpo_process": "GRPO+PS"}.get(method)
+    if arm is None:
+        return
+    scores = {name: _mean(runs, lambda one: one["final"]) for name, runs in result["arms"].items()}
+    best = max(scores, key=lambda name: scores[name])
+    start = result["start"]
+    widest = [start["pass"][-1], _mean(result["arms"][arm], lambda one: one["pass"][-1])]
+    bad = list[str]()
+    if arm != best:
+        bad.append(f"On running sums {best} comes to {100 * scores[best]:.1f} % with as many samples and updates.")
+    if widest[1] < widest[0] - 0.03:
+        bad.append(f"Its 64 answers to a problem hold a right one less often: {_percents(widest)} % of problems.")
+    good = (
+        f"On running sums a small model goes from {100 * start['final']:.1f} to {100 * scores[arm]:.1f} % of single "
+        f"answers; by the vote of 8 from {_percents([start['maj'][3], _mean(result['arms'][arm], _vote_of_8)])} %."
+    )
+    yield Said(good=good, bad=tuple(bad), picture="grpo_figure5.png" if method in ("grpo", "online_rft") else "")
+
+
+def _vote_of_8(run: Result) -> float:
+    return run["maj"][3]
+
+
+def _mean(runs: Mapping[str, Result], of: Callable[[Result], float]) -> float:
+    return float(np.mean([of(one) for one in runs.values()]))
+
+
+def _percents(values: list[float]) -> str:
+    return " to ".join(f"{100 * value:.1f}" for value in values)
+
+
+def _frontier(result: Result, method: str) -> Iterator[Said]:
+    if method != "dpo":
+        return
+    lines = result["lines"]
+    model, true = lines["area beside PPO, reward model"], lines["area beside PPO, true reward"]
+    good = (
+        f"On reviews, up to {model['upto']:.1f} nats from the start, the area under its frontier of reward and KL is "
+        f"{model['dpo']:.2f}; PPO with a reward model of the same pairs has {model['ppo']:.2f}, with the true reward "
+        f"{true['ppo']:.2f}."
+    )
+    own, ppo = (_highest(result, family) for family in ("DPO", "PPO, true reward"))
+    beyond = f"On reviews its highest reward is {own:.2f}; PPO with the true reward comes to {ppo:.2f}, further away."
+    yield Said(good=good, bad=(beyond,) if ppo > own else (), picture="dpo_frontier.png")
+
+
+def _highest(result: Result, family: str) -> float:
+    return max(reward for arm in result["arms"] if arm["family"] == family for _, reward in arm["points"])
+
+
 def _claim(of: str, *, praise: bool) -> Callable[[Result, str], Iterator[Said]]:
     """One sentence of the article on one method: praise of it, or a weakness, if that was found."""
 
@@ -231,6 +282,8 @@ SAYS: dict[str, Callable[[Result, str], Iterator[Said]]] = {
     "ase_ace": _of_1983,
     "dqn_cartpole": _dqn_cartpole,
     "atari": _atari,
+    "grpo_figure5": _figure5,
+    "dpo_frontier": _frontier,
     "dqn_on_tokens": _on_tokens,
     "discrete_or_continuous": _continuous,
     "mujoco_v5": _mujoco,

@@ -245,7 +245,7 @@ def _lines(run: Mapping[str, Any]) -> Iterator[str]:
 
 def _table(run: Mapping[str, Any]) -> Iterator[str]:
     shown = [KS.index(k) for k in (8, 64)]
-    yield "| | right, % | each seed | Maj@8 | Maj@64 | Pass@8 | Pass@64 | seconds a run |"
+    yield "| | right, % | each seed | Maj@8 | Maj@64 | Pass@8 | Pass@64 | seconds a run, median |"
     yield "| --- " * 8 + "|"
     start = run[START]
     votes = " | ".join(_percent(start[name][at]) for name in ("maj", "pass") for at in shown)
@@ -253,7 +253,7 @@ def _table(run: Mapping[str, Any]) -> Iterator[str]:
     for arm, runs in run["arms"].items():
         each = ", ".join(_percent(value) for value in finals(run["arms"], arm))
         votes = " | ".join(_percent(mean_by_k(runs, name)[at]) for name in ("maj", "pass") for at in shown)
-        took = np.mean([one["seconds"] for one in runs.values()])
+        took = np.median([one["seconds"] for one in runs.values()])
         mean = _percent(float(np.mean(finals(run["arms"], arm))))
         yield f"| {arm} (`{ARMS[arm]}`) | {mean} | {each} | {votes} | {took:.0f} |"
 
