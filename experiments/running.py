@@ -111,7 +111,8 @@ def record(name: str, result: Mapping[str, Any], *, runs_in: Iterable[Path] = ()
         **result,
     }
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(whole, indent=1) + "\n")
+    written = json.dumps(whole, indent=1).replace(f"{ROOT}/", "")  # where the repository lies is nobody's business
+    (RESULTS / f"{name}.json").write_text(written + "\n")
     said = f"passed: {whole['passed']}" if "passed" in whole else whole.get("verdict", "recorded")
     print(f"{name}: {said}", flush=True)
     return whole

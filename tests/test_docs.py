@@ -29,6 +29,13 @@ def test_generated_parts_are_up_to_date() -> None:
     assert docs_module("generate").main(check=True) == 0
 
 
+def test_no_recorded_result_names_a_place_on_a_machine() -> None:
+    place = re.compile(r'["= ]/[A-Za-z][\w.-]*/')
+    assert place.search('"task.held_out_file=/home/me/rows.jsonl"')
+    results = [*ROOT.glob("experiments/results/*.json"), *ROOT.glob("benchmarks/results/*.json")]
+    assert results and [file.name for file in results if place.search(file.read_text(encoding="utf-8"))] == []
+
+
 def broken_links(path: Path) -> list[str]:
     """Links of a Markdown file to files that are not there."""
     targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text(encoding="utf-8"))
