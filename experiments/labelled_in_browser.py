@@ -30,7 +30,7 @@ from sentiment import gold
 
 HOME = ROOT / "runs" / "labelled_in_browser"
 PAIRS, LABELLED, OUT = (HOME / name for name in ("pairs.jsonl", "labelled.jsonl", "rlhf"))
-WANTED, SEED, TIE = 200, 0, 0.05
+WANTED, SEED, TIE, STEPS = 200, 0, 0.05, 30
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 HELD_OUT = f"task.held_out_file={stages.DATA / 'held_out.jsonl'}"
 SETTINGS = {
@@ -39,7 +39,7 @@ SETTINGS = {
         *("evaluation.every=20", "evaluation.items=480", f"task.held_out_file={stages.HOME / 'held_out_pairs.jsonl'}"),
     ),
     "policy": (
-        *("steps=30", "prompts_per_step=8", "method.samples_per_prompt=8", f"max_new_tokens={stages.TOKENS}"),
+        *(f"steps={STEPS}", "prompts_per_step=8", "method.samples_per_prompt=8", f"max_new_tokens={stages.TOKENS}"),
         *("method.step.learning_rate=1e-4", "method.step.warmup_steps=10", "temperature=1"),
         *("method.reference_kl.target=null", "method.reference_kl.coefficient=0.2", "evaluation.items=16", HELD_OUT),
     ),
@@ -152,8 +152,7 @@ def main() -> None:
     sets = [word for stage, some in SETTINGS.items() for one in some for word in ("--set", f"{stage}.{one}")]
     asked = ("--model", str(stages.start_model()), "--task", str(stages.DATA / "prompts.jsonl"))
     rung("rlhf", *asked, "--pairs", str(LABELLED), "--seed", str(SEED), "--out", str(OUT), *sets, "--quiet")
-    steps = next(int(one.partition("=")[2]) for one in SETTINGS["policy"] if one.startswith("steps="))
-    last, first = (stages.point(OUT / "policy", step) for step in (steps, 0))
+    last, first = (stages.point(OUT / "policy", step) for step in (STEPS, 0))
     result = summary((time.perf_counter() - began) / 60)
     result["samples"] = list(zip(first["samples"], last["samples"], strict=True))
     gain = result["evaluation"]["paired"]
@@ -165,14 +164,13 @@ def summary(minutes: float) -> dict[str, Any]:
     rows = [json.loads(line) for line in (HOME / "votes.jsonl").read_text().splitlines()]
     once = sum(len([vote for vote in row["votes"] if not vote["undone"]]) == 1 for row in rows)
     scores = evaluations(OUT / "reward_model")
-    points = sorted((OUT / "policy" / "points").glob("*.json"), key=lambda path: int(path.stem))
     return {
         "seed": SEED,
         "minutes_of_this_call": minutes,
         "pairs": once,
         "labelled": len(LABELLED.read_text().splitlines()),
         "reward_model": {"before": scores[0]["held_out/score"], "after": scores[-1]["held_out/score"]},
-        "evaluation": json.loads(points[-1].read_text()),
+        "evaluation": json.loads((OUT / "policy" / "points" / f"{STEPS}.json").read_text()),
         "settings": SETTINGS,
         "pass_line": "every stage ends, all 200 pairs have one vote each, and the oracle's mean on held-out prompts "
         "rises with its whole interval",

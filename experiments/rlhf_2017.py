@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mujoco_scores import mean_and_error
 from running import PICTURES, ROOT, Run, evaluations, plots, provenance, record, recorded, run_all, save_picture
 
 RUNS = ROOT / "runs" / "rlhf_2017"
@@ -82,14 +83,6 @@ def shares_of(curves: dict[Key, list[dict[str, Any]]], seeds: Sequence[int]) -> 
         for arm, scores in ends.items():
             found[arm][task] = [(score - start) / (best - start) for score in scores]
     return found
-
-
-def mean_and_error(by_task: dict[str, list[float]]) -> tuple[float, float]:
-    """The mean over tasks and seeds, and its standard error from the spread of seeds within each task."""
-    values = list(by_task.values())
-    errors = [np.var(one, ddof=1) / len(one) for one in values if len(one) > 1]
-    error = float(np.sqrt(np.sum(errors)) / len(values)) if errors else float("nan")
-    return float(np.mean([np.mean(one) for one in values])), error
 
 
 def verdicts(shares: dict[str, dict[str, list[float]]]) -> dict[str, Any]:

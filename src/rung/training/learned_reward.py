@@ -29,8 +29,10 @@ def reward_folders(spec: str) -> list[Path]:
     path = Path(spec)
     if not path.is_dir():
         return []
-    inside = sorted(path.iterdir(), key=lambda one: (len(one.name), one.name)) if not _models(path) else []
-    return _models(path) or [model for folder in inside for model in _models(folder)]
+    if alone := _models(path):
+        return alone
+    inside = sorted(path.iterdir(), key=lambda one: (len(one.name), one.name))
+    return [model for folder in inside for model in _models(folder)]
 
 
 def _models(folder: Path) -> list[Path]:
