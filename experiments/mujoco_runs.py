@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -192,15 +190,3 @@ def of_run(key: Key, out: Path, steps: int) -> dict[str, Any]:
         more = {"held_out": held_out, "seconds": seconds(folder), "stopped": stopped}
         more |= {"largest_kl": max(kls) / bound_of(key[0], key[1])} if kls else {}
     return {"score": scoring.last_mean(episodes), **more, "curve": scoring.curve(episodes, steps)}
-
-
-def finish_all(jobs: Sequence[Callable[[], None]], at_once: int) -> None:
-    """Every job, `at_once` at a time; the first that fails ends what has not begun."""
-    with ThreadPoolExecutor(at_once) as pool:
-        waiting = [pool.submit(job) for job in jobs]
-        try:
-            for one in waiting:
-                one.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise

@@ -56,9 +56,9 @@ from typing import Any
 
 import mujoco_scores as scoring
 import numpy as np
-from mujoco_runs import COMMON, PEERS, ROWS, Key, finish, finish_all, name_of, of_run, random_mean, require_peers
+from mujoco_runs import COMMON, PEERS, ROWS, Key, finish, name_of, of_run, random_mean, require_peers
 from mujoco_scores import TABLE
-from running import PICTURES, ROOT, plots, provenance, record, recorded, save_picture
+from running import PICTURES, ROOT, finish_all, plots, provenance, record, recorded, save_picture
 
 RUNS = ROOT / "runs" / "mujoco_v5"
 CHEAP = ("InvertedPendulum-v5", "InvertedDoublePendulum-v5", "Reacher-v5", "Swimmer-v5")

@@ -15,9 +15,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +72,20 @@ def run_all(runs: Sequence[Run], under: Path, *, at_once: int = 2) -> list[Path]
     under.mkdir(parents=True, exist_ok=True)
     folders = [under / run.name for run in runs]
     assert len(set(folders)) == len(folders), "two runs in one folder"
-    with ThreadPoolExecutor(at_once) as pool:
-        for waiting in [pool.submit(run.finish, folder) for run, folder in zip(runs, folders, strict=True)]:
-            waiting.result()
+    finish_all([partial(run.finish, folder) for run, folder in zip(runs, folders, strict=True)], at_once)
     return folders
+
+
+def finish_all(jobs: Sequence[Callable[[], None]], at_once: int) -> None:
+    """Every job, `at_once` at a time; the first that fails ends what has not begun."""
+    with ThreadPoolExecutor(at_once) as pool:
+        waiting = [pool.submit(job) for job in jobs]
+        try:
+            for one in waiting:
+                one.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def metrics(folder: Path) -> list[dict[str, Any]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,6 @@ import torch
 
 ROOT = Path(__file__).parent.parent
 HOME = ROOT / "experiments" / "claims"
-if str(HOME) not in sys.path:
-    sys.path.append(str(HOME))
 
 threads = torch.get_num_threads()
 claim = importlib.import_module("claim")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,6 @@ import pytest
 
 from rung.methods import METHODS
 from rung.settings import read_run
-
-HOME = Path(__file__).parent.parent / "experiments"
-if str(HOME) not in sys.path:
-    sys.path.append(str(HOME))
 
 ladder: Any = importlib.import_module("dapo_ladder")
 SLOTS = ("objective", "aggregation", "keep_group", "shape_reward", "drop_rows")

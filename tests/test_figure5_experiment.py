@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import importlib
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-HOME = Path(__file__).parent.parent / "experiments"
-if str(HOME) not in sys.path:
-    sys.path.append(str(HOME))
 
 figure5: Any = importlib.import_module("grpo_figure5")
 

@@ -6,7 +6,6 @@ import doctest
 import importlib
 import json
 import subprocess
-import sys
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,9 +24,6 @@ from rung.training.world import World
 
 ROOT = Path(__file__).parent.parent
 HOME = ROOT / "experiments"
-for folder in (HOME, ROOT / "docs"):
-    if str(folder) not in sys.path:
-        sys.path.append(str(folder))
 
 experiment: Any = importlib.import_module("mujoco_v5")
 runs: Any = importlib.import_module("mujoco_runs")

@@ -5,15 +5,10 @@ from __future__ import annotations
 import importlib
 import json
 import random
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-HOME = Path(__file__).parent.parent / "experiments"
-if str(HOME) not in sys.path:
-    sys.path.append(str(HOME))
 
 frontier: Any = importlib.import_module("dpo_frontier")
 over: Any = importlib.import_module("over_optimisation")

@@ -45,7 +45,7 @@ class SegmentPreferences:
     first_share: float = 0.25
     """Of the labels: asked about the starting policy, before anything is trained. 1: all, with no query later on."""
     rate_halves_at: int = 2_000_000
-    """h: the rate of labels is proportional to h / (T + h) after T steps."""
+    """h: the rate of labels is proportional to h / (T + h) after T steps. The paper's, for up to 50 million steps."""
     recent_steps: int = 25_000
     """Steps kept to ask about, the newest; the predictions are normalised over them."""
     coin_share: float = 0.1
@@ -55,7 +55,7 @@ class SegmentPreferences:
     l2_low: float = 1.1
     """The L2 coefficient is halved when validation loss is less than so many times the training loss, ..."""
     l2_high: float = 1.5
-    """... and doubled when it is more than so many times that."""
+    """... and doubled when it is more than so many times that. Where no answer is wrong, 3 fits better."""
     predictor_rate: float = 1e-3
     """Learning rate of the predictors' Adam."""
     pairs_per_update: int = 32
