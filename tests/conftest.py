@@ -1,10 +1,15 @@
-"""Property tests try the same examples in every `make test`; `make test-all` draws new ones."""
+"""What holds for every test: no hub is asked, and property tests try the same examples in every `make test`.
+
+`make test-all` draws new ones.
+"""
 
 from __future__ import annotations
 
 import os
 
 from hypothesis import settings
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when the hub's library is imported
 
 settings.register_profile("steady", derandomize=True)
 if not os.environ.get("RUNG_NEW_EXAMPLES"):

@@ -132,8 +132,7 @@ def test_a_runs_folder_points_at_its_model(tmp_path):
         network_of(str(tmp_path))
 
 
-def test_a_model_that_is_nowhere(monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+def test_a_model_that_is_nowhere():
     with pytest.raises(DataError, match=r"'nobody/nothing' is neither a folder nor a \.gguf file"):
         network_of("nobody/nothing")
     with pytest.raises(DataError, match=r"there is no file no\.gguf"):

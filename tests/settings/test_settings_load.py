@@ -217,9 +217,9 @@ def test_changes_to_a_run_are_read_like_set():
         read_changes(settings, ["steps=x", "evry=3", "items=0"])
     assert error.value.problems == [
         "--set evry: unknown key; did you mean 'saving.every'?; valid: budget, environments, evaluation, learner, "
-        "lora, max_new_tokens, method, model, pairs, preferences, prompts_per_step, reporting, rewarding, rewards, "
-        "sampler, saving, seed, steps, task, teacher, temperature and what they hold (an option of the task is "
-        "task.OPTION)",
+        "lora, max_new_tokens, method, model, network, pairs, preferences, prompts_per_step, reporting, rewarding, "
+        "rewards, sampler, saving, seed, steps, task, teacher, temperature and what they hold (an option of the task "
+        "is task.OPTION)",
         "--set steps: got 'x', expected a whole number",
         "--set items: evaluation.items: got 0, expected 1 or more",
     ]

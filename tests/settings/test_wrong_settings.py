@@ -179,6 +179,21 @@ def test_one_wrong_set_is_one_problem(sets, problems):
             ["rewards=[{function: 'a.py:f()'}]"],
             "--set rewards: rewards.0.function: got 'a.py:f()', expected 'task', path",
         ),
+        (
+            {},
+            ["network.hidden=[32]"],
+            "--set network.hidden: got [32], but 'gpt2' has layers of its own",
+        ),
+        (
+            {"method": "dqn", "task": "CartPole-v1", "model": "small"},
+            ["network.hidden=[32]"],
+            "--set network.hidden: got [32], but 'dqn' says its network itself; set method.network",
+        ),
+        (
+            {"method": "ase_ace", "task": "cartpole-1983", "model": "small"},
+            ["network.hidden=[32]"],
+            "--set network.hidden: got [32], but 'ase_ace' has no network",
+        ),
     ],
 )
 def test_contradictions_are_problems(flags, sets, problem):
@@ -203,6 +218,27 @@ def test_what_is_missing_is_told():
         "model: missing; expected a folder, a hub id, a .gguf file or 'tiny' (--model)",
         "task: missing; expected a task's name or a data file (--task)",
         f"method.name: missing; expected one of {NAMES}",
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        ("[]", "network.hidden: got [], expected 1 or more of them"),
+        ("64", "network.hidden: got 64, expected a list"),
+        ("[64, 0]", "network.hidden: network.hidden.1: got 0, expected 1 or more"),
+    ],
+)
+def test_wrong_widths_are_told(written, problem):
+    flags = {"method": "ppo", "task": "CartPole-v1", "model": "small"}
+    assert read_run(flags=flags, sets=[f"network.hidden={written}"]).problems == (f"--set {problem}",)
+
+
+def test_a_flag_from_python_is_the_value_itself():
+    assert read_run(flags={**FLAGS, "seed": 3}).required().seed == 3
+    assert read_run(flags={**FLAGS, "seed": 3.5, "task": 7}).problems == (
+        "--task: got 7, expected a name, or keys with values: name",
+        "--seed: got 3.5, expected a whole number",
     )
 
 

@@ -11,7 +11,8 @@ from run_server import KILLED, Runs, assert_same
 from typer.testing import CliRunner
 
 from rung.cli import app
-from rung.settings import read_run
+from rung.models.small import SmallPolicy
+from rung.settings import read_run, settings_from
 from rung.training.run import train
 
 COMPARED = ("metrics.jsonl", "final/small_policy.safetensors", "settings.yaml", "method.json")
@@ -74,18 +75,12 @@ def test_envpools_environments_killed_and_resumed_end_the_same(runs: Runs, tmp_p
 
 
 def test_its_score_is_the_mean_return(tmp_path: Path) -> None:
-    summary = train(read_run_settings(), tmp_path / "run", quiet=True)
+    summary = train(settings_from(settings("ppo", **PPO)), tmp_path / "run", quiet=True)
     assert summary.after is not None and 8 <= summary.after.value <= 500
     asked = ["eval", str(tmp_path / "run"), "--task", "CartPole-v1", "--items", "5", "--json"]
     found = json.loads(CliRunner().invoke(app, asked).stdout)
     assert {"score", "interval", "k", "items"} <= set(found) and found["items"] == 5
     assert found["interval"][0] <= found["score"] <= found["interval"][1] and found["score"] >= 8
-
-
-def read_run_settings() -> Any:
-    from rung.settings import settings_from
-
-    return settings_from(settings("ppo", **PPO))
 
 
 @pytest.mark.parametrize(
@@ -104,3 +99,11 @@ def test_what_does_not_go_together_is_told_with_exit_code_2(
     monkeypatch.chdir(tmp_path)
     answer = CliRunner().invoke(app, arguments)
     assert answer.exit_code == 2 and words in answer.stderr, answer.stderr
+
+
+def test_the_small_network_has_the_widths_that_are_set(tmp_path: Path) -> None:
+    train(settings_from(settings("ppo", **PPO, **{"network.hidden": "[24, 8, 8]"})), tmp_path / "run", quiet=True)
+    assert SmallPolicy.load(tmp_path / "run" / "final").shape.hidden == (24, 8, 8)
+    asked = ["check", "ppo", "--task", "CartPole-v1", "--set", "network.hidden=[24, 8, 8]"]
+    weights = 5 * 24 + 25 * 8 + 9 * 8 + 9 * 2
+    assert f"all {weights} weights" in CliRunner().invoke(app, asked).stdout

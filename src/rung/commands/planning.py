@@ -160,13 +160,15 @@ def _language_model(
 def _environments_network(reading: Reading[Any], task: EnvironmentTask) -> Network | None:
     from rung.methods import ValueLearning
     from rung.settings.network import small_network
+    from rung.settings.schema import NetworkSettings
     from rung.training.replay_collector import q_shape
 
     settings = reading.settings
     method = None if settings is None else settings.resolved_method()
     if isinstance(method, ValueLearning) and task.choices is not None:
         return dataclasses.replace(small_network(1, task.choices), parameters=q_shape(task, method).numbers())
-    return small_network(task.observations, task.choices or task.dimensions or 0)
+    hidden = NetworkSettings().hidden if settings is None else settings.network.hidden
+    return small_network(task.observations, task.choices or task.dimensions or 0, hidden)
 
 
 def _tables(reading: Reading[Any]) -> tuple[str, ...]:

@@ -89,17 +89,19 @@ def _reward(text: str, problems: list[str]) -> Given:
     return Given({"function": Given(function, origin), "weight": weight or Given(written, origin)}, origin)
 
 
-def read_flags(flags: Mapping[str, str | None], problems: list[str]) -> Given:
+def read_flags(flags: Mapping[str, object], problems: list[str]) -> Given:
     """The named flags that were given, as a layer: `{"seed": "3"}` is `--seed 3`, `{"method": ...}` the argument.
 
-    Names of models, methods and tasks are text as it stands; the others are read like the values of `--set`.
+    Names of models, methods and tasks are text as it stands; the others are read like the values of `--set`. What is
+    no text, as in `{"seed": 3}` from Python, is the value itself.
     """
     inside: dict[str, Given] = {}
     for key, text in flags.items():
         if text is None:
             continue
         origin = Origin("METHOD" if key == "method" else f"--{key.replace('_', '-')}")
-        value = Given(text, origin) if key in NAMES else read_yaml(text, origin.source, problems, with_lines=False)
+        is_text = isinstance(text, str) and key not in NAMES
+        value = read_yaml(text, origin.source, problems, with_lines=False) if is_text else Given(text, origin)
         if value is not None:
             inside[key] = Given(value.value, origin)
     return Given(inside)

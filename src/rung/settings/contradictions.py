@@ -14,7 +14,7 @@ from rung.methods.parts.replays import Prioritised
 from rung.methods.parts.steps import NaturalGradient
 from rung.settings.network import SMALL
 from rung.settings.pair_source import draws_pairs, pair_problems, takes_a_file
-from rung.settings.schema import TASKS_OWN, PreferenceSettings, Settings
+from rung.settings.schema import TASKS_OWN, NetworkSettings, PreferenceSettings, Settings
 from rung.tasks.cart_pole import NAME as CART_POLE
 from rung.tasks.environment import EnvironmentTask, looks_like_environment
 from rung.tasks.task import TextTask
@@ -27,6 +27,7 @@ def contradictions(settings: Settings, method: Method | None) -> Iterator[str]:
     """A sentence for each; it begins with the setting to change. `method` None: it has problems of its own."""
     yield from _of_rewards(settings)
     yield from _budget(settings)
+    yield from _of_network(settings, method)
     if isinstance(method, PolicyGradient):
         yield from _of_rollouts(settings, method)
         yield from _of_preferences(settings, method)
@@ -203,6 +204,18 @@ def _budget(settings: Settings) -> Iterator[str]:
             f"budget.steps: got {settings.budget.steps}, but '{settings.task.name}' has no environment steps; set "
             "budget.tokens, budget.trained, budget.seconds or budget.flops"
         )
+
+
+def _of_network(settings: Settings, method: Method | None) -> Iterator[str]:
+    if settings.network == NetworkSettings() or method is None:
+        return
+    hidden = list(settings.network.hidden)
+    if settings.model != SMALL:
+        yield f"network.hidden: got {hidden}, but '{settings.model}' has layers of its own; leave it out"
+    elif isinstance(method, ValueLearning):
+        yield f"network.hidden: got {hidden}, but '{method.name}' says its network itself; set method.network"
+    elif not isinstance(method, PolicyGradient):
+        yield f"network.hidden: got {hidden}, but '{method.name}' has no network; leave it out"
 
 
 def _of_other_models(settings: Settings, method: PolicyGradient) -> Iterator[str]:

@@ -18,7 +18,7 @@ from rung.settings.schema import SAMPLES, EvalSettings, PairsSettings, Section, 
 
 FEW_STEPS = 64
 """A rollout of fewer steps than this needs many environments."""
-Flags = Mapping[str, str | None]
+Flags = Mapping[str, object]
 S = TypeVar("S", bound=Section)
 
 

@@ -17,6 +17,7 @@ EXPECTED = {
     "float_type": "a number",
     "string_type": "text",
     "string_too_short": "text that is not empty",
+    "too_short": "{min_length} or more of them",
     "bool_type": "true or false",
     "model_type": "keys with values",
     "tuple_type": "a list",

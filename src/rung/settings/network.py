@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -85,12 +86,12 @@ SMALL = "small"
 """As a model: a small network, for environments."""
 
 
-def small_network(observations: int, outputs: int) -> Network:
-    """The network of a small policy with two hidden layers of 64, its critic left out."""
+def small_network(observations: int, outputs: int, hidden: Sequence[int] = (64, 64)) -> Network:
+    """The network of a small policy with these hidden layers, its critic left out."""
     return Network(
-        parameters=65 * 64 + (observations + 1) * 64 + 65 * outputs,
-        layers=2,
-        width=64,
+        parameters=sum((before + 1) * after for before, after in pairwise((observations, *hidden, outputs))),
+        layers=len(hidden),
+        width=max(hidden),
         inner_width=0,
         kv_width=0,
         vocabulary=outputs,

@@ -117,6 +117,13 @@ class LearnerSettings(Section):
     """CPU threads; None: as many as torch chooses. Another number of threads rounds differently."""
 
 
+class NetworkSettings(Section):
+    """The small network that acts in environments where the policy is trained by its gradient."""
+
+    hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=8192)], ...], Strict(False), Field(min_length=1)] = (64, 64)
+    """Width of each hidden layer of tanh, in the policy and in the critic."""
+
+
 class SamplerSettings(Section):
     """How completions are drawn."""
 
@@ -251,6 +258,7 @@ class Settings(Section):
     """The parts of the judgement; empty: the task's own. The first one's value counts as accuracy."""
     lora: LoraSettings | None = None
     """None: all weights are trained."""
+    network: NetworkSettings = NetworkSettings()
     learner: LearnerSettings = LearnerSettings()
     sampler: SamplerSettings = SamplerSettings()
     evaluation: EvaluationSettings = EvaluationSettings()

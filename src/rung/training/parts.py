@@ -161,6 +161,7 @@ def _environment_parts(settings: Settings, method: PolicyGradient, task: Environ
         observations=task.observations,
         choices=task.choices,
         dimensions=task.dimensions,
+        hidden=settings.network.hidden,
         critic=method.critic is not None,
     )
     policy = SmallPolicy(shape, seed=settings.seed)
