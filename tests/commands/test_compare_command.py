@@ -201,3 +201,16 @@ def test_help_says_what_it_does(rung):
 
 def test_zero_seeds_are_refused(rung):
     assert rung("compare", "grpo", "--seeds", "0").code == 2
+
+
+def test_what_is_probably_not_meant_is_said_with_its_methods() -> None:
+    asked = Asked(methods=["grpo", "dapo"], sets=["evaluation.temperature=0"], sets_for=["dapo:learning_rate=0.1"])
+    warnings = [line for line in plan_lines(comparison_of(asked), Path("x"), 1) if "warning" in line]
+    begins = (
+        "evaluation.samples: the 4",
+        "dapo: method.step.learning_rate",
+        "dapo: method.shape_reward.limit: 20480 is",
+    )
+    assert len(warnings) == len(begins)
+    assert all(any(line.startswith(f"  warning   {begin}") for line in warnings) for begin in begins), warnings
+    assert not any("warning" in line for line in plan_lines(comparison_of(Asked(methods=["grpo"])), Path("x"), 1))

@@ -14,7 +14,7 @@ from rung.commands.output import columns, only_the_result, print_json, say, tell
 from rung.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from rung.comparison.plan import Comparison
 
@@ -130,7 +130,21 @@ def plan_lines(comparison: Comparison, folder: Path, jobs: int) -> list[str]:
         *_pairs_line(comparison),
         "  settings  each method's own and its recipe's, untuned, and what you set",
         f"  folder    {folder}; stopped or killed, it goes on with: rung compare --resume {folder}",
+        *_warnings(comparison),
     ]
+
+
+def _warnings(comparison: Comparison) -> Iterator[str]:
+    """What is probably not meant, once, with the methods that it is about."""
+    from rung.settings.contradictions import doubtful
+
+    about: dict[str, list[str]] = {}
+    for method, settings in comparison.settings.items():
+        for warning in doubtful(settings, settings.resolved_method()):
+            about.setdefault(warning, []).append(method)
+    for warning, methods in about.items():
+        whose = "" if len(methods) == len(comparison.settings) else f"{', '.join(methods)}: "
+        yield f"  warning   {whose}{warning}"
 
 
 def _pairs_line(comparison: Comparison) -> list[str]:
