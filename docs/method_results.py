@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,30 @@ def _figure5(result: Result, method: str) -> Iterator[Said]:
     yield Said(good=good, bad=tuple(bad), picture="grpo_figure5.png" if method in ("grpo", "online_rft") else "")
 
 
+def _ladder(result: Result, method: str) -> Iterator[Said]:
+    if method != "dapo":
+        return
+    scores = {name: 100 * _mean(runs, lambda one: one["final"]) for name, runs in result["rows"].items()}
+    names = list(scores)
+    fewer = {name: 100 * value for name, value in result["at_samples"].items()}
+    bad = [
+        f"On running sums the part {name.removeprefix('+ ')} takes {scores[before]:.1f} % to {scores[name]:.1f} %."
+        for before, name in pairwise(names)
+        if scores[name] < scores[before]
+    ]
+    best = max(fewer, key=lambda name: fewer[name])
+    if best != names[-1]:
+        bad.append(
+            f"After {result['samples']:,} generated samples it stands at {fewer[names[-1]]:.1f} %, the row "
+            f"“{best}” at {fewer[best]:.1f} %: dynamic sampling draws more."
+        )
+    good = (
+        f"With DAPO's parts added one after another GRPO goes from {scores[names[0]]:.1f} to {scores[names[-1]]:.1f} % "
+        "of running sums, after as many updates."
+    )
+    yield Said(good=good, bad=tuple(bad), picture="dapo_ladder.png")
+
+
 def _vote_of_8(run: Result) -> float:
     return run["maj"][3]
 
@@ -283,6 +308,7 @@ SAYS: dict[str, Callable[[Result, str], Iterator[Said]]] = {
     "dqn_cartpole": _dqn_cartpole,
     "atari": _atari,
     "grpo_figure5": _figure5,
+    "dapo_ladder": _ladder,
     "dpo_frontier": _frontier,
     "dqn_on_tokens": _on_tokens,
     "discrete_or_continuous": _continuous,
