@@ -173,7 +173,7 @@ def words() -> str:
 
 
 def last_words(run: Mapping[str, Any]) -> list[str]:
-    greedy = "; ".join(f"{arm} {_mean_share(each):.2f}" for arm, each in run["greedy_shares"].items())
+    greedy = "; ".join(f"{arm} {mean_and_error(each)[0]:.2f}" for arm, each in run["greedy_shares"].items())
     return [
         "![True return against environment steps, a panel a task](pictures/rlhf_2017.png)",
         "",
@@ -183,10 +183,6 @@ def last_words(run: Mapping[str, Any]) -> list[str]:
         "",
         f"Shares by 20 greedy episodes after the last step, without a line: {greedy}.",
     ]
-
-
-def _mean_share(by_task: Mapping[str, Sequence[float]]) -> float:
-    return float(np.mean([np.mean(shares) for shares in by_task.values()]))
 
 
 def table(run: Mapping[str, Any]) -> list[str]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
+from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import rung
 from rung.methods import METHODS
@@ -13,17 +12,8 @@ from rung.methods import METHODS
 ROOT = Path(__file__).parent.parent
 
 
-def docs_module(name: str) -> Any:
-    """A module of docs/, which is no package."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_generated_parts_are_up_to_date() -> None:
-    assert docs_module("generate").main(check=True) == 0
+    assert import_module("generate").main(check=True) == 0
 
 
 def test_no_recorded_result_names_a_place_on_a_machine() -> None:
@@ -47,14 +37,14 @@ def test_links_between_pages_lead_somewhere(tmp_path: Path) -> None:
 
 
 def test_every_method_has_its_page_and_no_page_is_left_over() -> None:
-    pages = docs_module("method_pages").method_pages()
+    pages = import_module("method_pages").method_pages()
     there = {str(path.relative_to(ROOT)) for path in (ROOT / "docs" / "methods").glob("*.md")}
     assert there == set(pages)
-    ideas = docs_module("method_ideas")
+    ideas = import_module("method_ideas")
     assert set(ideas.IDEAS) | set(ideas.SOURCES) <= set(METHODS), "an idea of a method that is not there"
     for name, method in METHODS.items():
         if "@" not in name:
-            text = pages[f"docs/methods/{docs_module('method_pages').file_name(name)}"]
+            text = pages[f"docs/methods/{import_module('method_pages').file_name(name)}"]
             assert method.formula() in text and f'name="{name}"' in text
 
 

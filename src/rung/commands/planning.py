@@ -165,9 +165,10 @@ def _environments_network(reading: Reading[Any], task: EnvironmentTask) -> Netwo
 
     settings = reading.settings
     method = None if settings is None else settings.resolved_method()
+    hidden = (NetworkSettings() if settings is None else settings.network).hidden
     if isinstance(method, ValueLearning) and task.choices is not None:
-        return dataclasses.replace(small_network(1, task.choices), parameters=q_shape(task, method).numbers())
-    hidden = NetworkSettings().hidden if settings is None else settings.network.hidden
+        found = small_network(1, task.choices, hidden)
+        return dataclasses.replace(found, parameters=q_shape(task, method).numbers())
     return small_network(task.observations, task.choices or task.dimensions or 0, hidden)
 
 

@@ -78,7 +78,7 @@ class SmallShape:
 
 
 class SmallPolicy:
-    """Two hidden layers of 64 tanh for the policy, two more for the critic, as in the PPO paper (arXiv:1707.06347).
+    """Hidden layers of tanh for the policy, as many for the critic; two of 64 in the PPO paper (arXiv:1707.06347).
 
     Weights are orthogonal (gain √2; policy's last layer 0.01, critic's 1), biases 0. A vector action is normal with a
     log standard deviation that is the same in every state and begins at 0.

@@ -86,7 +86,7 @@ SMALL = "small"
 """As a model: a small network, for environments."""
 
 
-def small_network(observations: int, outputs: int, hidden: Sequence[int] = (64, 64)) -> Network:
+def small_network(observations: int, outputs: int, hidden: Sequence[int]) -> Network:
     """The network of a small policy with these hidden layers, its critic left out."""
     return Network(
         parameters=sum((before + 1) * after for before, after in pairwise((observations, *hidden, outputs))),
