@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import pytest
@@ -145,7 +146,8 @@ def test_at_ratio_one_the_gradient_is_the_score_functions() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_enormous_log_ratios(dtype: torch.dtype) -> None:
-    """±1e4: where a clip binds the gradient is exactly 0, not 0 · ∞; where none does it stays enormous and is seen."""
+    """±1e4: where a clip binds the gradient is exactly 0, not 0 · ∞; where none does it stays enormous and is seen. The
+    fourth has no clip: its ratio is the smallest there is, e^-80."""
     log_probs_BT = torch.tensor([[1e4, 1e4, 1e4, -1e4, -1e4]], dtype=dtype, requires_grad=True)
     advantages_BT = torch.tensor([[1.0, 0.0, -1.0, 1.0, -1.0]], dtype=dtype)
     mask_BT = torch.ones(1, 5, dtype=torch.bool)
@@ -153,8 +155,17 @@ def test_enormous_log_ratios(dtype: torch.dtype) -> None:
     (gradient_BT,) = torch.autograd.grad(loss_BT.sum(), log_probs_BT)
     losses, gradients = loss_BT.tolist()[0], gradient_BT.tolist()[0]
     assert losses[:2] + losses[3:] == pytest.approx([-1.28, 0, 0, 0.8])
-    assert gradients[:2] + gradients[3:] == [0, 0, 0, 0]
+    assert gradients[:2] + gradients[4:] == [0, 0, 0]
+    assert gradients[3] == pytest.approx(-math.exp(-80))
     assert losses[2] > 1e34 and gradients[2] > 1e34
+
+
+def test_the_smallest_ratio_keeps_the_penaltys_gradient_finite() -> None:
+    """-log ρ of a ρ that fell to 0 would be infinite, and so its gradient; e^-80 still says how far away it is."""
+    log_probs_BT, mask_BT = torch.tensor([[-1e4, -79.0]], requires_grad=True), torch.ones(1, 2, dtype=torch.bool)
+    kl_BT = kl_from_old(ratio(log_probs_BT, torch.zeros(1, 2), mask_BT), mask_BT)
+    assert kl_BT.tolist()[0] == pytest.approx([79.0, 78.0])
+    assert torch.autograd.grad(kl_BT.sum(), log_probs_BT)[0].tolist()[0] == pytest.approx([-1.0, -1.0])
 
 
 def test_shapes_are_checked() -> None:

@@ -26,9 +26,9 @@ def steps(weights: dict[str, nn.Parameter], parameters: list[nn.Parameter], opti
     for _ in range(3):
         for weight in weights.values():
             weight.grad = None
-        sum(weight.square().sum() for weight in list(weights.values())[:-1]).backward()  # the last has no gradient
         if optimized is not None:
-            optimized.gather()
+            optimized.clear()
+        sum(weight.square().sum() for weight in list(weights.values())[:-1]).backward()  # the last has no gradient
         optimizer.step()
 
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+_ZERO = torch.zeros(())
+"""One number of no dimension takes on any floating type beside it; made once, because making it takes longer than the
+sum that it stands in."""
+
 
 def same_shape(*arrays: Tensor) -> None:
     """Every array has the first one's shape; formulas never broadcast."""
@@ -21,7 +25,7 @@ def zeroed(values_BT: Tensor, mask_BT: Tensor) -> Tensor:
     tensor([[1., 0.]])
     """
     same_shape(values_BT, mask_BT)
-    return torch.where(mask_BT, values_BT, False if values_BT.dtype == torch.bool else 0)
+    return torch.where(mask_BT, values_BT, _ZERO if values_BT.is_floating_point() else values_BT.new_zeros(()))
 
 
 def masked_mean(values_BT: Tensor, mask_BT: Tensor) -> Tensor:

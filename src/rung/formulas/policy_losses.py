@@ -8,7 +8,8 @@ from torch import Tensor
 from rung.formulas.masked import same_shape, zeroed
 
 LARGEST_LOG_RATIO = 80.0
-"""exp of it, 5.5e34, is still a float32, and so is its product with any advantage up to a few thousand."""
+"""exp of it, 5.5e34, is still a float32, and so is its product with any advantage up to a few thousand; and so is exp
+of its negative, 1.8e-35, whose logarithm can be taken again."""
 
 
 def score_function(log_probs_BT: Tensor, advantages_BT: Tensor, mask_BT: Tensor) -> Tensor:
@@ -22,14 +23,16 @@ def score_function(log_probs_BT: Tensor, advantages_BT: Tensor, mask_BT: Tensor)
 
 
 def ratio(log_probs_BT: Tensor, old_log_probs_BT: Tensor, mask_BT: Tensor) -> Tensor:
-    """ρ = π(a)/π_old(a) at the policy's own actions, exactly 1 elsewhere; its value never passes e^80.
+    """ρ = π(a)/π_old(a) at the policy's own actions, exactly 1 elsewhere; its value stays between e^-80 and e^80.
 
-    An infinite ρ would make the gradient of a clipped token 0·∞ = NaN, where it is 0. The cap is on the value alone:
+    An infinite ρ would make the gradient of a clipped token 0·∞ = NaN, where it is 0, and a ρ of 0 that of -log ρ
+    infinite, where it is -1. The bounds are on the value alone:
     ∂ρ stays huge where no clip binds, so that a policy that ran away is seen and stopped, not hidden.
     """
     same_shape(log_probs_BT, old_log_probs_BT, mask_BT)
     log_ratio_BT = zeroed(log_probs_BT, mask_BT) - zeroed(old_log_probs_BT, mask_BT)
-    return (log_ratio_BT - (log_ratio_BT - LARGEST_LOG_RATIO).clamp(min=0).detach()).exp()
+    bounded_BT = log_ratio_BT.detach().clamp(-LARGEST_LOG_RATIO, LARGEST_LOG_RATIO)
+    return (log_ratio_BT - (log_ratio_BT.detach() - bounded_BT)).exp()
 
 
 def clipped_surrogate(ratio_BT: Tensor, advantages_BT: Tensor, mask_BT: Tensor, low: float, high: float) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -24,12 +25,12 @@ def whitened(
     """
     same_shape(values_BT, mask_BT)
     exact_BT = zeroed(values_BT, mask_BT).double()
-    count = total(mask_BT.sum())
-    mean = total(exact_BT.sum()) / count.clamp(min=1)
+    count = float(total(mask_BT.sum()))
+    mean = float(total(exact_BT.sum())) / max(count, 1.0)
     centred_BT = zeroed(exact_BT - mean, mask_BT)
-    variance = total(centred_BT.square().sum()) / (count - ddof).clamp(min=1)
-    flat = variance <= (mean.abs() * 1e-12).square()
-    scaled_BT = torch.where(flat, torch.zeros_like(centred_BT), centred_BT / (variance.sqrt() + epsilon))
+    variance = float(total(centred_BT.square().sum())) / max(count - ddof, 1.0)
+    flat = variance <= (mean * 1e-12) ** 2
+    scaled_BT = torch.zeros_like(centred_BT) if flat else centred_BT / (math.sqrt(variance) + epsilon)
     if not shift:
         scaled_BT = zeroed(scaled_BT + mean, mask_BT)
     return scaled_BT.to(values_BT.dtype)

@@ -24,12 +24,14 @@ from rung.methods.parts.groups import KeepGroup
 from rung.methods.parts.learned_reward import LearnedReward
 from rung.methods.parts.objectives import (
     ClipCov,
+    ClippedSurrogate,
     KLCov,
     KLPenalty,
     Objective,
     ScoreFunction,
     Surrogate,
     WithinProbability,
+    WithSlope,
     old_log_probs,
 )
 from rung.methods.parts.overlong import DropRows, ShapeReward
@@ -265,6 +267,15 @@ class PolicyGradient:
             assert entropy_BT is not None, "an entropy bonus needs the entropy"
             losses_BT = losses_BT - self.entropy_bonus * zeroed(entropy_BT, batch.action_mask_BT)
         return losses_BT
+
+    def by_hand(self) -> WithSlope | None:
+        """The objective, where it is the whole loss beside critic and entropy bonus and all slopes are known by hand;
+        None: autograd is needed."""
+        objective, kl = self.objective, self.reference_kl
+        bounded = isinstance(objective, ClippedSurrogate) and objective.dual is not None
+        clipped = self.critic is not None and self.critic.clip is not None
+        more = self.correction is not None or (kl is not None and kl.in_loss)
+        return objective if isinstance(objective, WithSlope) and not (bounded or clipped or more) else None
 
     def diagnostics(self, batch: Batch, log_probs_BT: Tensor) -> dict[str, Tensor]:
         """bool [B,T] by metric name: which tokens each bound touched."""

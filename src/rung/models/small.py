@@ -27,7 +27,9 @@ from rung.models.laws import Categorical, Gaussian, Law
 from rung.models.observation_scale import ObservationScale
 from rung.models.policy import Outputs
 from rung.models.small_actor import SmallActor
-from rung.models.small_layers import through
+from rung.models.small_heads import Choice, Vector
+from rung.models.small_layers import FEW_ROWS, through
+from rung.models.small_pass import Filled, SmallPass, gradient_of
 
 CONFIG, WEIGHTS = "small_policy.json", "small_policy.safetensors"
 _MOST = 1 << 20
@@ -115,6 +117,7 @@ class SmallPolicy:
         self._policy = [(own[f"policy.{i}.weight"], own[f"policy.{i}.bias"]) for i in range(depth)]
         self._value = [(own[f"critic.{i}.weight"], own[f"critic.{i}.bias"]) for i in range(depth) if self.shape.critic]
         self._log_std = own.get("policy.log_std")
+        self._filled_policy, self._filled_value = Filled(self._policy), Filled(self._value)
 
     def __call__(
         self, batch: Batch, *, temperature: float = 1.0, with_entropy: bool = False, with_values: bool = False
@@ -128,9 +131,31 @@ class SmallPolicy:
         observations_NO, actions_N = self._flattened(batch)
         law = self._law(observations_NO, temperature)
         return Outputs(
-            _spread(law.log_prob(actions_N), mask_BT),
-            _spread(law.entropy(), mask_BT) if with_entropy else None,
-            _spread(self._values(observations_NO), mask_BT) if with_values else None,
+            spread(law.log_prob(actions_N), mask_BT),
+            spread(law.entropy(), mask_BT) if with_entropy else None,
+            spread(self._values(observations_NO), mask_BT) if with_values else None,
+        )
+
+    def to_learn(self, batch: Batch, *, temperature: float = 1.0, with_values: bool = False) -> SmallPass | None:
+        """A pass over the batch's own steps, [N] in row order, with its way back. None where autograd must do it:
+        on another device, for many rows, and where weights have no gradients that could be filled."""
+        if not self._filled_policy.there() or (with_values and not self._filled_value.there()):
+            return None
+        observations_NO, actions_N = (tensor.numpy() for tensor in self._flattened(batch))
+        if not 0 < len(actions_N) <= FEW_ROWS:
+            return None
+        policy = self._filled_policy.through(observations_NO)
+        out_N, log_std = policy.given[-1], self._log_std
+        if log_std is None:
+            head: Choice | Vector = Choice(out_N if temperature == 1.0 else out_N / temperature, actions_N)
+        else:
+            head = Vector(out_N, self._tempered(log_std.detach(), temperature).numpy(), actions_N)
+        return SmallPass(
+            head=head,
+            temperature=temperature,
+            policy=policy,
+            log_std_gradient=None if log_std is None else gradient_of(log_std),
+            critic=self._filled_value.through(observations_NO) if with_values else None,
         )
 
     def law(self, batch: Batch, *, temperature: float = 1.0, twice: bool = False) -> Law:
@@ -167,7 +192,11 @@ class SmallPolicy:
         out_NV = through(self._policy, observations_NO, twice=twice)
         if self._log_std is None:
             return Categorical.of_logits(out_NV if temperature == 1.0 else out_NV / temperature)
-        return Gaussian(out_NV, self._log_std if temperature == 1.0 else self._log_std + 0.5 * math.log(temperature))
+        return Gaussian(out_NV, self._tempered(self._log_std, temperature))
+
+    @staticmethod
+    def _tempered(log_std_A: Tensor, temperature: float) -> Tensor:
+        return log_std_A if temperature == 1.0 else log_std_A + 0.5 * math.log(temperature)
 
     def _values(self, observations_NO: Tensor) -> Tensor:
         if not self._value:
@@ -264,7 +293,7 @@ def _network(
     return made
 
 
-def _spread(values_N: Tensor, mask_BT: Tensor) -> Tensor:
+def spread(values_N: Tensor, mask_BT: Tensor) -> Tensor:
     """[B,T] with the N numbers where the mask is True, exactly 0 elsewhere."""
     if values_N.numel() == mask_BT.numel():
         return values_N.view(mask_BT.shape)

@@ -18,13 +18,16 @@ def gradient_step(
     optimizer: torch.optim.Optimizer,
     parameters: Sequence[torch.nn.Parameter],
     *,
-    loss: float,
+    loss: float | None,
     max_grad_norm: float,
     learning_rate: float,
     world: World,
     update: int,
 ) -> float:
-    """Bounds the gradient's norm and steps; gives the norm it had. Raises NonFiniteError before anything is changed."""
+    """Bounds the gradient's norm and steps; gives the norm it had. Raises NonFiniteError before anything is changed.
+
+    `loss` is None where it is not known yet.
+    """
     norm = bound_norm(parameters, max_grad_norm)
     require_finite_update(loss, norm, world=world, update=update)
     for group in optimizer.param_groups:
@@ -73,17 +76,18 @@ def bound_norm(parameters: Sequence[torch.nn.Parameter], most: float) -> Tensor:
     if len(parameters) > 1 or not parameters or parameters[0].grad is None:
         return torch.nn.utils.clip_grad_norm_(parameters, most)
     gradient = parameters[0].grad  # of one tensor: without what torch spends on sorting many
-    norm = gradient.norm()
+    norm = torch.linalg.vector_norm(gradient)
     if norm > most:
         gradient.mul_(most / (norm + 1e-6))
     return norm
 
 
-def require_finite_update(loss: float, norm: Tensor, *, world: World, update: int) -> None:
+def require_finite_update(loss: float | None, norm: Tensor, *, world: World, update: int) -> None:
     """Raises NonFiniteError, in every process, when the loss or the gradient's norm is not finite in any."""
-    if world.any(not (math.isfinite(loss) and bool(torch.isfinite(norm)))):
+    if world.any(not (math.isfinite(loss or 0.0) and math.isfinite(norm))):
+        known = "" if loss is None else f"the loss is {loss}, "
         raise NonFiniteError(
-            f"the loss is {loss}, the gradient's norm {float(norm)}, at update {update}: the weights "
-            "were left as they are. Usual causes: a learning rate too high (method.step.learning_rate), a reward "
+            f"{known}the gradient's norm is {float(norm)}, at update {update}: the weights were left as they are. "
+            "Usual causes: a learning rate too high (method.step.learning_rate), a reward "
             "of enormous size, or weights that were already damaged"
         )

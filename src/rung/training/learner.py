@@ -20,6 +20,7 @@ from rung.methods.parts.objectives import KLPenalty
 from rung.methods.parts.reference_kl import KLInReward
 from rung.methods.parts.steps import NaturalGradient
 from rung.models.laws import Law
+from rung.training.by_hand import by_hand
 from rung.training.cut import micro_batches, minibatches
 from rung.training.faults import reach
 from rung.training.gradient_step import gradient_step, require_finite_update
@@ -223,30 +224,31 @@ class Learner:
         parts = batch.parts(chosen) if self.method.minibatches > 1 else [batch]
         for minibatch, rows_B in zip(parts, chosen, strict=True):
             self._one_update(minibatch, rows_B, record)
-        record.epoch_over(self.method.diagnostics)
+        record.epoch_over(self.method.diagnostics, self.loss)
 
     def _one_update(self, minibatch: Batch, rows_B: Tensor, record: UpdateRecord) -> None:
         minibatch = self._chosen(self.method.minibatch(minibatch, self.world.total))
         tokens = self.world.total(minibatch.action_mask_BT.sum())
-        weights_BT = self.method.weights(minibatch, self.world.total)
-        critic_BT = weights_BT if self.method.critic is None else token_mean(minibatch.action_mask_BT, tokens)
+        weights_BT = critic_BT = self.method.weights(minibatch, self.world.total)
+        if self.method.critic is not None and not isinstance(self.method.aggregation, PerToken):
+            critic_BT = token_mean(minibatch.action_mask_BT, tokens)
         self.optimized.clear()
-        loss = 0.0
+        losses: list[float | None] = []
         for micro_rows_B, with_gradient in self._passes(minibatch, rows_B, record):
             with torch.set_grad_enabled(with_gradient):
                 if micro_rows_B is None:
-                    loss += self._pass(minibatch, (weights_BT, critic_BT), rows_B, record)
+                    losses.append(self._pass(minibatch, (weights_BT, critic_BT), rows_B, record))
                     continue
                 weights = (weights_BT[micro_rows_B], critic_BT[micro_rows_B])
-                loss += self._pass(minibatch.rows(micro_rows_B), weights, rows_B[micro_rows_B], record)
+                losses.append(self._pass(minibatch.rows(micro_rows_B), weights, rows_B[micro_rows_B], record))
         reach("update.backward")
-        self.optimized.gather()
         self.world.sum_gradients(self.optimized.parameters)
         if self._critic_alone:
             self._leave_policy()
         if tokens == 0:
             return
-        self.make_step(loss, self.method.step.max_grad_norm, record)
+        known = [loss for loss in losses if loss is not None]
+        self.make_step(sum(known) if len(known) == len(losses) else None, self.method.step.max_grad_norm, record)
 
     def _leave_policy(self) -> None:
         """Takes the policy's gradients away: what has none, an optimiser leaves as it is, its own state included."""
@@ -273,7 +275,7 @@ class Learner:
         log_probs_BT = self.log_probs(self.policy, minibatch)
         return self.method.choosing(minibatch, log_probs_BT, self.world.total, (self.seed, self.updates))
 
-    def make_step(self, loss: float, max_grad_norm: float, record: UpdateRecord) -> None:
+    def make_step(self, loss: float | None, max_grad_norm: float, record: UpdateRecord) -> None:
         """One step of the optimiser on the gradients that were gathered, if everything is finite."""
         assert self.optimizer is not None
         norm = gradient_step(
@@ -286,18 +288,34 @@ class Learner:
             update=self.updates + 1,
         )
         self.updates += 1
-        record.losses.append(loss)
+        if loss is not None:
+            record.losses.append(loss)
         record.norms.append(norm)
 
     def require_finite_update(self, loss: float, norm: Tensor) -> None:
         """Raises NonFiniteError, in every process, when the loss or the gradient's norm is not finite in any."""
         require_finite_update(loss, norm, world=self.world, update=self.updates + 1)
 
-    def _pass(self, micro: Batch, weights: tuple[Tensor, Tensor], rows_B: Tensor, record: UpdateRecord) -> float:
-        """One micro-batch: its share of the loss, and, where gradients are on, of the gradient."""
-        asked = {"with_values": True} if self.method.critic is not None else {}
+    def _pass(self, micro: Batch, weights: tuple[Tensor, Tensor], rows_B: Tensor, record: UpdateRecord) -> float | None:
+        """One micro-batch: its share of the loss, and, where gradients are on, of the gradient. None: the loss is taken
+        when the epoch is over."""
         entropy = self.method.entropy_bonus != 0 or record.epochs == 0
+        if torch.is_grad_enabled() and not self._critic_alone:
+            known = {"temperature": self.temperature, "with_entropy": entropy}
+            given = by_hand(self.policy, self.method, micro, weights, **known)
+            if given is not None:
+                record.note(micro, rows_B, given, weights)
+                return None
+        asked = {"with_values": True} if self.method.critic is not None else {}
         outputs = self.policy(micro, temperature=self.temperature, with_entropy=entropy, **asked)
+        record.note(micro, rows_B, outputs)
+        loss = self.loss(micro, outputs, weights)
+        if loss.requires_grad:
+            loss.backward()
+        return float(loss.detach())
+
+    def loss(self, micro: Batch, outputs: Outputs, weights: tuple[Tensor, Tensor]) -> Tensor:
+        """The objective's loss and the critic's, weighted and summed."""
         where = micro.rewards_BT.device  # formulas work where the batch is
         log_probs_BT = outputs.log_probs_BT.to(where)
         entropy_BT = None if outputs.entropy_BT is None else outputs.entropy_BT.to(where)
@@ -307,10 +325,7 @@ class Learner:
         if self.method.critic is not None:
             assert outputs.values_BT is not None
             loss = loss + (weights[1] * self.method.critic.loss(micro, outputs.values_BT.to(where))).sum()
-        record.note(micro, rows_B, outputs)
-        if loss.requires_grad:
-            loss.backward()
-        return float(loss.detach())
+        return loss
 
 
 def require_finite(what: str, values: Tensor) -> None:

@@ -174,7 +174,6 @@ def _critic_step(learner: Learner, batch: Batch, step: NaturalGradient) -> None:
         share = (weights_BT[rows_B] * learner.method.critic.loss(micro, values_BT.to(micro.rewards_BT.device))).sum()
         share.backward()
         loss += float(share.detach())
-    learner.optimized.gather()
     norm = bound_norm(learner.optimized.parameters, step.critic_step().max_grad_norm)
     learner.require_finite_update(loss, norm)
     optimizer_step(learner.optimizer)

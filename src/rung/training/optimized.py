@@ -20,13 +20,13 @@ class Optimized:
     """The trained parameters of one optimiser.
 
     A few small ones become views of one row of numbers, `parameters[0]`; whoever holds them notices nothing, except
-    that a small network's update takes half as long. Backward passes fill the parameters' own gradients, from which
-    `gather` makes the row's.
+    that a small network's update takes half as long. Their gradients are views of the row's too, from `clear` on, so
+    that a backward pass, by autograd or by hand, fills the row's.
 
     Example:
         optimized = Optimized(policy.trainable())
         optimizer = step.optimizer(optimized.parameters)
-        optimized.clear(); loss.backward(); optimized.gather(); optimizer.step()
+        optimized.clear(); loss.backward(); optimizer.step()
     """
 
     def __init__(self, named: Mapping[str, nn.Parameter], *, apart: bool = False) -> None:
@@ -35,17 +35,18 @@ class Optimized:
         self._own = list(named.values())
         self._row = None if apart else _as_one_row(self._own)
         self.parameters = self._own if self._row is None else [self._row]
+        self._row_gradient = torch.zeros(0) if self._row is None else torch.zeros_like(self._row.data)
+        self._gradients = [] if self._row is None else _parts(self._row_gradient, self._own)
 
     def clear(self) -> None:
-        """No parameter has a gradient."""
-        for parameter in self._own:
-            parameter.grad = None
-
-    def gather(self) -> None:
-        """The row takes over the parameters' gradients; a missing one is 0."""
-        if self._row is not None:
-            gradients = [p.new_zeros(p.numel()) if p.grad is None else p.grad.reshape(-1) for p in self._own]
-            self._row.grad = torch.cat(gradients)
+        """No parameter has a gradient; those in a row have zeros."""
+        if self._row is None:
+            for parameter in self._own:
+                parameter.grad = None
+            return
+        self._row.grad = self._row_gradient.zero_()
+        for parameter, gradient in zip(self._own, self._gradients, strict=True):
+            parameter.grad = gradient
 
     def state(self, optimizer: torch.optim.Optimizer | None) -> dict[str, Tensor]:
         """The optimiser's state as named tensors."""
@@ -66,6 +67,12 @@ def _as_one_row(parameters: list[nn.Parameter]) -> nn.Parameter | None:
     if len(parameters) < 2 or not alike or sum(p.numel() for p in parameters) > FEW:
         return None
     row = nn.Parameter(torch.cat([p.detach().reshape(-1) for p in parameters]))
-    for parameter, part in zip(parameters, row.data.split([p.numel() for p in parameters]), strict=True):
-        parameter.data = part.view(parameter.shape)
+    for parameter, part in zip(parameters, _parts(row.data, parameters), strict=True):
+        parameter.data = part
     return row
+
+
+def _parts(row: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:
+    """The row in pieces of the parameters' shapes: views."""
+    pieces = row.split([p.numel() for p in parameters])
+    return [piece.view(p.shape) for piece, p in zip(pieces, parameters, strict=True)]

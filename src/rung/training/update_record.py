@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -64,8 +64,30 @@ class Update:
         return float(masked_mean(self.batch.advantages_BT.abs(), self.batch.action_mask_BT))
 
 
+Weights = tuple[Tensor, Tensor]
+"""[B,T] of the objective's losses, and of the critic's."""
 Diagnose = Callable[[Batch, Tensor], Mapping[str, Tensor]]
 """(part of the batch, the policy's log-probs of it) -> bool [B,T] by metric name."""
+Loss = Callable[[Batch, Outputs, Weights], Tensor]
+"""(part of the batch, what the model says of it, the losses' weights) -> the loss."""
+
+
+class Seen(NamedTuple):
+    """The `Outputs` of a pass, without a graph."""
+
+    log_probs_BT: Tensor
+    entropy_BT: Tensor | None
+    values_BT: Tensor | None
+
+    @staticmethod
+    def of(outputs: Outputs) -> Seen:
+        given = (outputs.log_probs_BT, outputs.entropy_BT, outputs.values_BT)
+        return Seen(*(None if one is None else one.detach() for one in given))
+
+    @staticmethod
+    def joined(passes: Sequence[Seen]) -> Seen:
+        """Of all passes' rows; all have the same fields."""
+        return Seen(*(None if each[0] is None else torch.cat(each) for each in zip(*passes, strict=True)))
 
 
 class UpdateRecord:
@@ -77,8 +99,10 @@ class UpdateRecord:
         self.seen_B = torch.zeros(len(batch), dtype=torch.bool)
         self.epochs = 0
         """Passes over the whole batch that are over."""
-        self._passes: list[tuple[Batch, Tensor, Tensor, Tensor | None]] = []
+        self._passes: list[tuple[Batch, Tensor, Seen]] = []
         """Of the epoch that is going on: looked at all at once when it is over, which costs less."""
+        self._weighed: list[tuple[Batch, Seen, Weights]] = []
+        """Those among them, one an update, whose loss is taken then too."""
         self.clipped_BT: Tensor | None = None
         """Where a bound of the objective held in any pass; None where it has none."""
         self.losses: list[float] = []
@@ -88,28 +112,44 @@ class UpdateRecord:
         self.numbers: dict[str, float] = {}
         """Measurements of the whole rollout, by metric name."""
 
-    def note(self, part: Batch, rows_B: Tensor, outputs: Outputs) -> None:
-        """Keeps what a pass over these rows brought, until the epoch is over."""
-        entropy_BT = None if outputs.entropy_BT is None else outputs.entropy_BT.detach()
-        self._passes.append((part, rows_B, outputs.log_probs_BT.detach(), entropy_BT))
+    def note(self, part: Batch, rows_B: Tensor, outputs: Outputs, weights: Weights | None = None) -> None:
+        """Keeps what a pass over these rows brought, until the epoch is over; with weights, which a pass that was the
+        whole of an update may bring, the loss is taken then too."""
+        seen = Seen.of(outputs)
+        self._passes.append((part, rows_B, seen))
+        if weights is not None:
+            self._weighed.append((part, seen, weights))
 
-    def epoch_over(self, diagnostics: Diagnose | None = None) -> None:
+    def epoch_over(self, diagnostics: Diagnose | None = None, loss: Loss | None = None) -> None:
         """Keeps each row's first log-probs and entropy, and counts each diagnostic over every pass."""
         self.epochs += 1
         if not self._passes:
             return
-        parts, rows, log_probs, entropies = zip(*self._passes, strict=True)
+        self._take_losses(loss)
+        parts, rows, outputs = zip(*self._passes, strict=True)
         self._passes = []
-        part, rows_B = Batch.joined(parts), torch.cat(rows)
-        log_probs_BT = torch.cat(log_probs).to(part.rewards_BT.device)
+        part, rows_B, seen = Batch.joined(parts), torch.cat(rows), Seen.joined(outputs)
+        log_probs_BT = seen.log_probs_BT.to(part.rewards_BT.device)
         first_B = ~self.seen_B[rows_B]
         if first_B.any():
+            assert seen.entropy_BT is not None
             new_rows_B = rows_B[first_B]
             self.log_probs_BT[new_rows_B] = log_probs_BT.to(self.log_probs_BT)[first_B]
-            self.entropy_BT[new_rows_B] = torch.cat(entropies).to(self.entropy_BT)[first_B]
+            self.entropy_BT[new_rows_B] = seen.entropy_BT.to(self.entropy_BT)[first_B]
             self.seen_B[new_rows_B] = True
         self.tokens += int(part.action_mask_BT.sum())
         self._count(rows_B, {} if diagnostics is None else diagnostics(part, log_probs_BT))
+
+    def _take_losses(self, loss: Loss | None) -> None:
+        """Of the updates whose loss is not known yet: each gets their mean."""
+        if not self._weighed:
+            return
+        assert loss is not None
+        parts, outputs, weights = zip(*self._weighed, strict=True)
+        self._weighed = []
+        policy, critic = zip(*weights, strict=True)
+        total = loss(Batch.joined(parts), Seen.joined(outputs), (torch.cat(policy), torch.cat(critic)))
+        self.losses += [float(total) / len(parts)] * len(parts)
 
     def _count(self, rows_B: Tensor, diagnostics: Mapping[str, Tensor]) -> None:
         for name, binds_BT in diagnostics.items():

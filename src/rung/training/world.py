@@ -47,4 +47,4 @@ class World:
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set in any process; all get the same answer."""
-        return bool(self.total(torch.tensor(int(flag))).item())
+        return flag if self.size == 1 else bool(self.total(torch.tensor(int(flag))).item())

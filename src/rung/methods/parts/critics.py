@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from rung.batch import Batch
-from rung.formulas import value_losses
+from rung.formulas import slopes, value_losses
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,11 @@ class ValueFunction:
         return self.coefficient * value_losses.clipped_squared_error(
             values_BT, old_BT, targets_BT, batch.action_mask_BT, self.clip
         )
+
+    def slope(self, values_N: Tensor, targets_N: Tensor) -> Tensor:
+        """[N] ∂`loss`/∂V at the own steps, with the coefficient, where there is no clip."""
+        assert self.clip is None, "a clipped loss's slope is autograd's"
+        return self.coefficient * slopes.squared_error(values_N, targets_N)
 
 
 Critic = ValueFunction

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rung.batch import Batch
-from rung.formulas import covariances, policy_losses
+from rung.formulas import covariances, policy_losses, slopes
 from rung.formulas.masked import zeroed
 from rung.methods.parts.aggregations import Total
 
@@ -30,6 +30,10 @@ class ScoreFunction:
 
     def __call__(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
         return policy_losses.score_function(log_probs_BT, _advantages(batch), batch.action_mask_BT)
+
+    def slope(self, log_probs_N: Tensor, old_log_probs_N: Tensor, advantages_N: Tensor) -> Tensor:
+        """[N] ∂loss/∂log π(a) at the own steps."""
+        return slopes.score_function(advantages_N)
 
     def diagnostics(self, batch: Batch, log_probs_BT: Tensor) -> Mapping[str, Tensor]:
         return {}
@@ -54,6 +58,10 @@ class Surrogate:
     def __call__(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
         return policy_losses.surrogate(_ratio(batch, log_probs_BT), _advantages(batch), batch.action_mask_BT)
 
+    def slope(self, log_probs_N: Tensor, old_log_probs_N: Tensor, advantages_N: Tensor) -> Tensor:
+        """[N] ∂loss/∂log π(a) at the own steps."""
+        return slopes.surrogate(slopes.ratio(log_probs_N, old_log_probs_N), advantages_N)
+
     def diagnostics(self, batch: Batch, log_probs_BT: Tensor) -> Mapping[str, Tensor]:
         return {}
 
@@ -77,6 +85,11 @@ class KLPenalty:
         ratio_BT = _ratio(batch, log_probs_BT)
         losses_BT = policy_losses.surrogate(ratio_BT, _advantages(batch), batch.action_mask_BT)
         return losses_BT + self.coefficient * policy_losses.kl_from_old(ratio_BT, batch.action_mask_BT)
+
+    def slope(self, log_probs_N: Tensor, old_log_probs_N: Tensor, advantages_N: Tensor) -> Tensor:
+        """[N] ∂loss/∂log π(a) at the own steps."""
+        ratio_N = slopes.ratio(log_probs_N, old_log_probs_N)
+        return slopes.surrogate(ratio_N, advantages_N) + self.coefficient * slopes.kl_from_old(ratio_N)
 
     def diagnostics(self, batch: Batch, log_probs_BT: Tensor) -> Mapping[str, Tensor]:
         return {}
@@ -112,6 +125,12 @@ class ClippedSurrogate:
             if self.dual is None
             else policy_losses.dual_clipped(*given, self.dual)
         )
+
+    def slope(self, log_probs_N: Tensor, old_log_probs_N: Tensor, advantages_N: Tensor) -> Tensor:
+        """[N] ∂loss/∂log π(a) at the own steps, without a dual clip."""
+        assert self.dual is None, "the dual clip's slope is autograd's"
+        ratio_N = slopes.ratio(log_probs_N, old_log_probs_N)
+        return slopes.clipped_surrogate(ratio_N, advantages_N, self.low, self.high)
 
     def diagnostics(self, batch: Batch, log_probs_BT: Tensor) -> Mapping[str, Tensor]:
         """bool [B,T] by metric name: where each bound takes the gradient away."""
@@ -293,3 +312,5 @@ Objective = (
     | ClipCov
     | KLCov
 )
+WithSlope = ScoreFunction | Surrogate | KLPenalty | ClippedSurrogate
+"""Those whose derivative is known by hand."""
