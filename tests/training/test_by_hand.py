@@ -15,6 +15,7 @@ from rung.methods.parts.corrections import TruncatedImportance
 from rung.methods.parts.objectives import ClippedSurrogate, ClippedWeight
 from rung.models.small import SmallPolicy, SmallShape
 from rung.training import learner as learner_module
+from rung.training import natural_step
 from rung.training.learner import Learner
 
 SHAPES = {"choice": SmallShape(observations=3, choices=4), "vector": SmallShape(observations=3, dimensions=2)}
@@ -93,6 +94,31 @@ def test_an_update_by_hand_is_autograds(name: str, kind: str, holes: bool, monke
     assert none == {name for name, value in expected_metrics.items() if value is None}
     known = {name: value for name, value in expected_metrics.items() if value is not None}
     assert {name: metrics[name] for name in known} == pytest.approx(known, rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.parametrize("holes", [False, True], ids=["whole", "holes"])
+@pytest.mark.parametrize("kind", list(SHAPES))
+def test_a_natural_steps_critic_by_hand_is_autograds(kind: str, holes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    method, batch = METHODS["trpo"], batch_of(SHAPES[kind], holes=holes)
+    assert isinstance(method, PolicyGradient)
+    whole, seen = natural_step.critic_by_hand, []
+
+    def counting(*given: Any) -> Any:
+        seen.append(whole(*given) is not None)
+        return whole(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(natural_step, "critic_by_hand", counting)
+        weights, metrics = updated(method, SHAPES[kind], batch)
+    assert len(seen) == 3 * method.step.critic_epochs and all(seen)
+    with monkeypatch.context() as patch:
+        patch.setattr(natural_step, "critic_by_hand", lambda *given: None)
+        expected, expected_metrics = updated(method, SHAPES[kind], batch)
+    for weight, found in weights.items():
+        torch.testing.assert_close(found, expected[weight], rtol=1e-4, atol=2e-6, msg=weight)
+    assert metrics["critic/explained_variance"] == pytest.approx(
+        expected_metrics["critic/explained_variance"], rel=1e-3
+    )
 
 
 NOT_BY_HAND = {

@@ -28,8 +28,8 @@ from rung.models.observation_scale import ObservationScale
 from rung.models.policy import Outputs
 from rung.models.small_actor import SmallActor
 from rung.models.small_heads import Choice, Vector
-from rung.models.small_layers import FEW_ROWS, through
-from rung.models.small_pass import Filled, SmallPass, gradient_of
+from rung.models.small_layers import FEW_ROWS, TANH, as_arrays, forward, through
+from rung.models.small_pass import Filled, NetworkPass, SmallPass, gradient_of
 
 CONFIG, WEIGHTS = "small_policy.json", "small_policy.safetensors"
 _MOST = 1 << 20
@@ -145,7 +145,7 @@ class SmallPolicy:
         if not 0 < len(actions_N) <= FEW_ROWS:
             return None
         policy = self._filled_policy.through(observations_NO)
-        out_N, log_std = policy.given[-1], self._log_std
+        out_N, log_std = policy.out_N, self._log_std
         if log_std is None:
             head: Choice | Vector = Choice(out_N if temperature == 1.0 else out_N / temperature, actions_N)
         else:
@@ -157,6 +157,13 @@ class SmallPolicy:
             log_std_gradient=None if log_std is None else gradient_of(log_std),
             critic=self._filled_value.through(observations_NO) if with_values else None,
         )
+
+    def critic_to_learn(self, batch: Batch) -> NetworkPass | None:
+        """The critic's part of `to_learn` alone, where the policy learns in another way."""
+        observations_NO = self._flattened(batch)[0]
+        if not (self._filled_value.there() and 0 < len(observations_NO) <= FEW_ROWS):
+            return None
+        return self._filled_value.through(observations_NO.numpy())
 
     def law(self, batch: Batch, *, temperature: float = 1.0, twice: bool = False) -> Law:
         """The law at each of the batch's own actions, [N] in row order, differentiable, `twice` or once."""
@@ -178,8 +185,8 @@ class SmallPolicy:
 
     def values(self, observations_NO: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """[N] the critic's V of each state. ValueError when there is no critic."""
-        with torch.inference_mode():
-            return self._values(torch.from_numpy(observations_NO).to(self.device)).cpu().numpy()
+        self._require_critic()
+        return forward(as_arrays(self._value), observations_NO, TANH)[-1][:, 0]
 
     def scaled(self, raw_NO: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Raw observations as the networks want them; unchanged where `scale` is None."""
@@ -198,9 +205,12 @@ class SmallPolicy:
     def _tempered(log_std_A: Tensor, temperature: float) -> Tensor:
         return log_std_A if temperature == 1.0 else log_std_A + 0.5 * math.log(temperature)
 
-    def _values(self, observations_NO: Tensor) -> Tensor:
+    def _require_critic(self) -> None:
         if not self._value:
             raise ValueError("this policy has no critic: make it with SmallShape(critic=True)")
+
+    def _values(self, observations_NO: Tensor) -> Tensor:
+        self._require_critic()
         return through(self._value, observations_NO)[:, 0]
 
     def _flattened(self, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -46,6 +46,10 @@ class NetworkPass:
     """What went into each layer, and, last, what came out."""
     gradients: Arrays
 
+    @property
+    def out_N(self) -> Array:
+        return self.given[-1]
+
     def back(self, slope_N: Array) -> None:
         """From the loss's slope in what came out, that in each weight, in the place of what was there."""
         backward(self.layers, self.given, slope_N, TANH, self.gradients)
@@ -56,7 +60,7 @@ class SmallPass:
     """Example: `policy.to_learn(batch).back(slope_N, None, None)`."""
 
     head: Choice | Vector
-    """Made of `policy.given[-1]`, with the temperature inside."""
+    """Made of `policy.out_N`, with the temperature inside."""
     temperature: float
     policy: NetworkPass
     log_std_gradient: Array | None
@@ -65,7 +69,7 @@ class SmallPass:
     @property
     def values_N(self) -> Array:
         assert self.critic is not None
-        return self.critic.given[-1][:, 0]
+        return self.critic.out_N[:, 0]
 
     def back(self, log_prob_N: Array, entropy_N: Array | None, value_N: Array | None) -> None:
         """Fills the gradients from the loss's slopes in the own steps' log-probs, entropy and values, float32."""

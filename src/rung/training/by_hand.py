@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rung.batch import Batch
 from rung.methods import PolicyGradient
+from rung.methods.parts.critics import Critic
 from rung.models.policy import Outputs
 from rung.models.small import SmallPolicy, spread
 
@@ -55,6 +56,23 @@ def by_hand(
             own.spread(torch.from_numpy(given.head.entropy())) if with_entropy else None,
             None if values_N is None else own.spread(values_N),
         )
+
+
+def critic_by_hand(policy: Any, critic: Critic, batch: Batch, weights_BT: Tensor) -> Tensor | None:
+    """[B,T] the critic's values alone, without a graph; the gradient of its loss is put into its weights' gradients.
+
+    None where autograd must do it, as in `by_hand`.
+    """
+    if critic.clip is not None or not isinstance(policy, SmallPolicy) or not isinstance(batch.contexts, Tensor):
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):
+        given = policy.critic_to_learn(batch)
+        if given is None:
+            return None
+        own, values_N = _Own(batch.action_mask_BT), torch.from_numpy(given.out_N[:, 0])
+        slope_N = own(weights_BT) * critic.slope(values_N, own(batch.value_targets_BT))
+        given.back(slope_N.float().numpy()[:, None])
+        return own.spread(values_N)
 
 
 class _Own:

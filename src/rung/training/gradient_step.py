@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.optim.adam import adam
+from torch.optim.rmsprop import rmsprop
 
 from rung.errors import NonFiniteError
 from rung.training.faults import reach
@@ -40,35 +41,28 @@ def gradient_step(
 def optimizer_step(optimizer: torch.optim.Optimizer) -> None:
     """`optimizer.step()`.
 
-    Adam on one row of numbers, once it has begun, goes to torch's function for it: the same numbers without the hooks
-    around `step`, which take longer than the arithmetic on a small network's weights.
+    On one row of numbers, once they have begun, Adam and RMSprop go to torch's functions for them: the same numbers
+    without the hooks around `step`, which take longer than the arithmetic on a small network's weights.
     """
-    row = optimizer.param_groups[0]["params"][0]
-    alone = isinstance(optimizer, torch.optim.Adam) and sum(len(g["params"]) for g in optimizer.param_groups) == 1
-    state = optimizer.state.get(row) if alone else None
-    if not state or row.grad is None:
+    row, alone = optimizer.param_groups[0]["params"][0], sum(len(g["params"]) for g in optimizer.param_groups) == 1
+    state = optimizer.state.get(row) if alone and row.grad is not None else None
+    if not state or not isinstance(optimizer, (torch.optim.Adam, torch.optim.RMSprop)):
         optimizer.step()
         return
     group = optimizer.param_groups[0]
-    assert group["fused"] and not (group["amsgrad"] or group["maximize"] or group["capturable"])
+    assert not (group["maximize"] or group["capturable"])
+    shared = {"lr": group["lr"], "eps": group["eps"], "weight_decay": group["weight_decay"], "maximize": False}
     with torch.no_grad():
-        adam(
-            [row],
-            [row.grad],
-            [state["exp_avg"]],
-            [state["exp_avg_sq"]],
-            [],
-            [state["step"]],
-            fused=True,
-            amsgrad=False,
-            maximize=False,
-            beta1=group["betas"][0],
-            beta2=group["betas"][1],
-            lr=group["lr"],
-            eps=group["eps"],
-            weight_decay=group["weight_decay"],
-            decoupled_weight_decay=group["decoupled_weight_decay"],
-        )
+        if isinstance(optimizer, torch.optim.RMSprop):
+            assert not (group["centered"] or group["momentum"])
+            before = ([state["square_avg"]], [], [], [state["step"]])
+            rmsprop([row], [row.grad], *before, alpha=group["alpha"], momentum=0, centered=False, **shared)
+            return
+        assert group["fused"] and not group["amsgrad"]
+        before = ([state["exp_avg"]], [state["exp_avg_sq"]], [], [state["step"]])
+        beta1, beta2 = group["betas"]
+        more = {"fused": True, "amsgrad": False, "decoupled_weight_decay": group["decoupled_weight_decay"]}
+        adam([row], [row.grad], *before, beta1=beta1, beta2=beta2, **more, **shared)
 
 
 def bound_norm(parameters: Sequence[torch.nn.Parameter], most: float) -> Tensor:

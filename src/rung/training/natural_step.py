@@ -11,8 +11,10 @@ from torch import Tensor
 from rung.batch import Batch
 from rung.formulas.aggregations import token_mean
 from rung.formulas.natural_gradient import conjugate_gradient, longest_step
+from rung.methods.parts.critics import Critic
 from rung.methods.parts.steps import NaturalGradient
 from rung.models.laws import Law
+from rung.training.by_hand import critic_by_hand
 from rung.training.cut import micro_batches
 from rung.training.faults import reach
 from rung.training.gradient_step import bound_norm, optimizer_step
@@ -39,8 +41,8 @@ def natural_update(learner: Learner, batch: Batch, record: UpdateRecord) -> None
     search = _Search(learner, batch, step, policy, record)
     search.run()
     record.epoch_over()
-    for _ in range(step.critic_epochs if learner.optimizer is not None else 0):
-        _critic_step(learner, batch, step)
+    if learner.optimizer is not None:
+        _critic_epochs(learner, batch, step)
 
 
 class _Search:
@@ -162,18 +164,27 @@ class FisherProduct:
         return image_P
 
 
-def _critic_step(learner: Learner, batch: Batch, step: NaturalGradient) -> None:
+def _critic_epochs(learner: Learner, batch: Batch, step: NaturalGradient) -> None:
+    """The critic's updates, each on the whole batch."""
     assert learner.optimizer is not None and learner.method.critic is not None
-    learner.optimized.clear()
     weights_BT = token_mean(batch.action_mask_BT, batch.action_mask_BT.sum())
-    loss = 0.0
-    for rows_B in micro_batches(batch, learner.micro_batch_tokens):
-        micro = batch.rows(rows_B)
+    parts = [(batch.rows(rows_B), weights_BT[rows_B]) for rows_B in micro_batches(batch, learner.micro_batch_tokens)]
+    for _ in range(step.critic_epochs):
+        learner.optimized.clear()
+        loss = sum(_critic_pass(learner, learner.method.critic, *part) for part in parts)
+        norm = bound_norm(learner.optimized.parameters, step.critic_step().max_grad_norm)
+        learner.require_finite_update(loss, norm)
+        optimizer_step(learner.optimizer)
+
+
+def _critic_pass(learner: Learner, critic: Critic, micro: Batch, weights_BT: Tensor) -> float:
+    """A micro-batch's share of the critic's loss and of its gradient."""
+    values_BT = critic_by_hand(learner.policy, critic, micro, weights_BT)
+    by_autograd = values_BT is None
+    if by_autograd:
         values_BT = learner.policy(micro, temperature=learner.temperature, with_values=True).values_BT
-        assert values_BT is not None
-        share = (weights_BT[rows_B] * learner.method.critic.loss(micro, values_BT.to(micro.rewards_BT.device))).sum()
+    assert values_BT is not None
+    share = (weights_BT * critic.loss(micro, values_BT.to(micro.rewards_BT.device))).sum()
+    if by_autograd:
         share.backward()
-        loss += float(share.detach())
-    norm = bound_norm(learner.optimized.parameters, step.critic_step().max_grad_norm)
-    learner.require_finite_update(loss, norm)
-    optimizer_step(learner.optimizer)
+    return float(share.detach())
