@@ -32,10 +32,10 @@ BY_AUTOGRAD: dict[str, Losses] = {
     "kl": lambda logs, rho, a: policy_losses.kl_from_old(rho, torch.ones_like(a, dtype=torch.bool)),
 }
 BY_HAND: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "score": lambda rho, a: slopes.score_function(a),
-    "surrogate": slopes.surrogate,
-    "clipped": lambda rho, a: slopes.clipped_surrogate(rho, a, 0.2, 0.28),
-    "kl": lambda rho, a: slopes.kl_from_old(rho),
+    "score": lambda rho, a: slopes.score_function_slope(a),
+    "surrogate": slopes.surrogate_slope,
+    "clipped": lambda rho, a: slopes.clipped_surrogate_slope(rho, a, 0.2, 0.28),
+    "kl": lambda rho, a: slopes.kl_from_old_slope(rho),
 }
 
 
@@ -47,7 +47,7 @@ def test_a_policy_slope_is_autograds(loss: str) -> None:
     ratio_1N = policy_losses.ratio(log_probs_1N, old_1N, mask_1N)
     BY_AUTOGRAD[loss](log_probs_1N, ratio_1N, advantages_1N).sum().backward()
     assert log_probs_1N.grad is not None
-    ratio_N = slopes.ratio(log_probs_1N.detach()[0], old_1N[0])
+    ratio_N = slopes.own_ratio(log_probs_1N.detach()[0], old_1N[0])
     torch.testing.assert_close(ratio_N, ratio_1N.detach()[0], rtol=1e-6, atol=0)
     found_N = BY_HAND[loss](ratio_N, advantages_1N[0])
     torch.testing.assert_close(found_N, log_probs_1N.grad[0], rtol=1e-6, atol=1e-30)
@@ -55,7 +55,7 @@ def test_a_policy_slope_is_autograds(loss: str) -> None:
 
 def test_the_clip_takes_the_slope_away_only_where_it_binds() -> None:
     ratio_N, advantages_N = torch.tensor([0.5, 0.5, 1.5, 1.5, 1.0]), torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0])
-    assert slopes.clipped_surrogate(ratio_N, advantages_N, 0.2, 0.2).tolist() == [-0.5, 0.0, 0.0, 1.5, -1.0]
+    assert slopes.clipped_surrogate_slope(ratio_N, advantages_N, 0.2, 0.2).tolist() == [-0.5, 0.0, 0.0, 1.5, -1.0]
 
 
 def test_the_values_slope_is_autograds() -> None:
@@ -63,4 +63,4 @@ def test_the_values_slope_is_autograds() -> None:
     targets_1N = torch.tensor([[2.0, 0.0, -1.0]])
     value_losses.squared_error(values_1N, targets_1N, torch.ones(1, 3, dtype=torch.bool)).sum().backward()
     assert values_1N.grad is not None
-    assert torch.equal(slopes.squared_error(values_1N.detach()[0], targets_1N[0]), values_1N.grad[0])
+    assert torch.equal(slopes.squared_error_slope(values_1N.detach()[0], targets_1N[0]), values_1N.grad[0])

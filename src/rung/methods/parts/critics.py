@@ -46,7 +46,7 @@ class ValueFunction:
     def slope(self, values_N: Tensor, targets_N: Tensor) -> Tensor:
         """[N] ∂`loss`/∂V at the own steps, with the coefficient, where there is no clip."""
         assert self.clip is None, "a clipped loss's slope is autograd's"
-        return self.coefficient * slopes.squared_error(values_N, targets_N)
+        return self.coefficient * slopes.squared_error_slope(values_N, targets_N)
 
 
 Critic = ValueFunction

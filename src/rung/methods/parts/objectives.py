@@ -33,7 +33,7 @@ class ScoreFunction:
 
     def slope(self, log_probs_N: Tensor, old_log_probs_N: Tensor, advantages_N: Tensor) -> Tensor:
         """[N] ∂loss/∂log π(a) at the own steps."""
-        return slopes.score_function(advantages_N)
+        return slopes.score_function_slope(advantages_N)
 
     def diagnostics(self, batch: Batch, log_probs_BT: Tensor) -> Mapping[str, Tensor]:
         return {}
@@ -60,7 +60,7 @@ class Surrogate:
 
     def slope(self, log_probs_N: Tensor, old_log_probs_N: Tensor, advantages_N: Tensor) -> Tensor:
         """[N] ∂loss/∂log π(a) at the own steps."""
-        return slopes.surrogate(slopes.ratio(log_probs_N, old_log_probs_N), advantages_N)
+        return slopes.surrogate_slope(slopes.own_ratio(log_probs_N, old_log_probs_N), advantages_N)
 
     def diagnostics(self, batch: Batch, log_probs_BT: Tensor) -> Mapping[str, Tensor]:
         return {}
@@ -88,8 +88,8 @@ class KLPenalty:
 
     def slope(self, log_probs_N: Tensor, old_log_probs_N: Tensor, advantages_N: Tensor) -> Tensor:
         """[N] ∂loss/∂log π(a) at the own steps."""
-        ratio_N = slopes.ratio(log_probs_N, old_log_probs_N)
-        return slopes.surrogate(ratio_N, advantages_N) + self.coefficient * slopes.kl_from_old(ratio_N)
+        ratio_N = slopes.own_ratio(log_probs_N, old_log_probs_N)
+        return slopes.surrogate_slope(ratio_N, advantages_N) + self.coefficient * slopes.kl_from_old_slope(ratio_N)
 
     def diagnostics(self, batch: Batch, log_probs_BT: Tensor) -> Mapping[str, Tensor]:
         return {}
@@ -129,8 +129,8 @@ class ClippedSurrogate:
     def slope(self, log_probs_N: Tensor, old_log_probs_N: Tensor, advantages_N: Tensor) -> Tensor:
         """[N] ∂loss/∂log π(a) at the own steps, without a dual clip."""
         assert self.dual is None, "the dual clip's slope is autograd's"
-        ratio_N = slopes.ratio(log_probs_N, old_log_probs_N)
-        return slopes.clipped_surrogate(ratio_N, advantages_N, self.low, self.high)
+        ratio_N = slopes.own_ratio(log_probs_N, old_log_probs_N)
+        return slopes.clipped_surrogate_slope(ratio_N, advantages_N, self.low, self.high)
 
     def diagnostics(self, batch: Batch, log_probs_BT: Tensor) -> Mapping[str, Tensor]:
         """bool [B,T] by metric name: where each bound takes the gradient away."""
