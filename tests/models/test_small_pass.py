@@ -35,7 +35,7 @@ def heads(kind: str) -> tuple[Choice | Vector, Law, Tensor, list[Tensor]]:
 def test_a_head_is_the_law_and_its_slopes_are_autograds(kind: str, with_entropy: bool) -> None:
     head, law, actions_N, leaves = heads(kind)
     torch.testing.assert_close(torch.from_numpy(head.log_probs_N), law.log_prob(actions_N).detach())
-    torch.testing.assert_close(torch.from_numpy(head.entropy()), law.entropy().detach())
+    torch.testing.assert_close(torch.from_numpy(head.entropy_N), law.entropy().detach())
     pulled = (LOG_PROB_N * law.log_prob(actions_N)).sum()
     entropy_N = ENTROPY_N.numpy() if with_entropy else None
     if with_entropy:
@@ -55,7 +55,7 @@ def test_a_choice_that_is_never_made_has_no_slope() -> None:
         head = Choice(logits_NV, actions_N)
         slope_NV = head.slope(np.ones(1, np.float32), np.ones(1, np.float32))
     assert np.isfinite(slope_NV).all() and slope_NV[0, 1] == 0.0
-    assert head.entropy()[0] == pytest.approx(0.582203, abs=1e-6), "that of the two others"
+    assert head.entropy_N[0] == pytest.approx(0.582203, abs=1e-6), "that of the two others"
 
 
 def filled(policy: SmallPolicy) -> SmallPolicy:

@@ -103,12 +103,16 @@ class _OwnFirst:
 
     def __init__(self, mask_BT: Tensor) -> None:
         self.mask_BT = mask_BT
-        self.order_BT = torch.argsort(~mask_BT, dim=1, stable=True)
+        self.order_BT = None if bool(mask_BT.all()) else torch.argsort(~mask_BT, dim=1, stable=True)
 
     def __call__(self, values_BT: Tensor) -> Tensor:
+        if self.order_BT is None:
+            return values_BT
         return zeroed(values_BT, self.mask_BT).gather(1, self.order_BT)
 
     def back(self, values_BT: Tensor) -> Tensor:
+        if self.order_BT is None:
+            return values_BT
         return zeroed(torch.zeros_like(values_BT).scatter(1, self.order_BT, values_BT), self.mask_BT)
 
 

@@ -7,6 +7,7 @@ dimensions of an action.
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import numpy as np
 
@@ -30,9 +31,10 @@ class Choice:
         self._probs_NV = weights_NV / total_N1
         self.log_probs_N = self._log_probs_NV[self._rows_N, actions_N]
 
-    def entropy(self) -> Array:
-        """[N] −∑ π log π, in nats."""
-        return -(self._probs_NV * self._finite()).sum(1)
+    @cached_property
+    def entropy_N(self) -> Array:
+        """−∑ π log π, in nats."""
+        return -(self._probs_NV * self._finite).sum(1)
 
     def slope(self, log_prob_N: Array, entropy_N: Array | None) -> Array:
         """[N, V] the slope in the logits of what has these slopes in the log-probs and in the entropy.
@@ -42,9 +44,10 @@ class Choice:
         slope_NV = self._probs_NV * -log_prob_N[:, None]
         slope_NV[self._rows_N, self.actions_N] += log_prob_N
         if entropy_N is not None:
-            slope_NV -= entropy_N[:, None] * self._probs_NV * (self._finite() + self.entropy()[:, None])
+            slope_NV -= entropy_N[:, None] * self._probs_NV * (self._finite + self.entropy_N[:, None])
         return slope_NV
 
+    @cached_property
     def _finite(self) -> Array:
         """log π, and 0 for what is never chosen."""
         return np.where(self._probs_NV > 0, self._log_probs_NV, 0.0).astype(self._probs_NV.dtype)
@@ -64,8 +67,9 @@ class Vector:
         half_log = np.float32(0.5 * math.log(2 * math.pi))
         self.log_probs_N = -(0.5 * self._standard_NA * self._standard_NA + (log_std_A + half_log)).sum(1)
 
-    def entropy(self) -> Array:
-        """[N] ∑_A log σ + ½ log 2πe, in nats."""
+    @cached_property
+    def entropy_N(self) -> Array:
+        """∑_A log σ + ½ log 2πe, in nats."""
         each_A = self._log_std_A + np.float32(0.5 * math.log(2 * math.pi * math.e))
         return np.full(len(self._standard_NA), each_A.sum())
 

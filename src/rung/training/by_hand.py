@@ -53,7 +53,7 @@ def by_hand(
         given.back(*(None if one_N is None else one_N.float().numpy() for one_N in (slope_N, entropy_N, value_N)))
         return Outputs(
             own.spread(log_probs_N),
-            own.spread(torch.from_numpy(given.head.entropy())) if with_entropy else None,
+            own.spread(torch.from_numpy(given.head.entropy_N)) if with_entropy else None,
             None if values_N is None else own.spread(values_N),
         )
 
