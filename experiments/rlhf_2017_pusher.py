@@ -28,13 +28,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from rlhf_2017 import APART, ARMS, COMMON, LAST, STEPS, of_run
+from mujoco_scores import mean_and_error
+from rlhf_2017 import APART, ARMS, COMMON, DISCOUNTS, LAST, STEPS, TASKS, of_run
 from running import PICTURES, ROOT, Run, plots, provenance, record, recorded, run_all, save_picture
 
 RUNS = ROOT / "runs" / "rlhf_2017_pusher"
 SEEDS = range(5)
 TASK = "Pusher-v5"
-SETTINGS = ("method.step.max_kl=0.02", "task.normalize_observations=true", f"steps={STEPS}")
+LIKE = "Reacher-v5"
+"""The task of rlhf_2017.py whose settings are taken."""
+SETTINGS = (*TASKS[LIKE], f"steps={STEPS}")
 COMPARED = ("700", "offline", "length_1", "random", "true")
 WORSE = ("offline", "length_1")
 NAMES = {
@@ -47,7 +50,7 @@ NAMES = {
 
 
 def run_of(arm: str, seed: int) -> Run:
-    discount = ("task.discount=0.995",) if arm == "true" else ()
+    discount = (f"task.discount={DISCOUNTS[LIKE]}",) if arm == "true" else ()
     settings = (*COMMON, *SETTINGS, *ARMS[arm], *discount)
     return Run(f"{arm}-{seed}", "train", "rlhf@2017", "--task", TASK, "--seed", str(seed), settings=settings)
 
@@ -56,7 +59,8 @@ def summary(returns: Mapping[str, list[float]]) -> dict[str, dict[str, Any]]:
     """By arm: mean return, its standard error, and, where there is a line, by how many errors it is lower."""
     found: dict[str, dict[str, Any]] = {}
     for arm, values in returns.items():
-        found[arm] = {"mean": float(np.mean(values)), "error": float(np.std(values, ddof=1)) / len(values) ** 0.5}
+        mean, error = mean_and_error({TASK: values})
+        found[arm] = {"mean": mean, "error": error}
     for arm in WORSE:
         apart = (found["700"]["mean"] - found[arm]["mean"]) / float(
             np.hypot(found["700"]["error"], found[arm]["error"])

@@ -22,14 +22,12 @@ def all_pairs() -> tuple[Tensor, Tensor, Tensor]:
     return (old_1N + pairs[:, 0]).contiguous(), old_1N.contiguous(), pairs[:, 1][None].contiguous()
 
 
-Losses = Callable[[Tensor, Tensor, Tensor], Tensor]
+Losses = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 BY_AUTOGRAD: dict[str, Losses] = {
-    "score": lambda logs, rho, a: policy_losses.score_function(logs, a, torch.ones_like(a, dtype=torch.bool)),
-    "surrogate": lambda logs, rho, a: policy_losses.surrogate(rho, a, torch.ones_like(a, dtype=torch.bool)),
-    "clipped": lambda logs, rho, a: policy_losses.clipped_surrogate(
-        rho, a, torch.ones_like(a, dtype=torch.bool), 0.2, 0.28
-    ),
-    "kl": lambda logs, rho, a: policy_losses.kl_from_old(rho, torch.ones_like(a, dtype=torch.bool)),
+    "score": lambda logs, rho, a, mask: policy_losses.score_function(logs, a, mask),
+    "surrogate": lambda logs, rho, a, mask: policy_losses.surrogate(rho, a, mask),
+    "clipped": lambda logs, rho, a, mask: policy_losses.clipped_surrogate(rho, a, mask, 0.2, 0.28),
+    "kl": lambda logs, rho, a, mask: policy_losses.kl_from_old(rho, mask),
 }
 BY_HAND: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "score": lambda rho, a: slopes.score_function_slope(a),
@@ -45,7 +43,7 @@ def test_a_policy_slope_is_autograds(loss: str) -> None:
     log_probs_1N.requires_grad_()
     mask_1N = torch.ones_like(advantages_1N, dtype=torch.bool)
     ratio_1N = policy_losses.ratio(log_probs_1N, old_1N, mask_1N)
-    BY_AUTOGRAD[loss](log_probs_1N, ratio_1N, advantages_1N).sum().backward()
+    BY_AUTOGRAD[loss](log_probs_1N, ratio_1N, advantages_1N, mask_1N).sum().backward()
     assert log_probs_1N.grad is not None
     ratio_N = slopes.own_ratio(log_probs_1N.detach()[0], old_1N[0])
     torch.testing.assert_close(ratio_N, ratio_1N.detach()[0], rtol=1e-6, atol=0)

@@ -61,17 +61,19 @@ def updated(method: PolicyGradient, shape: SmallShape, batch: Batch) -> tuple[di
     return {name: weight.clone() for name, weight in policy.weights().items()}, metrics
 
 
-def counted(monkeypatch: pytest.MonkeyPatch, *, off: bool = False) -> list[bool]:
+def counted(
+    patch: pytest.MonkeyPatch, module: Any = learner_module, name: str = "by_hand", *, off: bool = False
+) -> list[bool]:
     """Whether each pass went by hand; `off`: none does."""
     seen: list[bool] = []
-    whole = learner_module.by_hand
+    whole = getattr(module, name)
 
     def counting(*given: Any, **more: Any) -> Any:
         outputs = None if off else whole(*given, **more)
         seen.append(outputs is not None)
         return outputs
 
-    monkeypatch.setattr(learner_module, "by_hand", counting)
+    patch.setattr(module, name, counting)
     return seen
 
 
@@ -101,18 +103,13 @@ def test_an_update_by_hand_is_autograds(name: str, kind: str, holes: bool, monke
 def test_a_natural_steps_critic_by_hand_is_autograds(kind: str, holes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     method, batch = METHODS["trpo"], batch_of(SHAPES[kind], holes=holes)
     assert isinstance(method, PolicyGradient)
-    whole, seen = natural_step.critic_by_hand, []
-
-    def counting(*given: Any) -> Any:
-        seen.append(whole(*given) is not None)
-        return whole(*given)
-
+    critics = (natural_step, "critic_by_hand")
     with monkeypatch.context() as patch:
-        patch.setattr(natural_step, "critic_by_hand", counting)
+        seen = counted(patch, *critics)
         weights, metrics = updated(method, SHAPES[kind], batch)
     assert len(seen) == 3 * method.step.critic_epochs and all(seen)
     with monkeypatch.context() as patch:
-        patch.setattr(natural_step, "critic_by_hand", lambda *given: None)
+        counted(patch, *critics, off=True)
         expected, expected_metrics = updated(method, SHAPES[kind], batch)
     for weight, found in weights.items():
         torch.testing.assert_close(found, expected[weight], rtol=1e-4, atol=2e-6, msg=weight)

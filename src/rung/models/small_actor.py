@@ -6,7 +6,6 @@ not the arithmetic. The law is the same as `SmallPolicy.law`, up to the rounding
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from rung.models.laws import standard_normals
+from rung.models.small_heads import Vector
 from rung.models.small_layers import TANH, as_arrays, forward
 
 Array = npt.NDArray[Any]
@@ -72,6 +72,4 @@ class SmallActor:
         assert self._log_std_A is not None
         std_A = np.exp(self._log_std_A)
         drawn_NA = (mean_NA + std_A * standard_normals(torch.from_numpy(uniforms_NA)).numpy()).astype(np.float32)
-        standard_NA = (drawn_NA - mean_NA) / std_A
-        terms_NA = 0.5 * standard_NA * standard_NA + (self._log_std_A + np.float32(0.5 * math.log(2 * math.pi)))
-        return drawn_NA, -terms_NA.sum(1)
+        return drawn_NA, Vector(mean_NA, self._log_std_A, drawn_NA).log_probs_N

@@ -62,8 +62,8 @@ class Vector:
     """
 
     def __init__(self, mean_NA: Array, log_std_A: Array, actions_NA: Array) -> None:
-        self._log_std_A, self._precision_A = log_std_A, np.exp(-log_std_A)
-        self._standard_NA = (actions_NA - mean_NA) * self._precision_A
+        self._log_std_A, self._std_A = log_std_A, np.exp(log_std_A)
+        self._standard_NA = (actions_NA - mean_NA) / self._std_A
         half_log = np.float32(0.5 * math.log(2 * math.pi))
         self.log_probs_N = -(0.5 * self._standard_NA * self._standard_NA + (log_std_A + half_log)).sum(1)
 
@@ -78,7 +78,7 @@ class Vector:
 
         ∂log π(a)/∂μ = (a − μ)/σ²; ∂H/∂μ = 0.
         """
-        return self._standard_NA * log_prob_N[:, None] * self._precision_A
+        return self._standard_NA * log_prob_N[:, None] / self._std_A
 
     def log_std_slope(self, log_prob_N: Array, entropy_N: Array | None) -> Array:
         """[A] the same in log σ: ∂log π(a)/∂log σ = ((a − μ)/σ)² − 1; ∂H/∂log σ = 1."""

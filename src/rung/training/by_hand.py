@@ -32,12 +32,12 @@ def by_hand(
     Args:
         weights: of the objective's losses and of the critic's, [B,T].
     """
-    objective = method.by_hand()
-    if objective is None or not isinstance(policy, SmallPolicy) or not isinstance(batch.contexts, Tensor):
+    objective, small = method.by_hand(), _small(policy, batch)
+    if objective is None or small is None:
         return None
     # A number that is none makes the gradient's norm one, which is looked at before anything is changed.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        given = policy.to_learn(batch, temperature=temperature, with_values=method.critic is not None)
+        given = small.to_learn(batch, temperature=temperature, with_values=method.critic is not None)
         if given is None:
             return None
         own = _Own(batch.action_mask_BT)
@@ -63,16 +63,22 @@ def critic_by_hand(policy: Any, critic: Critic, batch: Batch, weights_BT: Tensor
 
     None where autograd must do it, as in `by_hand`.
     """
-    if critic.clip is not None or not isinstance(policy, SmallPolicy) or not isinstance(batch.contexts, Tensor):
+    small = _small(policy, batch)
+    if critic.clip is not None or small is None:
         return None
     with np.errstate(over="ignore", invalid="ignore"):
-        given = policy.critic_to_learn(batch)
+        given = small.critic_to_learn(batch)
         if given is None:
             return None
         own, values_N = _Own(batch.action_mask_BT), torch.from_numpy(given.out_N[:, 0])
         slope_N = own(weights_BT) * critic.slope(values_N, own(batch.value_targets_BT))
         given.back(slope_N.float().numpy()[:, None])
         return own.spread(values_N)
+
+
+def _small(policy: Any, batch: Batch) -> SmallPolicy | None:
+    """The policy, where it is a small network and its observations are one tensor."""
+    return policy if isinstance(policy, SmallPolicy) and isinstance(batch.contexts, Tensor) else None
 
 
 class _Own:
