@@ -15,7 +15,9 @@ import mujoco_scores as scoring
 from mujoco_scores import ADAPTIVE, CLIP, FIXED, NO_CLIP, SB3_PPO, SB3_TRPO, TRPO, TUNED_TRPO
 from mujoco_tuned import TRPO as ZOO_TRPO
 from mujoco_tuned import VERSIONS
-from running import Run, evaluations, metrics, seconds
+from running import Run, commit, evaluations, metrics, seconds
+
+from rung.reports.machine import machine
 
 WORKER = Path(__file__).parent / "mujoco_sb3.py"
 RANDOM_EPISODES = 100
@@ -39,8 +41,8 @@ ROWS = {
     CLIP: Row(method="ppo", rollout=2048),
     ADAPTIVE: Row(method="ppo_kl", rollout=2048),
     FIXED: Row(method="ppo_kl", settings=("method.objective.target=null",), rollout=2048),
-    TRPO: Row(method="trpo", settings=("method.step.critic_epochs=80",), rollout=1024),
-    TUNED_TRPO: Row(method="trpo@sb3-contrib", settings=("method.step.critic_epochs=80",), rollout=2048),
+    TRPO: Row(method="trpo", rollout=1024),
+    TUNED_TRPO: Row(method="trpo@sb3-contrib", rollout=2048),
 }
 Key = tuple[str, str, int]
 """Row, task, seed."""
@@ -59,6 +61,8 @@ def zoo_settings(task: str) -> tuple[str, ...]:
         f"method.step.damping={zoo['cg_damping']}",
         f"method.step.fisher_share={zoo['sub_sampling_factor']}",
         f"method.step.critic_learning_rate={zoo['learning_rate']}",
+        f"method.step.critic_epochs={zoo['n_critic_updates']}",
+        f"method.step.critic_minibatches={zoo['n_envs'] * zoo['n_steps'] // zoo['batch_size']}",
         f"method.step.max_kl={bound_of(TUNED_TRPO, task)}",
     )
 
@@ -80,6 +84,21 @@ def run_of(key: Key, steps: int) -> Run:
     zoo = zoo_settings(task) if name == TUNED_TRPO else ()
     whole = (f"steps={-(-steps // row.rollout)}", *COMMON, *zoo, *row.settings)
     return Run(name_of(key), "train", row.method, "--task", task, "--seed", str(seed), settings=whole)
+
+
+def keep(key: Key, steps: int, out: Path, python: str, kept: Path) -> None:
+    """Finishes the run and keeps its result in `kept`, with what it is of; a run that is kept is left alone."""
+    file = kept / f"{name_of(key)}.json"
+    if not file.exists():
+        finish(key, steps, out, python)
+        put(file, {"commit": commit(), "machine": machine(), **of_run(key, out, steps)})
+
+
+def put(file: Path, data: Any) -> None:
+    """The file is there whole or not at all."""
+    aside = file.with_suffix(".part")
+    aside.write_text(json.dumps(data) + "\n")
+    aside.replace(file)
 
 
 def finish(key: Key, steps: int, out: Path, python: str) -> None:
@@ -166,9 +185,7 @@ def random_mean(task: str, out: Path) -> float:
                 total, over = total + float(reward), ended or cut
             returns.append(total)
         environment.close()
-        aside = file.with_suffix(".part")
-        aside.write_text(json.dumps(returns) + "\n")
-        aside.replace(file)  # there whole or not at all
+        put(file, returns)
     return fmean(json.loads(file.read_text()))
 
 

@@ -18,12 +18,12 @@ score that it had, and is counted.
 Rows: `ppo` and its `objective` alone: none (Surrogate), clip 0.2, adaptive KL 0.01 (β begins at 1), fixed KL (β = 1);
 and `trpo`. `ppo` is the paper's table 3: 2048 steps of one environment, Adam 3e-4, 10 epochs, minibatches of 64,
 γ 0.99, λ 0.95. `ppo@baselines` is not taken, because it also clips the value, and the row without a clip would have
-one. All rows have the running normalisers of observations and rewards that OpenAI Baselines' PPO has. `trpo` makes 80
-updates of its critic a rollout, as many as Baselines' (5 passes of 16 minibatches), each on the whole rollout; rung's
-own number is 5, which on seed 100, not used here, learnt InvertedDoublePendulum more slowly.
+one. All rows have the running normalisers of observations and rewards that OpenAI Baselines' PPO has.
 Beside the table, not part of its scale: rl-baselines3-zoo's tuned settings (mujoco_tuned.py) with Stable-Baselines3's
-PPO and sb3-contrib's TRPO, and with rung's `trpo@sb3-contrib`, whose critic makes 80 whole updates where sb3-contrib's
-makes 320 on 128 steps each.
+PPO and sb3-contrib's TRPO, and with rung's `trpo@sb3-contrib`.
+
+A finished run is kept in experiments/results/mujoco_v5/STEPS, with its commit and machine, and is not run again:
+another session or machine goes on with what is left. Delete a file there to run it anew.
 
 Pass lines, fixed before the run (methods.md 3.2), on means over tasks and seeds:
 1. clip 0.2 comes to 0.70 or more (the paper: 0.82).
@@ -49,6 +49,7 @@ Stable-Baselines3's PPO (Swimmer was not measured). The default is then 8 to 9 c
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -56,9 +57,9 @@ from typing import Any
 
 import mujoco_scores as scoring
 import numpy as np
-from mujoco_runs import COMMON, PEERS, ROWS, Key, finish, name_of, of_run, random_mean, require_peers
+from mujoco_runs import COMMON, PEERS, ROWS, Key, keep, name_of, random_mean, require_peers
 from mujoco_scores import TABLE
-from running import PICTURES, ROOT, finish_all, plots, provenance, record, recorded, save_picture
+from running import PICTURES, RESULTS, ROOT, finish_all, plots, provenance, record, recorded, save_picture
 
 RUNS = ROOT / "runs" / "mujoco_v5"
 CHEAP = ("InvertedPendulum-v5", "InvertedDoublePendulum-v5", "Reacher-v5", "Swimmer-v5")
@@ -86,6 +87,7 @@ def summary(found: dict[Key, dict[str, Any]], random: dict[str, float], steps: i
         "hours": sum(run["seconds"] for run in found.values()) / 3600,
         "rows": {row: {"normalised": scoring.mean_and_error(shares[row]), "tasks": by_row[row]} for row in rows},
         "settings": {"common": COMMON, "rows": {name: [row.method, *row.settings] for name, row in ROWS.items()}},
+        **{name: ", ".join(sorted({run[name] for run in found.values()})) for name in ("commit", "machine")},
     }
 
 
@@ -194,11 +196,12 @@ def main() -> None:
     seeds = (TRIAL_SEED,) if given.trial else SEEDS
     versions = require_peers(given.python) if any(row in PEERS for row in rows) else {}
     out = RUNS / str(given.steps)
-    out.mkdir(parents=True, exist_ok=True)
+    kept = out / "kept" if given.trial else RESULTS / "mujoco_v5" / str(given.steps)
+    for folder in (out, kept):
+        folder.mkdir(parents=True, exist_ok=True)
     keys = [(row, task, seed) for seed in seeds for task in tasks for row in rows]
-    jobs = [partial(finish, key, given.steps, out, given.python) for key in keys]
-    finish_all(jobs, given.at_once)
-    found = {key: of_run(key, out, given.steps) for key in keys}
+    finish_all([partial(keep, key, given.steps, out, given.python, kept) for key in keys], given.at_once)
+    found = {key: json.loads((kept / f"{name_of(key)}.json").read_text()) for key in keys}
     random = {task: random_mean(task, out) for task in tasks}
     if given.trial:
         for key, run in found.items():

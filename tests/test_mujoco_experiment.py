@@ -104,7 +104,9 @@ def test_rung_is_told_what_the_row_says(row: str) -> None:
         assert {slot.split(".")[0] for slot in other} <= {"objective"}, "the rows of PPO differ in that alone"
         assert method.objective == objectives[row] and rollout / method.minibatches == 64
     else:
-        assert method.step.critic_epochs == 80 and method.step.max_kl == runs.bound_of(row, "Swimmer-v5")
+        step, epochs = method.step, 20 if row == scores.TUNED_TRPO else 5  # the zoo's, Baselines'
+        assert (step.critic_epochs, step.critic_minibatches) == (epochs, 16)
+        assert step.max_kl == runs.bound_of(row, "Swimmer-v5")
 
 
 def test_the_zoo_has_every_task() -> None:
@@ -158,6 +160,21 @@ def test_a_peers_finished_run_is_left_alone(tmp_path: Path) -> None:
     assert (found["score"], found["held_out"], found["seconds"]) == (1.5, 3.5, 7.0)
 
 
+def test_a_kept_result_is_not_run_again_and_says_what_it_is_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key, out, kept = (scores.SB3_TRPO, "Reacher-v5", 2), tmp_path / "runs", tmp_path / "kept"
+    out.mkdir()
+    kept.mkdir()
+    one = {"episodes": [[5, 1.0], [9, 2.0]], "held_out": [3.0, 4.0], "seconds": 7.0}
+    (out / f"{runs.name_of(key)}.json").write_text(json.dumps(one))
+    runs.keep(key, 10, out, "no/such/python", kept)
+    (file,) = kept.iterdir()
+    found = json.loads(file.read_text())
+    assert found["score"] == 1.5 and found["commit"] and found["machine"]
+    monkeypatch.setattr(runs, "finish", lambda *_: pytest.fail("it was run again"))
+    runs.keep(key, 10, out, "no/such/python", kept)
+    assert json.loads(file.read_text()) == found
+
+
 def test_the_largest_kl_is_of_every_rollout_and_in_units_of_the_bound(tmp_path: Path) -> None:
     key = (scores.TUNED_TRPO, "HalfCheetah-v5", 0)
     folder = tmp_path / runs.name_of(key)
@@ -202,6 +219,7 @@ def result() -> dict[str, Any]:
             for seed, value in enumerate(values):
                 curve = [[float(step), 100 * value * step / 50] for step in range(seed, 50)]
                 run = {"score": 100 * value, "held_out": 110 * value, "seconds": 36.0, "curve": curve}
+                run |= {"commit": f"c{seed}", "machine": "m"}
                 found[row, task, seed] = {**run, **({"largest_kl": 1.3} if row == scores.TRPO else {})}
     found[scores.NO_CLIP, "a", 0] |= {"held_out": None, "stopped": True}
     return json.loads(json.dumps(experiment.summary(found, {"a": 0.0, "b": 0.0}, 300_000)))
@@ -210,12 +228,12 @@ def result() -> dict[str, Any]:
 def test_words_and_picture_follow_from_the_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     made = result()
     assert made["passed"] and made["best"] == {"a": 91.0, "b": 91.0} and made["seeds"] == [0, 1]
+    assert (made["commit"], made["machine"]) == ("c0, c1", "m")
     assert (
         made["hours"] == pytest.approx(0.32)
         and made["lines"][next(reversed(made["lines"]))]["measured"] == "1.30 times"
     )
-    beside = {"command": "c", "commit": "d", "machine": "m"}
-    monkeypatch.setattr(experiment, "recorded", lambda name: {**beside, **made})
+    monkeypatch.setattr(experiment, "recorded", lambda name: {"command": "c", **made})
     said = experiment.words()
     assert "| clip 0.2 | 0.88 ± 0.01 | 80.0 ± 1.0 (88.0) | 80.0 ± 1.0 (88.0) |" in said
     assert "10.0 ± 1.0 (12.1; 1 stopped)" in said and "Passed: yes" in said and "**no**" not in said

@@ -205,7 +205,8 @@ class Batch:
     def by_step(self) -> Batch:
         """Every own step as a row of its own, for a policy without memory: minibatches may then mix any steps.
 
-        Only what was already taken over time (advantages, value targets) stays right. Needs one tensor of contexts.
+        Only what was already taken over time (advantages, value targets) stays right, and a step has a group of its
+        own. Needs one tensor of contexts.
         """
         assert isinstance(self.contexts, Tensor), "steps of a text cannot be taken apart"
         row_N, step_N = torch.nonzero(self.action_mask_BT, as_tuple=True)
@@ -214,6 +215,7 @@ class Batch:
         for name, value in vars(self).items():
             if isinstance(value, Tensor):
                 taken[name] = value[row_N, step_N][:, None] if value.shape[:2] == shape else value[row_N]
+        taken["group_ids_B"] = torch.arange(len(row_N))
         return replace(self, reward_parts={}, **taken)
 
     def without(self, excluded_B: Tensor) -> Batch:

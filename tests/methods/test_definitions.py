@@ -116,7 +116,7 @@ PINNED |= {
         "whiten": Whiten(per_minibatch=False),
         "objective": Surrogate(),
         "aggregation": PerToken(),
-        "step": NaturalGradient(max_kl=0.01, iterations=10, damping=0.1, backtracks=10, critic_epochs=5),
+        "step": NaturalGradient(iterations=10, damping=0.1, backtracks=10, critic_epochs=5, critic_minibatches=16),
         **ONE_UPDATE,
     },
     "ppo": {  # arXiv:1707.06347, table 3: T 2048, Adam 3e-4, 10 epochs, minibatches of 64, γ 0.99, λ 0.95, clip 0.2
@@ -221,7 +221,13 @@ PINNED |= {
         "advantage": GAE(discount=0.99, lam=0.95),
         "whiten": Whiten(ddof=1),
         "step": NaturalGradient(
-            iterations=15, fisher_share=1.0, backtracks=9, shrink=0.8, accept=1.0, critic_epochs=10
+            iterations=15,
+            fisher_share=1.0,
+            backtracks=9,
+            shrink=0.8,
+            accept=1.0,
+            critic_epochs=10,
+            critic_minibatches=16,
         ),
     },
     "grpo@verl": GRPO_LIKE  # verl 0.9.1, actor.yaml

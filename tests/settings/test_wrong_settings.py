@@ -149,6 +149,11 @@ def test_one_wrong_set_is_one_problem(sets, problems):
             "--set epochs: method.epochs x method.minibatches: got 2 x 1 updates a rollout, but ScoreFunction has",
         ),
         (
+            {"method": "trpo"},
+            ["prompts_per_step=4"],
+            "method.step.critic_minibatches: got 16, but a step has 4 prompts x 1 samples = 4 episodes; set 4 or fewer",
+        ),
+        (
             {},
             ["minibatches=17", "prompts_per_step=2", "samples_per_prompt=8"],
             "--set minibatches: method.minibatches: got 17, but a step has 2 prompts x 8 samples = 16 episodes; "

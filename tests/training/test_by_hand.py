@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from rung.methods import METHODS
 from rung.methods.method import PolicyGradient
 from rung.methods.parts.corrections import TruncatedImportance
 from rung.methods.parts.objectives import ClippedSurrogate, ClippedWeight
+from rung.methods.parts.steps import NaturalGradient
 from rung.models.small import SmallPolicy, SmallShape
 from rung.training import learner as learner_module
 from rung.training import natural_step
@@ -98,16 +100,20 @@ def test_an_update_by_hand_is_autograds(name: str, kind: str, holes: bool, monke
     assert {name: metrics[name] for name in known} == pytest.approx(known, rel=1e-3, abs=1e-5)
 
 
+@pytest.mark.parametrize("count", [1, 4])
 @pytest.mark.parametrize("holes", [False, True], ids=["whole", "holes"])
 @pytest.mark.parametrize("kind", list(SHAPES))
-def test_a_natural_steps_critic_by_hand_is_autograds(kind: str, holes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    method, batch = METHODS["trpo"], batch_of(SHAPES[kind], holes=holes)
-    assert isinstance(method, PolicyGradient)
+def test_a_natural_steps_critic_by_hand_is_autograds(
+    kind: str, holes: bool, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, batch = METHODS["trpo"], batch_of(SHAPES[kind], holes=holes)
+    assert isinstance(whole, PolicyGradient) and isinstance(whole.step, NaturalGradient)
+    method = whole.changed(step=dataclasses.replace(whole.step, critic_minibatches=count))
     critics = (natural_step, "critic_by_hand")
     with monkeypatch.context() as patch:
         seen = counted(patch, *critics)
         weights, metrics = updated(method, SHAPES[kind], batch)
-    assert len(seen) == 3 * method.step.critic_epochs and all(seen)
+    assert len(seen) == 3 * 5 * count and all(seen)
     with monkeypatch.context() as patch:
         counted(patch, *critics, off=True)
         expected, expected_metrics = updated(method, SHAPES[kind], batch)

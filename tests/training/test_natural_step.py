@@ -14,6 +14,7 @@ from rung.formulas.natural_gradient import conjugate_gradient
 from rung.methods import TRPO
 from rung.methods.parts.steps import NaturalGradient
 from rung.training.assemble import assemble
+from rung.training.cut import minibatches
 from rung.training.learner import Learner
 from rung.training.natural_step import FisherProduct, natural_update
 from rung.training.update_record import UpdateRecord
@@ -108,13 +109,38 @@ def test_the_critic_learns_beside_it() -> None:
     assert not torch.equal(learner.policy.values_V, start)
 
 
+@pytest.mark.parametrize("tokens", [3, 10_000])
+def test_the_critics_minibatches_are_updates_by_adam_on_their_own_steps(tokens: int) -> None:
+    """Against Adam on each minibatch's mean squared error, written out; however the minibatch is cut for memory."""
+    batch = assemble(random_episodes())
+    learner = learner_of(dataclasses.replace(EXACT, critic_epochs=2, critic_minibatches=3), tokens=tokens)
+    learner.seed = 5
+    prepared = learner.method.with_advantages(learner._before(batch))
+    assert prepared.value_targets_BT is not None and learner.policy.values_V is not None
+    previous_BT, mask_BT = learner.policy._previous(batch), batch.action_mask_BT
+    values_V = torch.nn.Parameter(learner.policy.values_V.detach().clone())
+    adam = torch.optim.Adam([values_V], lr=1e-3)
+    for epoch in range(2):
+        for rows_B in minibatches(batch, 3, (5, 1, epoch)):
+            own_BT = mask_BT[rows_B]
+            gap_N = (values_V[previous_BT[rows_B]] - prepared.value_targets_BT[rows_B])[own_BT]
+            adam.zero_grad()
+            (0.5 * learner.method.critic.coefficient * gap_N.square().mean()).backward()  # type: ignore[union-attr]
+            torch.nn.utils.clip_grad_norm_([values_V], 1.0)
+            adam.step()
+    start_V = learner.policy.values_V.detach().clone()
+    learner.update(batch, 1)
+    torch.testing.assert_close(learner.policy.values_V.detach(), values_V.detach(), rtol=1e-6, atol=1e-7)
+    assert not torch.allclose(start_V, values_V.detach(), atol=1e-3), "six updates of 1e-3"
+
+
 def test_equal_rewards_and_values_move_nothing() -> None:
     batch = assemble(random_episodes())
     flat = learner_of(dataclasses.replace(EXACT, critic_epochs=0))
     prepared = flat.method.with_advantages(flat._before(batch))
     record = UpdateRecord(prepared)
     start = flat.policy.table_VV.detach().clone()
-    natural_update(flat, prepared.changed(advantages_BT=torch.zeros_like(prepared.advantages_BT)), record)
+    natural_update(flat, prepared.changed(advantages_BT=torch.zeros_like(prepared.advantages_BT)), record, (0, 1))
     assert torch.equal(flat.policy.table_VV, start)
 
 

@@ -22,7 +22,7 @@ RLHF_2017 = TRPO.changed(
         "Episodes have a fixed length: what would end one sets the environment back to a start state instead, with no "
         "penalty, and nothing that learns sees it; the paper's environments are changed to go on and pay a penalty.",
         "Torque penalties stay in the true reward that scores a run; the paper takes them out of its tasks.",
-        "20 updates of the critic a rollout, where TRPO has 5, so that it follows a reward that moves.",
+        "The critic makes 20 updates a rollout, each on all of it; the paper does not say.",
         "1024 steps a rollout, and 300 first and 30 later updates of the predictors; the paper does not say.",
     ),
 )

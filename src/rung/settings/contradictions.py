@@ -182,20 +182,29 @@ def _of_rollouts(settings: Settings, method: PolicyGradient) -> Iterator[str]:
     yield from _of_other_models(settings, method)
     if settings.model == SMALL and method.horizon is not None:
         steps = settings.environments * method.horizon
-        if method.minibatches > steps:
-            yield f"method.minibatches: got {method.minibatches}, but a rollout has {steps} steps; set {steps} or fewer"
+        for name, count in _minibatches(method):
+            if count > steps:
+                yield f"{name}: got {count}, but a rollout has {steps} steps; set {steps} or fewer"
         return
     episodes = settings.prompts_per_step * method.samples_per_prompt
-    if method.minibatches > episodes:
-        yield (
-            f"method.minibatches: got {method.minibatches}, but a step has {settings.prompts_per_step} prompts x "
-            f"{method.samples_per_prompt} samples = {episodes} episodes; set {episodes} or fewer"
-        )
+    for name, count in _minibatches(method):
+        if count > episodes:
+            yield (
+                f"{name}: got {count}, but a step has {settings.prompts_per_step} prompts x "
+                f"{method.samples_per_prompt} samples = {episodes} episodes; set {episodes} or fewer"
+            )
     if episodes == 1 and isinstance(getattr(method.advantage, "baseline", None), OthersInBatch):
         yield (
             "prompts_per_step: got 1 prompt with 1 sample, but OthersInBatch compares with the step's other episodes; "
             "set 2 or more"
         )
+
+
+def _minibatches(method: PolicyGradient) -> Iterator[tuple[str, int]]:
+    """Each setting that cuts a rollout, and into how many."""
+    yield "method.minibatches", method.minibatches
+    if isinstance(method.step, NaturalGradient) and method.critic is not None:
+        yield "method.step.critic_minibatches", method.step.critic_minibatches
 
 
 def _budget(settings: Settings) -> Iterator[str]:

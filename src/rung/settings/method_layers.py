@@ -224,6 +224,7 @@ RANGES: Mapping[str, Range] = {
     "NaturalGradient.accept": _ABOVE_0,
     "NaturalGradient.critic_learning_rate": _ABOVE_0,
     "NaturalGradient.critic_epochs": _FROM_0,
+    "NaturalGradient.critic_minibatches": _FROM_1,
     "ValueFunction.coefficient": _FROM_0,
     "ValueFunction.clip": _ABOVE_0,
     "ValueFunction.warmup_steps": _FROM_0,

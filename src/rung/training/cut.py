@@ -24,7 +24,8 @@ def minibatches(batch: Batch, count: int, key: tuple[int, ...]) -> Iterator[Tens
     counted_B = batch.counted_B()
     groups = torch.unique(batch.group_ids_B[counted_B])
     rows_B = torch.nonzero(counted_B)[:, 0]
-    whole = len(groups) >= count
+    # Groups of one are rows: no need to look each of them up.
+    whole = count <= len(groups) < len(rows_B)
     order = np.random.Generator(np.random.Philox(np.random.SeedSequence(key))).permutation(
         len(groups) if whole else len(rows_B)
     )

@@ -104,7 +104,7 @@ class Learner:
             batch = batch.by_step()
         record = UpdateRecord(batch)
         if isinstance(self.method.step, NaturalGradient):
-            natural_update(self, batch, record)
+            natural_update(self, batch, record, (self.seed, step))
         else:
             for epoch in range(self.method.epochs):
                 self._one_epoch(batch, (self.seed, step, epoch), record)

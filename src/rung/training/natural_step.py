@@ -15,7 +15,7 @@ from rung.methods.parts.critics import Critic
 from rung.methods.parts.steps import NaturalGradient
 from rung.models.laws import Law
 from rung.training.by_hand import critic_by_hand
-from rung.training.cut import micro_batches
+from rung.training.cut import micro_batches, minibatches
 from rung.training.faults import reach
 from rung.training.gradient_step import bound_norm, optimizer_step
 from rung.training.update_record import Outputs, UpdateRecord
@@ -29,8 +29,12 @@ def is_critics(name: str) -> bool:
     return name.startswith("critic.")
 
 
-def natural_update(learner: Learner, batch: Batch, record: UpdateRecord) -> None:
-    """One natural-gradient step of the policy, then the critic's epochs. One process only."""
+def natural_update(learner: Learner, batch: Batch, record: UpdateRecord, key: tuple[int, ...]) -> None:
+    """One natural-gradient step of the policy, then the critic's epochs. One process only.
+
+    Args:
+        key: of the critic's minibatches, with the epoch's number after it.
+    """
     assert learner.world.size == 1, "natural-gradient steps are not made by several processes"
     step = learner.method.step
     assert isinstance(step, NaturalGradient)
@@ -42,7 +46,7 @@ def natural_update(learner: Learner, batch: Batch, record: UpdateRecord) -> None
     search.run()
     record.epoch_over()
     if learner.optimizer is not None:
-        _critic_epochs(learner, batch, step)
+        _critic_epochs(learner, batch, step, key)
 
 
 class _Search:
@@ -164,17 +168,27 @@ class FisherProduct:
         return image_P
 
 
-def _critic_epochs(learner: Learner, batch: Batch, step: NaturalGradient) -> None:
-    """The critic's updates, each on the whole batch."""
+def _critic_epochs(learner: Learner, batch: Batch, step: NaturalGradient, key: tuple[int, ...]) -> None:
+    """The critic's passes over the batch, an update a minibatch; a policy without memory has its steps mixed."""
+    if step.critic_minibatches > 1 and isinstance(batch.contexts, Tensor):
+        batch = batch.by_step()
+    for epoch in range(step.critic_epochs):
+        chosen = list(minibatches(batch, step.critic_minibatches, (*key, epoch)))
+        for minibatch in batch.parts(chosen) if step.critic_minibatches > 1 else [batch]:
+            _critic_update(learner, minibatch, step.critic_step().max_grad_norm)
+
+
+def _critic_update(learner: Learner, batch: Batch, max_grad_norm: float) -> None:
+    """One update of the critic, on all of the batch."""
     assert learner.optimizer is not None and learner.method.critic is not None
     weights_BT = token_mean(batch.action_mask_BT, batch.action_mask_BT.sum())
-    parts = [(batch.rows(rows_B), weights_BT[rows_B]) for rows_B in micro_batches(batch, learner.micro_batch_tokens)]
-    for _ in range(step.critic_epochs):
-        learner.optimized.clear()
-        loss = sum(_critic_pass(learner, learner.method.critic, *part) for part in parts)
-        norm = bound_norm(learner.optimized.parameters, step.critic_step().max_grad_norm)
-        learner.require_finite_update(loss, norm)
-        optimizer_step(learner.optimizer)
+    learner.optimized.clear()
+    loss = 0.0
+    for rows_B in micro_batches(batch, learner.micro_batch_tokens):
+        loss += _critic_pass(learner, learner.method.critic, batch.rows(rows_B), weights_BT[rows_B])
+    norm = bound_norm(learner.optimized.parameters, max_grad_norm)
+    learner.require_finite_update(loss, norm)
+    optimizer_step(learner.optimizer)
 
 
 def _critic_pass(learner: Learner, critic: Critic, micro: Batch, weights_BT: Tensor) -> float:

@@ -102,7 +102,9 @@ class NaturalGradient:
     critic_learning_rate: float = 1e-3
     """Of the critic's AdamW."""
     critic_epochs: int = 5
-    """The critic's updates a rollout, each on the whole batch."""
+    """The critic's passes over each rollout."""
+    critic_minibatches: int = 1
+    """Updates of the critic a pass, each on its share of the rollout."""
 
     @property
     def formula(self) -> str:
