@@ -183,9 +183,12 @@ def _critic_update(learner: Learner, batch: Batch, max_grad_norm: float) -> None
     assert learner.optimizer is not None and learner.method.critic is not None
     weights_BT = token_mean(batch.action_mask_BT, batch.action_mask_BT.sum())
     learner.optimized.clear()
-    loss = 0.0
-    for rows_B in micro_batches(batch, learner.micro_batch_tokens):
-        loss += _critic_pass(learner, learner.method.critic, batch.rows(rows_B), weights_BT[rows_B])
+    if isinstance(batch.contexts, Tensor):  # taking rows out costs more than a small network's pass
+        parts = [(batch, weights_BT)]
+    else:
+        cuts = micro_batches(batch, learner.micro_batch_tokens)
+        parts = [(batch.rows(rows_B), weights_BT[rows_B]) for rows_B in cuts]
+    loss = sum(_critic_pass(learner, learner.method.critic, *part) for part in parts)
     norm = bound_norm(learner.optimized.parameters, max_grad_norm)
     learner.require_finite_update(loss, norm)
     optimizer_step(learner.optimizer)
