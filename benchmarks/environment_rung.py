@@ -1,4 +1,4 @@
-"""One process: rung learns one case. Arguments: the case's number, environment steps."""
+"""One process: rung learns one case. Arguments: the case's number, steps, seed."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from rung.settings import read_run
 from rung.training.parts import build
 from rung.training.replay_collector import ReplayCollector
 
-case, wanted = CASES[int(sys.argv[1])], int(sys.argv[2])
+case, wanted, seed = CASES[int(sys.argv[1])], int(sys.argv[2]), sys.argv[3]
 sets = [*case.sets, "learner.threads=1", "reporting.page=false"]
 if case.engine != "gymnasium":
     sets.append(f"task.engine={case.engine}")
-reading = read_run(flags={"method": case.rung, "task": case.task}, recipe=case.recipe, sets=sets)
+reading = read_run(flags={"method": case.rung, "task": case.task, "seed": seed}, recipe=case.recipe, sets=sets)
 parts = build(reading.required())
 collector, learner = parts.collector, parts.learner
 if isinstance(collector, ReplayCollector):

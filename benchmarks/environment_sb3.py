@@ -1,4 +1,4 @@
-"""One process: Stable-Baselines3 or sb3-contrib learns one case. Arguments: the case's number, environment steps."""
+"""One process: Stable-Baselines3 or sb3-contrib learns one case. Arguments: the case's number, steps, seed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import VecFrameStack
 from workload import answer
 
 torch.set_num_threads(1)
-case, wanted = CASES[int(sys.argv[1])], int(sys.argv[2])
+case, wanted, seed = CASES[int(sys.argv[1])], int(sys.argv[2]), int(sys.argv[3])
 if case.peer == "TRPO":
     import sb3_contrib as library
 else:
@@ -26,11 +26,11 @@ if case.task == PONG:
 
     gymnasium.register_envs(ale_py)
     fixed: dict[str, Any] = {"frameskip": 1, "repeat_action_probability": 0.0}
-    environments: Any = VecFrameStack(make_atari_env(case.task, n_envs=1, seed=0, env_kwargs=fixed), n_stack=4)
+    environments: Any = VecFrameStack(make_atari_env(case.task, n_envs=1, seed=seed, env_kwargs=fixed), n_stack=4)
 else:
-    environments = make_vec_env(case.task, case.environments, seed=0)
+    environments = make_vec_env(case.task, case.environments, seed=seed)
 kind = "CnnPolicy" if case.task == PONG else "MlpPolicy"
-model = getattr(library, case.peer)(kind, environments, device="cpu", seed=0, **case.arguments)
+model = getattr(library, case.peer)(kind, environments, device="cpu", seed=seed, **case.arguments)
 began = time.perf_counter()
 model.learn(wanted)
 seconds = time.perf_counter() - began

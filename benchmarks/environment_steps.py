@@ -45,10 +45,11 @@ def rows(asked: argparse.Namespace) -> list[dict[str, Any]]:
         same = (case.peer, case.task, case.environments, steps, json.dumps(case.arguments, sort_keys=True))
         mine: list[dict[str, Any]] = []
         known = same in peers
-        for _ in range(asked.repeats):
-            mine.append(measured("environment_rung.py", str(number), steps, **ONE_THREAD))
+        for seed in range(asked.repeats):
+            given = (str(number), steps, str(seed))
+            mine.append(measured("environment_rung.py", *given, **ONE_THREAD))
             if not known:
-                theirs = measured("environment_sb3.py", str(number), steps, python=asked.python, **ONE_THREAD)
+                theirs = measured("environment_sb3.py", *given, python=asked.python, **ONE_THREAD)
                 peers.setdefault(same, []).append(theirs)
         found.append({**stated(case), "rung": mine, "peer": peers[same]})
     return found
@@ -90,11 +91,17 @@ def line_of(row: dict[str, Any]) -> str:
     )
 
 
+def seeds_of(result: dict[str, Any]) -> str:
+    """Which seeds the rows' numbers are of."""
+    repeats = max(len(row.get("rung", [])) for row in result["rows"])
+    return "one seed" if repeats == 1 else f"the median of {repeats} seeds"
+
+
 def markdown(result: dict[str, Any]) -> str:
     lines = [
         f"{result['machine']}. One thread of torch each, Stable-Baselines3 and sb3-contrib {result['version']}; the "
-        f"return is the mean of {EPISODES} greedy episodes after those steps, one seed. Commit {result['commit']}, "
-        f"{result['date']}: `{result['command']}`, {result['minutes']:.0f} minutes.",
+        f"return is the mean of {EPISODES} greedy episodes after those steps, {seeds_of(result)}. Commit "
+        f"{result['commit']}, {result['date']}: `{result['command']}`, {result['minutes']:.0f} minutes.",
         "",
         "| | settings | steps | rung, steps/s | SB3, steps/s | ratio | line | return, rung / SB3 | what differs |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -109,7 +116,9 @@ def main() -> None:
         "--python", default=sys.executable, help="the Python that has stable-baselines3 and sb3-contrib"
     )
     parser.add_argument("--scale", type=float, default=2.0, help="times the cases' steps; 2 is about 15 minutes")
-    parser.add_argument("--repeats", type=int, default=1, help="of every measurement, in turn; the median counts")
+    parser.add_argument(
+        "--repeats", type=int, default=1, help="of every measurement, each with a seed of its own; the median counts"
+    )
     parser.add_argument("--only", nargs="*", default=[], help="words of a method or task; the result is not written")
     asked = parser.parse_args()
     if not asked.scale > 0 or asked.repeats < 1:
