@@ -31,7 +31,7 @@ class ObservationScale:
     def __call__(self, raw_NO: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """[N, O] float32 from raw [N, O]."""
         standard_NO = (raw_NO - self.mean_O) / np.sqrt(self.variance_O + EPSILON)
-        return np.clip(standard_NO, -CLIP, CLIP).astype(np.float32)
+        return np.minimum(np.maximum(standard_NO, -CLIP), CLIP).astype(np.float32)
 
     def tensors(self) -> dict[str, Tensor]:
         """What a saved policy holds of it."""

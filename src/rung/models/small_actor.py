@@ -31,6 +31,7 @@ class SmallActor:
     def __init__(self, layers: Sequence[tuple[Tensor, Tensor]], log_std_A: Tensor | None) -> None:
         self._layers = as_arrays(layers)
         self._log_std_A = None if log_std_A is None else log_std_A.detach().cpu().numpy()
+        self._std_A = None if self._log_std_A is None else np.exp(self._log_std_A)
 
     def __call__(
         self, observations_NO: npt.NDArray[np.float32], uniforms: npt.NDArray[np.float64]
@@ -69,7 +70,6 @@ class SmallActor:
         return drawn_N, (picked_N - np.log(total_N)).astype(np.float32)
 
     def _vector(self, mean_NA: Array, uniforms_NA: Array) -> tuple[Array, Array]:
-        assert self._log_std_A is not None
-        std_A = np.exp(self._log_std_A)
-        drawn_NA = (mean_NA + std_A * standard_normals(torch.from_numpy(uniforms_NA)).numpy()).astype(np.float32)
+        assert self._log_std_A is not None and self._std_A is not None
+        drawn_NA = (mean_NA + self._std_A * standard_normals(torch.from_numpy(uniforms_NA)).numpy()).astype(np.float32)
         return drawn_NA, Vector(mean_NA, self._log_std_A, drawn_NA).log_probs_N
