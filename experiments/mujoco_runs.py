@@ -13,8 +13,8 @@ from typing import Any
 
 import mujoco_scores as scoring
 from mujoco_scores import ADAPTIVE, CLIP, FIXED, NO_CLIP, SB3_PPO, SB3_TRPO, TRPO, TUNED_TRPO
+from mujoco_tuned import ACTIONS, VERSIONS
 from mujoco_tuned import TRPO as ZOO_TRPO
-from mujoco_tuned import VERSIONS
 from running import Run, commit, evaluations, metrics, seconds
 
 from rung.reports.machine import machine
@@ -49,7 +49,11 @@ Key = tuple[str, str, int]
 
 
 def zoo_settings(task: str) -> tuple[str, ...]:
-    """The zoo's settings of TRPO in rung's words; `trpo@sb3-contrib` has what they leave alone."""
+    """The zoo's settings of TRPO in rung's words; `trpo@sb3-contrib` has what they leave alone.
+
+    sb3-contrib takes the KL's mean over the dimensions of an action, rung their sum: the same step needs bound and
+    damping times as large.
+    """
     zoo = ZOO_TRPO[task]
     return (
         f"environments={zoo['n_envs']}",
@@ -58,7 +62,7 @@ def zoo_settings(task: str) -> tuple[str, ...]:
         f"task.discount={zoo['gamma']}",
         f"method.advantage.lam={zoo['gae_lambda']}",
         f"method.step.iterations={zoo['cg_max_steps']}",
-        f"method.step.damping={zoo['cg_damping']}",
+        f"method.step.damping={zoo['cg_damping'] * ACTIONS[task]}",
         f"method.step.fisher_share={zoo['sub_sampling_factor']}",
         f"method.step.critic_learning_rate={zoo['learning_rate']}",
         f"method.step.critic_epochs={zoo['n_critic_updates']}",
@@ -69,7 +73,7 @@ def zoo_settings(task: str) -> tuple[str, ...]:
 
 def bound_of(row: str, task: str) -> float:
     """δ of a row of TRPO."""
-    return ZOO_TRPO[task].get("target_kl", 0.01) if row == TUNED_TRPO else 0.01
+    return ZOO_TRPO[task].get("target_kl", 0.01) * ACTIONS[task] if row == TUNED_TRPO else 0.01
 
 
 def name_of(key: Key) -> str:

@@ -119,3 +119,13 @@ TRPO = dict.fromkeys(PPO, TRPO_MUJOCO) | {
     "HalfCheetah-v5": {**TRPO_MUJOCO, "target_kl": 0.04},
 }
 TUNED = {"PPO": PPO, "TRPO": TRPO}
+ACTIONS = {
+    "InvertedPendulum-v5": 1,
+    "InvertedDoublePendulum-v5": 1,
+    "Reacher-v5": 2,
+    "Swimmer-v5": 2,
+    "Hopper-v5": 3,
+    "HalfCheetah-v5": 6,
+    "Walker2d-v5": 6,
+}
+"""Dimensions of an action."""

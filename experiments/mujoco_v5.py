@@ -20,7 +20,8 @@ and `trpo`. `ppo` is the paper's table 3: 2048 steps of one environment, Adam 3e
 γ 0.99, λ 0.95. `ppo@baselines` is not taken, because it also clips the value, and the row without a clip would have
 one. All rows have the running normalisers of observations and rewards that OpenAI Baselines' PPO has.
 Beside the table, not part of its scale: rl-baselines3-zoo's tuned settings (mujoco_tuned.py) with Stable-Baselines3's
-PPO and sb3-contrib's TRPO, and with rung's `trpo@sb3-contrib`.
+PPO and sb3-contrib's TRPO, and with rung's `trpo@sb3-contrib`, whose bound on the KL and damping are times the
+dimensions of an action: sb3-contrib bounds the mean over dimensions, which is that much looser than the KL itself.
 
 A finished run is kept in experiments/results/mujoco_v5/STEPS, with its commit and machine, and is not run again:
 another session or machine goes on with what is left. Delete a file there to run it anew.

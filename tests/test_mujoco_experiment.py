@@ -111,7 +111,17 @@ def test_rung_is_told_what_the_row_says(row: str) -> None:
 
 def test_the_zoo_has_every_task() -> None:
     assert set(tuned.PPO) == set(tuned.TRPO) == set(experiment.TASKS)
-    assert runs.bound_of(scores.TUNED_TRPO, "HalfCheetah-v5") == 0.04
+    assert runs.bound_of(scores.TUNED_TRPO, "HalfCheetah-v5") == pytest.approx(6 * 0.04)
+    assert runs.bound_of(scores.TRPO, "HalfCheetah-v5") == 0.01
+
+
+def test_the_zoos_tasks_have_so_many_dimensions() -> None:
+    gymnasium = pytest.importorskip("gymnasium", reason="Gymnasium is not installed: pip install -e '.[control]'")
+    pytest.importorskip("mujoco", reason="MuJoCo is not installed: pip install -e '.[mujoco]'")
+    for task, dimensions in tuned.ACTIONS.items():
+        environment = gymnasium.make(task)
+        assert environment.action_space.shape == (dimensions,)
+        environment.close()
 
 
 class Told:
@@ -180,7 +190,7 @@ def test_the_largest_kl_is_of_every_rollout_and_in_units_of_the_bound(tmp_path: 
     folder = tmp_path / runs.name_of(key)
     folder.mkdir()
     rows = [
-        {"step": 1, "reward/mean": None, "trpo/kl": 0.06},
+        {"step": 1, "reward/mean": None, "trpo/kl": 0.36},  # of 0.04 for each of 6 dimensions
         {"step": 2, "reward/mean": 1.0, "episodes/generated": 1.0, "environment/steps": 2048.0, "trpo/kl": 0.03},
     ]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

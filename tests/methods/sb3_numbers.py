@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 FILE = Path(__file__).parent / "sb3_2_9_2.json"
-ENVIRONMENTS, STEPS, CHOICES = 3, 6, 3
+ENVIRONMENTS, STEPS, CHOICES, DIMENSIONS = 3, 6, 3, 2
 GAMMA = 0.99
 NO_BOUND = 1e9
 
@@ -39,6 +39,9 @@ def inputs() -> dict[str, Any]:
         "logits": logits.tolist(),
         "old_logits": (logits + 0.4 * draw.standard_normal(logits.shape)).round(3).tolist(),
         "gamma": GAMMA,
+        "means": draw.standard_normal((*shape, DIMENSIONS)).round(3).tolist(),
+        "log_std": draw.standard_normal(DIMENSIONS).round(3).tolist(),
+        "vectors": draw.standard_normal((*shape, DIMENSIONS)).round(3).tolist(),
     }
 
 
@@ -85,22 +88,45 @@ class Table(torch.nn.Module):
         return self.value[observations.long().flatten()][:, None]
 
 
+class VectorTable(Table):
+    """The same where an action is a vector: a table of means, and one deviation for all steps."""
+
+    def __init__(self, given: dict[str, Any]) -> None:
+        super().__init__(given, "logits")
+        del self.logits
+        self.means = torch.nn.Parameter(torch.tensor(given["means"], dtype=torch.float64).flatten(0, 1))
+        self.log_std = torch.nn.Parameter(torch.tensor(given["log_std"], dtype=torch.float64))
+
+    def get_distribution(self, observations: Tensor) -> Any:
+        from stable_baselines3.common.distributions import DiagGaussianDistribution
+
+        here = observations.long().flatten()
+        return DiagGaussianDistribution(DIMENSIONS).proba_distribution(self.means[here], self.log_std)
+
+
+def vector_log_probs(given: dict[str, Any]) -> Tensor:
+    """[E, T] log π of the vectors."""
+    means, log_std, vectors = (torch.tensor(given[n], dtype=torch.float64) for n in ("means", "log_std", "vectors"))
+    return torch.distributions.Normal(means, log_std.exp()).log_prob(vectors).sum(-1)
+
+
 def filled_buffer(given: dict[str, Any], gae_lambda: float, old: str) -> Any:
-    """SB3's rollout buffer with the numbers in it; it computes advantages and returns itself."""
+    """SB3's rollout buffer with the numbers in it; it computes advantages and returns itself. `old` "means": vectors
+    are the actions."""
     from gymnasium import spaces
     from stable_baselines3.common.buffers import RolloutBuffer
 
-    box = spaces.Box(0.0, 1e3, (1,), dtype=np.float32)
-    buffer = RolloutBuffer(
-        STEPS, box, spaces.Discrete(CHOICES), "cpu", gae_lambda=gae_lambda, gamma=GAMMA, n_envs=ENVIRONMENTS
-    )
-    old_ET = log_probs(given[old], given["actions"]).float()
+    box, vectors = spaces.Box(0.0, 1e3, (1,), dtype=np.float32), old == "means"
+    space: Any = spaces.Box(-9.0, 9.0, (DIMENSIONS,), dtype=np.float32) if vectors else spaces.Discrete(CHOICES)
+    buffer = RolloutBuffer(STEPS, box, space, "cpu", gae_lambda=gae_lambda, gamma=GAMMA, n_envs=ENVIRONMENTS)
+    old_ET = (vector_log_probs(given) if vectors else log_probs(given[old], given["actions"])).float()
+    actions = np.array(given["vectors" if vectors else "actions"])
     tables = {name: np.array(given[name], dtype=np.float32) for name in ("rewards", "values", "ends")}
     for t in range(STEPS):
         starts = np.ones(ENVIRONMENTS, dtype=np.float32) if t == 0 else tables["ends"][:, t - 1]
         buffer.add(
             (np.arange(ENVIRONMENTS) * STEPS + t)[:, None].astype(np.float32),
-            np.array(given["actions"])[:, t],
+            actions[:, t],
             tables["rewards"][:, t],
             starts,
             torch.from_numpy(tables["values"][:, t]),
@@ -111,11 +137,13 @@ def filled_buffer(given: dict[str, Any], gae_lambda: float, old: str) -> Any:
     return buffer
 
 
-def made(algorithm: Any, table: Table, buffer: Any, **settings: Any) -> tuple[Any, dict[str, Any]]:
+def made(
+    algorithm: Any, table: Table, buffer: Any, *, vectors: bool = False, **settings: Any
+) -> tuple[Any, dict[str, Any]]:
     """One call of the algorithm's own `train`; what it logged."""
     from stable_baselines3.common.logger import Logger
 
-    model = algorithm("MlpPolicy", "CartPole-v1", device="cpu", **settings)
+    model = algorithm("MlpPolicy", "Pendulum-v1" if vectors else "CartPole-v1", device="cpu", **settings)
     model.policy, model.rollout_buffer = table, buffer
     logger = Logger(folder=None, output_formats=[])
     model.set_logger(logger)
@@ -150,22 +178,27 @@ def loss_and_gradient(case: dict[str, Any], given: dict[str, Any]) -> dict[str, 
     }
 
 
-def trpo_step(given: dict[str, Any]) -> dict[str, Any]:
-    """sb3-contrib's whole step of the policy: the logits after its line search, and what it accepted."""
+def trpo_step(given: dict[str, Any], *, vectors: bool = False) -> dict[str, Any]:
+    """sb3-contrib's whole step of the policy: the logits, or means and log σ, after its line search, and what it
+    accepted."""
     import sb3_contrib.trpo.trpo as module
 
     solver = module.conjugate_gradient_solver
     torch.manual_seed(0)
     module.conjugate_gradient_solver = functools.partial(solver, residual_tol=1e-28)
     try:
-        table = Table(given, "logits")
+        table = VectorTable(given) if vectors else Table(given, "logits")
         settings = {"n_steps": STEPS, "batch_size": ENVIRONMENTS * STEPS, "n_critic_updates": 1, "cg_max_steps": 80}
-        _, logged = made(module.TRPO, table, filled_buffer(given, 0.95, "logits"), **settings)
+        buffer = filled_buffer(given, 0.95, "means" if vectors else "logits")
+        _, logged = made(module.TRPO, table, buffer, vectors=vectors, **settings)
     finally:
         module.conjugate_gradient_solver = solver
+    moved = {"logits": rounded(table.logits)} if not isinstance(table, VectorTable) else {}
+    if isinstance(table, VectorTable):
+        moved = {"means": rounded(table.means), "log_std": table.log_std.detach().numpy().round(12).tolist()}
     return {
         "preset": "trpo@sb3-contrib",
-        "logits": rounded(table.logits),
+        **moved,
         "kl": float(logged["train/kl_divergence_loss"]),
         "objective": float(logged["train/policy_objective"]),
         "accepted": bool(logged["train/is_line_search_success"]),
@@ -191,6 +224,7 @@ def made_by_sb3() -> dict[str, Any]:
         "inputs": given,
         "cases": [loss_and_gradient(case, given) for case in cases()],
         "trpo": trpo_step(given),
+        "trpo_vectors": trpo_step(given, vectors=True),
     }
 
 

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from sb3_numbers import CHOICES, FILE, cases, inputs, made_by_sb3
+from sb3_numbers import CHOICES, DIMENSIONS, FILE, cases, inputs, made_by_sb3
 from torch import Tensor
 
 from rung.batch import Batch
 from rung.formulas.aggregations import token_mean
 from rung.methods import METHODS, PolicyGradient
-from rung.models.laws import Categorical
+from rung.models.laws import Categorical, Gaussian
 from rung.training.learner import Learner
 
 SAVED = json.loads(FILE.read_text(encoding="utf-8"))
@@ -146,6 +146,57 @@ def test_trpos_step_equals_sb3_contribs() -> None:
     assert update.diagnostics["trpo/kl"] == pytest.approx(saved["kl"], rel=0.1)
 
 
+class VectorTable(StepTable):
+    """One row of means a step of the table, and one deviation for all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.means_NA = torch.nn.Parameter(table("means").flatten(0, 1))
+        self.log_std_A = torch.nn.Parameter(table("log_std"))
+
+    def trainable(self) -> dict[str, torch.nn.Parameter]:
+        return {"means": self.means_NA, "log_std": self.log_std_A, "critic.values": self.values_N}
+
+    def law(self, batch: Batch, *, temperature: float = 1.0, twice: bool = False) -> Gaussian:  # type: ignore[override]
+        means_NA = self.means_NA[batch.contexts[..., 0]].flatten(0, 1)
+        return Gaussian(means_NA, self.log_std_A.expand_as(means_NA))
+
+    def __call__(self, batch: Batch, *, temperature: float = 1.0, with_entropy: bool = False, **more: bool) -> Outputs:
+        law, shape = self.law(batch), batch.actions_BT.shape[:2]
+        log_probs_BT = law.log_prob(batch.actions_BT.flatten(0, 1)).reshape(shape)
+        return Outputs(log_probs_BT, law.entropy().reshape(shape), self.values_N[batch.contexts[..., 0]])
+
+
+def step_of_vectors(times: float) -> tuple[Tensor, Tensor]:
+    """Means and log σ after rung's step, with bound and damping so many times sb3-contrib's."""
+    preset, policy = METHODS["trpo@sb3-contrib"], VectorTable()
+    step = dataclasses.replace(  # type: ignore[type-var]
+        preset.step, iterations=80, critic_epochs=0, max_kl=times * 0.01, damping=times * 0.1
+    )
+    batch = same_numbers("logits").changed(actions_BT=table("vectors"))
+    old_BT = policy(batch).log_probs_BT.detach()
+    batch = batch.changed(sampler_log_probs_BT=old_BT, old_log_probs_BT=old_BT)
+    update = Learner(policy, preset.changed(name="t", step=step)).update(batch, 1)
+    assert update.diagnostics["trpo/accepted"] == 1
+    return policy.means_NA.detach(), policy.log_std_A.detach()
+
+
+def test_trpos_step_of_vectors_equals_sb3_contribs_at_a_bound_times_the_dimensions() -> None:
+    """sb3-contrib takes the KL's mean over an action's dimensions, which is that much below the KL of the law."""
+    saved = SAVED["trpo_vectors"]
+    assert saved["accepted"] and saved["kl"] <= 0.01
+    expected_NA = torch.tensor(saved["means"], dtype=torch.float64).flatten(0, 1)
+    expected_A = torch.tensor(saved["log_std"], dtype=torch.float64)
+    means_NA, log_std_A = step_of_vectors(DIMENSIONS)
+    torch.testing.assert_close(means_NA, expected_NA, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(log_std_A, expected_A, rtol=1e-6, atol=1e-6)
+    before = Gaussian(table("means").flatten(0, 1), table("log_std").expand(len(means_NA), -1))
+    after = Gaussian(expected_NA, expected_A.expand(len(means_NA), -1))
+    assert float(before.kl(after).mean()) > 0.01, "beyond what sb3-contrib was told to keep to"
+    own_NA, _ = step_of_vectors(1.0)
+    assert not torch.allclose(own_NA, expected_NA, atol=1e-2)
+
+
 @pytest.mark.peers
 @pytest.mark.filterwarnings("ignore")
 def test_sb3_still_makes_the_saved_numbers() -> None:
@@ -155,7 +206,9 @@ def test_sb3_still_makes_the_saved_numbers() -> None:
             pytest.skip(f"the saved numbers are of {name} {version}: pip install {name}=={version}")
     made = made_by_sb3()
     assert made["inputs"] == SAVED["inputs"]
-    for case, saved in zip([*made["cases"], made["trpo"]], [*SAVED["cases"], SAVED["trpo"]], strict=True):
+    steps = ("trpo", "trpo_vectors")
+    whole, before = ([*of["cases"], *(of[name] for name in steps)] for of in (made, SAVED))
+    for case, saved in zip(whole, before, strict=True):
         assert case.keys() == saved.keys()
         for key, value in saved.items():
             if isinstance(value, list | float):
