@@ -132,7 +132,8 @@ TRPO_SB3 = TRPO.changed(
         "Its KL is KL(π ‖ π_old), ours KL(π_old ‖ π): one direction, another value after the step.",
         "For actions of A numbers its KL is a mean over them, a bound A times as loose as it says; ours is the law's. "
         "Its very step is taken with method.step.max_kl and method.step.damping A times as large.",
-        "Its critic learns in batches of 128; 16 minibatches are that for a rollout of 2048 steps.",
+        "Its critic learns in batches of 128; 16 minibatches are that for a rollout of 2048 steps. Its gradient has no "
+        "bound and Adam's ε is 1e-5; ours is kept to a norm of 1, with 1e-8.",
         "The step equals its own on saved numbers (tests/methods/test_sb3_parity.py).",
         "Its conjugate gradients begin at noise of 1e-4 and stop at an absolute residual; ours begin at 0 and stop at "
         "a relative one.",

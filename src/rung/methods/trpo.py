@@ -23,6 +23,7 @@ TRPO = ACTOR_CRITIC.changed(
         "Damping 0.1, at most 10 halvings, KL accepted up to 1.5 times the bound and F on a fifth of the rows are "
         "Baselines' too; the paper takes F on a tenth.",
         "Advantages are whitened over the batch; the paper does not say so.",
-        "The critic's 5 passes of 16 minibatches, 64 steps each of 1024, are Baselines'; the paper does not say.",
+        "The critic's 5 passes of 16 minibatches, 64 steps each of 1024, are Baselines'; the paper does not say. Its "
+        "gradient is kept to a norm of 1, which Baselines does not do.",
     ),
 )
