@@ -198,7 +198,7 @@ def of_run(key: Key, out: Path, steps: int) -> dict[str, Any]:
     if key[0] in PEERS:
         found = json.loads((out / f"{name_of(key)}.json").read_text())
         episodes = [[at, value, 1] for at, value in found["episodes"]]
-        more = {"held_out": fmean(found["held_out"]), "seconds": found["seconds"]}
+        more = {"held_out": fmean(found["held_out"]), "seconds": found["processor_seconds"]}
     else:
         folder = out / name_of(key)
         rows = metrics(folder)

@@ -164,7 +164,7 @@ def test_a_run_without_a_gradient_is_stopped_for_good_and_any_other_failure_is_o
 def test_a_peers_finished_run_is_left_alone(tmp_path: Path) -> None:
     key = (scores.SB3_TRPO, "Reacher-v5", 2)
     file = tmp_path / f"{runs.name_of(key)}.json"
-    file.write_text(json.dumps({"episodes": [[5, 1.0], [9, 2.0]], "held_out": [3.0, 4.0], "seconds": 7.0}))
+    file.write_text(json.dumps({"episodes": [[5, 1.0], [9, 2.0]], "held_out": [3.0, 4.0], "processor_seconds": 7.0}))
     runs.finish(key, 10, tmp_path, "no/such/python")
     found = runs.of_run(key, tmp_path, 10)
     assert (found["score"], found["held_out"], found["seconds"]) == (1.5, 3.5, 7.0)
@@ -174,7 +174,7 @@ def test_a_kept_result_is_not_run_again_and_says_what_it_is_of(tmp_path: Path, m
     key, out, kept = (scores.SB3_TRPO, "Reacher-v5", 2), tmp_path / "runs", tmp_path / "kept"
     out.mkdir()
     kept.mkdir()
-    one = {"episodes": [[5, 1.0], [9, 2.0]], "held_out": [3.0, 4.0], "seconds": 7.0}
+    one = {"episodes": [[5, 1.0], [9, 2.0]], "held_out": [3.0, 4.0], "processor_seconds": 7.0}
     (out / f"{runs.name_of(key)}.json").write_text(json.dumps(one))
     runs.keep(key, 10, out, "no/such/python", kept)
     (file,) = kept.iterdir()
