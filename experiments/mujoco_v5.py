@@ -41,9 +41,9 @@ here without saying that the paper's finding is wrong. Where an episode lasts 1,
 100 episodes are the last third of the run, so its score is lower than what the last policy earns. Raw returns are not
 compared with the paper's: the -v5 tasks differ from -v1.
 
-Cost, an estimate: processor seconds for 300,000 steps, from 4,000 to 40,000 steps of seed 100 on two cores that other
-work kept busy, are 280 to 350 for a row of PPO, 210 to 280 for TRPO, 350 for sb3-contrib's TRPO and 550 to 690 for
-Stable-Baselines3's PPO (Swimmer was not measured). The default is then 8 to 9 core-hours of a busy machine.
+Cost, of the runs kept so far, 300,000 steps each on two cores: 120 to 250 seconds for a row of rung's that nothing held
+up, 215 to 270 processor seconds for sb3-contrib's TRPO, 160 to 470 for Stable-Baselines3's PPO.
+The default is then 5 to 6 core-hours.
 `--steps 150000` halves it, at the price that 100 episodes of 1,000 steps are two thirds of such a run.
 """
 

@@ -137,13 +137,13 @@ def filled_buffer(given: dict[str, Any], gae_lambda: float, old: str) -> Any:
     return buffer
 
 
-def made(
-    algorithm: Any, table: Table, buffer: Any, *, vectors: bool = False, **settings: Any
-) -> tuple[Any, dict[str, Any]]:
+def made(algorithm: Any, table: Table, buffer: Any, **settings: Any) -> tuple[Any, dict[str, Any]]:
     """One call of the algorithm's own `train`; what it logged."""
     from stable_baselines3.common.logger import Logger
 
-    model = algorithm("MlpPolicy", "Pendulum-v1" if vectors else "CartPole-v1", device="cpu", **settings)
+    model = algorithm(
+        "MlpPolicy", "Pendulum-v1" if isinstance(table, VectorTable) else "CartPole-v1", device="cpu", **settings
+    )
     model.policy, model.rollout_buffer = table, buffer
     logger = Logger(folder=None, output_formats=[])
     model.set_logger(logger)
@@ -190,12 +190,13 @@ def trpo_step(given: dict[str, Any], *, vectors: bool = False) -> dict[str, Any]
         table = VectorTable(given) if vectors else Table(given, "logits")
         settings = {"n_steps": STEPS, "batch_size": ENVIRONMENTS * STEPS, "n_critic_updates": 1, "cg_max_steps": 80}
         buffer = filled_buffer(given, 0.95, "means" if vectors else "logits")
-        _, logged = made(module.TRPO, table, buffer, vectors=vectors, **settings)
+        _, logged = made(module.TRPO, table, buffer, **settings)
     finally:
         module.conjugate_gradient_solver = solver
-    moved = {"logits": rounded(table.logits)} if not isinstance(table, VectorTable) else {}
     if isinstance(table, VectorTable):
         moved = {"means": rounded(table.means), "log_std": table.log_std.detach().numpy().round(12).tolist()}
+    else:
+        moved = {"logits": rounded(table.logits)}
     return {
         "preset": "trpo@sb3-contrib",
         **moved,

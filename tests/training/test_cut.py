@@ -23,7 +23,7 @@ def rollout() -> Batch:
         actions_BT=torch.zeros(shape, dtype=torch.int64),
         action_mask_BT=mask_BT,
         sampler_log_probs_BT=torch.zeros(shape),
-        rewards_BT=torch.arange(8.0)[:, None].expand(shape),
+        rewards_BT=torch.arange(float(ENVIRONMENTS))[:, None].expand(shape),
         discounts_BT=torch.ones(shape),
         cut_BT=torch.zeros(shape, dtype=torch.bool),
         bootstrap_BT=torch.zeros(shape),

@@ -182,17 +182,11 @@ def _of_rollouts(settings: Settings, method: PolicyGradient) -> Iterator[str]:
     yield from _of_other_models(settings, method)
     if settings.model == SMALL and method.horizon is not None:
         steps = settings.environments * method.horizon
-        for name, count in _minibatches(method):
-            if count > steps:
-                yield f"{name}: got {count}, but a rollout has {steps} steps; set {steps} or fewer"
+        yield from _too_many_minibatches(method, steps, f"a rollout has {steps} steps")
         return
     episodes = settings.prompts_per_step * method.samples_per_prompt
-    for name, count in _minibatches(method):
-        if count > episodes:
-            yield (
-                f"{name}: got {count}, but a step has {settings.prompts_per_step} prompts x "
-                f"{method.samples_per_prompt} samples = {episodes} episodes; set {episodes} or fewer"
-            )
+    product = f"{settings.prompts_per_step} prompts x {method.samples_per_prompt} samples = {episodes} episodes"
+    yield from _too_many_minibatches(method, episodes, f"a step has {product}")
     if episodes == 1 and isinstance(getattr(method.advantage, "baseline", None), OthersInBatch):
         yield (
             "prompts_per_step: got 1 prompt with 1 sample, but OthersInBatch compares with the step's other episodes; "
@@ -200,11 +194,14 @@ def _of_rollouts(settings: Settings, method: PolicyGradient) -> Iterator[str]:
         )
 
 
-def _minibatches(method: PolicyGradient) -> Iterator[tuple[str, int]]:
-    """Each setting that cuts a rollout, and into how many."""
-    yield "method.minibatches", method.minibatches
+def _too_many_minibatches(method: PolicyGradient, most: int, because: str) -> Iterator[str]:
+    """Of each setting that cuts a rollout."""
+    counts = {"method.minibatches": method.minibatches}
     if isinstance(method.step, NaturalGradient) and method.critic is not None:
-        yield "method.step.critic_minibatches", method.step.critic_minibatches
+        counts["method.step.critic_minibatches"] = method.step.critic_minibatches
+    for name, count in counts.items():
+        if count > most:
+            yield f"{name}: got {count}, but {because}; set {most} or fewer"
 
 
 def _budget(settings: Settings) -> Iterator[str]:

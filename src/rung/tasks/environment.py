@@ -124,14 +124,9 @@ class EnvironmentTask:
         if self.choices is not None:
             start = int(self.action_space.start)
             return actions_N.tolist() if start == 0 else (actions_N + start).tolist()
-        space, (low, high) = self.action_space, self._bounds
+        space = self.action_space
         shaped_N = actions_N.reshape(len(actions_N), *space.shape)
-        return list(np.minimum(np.maximum(shaped_N, low), high).astype(space.dtype, copy=False))
-
-    @cached_property
-    def _bounds(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """The least and the largest action."""
-        return self.action_space.low, self.action_space.high
+        return list(np.minimum(np.maximum(shaped_N, space.low), space.high).astype(space.dtype, copy=False))
 
     def _on_grid(self, actions_N: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The points of the grid that these choices stand for; the last dimension changes fastest."""

@@ -35,6 +35,12 @@ def minibatches(batch: Batch, count: int, key: tuple[int, ...]) -> Iterator[Tens
             yield torch.cat([units[int(i)] for i in part]) if whole else rows_B[torch.from_numpy(part)]
 
 
+def cut_up(batch: Batch, count: int, key: tuple[int, ...]) -> Iterator[tuple[Tensor, Batch]]:
+    """Each minibatch with its row indices; with one minibatch the batch itself."""
+    chosen = list(minibatches(batch, count, key))
+    return zip(chosen, batch.parts(chosen) if count > 1 else [batch], strict=True)
+
+
 def micro_batches(batch: Batch, tokens: int) -> Iterator[Tensor]:
     """Consecutive row indices whose prompts and actions hold about `tokens` tokens, at least one row each.
 

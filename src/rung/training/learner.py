@@ -21,7 +21,7 @@ from rung.methods.parts.reference_kl import KLInReward
 from rung.methods.parts.steps import NaturalGradient
 from rung.models.laws import Law
 from rung.training.by_hand import by_hand
-from rung.training.cut import micro_batches, minibatches
+from rung.training.cut import cut_up, micro_batches
 from rung.training.faults import reach
 from rung.training.gradient_step import gradient_step, require_finite_update
 from rung.training.natural_step import is_critics, natural_update
@@ -220,9 +220,7 @@ class Learner:
         return log_probs_BT, values_BT
 
     def _one_epoch(self, batch: Batch, key: tuple[int, ...], record: UpdateRecord) -> None:
-        chosen = list(minibatches(batch, self.method.minibatches, key))
-        parts = batch.parts(chosen) if self.method.minibatches > 1 else [batch]
-        for minibatch, rows_B in zip(parts, chosen, strict=True):
+        for rows_B, minibatch in cut_up(batch, self.method.minibatches, key):
             self._one_update(minibatch, rows_B, record)
         record.epoch_over(self.method.diagnostics, self.loss)
 

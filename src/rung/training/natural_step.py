@@ -15,7 +15,7 @@ from rung.methods.parts.critics import Critic
 from rung.methods.parts.steps import NaturalGradient
 from rung.models.laws import Law
 from rung.training.by_hand import critic_by_hand
-from rung.training.cut import micro_batches, minibatches
+from rung.training.cut import cut_up, micro_batches
 from rung.training.faults import reach
 from rung.training.gradient_step import bound_norm, optimizer_step
 from rung.training.update_record import Outputs, UpdateRecord
@@ -173,8 +173,7 @@ def _critic_epochs(learner: Learner, batch: Batch, step: NaturalGradient, key: t
     if step.critic_minibatches > 1 and isinstance(batch.contexts, Tensor):
         batch = batch.by_step()
     for epoch in range(step.critic_epochs):
-        chosen = list(minibatches(batch, step.critic_minibatches, (*key, epoch)))
-        for minibatch in batch.parts(chosen) if step.critic_minibatches > 1 else [batch]:
+        for _, minibatch in cut_up(batch, step.critic_minibatches, (*key, epoch)):
             _critic_update(learner, minibatch, step.critic_step().max_grad_norm)
 
 
