@@ -70,6 +70,7 @@ def test_settings_for_one_method_alone():
     [
         ({"methods": ["grpp"]}, "METHOD: got 'grpp'; did you mean 'grpo'?"),
         ({"methods": ["grpo", "grpo"]}, "METHOD: 'grpo' is named 2 times, expected once"),
+        ({"methods": ["grpo", "grpo@paper"]}, "METHOD: 'grpo' is named 2 times, expected once"),
         ({"budget": "tokens=0"}, "--budget tokens: got '0', expected 1 or more"),
         ({"budget": "tokens=-5"}, "--budget tokens: got '-5', expected 1 or more"),
         ({"budget": "seconds=0"}, "--budget seconds: got '0', expected more than 0"),

@@ -332,11 +332,12 @@ def test_papers_and_deviations_are_stated() -> None:
         assert all(deviation.endswith(".") for deviation in method.deviations)
 
 
-def test_an_origins_paper_has_no_second_name() -> None:
-    with pytest.raises(SettingsError, match="a method's own name means its paper's setting: say 'grpo'"):
-        method_named("grpo@paper")
-    with pytest.raises(SettingsError, match="got 'gropo@paper'; did you mean"):
-        method_named("gropo@paper")
+def test_a_methods_paper_is_another_spelling_of_its_name() -> None:
+    assert method_named("grpo@paper") is METHODS["grpo"]
+    assert "grpo@paper" not in METHODS
+    for wrong in ("gropo@paper", "grpo@trl@paper"):
+        with pytest.raises(SettingsError, match=f"got '{wrong}'; did you mean"):
+            method_named(wrong)
 
 
 def test_every_preset_says_what_was_read() -> None:

@@ -27,6 +27,15 @@ def config(tmp_path):
     return write
 
 
+def test_a_methods_paper_is_its_own_name_wherever_it_is_written(config):
+    flag = read_run(flags={**FLAGS, "method": "grpo@paper"})
+    assert flag.required() == read_run(flags=FLAGS).required()
+    file = config("method: {name: ppo@paper, minibatches: 4}\n")
+    assert read_run(config=file, flags={"model": "gpt2", "task": "arithmetic"}).required().method.name == "ppo"
+    assert read_run(flags=FLAGS, sets=["method.name=rloo@paper"]).required().method.name == "rloo"
+    assert "got 'ppo@sb3@paper'" in read_run(flags={**FLAGS, "method": "ppo@sb3@paper"}).problems[0]
+
+
 def test_later_layers_win(config):
     file = config("steps: 2\nseed: 2\nprompts_per_step: 2\ntemperature: 0.2\nmethod: {step: {learning_rate: 2e-5}}\n")
     reading = read_run(

@@ -81,9 +81,9 @@ def comparison_of(asked: Asked) -> Comparison:
 
 def _methods(asked: Asked, problems: list[str]) -> list[str]:
     """The methods that can be compared; a problem for each of the others, and for one that is named twice."""
-    from rung.methods import METHODS, PreferenceLearning
+    from rung.methods import METHODS, PreferenceLearning, own_name
 
-    named, refused = list(asked.methods) or list(LADDER), list[str]()
+    named, refused = [own_name(name) for name in asked.methods] or list(LADDER), list[str]()
     for name in dict.fromkeys(named):
         if name not in METHODS:
             problems.append(f"METHOD: got '{name}'{did_you_mean(name, METHODS)}; valid: {', '.join(METHODS)}")
@@ -142,15 +142,17 @@ def _budget(asked: Asked, model: str | None, problems: list[str]) -> tuple[str, 
 
 
 def _sets_by_method(texts: Sequence[str], methods: Sequence[str], problems: list[str]) -> dict[str, list[str]]:
+    from rung.methods import own_name
+
     found: dict[str, list[str]] = {method: [] for method in methods}
     for text in texts:
         method, colon, setting = text.partition(":")
         if not colon or "=" in method:
             problems.append(f"--set-for: got '{text}', expected METHOD:KEY=VALUE such as grpo:learning_rate=1e-5")
-        elif method not in found:
+        elif own_name(method) not in found:
             problems.append(f"--set-for: got '{method}'{did_you_mean(method, methods)}; compared: {', '.join(methods)}")
         else:
-            found[method].append(setting)
+            found[own_name(method)].append(setting)
     return found
 
 

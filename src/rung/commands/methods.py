@@ -50,20 +50,20 @@ def diff(
     Exactly the slots that the two fill differently.
     """
     from rung.errors import SettingsError
-    from rung.methods import METHODS, method_named
+    from rung.methods import Method, method_named
     from rung.methods.data import as_data
     from rung.methods.explain import difference
 
     problems: list[str] = []
+    found: dict[str, Method] = {}
     for name in dict.fromkeys((before, after)):
-        if name not in METHODS:
-            try:
-                method_named(name)
-            except SettingsError as error:
-                problems += error.problems
+        try:
+            found[name] = method_named(name)
+        except SettingsError as error:
+            problems += error.problems
     if problems:
         raise SettingsError(problems)
-    changes = difference(METHODS[before], METHODS[after])
+    changes = difference(found[before], found[after])
     if as_json:
         listed = [{"slot": c.slot, "before": as_data(c.before), "after": as_data(c.after)} for c in changes]
         print_json({"before": before, "after": after, "changes": listed})

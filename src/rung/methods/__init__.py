@@ -70,20 +70,28 @@ def method_named(name: str) -> Method:
     >>> method_named("grpo").paper
     'arXiv:2402.03300'
     """
-    if name not in METHODS:
+    own = own_name(name)
+    if own not in METHODS:
         raise SettingsError([f"method: {unknown(name)}"])
-    return METHODS[name]
+    return METHODS[own]
+
+
+def own_name(name: str) -> str:
+    """`grpo@paper` is `grpo`: a method's own name means its paper's setting. Other names stay as they are.
+
+    >>> own_name("grpo@paper"), own_name("grpo@trl")
+    ('grpo', 'grpo@trl')
+    """
+    method = name.removesuffix("@paper")
+    return name if "@" in method else method
 
 
 def unknown(name: str) -> str:
     """What to say of a name that no method has.
 
-    >>> unknown("grpo@paper")
-    "got 'grpo@paper'; a method's own name means its paper's setting: say 'grpo'"
+    >>> unknown("gropo")[:33]
+    "got 'gropo'; did you mean 'grpo'?"
     """
-    of_paper = name.removesuffix("@paper")
-    if of_paper != name and of_paper in METHODS:
-        return f"got '{name}'; a method's own name means its paper's setting: say '{of_paper}'"
     return f"got '{name}'{did_you_mean(name, METHODS)}; valid: {', '.join(METHODS)}"
 
 
@@ -105,4 +113,5 @@ __all__ = [
     "PreferenceLearning",
     "ValueLearning",
     "method_named",
+    "own_name",
 ]

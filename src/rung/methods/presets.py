@@ -1,7 +1,7 @@
 """Methods as a named project or paper ran them: the same dataclasses with other numbers. NAME@ORIGIN.
 
-`deviations` says which version and file of the origin was read, and what of its defaults our slots do not hold. There
-is no `grpo@paper`: a method's own name always means its paper's setting.
+`deviations` says which version and file of the origin was read, and what of its defaults our slots do not hold.
+`grpo@paper` is no preset but another spelling of `grpo`: a method's own name always means its paper's setting.
 """
 
 from __future__ import annotations

@@ -26,17 +26,29 @@ def read_file(path: Path, problems: list[str]) -> Given | None:
 
 
 def usable(layers: Iterable[Given | None], problems: list[str]) -> list[Given]:
-    """The layers that hold keys, less the values that are no data: NaN, infinities, dates."""
+    """The layers that hold keys, less the values that are no data: NaN, infinities, dates; `grpo@paper` as `grpo`."""
     kept: list[Given] = []
     for layer in layers:
         if layer is None or layer.value is None:
             continue
         if isinstance(layer.value, dict):
-            kept.append(_finite(layer, "", problems))
+            kept.append(_with_own_name(_finite(layer, "", problems)))
         else:
             place = layer.origin.place if layer.origin is not None else "settings"
             problems.append(f"{place}: got {shortened(plain(layer))}, expected keys with values")
     return kept
+
+
+def _with_own_name(layer: Given) -> Given:
+    written = layer.value.get("method")
+    name = written.value.get("name") if written is not None and isinstance(written.value, dict) else written
+    if name is None or not isinstance(name.value, str):
+        return layer
+    from rung.methods import own_name
+
+    own = Given(own_name(name.value), name.origin)
+    method = own if name is written else Given({**written.value, "name": own}, written.origin)
+    return Given({**layer.value, "method": method}, layer.origin)
 
 
 def _finite(value: Given, path: str, problems: list[str]) -> Given:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from rung.errors import SettingsError, did_you_mean
-from rung.methods import METHODS, PreferenceLearning
+from rung.methods import METHODS, PreferenceLearning, own_name
 from rung.reports.aside import write_whole
 from rung.settings import Settings, TaskSettings, read_pairs, read_run, read_sft
 from rung.tasks.load import load_pairs, load_text_task
@@ -111,7 +111,7 @@ def _wrong_settings(asked: RLHF) -> Iterator[str]:
     """What is wrong with any stage, before anything is made."""
     if asked.reward_models < 1:
         yield f"--reward-models: got {asked.reward_models}, expected at least 1"
-    if isinstance(METHODS.get(asked.method), PreferenceLearning):
+    if isinstance(METHODS.get(own_name(asked.method)), PreferenceLearning):
         yield (
             f"--method: got '{asked.method}', which learns from pairs, and the last stage learns from a reward; choose "
             f"grpo or rloo, or, without a reward model: rung train {asked.method} --task {asked.pairs or 'PAIRS'}"
