@@ -117,8 +117,9 @@ def picture(result: dict[str, Any], path: Path) -> None:
     for panel in list(axes.flat)[len(tasks) :]:
         panel.set_axis_off()
     axes[0][0].set_ylabel("mean return, last 100 episodes")
-    axes[0][0].legend(fontsize=7)
-    save_picture(figure, path)
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize=8, ncol=4, loc="lower center")
+    save_picture(figure, path, below=0.08)
 
 
 def cell(runs: dict[str, dict[str, Any]]) -> str:

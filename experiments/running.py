@@ -167,9 +167,9 @@ def plots() -> Any:
     return matplotlib.pyplot
 
 
-def save_picture(figure: Any, path: Path) -> None:
-    """A faint grid in every panel, and the file."""
+def save_picture(figure: Any, path: Path, below: float = 0.0) -> None:
+    """A faint grid in every panel, and the file; `below`: the share of the height left to a common legend."""
     for panel in figure.axes:
         panel.grid(alpha=0.2)
-    figure.tight_layout()
+    figure.tight_layout(rect=(0, below, 1, 1))
     figure.savefig(path, dpi=110)
