@@ -184,6 +184,8 @@ class Batch:
 
     def parts(self, chosen: Sequence[Tensor]) -> list[Batch]:
         """The rows of each index (int64), as `rows` gives them: taken once, then seen in pieces, which is cheaper."""
+        if not chosen:
+            return []
         sizes = [len(index_B) for index_B in chosen]
         taken = self.rows(torch.cat(list(chosen)))
         pieces = {name: torch.split(value, sizes) for name, value in vars(taken).items() if isinstance(value, Tensor)}

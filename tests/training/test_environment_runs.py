@@ -107,3 +107,13 @@ def test_the_small_network_has_the_widths_that_are_set(tmp_path: Path) -> None:
     asked = ["check", "ppo", "--task", "CartPole-v1", "--set", "network.hidden=[24, 8, 8]"]
     weights = 5 * 24 + 25 * 8 + 9 * 8 + 9 * 2
     assert f"all {weights} weights" in CliRunner().invoke(app, asked).stdout
+
+
+def test_a_step_whose_returns_never_differ_teaches_dapo_nothing_and_the_run_goes_on(tmp_path: Path) -> None:
+    """As when every start state is solved: here every episode is over after 5 steps."""
+    equal = {"task.max_episode_steps": 5, "prompts_per_step": 2, "samples_per_prompt": 3, "method.minibatches": 4}
+    ended = train(settings_from(settings("dapo", **equal)), tmp_path / "run", quiet=True)
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert ended.exit_code == 0 and [row["step"] for row in rows] == [0, 1, 2, 3, 4]
+    assert all(row["episodes/trained"] == 0 and row["loss"] is None for row in rows[1:])
+    assert all(row["groups/rounds"] == 10 and row["groups/no_spread"] == 1 for row in rows[1:]), "refilled in vain"

@@ -128,13 +128,15 @@ def test_all_equal_rewards_leave_the_weights_alone_apart_from_the_kl() -> None:
     assert torch.equal(policy.table_VV, TablePolicy().table_VV)
 
 
-def test_every_completion_excluded_skips_the_update_and_says_so() -> None:
+@pytest.mark.parametrize("minibatches", [1, 4])
+def test_every_completion_excluded_skips_the_update_and_says_so(minibatches: int) -> None:
     batch = assemble(random_episodes())
     empty = batch.without(torch.ones(len(batch), dtype=torch.bool))
     policy = TablePolicy()
-    learner = Learner(policy, GRPO, reference=TablePolicy(seed=1))
+    learner = Learner(policy, GRPO.changed(name="cut", minibatches=minibatches), reference=TablePolicy(seed=1))
     update = learner.update(empty, 1)
     assert update.loss is None and update.grad_norm is None and learner.updates == 0
+    assert update.metrics()["episodes/trained"] == 0
     assert torch.equal(policy.table_VV, TablePolicy().table_VV)
 
 

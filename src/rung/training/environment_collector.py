@@ -26,6 +26,7 @@ from rung.tasks.environment import EnvironmentTask
 from rung.training.collected import Collected, Metrics, Phase
 from rung.training.faults import reach
 from rung.training.held_out import Scores
+from rung.training.measure import of_groups
 
 
 class EnvironmentCollector:
@@ -59,6 +60,7 @@ class EnvironmentCollector:
         reach("reward.done")
         self.steps += sum(one.environment_steps for one in rounds)
         batch = joined([one.batch for one in rounds])
+        metrics = self._metrics(rounds) | self._of_groups(batch, len(rounds))
         keep = self.method.keep_group
         notes: tuple[str, ...] = ()
         if keep is not None:
@@ -66,7 +68,7 @@ class EnvironmentCollector:
             if len(rows_B) < self.settings.prompts_per_step * self.method.samples_per_prompt and keep.refill:
                 notes = (f"after {len(rounds)} rounds only {len(rows_B)} episodes of groups that differ were found",)
             batch = batch.rows(rows_B) if len(rows_B) else batch.without(torch.ones(len(batch), dtype=torch.bool))
-        return Collected(batch=batch, metrics=self._metrics(rounds), notes=notes)
+        return Collected(batch=batch, metrics=metrics, notes=notes)
 
     def _rounds(self) -> list[Steps]:
         if isinstance(self.source, StretchCollector):
@@ -104,6 +106,15 @@ class EnvironmentCollector:
             "episodes/generated": float(len(returns_N)),
             "tokens/generated": float(sum(one.environment_steps for one in rounds)),
             "environment/steps": float(self.steps),
+        }
+
+    def _of_groups(self, batch: Batch, rounds: int) -> Metrics:
+        """Of all that was drawn. A return is no share of right answers, so no group is all right or all wrong."""
+        if self.method.horizon is not None:
+            return {}
+        return {
+            "groups/no_spread": of_groups(batch)["groups/no_spread"],
+            "groups/rounds": float(rounds) if self.method.keep_group is not None else None,
         }
 
     def evaluate(self) -> Scores:
