@@ -36,6 +36,11 @@ class Case:
     differs: str
     """Which settings differ between the two, in words."""
 
+    @property
+    def scored(self) -> bool:
+        """Whether so few steps can teach anything, so that a score, and a second seed, say something."""
+        return self.task != PONG
+
 
 CARTPOLE, CHEETAH, PONG = "CartPole-v1", "HalfCheetah-v5", "ALE/Pong-v5"
 PPO_8 = ("environments=8", "method.horizon=2048", "method.minibatches=256")
