@@ -71,6 +71,12 @@ def reached(runs: list[dict[str, Any]]) -> str:
     return "not scored" if None in scores else f"{median(scores):.0f}"
 
 
+def lower(row: dict[str, Any]) -> bool:
+    """Whether rung's return is below the peer's, by whole numbers: a line holds at an equal or better one."""
+    scores = [[run["score"] for run in row[side]] for side in ("rung", "peer")]
+    return None not in scores[0] and round(median(scores[0])) < round(median(scores[1]))
+
+
 def taken(row: dict[str, Any]) -> str:
     """Environment steps; the peer's too where whole rollouts of its size end elsewhere."""
     mine, theirs = row["rung"][0]["steps"], row["peer"][0]["steps"]
@@ -84,7 +90,8 @@ def line_of(row: dict[str, Any]) -> str:
         return f"{begins} not measured: {row['missing']} | | | | | | |"
     mine, theirs = rate(row["rung"]), rate(row["peer"])
     ratio = mine / theirs
-    line = f"{row['line']:g}x{'' if ratio >= row['line'] else ', **missed**'}"
+    missed = ratio < row["line"] or lower(row)
+    line = f"{row['line']:g}x{', **missed**' if missed else ''}{' (a lower return)' if lower(row) else ''}"
     return (
         f"{begins} {taken(row)} | {mine:,.0f} | {theirs:,.0f} | {ratio:.1f}x | {line} | "
         f"{reached(row['rung'])} / {reached(row['peer'])} | {row['differs']} |"

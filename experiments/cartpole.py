@@ -30,7 +30,7 @@ from running import (
     seconds,
 )
 
-from rung.reports.seed_statistics import interquartile_mean, score_interval
+from rung.reports.seed_statistics import score_interval
 
 RUNS = ROOT / "runs" / "cartpole"
 SEEDS = range(5)
@@ -78,22 +78,25 @@ def summary(method: str) -> dict[str, Any]:
 
 
 def picture(methods: dict[str, Any], path: Path) -> None:
-    """Score against environment steps: the interquartile mean over seeds, and the seeds' range."""
+    """Score against environment steps: the interquartile mean over seeds, its bootstrap interval, and each seed."""
     figure, axes = plots().subplots(2, 4, figsize=(13, 6), sharey=True)
     for panel, (method, found) in zip(axes.flat, methods.items(), strict=True):
         curves = [found["curves"][seed] for seed in found["curves"]]
         length = min(len(curve) for curve in curves)
         steps = np.mean([[e["steps"] for e in curve[:length]] for curve in curves], axis=0) / 1000
-        scores = np.array([[e["score"] for e in curve[:length]] for curve in curves])
-        panel.fill_between(steps, scores.min(0), scores.max(0), alpha=0.2, linewidth=0)
-        panel.plot(steps, [interquartile_mean(list(column)) for column in scores.T], linewidth=2)
+        scores_SN = np.array([[e["score"] for e in curve[:length]] for curve in curves])
+        found_N = [score_interval(scores_S[:, None], common_items=True) for scores_S in scores_SN.T]
+        panel.plot(steps, scores_SN.T, color="grey", linewidth=0.5, alpha=0.6)
+        panel.fill_between(steps, [one.low for one in found_N], [one.high for one in found_N], alpha=0.2, linewidth=0)
+        panel.plot(steps, [one.value for one in found_N], color="C0", linewidth=2)
         panel.axhline(SOLVED, color="grey", linewidth=0.8, linestyle="--")
         panel.set_title(f"{method}: {found['solved']} of {len(curves)}", fontsize=10)
     for panel in axes[1]:
         panel.set_xlabel("environment steps, thousands")
     for panel in axes[:, 0]:
         panel.set_ylabel("held-out mean return")
-    figure.suptitle("CartPole-v1: interquartile mean and range over 5 seeds; solved at 475", fontsize=11)
+    said = "CartPole-v1: interquartile mean over 5 seeds, its 95 % bootstrap interval, and each seed; solved at 475"
+    figure.suptitle(said, fontsize=11)
     save_picture(figure, path)
 
 
