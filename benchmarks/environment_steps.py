@@ -28,6 +28,7 @@ from grpo_step import measured
 from rung.reports.machine import machine
 
 HERE = Path(__file__).parent
+SIDES = ("rung", "peer")
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
@@ -66,15 +67,21 @@ def rate(runs: list[dict[str, Any]]) -> float:
     return median(run["steps"] / run["seconds"] for run in runs)
 
 
-def reached(runs: list[dict[str, Any]]) -> str:
+def reached(runs: list[dict[str, Any]]) -> int | None:
+    """The return as a whole number: the median of the repeats; None: not scored."""
     scores = [run["score"] for run in runs]
-    return "not scored" if None in scores else f"{median(scores):.0f}"
+    return None if None in scores else round(median(scores))
+
+
+def both(row: dict[str, Any]) -> str:
+    """rung's return and the peer's."""
+    return " / ".join("not scored" if (found := reached(row[side])) is None else str(found) for side in SIDES)
 
 
 def lower(row: dict[str, Any]) -> bool:
-    """Whether rung's return is below the peer's, by whole numbers: a line holds at an equal or better one."""
-    scores = [[run["score"] for run in row[side]] for side in ("rung", "peer")]
-    return None not in scores[0] and round(median(scores[0])) < round(median(scores[1]))
+    """Whether rung's return is below the peer's: a line holds at an equal or better one."""
+    mine, theirs = (reached(row[side]) for side in SIDES)
+    return mine is not None and theirs is not None and mine < theirs
 
 
 def taken(row: dict[str, Any]) -> str:
@@ -94,7 +101,7 @@ def line_of(row: dict[str, Any]) -> str:
     line = f"{row['line']:g}x{', **missed**' if missed else ''}{' (a lower return)' if lower(row) else ''}"
     return (
         f"{begins} {taken(row)} | {mine:,.0f} | {theirs:,.0f} | {ratio:.1f}x | {line} | "
-        f"{reached(row['rung'])} / {reached(row['peer'])} | {row['differs']} |"
+        f"{both(row)} | {row['differs']} |"
     )
 
 

@@ -41,8 +41,8 @@ here without saying that the paper's finding is wrong. Where an episode lasts 1,
 100 episodes are the last third of the run, so its score is lower than what the last policy earns. Raw returns are not
 compared with the paper's: the -v5 tasks differ from -v1.
 
-Cost, of the runs kept so far, 300,000 steps each on two cores: 120 to 250 seconds for a row of rung's that nothing held
-up, 215 to 270 processor seconds for sb3-contrib's TRPO, 160 to 470 for Stable-Baselines3's PPO.
+Cost, of the recorded runs, 300,000 steps each on two cores: 120 to 250 seconds for a row of rung's that nothing held
+up, 215 to 330 processor seconds for sb3-contrib's TRPO, 160 to 490 for Stable-Baselines3's PPO.
 The default is then 5 to 6 core-hours.
 `--steps 150000` halves it, at the price that 100 episodes of 1,000 steps are two thirds of such a run.
 """
