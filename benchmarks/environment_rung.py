@@ -25,9 +25,9 @@ if isinstance(collector, ReplayCollector):
     collector.held_out_states()  # what is only watched is not learning
 step, began = 0, time.perf_counter()
 while collector.steps < wanted:
-    step += 1
+    step, progress = step + 1, collector.steps / wanted
     collected = collector.collect(step, learner.updates, lambda _: nullcontext())
-    metrics = {**collected.metrics, **learner.update(collected.batch, step).metrics()}
+    metrics = {**collected.metrics, **learner.update(collected.batch, step, progress).metrics()}
 seconds = time.perf_counter() - began
 
 

@@ -97,15 +97,15 @@ PINNED = {
 
 GRPO_LIKE = PINNED["grpo"] | {"reference_kl": None}
 PINNED |= {
-    "actor_critic": {  # arXiv:1602.01783: t_max 5, γ 0.99, entropy 0.01; the rest is Baselines' A2C
+    "actor_critic": {  # arXiv:1602.01783: t_max 5, γ 0.99, entropy 0.01, rate falls to 0; the rest is Baselines' A2C
         "samples_per_prompt": 1,
         "horizon": 5,
-        "critic": ValueFunction(separate=True, coefficient=0.5, clip=None),
+        "critic": ValueFunction(separate=True, coefficient=1.0, clip=None),
         "advantage": NStep(discount=0.99, steps=5),
         "objective": ScoreFunction(),
         "entropy_bonus": 0.01,
         "aggregation": PerToken(),
-        "step": RMSprop(learning_rate=7e-4, alpha=0.99, epsilon=1e-5, max_grad_norm=0.5),
+        "step": RMSprop(learning_rate=7e-4, alpha=0.99, epsilon=1e-5, anneal=True, max_grad_norm=0.5),
         **ONE_UPDATE,
     },
     "trpo": {  # arXiv:1502.05477: δ 0.01, k 10; damping, λ 0.98 and 1024 steps are Baselines'
@@ -174,6 +174,7 @@ PINNED["grpo@trl"] = GRPO_LIKE | {  # trl 1.16.0, GRPOConfig
     "samples_per_prompt": 8,
     "advantage": GroupNormalized(epsilon=1e-4, ddof=1),
     "aggregation": PerToken(),
+    "step": AdamW(learning_rate=1e-6, anneal=True),
 }
 PINNED["rlhf@2017"] = PINNED["trpo"] | {  # arXiv:1706.03741, 2.2 and appendix A.1
     "learned_reward": SegmentPreferences(
@@ -198,9 +199,13 @@ PINNED |= {
         "reference_kl": KLInReward(coefficient=0.05, estimator=K1()),
         "critic": ValueFunction(separate=True, coefficient=0.1, clip=0.2),
         "whiten": Whiten(per_minibatch=False, ddof=1),
-        "step": AdamW(learning_rate=5e-5, max_grad_norm=1e6),
+        "step": AdamW(learning_rate=5e-5, anneal=True, max_grad_norm=1e6),
     },
-    "ppo@baselines": PINNED["ppo"] | {"critic": BASELINES_VALUE},  # openai/baselines, ppo2/defaults.py, mujoco
+    "ppo@baselines": PINNED["ppo"]  # openai/baselines, ppo2/defaults.py, mujoco
+    | {
+        "critic": BASELINES_VALUE,
+        "step": AdamW(learning_rate=3e-4, epsilon=1e-5, anneal=True, max_grad_norm=0.5),
+    },
     "ppo@sb3": PINNED["ppo"] | {"critic": SB3_VALUE, "whiten": Whiten(per_minibatch=True, ddof=1)},  # 2.9.2
     "ppo@cleanrl": PINNED["ppo"]  # cleanrl 1.2.0, ppo.py
     | {
@@ -208,12 +213,17 @@ PINNED |= {
         "critic": BASELINES_VALUE,
         "whiten": Whiten(per_minibatch=True, ddof=1),
         "entropy_bonus": 0.01,
-        "step": AdamW(learning_rate=2.5e-4, epsilon=1e-5, max_grad_norm=0.5),
+        "step": AdamW(learning_rate=2.5e-4, epsilon=1e-5, anneal=True, max_grad_norm=0.5),
         "epochs": 4,
         "minibatches": 4,
     },
     "a2c@sb3": PINNED["actor_critic"]  # stable-baselines3 2.9.2
-    | {"critic": SB3_VALUE, "advantage": GAE(discount=0.99, lam=1.0), "entropy_bonus": 0.0},
+    | {
+        "critic": SB3_VALUE,
+        "advantage": GAE(discount=0.99, lam=1.0),
+        "entropy_bonus": 0.0,
+        "step": RMSprop(learning_rate=7e-4, alpha=0.99, epsilon=1e-5, max_grad_norm=0.5),
+    },
     "trpo@sb3-contrib": PINNED["trpo"]  # sb3-contrib 2.9.2
     | {
         "horizon": 2048,

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from method_batches import log_probs_of, mixed_batch, mixed_mask, normal, one
@@ -11,7 +13,7 @@ from rung.methods.parts.aggregations import PerPrompt, PerToken
 from rung.methods.parts.baselines import OthersInBatch, OthersInGroup
 from rung.methods.parts.objectives import ClippedSurrogate, ScoreFunction
 from rung.methods.parts.reference_kl import K1, K2, K3, KLInLoss, KLInReward
-from rung.methods.parts.steps import AdamW
+from rung.methods.parts.steps import AdamW, RMSprop
 
 
 def returns_of(batch: Batch) -> torch.Tensor:
@@ -148,6 +150,15 @@ def test_learning_rate_warms_up_linearly_and_stays() -> None:
         [0.25e-3, 0.5e-3, 0.75e-3, 1e-3, 1e-3, 1e-3]
     )
     assert AdamW(learning_rate=1e-3).learning_rate_at(0) == 1e-3
+
+
+@pytest.mark.parametrize("step", [AdamW(learning_rate=2.0), RMSprop(learning_rate=2.0)])
+def test_an_annealed_rate_falls_with_the_run_and_not_with_the_updates(step: AdamW | RMSprop) -> None:
+    annealed = dataclasses.replace(step, anneal=True)
+    assert [annealed.learning_rate_at(9, progress) for progress in (0.0, 0.25, 1.0)] == [2.0, 1.5, 0.0]
+    assert [step.learning_rate_at(9, progress) for progress in (0.0, 0.25, 1.0)] == [2.0, 2.0, 2.0]
+    rising = dataclasses.replace(annealed, warmup_steps=4)
+    assert rising.learning_rate_at(0, 0.5) == 0.25, "warm-up multiplies it"
 
 
 def test_the_optimiser_has_the_steps_numbers() -> None:

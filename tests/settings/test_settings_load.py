@@ -300,6 +300,14 @@ def test_an_environment_brings_a_recipe_that_goes_with_the_method(method):
     assert (settings.environments > 1) == (whole or METHODS[method].horizon < 64)
 
 
+def test_a_preset_keeps_its_rate_in_an_environment():
+    settings = {name: read_run(flags={"method": name, "task": "CartPole-v1"}) for name in ("actor_critic", "a2c@sb3")}
+    assert settings["actor_critic"].recipe == "environment_workers"
+    assert settings["a2c@sb3"].recipe == "environment_workers_as_published"
+    assert settings["actor_critic"].required().resolved_method().step.learning_rate == 4e-3
+    assert settings["a2c@sb3"].required().resolved_method().step == METHODS["a2c@sb3"].step
+
+
 def test_a_recipe_leaves_out_what_a_methods_step_does_not_have():
     natural = read_run(flags={"model": "tiny", "method": "trpo", "task": "arithmetic"})
     assert natural.required().resolved_method().step == METHODS["trpo"].step

@@ -131,6 +131,36 @@ def test_a_larger_budget_goes_on_as_if_it_had_been_there(runs: Runs, model: Path
     assert (tmp_path / "run" / weights).read_bytes() == (tmp_path / "whole" / weights).read_bytes()
 
 
+@pytest.mark.parametrize("budget", [{}, {"tokens": 120}], ids=["steps", "tokens"])
+def test_an_annealed_rate_falls_over_the_run_killed_or_not(
+    runs: Runs, model: Path, tmp_path: Path, budget: dict[str, float]
+) -> None:
+    settings = text_settings(model, **budget)
+    settings["method"]["step"]["anneal"] = True
+    settings["steps"] = 50 if budget else 4
+    runs.settings = settings
+    assert runs.ask("train", tmp_path / "whole")[0] == 0
+    found, tokens = rows(tmp_path / "whole")[1:], generated(tmp_path / "whole")
+    spent = [sum(tokens[:step]) / 120 for step in range(len(found))] if budget else [0.0, 0.25, 0.5, 0.75]
+    assert len(found) > 2
+    assert [row["learning_rate"] for row in found] == pytest.approx([1e-3 * (1 - share) for share in spent])
+    assert runs.ask("train", tmp_path / "run", fault="step.done:2:kill")[0] == KILLED
+    runs.resumed(tmp_path / "run")
+    assert_same(tmp_path / "run", tmp_path / "whole")
+
+
+def test_an_annealed_run_that_is_made_longer_says_that_its_rate_changes(
+    runs: Runs, model: Path, tmp_path: Path
+) -> None:
+    settings = text_settings(model)
+    settings["method"]["step"]["anneal"] = True
+    runs.settings = {**settings, "steps": 2}
+    assert runs.ask("train", tmp_path / "run")[0] == 0
+    code, said = runs.ask("resume", tmp_path / "run", changes={"steps": 3, "evaluation.every": 0})
+    assert code == 0 and "method.step.anneal: the learning rate falls to 0 over the run's new length" in said
+    assert rows(tmp_path / "run")[-1]["learning_rate"] == pytest.approx(1e-3 / 3)
+
+
 def test_environment_steps(runs: Runs, tmp_path: Path) -> None:
     sets = ["budget.steps=100", "method.horizon=16", "environments=2", "method.minibatches=2", "method.epochs=1"]
     sets += ["evaluation.items=2", "reporting.page=false", "steps=50", "evaluation.every=0"]

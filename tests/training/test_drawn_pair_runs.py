@@ -163,6 +163,23 @@ def test_trained_tokens_leave_room_for_the_passes(made: Path, tmp_path: Path) ->
     assert parts.ends(purse), "training spends this budget, so it ends the run"
 
 
+def test_an_annealed_rate_falls_over_the_passes_or_the_seconds_that_are_kept_for_them(
+    made: Path, tmp_path: Path
+) -> None:
+    parts, collector, _ = drawn(made, tmp_path / "run", budget={"tokens": 100})
+    assert collector.pairs is not None
+    spent = Purse({"tokens": 100}, work_of(parts.method, parts.policy))
+    spent.pay({"tokens/generated": 100.0}, 0.0)
+    assert parts.progress(spent) == 0.0, "drawing has taken the budget, and nothing is learnt yet"
+    collector.pairs.drawn = len(collector.pairs.train)
+    assert parts.progress(spent) == 0.5, "one of two passes"
+    by_clock = Purse({"seconds": 60.0}, work_of(parts.method, parts.policy))
+    by_clock.pay({}, 45.0)
+    assert parts.progress(by_clock) == 0.5, "30 seconds were for drawing, half of the others are spent"
+    by_clock.pay({}, 60.0)
+    assert parts.progress(by_clock) == 1.0
+
+
 def test_operations_are_shared_by_drawing_and_learning(made: Path, tmp_path: Path) -> None:
     parts, collector, metrics = drawn(made, tmp_path / "run", budget={"flops": 4e9})
     assert collector.pairs is not None

@@ -23,7 +23,7 @@ PPO = TRPO.changed(
         "Whitening by minibatch, Adam's epsilon 1e-5 and the gradient norm bound 0.5 are of the released code (OpenAI "
         "Baselines); the paper does not state them.",
         "The value loss has the coefficient 0.5; with a critic of its own it only scales against the norm bound.",
-        "The learning rate stays; set method.step.decay_steps to let it fall.",
+        "The learning rate stays; method.step.anneal=true lets it fall.",
     ),
 )
 

@@ -13,12 +13,11 @@ from rung.methods.parts.aggregations import PerToken
 from rung.methods.parts.critics import ValueFunction
 from rung.methods.parts.objectives import ClippedSurrogate, WithinProbability
 from rung.methods.parts.reference_kl import K1, K3, KLInAdvantage, KLInLoss, KLInReward
-from rung.methods.parts.steps import AdamW, NaturalGradient
+from rung.methods.parts.steps import AdamW, NaturalGradient, RMSprop
 from rung.methods.parts.whitening import Whiten
 from rung.methods.ppo import PPO
 from rung.methods.trpo import TRPO
 
-FALLING = "The learning rate falls linearly to 0 over the run there: set method.step.decay_steps to the run's updates."
 SAVED = "Equal on saved numbers (tests/methods/test_origin_parity.py)."
 SB3_SAVED = "Equal on saved numbers of its own code (tests/methods/test_sb3_parity.py)."
 
@@ -45,11 +44,10 @@ PPO_TRL = PPO_TEXT.changed(
     reference_kl=KLInReward(coefficient=0.05, estimator=K1()),
     critic=ValueFunction(separate=True, coefficient=0.1, clip=0.2),
     whiten=Whiten(per_minibatch=False, ddof=1),
-    step=AdamW(learning_rate=5e-5, max_grad_norm=1e6),
+    step=AdamW(learning_rate=5e-5, anneal=True, max_grad_norm=1e6),
     deviations=(
         "Read in trl 0.25.1: trl/trainer/ppo_config.py, ppo_trainer.py and utils.py (OnPolicyConfig).",
         "TRL bounds no gradient norm here; 1e6 never binds.",
-        FALLING,
         "Its 1e-8 stands under the root of the variance; its temperature 0.7 and 53 tokens are settings of a run.",
         "Its value mask holds one token more than its policy mask, the one after the answer's end; ours are the same.",
     ),
@@ -59,10 +57,8 @@ PPO_BASELINES = PPO.changed(
     name="ppo@baselines",
     summary="PPO with the MuJoCo defaults of OpenAI Baselines' ppo2: the value is clipped as the ratio is.",
     critic=ValueFunction(separate=True, coefficient=0.5, clip=0.2),
-    deviations=(
-        "Read in openai/baselines: baselines/ppo2/defaults.py at 23bc507, model.py at 0b8126f.",
-        FALLING,
-    ),
+    step=AdamW(learning_rate=3e-4, epsilon=1e-5, anneal=True, max_grad_norm=0.5),
+    deviations=("Read in openai/baselines: baselines/ppo2/defaults.py at 23bc507, model.py at 0b8126f.",),
 )
 
 PPO_SB3 = PPO.changed(
@@ -85,12 +81,11 @@ PPO_CLEANRL = PPO.changed(
     critic=ValueFunction(separate=True, coefficient=0.5, clip=0.2),
     whiten=Whiten(per_minibatch=True, ddof=1),
     entropy_bonus=0.01,
-    step=AdamW(learning_rate=2.5e-4, epsilon=1e-5, max_grad_norm=0.5),
+    step=AdamW(learning_rate=2.5e-4, epsilon=1e-5, anneal=True, max_grad_norm=0.5),
     epochs=4,
     minibatches=4,
     deviations=(
         "Read in cleanrl 1.2.0: cleanrl/ppo.py; its 4 environments are a setting of a run.",
-        FALLING,
         "A stretch cut by a time limit is bootstrapped here; there it counts as the episode's end.",
     ),
 )
@@ -98,9 +93,9 @@ PPO_CLEANRL = PPO.changed(
 A2C_SB3 = ACTOR_CRITIC.changed(
     name="a2c@sb3",
     summary="Advantage actor-critic with the defaults of Stable-Baselines3 2.9.2.",
-    critic=ValueFunction(separate=True, coefficient=1.0),
     advantage=GAE(discount=0.99, lam=1.0),
     entropy_bonus=0.0,
+    step=RMSprop(learning_rate=7e-4, alpha=0.99, epsilon=1e-5, max_grad_norm=0.5),
     deviations=(
         "Read in stable-baselines3 2.9.2: stable_baselines3/a2c/a2c.py.",
         "Its value loss is the whole square times 0.5: ½ of the square times 1 here.",
@@ -147,10 +142,10 @@ GRPO_TRL = GRPO.changed(
     reference_kl=None,
     advantage=GroupNormalized(epsilon=1e-4, ddof=1),
     aggregation=PerToken(),
+    step=AdamW(learning_rate=1e-6, anneal=True),
     deviations=(
         "The loss is TRL's default `dapo`, a mean over the tokens of the whole step; equal on saved numbers of its own "
         "code (tests/methods/test_trl_parity.py).",
-        "TRL's learning rate falls linearly to 0 over the run: set method.step.decay_steps to the run's updates.",
     ),
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rung.methods.actor_critic import ACTOR_CRITIC
 from rung.methods.parts.advantages import GAE
+from rung.methods.parts.critics import ValueFunction
 from rung.methods.parts.objectives import Surrogate
 from rung.methods.parts.steps import NaturalGradient
 from rung.methods.parts.whitening import Whiten
@@ -13,6 +14,7 @@ TRPO = ACTOR_CRITIC.changed(
     paper="arXiv:1502.05477",
     summary="Improve the surrogate as far as the old policy's KL bound allows: no step can ruin the policy.",
     horizon=1024,
+    critic=ValueFunction(separate=True, coefficient=0.5),
     advantage=GAE(discount=0.99, lam=0.98),
     whiten=Whiten(),
     objective=Surrogate(),

@@ -236,7 +236,9 @@ def _environments_recipe(layers: Sequence[Given]) -> str | None:
     if not isinstance(method, PolicyGradient) or method.horizon is None:
         groups = isinstance(method, PolicyGradient) and method.samples_per_prompt > 1
         return "environment_groups" if groups else "environment_episodes"
-    return "environment_workers" if method.horizon < FEW_STEPS else "environment"
+    if method.horizon >= FEW_STEPS:
+        return "environment"
+    return "environment_workers_as_published" if "@" in method.name else "environment_workers"
 
 
 def _tinys_recipe(layers: Sequence[Given]) -> str | None:

@@ -107,6 +107,16 @@ class Purse:
         return self.spent.reached(self.limits)
 
 
+def share_spent(purse: Purse) -> float:
+    """The share of its limits, 0 to 1, that a run has spent: of the one that it is nearest to. 0 where it has none.
+
+    >>> purse = Purse({"tokens": 100, "seconds": 60.0}, Work(), Spent(tokens=25.0, seconds=30.0))
+    >>> share_spent(purse)
+    0.5
+    """
+    return min(1.0, max((getattr(purse.spent, axis) / limit for axis, limit in purse.limits.items()), default=0.0))
+
+
 def is_empty(purse: Purse) -> bool:
     """Whether a run that learns as it draws is over: its purse is empty."""
     return bool(purse.empty)

@@ -110,6 +110,18 @@ class DrawnPairCollector:
             return True
         return bool(purse.empty) and self.pairs.drawn >= self.settings.pairs.passes * len(self.pairs.train)
 
+    def progress(self, purse: Purse) -> float:
+        """The share of the learning, 0 to 1, that is over: of the seconds kept for it, or of its passes."""
+        if self.pairs is None:
+            return 0.0
+        shares = [0.0]
+        if (seconds := purse.limits.get("seconds")) is not None:
+            kept = seconds * (1.0 - self.settings.pairs.seconds_share)
+            shares.append(1.0 - (seconds - purse.spent.seconds) / kept)
+        if purse.limits.keys() - {"seconds"}:
+            shares.append(self.pairs.drawn / (self.settings.pairs.passes * len(self.pairs.train)))
+        return min(1.0, max(shares))
+
     def _drawn(self) -> Collected:
         made, seconds, rows = self._draw()
         assert self.folder is not None, "a run that is trained has a folder"

@@ -44,8 +44,8 @@ class Learns(Protocol):
     updates: int
     """Updates made so far; the version of the policy."""
 
-    def update(self, batch: Any, step: int) -> Learned:
-        """Learns from what the collector of this kind of method brings."""
+    def update(self, batch: Any, step: int, progress: float = 0.0) -> Learned:
+        """Learns from what the collector of this kind of method brings; so much of the run, 0 to 1, is behind it."""
         ...
 
     def tensors(self) -> dict[str, Tensor]:

@@ -81,6 +81,8 @@ class Learner:
         """Updates made so far; the version of the policy."""
         self._critic_alone = False
         """In this step the critic alone learns."""
+        self._progress = 0.0
+        """The share of the run that was over when this step began."""
 
     def _optimized(self) -> dict[str, torch.nn.Parameter]:
         """All parameters; the critic's alone where the policy takes natural-gradient steps."""
@@ -94,8 +96,9 @@ class Learner:
             return step.optimizer(parameters)
         return step.critic_step().optimizer(parameters) if parameters else None
 
-    def update(self, batch: Batch, step: int) -> Update:
+    def update(self, batch: Batch, step: int, progress: float = 0.0) -> Update:
         """Learns from one rollout. Raises NonFiniteError before a NaN or infinity could reach the weights."""
+        self._progress = progress
         self._refresh_reference(step)
         self._critic_alone = self.method.critic_learns_alone(step)
         batch = self.method.with_advantages(self._before(batch), self.world.total)
@@ -138,7 +141,8 @@ class Learner:
 
     def _learning_rate_at(self, update: int) -> float:
         step = self.method.step
-        return (step.critic_step() if isinstance(step, NaturalGradient) else step).learning_rate_at(update)
+        gradient = step.critic_step() if isinstance(step, NaturalGradient) else step
+        return gradient.learning_rate_at(update, self._progress)
 
     def _before(self, batch: Batch) -> Batch:
         """The batch with everything that must be known before the first update."""

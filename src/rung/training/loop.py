@@ -53,7 +53,7 @@ def run_steps(parts: Parts, record: Record, stop: StopRequest, *, done: int, pur
     step = done
     while step < settings.steps and not (parts.ends(purse) or parts.over()):
         step += 1
-        collected, shown = one_step(parts, record, step, clock)
+        collected, shown = one_step(parts, record, step, clock, purse)
         metrics = {"step": step, **shown}
         purse.pay(metrics, sum(clock.seconds.get(phase, 0.0) for phase in PHASES))
         metrics["flops"] = purse.spent.flops
@@ -72,14 +72,15 @@ def run_steps(parts: Parts, record: Record, stop: StopRequest, *, done: int, pur
     return Ended(step, True)
 
 
-def one_step(parts: Parts, record: Record, step: int, clock: Clock) -> tuple[Collected, Metrics]:
+def one_step(parts: Parts, record: Record, step: int, clock: Clock, purse: Purse) -> tuple[Collected, Metrics]:
     """One step: a rollout, and what was learnt of it."""
+    progress = max((step - 1) / parts.settings.steps, parts.progress(purse))
     collected = parts.collector.collect(step, parts.learner.updates, clock.phase)
     clock.add(collected.seconds)
     for note in collected.notes:
         record.said(note)
     with clock.phase("learn"):
-        learned = parts.learner.update(collected.batch, step)
+        learned = parts.learner.update(collected.batch, step, progress)
         metrics = collected.metrics | learned.metrics() | {"kl/start": kl_to_start(parts, learned.batch)}
     record.sampled(step, collected.episodes, learned)
     return collected, metrics

@@ -29,7 +29,7 @@ from rung.tasks.environment import EnvironmentTask
 from rung.tasks.load import Task, load_pairs, load_task
 from rung.tasks.pairs import PairTask
 from rung.tasks.task import TextTask
-from rung.training.budget import Purse, is_empty
+from rung.training.budget import Purse, is_empty, share_spent
 from rung.training.collected import Collector
 from rung.training.drawn_pair_collector import DrawnPairCollector
 from rung.training.environment_collector import EnvironmentCollector
@@ -74,6 +74,8 @@ class Parts:
     learner: Learns
     ends: Callable[[Purse], bool] = is_empty
     """Whether a run that has spent so much is over."""
+    progress: Callable[[Purse], float] = share_spent
+    """The share of the run's learning, 0 to 1, that is over when so much is spent."""
     over: Callable[[], str] = never
     """Why the task has nothing more to give, in words; empty while it has."""
 
@@ -275,6 +277,7 @@ def _drawn_pair_parts(
         collector=collector,
         learner=learner,
         ends=collector.ends,
+        progress=collector.progress,
     )
 
 

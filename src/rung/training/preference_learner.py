@@ -71,7 +71,7 @@ class PreferenceLearner:
         """Puts back what `tensors` gave."""
         restore_optimizer(self.optimizer, self.model.trainable(), tensors)
 
-    def update(self, batch: PairRows | None, step: int) -> LearnedPairs | NothingLearned:
+    def update(self, batch: PairRows | None, step: int, progress: float = 0.0) -> LearnedPairs | NothingLearned:
         """One update; none where there is nothing to learn from.
 
         Raises NonFiniteError before a NaN or infinity could reach the weights.
@@ -101,29 +101,25 @@ class PreferenceLearner:
             pushes_B[rows_B] = -answers.values_B.grad * count
         reach("update.backward")
         self.world.sum_gradients(parameters)
-        norm = self._step(parameters, loss)
+        rate = self.method.step.learning_rate_at(self.updates, progress)
+        norm = self._step(parameters, loss, rate)
         mask_BT = rows.batch.action_mask_BT
         advantages_BT = zeroed(pushes_B[:, None].expand(mask_BT.shape), mask_BT)
         return LearnedPairs(
             batch=rows.batch.changed(advantages_BT=advantages_BT),
             loss=loss,
             grad_norm=norm,
-            learning_rate=self.learning_rate(),
+            learning_rate=rate,
             shown=of_answers(rows.answers(values_B, anchor), self.method),
         )
 
-    def learning_rate(self) -> float:
-        """The rate of the latest update."""
-        return self.method.step.learning_rate_at(max(self.updates - 1, 0))
-
-    def _step(self, parameters: list[torch.nn.Parameter], loss: float) -> float:
-        step = self.method.step
+    def _step(self, parameters: list[torch.nn.Parameter], loss: float, learning_rate: float) -> float:
         norm = gradient_step(
             self.optimizer,
             parameters,
             loss=loss,
-            max_grad_norm=step.max_grad_norm,
-            learning_rate=step.learning_rate_at(self.updates),
+            max_grad_norm=self.method.step.max_grad_norm,
+            learning_rate=learning_rate,
             world=self.world,
             update=self.updates + 1,
         )

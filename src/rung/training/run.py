@@ -13,8 +13,10 @@ from typing import Any
 from rung.batch import Episode
 from rung.diagnosis.illnesses import diagnose
 from rung.errors import CheckpointError, SettingsError
+from rung.methods import PolicyGradient, PreferenceLearning
 from rung.methods.data import as_data, from_data
 from rung.methods.explain import card
+from rung.methods.parts.steps import anneals
 from rung.reports.aside import write_whole
 from rung.reports.console import ConsoleReport
 from rung.reports.files import RunFiles
@@ -112,13 +114,14 @@ def resume(
     """
     if not (folder / "settings.yaml").is_file():
         raise SettingsError([f"{folder}: holds no run (there is no settings.yaml in it)"])
-    settings = _changed(read_settings(folder / "settings.yaml"), changes or {})
+    before = read_settings(folder / "settings.yaml")
+    settings = _changed(before, changes or {})
     require_tracker(settings.reporting.tracker)
     with RunLock(folder):
         found, refused = checkpoint.newest(folder / "checkpoints")
         parts = build(settings, folder, shared)
         run = _Run(parts, folder, quiet, found.step if found else 0)
-        for sentence in refused:
+        for sentence in [*refused, *_anneals_anew(before, settings)]:
             run.console.warn(sentence)
         if changes:
             write_whole(folder / "settings.yaml", to_yaml(settings).encode())
@@ -146,6 +149,18 @@ def _changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
     if wrong:
         raise SettingsError(wrong)
     return changed
+
+
+def _anneals_anew(before: Settings, now: Settings) -> list[str]:
+    """What is to be said where a rate that falls to 0 over the run meets another length of it."""
+    method = now.resolved_method()
+    falls = isinstance(method, PolicyGradient | PreferenceLearning) and anneals(method.step)
+    if not falls or (before.steps, before.budget) == (now.steps, now.budget):
+        return []
+    return [
+        "method.step.anneal: the learning rate falls to 0 over the run's new length from here on; the steps that were "
+        "made had the rate of the old one, so this is not the run that the new length would have given from the start"
+    ]
 
 
 def _words(score: Estimate) -> str:

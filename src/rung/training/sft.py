@@ -85,7 +85,7 @@ def method_of(settings: SFTSettings) -> PolicyGradient:
             learning_rate=settings.learning_rate or (3e-3 if settings.model == "tiny" else 2e-5),
             weight_decay=settings.weight_decay,
             warmup_steps=settings.warmup_steps,
-            decay_steps=settings.steps,
+            anneal=True,
         ),
     )
 
@@ -140,7 +140,7 @@ def _train(
     for step in range(1, settings.steps + 1):
         picks = batch_indices(settings.seed, step, settings.examples_per_step, len(examples))
         episodes = [worked_example(policy, examples[int(pick)], group) for group, pick in enumerate(picks)]
-        loss = learner.update(assemble(episodes), step).loss
+        loss = learner.update(assemble(episodes), step, (step - 1) / settings.steps).loss
         assert loss is not None, "every worked example has at least its end token"
         losses.append(loss)
         if step % 50 == 0 or step == settings.steps:

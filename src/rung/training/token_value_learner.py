@@ -57,7 +57,7 @@ class TokenValueLearner:
         self.optimizer = method.step.optimizer(policy.trainable().values())
         self._draws = Blocks(seed, "replay", (method.replay.batch,))
 
-    def update(self, batch: Due, step: int) -> ValueLearned:
+    def update(self, batch: Due, step: int, progress: float = 0.0) -> ValueLearned:
         """The updates that are due. Raises NonFiniteError before a NaN or infinity could reach the weights."""
         each = [self._one_update(batch.replay) for _ in range(batch.rounds * self.method.updates)]
         none = np.zeros(0, np.float32)

@@ -85,7 +85,7 @@ class TrialLearner:
         used = f"the run's {self.task.most_steps:,} time steps are used up after {self.updates} trials"
         return f"{used}{', the last one still balancing' if self.balancing else ''}: it ends here"
 
-    def update(self, batch: Trial, step: int) -> Played:
+    def update(self, batch: Trial, step: int, progress: float = 0.0) -> Played:
         assert self.time_left > 0, "the run is over"
         method = self.method
         assert isinstance(method, AdaptiveElements), type(method)

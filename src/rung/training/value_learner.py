@@ -95,7 +95,7 @@ class ValueLearner:
         self._errors, self._targets_made, self._weights_used = (Noted() for _ in range(3))
         self._norms: list[float] = []
 
-    def update(self, batch: None, step: int) -> ValueLearned:
+    def update(self, batch: None, step: int, progress: float = 0.0) -> ValueLearned:
         """What was learnt since the last call."""
         errors_UN, targets_UN, weights_UN = (n.take() for n in (self._errors, self._targets_made, self._weights_used))
         norms, self._norms = self._norms, []

@@ -8,11 +8,19 @@ from dataclasses import dataclass
 import torch
 
 
-def scheduled(update: int, warmup_steps: int, decay_steps: int) -> float:
-    """The share of the learning rate that update 0, 1, 2, ... uses: rising linearly, then constant or falling to 0."""
+def scheduled(update: int, warmup_steps: int, anneal: bool, progress: float) -> float:
+    """The share of the learning rate that update 0, 1, 2, ... uses when `progress` of the run, 0 to 1, is behind it."""
     rising = min(1.0, (update + 1) / warmup_steps) if warmup_steps else 1.0
-    falling = max(0.0, 1.0 - update / decay_steps) if decay_steps else 1.0
-    return rising * falling
+    return rising * (1.0 - progress) if anneal else rising
+
+
+def rate_in_words(step: AdamW | RMSprop) -> str:
+    """The learning rate and whether it stays.
+
+    >>> rate_in_words(AdamW(learning_rate=1e-3)), rate_in_words(RMSprop(anneal=True))
+    ('learning rate 0.001', 'learning rate 0.0007 falling to 0')
+    """
+    return f"learning rate {step.learning_rate:g}{' falling to 0' if step.anneal else ''}"
 
 
 @dataclass(frozen=True)
@@ -26,21 +34,24 @@ class AdamW:
     weight_decay: float = 0.0
     warmup_steps: int = 0
     """Updates over which the rate rises linearly."""
-    decay_steps: int = 0
-    """Updates after which the rate has fallen linearly to 0; 0: it stays."""
+    anneal: bool = False
+    """The rate falls linearly from step to step, to 0 at the run's end; else it stays."""
     max_grad_norm: float = 1.0
 
     @property
     def formula(self) -> str:
-        return f"AdamW, learning rate {self.learning_rate:g}, gradient norm at most {self.max_grad_norm:g}"
+        return f"AdamW, {rate_in_words(self)}, gradient norm at most {self.max_grad_norm:g}"
 
-    def learning_rate_at(self, update: int) -> float:
-        """The rate of update 0, 1, 2, ...: linear from rate/warmup_steps, then constant or falling linearly to 0.
+    def learning_rate_at(self, update: int, progress: float = 0.0) -> float:
+        """The rate of update 0, 1, 2, ...: linear from rate/warmup_steps, then constant, or falling with `progress`.
 
-        >>> [round(AdamW(learning_rate=1.0, warmup_steps=2, decay_steps=4).learning_rate_at(u), 2) for u in range(5)]
-        [0.5, 0.75, 0.5, 0.25, 0.0]
+        `progress`, 0 to 1, is the share of the run that was over when the update's step began.
+
+        >>> step = AdamW(learning_rate=1.0, warmup_steps=2, anneal=True)
+        >>> [step.learning_rate_at(update, progress=update / 4) for update in range(4)]
+        [0.5, 0.75, 0.5, 0.25]
         """
-        return self.learning_rate * scheduled(update, self.warmup_steps, self.decay_steps)
+        return self.learning_rate * scheduled(update, self.warmup_steps, self.anneal, progress)
 
     def optimizer(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
         return torch.optim.AdamW(
@@ -62,17 +73,17 @@ class RMSprop:
     epsilon: float = 1e-5
     warmup_steps: int = 0
     """Updates over which the rate rises linearly."""
-    decay_steps: int = 0
-    """Updates after which the rate has fallen linearly to 0; 0: it stays."""
+    anneal: bool = False
+    """The rate falls linearly from step to step, to 0 at the run's end; else it stays."""
     max_grad_norm: float = 0.5
 
     @property
     def formula(self) -> str:
-        return f"RMSprop, learning rate {self.learning_rate:g}, gradient norm at most {self.max_grad_norm:g}"
+        return f"RMSprop, {rate_in_words(self)}, gradient norm at most {self.max_grad_norm:g}"
 
-    def learning_rate_at(self, update: int) -> float:
+    def learning_rate_at(self, update: int, progress: float = 0.0) -> float:
         """The rate of update 0, 1, 2, ..., as AdamW's."""
-        return self.learning_rate * scheduled(update, self.warmup_steps, self.decay_steps)
+        return self.learning_rate * scheduled(update, self.warmup_steps, self.anneal, progress)
 
     def optimizer(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
         return torch.optim.RMSprop(parameters, lr=self.learning_rate, alpha=self.alpha, eps=self.epsilon)
@@ -117,3 +128,12 @@ class NaturalGradient:
 
 
 Step = AdamW | RMSprop | NaturalGradient
+
+
+def anneals(step: Step) -> bool:
+    """Whether the learning rate falls to 0 over the run.
+
+    >>> anneals(AdamW(anneal=True)), anneals(AdamW()), anneals(NaturalGradient())
+    (True, False, False)
+    """
+    return not isinstance(step, NaturalGradient) and step.anneal
