@@ -30,8 +30,9 @@ from rung.tasks.environment import environment_task
 SEEDS = (31, 32, 33, 34, 35)
 SWEEP = (0.0, 0.5, 0.9, 0.95, 1.0)
 STEPS, HORIZON, ENVIRONMENTS = 600, 16, 16
-STUDIED, STUDIED_STEPS = 3, 300
-"""Seeds whose policy and critic are studied, and the updates they had by then."""
+STUDIED, STUDIED_STEPS = 3, 40
+"""Seeds whose policy and critic are studied, and the updates they had by then: on the way, for where the task is solved
+either action leads to the same return, and there is no advantage to be wrong about."""
 STATES, ROLLOUTS, LENGTH, DISCOUNT = 24, 256, 400, 0.99
 NEAR, FALL, FROM = 0.9, 0.25, 200.0
 CLAIM = Claim(

@@ -61,11 +61,13 @@ def read_method(layers: Sequence[Given]) -> MethodReading:
 def fitted(recipe: Given, method_name: str | None) -> Given:
     """The recipe less the slots and the parts' numbers that the chosen method does not have: one serves every method.
 
-    A learning rate is left out for a method whose step has none (TRPO).
+    A learning rate is left out for a method whose step has none (TRPO); everything, where there is no such method.
     """
     slots, method = recipe.value.get("method"), METHODS.get(method_name or "")
-    if slots is None or method is None or not isinstance(slots.value, dict):
+    if slots is None or not isinstance(slots.value, dict):
         return recipe
+    if method is None:
+        return Given({key: inner for key, inner in recipe.value.items() if key != "method"}, recipe.origin)
     kept: dict[str, Given] = {}
     for name, content in slots.value.items():
         if name not in slots_of(method):
