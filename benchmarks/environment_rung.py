@@ -10,9 +10,9 @@ import numpy as np
 from environment_cases import CASES, score
 from workload import answer
 
+from rung.library import build
 from rung.settings import read_run
-from rung.training.parts import build
-from rung.training.replay_collector import ReplayCollector
+from rung.trainers.q_learning.environment import ReplayCollector
 
 case, wanted, seed = CASES[int(sys.argv[1])], int(sys.argv[2]), sys.argv[3]
 sets = [*case.sets, "learner.threads=1", "reporting.page=false"]

@@ -25,7 +25,7 @@ from typing import Any
 from environment_cases import CASES, EPISODES, Case
 from grpo_step import measured
 
-from rung.reports.machine import machine
+from rung.runs.record.machine import machine
 
 HERE = Path(__file__).parent
 SIDES = ("rung", "peer")

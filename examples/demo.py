@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 from rung.errors import MissingExtra, RungError
+from rung.library import train
 from rung.settings import read_run
-from rung.training.run import train
 
 
 def smollm2() -> Path:

@@ -12,10 +12,10 @@ from __future__ import annotations
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from rung.runs.recipes.tiny import tiny_for
 from rung.settings import TaskSettings
 from rung.tasks.load import load_task
 from rung.tasks.order import batch_indices
-from rung.training.tiny import tiny_for
 
 STEPS, PROMPTS_PER_STEP, SAMPLES_PER_PROMPT, MAX_NEW_TOKENS = 40, 16, 8, 16
 LEARNING_RATE, CLIP_LOW, CLIP_HIGH, KL_COEFFICIENT = 3e-4, 0.2, 0.2, 0.04

@@ -26,12 +26,13 @@ from typing import Any
 import numpy as np
 from running import PICTURES, provenance, record, recorded, save_picture
 
+from rung.library import build
 from rung.methods import METHODS
 from rung.methods.ase_ace import BOXES
 from rung.methods.parts.elements import Lifetimes
-from rung.reports.statistics import wilson
+from rung.runs.statistics import wilson
 from rung.settings import read_run
-from rung.training.parts import Parts, build
+from rung.trainers.parts import Parts
 
 SEEDS, MANY, THIRTY = range(10), range(200), 30
 NEEDED = {"ase_ace": 8}

@@ -30,7 +30,7 @@ from running import (
     seconds,
 )
 
-from rung.reports.seed_statistics import score_interval
+from rung.lab.compare.seed_statistics import score_interval
 
 RUNS = ROOT / "runs" / "cartpole"
 SEEDS = range(5)

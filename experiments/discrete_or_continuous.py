@@ -42,7 +42,7 @@ from running import (
     seconds,
 )
 
-from rung.reports.student_t import reach
+from rung.lab.compare.seed_statistics import reach
 from rung.tasks.environment import environment_task
 
 RUNS = ROOT / "runs" / "discrete_or_continuous"

@@ -44,8 +44,8 @@ from running import (
     seconds,
 )
 
-from rung.models.tiny import tiny_model
-from rung.reports.student_t import reach
+from rung.lab.compare.seed_statistics import reach
+from rung.models.language.tiny import tiny_model
 from rung.tasks.load import load_text_task
 
 RUNS = ROOT / "runs" / "dqn_on_tokens"

@@ -53,8 +53,8 @@ from running import (
     seconds,
 )
 
-from rung.reports.statistics import majority_at_k, pass_at_k
 from rung.rewards.rules import NumberEquals
+from rung.runs.statistics import majority_at_k, pass_at_k
 
 RUNS = ROOT / "runs" / "grpo_figure5"
 SEEDS, TRIAL = (0, 1, 2), (100,)

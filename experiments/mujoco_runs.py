@@ -17,7 +17,7 @@ from mujoco_tuned import ACTIONS, VERSIONS
 from mujoco_tuned import TRPO as ZOO_TRPO
 from running import Run, commit, evaluations, metrics, seconds
 
-from rung.reports.machine import machine
+from rung.runs.record.machine import machine
 
 WORKER = Path(__file__).parent / "mujoco_sb3.py"
 RANDOM_EPISODES = 100

@@ -32,7 +32,7 @@ import numpy as np
 from running import PICTURES, ROOT, Run, evaluations, plots, provenance, record, recorded, run_all, save_picture
 from stages import ENDED, GOLD, TASK, TOKENS, from_pairs, pairs_file, points, start_model
 
-from rung.reports.student_t import reach
+from rung.lab.compare.seed_statistics import reach
 
 RUNS = ROOT / "runs" / "over_optimisation"
 SEEDS = range(5)

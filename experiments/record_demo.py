@@ -15,9 +15,9 @@ from pathlib import Path
 
 from running import PICTURES, record, seconds
 
-from rung.reports.statistics import mean_at_k, paired_difference
+from rung.runs.statistics import mean_at_k, paired_difference
 from rung.settings import read_settings
-from rung.training.held_out import load_scores
+from rung.trainers.held_out import load_scores
 
 
 def main(folder: Path) -> None:

@@ -22,8 +22,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rung.reports.json_lines import read_rows
-from rung.reports.machine import machine
+from rung.runs.record.json_lines import read_rows
+from rung.runs.record.machine import machine
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "experiments" / "results"

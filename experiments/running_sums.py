@@ -7,7 +7,7 @@ from pathlib import Path
 
 from running import rung
 
-from rung.models.tiny import tiny_model
+from rung.models.language.tiny import tiny_model
 from rung.tasks.load import load_text_task
 
 

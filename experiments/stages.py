@@ -15,7 +15,7 @@ from typing import Any
 import reviews
 from running import ROOT, rung
 
-from rung.models.tiny import tiny_model
+from rung.models.language.tiny import tiny_model
 
 HOME = ROOT / "runs" / "reviews"
 DATA, START = HOME / "data", HOME / "start" / "final"

@@ -9,6 +9,8 @@ import os
 
 from hypothesis import settings
 
+pytest_plugins = ["made_up_reports"]
+os.environ["RUNG_COMPUTE"] = "float32"  # the same numbers on a processor with bfloat16 units as on one without
 os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when the hub's library is imported
 
 settings.register_profile("steady", derandomize=True)

@@ -19,8 +19,8 @@ from rung.methods import METHODS
 from rung.methods.explain import difference
 from rung.methods.parts.objectives import ClippedSurrogate, KLPenalty, Surrogate
 from rung.settings import read_run
-from rung.training.gradient_step import require_finite_update
-from rung.training.world import World
+from rung.trainers.optimizer import require_finite_update
+from rung.trainers.world import World
 
 ROOT = Path(__file__).parent.parent
 HOME = ROOT / "experiments"

@@ -22,9 +22,9 @@ from claim import HOLDS, Claim, Measured, Number, not_here, only_when, share, sh
 from running import Run, evaluations, metrics, plots, run_all, save_picture
 
 from rung.formulas.returns import gae
-from rung.models.small import SmallPolicy
-from rung.reports.seed_statistics import score_interval
-from rung.rollouts.environments import open_rows
+from rung.lab.compare.seed_statistics import score_interval
+from rung.models.small.network import SmallPolicy
+from rung.rollouts.environments.rows import open_rows
 from rung.tasks.environment import environment_task
 
 SEEDS = (31, 32, 33, 34, 35)

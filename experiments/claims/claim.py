@@ -28,8 +28,8 @@ for _home in (EXPERIMENTS, EXPERIMENTS.parent / "tests" / "exact"):
 
 from running import PICTURES, ROOT, origin, record, recorded  # noqa: E402 - found by the lines above
 
-from rung.reports.statistics import wilson  # noqa: E402
-from rung.reports.student_t import reach  # noqa: E402
+from rung.lab.compare.seed_statistics import reach  # noqa: E402
+from rung.runs.statistics import wilson  # noqa: E402
 
 torch.set_num_threads(1)
 

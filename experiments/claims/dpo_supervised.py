@@ -22,10 +22,9 @@ from enumeration import Tree, World, expected_return, gradient, kl, optimum_PS, 
 from in_process import collected, operations, parts_of
 from running import plots, rung, save_picture
 
-from rung.methods.parts.answers import Answers
-from rung.methods.parts.preference_losses import DPOLoss, PreferenceLoss, Unlikelihood
+from rung.methods.parts.preference_losses import Answers, DPOLoss, PreferenceLoss, Unlikelihood
+from rung.runs.recipes.tiny import tiny_for
 from rung.settings import TaskSettings
-from rung.training.tiny import tiny_for
 
 WORLDS = range(100, 120)
 SEEDS = (61, 62, 63)

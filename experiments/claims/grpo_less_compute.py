@@ -24,8 +24,8 @@ from claim import HOLDS, Claim, Measured, Number, geometric_mean, mean, not_here
 from in_process import collected, kept_bytes, operations, parts_of
 from running import Run, evaluations, metrics, plots, run_all, save_picture
 
-from rung.reports.json_lines import read_rows
-from rung.training.budget import seconds_of
+from rung.runs.record.json_lines import read_rows
+from rung.trainers.budget import seconds_of
 
 SEEDS = (41, 42, 43, 44, 45)
 COUNTED = 3

@@ -15,10 +15,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from rung.commands.planning import planned
-from rung.models import small_layers
-from rung.training.learner import Learner
-from rung.training.loop import Clock
-from rung.training.parts import Parts, build
+from rung.library import build
+from rung.models.small import by_hand as small_layers
+from rung.runs.loop import Clock
+from rung.trainers.parts import Parts
+from rung.trainers.policy_gradient.learner import Learner
 
 
 def parts_of(method: str, task: str, *, seed: int, model: str | None = None, sets: Iterable[str] = ()) -> Parts:

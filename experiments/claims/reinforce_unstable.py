@@ -23,8 +23,8 @@ from running import Run, plots, recorded, run_all, save_picture
 from rung.methods import REINFORCE, REINFORCE_BASELINE, PolicyGradient
 from rung.methods.parts.advantages import GAE, NStep
 from rung.methods.parts.critics import ValueFunction
-from rung.models.small import SmallPolicy
-from rung.rollouts.whole_episodes import EpisodeCollector
+from rung.models.small.network import SmallPolicy
+from rung.rollouts.environments.whole_episodes import EpisodeCollector
 from rung.tasks.environment import environment_task
 
 SEEDS = (21, 22, 23)

@@ -22,7 +22,7 @@ from in_process import collected, operations, parts_of
 from running import plots, recorded, save_picture
 
 from rung.batch import Batch
-from rung.training.parts import Parts
+from rung.trainers.parts import Parts
 
 SEEDS = (11, 12, 13)
 CLAIM = Claim(
@@ -49,8 +49,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "rounds": 4,
     },
 }
-ONLY_TRPO = ("src/rung/training/natural_step.py", "src/rung/formulas/natural_gradient.py")
-ONLY_PPO = ("src/rung/training/gradient_step.py",)
+ONLY_TRPO = ("src/rung/trainers/policy_gradient/natural_step.py", "src/rung/formulas/natural_gradient.py")
+ONLY_PPO = ("src/rung/trainers/optimizer.py",)
 
 
 def expensive(operations: Number, seconds: Number) -> bool:

@@ -31,10 +31,10 @@ _WHERE = {
     "SettingsError": "rung.errors",
     "difference": "rung.methods.explain",
     "explain": "rung.methods.explain",
-    "load_policy": "rung.models.load",
+    "load_policy": "rung.models.language.load",
     "load_task": "rung.tasks.load",
-    "resume": "rung.training.run",
-    "train": "rung.training.run",
+    "resume": "rung.library",
+    "train": "rung.library",
 }
 
 __all__ = sorted(_WHERE)  # noqa: PLE0605  (the one list of public names)

@@ -73,7 +73,7 @@ def in_folder(tmp_path, monkeypatch):
 @pytest.fixture(scope="session")
 def model(tmp_path_factory):
     """An untrained tiny model's folder."""
-    from rung.models.tiny import tiny_model
+    from rung.models.language.tiny import tiny_model
 
     folder = tmp_path_factory.mktemp("model") / "tiny"
     tiny_model(0).save(folder)

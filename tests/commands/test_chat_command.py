@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from rung.commands.chat import Talk
-from rung.models.tiny import tiny_model
+from rung.models.language.tiny import tiny_model
+from rung.random import Stream
 from rung.rollouts.sampler import Prompt, Sampler
-from rung.rollouts.streams import Stream
 
 TEMPLATE = (
     "{% for m in messages %}{{ m.role[0] }}:{{ m.content }};{% endfor %}{% if add_generation_prompt %}a:{% endif %}"

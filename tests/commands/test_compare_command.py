@@ -8,9 +8,9 @@ import pytest
 
 from rung.commands.compare import plan_lines
 from rung.commands.comparing import LADDER, Asked, comparison_of, jobs_for
-from rung.comparison.plan import claim, read_plan
-from rung.comparison.results import common_items
 from rung.errors import RungError, SettingsError
+from rung.lab.compare.plan import claim, read_plan
+from rung.lab.compare.results import common_items
 
 
 def problems(**asked) -> list[str]:

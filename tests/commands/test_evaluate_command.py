@@ -26,7 +26,7 @@ def measured(monkeypatch):
         data["pass_at_k"] = {"value": 1.0, "low": 0.5, "high": None}
         return SimpleNamespace(as_data=lambda: data, samples=({"id": "a", "completion": "b"},))
 
-    monkeypatch.setattr("rung.training.evaluate.evaluate", evaluate)
+    monkeypatch.setattr("rung.runs.evaluate.evaluate", evaluate)
     return calls
 
 
@@ -154,8 +154,8 @@ def test_a_file_of_samples_is_never_written_over(rung, measured, in_folder):
 @pytest.fixture(scope="module")
 def moved(model, tmp_path_factory):
     """A run of two steps whose weights have changed at both."""
+    from rung.library import train
     from rung.settings import settings_from
-    from rung.training.run import train
 
     folder = tmp_path_factory.mktemp("moved")
     (folder / "judge.py").write_text("def long(completions):\n    return [float(len(text)) for text in completions]\n")

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from rung.models.reward_model import RewardModel
-from rung.models.tiny import tiny_model
+from rung.models.language.reward_model import RewardModel
+from rung.models.language.tiny import tiny_model
 
 
 @pytest.fixture

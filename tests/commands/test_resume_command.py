@@ -19,7 +19,7 @@ def resumed(monkeypatch):
         calls.append((folder, changes, quiet))
         return SimpleNamespace(exit_code=75)
 
-    monkeypatch.setattr("rung.training.run.resume", resume)
+    monkeypatch.setattr("rung.library.resume", resume)
     return calls
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from rung.reports.statistics import mean_at_k
+from rung.runs.statistics import mean_at_k
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def tuned(monkeypatch):
         before, after = mean_at_k([[0], [0], [0], [1]]), mean_at_k([[1], [1], [0], [1]])
         return SimpleNamespace(folder=folder, loss=0.25, before=before, after=after)
 
-    monkeypatch.setattr("rung.training.sft.sft", sft)
+    monkeypatch.setattr("rung.runs.recipes.sft.sft", sft)
     return calls
 
 

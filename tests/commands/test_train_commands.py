@@ -22,7 +22,7 @@ def started(monkeypatch):
         return SimpleNamespace(exit_code=train.exit_code)
 
     train.exit_code = 0
-    monkeypatch.setattr("rung.training.run.train", train)
+    monkeypatch.setattr("rung.library.train", train)
     return SimpleNamespace(calls=calls, train=train)
 
 

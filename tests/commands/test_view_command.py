@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rung.viewer.opened_run import OpenedRun
+from rung.lab.run_page.opened_run import OpenedRun
 
 
 def test_a_real_runs_tokens_are_all_there(finished: Path) -> None:

@@ -11,12 +11,11 @@ from torch import Tensor
 
 from rung.batch import Batch
 from rung.methods import GRPO, REINFORCE
-from rung.methods.method import PolicyGradient
 from rung.methods.parts.advantages import GAE, EpisodeReturn, GroupNormalized, NStep
 from rung.methods.parts.aggregations import PerEpisode, PerSequence
-from rung.methods.parts.corrections import MaskedImportance, TruncatedImportance
 from rung.methods.parts.critics import ValueFunction
-from rung.methods.parts.groups import AccuraciesDiffer
+from rung.methods.parts.filters import AccuraciesDiffer, MaskedImportance, TruncatedImportance
+from rung.methods.policy_gradient import PolicyGradient
 
 EXACT = 1e-9
 

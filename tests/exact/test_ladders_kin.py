@@ -22,18 +22,18 @@ from torch import Tensor
 
 from rung.batch import Batch
 from rung.methods import GRPO, METHODS, REINFORCE, RLOO
-from rung.methods.method import PolicyGradient
 from rung.methods.parts.advantages import (
     EpisodeReturn,
     GroupNormalized,
     NormalizedByOthers,
+    OthersInGroup,
     ProcessNormalized,
     TeacherLogRatio,
 )
 from rung.methods.parts.aggregations import PerEpisode
-from rung.methods.parts.baselines import OthersInGroup
 from rung.methods.parts.objectives import ClipCov, ClippedSurrogate, KLCov, ScoreFunction, Surrogate, WithinProbability
 from rung.methods.parts.reference_kl import K1, KLInAdvantage, KLInReward
+from rung.methods.policy_gradient import PolicyGradient
 
 EXACT = 1e-9
 PLAIN = GRPO.changed(name="plain", reference_kl=None, aggregation=PerEpisode())

@@ -24,11 +24,17 @@ from torch import Tensor
 from rung.batch import Batch
 from rung.formulas.advantages import group_size, group_sum
 from rung.methods import GRPO, REINFORCE, REINFORCE_BASELINE, RLOO
-from rung.methods.method import PolicyGradient
-from rung.methods.parts.advantages import EpisodeReturn, GroupCentred, GroupNormalized, RewardToGo
+from rung.methods.parts.advantages import (
+    EpisodeReturn,
+    GroupCentred,
+    GroupNormalized,
+    OthersInBatch,
+    OthersInGroup,
+    RewardToGo,
+)
 from rung.methods.parts.aggregations import PerConstantLength, PerEpisode, PerPrompt, PerSequence, PerToken
-from rung.methods.parts.baselines import OthersInBatch, OthersInGroup
 from rung.methods.parts.objectives import ClippedSurrogate
+from rung.methods.policy_gradient import PolicyGradient
 
 EXACT = 1e-9
 RLOO_ALONE = RLOO.changed(name="rloo without KL", reference_kl=None)

@@ -11,8 +11,8 @@ from enumeration import Tree, World, climb, optimum_PS, random_world, total_vari
 from torch import Tensor
 
 from rung.methods import REINFORCE
-from rung.methods.parts.answers import Answers
 from rung.methods.parts.preference_losses import (
+    Answers,
     ConservativeDPOLoss,
     DPOLoss,
     IPOLoss,

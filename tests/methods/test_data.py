@@ -8,8 +8,7 @@ from method_batches import EVERY_METHOD
 from rung.errors import SettingsError
 from rung.methods import GRPO, METHODS, REINFORCE, RLOO
 from rung.methods.data import IDENTITY, as_data, from_data, slots, with_settings
-from rung.methods.parts.advantages import EpisodeReturn, GroupCentred, GroupNormalized
-from rung.methods.parts.baselines import OthersInBatch, OthersInGroup
+from rung.methods.parts.advantages import EpisodeReturn, GroupCentred, GroupNormalized, OthersInBatch, OthersInGroup
 from rung.methods.parts.objectives import ClippedSurrogate
 from rung.methods.parts.reference_kl import K1, K3, KLInLoss, KLInReward
 
@@ -142,7 +141,7 @@ def test_every_wrong_setting_is_named_at_once() -> None:
 
 
 def test_nothing_is_built_from_a_name_that_the_slot_does_not_list() -> None:
-    for part in ("os.system", "rung.methods.parts.steps.AdamW", "AdamW", "PolicyGradient"):
+    for part in ("os.system", "rung.methods.parts.optimizers.AdamW", "AdamW", "PolicyGradient"):
         assert "expected one of" in problems_of(GRPO, {"objective": part})[0]
 
 

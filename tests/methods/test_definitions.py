@@ -17,17 +17,17 @@ from rung.methods.parts.advantages import (
     LengthAdaptiveGAE,
     NormalizedByOthers,
     NStep,
+    OthersInBatch,
+    OthersInGroup,
     ProcessNormalized,
     RewardToGo,
     RightAnswers,
     TeacherLogRatio,
 )
-from rung.methods.parts.aggregations import PerConstantLength, PerEpisode, PerSequence, PerToken
-from rung.methods.parts.baselines import OthersInBatch, OthersInGroup
-from rung.methods.parts.behaviour import FrozenStart
+from rung.methods.parts.aggregations import PerConstantLength, PerEpisode, PerSequence, PerToken, Whiten
 from rung.methods.parts.critics import ValueFunction
 from rung.methods.parts.elements import CriticElement, Lifetimes, SearchElement
-from rung.methods.parts.groups import AccuraciesDiffer
+from rung.methods.parts.filters import AccuraciesDiffer, FrozenStart, SoftOverlong
 from rung.methods.parts.learned_reward import ByDisagreement, SegmentPreferences
 from rung.methods.parts.objectives import (
     ClipCov,
@@ -40,10 +40,8 @@ from rung.methods.parts.objectives import (
     Surrogate,
     WithinProbability,
 )
-from rung.methods.parts.overlong import SoftOverlong
+from rung.methods.parts.optimizers import AdamW, NaturalGradient, RMSprop
 from rung.methods.parts.reference_kl import K1, K3, KLInAdvantage, KLInLoss, KLInReward
-from rung.methods.parts.steps import AdamW, NaturalGradient, RMSprop
-from rung.methods.parts.whitening import Whiten
 
 ONE_UPDATE = {"epochs": 1, "minibatches": 1}
 STEP = AdamW(

@@ -8,12 +8,19 @@ from method_batches import log_probs_of, mixed_batch, mixed_mask, normal, one
 
 from rung.batch import Batch
 from rung.formulas.masked import zeroed
-from rung.methods.parts.advantages import EpisodeReturn, GroupCentred, GroupNormalized, RewardToGo, RightAnswers
+from rung.methods.parts.advantages import (
+    EpisodeReturn,
+    GroupCentred,
+    GroupNormalized,
+    OthersInBatch,
+    OthersInGroup,
+    RewardToGo,
+    RightAnswers,
+)
 from rung.methods.parts.aggregations import PerPrompt, PerToken
-from rung.methods.parts.baselines import OthersInBatch, OthersInGroup
 from rung.methods.parts.objectives import ClippedSurrogate, ScoreFunction
+from rung.methods.parts.optimizers import AdamW, RMSprop
 from rung.methods.parts.reference_kl import K1, K2, K3, KLInLoss, KLInReward
-from rung.methods.parts.steps import AdamW, RMSprop
 
 
 def returns_of(batch: Batch) -> torch.Tensor:

@@ -10,6 +10,7 @@ from rung.errors import SettingsError
 from rung.methods import DPO, METHODS, PreferenceLearning
 from rung.methods.data import as_data, from_data, slots, with_settings
 from rung.methods.explain import card, difference, explain
+from rung.methods.parts.optimizers import AdamW, RMSprop
 from rung.methods.parts.preference_losses import (
     APODownLoss,
     APOZeroLoss,
@@ -23,7 +24,6 @@ from rung.methods.parts.preference_losses import (
     SimPOLoss,
     Unlikelihood,
 )
-from rung.methods.parts.steps import AdamW, RMSprop
 
 DPOS_STEP = RMSprop(learning_rate=1e-6, alpha=0.99, epsilon=1e-8, warmup_steps=150, max_grad_norm=10.0)
 PINNED = {

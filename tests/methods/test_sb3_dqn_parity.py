@@ -14,11 +14,10 @@ import torch
 from sb3_dqn_numbers import ACTIONS, BATCH, FILE, HIDDEN, OBSERVATIONS, inputs, made_by_sb3
 
 from rung.methods import METHODS, ValueLearning
-from rung.methods.parts.td_errors import SquaredError
-from rung.methods.parts.value_steps import Adam
-from rung.models.q_network import QNetwork, QShape
+from rung.methods.parts.q_learning import Adam, SquaredError
+from rung.models.small.q_network import QNetwork, QShape
 from rung.rollouts.replay import Window
-from rung.training.value_learner import ValueLearner
+from rung.trainers.q_learning.learner import ValueLearner
 
 SAVED = json.loads(FILE.read_text(encoding="utf-8"))
 SB3 = METHODS["dqn@sb3"]

@@ -15,8 +15,8 @@ from torch import Tensor
 from rung.batch import Batch
 from rung.formulas.aggregations import token_mean
 from rung.methods import METHODS, PolicyGradient
-from rung.models.laws import Categorical, Gaussian
-from rung.training.learner import Learner
+from rung.models.language.distributions import Categorical, Gaussian
+from rung.trainers.policy_gradient.learner import Learner
 
 SAVED = json.loads(FILE.read_text(encoding="utf-8"))
 GIVEN = SAVED["inputs"]

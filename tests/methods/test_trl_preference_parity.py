@@ -12,8 +12,8 @@ from torch import Tensor
 from trl_preference_numbers import DPO_CASES, FILE, KTO_CASES, PAIRS, inputs, made_by_trl
 
 from rung.formulas.preference_losses import kto_anchor, odds_ratio, summed_log_probs
-from rung.methods.parts.answers import Answers
 from rung.methods.parts.preference_losses import (
+    Answers,
     APODownLoss,
     APOZeroLoss,
     BradleyTerry,

@@ -10,13 +10,21 @@ import torch
 from rung.methods import METHODS, ValueLearning
 from rung.methods.data import as_data, from_data, slots, with_settings
 from rung.methods.explain import card, difference, explain
-from rung.methods.parts.explorations import Boltzmann, EpsilonGreedy
-from rung.methods.parts.replays import Prioritised, Uniform
-from rung.methods.parts.target_networks import Every
-from rung.methods.parts.td_errors import ClippedError, SquaredError
-from rung.methods.parts.value_networks import Layers2013, Layers2015
-from rung.methods.parts.value_steps import Adam, CentredRMSprop
-from rung.methods.parts.value_targets import DoubleTarget, MaxTarget
+from rung.methods.parts.q_learning import (
+    Adam,
+    Boltzmann,
+    CentredRMSprop,
+    ClippedError,
+    DoubleTarget,
+    EpsilonGreedy,
+    Every,
+    Layers2013,
+    Layers2015,
+    MaxTarget,
+    Prioritised,
+    SquaredError,
+    Uniform,
+)
 
 VALUES = {name: method for name, method in METHODS.items() if isinstance(method, ValueLearning)}
 DQN = METHODS["dqn"]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +11,8 @@ import torch
 from torch import Tensor
 
 from rung.batch import Batch
-from rung.models.policy import TextPolicy
-from rung.models.tiny import tiny_tokenizer
-
-sys.path.insert(0, str(Path(__file__).parent))
+from rung.models.language.policy import TextPolicy
+from rung.models.language.tiny import tiny_tokenizer
 
 SHAPE = {
     "hidden_size": 24,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from rung.models.chunked_log_probs import chunked_log_probs
+from rung.models.language.chunked_log_probs import chunked_log_probs
 
 N, D, V = 6, 5, 23
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from rung.batch import Batch
-from rung.models.decoder import Decoder
-from rung.models.policy import TextPolicy
-from rung.models.whole_model import WholeModel
+from rung.models.language.decoder import Decoder
+from rung.models.language.policy import TextPolicy
+from rung.models.language.whole_model import WholeModel
 
 OWN = ["llama", "llama3-rope", "qwen2", "qwen3", "mistral"]
 GENERIC = ["gpt2", "mistral-window", "gemma2"]

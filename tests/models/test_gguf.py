@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from rung.errors import DataError
-from rung.models import gguf
-from rung.models.load import load_policy
+from rung.models.language import gguf
+from rung.models.language.load import load_policy
 
 
 def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch.distributions import Categorical as TorchCategorical
 from torch.distributions import Independent, Normal, kl_divergence
 
-from rung.models.laws import Categorical, Gaussian
+from rung.models.language.distributions import Categorical, Gaussian
 
 ALMOST_ONE = 1 - 2.0**-53
 """The largest number a stream gives."""

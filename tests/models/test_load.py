@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from rung.errors import DataError
-from rung.models import load
-from rung.models.load import load_policy
-from rung.models.lora import Lora
-from rung.models.tiny import tiny_model
+from rung.models.language import load
+from rung.models.language.load import load_policy
+from rung.models.language.lora import Lora
+from rung.models.language.tiny import tiny_model
 
 
 @pytest.fixture

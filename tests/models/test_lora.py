@@ -9,12 +9,12 @@ import torch
 
 from rung.batch import Batch
 from rung.errors import SettingsError
-from rung.models.load import load_policy
-from rung.models.lora import Lora, add_adapter, has_adapter
-from rung.models.policy import TextPolicy
-from rung.models.tiny import tiny_model
+from rung.models.language.load import load_policy
+from rung.models.language.lora import Lora, add_adapter, has_adapter
+from rung.models.language.policy import TextPolicy
+from rung.models.language.tiny import tiny_model
+from rung.random import Stream
 from rung.rollouts.sampler import Prompt, Sampler
-from rung.rollouts.streams import Stream
 
 Make = Callable[..., Any]
 LORA = Lora(rank=2, alpha=8)

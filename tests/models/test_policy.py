@@ -11,9 +11,9 @@ import torch
 
 from rung.batch import Batch
 from rung.errors import CheckpointError, DataError
-from rung.models.load import load_policy
-from rung.models.policy import NO_LIMIT, TextPolicy, _context_length
-from rung.models.tiny import tiny_model, tiny_tokenizer
+from rung.models.language.load import load_policy
+from rung.models.language.policy import NO_LIMIT, TextPolicy, _context_length
+from rung.models.language.tiny import tiny_model, tiny_tokenizer
 
 Make = Callable[..., Any]
 MESSAGES = ({"role": "user", "content": "hi"},)

@@ -11,10 +11,9 @@ import pytest
 import torch
 
 from rung.errors import CheckpointError, DataError, SettingsError
-from rung.models.environment_policy import load_environment_policy
-from rung.models.q_actor import boltzmann, epsilon_greedy
-from rung.models.q_network import CONFIG, QNetwork, QShape
-from rung.models.small import SmallPolicy, SmallShape
+from rung.models.small.environment_policy import load_environment_policy
+from rung.models.small.network import SmallPolicy, SmallShape
+from rung.models.small.q_network import CONFIG, QNetwork, QShape, boltzmann, epsilon_greedy
 
 VECTOR = QShape(observation=(4,), choices=3, hidden=(16, 8))
 IMAGE = QShape(observation=(4, 20, 20), choices=3, hidden=(8,), convolutions=((2, 4, 2), (3, 3, 1)), duelling=True)

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from rung.errors import CheckpointError
-from rung.models.observation_scale import ObservationScale
-from rung.models.reward_ensemble import RewardEnsemble
+from rung.models.small.observation_scale import ObservationScale
+from rung.models.small.reward_ensemble import RewardEnsemble
 
 
 def steps(count: int = 500, inputs: int = 4, seed: int = 0) -> torch.Tensor:

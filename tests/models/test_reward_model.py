@@ -11,11 +11,11 @@ import torch
 
 from rung.batch import Batch, Episode, Judgement
 from rung.errors import CheckpointError, DataError, SettingsError
-from rung.models.load import is_reward_model, load_policy
-from rung.models.lora import Lora
-from rung.models.reward_model import RewardModel, first_head, load_reward_model, new_reward_model
-from rung.models.tiny import tiny_model
-from rung.training.assemble import assemble
+from rung.models.language.load import is_reward_model, load_policy
+from rung.models.language.lora import Lora
+from rung.models.language.reward_model import RewardModel, first_head, load_reward_model, new_reward_model
+from rung.models.language.tiny import tiny_model
+from rung.trainers.assemble import assemble
 
 TEXTS = (("2+3=", "5\n"), ("2+3=", "60\n"), ("17-4=", "13\n"))
 

@@ -12,9 +12,9 @@ from small_policies import CHOICE, HOLES, SHAPES, VECTOR, batch_of, loud
 from torch import Tensor
 
 from rung.errors import CheckpointError, DataError, SettingsError
-from rung.models.laws import Categorical, Gaussian
-from rung.models.observation_scale import ObservationScale
-from rung.models.small import CONFIG, WEIGHTS, SmallPolicy, SmallShape
+from rung.models.language.distributions import Categorical, Gaussian
+from rung.models.small.network import CONFIG, WEIGHTS, SmallPolicy, SmallShape
+from rung.models.small.observation_scale import ObservationScale
 
 
 def by_hand(policy: SmallPolicy, network: str, observation_O: Tensor) -> Tensor:

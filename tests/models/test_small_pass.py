@@ -8,9 +8,9 @@ import torch
 from small_policies import HOLES, SHAPES, batch_of, loud
 from torch import Tensor
 
-from rung.models.laws import Categorical, Gaussian, Law
-from rung.models.small import SmallPolicy, SmallShape
-from rung.models.small_heads import Choice, Vector
+from rung.models.language.distributions import Categorical, Gaussian, Law
+from rung.models.small.by_hand import Choice, Vector
+from rung.models.small.network import SmallPolicy, SmallShape
 
 N = 6
 PULLS = torch.Generator().manual_seed(5)
@@ -116,5 +116,5 @@ def test_autograd_is_left_to_do_what_cannot_be_filled(monkeypatch: pytest.Monkey
     assert policy.to_learn(batch) is not None
     assert policy.to_learn(batch, with_values=True) is None
     assert policy.to_learn(batch_of(shape, [[False] * 5] * 2)) is None, "nothing to learn from"
-    monkeypatch.setattr("rung.models.small.FEW_ROWS", 9)
+    monkeypatch.setattr("rung.models.small.network.FEW_ROWS", 9)
     assert policy.to_learn(batch) is None

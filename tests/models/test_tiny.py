@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
-from rung.models.load import load_policy
-from rung.models.tiny import CHARACTERS, tiny_model
+from rung.models.language.load import load_policy
+from rung.models.language.tiny import CHARACTERS, tiny_model
 
 
 def test_equal_seeds_give_equal_weights_and_no_global_number_is_used() -> None:

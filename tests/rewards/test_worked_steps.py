@@ -12,7 +12,7 @@ from rung.rewards.rules import NumberEquals
 from rung.rewards.worked_steps import WorkedSteps
 from rung.tasks.library.arithmetic import arithmetic
 from rung.tasks.task import Item
-from rung.training.assemble import assemble, step_rewards
+from rung.trainers.assemble import assemble, step_rewards
 
 RIGHT = [70, 15, 85]
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +10,8 @@ import pytest
 import torch
 
 from rung.batch import Batch, Episode
-from rung.models.policy import TextPolicy
-from rung.models.tiny import tiny_tokenizer
-
-sys.path.insert(0, str(Path(__file__).parent))  # for the tests' helper, `spy_environment`
+from rung.models.language.policy import TextPolicy
+from rung.models.language.tiny import tiny_tokenizer
 
 
 @pytest.fixture

@@ -15,12 +15,12 @@ pytest.importorskip("ale_py", reason="Atari is not installed: pip install -e '.[
 from rung.cli import app
 from rung.errors import SettingsError
 from rung.methods import METHODS
-from rung.models.q_network import QNetwork
-from rung.rollouts.atari import AtariGame, AtariRows, area_weights
-from rung.rollouts.environments import open_rows, replay
+from rung.models.small.q_network import QNetwork
+from rung.rollouts.environments.atari import AtariGame, AtariRows, area_weights
+from rung.rollouts.environments.rows import open_rows, replay
 from rung.settings import Settings, read_run
 from rung.tasks.environment import environment_task
-from rung.training.replay_collector import q_shape
+from rung.trainers.q_learning.environment import q_shape
 
 PONG = "ALE/Pong-v5"
 
@@ -139,7 +139,7 @@ def test_the_papers_networks() -> None:
 
 @pytest.fixture(autouse=True)
 def few_held_out_states(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rung.training.replay_collector.HELD_OUT", 20)
+    monkeypatch.setattr("rung.trainers.q_learning.environment.HELD_OUT", 20)
 
 
 def pong(**more: object) -> Settings:
@@ -162,7 +162,7 @@ def pong(**more: object) -> Settings:
 
 
 def test_pong_trains_is_stopped_resumed_and_ends_the_same(tmp_path: Path) -> None:
-    from rung.training.run import resume, train
+    from rung.library import resume, train
 
     whole = train(pong(**{"reporting.page": "true"}), tmp_path / "whole", quiet=True)
     assert whole.finished and whole.after is not None
@@ -181,7 +181,7 @@ def test_clipped_rewards_are_learnt_from_and_raw_ones_are_the_score(monkeypatch:
     """A game that pays 7 a step: the replay holds 1, the return counts 7."""
     from contextlib import nullcontext
 
-    from rung.training.parts import build
+    from rung.library import build
 
     play = AtariGame.step
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rung.errors import NonFiniteError
-from rung.rollouts.draw import BLOCK, draw, draw_epsilon_greedy
+from rung.rollouts.sampler import BLOCK, draw, draw_epsilon_greedy
 
 
 def _reference(logits: np.ndarray, u: float, temperature: float) -> int:

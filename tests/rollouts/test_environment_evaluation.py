@@ -5,9 +5,9 @@ import pytest
 from spy_environment import EVENTS, sharp_policy, spy_task
 
 from rung.errors import SettingsError
-from rung.models.small import SmallPolicy
-from rung.rollouts.environment_evaluation import evaluate, greedy_player
-from rung.rollouts.stretches import StretchCollector
+from rung.models.small.network import SmallPolicy
+from rung.rollouts.environments.evaluation import evaluate, greedy_player
+from rung.rollouts.environments.stretches import StretchCollector
 from rung.tasks.environment import environment_task
 
 

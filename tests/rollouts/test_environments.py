@@ -8,13 +8,19 @@ import pytest
 from spy_environment import EVENTS, spy_task
 
 from rung.errors import NonFiniteError
-from rung.rollouts.cartpole_rows import CartPoleRows
-from rung.rollouts.environments import MANY, EnvironmentRows, episode_seed, open_rows, play, replay, require_finite
+from rung.rollouts.environments.cartpole import CartPoleRows
+from rung.rollouts.environments.rows import MANY, EnvironmentRows, episode_seed, open_rows, play, replay, require_finite
 from rung.tasks.environment import environment_task
 
 
 @pytest.mark.parametrize(
-    "module", ["models.laws", "models.observation_scale", "rollouts.normalizers", "rollouts.environments"]
+    "module",
+    [
+        "models.language.distributions",
+        "models.small.observation_scale",
+        "rollouts.environments.scaling",
+        "rollouts.environments.rows",
+    ],
 )
 def test_examples_are_true(module: str) -> None:
     result = doctest.testmod(importlib.import_module(f"rung.{module}"))

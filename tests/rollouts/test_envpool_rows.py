@@ -11,12 +11,12 @@ import pytest
 from spy_environment import spy_task
 
 from rung.errors import CheckpointError, MissingExtra, SettingsError
-from rung.models.small import SmallPolicy, SmallShape
-from rung.rollouts.atari import AtariRows
-from rung.rollouts.cartpole_rows import CartPoleRows
-from rung.rollouts.environments import MANY, open_rows_to_learn, replay
-from rung.rollouts.stretches import StretchCollector
-from rung.rollouts.whole_episodes import EpisodeCollector
+from rung.models.small.network import SmallPolicy, SmallShape
+from rung.rollouts.environments.atari import AtariRows
+from rung.rollouts.environments.cartpole import CartPoleRows
+from rung.rollouts.environments.rows import MANY, open_rows_to_learn, replay
+from rung.rollouts.environments.stretches import StretchCollector
+from rung.rollouts.environments.whole_episodes import EpisodeCollector
 from rung.tasks.environment import environment_task
 
 LEFT = np.zeros(2, np.int64)

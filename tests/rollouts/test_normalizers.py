@@ -6,8 +6,8 @@ import torch
 from spy_environment import KnownPolicy, spy_task
 
 from rung.errors import CheckpointError
-from rung.models.observation_scale import ObservationScale
-from rung.rollouts.normalizers import ObservationNormalizer, RewardScaler, RunningMoments, Scaling
+from rung.models.small.observation_scale import ObservationScale
+from rung.rollouts.environments.scaling import ObservationNormalizer, RewardScaler, RunningMoments, Scaling
 
 RNG = np.random.default_rng(0)
 

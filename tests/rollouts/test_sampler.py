@@ -11,12 +11,12 @@ import torch
 
 from rung.batch import Batch, Episode
 from rung.errors import DataError, NonFiniteError, SettingsError
-from rung.models.policy import TextPolicy
-from rung.models.tiny import tiny_model
-from rung.models.whole_model import WholeModel
+from rung.models.language.policy import TextPolicy
+from rung.models.language.tiny import tiny_model
+from rung.models.language.whole_model import WholeModel
+from rung.random import Stream
 from rung.rollouts import sampler as module
 from rung.rollouts.sampler import Prompt, Sampler
-from rung.rollouts.streams import Stream
 
 Make = Callable[..., Any]
 STREAM = Stream(4, 1, "train")
@@ -97,7 +97,7 @@ def test_prompts_that_begin_alike_are_read_together_and_drawn_alike(make_policy:
 def test_many_long_prompts_are_read_in_parts(make_policy: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = make_policy("qwen3")
     whole = _sample(policy, _prompts())
-    monkeypatch.setattr("rung.models.decoding.PREFILL_TOKENS", 10)
+    monkeypatch.setattr("rung.models.language.decoding.PREFILL_TOKENS", 10)
     _same(whole, _sample(policy, _prompts()))
 
 

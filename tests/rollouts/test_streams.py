@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rung.rollouts.streams import Stream
+from rung.random import Stream
 
 KEYS = st.tuples(st.integers(0, 5), st.integers(0, 5), st.text(max_size=3), st.text(max_size=3), st.integers(0, 5))
 

@@ -16,9 +16,9 @@ from spy_environment import EVENTS, KnownPolicy, sharp_policy, spy_task
 
 from rung.batch import Batch
 from rung.errors import CheckpointError, NonFiniteError, SettingsError
-from rung.rollouts.collected import Collected, CollectorState
-from rung.rollouts.environments import episode_seed
-from rung.rollouts.stretches import StretchCollector
+from rung.rollouts.environments.collected import Collected, CollectorState
+from rung.rollouts.environments.rows import episode_seed
+from rung.rollouts.environments.stretches import StretchCollector
 from rung.tasks.environment import environment_task
 
 THREE_ENDS = {"lengths": (2, 3, 2), "ends": ("terminated", "truncated", "both")}

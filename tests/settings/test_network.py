@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 
 from rung.errors import DataError
-from rung.models.lora import Lora, add_adapter
-from rung.models.tiny import tiny_model
+from rung.models.language.lora import Lora, add_adapter
+from rung.models.language.tiny import tiny_model
 from rung.settings.network import LINEAR_LAYERS, TINY, from_config, network_of
 
 

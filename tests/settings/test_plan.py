@@ -109,7 +109,7 @@ def test_bfloat16_halves_cache_and_activations_and_copies_the_weights():
 def test_the_activation_estimate_is_close_to_what_autograd_keeps():
     """Counted on the real decoder, within a quarter: saved tensors that are not weights."""
     from rung.batch import Batch
-    from rung.models.tiny import tiny_model
+    from rung.models.language.tiny import tiny_model
 
     torch = pytest.importorskip("torch")
     policy = tiny_model(0)
@@ -152,8 +152,8 @@ def test_a_teacher_counts_with_its_own_weights(tmp_path):
     from typer.testing import CliRunner
 
     from rung.cli import app
-    from rung.models.load import load_policy
-    from rung.models.tiny import tiny_model
+    from rung.models.language.load import load_policy
+    from rung.models.language.tiny import tiny_model
 
     for name, layers in (("student", 1), ("teacher", 3)):
         tiny_model(0, layers=layers, width=16).save(tmp_path / name)

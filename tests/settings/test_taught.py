@@ -10,7 +10,7 @@ import torch
 from typer.testing import CliRunner
 
 from rung.cli import app
-from rung.models.tiny import tiny_model
+from rung.models.language.tiny import tiny_model
 from rung.settings.taught import is_fresh
 from rung.tasks.load import load_text_task
 
@@ -36,7 +36,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def taught(fresh: Path, tmp_path: Path) -> Path:
     """The fresh model after one step of AdamW, as `final` of a folder."""
-    from rung.models.load import load_policy
+    from rung.models.language.load import load_policy
 
     policy = load_policy(str(fresh), device="cpu")
     optimizer = torch.optim.AdamW(policy.trainable().values(), lr=1e-6)

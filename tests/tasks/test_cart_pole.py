@@ -10,8 +10,8 @@ import pytest
 
 from rung.errors import SettingsError
 from rung.tasks.cart_pole import BOX_COUNT, FAILED, SECONDS, CartPole1983, box_of, moved
-from rung.tasks.cart_pole_picture import PicturedCartPole
 from rung.tasks.load import load_task
+from rung.trainers.boxes_1983.picture import PicturedCartPole
 
 
 def accelerations(state: np.ndarray, force: float, track: float, pivot: float) -> tuple[float, float]:

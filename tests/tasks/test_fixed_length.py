@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from rung.rollouts.cartpole_rows import CartPoleRows
-from rung.rollouts.environments import MANY, open_rows, replay
+from rung.rollouts.environments.cartpole import CartPoleRows
+from rung.rollouts.environments.rows import MANY, open_rows, replay
 from rung.tasks.environment import EnvironmentTask, environment_task
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rung.tasks.keys import keyed_hash, keyed_share, raw_numbers
+from rung.random import keyed_hash, keyed_share, raw_numbers
 from rung.tasks.order import batch_indices, item_order
 
 

@@ -12,7 +12,7 @@ from rung.commands.folders import found
 from rung.commands.output import say, tell
 
 if TYPE_CHECKING:
-    from rung.models.policy import TextPolicy
+    from rung.models.language.policy import TextPolicy
     from rung.rollouts.sampler import Sampler
     from rung.tasks.task import Message
 
@@ -32,7 +32,7 @@ def chat(
 
     With a chat template it answers, without one it continues your text. Ctrl-D leaves.
     """
-    from rung.models.load import load_policy
+    from rung.models.language.load import load_policy
     from rung.rollouts.sampler import Sampler
 
     with found(model) as it:
@@ -69,8 +69,8 @@ class Talk:
 
     def answer(self, line: str) -> str:
         """What the model says to this line. The oldest turns are forgotten when they do not fit its context."""
+        from rung.random import Stream
         from rung.rollouts.sampler import Prompt
-        from rung.rollouts.streams import Stream
 
         if self.by_turns:
             self.messages.append({"role": "user", "content": line})
@@ -98,8 +98,8 @@ def _folder(model: str) -> str:
     """The model to load; `tiny` is made once, for the task it is best known for."""
     if model != "tiny":
         return model
+    from rung.runs.recipes.tiny import tiny_for
     from rung.settings import TaskSettings
-    from rung.training.tiny import tiny_for
 
     return str(tiny_for(TaskSettings(name="arithmetic")))
 

@@ -16,7 +16,7 @@ from rung.errors import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from rung.comparison.plan import Comparison
+    from rung.lab.compare.plan import Comparison
 
 Methods = Annotated[
     list[str] | None,
@@ -78,8 +78,8 @@ def compare(
     it stopped. The result is comparison.json and comparison.html in the folder.
     """
     from rung.commands.comparing import Asked, comparison_of, jobs_for
-    from rung.comparison.compare import compare as run_comparison
-    from rung.comparison.plan import read_plan
+    from rung.lab.compare.compare import compare as run_comparison
+    from rung.lab.compare.plan import read_plan
 
     if resume is not None:
         given = {"METHOD": methods, "--model": model, "--task": task, "--budget": budget, "--config": config}
@@ -188,7 +188,7 @@ def _by_score(row: Mapping[str, Any]) -> float:
 
 
 def _row(row: Mapping[str, Any]) -> str:
-    from rung.comparison.runs import reason
+    from rung.lab.compare.runs import reason
 
     failed = "; ".join(f"seed {one['seed']} FAILED: {reason(one['error'])}" for one in row["failed"])
     if row["score"] is None:

@@ -14,7 +14,7 @@ from rung.commands.planning import planned
 from rung.errors import DataError, SettingsError, did_you_mean
 
 if TYPE_CHECKING:
-    from rung.comparison.plan import Comparison
+    from rung.lab.compare.plan import Comparison
     from rung.settings import Settings
     from rung.settings.plan import Plan
 
@@ -49,7 +49,7 @@ class Asked:
 
 def comparison_of(asked: Asked) -> Comparison:
     """The comparison that these arguments ask for. SettingsError or DataError with every problem."""
-    from rung.comparison.plan import Comparison
+    from rung.lab.compare.plan import Comparison
 
     problems: list[str] = []
     methods = _methods(asked, problems)

@@ -91,14 +91,14 @@ def _evaluated(
     from rung.settings import read_eval
 
     if samples is not None:
-        from rung.training.make_pairs import require_new_file
+        from rung.runs.recipes.pairs import require_new_file
 
         require_new_file(samples, "--samples")
     with found(run_or_model, step) as it, found(base) if base is not None else contextlib.nullcontext() as other:
         if it.settings is not None and flags["task"] is None:
             _require_answers(it.settings)
         asked = read_eval(run=it.settings, flags=flags, rewards=rewards, sets=sets).required()
-        from rung.training.evaluate import evaluate as measured
+        from rung.runs.evaluate import evaluate as measured
 
         result = measured(
             it.model,
@@ -113,7 +113,7 @@ def _evaluated(
             rewards=asked.rewards,
         )
     if samples is not None:
-        from rung.training.make_pairs import write_rows
+        from rung.runs.recipes.pairs import write_rows
 
         write_rows(result.samples, samples)
     return {"model": run_or_model, "task": asked.task.name, "split": asked.split, **result.as_data()}

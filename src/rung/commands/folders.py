@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rung.errors import SettingsError
+from rung.runs.lock import holds_something
 from rung.settings import Settings, TaskSettings, read_settings
-from rung.training.lock import holds_something
 
 if TYPE_CHECKING:
-    from rung.training.checkpoint import Checkpoint
+    from rung.runs.checkpoint import Checkpoint
 
 RUNS = Path("runs")
 
@@ -81,7 +81,7 @@ def _model_folder() -> Iterator[Path]:
 
 
 def _checkpoint_of(run: Path, step: int) -> Checkpoint:
-    from rung.training import checkpoint
+    from rung.runs import checkpoint
 
     steps = checkpoint.steps(run / "checkpoints")
     if step not in steps:
@@ -94,7 +94,7 @@ def _checkpoint_of(run: Path, step: int) -> Checkpoint:
 
 def _newest_checkpoint(run: Path) -> Checkpoint:
     from rung.commands.output import tell
-    from rung.training import checkpoint
+    from rung.runs import checkpoint
 
     newest, refused = checkpoint.newest(run / "checkpoints")
     for sentence in refused:
@@ -107,7 +107,7 @@ def _newest_checkpoint(run: Path) -> Checkpoint:
 
 def _save(settings: Settings, saved: Checkpoint, folder: Path) -> None:
     """The checkpoint as an ordinary model folder."""
-    from rung.training.parts import build
+    from rung.library import build
 
     parts = build(settings)
     with contextlib.closing(parts.collector):

@@ -11,8 +11,8 @@ from rung.commands.output import say, tell
 from rung.errors import MissingExtra, SettingsError
 
 if TYPE_CHECKING:
-    from rung.preferences.pair_rows import PairFile
-    from rung.preferences.store import PairStore
+    from rung.lab.labels.pair_rows import PairFile
+    from rung.lab.labels.store import PairStore
 
 QUESTION = "Which one is better?"
 LONGEST_NAME = 80
@@ -61,8 +61,8 @@ def label(
     Votes are on the disk before the page says so; stop and start again at any time. The exported choice is the answer
     that most people gave; ties, even votes and can't-tells are left out and counted.
     """
-    from rung.preferences.pair_rows import read_pairs
-    from rung.preferences.store import PairStore
+    from rung.lab.labels.pair_rows import read_pairs
+    from rung.lab.labels.store import PairStore
 
     people = labeller or ["labeller"]
     _check(people, votes_per_pair, pairs, [("--export", export), ("--votes", votes)])
@@ -103,8 +103,8 @@ def _take_in(store: PairStore, file: PairFile) -> None:
 
 
 def _export(store: PairStore, export: Path | None, votes: Path | None) -> None:
-    from rung.preferences.export import export_labelled, export_votes
-    from rung.preferences.verdicts import RULE, agreement_of
+    from rung.lab.labels.agreement import RULE, agreement_of
+    from rung.lab.labels.export import export_labelled, export_votes
 
     if votes is not None:
         say(f"{votes}: {export_votes(store, votes).in_words()} with {_votes(len(store.votes()))}")
@@ -116,11 +116,11 @@ def _export(store: PairStore, export: Path | None, votes: Path | None) -> None:
 
 def _serve(store: PairStore, file: PairFile, *, people: list[str], port: int, wanted: int, question: str) -> None:
     try:
-        from rung.pages import PageServer
-        from rung.preferences.labelling_page import LabellingPage
+        from rung.lab.labels.labelling_page import LabellingPage
+        from rung.lab.pages import PageServer
     except ModuleNotFoundError as error:
         raise MissingExtra("the labelling page", "pages") from error
-    from rung.preferences.verdicts import sides_of
+    from rung.lab.labels.agreement import sides_of
 
     page = LabellingPage(store=store, folder=file.folder, wanted=wanted, question=question)
     with PageServer(page.routes(), people=people, port=port, refused=lambda words: tell(f"warning: {words}")) as server:

@@ -14,7 +14,7 @@ from typing import Any
 
 import typer
 
-from rung.reports.visible import visible
+from rung.runs.record.visible import visible
 
 
 def say(line: str = "") -> None:

@@ -35,7 +35,7 @@ def pairs(
 
     flags = {"model": model, "task": task, "k": k, "seed": seed}
     settings = read_pairs(config=config, flags=flags, rewards=rewards or (), sets=sets or ()).required()
-    from rung.training.make_pairs import make_pairs, model_to_name
+    from rung.runs.recipes.pairs import make_pairs, model_to_name
 
     made = make_pairs(settings, out, unlabelled=unlabelled, say=(lambda line: None) if quiet else tell)
     for line in made.lines():

@@ -161,7 +161,7 @@ def _environments_network(reading: Reading[Any], task: EnvironmentTask) -> Netwo
     from rung.methods import ValueLearning
     from rung.settings.network import small_network
     from rung.settings.schema import NetworkSettings
-    from rung.training.replay_collector import q_shape
+    from rung.trainers.q_learning.environment import q_shape
 
     settings = reading.settings
     method = None if settings is None else settings.resolved_method()
@@ -184,7 +184,7 @@ def _wrong_rewards(settings: Settings) -> Iterator[str]:
     """What is wrong with the files and functions of the user's rewards; none of them is run."""
     from rung.rewards.user import split_source
     from rung.settings.schema import TASKS_OWN
-    from rung.training.learned_reward import reward_folders
+    from rung.trainers.preferences.reward_model import reward_folders
 
     for index, part in enumerate(settings.rewards):
         if part.function == TASKS_OWN:
@@ -217,7 +217,7 @@ def _wrong_device(settings: Settings) -> Iterator[str]:
 
 def _wrong_tracker(settings: Settings) -> Iterator[str]:
     from rung.errors import MissingExtra
-    from rung.reports.trackers.tracking import require_tracker
+    from rung.runs.record.trackers.tracking import require_tracker
 
     try:
         require_tracker(settings.reporting.tracker)

@@ -26,6 +26,6 @@ def resume(
     if not file.is_file():
         raise SettingsError([f"{folder}: holds no run (there is no {file})"])
     changes = read_changes(read_settings(file), sets or ())
-    from rung.training.run import resume as go_on
+    from rung.library import resume as go_on
 
     raise typer.Exit(go_on(folder, changes, quiet=quiet).exit_code)

@@ -43,8 +43,9 @@ def rlhf(
     The policy's held-out score is the task's own, which it never sees: when it falls while the reward rises, the
     reward model is being gamed.
     """
-    from rung.training.rlhf import RLHF
-    from rung.training.rlhf import rlhf as go
+    from rung.lab.watching import watching
+    from rung.runs.recipes.rlhf import RLHF
+    from rung.runs.recipes.rlhf import rlhf as go
 
     asked = RLHF(
         model=model,
@@ -55,4 +56,4 @@ def rlhf(
         reward_models=reward_models,
         sets=tuple(sets or ()),
     )
-    raise typer.Exit(go(asked, out, quiet=quiet, say=say))
+    raise typer.Exit(go(asked, out, quiet=quiet, say=say, observers=watching()))

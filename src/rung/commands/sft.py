@@ -9,7 +9,7 @@ from rung.commands.options import Config, Model, Out, Quiet, Seed, Sets, SkipBad
 from rung.commands.output import say
 
 if TYPE_CHECKING:
-    from rung.reports.statistics import Estimate
+    from rung.runs.statistics import Estimate
 
 
 def sft(
@@ -32,7 +32,7 @@ def sft(
     )
     settings = reading.required(problems_with(out, resumable=False) if out is not None else ())
     folder = out or new_folder("sft", settings.task)
-    from rung.training.sft import sft as tune
+    from rung.runs.recipes.sft import sft as tune
 
     summary = tune(settings, folder, quiet=quiet, say=say)
     if settings.steps:

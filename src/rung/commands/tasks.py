@@ -32,7 +32,7 @@ def explain_metric(
 
     Also its healthy range, and what to do outside it.
     """
-    from rung.reports.metrics import explain_metric as explained
+    from rung.runs.metrics.registry import explain_metric as explained
 
     metric = explained(name)
     if as_json:

@@ -45,8 +45,8 @@ def train(
     """Train a model on a task. Later settings win: recipe, --config, the flags, --set."""
     plan = planned(_flags(method, model, task, seed), config, recipe, with_skipping(sets, skip_bad_rows), rewards, out)
     folder = out or new_folder(plan.method.name, plan.settings.task)
+    from rung.library import train as start
     from rung.settings.plan_text import plan_lines
-    from rung.training.run import train as start
 
     lines = [*plan_lines(plan), f"  folder    {folder}"]
     raise typer.Exit(start(plan.settings, folder, quiet=quiet, plan=lines).exit_code)

@@ -11,7 +11,7 @@ from rung.commands.output import say, tell
 from rung.errors import MissingExtra, SettingsError
 
 if TYPE_CHECKING:
-    from rung.viewer.opened_run import OpenedRun
+    from rung.lab.run_page.opened_run import OpenedRun
 
 MOST_RUNS = 6
 """As many colours can be told apart."""
@@ -30,8 +30,8 @@ def view(
     """
     opened = _opened(runs)
     try:
-        from rung.pages import PageServer
-        from rung.viewer.viewer_page import ViewerPage
+        from rung.lab.pages import PageServer
+        from rung.lab.run_page.viewer_page import ViewerPage
     except ModuleNotFoundError as error:
         raise MissingExtra("the viewer", "pages") from error
 
@@ -46,7 +46,7 @@ def view(
 
 def _opened(folders: list[Path]) -> list[OpenedRun]:
     """Raises SettingsError with everything that is wrong with the folders."""
-    from rung.viewer.opened_run import OpenedRun
+    from rung.lab.run_page.opened_run import OpenedRun
 
     problems: list[str] = []
     opened: list[OpenedRun] = []

@@ -24,7 +24,7 @@ from rung.methods.kin import (
     VAPO,
 )
 from rung.methods.kind import Method
-from rung.methods.method import PolicyGradient
+from rung.methods.policy_gradient import PolicyGradient
 from rung.methods.ppo import PPO, PPO_KL
 from rung.methods.preference_learning import PreferenceLearning
 from rung.methods.preferences import APO_DOWN, APO_ZERO, KTO, ORPO, SIMPO, UNLIKELIHOOD

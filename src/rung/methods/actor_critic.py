@@ -5,7 +5,7 @@ from __future__ import annotations
 from rung.methods.parts.advantages import NStep
 from rung.methods.parts.aggregations import PerToken
 from rung.methods.parts.critics import ValueFunction
-from rung.methods.parts.steps import RMSprop
+from rung.methods.parts.optimizers import RMSprop
 from rung.methods.reinforce import REINFORCE_BASELINE
 
 ACTOR_CRITIC = REINFORCE_BASELINE.changed(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from rung.methods.grpo import GRPO
 from rung.methods.parts.aggregations import PerToken
-from rung.methods.parts.groups import AccuraciesDiffer
+from rung.methods.parts.filters import AccuraciesDiffer, SoftOverlong
 from rung.methods.parts.objectives import ClippedSurrogate
-from rung.methods.parts.overlong import SoftOverlong
-from rung.methods.parts.steps import AdamW
+from rung.methods.parts.optimizers import AdamW
 
 DAPO = GRPO.changed(
     name="dapo",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from rung.methods.parts.optimizers import AdamW, RMSprop
 from rung.methods.parts.preference_losses import ConservativeDPOLoss, DPOLoss, IPOLoss, RobustDPOLoss
-from rung.methods.parts.steps import AdamW, RMSprop
 from rung.methods.preference_learning import PreferenceLearning
 
 DPO = PreferenceLearning(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from rung.methods.parts.explorations import EpsilonGreedy
-from rung.methods.parts.replays import Uniform
-from rung.methods.parts.target_networks import Every
-from rung.methods.parts.td_errors import ClippedError, SquaredError
-from rung.methods.parts.value_networks import Layers2013, Layers2015
-from rung.methods.parts.value_steps import Adam, CentredRMSprop
-from rung.methods.parts.value_targets import MaxTarget
+from rung.methods.parts.q_learning import (
+    Adam,
+    CentredRMSprop,
+    ClippedError,
+    EpsilonGreedy,
+    Every,
+    Layers2013,
+    Layers2015,
+    MaxTarget,
+    SquaredError,
+    Uniform,
+)
 from rung.methods.value_learning import ValueLearning
 
 DQN = ValueLearning(

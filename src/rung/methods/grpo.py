@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rung.methods.parts.advantages import GroupCentred, GroupNormalized
 from rung.methods.parts.aggregations import PerConstantLength, PerSequence
+from rung.methods.parts.optimizers import AdamW
 from rung.methods.parts.reference_kl import K3, KLInLoss
-from rung.methods.parts.steps import AdamW
 from rung.methods.ppo import PPO
 
 GRPO = PPO.changed(

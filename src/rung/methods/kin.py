@@ -12,7 +12,7 @@ from rung.methods.parts.advantages import (
     RewardToGo,
     TeacherLogRatio,
 )
-from rung.methods.parts.aggregations import PerEpisode, PerToken
+from rung.methods.parts.aggregations import PerEpisode, PerToken, Whiten
 from rung.methods.parts.critics import ValueFunction
 from rung.methods.parts.objectives import (
     ClipCov,
@@ -21,9 +21,8 @@ from rung.methods.parts.objectives import (
     KLCov,
     SequenceClippedSurrogate,
 )
+from rung.methods.parts.optimizers import AdamW
 from rung.methods.parts.reference_kl import K1, K3, KLInLoss, KLInReward
-from rung.methods.parts.steps import AdamW
-from rung.methods.parts.whitening import Whiten
 from rung.methods.reinforce import REINFORCE_BASELINE
 
 REINFORCE_PLUS_PLUS = REINFORCE_BASELINE.changed(

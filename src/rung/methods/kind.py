@@ -6,7 +6,7 @@ from dataclasses import Field
 from typing import Any, ClassVar, Protocol, Self
 
 from rung.methods.adaptive_elements import AdaptiveElements
-from rung.methods.method import PolicyGradient
+from rung.methods.policy_gradient import PolicyGradient
 from rung.methods.preference_learning import PreferenceLearning
 from rung.methods.value_learning import ValueLearning
 

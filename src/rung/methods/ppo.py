@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from rung.methods.parts.advantages import GAE
+from rung.methods.parts.aggregations import Whiten
 from rung.methods.parts.objectives import ClippedSurrogate, KLPenalty
-from rung.methods.parts.steps import AdamW
-from rung.methods.parts.whitening import Whiten
+from rung.methods.parts.optimizers import AdamW
 from rung.methods.trpo import TRPO
 
 PPO = TRPO.changed(

@@ -7,9 +7,8 @@ from typing import Any, Self
 
 from torch import Tensor
 
-from rung.methods.parts.answers import Answers
-from rung.methods.parts.preference_losses import LOG_PROBS, PreferenceLoss
-from rung.methods.parts.steps import AdamW, RMSprop
+from rung.methods.parts.optimizers import AdamW, RMSprop
+from rung.methods.parts.preference_losses import LOG_PROBS, Answers, PreferenceLoss
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from rung.methods.dpo import DPO
+from rung.methods.parts.optimizers import AdamW
 from rung.methods.parts.preference_losses import APODownLoss, APOZeroLoss, KTOLoss, ORPOLoss, SimPOLoss, Unlikelihood
-from rung.methods.parts.steps import AdamW
 
 KTO = DPO.changed(
     name="kto",

@@ -9,12 +9,11 @@ from __future__ import annotations
 from rung.methods.actor_critic import ACTOR_CRITIC
 from rung.methods.grpo import GRPO
 from rung.methods.parts.advantages import GAE, GroupCentred, GroupNormalized, NormalizedByOthers
-from rung.methods.parts.aggregations import PerToken
+from rung.methods.parts.aggregations import PerToken, Whiten
 from rung.methods.parts.critics import ValueFunction
 from rung.methods.parts.objectives import ClippedSurrogate, WithinProbability
+from rung.methods.parts.optimizers import AdamW, NaturalGradient, RMSprop
 from rung.methods.parts.reference_kl import K1, K3, KLInAdvantage, KLInLoss, KLInReward
-from rung.methods.parts.steps import AdamW, NaturalGradient, RMSprop
-from rung.methods.parts.whitening import Whiten
 from rung.methods.ppo import PPO
 from rung.methods.trpo import TRPO
 

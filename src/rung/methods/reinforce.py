@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from rung.methods.method import PolicyGradient
-from rung.methods.parts.advantages import RewardToGo
+from rung.methods.parts.advantages import OthersInBatch, RewardToGo
 from rung.methods.parts.aggregations import PerEpisode
-from rung.methods.parts.baselines import OthersInBatch
 from rung.methods.parts.objectives import ScoreFunction
-from rung.methods.parts.steps import AdamW
+from rung.methods.parts.optimizers import AdamW
+from rung.methods.policy_gradient import PolicyGradient
 
 REINFORCE = PolicyGradient(
     name="reinforce",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from rung.methods.dpo import DPO
+from rung.methods.parts.optimizers import AdamW
 from rung.methods.parts.preference_losses import BradleyTerry
-from rung.methods.parts.steps import AdamW
 
 REWARD_MODEL = DPO.changed(
     name="reward_model",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rung.methods.parts.advantages import RightAnswers
 from rung.methods.parts.aggregations import PerSequence
-from rung.methods.parts.behaviour import FrozenStart
+from rung.methods.parts.filters import FrozenStart
 from rung.methods.reinforce import REINFORCE
 
 ONLINE_RFT = REINFORCE.changed(

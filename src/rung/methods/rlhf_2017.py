@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rung.methods.parts.advantages import GAE
 from rung.methods.parts.learned_reward import SegmentPreferences
-from rung.methods.parts.steps import NaturalGradient
+from rung.methods.parts.optimizers import NaturalGradient
 from rung.methods.trpo import TRPO
 
 RLHF_2017 = TRPO.changed(

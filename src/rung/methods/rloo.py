@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from rung.methods.parts.advantages import EpisodeReturn
-from rung.methods.parts.baselines import OthersInGroup
+from rung.methods.parts.advantages import EpisodeReturn, OthersInGroup
 from rung.methods.parts.reference_kl import K1, KLInReward
 from rung.methods.reinforce import REINFORCE_BASELINE
 

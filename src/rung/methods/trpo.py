@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from rung.methods.actor_critic import ACTOR_CRITIC
 from rung.methods.parts.advantages import GAE
+from rung.methods.parts.aggregations import Whiten
 from rung.methods.parts.critics import ValueFunction
 from rung.methods.parts.objectives import Surrogate
-from rung.methods.parts.steps import NaturalGradient
-from rung.methods.parts.whitening import Whiten
+from rung.methods.parts.optimizers import NaturalGradient
 
 TRPO = ACTOR_CRITIC.changed(
     name="trpo",

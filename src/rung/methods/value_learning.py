@@ -10,13 +10,17 @@ import torch
 from torch import Tensor
 
 from rung.formulas.value_targets import bootstrapped, chosen
-from rung.methods.parts.explorations import Exploration
-from rung.methods.parts.replays import Prioritised, Replay
-from rung.methods.parts.target_networks import TargetNetwork
-from rung.methods.parts.td_errors import TDError
-from rung.methods.parts.value_networks import ValueNetwork
-from rung.methods.parts.value_steps import ValueStep
-from rung.methods.parts.value_targets import DoubleTarget, ValueTarget
+from rung.methods.parts.q_learning import (
+    DoubleTarget,
+    Exploration,
+    Prioritised,
+    Replay,
+    TargetNetwork,
+    TDError,
+    ValueNetwork,
+    ValueStep,
+    ValueTarget,
+)
 
 
 @dataclass(frozen=True, kw_only=True)

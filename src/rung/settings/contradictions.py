@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rung.methods import METHODS, AdaptiveElements, Method, PolicyGradient, PreferenceLearning, ValueLearning
-from rung.methods.parts.advantages import ProcessNormalized, RightAnswers
+from rung.methods.parts.advantages import OthersInBatch, ProcessNormalized, RightAnswers
 from rung.methods.parts.aggregations import PerConstantLength
-from rung.methods.parts.baselines import OthersInBatch
-from rung.methods.parts.replays import Prioritised
-from rung.methods.parts.steps import NaturalGradient
+from rung.methods.parts.optimizers import NaturalGradient
+from rung.methods.parts.q_learning import Prioritised
 from rung.settings.network import SMALL
 from rung.settings.pair_source import draws_pairs, pair_problems, takes_a_file
 from rung.settings.schema import TASKS_OWN, NetworkSettings, PreferenceSettings, Settings

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from rung.methods import AdaptiveElements, Method, PolicyGradient, PreferenceLearning, ValueLearning
-from rung.methods.parts.explorations import EpsilonGreedy
-from rung.methods.parts.steps import NaturalGradient
+from rung.methods.parts.optimizers import NaturalGradient
+from rung.methods.parts.q_learning import EpsilonGreedy
 from rung.settings.pair_source import draws_pairs
 from rung.settings.schema import Settings
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from rung.errors import DataError, SettingsError
+from rung.random import keyed_share
 from rung.rewards.math_answer import MathAnswer
 from rung.rewards.reward import Prompt, WeightedReward
-from rung.tasks.keys import keyed_share
 from rung.tasks.rows import Row, read_rows
 from rung.tasks.task import Example, Item, TextTask
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from rung.tasks.keys import raw_numbers
+from rung.random import raw_numbers
 
 
 def item_order(seed: int, epoch: int, n: int) -> npt.NDArray[np.int64]:

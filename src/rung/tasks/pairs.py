@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from rung.errors import DataError, SettingsError, nearest
+from rung.random import raw_numbers
 from rung.rewards.reward import Prompt
 from rung.tasks.file_task import prompt_key, split_by_prompt
-from rung.tasks.keys import raw_numbers
 from rung.tasks.prompts import prompt_problem, prompt_value
 from rung.tasks.rows import Problems, checked_id, no_prompt, raw_rows, with_own_ids
 

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from rung.errors import MissingExtra, SettingsError
+from rung.random import keyed_hash
 from rung.rewards.child import Child
 from rung.rewards.reasoning_gym import ReasoningGymScore, Source, made_entries, question_key
 from rung.rewards.reward import Prompt, WeightedReward
-from rung.tasks.keys import keyed_hash
 from rung.tasks.task import Example, Item, TextTask
 
 _TRAIN, _HELD_OUT = "train", "held-out"

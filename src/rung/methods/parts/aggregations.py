@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rung.batch import Batch
-from rung.formulas import advantages, aggregations
+from rung.formulas import advantages, aggregations, whitening
 
 Total = Callable[[Tensor], Tensor]
 """Sums a count over all processes of the run; the identity in one process."""
@@ -80,3 +80,24 @@ class PerPrompt:
 
 
 Aggregation = PerSequence | PerToken | PerEpisode | PerConstantLength | PerPrompt
+
+
+@dataclass(frozen=True)
+class Whiten:
+    """A ← (A - mean) / (std + ε) over every real token: the step's size no longer depends on the reward's."""
+
+    per_minibatch: bool = False
+    """Over each minibatch instead of the whole rollout."""
+    shift: bool = True
+    """False: only scaled, the mean is kept."""
+    epsilon: float = 1e-8
+    ddof: int = 0
+    """0: population deviation; 1: sample deviation."""
+
+    @property
+    def formula(self) -> str:
+        over = "minibatch" if self.per_minibatch else "batch"
+        return f"A ← (A - mean)/(std + {self.epsilon:g}){'' if self.shift else ' + mean'} over the {over}'s tokens"
+
+    def __call__(self, values_BT: Tensor, mask_BT: Tensor, total: Callable[[Tensor], Tensor]) -> Tensor:
+        return whitening.whitened(values_BT, mask_BT, total, shift=self.shift, epsilon=self.epsilon, ddof=self.ddof)

@@ -23,10 +23,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rung.errors import SettingsError
+from rung.random import draws, keyed_share
 from rung.rewards.reward import WeightedReward
 from rung.rewards.rules import NumberEquals
 from rung.rewards.worked_steps import WorkedSteps
-from rung.tasks.keys import draws, keyed_share
 from rung.tasks.library.different import different
 from rung.tasks.task import Example, Item, Lazy, TextTask
 

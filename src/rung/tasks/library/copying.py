@@ -15,9 +15,9 @@ import string
 from collections.abc import Iterator
 
 from rung.errors import SettingsError
+from rung.random import draws, keyed_share
 from rung.rewards.reward import WeightedReward
 from rung.rewards.rules import PlacesRight
-from rung.tasks.keys import draws, keyed_share
 from rung.tasks.library.different import different
 from rung.tasks.ranges import require_within
 from rung.tasks.task import Example, Item, Lazy, TextTask

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from rung.errors import SettingsError
+from rung.random import draws, keyed_share
 from rung.rewards.reward import WeightedReward
 from rung.rewards.rules import NumberEquals
 from rung.rewards.worked_steps import WorkedSteps
-from rung.tasks.keys import draws, keyed_share
 from rung.tasks.library.different import different
 from rung.tasks.ranges import require_within
 from rung.tasks.task import Example, Item, Lazy, TextTask

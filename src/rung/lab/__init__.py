@@ -1,0 +1,1 @@
+"""What people do with runs: look inside, compare, diagnose, label."""

@@ -1,0 +1,75 @@
+"""One run of a comparison in a process of its own: its memory is its own, and its failure nobody else's.
+
+    python -m rung.lab.compare.child        its input's first line: {"folder": ..., "shared": ..., "settings": {...}}
+
+The input stays open as long as the parent lives. When it ends, this process ends at once, as by a power cut: a run
+loses nothing by that, and nobody is left at work behind a comparison that was killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rung.errors import RungError, SettingsError
+
+STDIN = 0
+
+
+def first_line() -> bytes:
+    """The input's first line, byte by byte: what comes after it is left to `end_with_parent`."""
+    line = b""
+    while not line.endswith(b"\n") and (mark := os.read(STDIN, 1)):
+        line += mark
+    return line
+
+
+def end_with_parent() -> None:
+    """Begins to wait for the end of the input."""
+
+    def wait() -> None:
+        while os.read(STDIN, 1):
+            pass
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def run(request: Mapping[str, Any]) -> int:
+    """Begins the run, or goes on with it; returns its exit code."""
+    from rung.lab.labels.people import people
+    from rung.lab.watching import watching
+    from rung.runs.run import handed, resume, train
+    from rung.settings import read_settings, settings_from
+
+    folder, shared, settings = Path(request["folder"]), Path(request["shared"]), settings_from(request["settings"])
+    looked_at = {"observers": watching(page=settings.reporting.page), "hands": handed(people)}
+    if not (folder / "settings.yaml").is_file():
+        if folder.exists():  # killed before it had begun: nothing was trained
+            shutil.rmtree(folder)
+        return train(settings, folder, quiet=True, shared=shared, **looked_at).exit_code
+    if read_settings(folder / "settings.yaml") != settings:
+        raise SettingsError([f"{folder}: its settings.yaml is not this comparison's; was it changed by hand?"])
+    return resume(folder, quiet=True, shared=shared, **looked_at).exit_code
+
+
+def main() -> int:
+    """The process."""
+    request = json.loads(first_line())
+    end_with_parent()
+    try:
+        return run(request)
+    except RungError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

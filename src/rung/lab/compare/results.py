@@ -1,0 +1,278 @@
+"""All runs of a comparison as one result: a method a row, every pair of methods, the verdict. comparison.json."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rung.lab.compare.plan import RESULT, Comparison, RunName, run_folder
+from rung.lab.compare.reading import read_run
+from rung.lab.compare.runs import Outcome, outcomes
+from rung.lab.compare.seed_statistics import (
+    SeedDifference,
+    holm,
+    interquartile_mean,
+    probability_better,
+    score_interval,
+    seed_difference,
+)
+from rung.lab.compare.verdict import RULE, Pair, verdict
+from rung.methods import METHODS
+from rung.methods.explain import difference
+from rung.runs.record.machine import machine
+from rung.settings import Settings
+from rung.settings.given import given, leaves, plain
+from rung.tasks.load import load_task
+from rung.tasks.task import TextTask
+from rung.trainers.budget import AXES, in_words
+from rung.whole_files import write_whole
+
+Array = npt.NDArray[np.float64]
+OF_THE_CLOCK = ("seconds", "clock")
+"""Keys of comparison.json whose values depend on the clock or the machine; everything else is a function of the
+comparison, unless its budget is of seconds."""
+
+
+def write_result(comparison: Comparison, folder: Path) -> dict[str, Any]:
+    """Reads the runs that have finished and writes comparison.json; returns what it holds."""
+    data = result(comparison, folder)
+    write_whole(folder / RESULT, (json.dumps(data, indent=1, allow_nan=False) + "\n").encode())
+    return data
+
+
+def result(comparison: Comparison, folder: Path) -> dict[str, Any]:
+    """What comparison.json holds."""
+    ended = outcomes(comparison, folder)
+    runs = {
+        name: read_run(run_folder(folder, name), comparison.run_settings(name))
+        for name in comparison.names()
+        if name in ended and ended[name].finished
+    }
+    common = common_items(comparison)
+    rows = [_row(comparison, method, runs, ended, common) for method in comparison.settings]
+    pairs = pairs_of(comparison, runs, common)
+    first = next(iter(comparison.settings.values()))
+    words = in_words(comparison.axis, environment=_in_environment(runs))
+    return {
+        "task": first.task.as_data(),
+        "model": first.model,
+        "budget": {"axis": comparison.axis, "limit": comparison.limit, "words": words},
+        "axes": _axes(runs, comparison.axis),
+        "seeds": list(comparison.seeds),
+        "common_items": common,
+        "shares": all(_is_share(run) for run in runs.values()),
+        "verdict": _verdict(rows, pairs),
+        "rule": RULE,
+        "methods": rows,
+        "pairs": pairs,
+        "differences": [differences_of(comparison, method) for method in comparison.settings],
+        "settings_that_differ": _settings_that_differ(comparison),
+        "start_differs": _start_differs(comparison, runs),
+        "clock": {"machine": machine()},
+    }
+
+
+def without_clock(data: Any) -> Any:
+    """A result less everything that depends on the clock: equal for two comparisons that are the same.
+
+    >>> without_clock({"score": 0.5, "spent": {"tokens": 10, "seconds": 3.1}})
+    {'score': 0.5, 'spent': {'tokens': 10}}
+    """
+    if isinstance(data, Mapping):
+        return {key: without_clock(value) for key, value in data.items() if key not in OF_THE_CLOCK}
+    return [without_clock(value) for value in data] if isinstance(data, list) else data
+
+
+def common_items(comparison: Comparison) -> bool:
+    """Whether every seed is evaluated on the same held-out items. Items that are made from the seed are not, and the
+    start states of an environment never are."""
+    settings = next(iter(comparison.settings.values()))
+    prompts: list[list[Any]] = []
+    for seed in comparison.seeds[:2]:
+        task = load_task(settings.task.name, seed=seed, **settings.task.options())
+        if not isinstance(task, TextTask):
+            return False
+        count = min(settings.evaluation.items, len(task.held_out))
+        prompts.append([(task.held_out[index].prompt, task.held_out[index].columns) for index in range(count)])
+    return all(one == prompts[0] for one in prompts)
+
+
+def pairs_of(comparison: Comparison, runs: Mapping[RunName, Mapping[str, Any]], common: bool) -> list[dict[str, Any]]:
+    """Every two methods on the seeds that both have, with Holm's correction over all pairs."""
+    found: list[dict[str, Any]] = []
+    tested: list[SeedDifference | None] = []
+    for before, after in itertools.combinations(comparison.settings, 2):
+        seeds = [s for s in comparison.seeds if RunName(before, s) in runs and RunName(after, s) in runs]
+        if not seeds:
+            continue
+        before_SN, after_SN = (_scores([runs[RunName(method, seed)] for seed in seeds]) for method in (before, after))
+        tested.append(seed_difference(after_SN, before_SN, common_items=common))
+        chance = probability_better(after_SN, before_SN, common_items=common)
+        found.append({"before": before, "after": after, "seeds": seeds, "probability": vars(chance)})
+    adjusted = iter(holm([one.p for one in tested if one is not None]))
+    for row, one in zip(found, tested, strict=True):
+        row["difference"] = None if one is None else vars(one)
+        row["p_adjusted"] = None if one is None else next(adjusted)
+    return found
+
+
+def differences_of(comparison: Comparison, method: str) -> dict[str, Any]:
+    """What a method, as it ran, changes from its nearest ancestor in the comparison, or else from its parent as
+    defined: their fields compared."""
+    here = comparison.settings[method].resolved_method()
+    above = METHODS[method].parent
+    while above is not None and above not in comparison.settings and METHODS[above].parent is not None:
+        above = METHODS[above].parent
+    if above is None:
+        return {"method": method, "summary": here.summary, "paper": here.paper, "from": None, "changes": []}
+    there = comparison.settings[above].resolved_method() if above in comparison.settings else METHODS[above]
+    changes = [change.words() for change in difference(there, here)]
+    return {"method": method, "summary": here.summary, "paper": here.paper, "from": above, "changes": changes}
+
+
+def _row(
+    comparison: Comparison,
+    method: str,
+    runs: Mapping[RunName, Mapping[str, Any]],
+    ended: Mapping[RunName, Outcome],
+    common: bool,
+) -> dict[str, Any]:
+    names = [RunName(method, seed) for seed in comparison.seeds]
+    mine = {name.seed: runs[name] for name in names if name in runs}
+    failed = {n.seed: ended[n].error for n in names if n in ended and not ended[n].finished}
+    row: dict[str, Any] = {
+        "method": method,
+        "score": None,
+        "interval": None,
+        "gain": None,
+        "seeds": list(mine),
+        "failed": [{"seed": seed, "error": error} for seed, error in failed.items()],
+        "not_run": [name.seed for name in names if name not in ended],
+        "runs": [{"seed": seed, **run} for seed, run in mine.items()],
+    }
+    if not mine:
+        return row
+    scores_SN, start_SN = (_scores(list(mine.values()), key) for key in ("item_scores", "item_scores_at_start"))
+    score = score_interval(scores_SN, common_items=common)
+    gain = seed_difference(scores_SN, start_SN, common_items=common)
+    by_seed = {seed: run["score"] for seed, run in mine.items()}
+    worst = min(by_seed, key=lambda seed: by_seed[seed])
+    return row | {
+        "score": score.value,
+        "interval": [score.low, score.high],
+        "start": interquartile_mean([run["start"] for run in mine.values()]),
+        "gain": None if gain is None else vars(gain),
+        "worst_seed": {"seed": worst, "score": by_seed[worst]},
+        **{part: _means([run[part] for run in mine.values()]) for part in ("spent", "stability", "samples", "clock")},
+        "drawn_pairs": _drawn_pairs(comparison.settings[method], list(mine.values())),
+        "overspent": max((run["overspent"] for run in mine.values() if run["overspent"] is not None), default=None),
+        "steps": _mean_of([run["steps"] for run in mine.values()]),
+    }
+
+
+def _drawn_pairs(settings: Settings, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The means of what the runs drew, and how they were to draw; None for a method that needs no pairs."""
+    found = [run["drawn_pairs"] for run in runs if run["drawn_pairs"] is not None]
+    return {**_means(found), "settings": settings.pairs.as_data()} if found else None
+
+
+def _verdict(rows: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    scores = {row["method"]: row["score"] for row in rows if row["score"] is not None}
+    seen = [
+        Pair(
+            after=pair["after"],
+            before=pair["before"],
+            difference=pair["difference"]["value"],
+            p_adjusted=pair["p_adjusted"],
+        )
+        for pair in pairs
+        if pair["difference"] is not None
+    ]
+    seeds = min((len(row["seeds"]) for row in rows if row["score"] is not None), default=0)
+    said = verdict(scores, seen, seeds=seeds)
+    return {"headline": said.headline, "best": list(said.best), "details": [*said.details, *_reservations(rows)]}
+
+
+def _reservations(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What a reader must know before believing the numbers."""
+    for row in rows:
+        failed, over = row["failed"], row.get("overspent")
+        if failed:
+            seeds = ", ".join(str(one["seed"]) for one in failed)
+            yield f"{row['method']}: the run of seed {seeds} failed; what is said is of the others."
+        if row["not_run"]:
+            yield f"{row['method']}: not run yet with seed {', '.join(map(str, row['not_run']))}."
+        if over is not None and over > 0.1:
+            yield f"{row['method']} went up to {over:.0%} over the budget, because one of its steps is that large."
+        if over is not None and over < 0:
+            yield f"{row['method']} ended before it had spent the budget: at `steps`, or with nothing to learn from."
+        barren = [run["seed"] for run in row["runs"] if run["drawn_pairs"] and not run["drawn_pairs"]["drawn"]]
+        if barren:
+            seeds = ", ".join(map(str, barren))
+            yield (
+                f"{row['method']}: with seed {seeds} no prompt gave a pair, so nothing was learnt: it is the model at "
+                "the start."
+            )
+    unshown = [row["method"] for row in rows if row["gain"] is not None and row["gain"]["low"] <= 0]
+    if unshown:
+        yield f"Not shown to be better than the model at the start: {', '.join(unshown)}."
+
+
+def _axes(runs: Mapping[RunName, Mapping[str, Any]], budget: str) -> dict[str, str]:
+    """The axes on which anything was spent, in words; an environment's tokens are its steps, and one of them is left
+    out."""
+    environment = _in_environment(runs)
+    spent = [axis for axis in AXES if any(run["spent"][axis] for run in runs.values())]
+    twice = {"steps" if budget == "tokens" else "tokens"} if environment else set[str]()
+    return {axis: in_words(axis, environment=environment) for axis in spent if axis not in twice}
+
+
+def _in_environment(runs: Mapping[RunName, Mapping[str, Any]]) -> bool:
+    return any(run["spent"]["steps"] for run in runs.values())
+
+
+def _scores(runs: Sequence[Mapping[str, Any]], key: str = "item_scores") -> Array:
+    return np.array([[np.nan if v is None else v for v in run[key]] for run in runs], dtype=np.float64)
+
+
+def _is_share(run: Mapping[str, Any]) -> bool:
+    return all(v is None or 0 <= v <= 1 for key in ("item_scores", "item_scores_at_start") for v in run[key])
+
+
+def _means(parts: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    return {key: _mean_of([part[key] for part in parts]) for key in parts[0]}
+
+
+def _mean_of(values: Sequence[float | None]) -> float | None:
+    there = [value for value in values if value is not None]
+    return float(np.mean(there)) if there else None
+
+
+def _settings_that_differ(comparison: Comparison) -> dict[str, dict[str, Any]]:
+    """Settings outside the method that the methods do not share: recipes of environments are made for the method."""
+    flat = {
+        method: {key: plain(value) for key, value in leaves(given(settings.as_data(), None))}
+        for method, settings in comparison.settings.items()
+    }
+    apart = ("method.", "pairs.")  # told with the methods, and with what those drew that learn from pairs
+    keys = [key for key in dict.fromkeys(itertools.chain(*flat.values())) if not key.startswith(apart)]
+    rows = {key: {method: of.get(key) for method, of in flat.items()} for key in keys}
+    return {key: row for key, row in rows.items() if any(value != next(iter(row.values())) for value in row.values())}
+
+
+def _start_differs(comparison: Comparison, runs: Mapping[RunName, Mapping[str, Any]]) -> list[int]:
+    """Seeds on which the methods did not begin with the same scores on the same items."""
+    differ: list[int] = []
+    for seed in comparison.seeds:
+        starts = [
+            runs[name]["item_scores_at_start"] for name in comparison.names() if name.seed == seed and name in runs
+        ]
+        if any(start != starts[0] for start in starts):
+            differ.append(seed)
+    return differ

@@ -1,0 +1,155 @@
+"""All runs of a comparison, some at a time: finished ones are left alone, begun ones resumed, failed ones repeated."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rung.lab.compare.plan import Comparison, RunName, log_file, outcome_file, run_folder, shared_folder
+from rung.runs.stopping import STOPPED_BY_SIGNAL, StopRequest
+from rung.whole_files import write_whole
+
+POLL_S = 0.05
+LAST_WORDS = 2000
+"""Characters kept of what a failed run printed."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a run's process ended. Example: `Outcome(exit=1, error="NonFiniteError: the loss is nan ...")`."""
+
+    exit: int
+    error: str = ""
+
+    @property
+    def finished(self) -> bool:
+        return self.exit == 0
+
+
+def outcomes(comparison: Comparison, folder: Path) -> dict[RunName, Outcome]:
+    """How the runs so far ended; a run that has not ended is left out."""
+    found: dict[RunName, Outcome] = {}
+    for name in comparison.names():
+        file = outcome_file(folder, name)
+        if file.is_file():
+            content = json.loads(file.read_text(encoding="utf-8"))
+            found[name] = Outcome(exit=int(content["exit"]), error=str(content.get("error", "")))
+    return found
+
+
+def run_all(comparison: Comparison, folder: Path, *, jobs: int, say: Say) -> bool:
+    """Runs what is missing, `jobs` at a time; False when it was asked to stop before all of them had ended.
+
+    A signal stops the runs after their step, with everything saved; the second one ends this process, and the runs
+    end with it.
+    """
+    for part in ("runs", "outcomes", "logs"):
+        (folder / part).mkdir(exist_ok=True)
+    before = outcomes(comparison, folder)
+    waiting = [name for name in comparison.names() if name not in before or not before[name].finished]
+    total = len(comparison.names())
+    if len(waiting) < total:
+        say(f"{total - len(waiting)} of {total} runs are finished already")
+    working: dict[RunName, Process] = {}
+    told = False
+    with StopRequest() as stop:
+        while working or (waiting and not stop.asked):
+            while waiting and len(working) < jobs and not stop.asked:
+                name = waiting.pop(0)
+                working[name] = Process(comparison, folder, name)
+            if stop.asked and not told:
+                say(f"{stop.asked}: the runs at work finish their step and save")
+                for process in working.values():
+                    process.stop()
+                told = True
+            for name, process in list(working.items()):
+                outcome = process.outcome()
+                if outcome is not None:
+                    del working[name]
+                    _ended(folder, name, outcome, say, f"{total - len(waiting) - len(working)}/{total}")
+            time.sleep(POLL_S)
+    return not stop.asked
+
+
+def _ended(folder: Path, name: RunName, outcome: Outcome, say: Say, count: str) -> None:
+    if outcome.exit == STOPPED_BY_SIGNAL:
+        return
+    content = {"exit": outcome.exit, **({"error": outcome.error} if outcome.error else {})}
+    write_whole(outcome_file(folder, name), json.dumps(content).encode())
+    if outcome.finished:
+        say(f"  {count}  {name.method}, seed {name.seed}: done")
+        return
+    say(f"  {count}  {name.method}, seed {name.seed}: FAILED, {reason(outcome.error) or f'exit code {outcome.exit}'}")
+
+
+def reason(error: str) -> str:
+    """The line that says why: the last one that begins with `error:`, as rung's own do, or the very last.
+
+    >>> reason("warning: hot\\nerror: the loss is nan\\nat step 3")
+    'the loss is nan'
+    """
+    lines = error.strip().splitlines() or [""]
+    ours = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    return ours[-1] if ours else lines[-1]
+
+
+class Process:
+    """The process of one run."""
+
+    def __init__(self, comparison: Comparison, folder: Path, name: RunName) -> None:
+        settings = comparison.run_settings(name)
+        self.log = log_file(folder, name)
+        request = {
+            "folder": str(run_folder(folder, name).absolute()),
+            "shared": str(shared_folder(folder).absolute()),
+            "settings": settings.as_data(),
+        }
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "rung.lab.compare.child"],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=_environment(settings.learner.threads),
+                start_new_session=True,  # a Ctrl-C is for the comparison, which tells its runs
+            )
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(json.dumps(request).encode() + b"\n")
+            self.process.stdin.flush()  # and it stays open: its end would be the run's
+        except BrokenPipeError:
+            pass  # it died at once; its outcome says so
+
+    def stop(self) -> None:
+        """Asks the run to save and leave."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+
+    def outcome(self) -> Outcome | None:
+        """How it ended; None while it is at work."""
+        code = self.process.poll()
+        if code is None:
+            return None
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        if code in (0, STOPPED_BY_SIGNAL):
+            return Outcome(exit=code)
+        with self.log.open("rb") as log:
+            log.seek(max(0, self.log.stat().st_size - LAST_WORDS))
+            said = log.read().decode("utf-8", "backslashreplace")
+        killed = f"\nended by {signal.Signals(-code).name}" if code < 0 else ""
+        return Outcome(exit=code, error=said.strip() + killed)
+
+
+def _environment(threads: int | None) -> Mapping[str, str]:
+    """One thread a core in all: what waits in a pool of threads would only slow the others."""
+    return {**os.environ, **({"OMP_NUM_THREADS": str(threads)} if threads is not None else {})}

@@ -1,0 +1,65 @@
+"""One thing that is wrong with a run, with its evidence and its remedy."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rung.runs.record.visible import visible
+
+Severity = Literal["serious", "doubtful", "note"]
+"""`serious`: the run cannot be believed or cannot learn; `doubtful`: worth a look; `note`: good to know."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """An illness that a run has.
+
+    Example: `Finding(name="truncated", severity="serious", says="most completions are cut off before they end",
+    evidence="71 % ...", cause="...", change="...", setting="max_new_tokens", value=256, now=128)`.
+    """
+
+    name: str
+    severity: Severity
+    says: str
+    evidence: str
+    """Numbers and steps."""
+    cause: str
+    change: str
+    setting: str | None = None
+    """The dotted key to change; None where no setting helps."""
+    value: Any = None
+    """What to try; None where only a person can choose it."""
+    now: Any = None
+    """What the setting is in this run."""
+
+    def assignment(self) -> str:
+        """`--set max_new_tokens=256 (now 128)`; the key alone where a person must choose; empty without a setting."""
+        if self.setting is None:
+            return ""
+        now = "" if self.now is None else f" (now {_written(self.now)})"
+        if self.value is None:
+            return f"{self.setting}{now}"
+        return f"--set {shlex.quote(f'{self.setting}={_written(self.value)}')}{now}"
+
+    def lines(self) -> list[str]:
+        """For people; foreign text (a reward's name, a status) is made visible."""
+        entries = {
+            "evidence": f"{self.evidence}.",
+            "cause": f"{self.cause}.",
+            "change": f"{self.change}.",
+            "setting": self.assignment(),
+        }
+        says = f"{self.severity}: {self.name}: {self.says}"
+        return [visible(says)] + [f"  {label:<9} {visible(text)}" for label, text in entries.items() if text]
+
+    def as_data(self) -> dict[str, Any]:
+        """What `--json` prints."""
+        return dict(vars(self))
+
+
+def _written(value: Any) -> str:
+    """As a settings file and `--set` read it."""
+    return value if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else json.dumps(value)

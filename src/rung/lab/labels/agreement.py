@@ -1,0 +1,153 @@
+"""How far several people agree beyond chance, from whole counts, so exactly.
+
+Both measures are 1 when everybody always agrees, 0 when they agree as often as chance would have it, and negative
+below that. Categories are nominal: first, second, tie.
+
+>>> cohen_kappa([("yes", "yes")] * 20 + [("yes", "no")] * 5 + [("no", "yes")] * 10 + [("no", "no")] * 15)
+Fraction(2, 5)
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from rung.lab.labels.pair import Answer, Vote
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What was measured, over how many pairs. `value` is None where it is not defined."""
+
+    measure: Literal["Cohen's kappa", "Krippendorff's alpha"]
+    value: Fraction | None
+    pairs: int
+    same: int
+    """Pairs on which everybody who judged said the same."""
+
+    def in_words(self) -> str:
+        if not self.pairs:
+            return "no pair has two answers yet"
+        same = f"{self.same} of {self.pairs} pairs the same"
+        if self.value is None:
+            return f"{same}; {self.measure} needs answers of more than one kind"
+        return f"{float(self.value):.2f} ({self.measure}; {same})"
+
+
+def agreement(answers: Mapping[str, Mapping[str, str]]) -> Agreement:
+    """Of the answers by pair and person: Cohen's kappa for two people, Krippendorff's alpha for more.
+
+    Only pairs that two or more people judged count; whoever could not tell has not judged, and is left out before.
+    """
+    units = [given for given in answers.values() if len(given) > 1]
+    people = sorted({name for given in units for name in given})
+    same = sum(len(set(given.values())) == 1 for given in units)
+    if len(people) > 2:
+        value = krippendorff_alpha(given.values() for given in units)
+        return Agreement("Krippendorff's alpha", value, len(units), same)
+    value = cohen_kappa([(given[people[0]], given[people[1]]) for given in units])
+    return Agreement("Cohen's kappa", value, len(units), same)
+
+
+def cohen_kappa(pairs: Collection[tuple[Hashable, Hashable]]) -> Fraction | None:
+    """κ = (p_o − p_e) / (1 − p_e): observed agreement against that of two independent people with the same habits.
+
+    Cohen 1960, A coefficient of agreement for nominal scales, equation 1. Each item is what the one said and what the
+    other said. None without items, or when both gave one and the same answer throughout (p_e = 1).
+    """
+    n = len(pairs)
+    if not n:
+        return None
+    ones, twos = Counter(one for one, _ in pairs), Counter(two for _, two in pairs)
+    observed = Fraction(sum(one == two for one, two in pairs), n)
+    expected = Fraction(sum(count * twos[answer] for answer, count in ones.items()), n * n)
+    return None if expected == 1 else (observed - expected) / (1 - expected)
+
+
+def krippendorff_alpha(units: Iterable[Collection[Hashable]]) -> Fraction | None:
+    """α = 1 − D_o / D_e for nominal data, any number of people, answers missing anywhere.
+
+    With o_ck the coincidences of answers c and k, each unit of m answers weighted by 1/(m − 1), and n_c = ∑_k o_ck:
+    α = 1 − (n − 1) (n − ∑_c o_cc) / (n² − ∑_c n_c²). Krippendorff 2011, Computing Krippendorff's Alpha-Reliability,
+    section D. Units with fewer than two answers do not count. None without others, or when all answers are equal.
+    """
+    totals: Counter[Hashable] = Counter()
+    matching = Fraction(0)
+    for unit in units:
+        counts = Counter(unit)
+        m = counts.total()
+        if m < 2:
+            continue
+        totals.update(counts)
+        matching += Fraction(sum(count * (count - 1) for count in counts.values()), m - 1)
+    n = totals.total()
+    by_chance = n * n - sum(count * count for count in totals.values())
+    return None if not by_chance else 1 - (n - 1) * (n - matching) / by_chance
+
+
+RULE = "the answer that most people gave; a can't-tell is no answer; ties and even votes are left out"
+
+Verdict = Literal["first", "second", "tie", "even", "unsure", "unlabelled"]
+
+
+def verdict(answers: Iterable[Answer]) -> Verdict:
+    """What people think of one pair, by the rule above.
+
+    >>> verdict(["first", "first", "second"]), verdict(["first", "second"]), verdict(["unsure"]), verdict([])
+    ('first', 'even', 'unsure', 'unlabelled')
+    """
+    counts = Counter(answers)
+    if not counts:
+        return "unlabelled"
+    del counts["unsure"]
+    if not counts:
+        return "unsure"
+    (answer, most), *rest = counts.most_common(2)
+    if rest and rest[0][1] == most:
+        return "even"
+    assert answer != "unsure"
+    return answer
+
+
+def verdicts(standing: Iterable[Vote]) -> dict[str, Verdict]:
+    """The verdict of every pair that has a standing vote."""
+    answers: defaultdict[str, list[Answer]] = defaultdict(list)
+    for vote in standing:
+        answers[vote.pair].append(vote.answer)
+    return {pair: verdict(given) for pair, given in answers.items()}
+
+
+def agreement_of(standing: Iterable[Vote]) -> Agreement:
+    """How far people agree, over the pairs that two or more of them judged."""
+    answers: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for vote in standing:
+        if vote.answer != "unsure":
+            answers[vote.pair][vote.labeller] = vote.answer
+    return agreement(answers)
+
+
+@dataclass(frozen=True)
+class Sides:
+    """How often the preferred one stood on the left, and how often on the right."""
+
+    left: int
+    right: int
+
+    def in_words(self) -> str:
+        """
+        >>> Sides(left=11, right=9).in_words()
+        '55 % of 20 choices'
+        """
+        both = self.left + self.right
+        if not both:
+            return "no choice yet"
+        return f"{100 * self.left / both:.0f} % of {both:,} {'choice' if both == 1 else 'choices'}"
+
+
+def sides_of(standing: Iterable[Vote]) -> Sides:
+    """Left and right counts of the votes that prefer one."""
+    counts = Counter(vote.side for vote in standing)
+    return Sides(left=counts["left"], right=counts["right"])

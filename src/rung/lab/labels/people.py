@@ -1,0 +1,154 @@
+"""People answer through the labelling page: clips and pairs go out into a folder, votes come back from its store.
+
+    FOLDER/pairs.jsonl, FOLDER/clips/*.gif      what `rung label FOLDER/pairs.jsonl` shows
+    FOLDER/pairs.jsonl.labels                   the page's store of votes
+    FOLDER/answers/step_000012-later.json       which answers the run took up in step 12
+
+A run that is killed and resumed asks the same questions again under the same names, and takes up in each step what
+that step had taken up before the kill, whatever was voted since.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from rung.batch import Batch
+from rung.errors import DataError
+from rung.lab.labels.agreement import Verdict, verdicts
+from rung.lab.labels.filming import Strips
+from rung.lab.labels.pair_rows import read_pairs
+from rung.lab.labels.store import PairStore
+from rung.rollouts.environments.stretches import StretchCollector, Underway
+from rung.settings.schema import PreferenceSettings
+from rung.tasks.environment import EnvironmentTask
+from rung.trainers.rlhf_2017.labellers import INCOMPARABLE, Answer, Labeller, Question
+from rung.whole_files import write_whole
+
+PROMPT = "Which one does better?"
+WEIGHTS: Mapping[Verdict, Answer] = {"first": 1.0, "second": 0.0, "tie": 0.5, "even": 0.5, "unsure": INCOMPARABLE}
+"""Votes that stand even are a tie; can't-tell is incomparable, and dropped."""
+_SECONDS = 1.0
+"""Between two looks at the store while the run waits."""
+
+
+def people(asked: PreferenceSettings, task: EnvironmentTask, seed: int) -> Labeller:
+    """The people who label through the page of `rung label`."""
+    assert asked.folder is not None, "found with the contradictions"
+    return People(Path(asked.folder), task, seed=seed, most_waiting=asked.most_waiting)
+
+
+class People:
+    """Waits, at the end of asking, until no more than `most_waiting` questions have no answer; goes on with the rest.
+
+    Example: `People(Path("labels"), task, seed=0, most_waiting=20)`, beside it `rung label labels/pairs.jsonl`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        task: EnvironmentTask,
+        *,
+        seed: int,
+        most_waiting: int,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.folder, self.seed, self.most_waiting, self._sleep = folder, seed, most_waiting, sleep
+        self.strips = Strips(task)
+        self._task = task
+        self._underway: list[Underway] = []
+
+    @property
+    def pairs(self) -> Path:
+        return self.folder / "pairs.jsonl"
+
+    def before(self, source: Any) -> None:
+        assert isinstance(source, StretchCollector), "clips are cut from stretches"
+        self._underway = source.underway()
+
+    def after(self, source: Any, rollout: int, batch: Batch, oldest: int) -> None:
+        self.strips.add(rollout, source, self._underway, batch)
+        self.strips.forget(oldest)
+
+    def answers(self, when: str, asked: Sequence[Question], pending: Sequence[int]) -> Mapping[int, Answer]:
+        if asked:
+            self._show(asked)
+        kept = self.folder / "answers" / f"{when}.json"
+        if kept.is_file():
+            return _read(kept)
+        waiting = {self._id(number): number for number in pending}
+        if not waiting:
+            return {}
+        found = self._wait(waiting)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(kept, json.dumps({str(number): answer for number, answer in found.items()}).encode())
+        return found
+
+    def _id(self, number: int) -> str:
+        return f"{self._task.name}-{self.seed}-{number}"
+
+    def _show(self, asked: Sequence[Question]) -> None:
+        """Adds clips and pairs to the folder, and to the store, so that an open page shows them."""
+        clips = self.folder / "clips"
+        clips.mkdir(parents=True, exist_ok=True)
+        lines = self.pairs.read_text(encoding="utf-8").splitlines() if self.pairs.is_file() else []
+        known = {json.loads(line)["id"] for line in lines}
+        for question in asked:
+            names = []
+            for which, segment in (("first", question.first), ("second", question.second)):
+                name = f"{question.number:06d}-{which}.gif"
+                rollout, row, step = segment.places_N3[0].tolist()
+                write_whole(clips / name, self.strips.clip((rollout, row, step), segment.steps_NKD.shape[1]))
+                names.append(f"clips/{name}")
+            if self._id(question.number) not in known:
+                row = {"id": self._id(question.number), "prompt": PROMPT}
+                lines.append(json.dumps({**row, "completions": [{"clip": name} for name in names]}))
+        write_whole(self.pairs, "".join(f"{line}\n" for line in lines).encode())
+        with self._store() as store:
+            store.take_in(read_pairs(self.pairs))
+
+    def _store(self) -> PairStore:
+        return PairStore(self.pairs.with_name(f"{self.pairs.name}.labels"))
+
+    def _wait(self, waiting: Mapping[str, int]) -> dict[int, Answer]:
+        said = False
+        while True:
+            with self._store() as store:
+                votes = verdicts(store.standing())
+            found = {number: WEIGHTS[votes[name]] for name, number in waiting.items() if name in votes}
+            if len(waiting) - len(found) <= self.most_waiting:
+                return found
+            if not said:
+                warnings.warn(
+                    f"{len(waiting) - len(found)} pairs of clips wait for an answer; label them in another terminal: "
+                    f"rung label {self.pairs} (the run goes on by itself; Ctrl-C twice leaves it, rung resume goes on)",
+                    stacklevel=2,
+                )
+                said = True
+            self._sleep(_SECONDS)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return self.strips.tensors()
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        self.strips.load_tensors(tensors)
+
+
+def _read(path: Path) -> dict[int, Answer]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        found = {int(number): answer for number, answer in content.items()}
+    except (ValueError, AttributeError) as error:
+        raise DataError(
+            [f"{path}: no answers of a step ({error}); it was written by a run and is not to be edited"]
+        ) from error
+    wrong = [number for number, answer in found.items() if answer not in (None, 0, 0.5, 1)]
+    if wrong:
+        raise DataError([f"{path}: question {wrong[0]}: got {found[wrong[0]]!r}, expected 0, 0.5, 1 or null"])
+    return found

@@ -1,0 +1,235 @@
+"""The pair store: pairs, votes and leases of one labels file."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rung.errors import DataError
+from rung.lab.labels import schema
+from rung.lab.labels.labels_file import LabelsFile
+from rung.lab.labels.pair import Pair, Vote, Which
+from rung.lab.labels.pair_rows import PairFile
+from rung.random import keyed_share
+from rung.tasks.prompts import prompt_value
+
+LEASE_SECONDS = 600.0
+"""How long a pair is kept for whoever has it before their eyes."""
+
+
+class Conflict(Exception):
+    """A vote that cannot be taken; the message is for the person who made it."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A pair for one person, and which completion stands on the left."""
+
+    pair: Pair
+    left: Which
+
+
+class PairStore:
+    """Pairs, who answered what, and who has which pair before their eyes. Safe to use from several threads.
+
+    Args:
+        path: the labels file; it is made when it is not there.
+        now: the clock, in seconds since 1970.
+
+    Raises: SettingsError when the path holds something else; DataError when the file is damaged.
+
+    Example:
+        with PairStore(Path("pairs.jsonl.labels")) as store:
+            store.take_in(read_pairs(Path("pairs.jsonl")))
+            asked = store.ask("anna", wanted=2)
+            store.record(Vote(submit="6f0c", pair=asked.pair.id, labeller="anna", answer="first", ...))
+    """
+
+    def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
+        self.file, self.now = LabelsFile(path), now
+        ((self._order_key,),) = self.file.rows("SELECT value FROM facts WHERE name = 'order key'")
+
+    def take_in(self, file: PairFile) -> int:
+        """Adds a file's pairs and votes; what is there already stays as it is. Returns how many pairs are new.
+
+        Raises: DataError, when an id is known with other completions, for its votes are not about these; or when a
+            vote's submit id is known with another answer.
+        """
+        with self.file.transaction():
+            known: dict[str, str] = dict(self.file.rows("SELECT id, fingerprint FROM pairs"))
+            changed = [
+                f"{file.path}:{file.row_numbers[pair.id]}: id {pair.id!r} was labelled with another prompt or other "
+                f"completions in {self.file.path}; give the row a new id, or name another labels file"
+                for pair in file.pairs
+                if known.get(pair.id, file.fingerprints[pair.id]) != file.fingerprints[pair.id]
+            ]
+            if changed:
+                raise DataError([*changed[:10], f"{file.path}: {len(changed)} such rows in all"])
+            new = [pair for pair in file.pairs if pair.id not in known]
+            for pair in new:
+                self._add(pair, file.fingerprints[pair.id])
+            for vote in file.votes:
+                self._take_in_vote(vote, file)
+        return len(new)
+
+    def _add(self, pair: Pair, fingerprint: str) -> None:
+        self.file.run(
+            "INSERT INTO pairs (id, fingerprint, content) VALUES (:id, :fingerprint, :content)",
+            id=pair.id,
+            fingerprint=fingerprint,
+            content=json.dumps([pair.prompt, pair.completions, pair.columns], ensure_ascii=True),
+        )
+
+    def _take_in_vote(self, vote: Vote, file: PairFile) -> None:
+        try:
+            if self._is_here(vote):
+                return
+        except Conflict as error:
+            raise DataError([f"{file.path}:{file.row_numbers[vote.pair]}: votes: {error}"]) from error
+        number = self._insert(vote)
+        if vote.undone:
+            self._undo(number, f"undo of {vote.submit}", vote.at)
+
+    def pair(self, pair_id: str) -> Pair | None:
+        """The pair of an id, None when there is none."""
+        found = self.file.rows("SELECT id, content FROM pairs WHERE id = :id", id=pair_id)
+        return _pair(*found[0]) if found else None
+
+    def pairs(self) -> Iterator[Pair]:
+        """Every pair, in the order in which they came."""
+        for row in self.file.rows("SELECT id, content FROM pairs ORDER BY place"):
+            yield _pair(*row)
+
+    def count(self) -> int:
+        """How many pairs there are."""
+        return self.file.rows("SELECT count(*) FROM pairs")[0][0]
+
+    def left_of(self, pair_id: str, labeller: str) -> Which:
+        """Which completion stands on the left for this person: a coin keyed by the file, the pair and the person."""
+        return "first" if keyed_share("left", self._order_key, pair_id, labeller) < 0.5 else "second"
+
+    def ask(self, labeller: str, *, wanted: int) -> Asked | None:
+        """The next pair for this person, leased to them; None when there is nothing to ask them now.
+
+        Args:
+            wanted: how many people are to answer each pair.
+        """
+        given = {"labeller": labeller, "wanted": wanted}
+        with self.file.transaction():
+            now = self.now()
+            self.file.run("DELETE FROM leases WHERE until <= :now", now=now)
+            found = self.file.rows(schema.OWN_LEASE, labeller=labeller) or self.file.rows(schema.NEXT_PAIR, **given)
+            if not found:
+                return None
+            pair_id = found[0][0]
+            self._lease(pair_id, labeller, now + LEASE_SECONDS)
+        pair = self.pair(pair_id)
+        assert pair is not None
+        return Asked(pair, self.left_of(pair_id, labeller))
+
+    def held_by_others(self, labeller: str, *, wanted: int) -> int:
+        """After `ask` gave None: how many pairs others have before their eyes, which may come to this person yet."""
+        return self.file.rows(schema.HELD_BY_OTHERS, labeller=labeller, wanted=wanted)[0][0]
+
+    def record(self, vote: Vote) -> None:
+        """Keeps a vote. The same vote again, known by its submit id, is fine and changes nothing.
+
+        Raises: Conflict, with words for the person: the pair is unknown, was answered by them already, or was shown
+            the other way round.
+        """
+        given = {"pair": vote.pair, "labeller": vote.labeller}
+        with self.file.transaction():
+            if self._is_here(vote):
+                return
+            if self.pair(vote.pair) is None:
+                raise Conflict("This pair is not among those to label. Reload the page.")
+            if vote.left != self.left_of(vote.pair, vote.labeller):
+                raise Conflict("This pair was shown the other way round. Reload the page.")
+            if self.file.rows("SELECT 1 FROM standing WHERE pair = :pair AND labeller = :labeller", **given):
+                raise Conflict("You have answered this pair already, perhaps in another tab. That answer stands.")
+            self._insert(vote)
+            self.file.run("DELETE FROM leases WHERE pair = :pair AND labeller = :labeller", **given)
+
+    def undo(self, labeller: str, submit: str) -> str | None:
+        """Takes this person's latest standing vote back, by a row of its own; the pair is theirs again.
+
+        Returns the pair's id, None when there is nothing to undo. The same undo again changes nothing.
+        """
+        done = (
+            "SELECT pair FROM undos JOIN votes ON vote = number WHERE undos.submit = :submit AND labeller = :labeller"
+        )
+        last = "SELECT number, pair FROM standing WHERE labeller = :labeller ORDER BY number DESC LIMIT 1"
+        with self.file.transaction():
+            again = self.file.rows(done, submit=submit, labeller=labeller)
+            if again:
+                return again[0][0]
+            found = self.file.rows(last, labeller=labeller)
+            if not found:
+                return None
+            number, pair_id = found[0]
+            self._undo(number, submit, self.now())
+            self._lease(pair_id, labeller, self.now() + LEASE_SECONDS + 1)  # longer than any other: it comes next
+        return pair_id
+
+    def votes(self) -> list[Vote]:
+        """Every vote that was ever made, undone ones too, in the order in which they came."""
+        return [_vote(row) for row in self.file.rows(schema.ALL_VOTES)]
+
+    def standing(self) -> list[Vote]:
+        """The votes that count: of each person and pair the latest that was not undone."""
+        return [_vote(row) for row in self.file.rows(schema.STANDING_VOTES)]
+
+    def _lease(self, pair_id: str, labeller: str, until: float) -> None:
+        lease = {"pair": pair_id, "labeller": labeller, "until": until}
+        self.file.run("INSERT OR REPLACE INTO leases VALUES (:pair, :labeller, :until)", **lease)
+
+    def _insert(self, vote: Vote) -> int:
+        columns = ("submit", "pair", "labeller", "answer", "left", "at", "seconds")
+        return self.file.run(
+            f"INSERT INTO votes ({', '.join(columns)}) VALUES ({', '.join(f':{name}' for name in columns)})",
+            **{name: getattr(vote, name) for name in columns},
+        )
+
+    def _undo(self, number: int, submit: str, at: float) -> None:
+        undo = {"vote": number, "submit": submit, "at": at}
+        self.file.run("INSERT INTO undos (vote, submit, at) VALUES (:vote, :submit, :at)", **undo)
+
+    def _is_here(self, vote: Vote) -> bool:
+        """Whether this very vote is in the file. Raises Conflict when its submit id stands for another."""
+        question = "SELECT pair, labeller, answer, left FROM votes WHERE submit = :submit"
+        found = self.file.rows(question, submit=vote.submit)
+        if found and found[0] != (vote.pair, vote.labeller, vote.answer, vote.left):
+            raise Conflict(f"The submit id {vote.submit!r} belongs to another answer.")
+        return bool(found)
+
+    def __enter__(self) -> PairStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.file.close()
+
+
+def _pair(pair_id: str, content: str) -> Pair:
+    prompt, (first, second), columns = json.loads(content)
+    return Pair(id=pair_id, prompt=prompt_value(prompt), completions=(first, second), columns=columns)
+
+
+def _vote(row: tuple[Any, ...]) -> Vote:
+    submit, pair, labeller, answer, left, at, seconds, undone = row
+    return Vote(
+        submit=submit,
+        pair=pair,
+        labeller=labeller,
+        answer=answer,
+        left=left,
+        at=at,
+        seconds=seconds,
+        undone=bool(undone),
+    )

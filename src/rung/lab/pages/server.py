@@ -1,0 +1,123 @@
+"""The server of a page: one port of 127.0.0.1, until Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import signal
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from types import FrameType, TracebackType
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute
+
+from rung.errors import SettingsError
+from rung.lab.pages.guard import Guard
+
+ADDRESS = "127.0.0.1"
+
+
+class PageServer:
+    """Starlette routes behind a guard.
+
+    Args:
+        routes: what is served; `shipped` gives those of the page's own files.
+        people: who may come in; each has a link of their own in `links`.
+        port: 0 takes any that is free.
+        refused: told in a sentence of requests that the guard turned away, each kind once.
+
+    Raises: SettingsError, when the port is taken or may not be had.
+
+    Example:
+        with PageServer(routes, people=["anna"]) as server:
+            print(server.links["anna"])     # http://127.0.0.1:40513/?token=kBf...
+            server.run()
+    """
+
+    def __init__(
+        self,
+        routes: Sequence[BaseRoute],
+        *,
+        people: Iterable[str],
+        port: int = 0,
+        refused: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._socket = _listening(port)
+        self.port: int = self._socket.getsockname()[1]
+        app = Starlette(routes=list(routes), exception_handlers={HTTPException: _in_words})
+        guard = Guard(app, port=self.port, people=people, refused=refused)
+        self.links = guard.links
+        config = uvicorn.Config(
+            guard,
+            http="h11",
+            ws="none",
+            loop="asyncio",
+            lifespan="off",
+            access_log=False,  # it would hold the token
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=64,
+            h11_max_incomplete_event_size=16 * 1024,
+            timeout_graceful_shutdown=3,
+        )
+        self._server = uvicorn.Server(config)
+        self._before: dict[int, Any] = {}
+        """The handlers of signals from outside."""
+
+    def run(self) -> None:
+        """Serves until Ctrl-C, a termination signal, or `stop` from another thread; not at all when one came before."""
+        self._server.run(sockets=[self._socket])
+
+    def stop(self) -> None:
+        """Answers what is in flight, then ends `run`."""
+        self._server.should_exit = True
+
+    def __enter__(self) -> PageServer:
+        with contextlib.suppress(ValueError):  # not the main thread, which alone has signals
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._asked_to_stop)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._socket.close()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _asked_to_stop(self, number: int, frame: FrameType | None) -> None:
+        """Before uvicorn listens to signals, and after: it raises again, at its end, whatever it caught."""
+        self.stop()
+
+
+def _listening(port: int) -> socket.socket:
+    it = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    it.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port just left may be taken again at once
+    try:
+        it.bind((ADDRESS, port))
+        it.listen()
+    except (OSError, OverflowError) as error:
+        it.close()
+        raise SettingsError([f"--port: {_why(port, error)}"]) from error
+    return it
+
+
+def _why(port: int, error: OSError | OverflowError) -> str:
+    code = error.errno if isinstance(error, OSError) else None
+    if code == errno.EADDRINUSE:
+        return f"{port} is in use on {ADDRESS}; stop what uses it, name another, or 0 for any that is free"
+    if code in (errno.EACCES, errno.EPERM):
+        return f"{port} may only be used by the administrator; name one from 1024 to 65535, or 0 for any that is free"
+    return f"{port} cannot be had on {ADDRESS}: {error}; name one from 1024 to 65535, or 0 for any that is free"
+
+
+async def _in_words(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return PlainTextResponse(error.detail, status_code=error.status_code, headers=error.headers)

@@ -1,0 +1,43 @@
+"""The observers of an ordinary run: warnings while it trains, and at its end the curves, the page and a diagnosis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rung.lab.diagnosis.illnesses import diagnose
+from rung.lab.diagnosis.warnings import new_warnings
+from rung.runs.observers import Finished, Observer, Row
+
+
+class Warnings:
+    """Says the usual troubles of a run in words, each when it comes up; at the end, what is still wrong."""
+
+    def stepped(self, metrics: Sequence[Row]) -> Iterable[str]:
+        return [warning.text() for warning in new_warnings(metrics)]
+
+    def finished(self, run: Finished) -> Iterable[str]:
+        ill = [one.name for one in diagnose(run.folder).findings if one.severity != "note"]
+        return [f"look at: {', '.join(ill)}; what they mean: rung diagnose {run.folder}"] if ill else []
+
+
+class Page:
+    """Draws curves.png and writes report.html when the run has ended."""
+
+    def stepped(self, metrics: Sequence[Row]) -> Iterable[str]:
+        return ()
+
+    def finished(self, run: Finished) -> Iterable[str]:
+        from rung.lab.run_page.page import write_report
+        from rung.lab.run_page.pictures import draw_curves
+
+        try:
+            draw_curves(run.metrics, run.folder / "curves.png", timings=run.timings)
+            write_report(run.folder)
+        except OSError as error:
+            return [f"the model is saved, but its report could not be written: {error}"]
+        return [f"report: {run.folder / 'report.html'}"]
+
+
+def watching(*, page: bool = True) -> list[Observer]:
+    """What looks at a run unless something else is asked for; `page=False` leaves the page out."""
+    return [Page(), Warnings()] if page else [Warnings()]

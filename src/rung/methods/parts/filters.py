@@ -1,0 +1,131 @@
+"""Group filters, length shaping, sampler corrections: which episodes count, and how much."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from rung.batch import Batch
+from rung.formulas.masked import last_step, zeroed
+from rung.formulas.policy_losses import ratio
+
+
+@dataclass(frozen=True)
+class AccuraciesDiffer:
+    """Keep a prompt only if its samples are neither all right nor all wrong, and draw further prompts in their place.
+
+    It looks at the accuracy, never at the shaped reward: a length penalty would make an all-wrong group differ.
+    """
+
+    refill: bool = True
+    """Draw further prompts until the step is full; False: train on fewer."""
+    most_batches: int = 10
+    """Rounds of drawing at most; then the step goes on with what there is, and says so."""
+    formula: ClassVar[str] = "only prompts with 0 < #right < G"
+
+    def __call__(self, accuracies: Sequence[float]) -> bool:
+        """Whether a group with these accuracies (judged samples only) is kept.
+
+        >>> AccuraciesDiffer()([1.0, 0.0, 1.0]), AccuraciesDiffer()([1.0, 1.0])
+        (True, False)
+        """
+        return len(set(accuracies)) > 1
+
+
+KeepGroup = AccuraciesDiffer
+
+
+@dataclass(frozen=True)
+class SoftOverlong:
+    """R ← R + R_len: 0 up to limit - cache tokens, falling to -1 at the limit, -1 beyond (DAPO)."""
+
+    limit: int = 20480
+    cache: int = 4096
+
+    @property
+    def formula(self) -> str:
+        return f"R + clip(({self.limit - self.cache} - |o|)/{self.cache}, -1, 0)"
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """[B,T] rewards; the penalty stands on each row's last own action."""
+        lengths_B = batch.action_mask_BT.sum(1).to(batch.rewards_BT)
+        penalty_B = ((self.limit - self.cache - lengths_B) / self.cache).clamp(-1, 0)
+        end_BT = last_step(batch.action_mask_BT)
+        return batch.rewards_BT + torch.where(end_BT, penalty_B[:, None], torch.zeros_like(batch.rewards_BT))
+
+
+@dataclass(frozen=True)
+class DropTruncated:
+    """A truncated answer leaves the loss and its denominators; in its group's baseline its reward still counts."""
+
+    formula: ClassVar[str] = "truncated answers leave the loss"
+
+    def __call__(self, batch: Batch) -> Batch:
+        return batch.without(batch.truncated_B)
+
+
+ShapeReward = SoftOverlong
+DropRows = DropTruncated
+
+
+def _weights(batch: Batch, old_BT: Tensor, whole_sequence: bool) -> Tensor:
+    mask_BT = batch.action_mask_BT
+    old_BT, sampler_BT = old_BT.detach(), batch.sampler_log_probs_BT.to(old_BT)
+    if not whole_sequence:
+        return ratio(old_BT, sampler_BT, mask_BT)
+    gap_BT = zeroed(old_BT, mask_BT) - zeroed(sampler_BT, mask_BT)
+    whole_BT = gap_BT.sum(1, keepdim=True).expand_as(gap_BT)
+    return ratio(whole_BT, torch.zeros_like(whole_BT), mask_BT)
+
+
+@dataclass(frozen=True)
+class TruncatedImportance:
+    """loss · min(w, cap): a token that the learner likes more than the sampler did weighs more, up to the cap (TIS)."""
+
+    cap: float = 2.0
+    whole_sequence: bool = False
+    """One weight a row, the product over its tokens, instead of one a token: no bias where the cap does not bind."""
+
+    @property
+    def formula(self) -> str:
+        over = "sequence" if self.whole_sequence else "token"
+        return f"loss · min(π_old/π_sampler, {self.cap:g}) by {over}"
+
+    def __call__(self, batch: Batch, old_BT: Tensor) -> Tensor:
+        return _weights(batch, old_BT, self.whole_sequence).clamp(max=self.cap)
+
+
+@dataclass(frozen=True)
+class MaskedImportance:
+    """loss · w where low ≤ w ≤ high, else 0: what the two laws disagree on is not learnt from (MIS, IcePop)."""
+
+    low: float = 0.5
+    high: float = 2.0
+    whole_sequence: bool = False
+
+    @property
+    def formula(self) -> str:
+        over = "sequence" if self.whole_sequence else "token"
+        return f"loss · w 1[{self.low:g} ≤ w ≤ {self.high:g}] by {over}, w = π_old/π_sampler"
+
+    def __call__(self, batch: Batch, old_BT: Tensor) -> Tensor:
+        weights_BT = _weights(batch, old_BT, self.whole_sequence)
+        inside_BT = (weights_BT >= self.low) & (weights_BT <= self.high)
+        return torch.where(inside_BT, weights_BT, torch.zeros_like(weights_BT))
+
+
+Correction = TruncatedImportance | MaskedImportance
+
+
+@dataclass(frozen=True)
+class FrozenStart:
+    """The model as the run found it answers throughout, and never changes: offline learning, drawn as it is needed."""
+
+    formula: ClassVar[str] = "o_i ~ π_start, the model as the run found it"
+
+
+Behaviour = FrozenStart

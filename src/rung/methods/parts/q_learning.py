@@ -1,0 +1,325 @@
+"""The parts of Q-learning: targets, replay memories, exploration, errors, networks and their optimizers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from rung.formulas import value_targets
+
+
+@dataclass(frozen=True)
+class MaxTarget:
+    """y = r + γ max_a Q(s', a): the network that the targets are made with both chooses and judges."""
+
+    discount: float = 0.99
+    steps: int = 1
+    """Rewards that are taken as they came before Q is asked."""
+    asks_twice: ClassVar[bool] = False
+    """Whether the network being trained sees the next states too."""
+
+    def formula(self, copy: bool) -> str:
+        """In words; `copy`: there is a target network."""
+        return f"y = {_rewards(self.steps, self.discount)} max_a {'Q⁻' if copy else 'Q'}(s', a)"
+
+    def next_values(self, values_NV: Tensor | None, judged_NV: Tensor) -> Tensor:
+        """[N] value of the next states: `values_NV` by the network being trained, `judged_NV` by the targets' own."""
+        return value_targets.max_value(judged_NV)
+
+
+@dataclass(frozen=True)
+class DoubleTarget:
+    """y = r + γ Q⁻(s', argmax_a Q(s', a)): Q chooses, its older copy judges (arXiv:1509.06461)."""
+
+    discount: float = 0.99
+    steps: int = 1
+    """Rewards that are taken as they came before Q is asked."""
+    asks_twice: ClassVar[bool] = True
+    """Whether the network being trained sees the next states too."""
+
+    def formula(self, copy: bool) -> str:
+        """In words; `copy`: there is a target network, which `problems` of the method asks for."""
+        return f"y = {_rewards(self.steps, self.discount)} Q⁻(s', argmax_a Q(s', a))"
+
+    def next_values(self, values_NV: Tensor | None, judged_NV: Tensor) -> Tensor:
+        """As MaxTarget's."""
+        assert values_NV is not None, "both networks see the next states"
+        return value_targets.double_value(values_NV, judged_NV)
+
+
+def _rewards(steps: int, discount: float) -> str:
+    if steps == 1:
+        return f"r + {discount:g}"
+    return f"∑_(k<{steps}) {discount:g}ᵏ rₖ + {discount:g}^{steps}"
+
+
+ValueTarget = MaxTarget | DoubleTarget
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Every step that is kept is drawn with the same chance (Lin 1993; arXiv:1312.5602)."""
+
+    capacity: int = 1_000_000
+    """Steps that are kept; the oldest goes first."""
+    starts: int = 50_000
+    """Steps before the first update."""
+    batch: int = 32
+    """Steps of one update."""
+
+    @property
+    def formula(self) -> str:
+        return f"{self.batch} steps of the last {self.capacity:,}, drawn uniformly"
+
+
+@dataclass(frozen=True)
+class Prioritised:
+    """A step is drawn in proportion to how wrong Q was about it, and weighted for that (arXiv:1511.05952)."""
+
+    capacity: int = 1_000_000
+    starts: int = 50_000
+    batch: int = 32
+    alpha: float = 0.6
+    """0: uniform; 1: in proportion to the error."""
+    beta: float = 0.4
+    """Of the weights (size · P)^−β, at the start; it rises linearly to 1."""
+    beta_over: int = 12_500_000
+    """Updates over which β rises to 1."""
+    epsilon: float = 1e-6
+    """Added to every error, so that no step is lost for good."""
+
+    @property
+    def formula(self) -> str:
+        return (
+            f"{self.batch} steps of the last {self.capacity:,}, drawn in proportion to (|δ| + {self.epsilon:g})^"
+            f"{self.alpha:g}, weighted by (size · P)^−β / max, β from {self.beta:g} to 1"
+        )
+
+    def priorities(self, errors_N: Tensor) -> Tensor:
+        """[N] from the errors that the steps were learnt with."""
+        return value_targets.priority(errors_N, self.alpha, self.epsilon)
+
+    def weights(self, chances_N: Tensor, size: int, update: int) -> Tensor:
+        """[N] of a minibatch drawn with these chances from `size` steps, at update 0, 1, 2, ..."""
+        beta = min(1.0, self.beta + (1.0 - self.beta) * update / self.beta_over)
+        return value_targets.importance(chances_N, size, beta)
+
+
+Replay = Uniform | Prioritised
+
+
+@dataclass(frozen=True)
+class EpsilonGreedy:
+    """The best action by Q, but with probability ε any action, each alike; ε falls linearly, then stays."""
+
+    start: float = 1.0
+    end: float = 0.1
+    over: int = 1_000_000
+    """Environment steps, or tokens, over which ε falls from `start` to `end`."""
+    evaluation: float = 0.05
+    """ε when the policy is scored by drawn actions (`evaluation.temperature` above 0), in environments."""
+
+    @property
+    def formula(self) -> str:
+        return (
+            f"ε-greedy, ε from {self.start:g} to {self.end:g} over {self.over:,} steps; {self.evaluation:g} when scored"
+        )
+
+    def epsilon_at(self, step: int) -> float:
+        """ε of environment step, or token, 0, 1, 2, ...
+
+        >>> [round(EpsilonGreedy(over=100).epsilon_at(step), 2) for step in (0, 50, 100, 1000)]
+        [1.0, 0.55, 0.1, 0.1]
+        """
+        return self.start + (self.end - self.start) * min(1.0, step / self.over)
+
+
+@dataclass(frozen=True)
+class Boltzmann:
+    """π(a|s) ∝ exp(Q(s, a) / τ): better actions are likelier, and none is ruled out (Watkins 1989)."""
+
+    temperature: float = 1.0
+    """τ, in the units of Q."""
+
+    @property
+    def formula(self) -> str:
+        return f"π(a|s) ∝ exp(Q(s, a) / {self.temperature:g})"
+
+
+Exploration = EpsilonGreedy | Boltzmann
+
+
+@dataclass(frozen=True)
+class SquaredError:
+    """(y − Q)²: the gradient grows with the error."""
+
+    @property
+    def formula(self) -> str:
+        return "(y − Q(s, a))²"
+
+    def losses(self, errors_N: Tensor) -> Tensor:
+        """[N] of y − Q."""
+        return value_targets.squared(errors_N)
+
+    def slopes(self, errors_N: Tensor) -> Tensor:
+        """[N] their derivatives in Q."""
+        return value_targets.squared_slope(errors_N)
+
+
+@dataclass(frozen=True)
+class ClippedError:
+    """½ (y − Q)² whose gradient is clipped, so that no single error moves Q far: Huber's loss."""
+
+    limit: float = 1.0
+    """The largest gradient."""
+
+    @property
+    def formula(self) -> str:
+        return f"½ (y − Q(s, a))², its gradient clipped to ±{self.limit:g}"
+
+    def losses(self, errors_N: Tensor) -> Tensor:
+        """[N] of y − Q."""
+        return value_targets.clipped(errors_N, self.limit)
+
+    def slopes(self, errors_N: Tensor) -> Tensor:
+        """[N] their derivatives in Q."""
+        return value_targets.clipped_slope(errors_N, self.limit)
+
+
+TDError = SquaredError | ClippedError
+
+
+@dataclass(frozen=True)
+class Layers2013:
+    """Images: 16 8x8 stride 4, 32 4x4 stride 2, 256 units (arXiv:1312.5602). Vectors: two layers of ReLU.
+    Text: none of it, a language model's own outputs are Q."""
+
+    first: int = 64
+    """Units of the first hidden layer, for observations that are vectors."""
+    second: int = 64
+    duelling: bool = False
+    """Q(s, a) = V(s) + A(s, a) − mean A(s, ·): two heads on one network (arXiv:1511.06581)."""
+    convolutions: ClassVar[tuple[tuple[int, int, int], ...]] = ((16, 8, 4), (32, 4, 2))
+    """Channels, width of the kernel, stride."""
+    units: ClassVar[int] = 256
+
+    @property
+    def hidden(self) -> tuple[int, int]:
+        return (self.first, self.second)
+
+
+@dataclass(frozen=True)
+class Layers2015:
+    """Images: 32 8x8 stride 4, 64 4x4 stride 2, 64 3x3 stride 1, 512 units (Nature). Vectors: two layers of ReLU.
+    Text: none of it, a language model's own outputs are Q."""
+
+    first: int = 64
+    """Units of the first hidden layer, for observations that are vectors."""
+    second: int = 64
+    duelling: bool = False
+    """Q(s, a) = V(s) + A(s, a) − mean A(s, ·): two heads on one network (arXiv:1511.06581)."""
+    convolutions: ClassVar[tuple[tuple[int, int, int], ...]] = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
+    """Channels, width of the kernel, stride."""
+    units: ClassVar[int] = 512
+
+    @property
+    def hidden(self) -> tuple[int, int]:
+        return (self.first, self.second)
+
+
+ValueNetwork = Layers2013 | Layers2015
+
+
+@dataclass(frozen=True)
+class Adam:
+    """One Adam update a minibatch, with a bound on the gradient's global norm where one is set."""
+
+    learning_rate: float = 1e-4
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    max_grad_norm: float | None = None
+
+    @property
+    def formula(self) -> str:
+        return f"Adam, learning rate {self.learning_rate:g}{_bound(self.max_grad_norm)}"
+
+    def optimizer(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        return torch.optim.Adam(
+            parameters, lr=self.learning_rate, betas=(self.beta1, self.beta2), eps=self.epsilon, fused=True
+        )
+
+
+@dataclass(frozen=True)
+class CentredRMSprop:
+    """θ ← θ − rate · g / √(mean of g² − (mean of g)² + ε), as DeepMind trained DQN (Graves 2013, arXiv:1308.0850)."""
+
+    learning_rate: float = 2.5e-4
+    decay: float = 0.95
+    """Of both running means; the paper calls them gradient momentum and squared gradient momentum."""
+    epsilon: float = 0.01
+    """Under the root: the paper's minimum squared gradient."""
+    max_grad_norm: float | None = None
+
+    @property
+    def formula(self) -> str:
+        rate = f"{self.learning_rate:g}{_bound(self.max_grad_norm)}"
+        return f"centred RMSProp, learning rate {rate}, {self.epsilon:g} under the root"
+
+    def optimizer(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        return GravesRMSprop(parameters, lr=self.learning_rate, decay=self.decay, eps=self.epsilon)
+
+
+class GravesRMSprop(torch.optim.Optimizer):
+    """Torch's own centred RMSprop adds ε behind the root; Graves' has it under the root, where 0.01 is another size."""
+
+    def __init__(self, parameters: Iterable[torch.nn.Parameter], *, lr: float, decay: float, eps: float) -> None:
+        super().__init__(parameters, {"lr": lr, "decay": decay, "eps": eps})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """One update of every parameter that has a gradient."""
+        assert closure is None
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._step_of(parameter, parameter.grad, group)
+
+    def _step_of(self, parameter: torch.nn.Parameter, gradient: torch.Tensor, group: dict[str, Any]) -> None:
+        state = self.state[parameter]
+        if not state:
+            state["mean"], state["mean_square"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        mean, mean_square, keep = state["mean"], state["mean_square"], group["decay"]
+        mean.mul_(keep).add_(gradient, alpha=1 - keep)
+        mean_square.mul_(keep).addcmul_(gradient, gradient, value=1 - keep)
+        spread = torch.addcmul(mean_square, mean, mean, value=-1).add_(group["eps"]).sqrt_()
+        parameter.addcdiv_(gradient, spread, value=-group["lr"])
+
+
+def _bound(max_grad_norm: float | None) -> str:
+    return "" if max_grad_norm is None else f", gradient norm at most {max_grad_norm:g}"
+
+
+ValueStep = Adam | CentredRMSprop
+
+
+@dataclass(frozen=True)
+class Every:
+    """Targets are made with a copy of Q that is brought up to date now and then (doi:10.1038/nature14236)."""
+
+    updates: int = 10_000
+    """Updates of Q between two of the copy."""
+    share: float = 1.0
+    """1: the copy becomes Q; less: it moves by this share of the way."""
+
+    @property
+    def formula(self) -> str:
+        way = "θ⁻ ← θ" if self.share == 1 else f"θ⁻ ← {self.share:g} θ + {1 - self.share:g} θ⁻"
+        return f"{way} every {self.updates:,} updates"
+
+
+TargetNetwork = Every

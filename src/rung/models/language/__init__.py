@@ -1,0 +1,1 @@
+"""Language models: loading, decoding, packed passes, log-probs, LoRA, reward models."""

@@ -1,0 +1,148 @@
+"""Low-rank adapters (LoRA) through peft: the base stays frozen, so the reference is the base with the adapter off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rung.errors import MissingExtra, SettingsError
+
+
+@dataclass(frozen=True)
+class Lora:
+    """W becomes W + (alpha / rank)·B·A with B [out, rank] zero at first, so the first policy is the base exactly.
+
+    Example: `load_policy(spec, lora=Lora(rank=16, alpha=32))`.
+    """
+
+    rank: int = 16
+    alpha: float = 32.0
+    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    """The linear layers' own names; other architectures than the Llama family use other names."""
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.rank < 1:
+            problems.append(f"lora.rank: got {self.rank}, expected at least 1")
+        if not self.alpha > 0:
+            problems.append(f"lora.alpha: got {self.alpha}, expected a number above 0")
+        if not self.targets:
+            problems.append("lora.targets: got nothing, expected at least one layer's name")
+        if problems:
+            raise SettingsError(problems)
+
+
+def add_adapter(model: nn.Module, lora: Lora, *, seed: int = 0) -> None:
+    """Wrap the target layers in place and freeze everything else. A is drawn from `seed`, B is zero.
+
+    Raises:
+        SettingsError: a target is no linear layer of this model (the valid names are listed), or is the head.
+        MissingExtra: peft is not installed.
+    """
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as error:
+        raise MissingExtra("LoRA", "lora") from error
+
+    head = model.get_output_embeddings()
+    valid = {
+        name.rsplit(".", 1)[-1]
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and module is not head
+    }
+    unknown = [target for target in lora.targets if target not in valid]
+    if unknown:
+        raise SettingsError(
+            [
+                f"lora.targets: got '{name}', expected linear layers of this model: {', '.join(sorted(valid))}"
+                for name in unknown
+            ]
+        )
+    config = LoraConfig(
+        r=lora.rank, lora_alpha=lora.alpha, target_modules=list(lora.targets), lora_dropout=0.0, bias="none"
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        inject_adapter_in_model(config, model)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("lora_" in name)
+    model.eval()
+
+
+def wrapped_layers(model: nn.Module) -> dict[str, Any]:
+    """The adapted layers, by the name the layer had before it was wrapped."""
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if hasattr(module, "lora_A") and hasattr(module, "get_base_layer")
+    }
+
+
+def has_adapter(model: nn.Module) -> bool:
+    """True when `add_adapter` was called on this model."""
+    return bool(wrapped_layers(model))
+
+
+@contextmanager
+def adapter_off(model: nn.Module, off: bool) -> Iterator[None]:
+    """While inside, and when `off`, the model computes what its base computes."""
+    layers = wrapped_layers(model).values() if off else ()
+    for layer in layers:
+        layer._disable_adapters = True
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer._disable_adapters = False
+
+
+def merged_state(model: nn.Module) -> dict[str, Tensor]:
+    """The state of the ordinary model whose linear layers are W + delta; the model itself stays as it is."""
+    layers = wrapped_layers(model)
+    state: dict[str, Tensor] = {}
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            owner = next((layer for layer in layers if name.startswith(f"{layer}.")), None)
+            if owner is None:
+                state[name] = tensor
+            elif name == f"{owner}.base_layer.weight":
+                adapted = layers[owner]
+                delta = sum(adapted.get_delta_weight(adapter) for adapter in adapted.active_adapters)
+                state[f"{owner}.weight"] = tensor + delta
+            elif name == f"{owner}.base_layer.bias":
+                state[f"{owner}.bias"] = tensor
+    return state
+
+
+def save_model(model: Any, folder: Path) -> None:
+    """Write configuration and float32 safetensors as an ordinary Hugging Face folder, adapters merged."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not has_adapter(model):
+        with quiet():
+            model.save_pretrained(folder)
+        return
+    with torch.device("meta"):
+        ordinary = type(model)(model.config)
+    ordinary.generation_config = model.generation_config
+    with quiet():
+        ordinary.save_pretrained(folder, state_dict=merged_state(model))
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """While inside, transformers shows no progress bar."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

@@ -1,0 +1,339 @@
+"""A causal language model as a policy: the state is a text, an action is a token."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from rung.batch import Batch
+from rung.errors import CheckpointError, DataError, SettingsError
+from rung.formulas.preference_losses import summed_log_probs
+from rung.models.language.critic import TextCritic
+from rung.models.language.decoder import Decoder, why_not
+from rung.models.language.decoding import Decoding
+from rung.models.language.distributions import Categorical
+from rung.models.language.lora import adapter_off, has_adapter, save_model
+from rung.models.language.packing import Ids, Rows, rows_of
+from rung.models.language.whole_model import WholeDecoding, WholeModel
+
+NO_LIMIT = 1 << 30
+"""The context length of a model whose configuration states none."""
+
+
+class Outputs(NamedTuple):
+    """What the model says of a batch; all [B, T], float32, exactly 0 where the action mask is False."""
+
+    log_probs_BT: Tensor
+    entropy_BT: Tensor | None
+    values_BT: Tensor | None
+
+
+class TextPolicy:
+    """A Hugging Face causal language model with its tokenizer.
+
+    Always in evaluation mode: dropout would make the learner's law another one than the sampler's.
+
+    Attributes:
+        engine: how the network is computed: `decoder.Decoder` for the Llama family, `whole_model.WholeModel` for
+            every other architecture; `engine.name` says which, `engine_reason` why the second was needed.
+        compute_dtype: of the matrix products. Weights and log-probabilities are float32.
+        context_length: tokens of prompt and answer together.
+        end_ids: an episode ends at the first of these tokens; the tokenizer's own end token stands first.
+
+    Example:
+        policy = load_policy("HuggingFaceTB/SmolLM2-135M-Instruct")
+        policy(batch, temperature=0.7).log_probs_BT
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenizer: Any,
+        *,
+        compute_dtype: torch.dtype = torch.float32,
+        adapter_off: bool = False,
+    ) -> None:
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.compute_dtype = compute_dtype
+        self.engine_reason = why_not(model)
+        self.engine = Decoder(model) if self.engine_reason is None else WholeModel(model)
+        self.context_length = _context_length(model.config.get_text_config())
+        self.end_ids = _end_ids(model, tokenizer)
+        self._adapter_off = adapter_off
+        self.critic: TextCritic | None = None
+        self._token_texts: list[str] | None = None
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def recompute(self) -> bool:
+        """Compute each layer's inside again in the backward pass instead of keeping it (less memory, more time)."""
+        return self.engine.recompute
+
+    @recompute.setter
+    def recompute(self, on: bool) -> None:
+        if on and not isinstance(self.engine, Decoder):
+            warnings.warn(f"recompute has no effect: {self.engine.name} is used ({self.engine_reason})", stacklevel=2)
+        self.engine.recompute = on
+
+    def __call__(
+        self, batch: Batch, *, temperature: float = 1.0, with_entropy: bool = False, with_values: bool = False
+    ) -> Outputs:
+        """Log-probabilities of the batch's actions under softmax(logits / temperature), in nats, differentiable.
+
+        Action i is predicted from the text up to action i − 1 (the prompt's last token for i = 0). Tokens in holes
+        are read but get no log-probability; slots after a row's last action are not read at all.
+
+        Raises:
+            ValueError: temperature is not above 0; a prompt is empty; a token id is not in the vocabulary.
+        """
+        rows = rows_of(batch.contexts, batch.actions_BT, batch.action_mask_BT)
+        self._check_ids(rows.contexts, rows.actions)
+        with self.computing():
+            log_probs_N, entropy_N, hidden_ND = self.engine.log_probs(
+                rows, temperature=temperature, with_entropy=with_entropy
+            )
+            values_N = self._values(rows, hidden_ND) if with_values else None
+        mask_BT = batch.action_mask_BT.to(self.device)
+        zero_BT = log_probs_N.new_zeros(mask_BT.shape)
+
+        def placed(x_N: Tensor | None) -> Tensor | None:
+            return None if x_N is None else zero_BT.masked_scatter(mask_BT, x_N.to(zero_BT))
+
+        return Outputs(zero_BT.masked_scatter(mask_BT, log_probs_N), placed(entropy_N), placed(values_N))
+
+    def _values(self, rows: Rows, hidden_ND: Tensor | None) -> Tensor:
+        assert self.critic is not None, "values were asked of a policy without a critic; see add_critic"
+        return self.critic(rows, hidden_ND)
+
+    def add_critic(self, *, separate: bool) -> None:
+        """Give the policy a critic: a layer on its own last hidden state, or a copy of the whole network with one.
+
+        Its weights are among `trainable`, begin with `critic.` and are not part of what `save` writes.
+        Raises SettingsError where the architecture does not show its last hidden state.
+        """
+        if isinstance(self.engine, WholeModel) and not self.engine.plain_head:
+            raise SettingsError(
+                [
+                    f"method.critic: {type(self.model).__name__} does not show the last hidden state that its logits "
+                    "are made of; choose a method without a critic, such as grpo, or another model"
+                ]
+            )
+        self.critic = TextCritic(self.model, separate=separate)
+
+    def law(self, batch: Batch, *, temperature: float = 1.0, twice: bool = False) -> Categorical:
+        """The whole law at each of the batch's own actions, N states in row order, differentiable.
+
+        It is N·V numbers: for a few rows, or a small vocabulary. With `twice` its gradient can be differentiated
+        again, which the decoder's own kernels cannot: the model's own forward pass is used, with plain attention.
+        """
+        rows = rows_of(batch.contexts, batch.actions_BT, batch.action_mask_BT)
+        self._check_ids(rows.contexts, rows.actions)
+        with self.computing():
+            if not twice:
+                return Categorical(self.engine.law(rows, temperature=temperature))
+            with sdpa_kernel(SDPBackend.MATH):
+                return Categorical(WholeModel(self.model).law(rows, temperature=temperature))
+
+    def answer_values(self, batch: Batch) -> Tensor:
+        """log π(y|x) of each row's whole answer [B], float64, differentiable: what a loss on preferences reads."""
+        return summed_log_probs(self(batch).log_probs_BT, batch.action_mask_BT.to(self.device))
+
+    def values(self, rows: Rows) -> Tensor:
+        """Q of every token where the rows' wanted tokens are chosen: the outputs themselves, no softmax taken. [N, V],
+        N states in row order, float32, differentiable; for a small vocabulary, as `law` is."""
+        self._check_ids(rows.contexts, rows.actions)
+        with self.computing():
+            return self.engine.logits(rows)
+
+    def start(self, prompts: Sequence[Ids], *, room: int) -> Decoding | WholeDecoding:
+        """Begin to continue these prompts, one a row; `room` tokens at most will be fed. For the sampler."""
+        self._check_ids(prompts)
+        with self.sampling():
+            if isinstance(self.engine, Decoder):
+                return Decoding(self.engine, prompts, room, self.compute_dtype)
+            return WholeDecoding(self.engine, prompts)
+
+    @contextmanager
+    def sampling(self) -> Iterator[None]:
+        """The conditions under which a decoding is fed: no gradients, this policy's adapter and compute type."""
+        with torch.no_grad(), self.computing():
+            yield
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """The conditions of every pass: this policy's adapter, its type of matrix products."""
+        low = self.compute_dtype != torch.float32
+        with (
+            adapter_off(self.model, self._adapter_off),
+            torch.autocast(self.device.type, dtype=self.compute_dtype if low else torch.bfloat16, enabled=low),
+        ):
+            yield
+
+    def _check_ids(self, *arrays: Sequence[Ids]) -> None:
+        size = self.model.get_input_embeddings().weight.shape[0]
+        for ids in (ids for some in arrays for ids in some if len(ids)):
+            if ids.min() < 0 or ids.max() >= size:
+                bad = int(ids.min() if ids.min() < 0 else ids.max())
+                raise ValueError(f"token id {bad}: expected 0 to {size - 1}, the ids this model has embeddings for")
+
+    def bytes_per_row(self, places: int) -> int:
+        """Memory that sampling takes for a row of `places` tokens: keys, values, a few rows of logits, all float32."""
+        config = self.model.config.get_text_config()
+        queries = getattr(config, "num_attention_heads", None) or 1
+        heads = getattr(config, "num_key_value_heads", None) or queries
+        width = getattr(config, "head_dim", None) or config.hidden_size // queries
+        cache = 4 * 2 * config.num_hidden_layers * heads * width * places
+        return cache + 4 * 4 * self.model.get_input_embeddings().weight.shape[0]
+
+    def encode(self, prompt: str | Sequence[Mapping[str, str]]) -> npt.NDArray[np.int64]:
+        """Prompt ids [P]. A str is continued as it stands, with the tokenizer's beginning token at most once;
+        messages go through the chat template with a generation prompt.
+
+        Raises:
+            DataError: messages for a tokenizer without a chat template, or of a kind that the template refuses; a
+                prompt without any token, or that is no valid Unicode.
+        """
+        ids = self._encode_text(prompt) if isinstance(prompt, str) else self._encode_messages(prompt)
+        if not ids:
+            raise DataError(["the prompt has no tokens, expected at least one to continue from"])
+        return np.asarray(ids, np.int64)
+
+    def _encode_text(self, prompt: str) -> list[int]:
+        begins, ends = self._added()
+        text = prompt.removeprefix(self.tokenizer.bos_token) if begins else prompt
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise DataError([f"the prompt is no valid Unicode text: {error}"]) from error
+        ids = self.tokenizer(text)["input_ids"]
+        return ids[:-1] if ends else ids
+
+    def _encode_messages(self, prompt: Sequence[Mapping[str, str]]) -> list[int]:
+        from jinja2 import TemplateError
+
+        if not self.tokenizer.chat_template:
+            raise DataError(
+                [
+                    "the prompt is a list of messages, but this model's tokenizer has no chat template: "
+                    "give the prompt as a str, or use a model trained for chat"
+                ]
+            )
+        try:
+            return self.tokenizer.apply_chat_template(
+                [dict(message) for message in prompt], add_generation_prompt=True, return_dict=True
+            )["input_ids"]
+        except TemplateError as error:
+            raise DataError([f"the model's chat template refuses the messages: {error}"]) from error
+
+    def _added(self) -> tuple[bool, bool]:
+        """Whether the tokenizer itself puts its beginning token before a text, and its end token after it."""
+        ids = self.tokenizer("a")["input_ids"]
+        return ids[0] == self.tokenizer.bos_token_id, ids[-1] == self.tokenizer.eos_token_id
+
+    def decode(self, ids: Sequence[int] | npt.NDArray[Any]) -> str:
+        """The text of the ids, without special tokens; bytes that are no UTF-8 become replacement marks."""
+        listed = [int(i) for i in ids]
+        return self.tokenizer.decode(listed, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+    def token_texts(self) -> list[str]:
+        """The text of every token by itself, by id, special tokens included."""
+        if self._token_texts is None:
+            single = [[i] for i in range(self.model.get_input_embeddings().weight.shape[0])]
+            self._token_texts = self.tokenizer.batch_decode(single, clean_up_tokenization_spaces=False)
+        return self._token_texts
+
+    def pieces(self, ids: Sequence[int] | npt.NDArray[Any]) -> tuple[str, ...]:
+        """Each token's text by itself. A character whose bytes are shared by tokens is a replacement mark in each."""
+        texts = self.token_texts()
+        return tuple(texts[int(i)] for i in ids)
+
+    def reference(self) -> TextPolicy:
+        """The policy as it is at the start, frozen: with LoRA the same base with the adapter off, else a copy."""
+        if has_adapter(self.model):
+            return TextPolicy(self.model, self.tokenizer, compute_dtype=self.compute_dtype, adapter_off=True)
+        model = copy.deepcopy(self.model).requires_grad_(False)
+        return TextPolicy(model, self.tokenizer, compute_dtype=self.compute_dtype)
+
+    def copied(self) -> TextPolicy:
+        """A frozen copy of the policy as it is now, its adapter included: what a target network is."""
+        model = copy.deepcopy(self.model).requires_grad_(False)
+        return TextPolicy(model, self.tokenizer, compute_dtype=self.compute_dtype)
+
+    @torch.no_grad()
+    def follow(self, other: TextPolicy, share: float) -> None:
+        """Move this copy's weights towards those that the other trains by a share of the way; 1: all of it."""
+        mine = dict(self.model.named_parameters())
+        for name, parameter in other.trainable().items():
+            mine[name].copy_(parameter) if share == 1 else mine[name].lerp_(parameter, share)
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """The parameters that are trained, by name; tied weights once."""
+        named = dict(self.model.named_parameters())
+        if self.critic is not None:
+            named |= {f"critic.{name}": p for name, p in self.critic.named_parameters()}
+        return {name: p for name, p in named.items() if p.requires_grad}
+
+    def weights(self) -> dict[str, Tensor]:
+        """Every weight of the model, trained or frozen, by name; tied weights once. Without the critic's."""
+        return {name: p.detach() for name, p in self.model.named_parameters()}
+
+    def state(self) -> dict[str, Tensor]:
+        """The trainable tensors themselves, detached: what a checkpoint of the policy must hold."""
+        return {name: p.detach() for name, p in self.trainable().items()}
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over the tensors of `state`.
+
+        Raises:
+            CheckpointError: names, shapes or types differ; nothing is changed then.
+        """
+        mine = self.trainable()
+        wrong = [f"{name} is missing" for name in mine if name not in tensors]
+        wrong += [f"{name} is not trained here" for name in tensors if name not in mine]
+        wrong += [
+            f"{name}: got {tuple(t.shape)} {t.dtype}, expected {tuple(mine[name].shape)} {mine[name].dtype}"
+            for name, t in tensors.items()
+            if name in mine and (t.shape != mine[name].shape or t.dtype != mine[name].dtype)
+        ]
+        if wrong:
+            more = f" (and {len(wrong) - 5} more)" if len(wrong) > 5 else ""
+            raise CheckpointError("the policy's state does not fit this model: " + "; ".join(wrong[:5]) + more)
+        with torch.no_grad():
+            for name, parameter in mine.items():
+                parameter.copy_(tensors[name])
+
+    def save(self, folder: Path) -> None:
+        """Write an ordinary Hugging Face folder (LoRA merged) that `AutoModelForCausalLM.from_pretrained` loads."""
+        save_model(self.model, folder)
+        self.tokenizer.save_pretrained(folder)
+
+
+def _context_length(config: Any) -> int:
+    for name in ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length"):
+        value = getattr(config, name, None)
+        if isinstance(value, int) and value > 0:
+            return value
+    return NO_LIMIT
+
+
+def _end_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
+    """The tokenizer's end token, then those of the generation configuration, each once; what has no embedding cannot
+    be drawn and is left out."""
+    listed = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    ids = [tokenizer.eos_token_id, *(listed if isinstance(listed, (list, tuple)) else [listed])]
+    size = model.get_input_embeddings().weight.shape[0]
+    return tuple(dict.fromkeys(int(i) for i in ids if i is not None and i < size))

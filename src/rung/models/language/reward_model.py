@@ -1,0 +1,189 @@
+"""A reward model: a language model with one number at an answer's last token in place of the next token's law.
+
+It is kept as Hugging Face's sequence classification with one label, so other tools load what rung trains.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from rung.batch import Batch
+from rung.errors import CheckpointError, DataError, SettingsError
+from rung.models.language.load import Compute, compute_type, is_reward_model, load_policy, refuse_code
+from rung.models.language.lora import merged_state, quiet
+from rung.models.language.packing import Ids, Rows, rows_of
+from rung.models.language.policy import TextPolicy
+from rung.models.language.whole_model import WholeModel
+
+HEAD = "score.weight"
+
+
+class RewardModel:
+    """r(x, y) = w · hidden state at the answer's end token. Always in evaluation mode, in float32.
+
+    Attributes:
+        network: the language model below the head, with its tokenizer; its own output layer is not used.
+
+    Example: `RewardModel(load_policy(spec), seed=0).answer_values(batch)` is one score a row.
+    """
+
+    def __init__(self, network: TextPolicy, *, seed: int = 0, head: Tensor | None = None) -> None:
+        if isinstance(network.engine, WholeModel) and not network.engine.plain_head:
+            raise SettingsError(
+                [
+                    f"model: {type(network.model).__name__} does not show its last hidden state, which a reward "
+                    "model's score is taken from; choose another model"
+                ]
+            )
+        self.network = network
+        output = network.model.get_output_embeddings()
+        if output.weight is not network.model.get_input_embeddings().weight:
+            output.weight.requires_grad_(False)
+        self.score = nn.Linear(output.weight.shape[1], 1, bias=False)
+        with torch.no_grad():
+            self.score.weight.copy_(first_head(output.weight.shape[1], seed) if head is None else head)
+        self.score.to(network.device)
+
+    @property
+    def tokenizer(self) -> Any:
+        return self.network.tokenizer
+
+    @property
+    def end_ids(self) -> tuple[int, ...]:
+        return self.network.end_ids
+
+    @property
+    def context_length(self) -> int:
+        return self.network.context_length
+
+    def encode(self, prompt: str | Sequence[Mapping[str, str]]) -> npt.NDArray[np.int64]:
+        return self.network.encode(prompt)
+
+    def decode(self, ids: Sequence[int] | Ids) -> str:
+        return self.network.decode(ids)
+
+    def pieces(self, ids: Sequence[int] | Ids) -> tuple[str, ...]:
+        """Each token's text by itself, for people."""
+        return self.network.pieces(ids)
+
+    def answer_values(self, batch: Batch) -> Tensor:
+        """The score of each row's whole answer [B], differentiable: read at its last action, the end token."""
+        rows = rows_of(batch.contexts, batch.actions_BT, batch.action_mask_BT)
+        after = Rows(  # one more action, so that the state after the last one is read; it is never looked at itself
+            contexts=rows.contexts,
+            actions=tuple(np.append(ids, 0) for ids in rows.actions),
+            wanted=tuple(np.arange(len(ids) + 1) == len(ids) for ids in rows.actions),
+        )
+        with self.network.computing():
+            hidden_BD = self.network.engine.read(after)
+        return self.score(hidden_BD.to(self.score.weight.dtype))[:, 0]
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """The parameters that are trained, by name; the head's is `score.weight`."""
+        return {**self.network.trainable(), HEAD: self.score.weight}
+
+    def state(self) -> dict[str, Tensor]:
+        """The trainable tensors themselves, detached."""
+        return {name: p.detach() for name, p in self.trainable().items()}
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes over the tensors of `state`. CheckpointError when they do not fit; nothing is changed then."""
+        head = tensors.get(HEAD)
+        if head is None or head.shape != self.score.weight.shape:
+            raise CheckpointError(f"the reward model's state does not fit: {HEAD} is missing or of another shape")
+        self.network.load_state({name: tensor for name, tensor in tensors.items() if name != HEAD})
+        with torch.no_grad():
+            self.score.weight.copy_(head)
+
+    def save(self, folder: Path) -> None:
+        """Writes a Hugging Face folder that `AutoModelForSequenceClassification.from_pretrained` loads, LoRA merged."""
+        model = self.network.model
+        config = type(model.config).from_dict(model.config.to_dict())
+        config.num_labels, config.pad_token_id = 1, self._pad_id()
+        with torch.device("meta"):
+            made = _classifier_class().from_config(config)
+        wanted = set(made.state_dict())
+        held = merged_state(model)
+        state = {name: tensor for name, tensor in held.items() if name in wanted}
+        state[HEAD] = self.score.weight.detach()
+        missing = sorted(wanted - set(state))
+        assert not missing, f"{type(made).__name__} has other weights than the language model: {missing[:5]}"
+        folder.mkdir(parents=True, exist_ok=True)
+        with quiet():
+            made.save_pretrained(folder, state_dict=state)
+        self.tokenizer.save_pretrained(folder)
+
+    def _pad_id(self) -> int | None:
+        """What Hugging Face's classifier takes for padding: it reads the last token that is another. Where a tokenizer
+        pads with its end token, that would be the token before the end, so another special token stands in."""
+        tokenizer = self.tokenizer
+        candidates = (tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id)
+        return next((i for i in candidates if i is not None and i not in self.end_ids), None)
+
+
+def first_head(width: int, seed: int) -> Tensor:
+    """[1, D] drawn from N(0, 1/(D+1)) by the seed (Stiennon et al. 2020, arXiv:2009.01325, appendix)."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(1, width, generator=generator) / math.sqrt(width + 1)
+
+
+def load_reward_model(folder: Path, *, device: str | None = None, compute: Compute | None = None) -> RewardModel:
+    """A reward model that `save` wrote, or any sequence classification with one label.
+
+    Raises DataError when there is none there, or it has more than one label or weights that are missing.
+    """
+    if not is_reward_model(folder):
+        raise DataError([f"reward: {folder} holds no reward model (config.json names no ...ForSequenceClassification)"])
+    refuse_code(folder)
+    with quiet():
+        classifier, info = _classifier_class().from_pretrained(
+            folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+        )
+    head = getattr(classifier, "score", None)
+    if info["missing_keys"] or not isinstance(head, nn.Linear) or head.out_features != 1:
+        raise DataError([f"reward: {folder} has no single score: expected a head `score` with one label"])
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    network = TextPolicy(_around(classifier).to(place), _tokenizer(folder), compute_dtype=compute_type(compute, place))
+    return RewardModel(network, head=head.weight.detach())
+
+
+def _around(classifier: Any) -> Any:
+    """A language model with the classifier's body, as `RewardModel` holds it; its output layer is never used."""
+    from transformers import AutoModelForCausalLM
+
+    with torch.random.fork_rng(devices=[]):
+        model = AutoModelForCausalLM.from_config(classifier.config).float()
+    setattr(model, model.base_model_prefix, classifier.base_model)
+    model.tie_weights()
+    return model
+
+
+def _tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+
+
+def new_reward_model(spec: str, *, seed: int, **how: Any) -> RewardModel:
+    """A reward model over the language model `spec` with a new head; or the one that stands in that folder already."""
+    if is_reward_model(Path(spec)):
+        if how.get("lora") is not None:
+            raise SettingsError(
+                [f"lora: {spec} is a reward model already, which is trained as a whole; leave lora out"]
+            )
+        return load_reward_model(Path(spec), device=how.get("device"), compute=how.get("compute"))
+    return RewardModel(load_policy(spec, seed=seed, **how), seed=seed)
+
+
+def _classifier_class() -> Any:
+    from transformers import AutoModelForSequenceClassification
+
+    return AutoModelForSequenceClassification

@@ -1,0 +1,188 @@
+"""The generic way: any causal language model through its own forward pass.
+
+Slower than `decoder` (prompts are not shared, padding is computed) and made so that nothing about the architecture
+has to be known: when learning, rows are padded on the right, which no causal model can see; when sampling, rows of
+equally long prompts go together, so there is no padding at all.
+
+Legend: **R** rows, **V** vocabulary, **N** wanted tokens, **D** width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rung.models.language.chunked_log_probs import chunked_log_probs, whole_law, whole_logits
+from rung.models.language.packing import Ids, Rows, distinct
+
+
+class WholeModel:
+    """The model's own forward pass.
+
+    Attributes:
+        plain_head: the logits are the output embedding times the last hidden state, so log-probs go in chunks of the
+            vocabulary. Otherwise (soft-capped or scaled logits) they are taken from the model's own logits.
+    """
+
+    name = "the model's own forward pass"
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.recompute = False
+        self.plain_head = self._head_is_plain()
+
+    @torch.no_grad()
+    def _head_is_plain(self) -> bool:
+        head = self.model.get_output_embeddings()
+        if not isinstance(head, nn.Linear):
+            return False
+        probe = torch.arange(1, 5, device=head.weight.device)[None] % head.weight.shape[0]
+        logits = self.model(input_ids=probe, use_cache=False).logits
+        hidden = self._last_hidden(probe)
+        if hidden is None or hidden.shape[-1] != head.weight.shape[1]:
+            return False
+        return torch.allclose(head(hidden.to(head.weight.dtype)).float(), logits.float(), rtol=1e-3, atol=1e-3)
+
+    def _last_hidden(self, ids_RS: Tensor) -> Tensor | None:
+        base = self.model.base_model
+        if base is self.model:
+            return None
+        return getattr(base(input_ids=ids_RS, use_cache=False), "last_hidden_state", None)
+
+    def log_probs(
+        self, rows: Rows, *, temperature: float, with_entropy: bool
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """log π of the rows' wanted tokens, [N] in row order, their entropies when asked for, and the hidden states
+        [N, D] that they were predicted from (None where the model's head is not plain)."""
+        device = next(self.model.parameters()).device
+        targets_N = torch.from_numpy(rows.targets).to(device)
+        if not targets_N.numel():
+            nothing = next(self.model.parameters()).sum() * torch.zeros(0, device=device)
+            return nothing, nothing if with_entropy else None, self._no_hidden()
+        read_ND = self.read(rows)
+        if self.plain_head:
+            head = self.model.get_output_embeddings()
+            log_probs_N, entropy_N = chunked_log_probs(
+                read_ND, head.weight, targets_N, bias_V=head.bias, temperature=temperature, with_entropy=with_entropy
+            )
+            return log_probs_N, entropy_N, read_ND
+        log_NV = self._of_logits(read_ND, temperature)
+        entropy_N = torch.special.entr(log_NV.exp()).sum(-1) if with_entropy else None
+        return log_NV.gather(1, targets_N[:, None])[:, 0], entropy_N, None
+
+    def _no_hidden(self) -> Tensor | None:
+        head = self.model.get_output_embeddings()
+        return head.weight.new_zeros((0, head.weight.shape[1])) if self.plain_head else None
+
+    def law(self, rows: Rows, *, temperature: float) -> Tensor:
+        """log π of every token of the vocabulary where the rows' wanted tokens are chosen, [N, V]."""
+        if not rows.targets.size:
+            return next(self.model.parameters()).new_zeros((0, self.model.get_input_embeddings().weight.shape[0]))
+        read_ND = self.read(rows)
+        if not self.plain_head:
+            return self._of_logits(read_ND, temperature)
+        head = self.model.get_output_embeddings()
+        return whole_law(read_ND, head.weight, head.bias, temperature)
+
+    def logits(self, rows: Rows) -> Tensor:
+        """The outputs before any softmax, for every token, where the rows' wanted tokens are chosen, [N, V]."""
+        if not rows.targets.size:
+            return next(self.model.parameters()).new_zeros((0, self.model.get_input_embeddings().weight.shape[0]))
+        read_ND = self.read(rows)
+        if not self.plain_head:
+            return read_ND.to(torch.promote_types(read_ND.dtype, torch.float32))
+        head = self.model.get_output_embeddings()
+        return whole_logits(read_ND, head.weight, head.bias)
+
+    def read(self, rows: Rows) -> Tensor:
+        """What the rows' wanted tokens are predicted from: hidden states [N, D], or logits without a plain head."""
+        live = [b for b, want in enumerate(rows.wanted) if len(want)]
+        texts = [np.concatenate([rows.contexts[b], rows.actions[b][:-1]]) for b in live]
+        longest = max(len(ids) for ids in texts)
+        ids_RS = np.zeros((len(live), longest), np.int64)
+        read: list[Ids] = []
+        for r, (b, ids) in enumerate(zip(live, texts, strict=True)):
+            ids_RS[r, : len(ids)] = ids
+            read.append(r * longest + len(rows.contexts[b]) - 1 + np.flatnonzero(rows.wanted[b]))
+        device = next(self.model.parameters()).device
+        padded_RS = torch.from_numpy(ids_RS).to(device)
+        where_N = torch.from_numpy(np.concatenate(read)).to(device)
+        if not self.plain_head:
+            return self.model(input_ids=padded_RS, use_cache=False).logits.flatten(0, 1).index_select(0, where_N)
+        hidden = self._last_hidden(padded_RS)
+        assert hidden is not None
+        return hidden.flatten(0, 1).index_select(0, where_N)
+
+    @staticmethod
+    def _of_logits(logits_NV: Tensor, temperature: float) -> Tensor:
+        return (logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32)) / temperature).log_softmax(-1)
+
+
+class WholeDecoding:
+    """R rows being continued through the model's own forward pass and cache, one group for each prompt length."""
+
+    logits_RV: Tensor
+
+    def __init__(self, whole: WholeModel, prompts: Sequence[Ids]) -> None:
+        self.model = whole.model
+        self.plain_head = whole.plain_head
+        self.device = next(whole.model.parameters()).device
+        lengths = np.array([len(ids) for ids in prompts])
+        self.groups = [_Group(np.flatnonzero(lengths == n)) for n in np.unique(lengths)]
+        pieces: list[Tensor] = []
+        for group in self.groups:
+            firsts, which = distinct([prompts[r] for r in group.rows])
+            logits = self._forward(group, torch.from_numpy(np.stack(firsts)).to(self.device))
+            from_R = torch.from_numpy(which).to(self.device)
+            group.cache.reorder_cache(from_R)
+            pieces.append(logits.index_select(0, from_R))
+        self._collect(pieces)
+
+    def _forward(self, group: _Group, ids_RS: Tensor) -> Tensor:
+        """The logits after the last of these tokens, [R, V] float32."""
+        network = self.model.base_model if self.plain_head else self.model
+        out = network(input_ids=ids_RS, past_key_values=group.cache, use_cache=True)
+        group.cache = getattr(out, "past_key_values", None)
+        if not hasattr(group.cache, "reorder_cache"):
+            raise ValueError(
+                f"cannot sample from {type(self.model).__name__}: its forward pass returned "
+                f"{type(group.cache).__name__} instead of a transformers Cache"
+            )
+        if not self.plain_head:
+            return out.logits[:, -1].float()
+        head = self.model.get_output_embeddings()
+        bias = None if head.bias is None else head.bias.float()
+        with torch.autocast(self.device.type, enabled=False):
+            return F.linear(out.last_hidden_state[:, -1].float(), head.weight.float(), bias)
+
+    def _collect(self, pieces: list[Tensor]) -> None:
+        order = np.argsort(np.concatenate([group.rows for group in self.groups]))
+        self.logits_RV = torch.cat(pieces).index_select(0, torch.from_numpy(order).to(self.device))
+
+    def feed(self, tokens_R: Tensor) -> None:
+        """Add one token to each row; `logits_RV` is then for the token after it."""
+        self._collect([self._forward(g, tokens_R[torch.from_numpy(g.rows)][:, None]) for g in self.groups])
+
+    def keep(self, index_R: Tensor) -> None:
+        """Go on with these rows only; `index_R` is increasing."""
+        kept = index_R.cpu().numpy()
+        left: list[_Group] = []
+        for group in self.groups:
+            mine = np.flatnonzero(np.isin(group.rows, kept))
+            if mine.size:
+                group.cache.reorder_cache(torch.from_numpy(mine).to(self.device))
+                left.append(_Group(np.searchsorted(kept, group.rows[mine]), group.cache))
+        self.groups = left
+        self.logits_RV = self.logits_RV[index_R]
+
+
+class _Group:
+    """Rows of equally long prompts, and their cache."""
+
+    def __init__(self, rows: Ids, cache: Any = None) -> None:
+        self.rows, self.cache = rows, cache

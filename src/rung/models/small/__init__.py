@@ -1,0 +1,1 @@
+"""Small networks for environments: policies, Q-networks and ensembles of reward predictors."""

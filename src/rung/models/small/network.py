@@ -1,0 +1,328 @@
+"""A small network as a policy, for environments: the state is a vector of numbers, an action a choice or a vector.
+
+Legend: **N** states, **O** numbers of an observation, **A** dimensions of an action.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from rung.batch import Batch
+from rung.errors import CheckpointError, DataError, SettingsError
+from rung.models.language.distributions import Categorical, Gaussian, Law
+from rung.models.language.policy import Outputs
+from rung.models.small.actor import SmallActor
+from rung.models.small.by_hand import (
+    FEW_ROWS,
+    TANH,
+    Choice,
+    Filled,
+    NetworkPass,
+    SmallPass,
+    Vector,
+    as_arrays,
+    forward,
+    gradient_of,
+    through,
+)
+from rung.models.small.observation_scale import ObservationScale
+
+CONFIG, WEIGHTS = "small_policy.json", "small_policy.safetensors"
+_MOST = 1 << 20
+"""No size in a configuration file is believed beyond this."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmallShape:
+    """What a small policy is made like.
+
+    Example: `SmallShape(observations=4, choices=2)` for CartPole, `SmallShape(observations=17, dimensions=6)` for
+    HalfCheetah.
+    """
+
+    observations: int
+    """O: numbers of one observation, flattened."""
+    choices: int | None = None
+    """Actions to choose among; None: actions are vectors."""
+    dimensions: int | None = None
+    """A: numbers of one action; None: actions are choices."""
+    hidden: tuple[int, ...] = (64, 64)
+    """Width of each hidden layer of tanh, in the policy and in the critic."""
+    critic: bool = True
+    """Whether there is a value network beside the policy; the two share nothing."""
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{name}: got {value!r}, expected a whole number from 1 to {_MOST}"
+            for name, value in [
+                ("observations", self.observations),
+                ("choices", 1 if self.choices is None else self.choices),
+                ("dimensions", 1 if self.dimensions is None else self.dimensions),
+                *(("hidden", width) for width in self.hidden),
+            ]
+            if type(value) is not int or not 1 <= value <= _MOST
+        ]
+        if (self.choices is None) == (self.dimensions is None):
+            problems.append(
+                f"choices and dimensions: got {self.choices} and {self.dimensions}, expected one of them and None"
+            )
+        if problems:
+            raise SettingsError(problems)
+
+    def numbers(self) -> int:
+        """How many weights the policy's network has, biases and critic left out: 4,480 for CartPole."""
+        widths = (self.observations, *self.hidden, self.choices or self.dimensions or 0)
+        return sum(before * after for before, after in pairwise(widths))
+
+
+class SmallPolicy:
+    """Hidden layers of tanh for the policy, as many for the critic; two of 64 in the PPO paper (arXiv:1707.06347).
+
+    Weights are orthogonal (gain √2; policy's last layer 0.01, critic's 1), biases 0. A vector action is normal with a
+    log standard deviation that is the same in every state and begins at 0.
+
+    **Who scales observations**: `scale` holds the running mean and variance that the collector counted, is saved with
+    the policy, and is applied by `scaled(raw)` alone. Everything else here (`__call__`, `law`, `act`, `mode`,
+    `values`) takes observations already scaled, because a batch holds them as the policy saw them.
+
+    Example:
+        policy = SmallPolicy(SmallShape(observations=4, choices=2), seed=1)
+        policy(batch, with_entropy=True, with_values=True).values_BT
+    """
+
+    def __init__(self, shape: SmallShape, *, seed: int = 0, device: str | torch.device = "cpu") -> None:
+        self.shape = shape
+        self.device = torch.device(device)
+        self.scale: ObservationScale | None = None
+        generator = torch.Generator().manual_seed(seed)
+        head = shape.choices or shape.dimensions
+        assert head is not None
+        self._parameters = _network("policy", shape, head, 0.01, generator)
+        if shape.dimensions is not None:
+            self._parameters["policy.log_std"] = nn.Parameter(torch.zeros(shape.dimensions))
+        if shape.critic:
+            self._parameters |= _network("critic", shape, 1, 1.0, generator)
+        for parameter in self._parameters.values():
+            parameter.data = parameter.data.to(self.device)
+        self._gather()
+
+    def _gather(self) -> None:
+        """Keeps each network's layers in order: a look-up by name at every step would take longer than a layer."""
+        depth = len(self.shape.hidden) + 1
+        own = self._parameters
+        self._policy = [(own[f"policy.{i}.weight"], own[f"policy.{i}.bias"]) for i in range(depth)]
+        self._value = [(own[f"critic.{i}.weight"], own[f"critic.{i}.bias"]) for i in range(depth) if self.shape.critic]
+        self._log_std = own.get("policy.log_std")
+        self._filled_policy, self._filled_value = Filled(self._policy), Filled(self._value)
+
+    def __call__(
+        self, batch: Batch, *, temperature: float = 1.0, with_entropy: bool = False, with_values: bool = False
+    ) -> Outputs:
+        """Log-probabilities of the batch's actions, differentiable; entropy and values where asked for.
+
+        Raises:
+            ValueError: temperature is not above 0; values are asked for and there is no critic.
+        """
+        mask_BT = batch.action_mask_BT
+        observations_NO, actions_N = self._flattened(batch)
+        law = self._law(observations_NO, temperature)
+        return Outputs(
+            spread(law.log_prob(actions_N), mask_BT),
+            spread(law.entropy(), mask_BT) if with_entropy else None,
+            spread(self._values(observations_NO), mask_BT) if with_values else None,
+        )
+
+    def to_learn(self, batch: Batch, *, temperature: float = 1.0, with_values: bool = False) -> SmallPass | None:
+        """A pass over the batch's own steps, [N] in row order, with its way back. None where autograd must do it:
+        on another device, for many rows, and where weights have no gradients that could be filled."""
+        if not self._filled_policy.there() or (with_values and not self._filled_value.there()):
+            return None
+        observations_NO, actions_N = (tensor.numpy() for tensor in self._flattened(batch))
+        if not 0 < len(actions_N) <= FEW_ROWS:
+            return None
+        policy = self._filled_policy.through(observations_NO)
+        out_N, log_std = policy.out_N, self._log_std
+        if log_std is None:
+            head: Choice | Vector = Choice(out_N if temperature == 1.0 else out_N / temperature, actions_N)
+        else:
+            head = Vector(out_N, self._tempered(log_std.detach(), temperature).numpy(), actions_N)
+        return SmallPass(
+            head=head,
+            temperature=temperature,
+            policy=policy,
+            log_std_gradient=None if log_std is None else gradient_of(log_std),
+            critic=self._filled_value.through(observations_NO) if with_values else None,
+        )
+
+    def critic_to_learn(self, batch: Batch) -> NetworkPass | None:
+        """The critic's part of `to_learn` alone, where the policy learns in another way."""
+        observations_NO = self._flattened(batch)[0]
+        if not (self._filled_value.there() and 0 < len(observations_NO) <= FEW_ROWS):
+            return None
+        return self._filled_value.through(observations_NO.numpy())
+
+    def law(self, batch: Batch, *, temperature: float = 1.0, twice: bool = False) -> Law:
+        """The law at each of the batch's own actions, [N] in row order, differentiable, `twice` or once."""
+        return self._law(self._flattened(batch)[0], temperature, twice=twice)
+
+    def actor(self) -> SmallActor:
+        """What draws actions from the law as it is now; for collecting."""
+        return SmallActor(self._policy, self._log_std)
+
+    def act(
+        self, observations_NO: npt.NDArray[np.float32], uniforms: npt.NDArray[np.float64]
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]:
+        """Drawn actions and their log-probabilities, once; see `SmallActor`."""
+        return self.actor()(observations_NO, uniforms)
+
+    def mode(self, observations_NO: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+        """The likeliest action of each state, for a greedy evaluation."""
+        return self.actor().mode(observations_NO)
+
+    def values(self, observations_NO: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """[N] the critic's V of each state. ValueError when there is no critic."""
+        self._require_critic()
+        return forward(as_arrays(self._value), observations_NO, TANH)[-1][:, 0]
+
+    def scaled(self, raw_NO: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Raw observations as the networks want them; unchanged where `scale` is None."""
+        return raw_NO if self.scale is None else self.scale(raw_NO)
+
+    def _law(self, observations_NO: Tensor, temperature: float, *, twice: bool = False) -> Law:
+        """π^(1/temperature), normalised: logits / temperature, or a variance times temperature."""
+        if not temperature > 0:
+            raise ValueError(f"temperature: got {temperature}, expected a number above 0")
+        out_NV = through(self._policy, observations_NO, twice=twice)
+        if self._log_std is None:
+            return Categorical.of_logits(out_NV if temperature == 1.0 else out_NV / temperature)
+        return Gaussian(out_NV, self._tempered(self._log_std, temperature))
+
+    @staticmethod
+    def _tempered(log_std_A: Tensor, temperature: float) -> Tensor:
+        return log_std_A if temperature == 1.0 else log_std_A + 0.5 * math.log(temperature)
+
+    def _require_critic(self) -> None:
+        if not self._value:
+            raise ValueError("this policy has no critic: make it with SmallShape(critic=True)")
+
+    def _values(self, observations_NO: Tensor) -> Tensor:
+        self._require_critic()
+        return through(self._value, observations_NO)[:, 0]
+
+    def _flattened(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Observations [N, O] and actions [N] or [N, A] where the mask is True, in row order; the rest is not read."""
+        mask_BT, contexts = batch.action_mask_BT, batch.contexts
+        whole = bool(mask_BT.all())
+        if isinstance(contexts, Tensor):
+            seen_N = contexts.flatten(0, 1) if whole else contexts[mask_BT]
+        else:
+            seen_N = torch.cat([row[mask_T[: len(row)]] for row, mask_T in zip(contexts, mask_BT, strict=True)])
+        actions_N = batch.actions_BT.flatten(0, 1) if whole else batch.actions_BT[mask_BT]
+        assert len(seen_N) == len(actions_N), (len(seen_N), len(actions_N))
+        return seen_N.flatten(1).to(self.device), actions_N.to(self.device)
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """The parameters that are trained: `policy.*` and the critic's `critic.*`."""
+        return {name: p for name, p in self._parameters.items() if p.requires_grad}
+
+    def reference(self) -> SmallPolicy:
+        """A frozen copy of the policy as it is now."""
+        made = copy.copy(self)
+        made._parameters = {
+            name: nn.Parameter(p.detach().clone(), requires_grad=False) for name, p in self._parameters.items()
+        }
+        made._gather()
+        return made
+
+    def weights(self) -> dict[str, Tensor]:
+        """Every weight by name."""
+        return {name: p.detach() for name, p in self._parameters.items()}
+
+    def state(self) -> dict[str, Tensor]:
+        """All tensors, detached: parameters, and `observation.mean` and `.variance` where observations are scaled."""
+        scale = {} if self.scale is None else self.scale.tensors()
+        return {**{name: p.detach() for name, p in self._parameters.items()}, **scale}
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over the tensors of `state`.
+
+        Raises:
+            CheckpointError: names, shapes or types differ; nothing is changed then.
+        """
+        scale, rest, wrong = ObservationScale.from_tensors(tensors, self.shape.observations)
+        wrong += [f"{name} is missing" for name in self._parameters if name not in rest]
+        wrong += [f"{name} is no part of this policy" for name in rest if name not in self._parameters]
+        wrong += [
+            f"{name}: got {tuple(t.shape)} {t.dtype}, expected {tuple(mine.shape)} {mine.dtype}"
+            for name, t in rest.items()
+            if (mine := self._parameters.get(name)) is not None and (t.shape != mine.shape or t.dtype != mine.dtype)
+        ]
+        if wrong:
+            more = f" (and {len(wrong) - 5} more)" if len(wrong) > 5 else ""
+            raise CheckpointError("the state does not fit this small policy: " + "; ".join(wrong[:5]) + more)
+        with torch.no_grad():
+            for name, parameter in self._parameters.items():
+                parameter.copy_(rest[name])
+        self.scale = scale
+
+    def save(self, folder: Path) -> None:
+        """Write the shape as JSON and the tensors as safetensors into `folder`, with the observations' scale."""
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({name: t.cpu().contiguous() for name, t in self.state().items()}, folder / WEIGHTS)
+        (folder / CONFIG).write_text(json.dumps(asdict(self.shape), indent=2) + "\n", encoding="utf-8")
+
+    @staticmethod
+    def load(folder: Path, *, device: str | torch.device = "cpu") -> SmallPolicy:
+        """The policy that `save` wrote. DataError when the folder holds none or it does not fit together."""
+        try:
+            shape = _read_shape(folder / CONFIG)
+            tensors = load_file(folder / WEIGHTS)
+            if shape.numbers() > 2 * sum(t.numel() for t in tensors.values()):  # before the memory is asked for
+                raise DataError([f"policy: {folder / CONFIG} states a larger network than {WEIGHTS} holds"])
+            policy = SmallPolicy(shape, device=device)
+            policy.load_state(tensors)
+        except (OSError, SafetensorError, CheckpointError) as error:
+            raise DataError([f"policy: {folder} could not be loaded: {error}"]) from error
+        return policy
+
+
+def _network(
+    name: str, shape: SmallShape, out: int, last_gain: float, generator: torch.Generator
+) -> dict[str, nn.Parameter]:
+    widths = (shape.observations, *shape.hidden, out)
+    made: dict[str, nn.Parameter] = {}
+    for index in range(len(widths) - 1):
+        weight = torch.empty(widths[index + 1], widths[index])
+        gain = last_gain if index == len(widths) - 2 else math.sqrt(2)
+        made[f"{name}.{index}.weight"] = nn.Parameter(nn.init.orthogonal_(weight, gain, generator=generator))
+        made[f"{name}.{index}.bias"] = nn.Parameter(torch.zeros(widths[index + 1]))
+    return made
+
+
+def spread(values_N: Tensor, mask_BT: Tensor) -> Tensor:
+    """[B,T] with the N numbers where the mask is True, exactly 0 elsewhere."""
+    if values_N.numel() == mask_BT.numel():
+        return values_N.view(mask_BT.shape)
+    return values_N.new_zeros(mask_BT.shape).masked_scatter(mask_BT.to(values_N.device), values_N)
+
+
+def _read_shape(path: Path) -> SmallShape:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return SmallShape(**{**content, "hidden": tuple(content["hidden"]), "critic": content["critic"] is True})
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError([f"{path}: no shape of a small policy ({error})"]) from error

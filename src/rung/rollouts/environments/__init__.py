@@ -1,0 +1,1 @@
+"""Gymnasium and envpool environments: stepped in rows, collected, normalised, evaluated, filmed."""

@@ -1,0 +1,98 @@
+"""One episode of an environment as an animated GIF."""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rung.whole_files import write_whole
+
+MOST_FRAMES = 300
+"""A longer episode is shown faster."""
+_GIF_FPS = 25
+_WIDTH = 400
+
+
+def record_episode(
+    make: Callable[[], Any], act: Callable[[Any], Any], path: Path, *, seed: int = 0, most_steps: int = 10_000
+) -> bool:
+    """Plays one episode and writes it to `path`. True when it was written.
+
+    A picture is no reason to end a run: where the environment cannot be rendered here, a warning says why and
+    nothing is written.
+
+    Args:
+        make: makes the environment with `render_mode="rgb_array"`; it is closed here.
+        act: from an observation, as the environment gives it, to an action, as it takes it.
+        seed: of the episode's reset.
+
+    Example:
+        record_episode(lambda: task.make("rgb_array"), greedy_player(task, policy), folder / "episode.gif")
+    """
+    without_display()
+    try:
+        environment = make()
+    except Exception as error:  # noqa: BLE001  what a missing renderer raises differs by environment
+        return _skipped(error)
+    frames: list[Any] = []
+    try:
+        observation, _ = environment.reset(seed=seed)
+        over, steps = False, 0
+        while not over and steps < most_steps:
+            frame = frame_of(environment)
+            if isinstance(frame, Exception):
+                return _skipped(frame)
+            frames.append(frame)
+            observation, _, terminated, truncated, _ = environment.step(act(observation))
+            over, steps = bool(terminated or truncated), steps + 1
+        fps = float(environment.metadata.get("render_fps") or 30)
+    finally:
+        environment.close()
+    write_whole(path, animated(frames, fps))
+    return True
+
+
+def without_display() -> None:
+    """Lets environments render into memory where there is no display. To be called before one is made."""
+    if not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+        os.environ.setdefault("MUJOCO_GL", "egl")
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # it would greet on stdout
+
+
+def frame_of(environment: Any) -> Any:
+    """The picture as it is now, or the exception that says why there is none."""
+    try:
+        pixels = environment.render()
+    except Exception as error:  # noqa: BLE001  renderers raise what they like: pygame, OpenGL, a missing library
+        return error
+    if getattr(pixels, "ndim", 0) != 3:
+        return ValueError(f"render() gave {type(pixels).__name__}, expected an image [height, width, 3]")
+    return pixels
+
+
+def animated(frames: list[Any], fps: float) -> bytes:
+    """A GIF of these pictures [height, width, 3], which repeats."""
+    from PIL import Image
+
+    every = max(1, round(fps / _GIF_FPS), -(-len(frames) // MOST_FRAMES))
+    pictures = []
+    for pixels in frames[::every]:
+        picture = Image.fromarray(pixels)
+        if picture.width > _WIDTH:
+            picture = picture.resize((_WIDTH, max(1, picture.height * _WIDTH // picture.width)))
+        pictures.append(picture.quantize(64))
+    held = io.BytesIO()
+    milliseconds = max(20, round(1000 * max(1, round(fps / _GIF_FPS)) / fps))
+    pictures[0].save(held, "GIF", save_all=True, append_images=pictures[1:], duration=milliseconds, loop=0)
+    return held.getvalue()
+
+
+def _skipped(error: Exception) -> bool:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    warnings.warn(f"no picture of an episode: the environment cannot be rendered here ({reason})", stacklevel=3)
+    return False

@@ -1,0 +1,156 @@
+"""Several copies of one environment, a row each, reset only when they are told to and with a seed that says for what.
+
+Gymnasium's vector environments are not used: those that reset themselves hand out a reset observation in place of a
+step's result, and the mode that does not (`AutoresetMode.DISABLED`) refuses to step while any row is at its end, so
+that no row could idle, and none could be replayed alone. Nothing here resets itself in any mode.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rung.errors import NonFiniteError
+from rung.rollouts.environments.atari import AtariRows
+from rung.rollouts.environments.cartpole import CartPoleRows, is_plain_cartpole
+from rung.rollouts.environments.envpool import EnvpoolRows
+from rung.tasks.environment import EnvironmentTask
+
+Array = npt.NDArray[Any]
+
+
+def episode_seed(seed: int, purpose: str, row: int, episode: int) -> int:
+    """The seed that an episode is reset with: a function of what it is for, never of when it is played.
+
+    >>> episode_seed(0, "train", 3, 7) == episode_seed(0, "train", 3, 7) != episode_seed(0, "train", 7, 3)
+    True
+    """
+    name = json.dumps([int(seed), purpose, int(row), int(episode)])
+    digest = hashlib.blake2b(name.encode("ascii"), digest_size=8, person=b"rung-episode").digest()
+    return int.from_bytes(digest, "little") >> 33  # 31 bits: some environments hand it to a C library's int
+
+
+class EnvironmentRows:
+    """The open environments. `observations_BO` [B, O] float32 has each row's newest raw observation, final ones too.
+
+    Example:
+        rows = EnvironmentRows(environment_task("CartPole-v1"), 2)
+        rows.reset(0, seed=1), rows.reset(1, seed=2)
+        rewards_B, terminated_B, truncated_B = rows.step(np.array([0, 1]), (0, 1))
+    """
+
+    def __init__(self, task: EnvironmentTask, count: int) -> None:
+        self.task = task
+        self.observations_BO = np.zeros((count, task.observations), np.float32)
+        self.lost_B = np.zeros(count, bool)
+        """Rows that lost a life with their last step, though the game goes on: none, only games of Atari have lives."""
+        self._environments = [task.make() for _ in range(count)]
+        self._steps = [environment.step for environment in self._environments]
+
+    def __len__(self) -> int:
+        return len(self._environments)
+
+    def reset(self, row: int, seed: int) -> None:
+        """Begin an episode."""
+        observation, _ = self._environments[row].reset(seed=seed)
+        self.observations_BO[row] = np.ravel(observation)
+
+    def step(self, actions_N: Array, rows_N: Sequence[int]) -> tuple[Array, Array, Array]:
+        """One step of these rows, given in ascending order: rewards, terminated, truncated, each [N]."""
+        count = len(rows_N)
+        rewards_N, ended_N, cut_N = np.empty(count), np.empty(count, bool), np.empty(count, bool)
+        observations_BO, steps = self.observations_BO, self._steps
+        for n, action in enumerate(self.task.to_environment(actions_N)):
+            row = rows_N[n]
+            observation, rewards_N[n], ended_N[n], cut_N[n], _ = steps[row](action)
+            observations_BO[row] = observation.ravel()
+        return rewards_N, ended_N, cut_N
+
+    def close(self) -> None:
+        """Close every environment."""
+        for environment in self._environments:
+            environment.close()
+
+
+MANY = 4
+"""From so many rows on, arithmetic on all of them at once takes less time than one environment after the other."""
+Rows = EnvironmentRows | CartPoleRows | AtariRows | EnvpoolRows
+
+
+def open_rows(task: EnvironmentTask, count: int) -> Rows:
+    """`count` copies of Gymnasium's environment, by the fastest way there is to the same numbers."""
+    if task.is_atari:
+        return AtariRows(task, count)
+    together = count >= MANY and is_plain_cartpole(task)
+    return CartPoleRows(task, count) if together else EnvironmentRows(task, count)
+
+
+def open_rows_to_learn(task: EnvironmentTask, count: int, *, seed: int, purpose: str) -> Rows:
+    """The same, stepped by the task's engine. Only what plays each row's episodes in their order may use it.
+
+    Raises SettingsError, or MissingExtra, when the engine has no such environment.
+    """
+    if task.engine == "gymnasium":
+        return open_rows(task, count)
+    return EnvpoolRows(task, [episode_seed(seed, purpose, row, 0) for row in range(count)])
+
+
+def replay(rows: Rows, row: int, seed: int, actions_T: Array, *, episode: int = 0) -> float:
+    """Begin a row's episode again and take the same actions; returns the sum of its rewards.
+
+    `episode`: its number in the row, for an engine whose luck goes on from episode to episode.
+    """
+    if isinstance(rows, EnvpoolRows):
+        rows.pass_over(row, episode)
+    rows.reset(row, seed)
+    total = 0.0
+    for t in range(len(actions_T)):
+        total += float(rows.step(actions_T[t : t + 1], (row,))[0][0])
+    return total
+
+
+Choose = Callable[[Array, Array, Array], Array]
+"""(raw observations [N, O], episodes [N], steps taken in them [N]) -> actions [N]."""
+Note = Callable[[Array, Array, Array, Array, Array, Array], None]
+"""(episodes [N], steps [N], rewards [N], terminated [N], truncated [N], raw observations that followed [N, O])."""
+
+
+def play(rows: Rows, seeds: Sequence[int], choose: Choose, note: Note) -> None:
+    """Play one whole episode for each seed. A row that has ended takes the next seed, and idles when there is none.
+
+    The arrays that `choose` and `note` are given go on changing: they keep copies or nothing.
+    """
+    begun = min(len(rows), len(seeds))
+    for row in range(begun):
+        rows.reset(row, seeds[row])
+    active_N, episodes_N, taken_N = np.arange(begun), np.arange(begun), np.zeros(begun, np.int64)
+    while len(active_N):
+        actions_N = choose(rows.observations_BO[active_N], episodes_N, taken_N)
+        rewards_N, ended_N, cut_N = rows.step(actions_N, active_N.tolist())
+        note(episodes_N, taken_N, rewards_N, ended_N, cut_N, rows.observations_BO[active_N])
+        taken_N += 1
+        over_N = ended_N | cut_N
+        if not over_N.any():
+            continue
+        going_N = ~over_N
+        for n in np.flatnonzero(over_N):
+            if begun < len(seeds):
+                rows.reset(int(active_N[n]), seeds[begun])
+                episodes_N[n], taken_N[n], going_N[n] = begun, 0, True
+                begun += 1
+        active_N, episodes_N, taken_N = active_N[going_N], episodes_N[going_N], taken_N[going_N]
+
+
+def require_finite(what: str, values: Array, task: EnvironmentTask) -> None:
+    """NonFiniteError, naming the environment, when a value is NaN or infinite."""
+    bad = int((~np.isfinite(values)).sum())
+    if bad:
+        raise NonFiniteError(
+            f"environment '{task.name}': {bad} of {values.size} {what} are NaN or infinite; nothing was learnt of "
+            "them. Usual cause: a simulation that blew up on extreme actions"
+        )

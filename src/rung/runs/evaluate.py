@@ -1,0 +1,262 @@
+"""How good a model is at a task: mean@k, pass@k, maj@k with intervals, paired with a base model when one is named."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rung.errors import SettingsError
+from rung.models.language.load import differing_tokens
+from rung.models.small.environment_policy import load_environment_policy
+from rung.rewards.judge import Judge
+from rung.rewards.reward import WeightedReward
+from rung.rollouts.sampler import Sampler
+from rung.runs.kl_of_answers import kl_of_answers
+from rung.runs.statistics import (
+    Difference,
+    Estimate,
+    are_shares,
+    majority_at_k,
+    mean_of_numbers,
+    mean_score,
+    pass_at_k,
+    score_difference,
+)
+from rung.tasks.cart_pole import BOX_COUNT, CartPole1983
+from rung.tasks.environment import EnvironmentTask
+from rung.tasks.load import load_task
+from rung.tasks.prompts import plain_prompt
+from rung.tasks.task import Item, TextTask
+from rung.trainers.boxes_1983.collector import trial_scores
+from rung.trainers.boxes_1983.policy import BoxPolicy
+from rung.trainers.held_out import Scores, score
+from rung.trainers.parts import rewards_of
+from rung.trainers.policy_gradient.environment import environment_scores
+
+if TYPE_CHECKING:
+    from rung.models.language.policy import TextPolicy
+    from rung.settings import RewardSettings, TaskSettings
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A reward over all completions that it judged. Example: `Spread(mean=0.12, deviation=0.55)`."""
+
+    mean: float
+    deviation: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The result. `score` is mean@k, the share of right completions.
+
+    Example: `score` 0.41, `interval` (0.36, 0.46), `pass_at_k.value` 0.72, `maj_at_k.value` 0.47, `paired.value` +0.18.
+    """
+
+    k: int
+    items: int
+    mean_at_k: Estimate
+    pass_at_k: Estimate | None
+    """None for an environment or a learned reward, as is everything that needs right and wrong."""
+    maj_at_k: Estimate | None
+    """None where the task's reward does not say what the answer in a completion is."""
+    not_judged: int
+    """Completions that could not be judged (a checker that timed out): left out, never counted as wrong."""
+    base: Estimate | None = None
+    paired: Difference | None = None
+    """This model less the base, on the same items and the same random numbers."""
+    kl_to_base: Estimate | None = None
+    """KL of this model's completions to the base, nats a whole completion; None without a base, for greedy choices, or
+    where the two number tokens differently."""
+    parts: Mapping[str, Spread] = field(default_factory=dict[str, Spread])
+    """What each reward said, by its name."""
+    samples: tuple[Mapping[str, Any], ...] = ()
+    """Each completion with what was measured of it; not among `as_data`."""
+
+    @property
+    def score(self) -> float:
+        return self.mean_at_k.value
+
+    def as_data(self) -> dict[str, Any]:
+        """JSON-like: `score`, `interval`, `k`, `items` and the rest; numbers that are not finite become None."""
+        data: dict[str, Any] = {
+            "score": self.score,
+            "interval": [self.mean_at_k.low, self.mean_at_k.high],
+            "k": self.k,
+            "items": self.items,
+        }
+        for name in ("pass_at_k", "maj_at_k", "base", "paired", "kl_to_base"):
+            value = getattr(self, name)
+            data[name] = None if value is None else asdict(value)
+        data["parts"] = {name: asdict(spread) for name, spread in self.parts.items()}
+        data["not_judged"] = self.not_judged
+        return _finite(data)
+
+
+def evaluate(
+    model: str,
+    task: TaskSettings,
+    *,
+    k: int,
+    items: int,
+    temperature: float,
+    max_new_tokens: int,
+    seed: int = 0,
+    split: str = "held_out",
+    base: str | None = None,
+    rewards: Sequence[RewardSettings] = (),
+) -> Evaluation:
+    """Samples k completions of each of the first `items` items, for the model and for the base on the same streams.
+
+    They are judged by `rewards`, as a run's settings list them; with none, by the task's own.
+    """
+    loaded = load_task(task.name, seed=seed, **task.options())
+    if isinstance(loaded, EnvironmentTask | CartPole1983):
+        if rewards:
+            raise SettingsError([f"rewards: got {rewards[0].function}, but {task.name} is an environment: it judges"])
+        return _in_environment(loaded, model, base, episodes=items, seed=seed, greedy=temperature == 0)
+    side = loaded.held_out if split == "held_out" else loaded.train
+    asked = _Asked(
+        task=loaded,
+        items=[side[index] for index in range(min(items, len(side)))],
+        judges=rewards_of(rewards, loaded),
+        k=k,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        seed=seed,
+    )
+    policy = _policy(model, task)
+    return _on_text(asked, policy, None if base is None else _policy(base, task))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What the models of one evaluation have in common."""
+
+    task: TextTask
+    items: Sequence[Item]
+    judges: Sequence[WeightedReward]
+    k: int
+    max_new_tokens: int
+    temperature: float
+    seed: int
+
+    def scores(self, policy: TextPolicy) -> Scores:
+        with Judge(self.judges) as judge:
+            return score(
+                Sampler(policy),
+                judge,
+                self.task,
+                self.items,
+                k=self.k,
+                max_new_tokens=self.max_new_tokens,
+                temperature=self.temperature,
+                seed=self.seed,
+            )
+
+
+def _policy(spec: str, task: TaskSettings) -> TextPolicy:
+    from rung.models.language.load import load_policy
+    from rung.runs.recipes.tiny import tiny_for
+
+    return load_policy(str(tiny_for(task)) if spec == "tiny" else spec)
+
+
+def _on_text(asked: _Asked, policy: TextPolicy, base: TextPolicy | None) -> Evaluation:
+    found, other, kl_NK = asked.scores(policy), None, None
+    if base is not None:
+        other = asked.scores(base)
+        if asked.temperature > 0 and differing_tokens(policy, base) is None:
+            kl_N = kl_of_answers(policy, base, found.episodes, temperature=asked.temperature)
+            kl_NK = kl_N.reshape(-1, asked.k)
+    shares = are_shares(found.accuracy_NK)
+    return Evaluation(
+        k=asked.k,
+        items=len(asked.items),
+        mean_at_k=mean_score(found.accuracy_NK),
+        pass_at_k=pass_at_k(found.accuracy_NK, asked.k) if shares else None,
+        maj_at_k=_majority(asked.judges, found) if shares else None,
+        not_judged=int(np.isnan(found.accuracy_NK).sum()),
+        base=None if other is None else mean_score(other.accuracy_NK),
+        paired=None if other is None else score_difference(other.accuracy_NK, found.accuracy_NK),
+        kl_to_base=None if kl_NK is None else mean_of_numbers(kl_NK),
+        parts=_parts(found),
+        samples=tuple(_samples(found, asked.items, kl_NK)),
+    )
+
+
+def _parts(scores: Scores) -> dict[str, Spread]:
+    """Mean and deviation of each reward over the completions that it judged."""
+    values: dict[str, list[float]] = {}
+    for episode in scores.episodes:
+        for name, value in episode.judgement.parts.items() if episode.judgement else ():
+            values.setdefault(name, []).extend([] if value is None else [value])
+    return {name: Spread(float(np.mean(some)), float(np.std(some))) for name, some in values.items() if some}
+
+
+def _samples(
+    scores: Scores, items: Sequence[Item], kl_NK: npt.NDArray[np.float64] | None
+) -> Iterator[Mapping[str, Any]]:
+    """A row a completion, for people and for programs that read JSON."""
+    kls = [None] * len(scores.episodes) if kl_NK is None else kl_NK.reshape(-1).tolist()
+    for episode, kl in zip(scores.episodes, kls, strict=True):
+        judgement = episode.judgement
+        yield {
+            "id": episode.item,
+            "sample": episode.sample,
+            "prompt": plain_prompt(items[episode.group].prompt),
+            "completion": episode.text,
+            "tokens": int(episode.action_mask.sum()),
+            "truncated": episode.truncated,
+            "rewards": dict(judgement.parts) if judgement is not None else {},
+            "status": judgement.status if judgement is not None else None,
+            "kl_to_base": kl,
+        }
+
+
+def _in_environment(
+    task: EnvironmentTask | CartPole1983, model: str, base: str | None, *, episodes: int, seed: int, greedy: bool
+) -> Evaluation:
+    """The mean return of whole episodes: the same start states for the model and for the base."""
+
+    def returns_of(folder: str) -> np.ndarray:
+        if isinstance(task, CartPole1983):
+            boxes = BoxPolicy.load(Path(folder), boxes=BOX_COUNT)
+            return trial_scores(task, boxes, trials=episodes, seed=seed, greedy=greedy).accuracy_NK
+        policy = load_environment_policy(Path(folder))
+        return environment_scores(task, policy, episodes=episodes, seed=seed, greedy=greedy).accuracy_NK
+
+    found = returns_of(model)
+    other = None if base is None else returns_of(base)
+    return Evaluation(
+        k=1,
+        items=episodes,
+        mean_at_k=mean_score(found),
+        pass_at_k=None,
+        maj_at_k=None,
+        not_judged=0,
+        base=None if other is None else mean_score(other),
+        paired=None if other is None else score_difference(other, found),
+    )
+
+
+def _majority(rewards: Sequence[WeightedReward], scores: Scores) -> Estimate | None:
+    answer = getattr(rewards[0].reward, "final_answer", None) if rewards else None
+    if answer is None:
+        return None
+    answers_NK = [[answer(completion) for completion in row] for row in scores.completions_NK]
+    return majority_at_k(scores.accuracy_NK, answers_NK)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

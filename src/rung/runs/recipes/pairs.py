@@ -1,0 +1,114 @@
+"""A file of pairs from a model's own samples (`rung pairs`); pair_drawing.py says what makes a pair."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rung.errors import DataError, SettingsError
+from rung.rewards.judge import Judge
+from rung.rollouts.sampler import Sampler
+from rung.settings import PairsSettings, TaskSettings
+from rung.tasks.load import load_text_task
+from rung.tasks.order import items_at
+from rung.tasks.task import TextTask
+from rung.trainers.parts import limit_threads, rewards_of
+from rung.trainers.preferences.drawing import Group, PairsMade, Wanted, answered, paired
+from rung.trainers.preferences.drawing import unlabelled as of_people
+from rung.whole_files import written_aside
+
+PROMPTS_AT_ONCE = 64
+Say = Callable[[str], None]
+
+
+def make_pairs(settings: PairsSettings, out: Path, *, unlabelled: bool = False, say: Say = print) -> PairsMade:
+    """Draws k answers to each prompt of the task's train side and writes the pairs, whole or not at all.
+
+    With `unlabelled` nothing is judged: a row holds a prompt and its different answers, for people to compare.
+    The random numbers are keyed, so the same settings give the same file.
+
+    Raises:
+        SettingsError: `out` is there already or ends in neither .jsonl nor .parquet, or the task has no reward.
+        DataError: no prompt gave a pair; then nothing is written.
+    """
+    require_new_file(out)
+    limit_threads(settings.learner)
+    task = load_text_task(settings.task.name, seed=settings.seed, **settings.task.options())
+    rewards = () if unlabelled else rewards_of(settings.rewards, task)
+    if not unlabelled and not rewards:
+        raise SettingsError(
+            [f"rewards: the task '{task.name}' has none of its own; give one by --reward, or ask for --unlabelled"]
+        )
+    made = PairsMade()
+    if unlabelled:
+        rows = [row for groups in _answers(settings, task, made, say) for row in of_people(groups, made)]
+    else:
+        with Judge(
+            rewards,
+            deadline_s=settings.rewarding.deadline_s,
+            max_failed_share=settings.rewarding.max_failed_share,
+        ) as judge:
+            chunks = _answers(settings, task, made, say)
+            rows = [row for groups in chunks for row in paired(groups, judge, _wanted(settings), made)]
+    if not rows:
+        raise DataError([f"{out}: nothing to write: {'; '.join(made.lines())}"])
+    write_rows(rows, out)
+    return made
+
+
+def require_new_file(out: Path, option: str = "--out") -> None:
+    """SettingsError when rows cannot be written there."""
+    if out.suffix not in (".jsonl", ".parquet"):
+        raise SettingsError([f"{option}: got {out}, expected a name that ends in .jsonl or .parquet"])
+    if out.exists():
+        raise SettingsError([f"{option}: {out} is there already; choose another name"])
+
+
+def write_rows(rows: Sequence[Mapping[str, Any]], out: Path) -> None:
+    """The rows as a file that appears whole or not at all."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with written_aside(out) as aside:
+        if out.suffix == ".parquet":
+            import pyarrow
+            import pyarrow.parquet
+
+            pyarrow.parquet.write_table(pyarrow.Table.from_pylist([dict(row) for row in rows]), aside)
+        else:
+            aside.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def _wanted(settings: PairsSettings) -> Wanted:
+    return Wanted(
+        seed=settings.seed,
+        k=settings.k,
+        pairs_per_prompt=settings.pairs_per_prompt,
+        temperature=settings.temperature,
+        max_new_tokens=settings.max_new_tokens,
+    )
+
+
+def _answers(settings: PairsSettings, task: TextTask, made: PairsMade, say: Say) -> Iterator[list[Group]]:
+    """The model's answers, some prompts at a time."""
+    from rung.models.language.load import load_policy
+    from rung.runs.recipes.tiny import tiny_for
+
+    spec = str(tiny_for(settings.task)) if settings.model == "tiny" else settings.model
+    sampler = Sampler(load_policy(spec, device=settings.learner.device, compute=settings.learner.compute))
+    total = min(settings.prompts, len(task.train))
+    for first in range(0, total, PROMPTS_AT_ONCE):
+        picks = items_at(settings.seed, first, min(PROMPTS_AT_ONCE, total - first), len(task.train))
+        items = [task.train[int(pick)] for pick in picks]
+        groups = answered(sampler, task, items, [item.id for item in items], _wanted(settings), made)
+        say(f"{made.prompts:,} of {total:,} prompts answered")
+        yield groups
+
+
+def model_to_name(settings: PairsSettings) -> str:
+    """The model as a following command must name it: the tiny one of another task has only a folder."""
+    if settings.model != "tiny" or settings.task == TaskSettings(name="arithmetic"):
+        return settings.model
+    from rung.runs.recipes.tiny import tiny_for
+
+    return str(tiny_for(settings.task))

@@ -1,0 +1,40 @@
+"""The tiny model of a task: made from scratch, warmed up on the task's worked examples, kept in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rung.models.language.gguf import cache_folder
+
+if TYPE_CHECKING:
+    from rung.settings import TaskSettings
+
+RECIPE = 2
+"""Counts up whenever the tiny model, its warm-up or a built-in task changes, so that no stale one is used."""
+
+
+def tiny_for(task: TaskSettings) -> Path:
+    """The folder of the tiny model for a task; built once, in well under a minute, when it is not in the cache.
+
+    Raises SettingsError when the task has no worked examples to warm it up with.
+    """
+    from rung.runs.recipes.sft import sft
+    from rung.settings import SFTSettings
+
+    settings = SFTSettings(model="tiny", task=task)
+    key = json.dumps([RECIPE, settings.model_dump(mode="json")], sort_keys=True)
+    folder = cache_folder() / "tiny" / f"{task.slug()}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    if not (folder / "final").is_dir():
+        print(f"making the tiny model for '{task.name}' once (kept in {folder})", file=sys.stderr)  # noqa: T201
+        aside = folder.with_name(f"{folder.name}.{os.getpid()}.writing")
+        shutil.rmtree(aside, ignore_errors=True)
+        sft(settings, aside, say=lambda line: print(f"  {line}", file=sys.stderr))  # noqa: T201
+        shutil.rmtree(folder, ignore_errors=True)
+        aside.rename(folder)
+    return folder / "final"

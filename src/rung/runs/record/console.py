@@ -1,0 +1,252 @@
+"""What a run prints: the plan, a live line with a progress bar, warnings in words, some completions, the end.
+
+On a terminal one line is redrawn; elsewhere (a file, a pipe, CI) there is one plain line a step and no escape code.
+Completions are hostile: they are shown through `visible`, and nothing is read as markup.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self, TextIO
+
+from rich.box import ROUNDED
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
+
+from rung.batch import OK, Episode
+from rung.runs.metrics.of_environments import in_environment, said_of_steps
+from rung.runs.metrics.registry import shown
+from rung.runs.record.visible import visible
+
+Row = Mapping[str, float | None]
+
+_LINE = (
+    ("reward", "reward/mean"),
+    ("pairs right", "preference/accuracy"),
+    ("held-out", "held_out/score"),
+    ("KL", "kl/start"),
+    ("length", "length/mean"),
+    ("tokens/s", "tokens_per_second"),
+)
+
+
+def _labels(row: Row) -> Sequence[tuple[str, str]]:
+    """What a line shows, by (label, metric): an environment's tokens are its steps."""
+    return [(said_of_steps(label), name) for label, name in _LINE] if in_environment([row]) else _LINE
+
+
+class ConsoleReport:
+    """Prints a run as it goes. A context manager: leaving it gives the terminal back, also after an error.
+
+    `quiet` keeps the warnings and the end only. When the output goes away (a closed pipe or terminal), the run goes
+    on without it.
+
+    >>> # with ConsoleReport(total_steps=100) as console:
+    >>> #     console.start(["16 prompts x 8 samples", ...])
+    >>> #     console.step({"step": 1, "reward/mean": 0.5}, {"seconds/step": 2.0})
+    """
+
+    def __init__(
+        self,
+        *,
+        total_steps: int,
+        first_step: int = 0,
+        samples_every: int = 10,
+        samples_shown: int = 2,
+        quiet: bool = False,
+        stream: TextIO | None = None,
+    ) -> None:
+        """`first_step` is where a resumed run goes on; `samples_every` 0 shows no completions."""
+        self.total_steps, self.quiet = total_steps, quiet
+        self.samples_every, self.samples_shown = samples_every, samples_shown
+        self._stream = stream or sys.stdout
+        self._console = Console(file=self._stream, markup=False, emoji=False, highlight=False)
+        self._live_wanted = self._console.is_terminal and not self._console.is_dumb_terminal and not quiet
+        self._live: Live | None = None
+        self._gone = False
+        self._step = first_step
+        self._seconds: deque[float] = deque(maxlen=20)
+        self._latest: dict[str, float] = {}
+        self._held_out_step: int | None = None
+        self._shown_samples = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self, plan_lines: Sequence[str]) -> None:
+        """Prints the plan (method card, units, memory) and begins the live line."""
+        if not self.quiet:
+            for line in plan_lines:
+                self._print(visible(line, keep_newlines=True))
+        if self._live_wanted:
+            self._bar = Progress(
+                TextColumn("step {task.completed:.0f}/{task.total:.0f}", markup=False),
+                BarColumn(),
+                TextColumn("{task.percentage:.0f} %", markup=False),
+                TextColumn("{task.fields[left]}", markup=False),
+                console=self._console,
+            )
+            self._task = self._bar.add_task("", total=self.total_steps, completed=self._step, left="")
+            self._live = Live(self._picture(), console=self._console, refresh_per_second=4)
+            self._live.start()
+
+    def step(self, metrics: Row, timings: Row | None = None) -> None:
+        """One step's numbers, as in metrics.jsonl and timings.jsonl; row 0 is the model before training."""
+        self._step = int(metrics.get("step") or 0)
+        timings = timings or {}
+        self._latest |= {name: value for name, value in {**metrics, **timings}.items() if value is not None}
+        if metrics.get("held_out/score") is not None:
+            self._held_out_step = self._step
+        seconds = timings.get("seconds/step")
+        if seconds is not None and self._step > 0:
+            self._seconds.append(seconds)
+        if self.quiet:
+            return
+        if self._live is not None:
+            self._bar.update(self._task, completed=self._step, left=self.time_left())
+            self._refresh()
+        else:
+            self._print(self.plain_line(metrics, timings))
+
+    def time_left(self) -> str:
+        """`3m 20s left`, from the mean of the last 20 steps; empty before the first."""
+        left = self.total_steps - self._step
+        if not self._seconds or left <= 0:
+            return ""
+        return f"{duration(left * sum(self._seconds) / len(self._seconds))} left"
+
+    def plain_line(self, metrics: Row, timings: Row) -> str:
+        """The line of one step where there is no terminal: only what this step measured."""
+        now = {**metrics, **timings}
+        parts = [f"{label} {shown(name, now[name])}" for label, name in _labels(now) if now.get(name) is not None]
+        width = len(str(self.total_steps))
+        line = "  ".join([f"step {self._step:>{width}}/{self.total_steps}", *parts, self.time_left()])
+        return line.rstrip()
+
+    def samples(self, episodes: Sequence[Episode], prompts: Sequence[str | None] | None = None) -> None:
+        """Shows some of this step's completions at the first step seen and at every `samples_every`th: the best and
+        the worst rewarded, then the first ones. May be called at every step."""
+        due = self.samples_every > 0 and (not self._shown_samples or self._step % self.samples_every == 0)
+        if self.quiet or not due or not episodes:
+            return
+        self._shown_samples = True
+        for i in _chosen(episodes, self.samples_shown):
+            prompt = prompts[i] if prompts is not None else None
+            title, body = sample_text(episodes[i], prompt)
+            if self._live is not None:
+                label = Text(f" step {self._step}  {title} ")
+                self._print(Panel(Text(body), title=label, title_align="left", box=ROUNDED, border_style="dim"))
+            else:
+                indented = "\n".join(f"    {line}" for line in body.splitlines())
+                self._print(f"  sample at step {self._step}: {title}\n{indented}")
+
+    def warn(self, warning: str) -> None:
+        """A warning in words, also when quiet."""
+        text = visible(warning)
+        if self._live_wanted:
+            self._print(Text.assemble(("warning ", "bold yellow"), text))
+        else:
+            self._print(f"warning: {text}")
+
+    def finish(self, summary: Sequence[str]) -> None:
+        """Ends the live line and prints the summary, also when quiet."""
+        self.close()
+        for line in summary:
+            self._print(visible(line, keep_newlines=True))
+
+    def close(self) -> None:
+        """Ends the live line; safe to call twice."""
+        live, self._live = self._live, None
+        if live is not None:
+            try:
+                live.stop()
+            except OSError:
+                self._gone = True
+
+    def _picture(self) -> RenderableType:
+        return Group(self._bar, Text(self._live_line(), no_wrap=True, overflow="ellipsis"))
+
+    def _live_line(self) -> str:
+        parts = []
+        for label, name in _labels(self._latest):
+            if name in self._latest:
+                at = f" (step {self._held_out_step})" if name == "held_out/score" else ""
+                parts.append(f"{label} {shown(name, self._latest[name])}{at}")
+        return "  ".join(parts) or "the first step is being made"
+
+    def _refresh(self) -> None:
+        if self._live is None or self._gone:
+            return
+        try:
+            self._live.update(self._picture(), refresh=True)
+        except OSError:
+            self._gone = True
+
+    def _print(self, what: Text | Panel | str) -> None:
+        """A string goes out as it is, unwrapped; anything else through rich."""
+        if self._gone:
+            return
+        try:
+            if isinstance(what, str) and self._live is None:
+                self._stream.write(self._encodable(what) + "\n")
+                self._stream.flush()
+            elif isinstance(what, str):
+                self._console.print(Text(self._encodable(what)), soft_wrap=True)
+            else:
+                self._console.print(what)
+        except OSError:  # the terminal or pipe is closed: the run is worth more than its output
+            self._gone = True
+
+    def _encodable(self, text: str) -> str:
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def sample_text(episode: Episode, prompt: str | None, *, limit: int = 400) -> tuple[str, str]:
+    """A title (item, rewards, status) and a body (prompt and completion) that are safe to print.
+
+    >>> # sample_text(episode, "2+3=") -> ("reward 1 (correct 1, format 0.5)  item add-7", "2+3=\\n→ 5")
+    """
+    judged = episode.judgement
+    title = "not judged"
+    if judged is not None:
+        parts = ", ".join(f"{visible(name, limit=40)} {shown('', judged.parts[name])}" for name in sorted(judged.parts))
+        title = f"reward {shown('', judged.total)}" + (f" ({parts})" if parts else "")
+        if judged.status != OK:
+            title += f"  {visible(judged.status, limit=120)}"
+    title += "  truncated" if episode.truncated else ""
+    title += f"  item {visible(episode.item, limit=40)}"
+    body = f"→ {visible(episode.text, limit=limit, keep_newlines=True)}" if episode.text else "→ (nothing)"
+    if prompt is not None:
+        start = "… " if len(prompt) > limit else ""
+        body = f"{start}{visible(prompt[-limit:], keep_newlines=True)}\n{body}"
+    return title, body
+
+
+def _chosen(episodes: Sequence[Episode], count: int) -> list[int]:
+    """Indices of the best and the worst rewarded (the first of equals), then the first others."""
+    rewarded = [(e.judgement.total, i) for i, e in enumerate(episodes) if e.judgement and e.judgement.total is not None]
+    best = [max(rewarded, key=lambda pair: (pair[0], -pair[1]))[1], min(rewarded)[1]] if rewarded else []
+    order = dict.fromkeys([*best, *range(len(episodes))])
+    return list(order)[:count]
+
+
+def duration(seconds: float) -> str:
+    """`45s`, `3m 20s`, `2h 05m`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02d}s"
+    return f"{whole // 3600}h {whole % 3600 // 60:02d}m"

@@ -1,0 +1,333 @@
+"""A run: a folder, and the loop that fills it. `train` starts one, `resume` goes on as if it had never stopped."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rung.batch import Episode
+from rung.errors import CheckpointError, SettingsError
+from rung.methods import PolicyGradient, PreferenceLearning
+from rung.methods.data import as_data, from_data
+from rung.methods.explain import card
+from rung.methods.parts.optimizers import anneals
+from rung.runs import checkpoint
+from rung.runs.lock import RunLock, holds_something
+from rung.runs.loop import run_steps
+from rung.runs.observers import Finished, Observer
+from rung.runs.recipes.tiny import tiny_for
+from rung.runs.record.console import ConsoleReport
+from rung.runs.record.files import RunFiles
+from rung.runs.record.json_lines import read_rows
+from rung.runs.record.trackers.tracking import Tracking, require_tracker
+from rung.runs.statistics import Difference, Estimate, mean_score, score_difference
+from rung.runs.stopping import STOPPED_BY_SIGNAL, StopRequest
+from rung.settings import Settings, read_settings, to_yaml, with_whole_paths
+from rung.trainers.budget import Purse, spent_on
+from rung.trainers.clock import peak_gib
+from rung.trainers.handed import Handed, MakesLabeller
+from rung.trainers.held_out import Scores, cut_scores_back, load_scores, save_scores
+from rung.trainers.operations import work_of
+from rung.trainers.parts import Parts, build, environment
+from rung.trainers.trainer import Learned, Metrics
+from rung.whole_files import write_whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """How a run ended.
+
+    Example: `before.value` 0.18, `after.value` 0.77, `gain.value` 0.59 with `gain.in_standard_errors` 13.1.
+    """
+
+    folder: Path
+    step: int
+    finished: bool
+    before: Estimate | None
+    after: Estimate | None
+    gain: Difference | None
+    said: tuple[str, ...] = ()
+    """What the run's observers said of it at its end."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        return 0 if self.finished else STOPPED_BY_SIGNAL
+
+    def lines(self) -> list[str]:
+        """What a person is told at the end."""
+        lines: list[str] = []
+        if self.after is not None:
+            lines.append(f"held-out score after step {self.step}: {_words(self.after)}")
+        if self.before is not None and self.gain is not None:
+            errors = self.gain.in_standard_errors
+            sigmas = f", {errors:.1f} standard errors" if errors is not None else ""
+            lines.insert(0, f"held-out score before training: {_words(self.before)}")
+            lines.append(
+                f"paired difference: {self.gain.value:+.3f} ({self.gain.low:+.3f} to {self.gain.high:+.3f}{sigmas})"
+            )
+        if self.finished:
+            lines += [f"model: {self.folder / 'final'}", *self.said]
+        else:
+            lines.append(f"stopped with everything saved; go on with: rung resume {self.folder}")
+        return lines + [f"note: {note}" for note in self.notes]
+
+
+def train(
+    settings: Settings,
+    folder: Path,
+    *,
+    quiet: bool = False,
+    plan: Sequence[str] = (),
+    shared: Path | None = None,
+    observers: Sequence[Observer] = (),
+    hands: Handed | None = None,
+) -> Summary:
+    """Trains in a new folder. SettingsError when the folder already holds something.
+
+    In `shared` lies what runs may share that draw the same (pairs drawn from a model); None: each draws its own.
+
+    The folder is a run, to be resumed, from the moment that settings.yaml stands in it: after everything was found to
+    load, before anything is trained.
+    """
+    if holds_something(folder):
+        raise SettingsError(
+            [f"{folder}: is not empty; go on with the run in it by `rung resume {folder}`, or choose another --out"]
+        )
+    require_tracker(settings.reporting.tracker)
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = with_whole_paths(settings, Path.cwd())
+    with RunLock(folder):
+        parts = build(settings, hands or handed(), folder, shared)
+        write_whole(folder / "method.json", json.dumps(card(parts.method), indent=2, ensure_ascii=False).encode())
+        write_whole(folder / "settings.yaml", to_yaml(settings).encode())
+        return _Run(parts, folder, quiet, observers).go(done=0, plan=plan)
+
+
+def resume(
+    folder: Path,
+    changes: Mapping[str, Any] | None = None,
+    *,
+    quiet: bool = False,
+    shared: Path | None = None,
+    observers: Sequence[Observer] = (),
+    hands: Handed | None = None,
+) -> Summary:
+    """Goes on from the newest checkpoint that verifies; what was written after it is taken back first.
+
+    `changes` may set `steps`, `budget`, `evaluation.every`, `saving` and `reporting`; anything else would make another
+    run, or scores that cannot be compared with the run's own.
+    """
+    if not (folder / "settings.yaml").is_file():
+        raise SettingsError([f"{folder}: holds no run (there is no settings.yaml in it)"])
+    before = read_settings(folder / "settings.yaml")
+    settings = _changed(before, changes or {})
+    require_tracker(settings.reporting.tracker)
+    with RunLock(folder):
+        found, refused = checkpoint.newest(folder / "checkpoints")
+        parts = build(settings, hands or handed(), folder, shared)
+        run = _Run(parts, folder, quiet, observers, found.step if found else 0)
+        for sentence in [*refused, *_anneals_anew(before, settings)]:
+            run.console.warn(sentence)
+        if changes:
+            write_whole(folder / "settings.yaml", to_yaml(settings).encode())
+        plan = run.restore(found)
+        return run.go(done=found.step if found else 0, plan=plan)
+
+
+def handed(labeller: MakesLabeller | None = None) -> Handed:
+    """What a run is built with beside its settings: the tiny model's maker, and who stands for people."""
+    return Handed(tiny=tiny_for, people=labeller)
+
+
+_FREE = ("steps", "budget", "evaluation.every", "saving", "reporting")
+_MAY_CHANGE = f"may change: {', '.join(_FREE)}"
+
+
+def _changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    kept = {key.split(".")[0] for key in changes} - {name.split(".")[0] for name in _FREE}
+    wrong = [f"{key}: a resumed run keeps it, or it would be another run; {_MAY_CHANGE}" for key in sorted(kept)]
+    if wrong:
+        raise SettingsError(wrong)
+    changed = settings.changed(changes)
+    was, now = settings.evaluation.as_data(), changed.evaluation.as_data()
+    wrong = [
+        f"evaluation.{key}: got {now[key]}, but the scores so far were taken with {was[key]}, and no others compare "
+        f"with them item by item; {_MAY_CHANGE} (to score the result otherwise: rung eval DIR)"
+        for key in was
+        if key != "every" and was[key] != now[key]
+    ]
+    if wrong:
+        raise SettingsError(wrong)
+    return changed
+
+
+def _anneals_anew(before: Settings, now: Settings) -> list[str]:
+    """What is to be said where a rate that falls to 0 over the run meets another length of it."""
+    method = now.resolved_method()
+    falls = isinstance(method, PolicyGradient | PreferenceLearning) and anneals(method.step)
+    if not falls or (before.steps, before.budget) == (now.steps, now.budget):
+        return []
+    return [
+        "method.step.anneal: the learning rate falls to 0 over the run's new length from here on; the steps that were "
+        "made had the rate of the old one, so this is not the run that the new length would have given from the start"
+    ]
+
+
+def _words(score: Estimate) -> str:
+    return f"{score.value:.3f} ({score.low:.3f} to {score.high:.3f}, {score.items} items)"
+
+
+class _Run:
+    """The record of one run in its folder: what the loop tells it goes to files, console and checkpoints."""
+
+    def __init__(self, parts: Parts, folder: Path, quiet: bool, observers: Sequence[Observer], done: int = 0) -> None:
+        self.parts, self.folder, self.observers = parts, folder, observers
+        self.console = ConsoleReport(
+            total_steps=parts.settings.steps,
+            first_step=done,
+            samples_every=parts.settings.reporting.samples_every,
+            quiet=quiet,
+        )
+        self.files = RunFiles(folder, say=self.console.warn)
+        self.checkpoints = folder / "checkpoints"
+        self.history: list[Metrics] = []
+        self.purse = Purse(parts.settings.budget.limits(), work_of(parts.method, parts.policy))
+
+    def restore(self, found: checkpoint.Checkpoint | None) -> list[str]:
+        """Loads a checkpoint, if there is one, and cuts every file back to it; returns what was done, in sentences."""
+        step = found.step if found else 0
+        checkpoint.tidy(self.checkpoints, self.parts.settings.saving.keep, step)
+        said = [f"resumed from step {step} in {self.folder}", *self.files.cut_back(step if found else -1)]
+        cut_scores_back(self.folder, step if found else -1)
+        self.history = list(self.files.history())
+        self.purse.spent = spent_on(self.history, read_rows(self.files.timings.path).rows, self.purse.work)
+        if found is None:
+            return said
+        state = found.state()
+        self.parts.policy.load_state(found.tensors("policy"))
+        self.parts.learner.load_tensors(found.tensors("optimizer"))
+        self.parts.learner.updates = state["updates"]
+        self.parts.collector.load_state(state["collector"], {**found.tensors("collector"), **found.pieces()})
+        self.parts.learner.method = from_data(state["method"])  # its coefficients may have moved
+        now = environment()
+        differs = [
+            f"{key} was {state['environment'].get(key)}, is {now[key]}"
+            for key in now
+            if state["environment"].get(key) != now[key]
+        ]
+        if differs:
+            self.console.warn(
+                f"the resumed run will not be bitwise equal to an uninterrupted one: {'; '.join(differs)}"
+            )
+        return said
+
+    def go(self, *, done: int, plan: Sequence[str]) -> Summary:
+        with (
+            closing(self.parts.collector),
+            StopRequest() as stop,
+            self.console,
+            closing(self.tracking()) as self.tracked,
+        ):
+            self.console.start(plan)
+            ended = run_steps(self.parts, self, stop, done=done, purse=self.purse)
+            said = self.finish(ended.step) if ended.finished else ()
+            summary = self.summary(ended.step, ended.finished, said)
+            self.console.finish(summary.lines())
+            return summary
+
+    def tracking(self) -> Tracking:
+        """The tracker, told of the steps so far."""
+        return Tracking(
+            self.parts.settings.reporting.tracker,
+            self.folder,
+            self.parts.settings.as_data(),
+            metrics=self.history,
+            timings=read_rows(self.files.timings.path).rows,
+            say=self.console.warn,
+        )
+
+    def evaluated(self, step: int, scores: Scores) -> None:
+        save_scores(self.folder, step, scores)
+
+    def stepped(self, step: int, metrics: Metrics, timings: Metrics) -> None:
+        self.history.append(self.files.write_metrics(metrics))
+        measured = self.files.write_timings({"step": step, **timings, "memory/peak_gib": peak_gib()})
+        self.tracked.row(self.history[-1], measured)
+        self.console.step(metrics, timings)
+        for observer in self.observers:
+            for sentence in observer.stepped(self.history):
+                self.console.warn(sentence)
+
+    def said(self, sentence: str) -> None:
+        self.console.warn(sentence)
+
+    def sampled(self, step: int, episodes: Sequence[Episode], learned: Learned) -> None:
+        if not episodes:
+            return
+        prompts = [self.parts.collector.prompt_of(episode) for episode in episodes]
+        advantages_BT = None if learned.batch is None else learned.batch.advantages_BT
+        advantages = [None] * len(episodes) if advantages_BT is None else list(advantages_BT)
+        self.files.write_samples(step, episodes, prompts=prompts, advantages=advantages, learnt=learned.batch)
+        self.console.samples(episodes, prompts)
+
+    def save(self, step: int) -> None:
+        if not self.files.flush():
+            raise CheckpointError(
+                f"step {step}: the disk of {self.folder} takes no more, so no checkpoint was begun; older ones are "
+                "untouched. Free some space, then: rung resume"
+            )
+        learner = self.parts.learner
+        checkpoint.write(
+            self.checkpoints,
+            step,
+            {
+                "policy": self.parts.policy.state(),
+                "optimizer": learner.tensors(),
+                "collector": self.parts.collector.tensors(),
+            },
+            {
+                "step": step,
+                "updates": learner.updates,
+                "method": as_data(learner.method),
+                "collector": self.parts.collector.state(),
+                "environment": environment(),
+            },
+            self.parts.collector.pieces(),
+        )
+        checkpoint.tidy(self.checkpoints, self.parts.settings.saving.keep, step)
+
+    def finish(self, step: int) -> tuple[str, ...]:
+        """The last things: the model as a Hugging Face folder, the samples in one file; then the observers' turn.
+
+        Returns what they said.
+        """
+        aside = self.folder / "final.writing"
+        shutil.rmtree(aside, ignore_errors=True)
+        self.parts.policy.save(aside)
+        shutil.rmtree(self.folder / "final", ignore_errors=True)
+        aside.rename(self.folder / "final")
+        self.files.merge_samples()
+        if self.parts.settings.reporting.page:
+            self.parts.collector.film(self.folder)
+        run = Finished(folder=self.folder, metrics=self.history, timings=read_rows(self.files.timings.path).rows)
+        return tuple(sentence for observer in self.observers for sentence in observer.finished(run))
+
+    def summary(self, step: int, finished: bool, said: tuple[str, ...]) -> Summary:
+        before, after = load_scores(self.folder, 0), load_scores(self.folder, step)
+        both = before is not None and after is not None and step > 0
+        return Summary(
+            folder=self.folder,
+            step=step,
+            finished=finished,
+            before=mean_score(before) if before is not None else None,
+            after=mean_score(after) if after is not None else None,
+            gain=score_difference(before, after) if both else None,
+            said=said,
+            notes=tuple(self.files.problems() + ([self.tracked.where] if self.tracked.where else [])),
+        )

@@ -1,0 +1,1 @@
+"""The adaptive elements of 1983: BOXES, ASE and ACE on the cart-pole."""

@@ -1,0 +1,114 @@
+"""Held-out scores: k completions of each item, judged by the first reward."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rung.batch import Episode
+from rung.random import Stream
+from rung.rewards.judge import Judge
+from rung.rollouts.sampler import Prompt, Sampler
+from rung.settings import Settings
+from rung.tasks.task import Item, TextTask
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """What a policy scored: one row an item, one column a sample; NaN where a sample could not be judged.
+
+    Example: 3 items, 2 samples: `accuracy_NK = [[1, 0], [1, 1], [0, 0]]`, mean@2 = 0.5.
+    """
+
+    items: tuple[str, ...]
+    accuracy_NK: npt.NDArray[np.float64]
+    completions_NK: tuple[tuple[str, ...], ...]
+    beside: Mapping[str, float | None] = field(default_factory=dict[str, float | None])
+    """What else this evaluation showed, by metric name."""
+    episodes: tuple[Episode, ...] = ()
+    """The judged samples of a text task, the samples of one item together."""
+
+
+def score(
+    sampler: Sampler,
+    judge: Judge,
+    task: TextTask,
+    items: Sequence[Item],
+    *,
+    k: int,
+    max_new_tokens: int,
+    temperature: float,
+    seed: int,
+) -> Scores:
+    """Samples k completions of each item and judges them by the first reward.
+
+    The random streams depend on seed, item and sample alone, so two policies are compared on common random numbers.
+    Raises RewardError when more completions could not be judged than the judge allows.
+    """
+    encode = sampler.policy.encode
+    prompts = [Prompt(item=item.id, group=index, ids=encode(item.prompt)) for index, item in enumerate(items)]
+    episodes = sampler.sample(
+        prompts,
+        samples_per_prompt=k,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        stream=Stream(seed, 0, "held out"),
+        stop=task.stop,
+    )
+    judgements = judge([items[e.group] for e in episodes], [e.text for e in episodes])
+    accuracies = [np.nan if j.accuracy is None else j.accuracy for j in judgements]
+    texts = [episode.text for episode in episodes]
+    judged = (replace(e, judgement=j) for e, j in zip(episodes, judgements, strict=True))
+    return Scores(
+        items=tuple(item.id for item in items),
+        accuracy_NK=np.array(accuracies, dtype=np.float64).reshape(len(items), k),
+        completions_NK=tuple(tuple(texts[index * k : (index + 1) * k]) for index in range(len(items))),
+        episodes=tuple(judged),
+    )
+
+
+def held_out_scores(settings: Settings, sampler: Sampler, judge: Judge, task: TextTask) -> Scores:
+    """The score on the first held-out items, as the settings say."""
+    asked = settings.evaluation
+    return score(
+        sampler,
+        judge,
+        task,
+        [task.held_out[index] for index in range(min(asked.items, len(task.held_out)))],
+        k=asked.samples,
+        max_new_tokens=settings.max_new_tokens,
+        temperature=asked.temperature,
+        seed=settings.seed,
+    )
+
+
+def save_scores(folder: Path, step: int, scores: Scores) -> None:
+    """Keeps an evaluation's scores in `folder/held_out/step_000010.json`, for paired comparison."""
+    target = folder / "held_out" / f"step_{step:06d}.json"
+    target.parent.mkdir(exist_ok=True)
+    accuracy = [[None if np.isnan(value) else value for value in row] for row in scores.accuracy_NK.tolist()]
+    aside = target.with_suffix(".writing")
+    aside.write_text(json.dumps({"step": step, "items": scores.items, "accuracy": accuracy}))
+    aside.replace(target)
+
+
+def load_scores(folder: Path, step: int) -> npt.NDArray[np.float64] | None:
+    """accuracy_NK of one evaluation of a run, or None when it was not made."""
+    path = folder / "held_out" / f"step_{step:06d}.json"
+    if not path.is_file():
+        return None
+    content: dict[str, Any] = json.loads(path.read_text())
+    return np.array(content["accuracy"], dtype=np.float64)
+
+
+def cut_scores_back(folder: Path, step: int) -> None:
+    """For resume: removes the evaluations of later steps."""
+    for path in sorted((folder / "held_out").glob("step_*.json")):
+        if int(path.stem.removeprefix("step_")) > step:
+            path.unlink()

@@ -1,0 +1,189 @@
+"""Gradient steps: the optimizer of a method, its state by name, and updates that leave no number infinite."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.optim.adam import adam
+from torch.optim.rmsprop import rmsprop
+
+from rung.errors import CheckpointError, NonFiniteError
+from rung.faults import reach
+from rung.trainers.world import World
+
+
+def gradient_step(
+    optimizer: torch.optim.Optimizer,
+    parameters: Sequence[torch.nn.Parameter],
+    *,
+    loss: float | None,
+    max_grad_norm: float,
+    learning_rate: float,
+    world: World,
+    update: int,
+) -> float:
+    """Bounds the gradient's norm and steps; gives the norm it had. Raises NonFiniteError before anything is changed.
+
+    `loss` is None where it is not known yet.
+    """
+    norm = bound_norm(parameters, max_grad_norm)
+    require_finite_update(loss, norm, world=world, update=update)
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+    optimizer_step(optimizer)
+    reach("update.step")
+    return float(norm)
+
+
+def optimizer_step(optimizer: torch.optim.Optimizer) -> None:
+    """`optimizer.step()`.
+
+    On one row of numbers, once they have begun, Adam and RMSprop go to torch's functions for them: the same numbers
+    without the hooks around `step`, which take longer than the arithmetic on a small network's weights.
+    """
+    row, alone = optimizer.param_groups[0]["params"][0], sum(len(g["params"]) for g in optimizer.param_groups) == 1
+    state = optimizer.state.get(row) if alone and row.grad is not None else None
+    if not state or not isinstance(optimizer, (torch.optim.Adam, torch.optim.RMSprop)):
+        optimizer.step()
+        return
+    group = optimizer.param_groups[0]
+    assert not (group["maximize"] or group["capturable"])
+    shared = {"lr": group["lr"], "eps": group["eps"], "weight_decay": group["weight_decay"], "maximize": False}
+    with torch.no_grad():
+        if isinstance(optimizer, torch.optim.RMSprop):
+            assert not (group["centered"] or group["momentum"])
+            before = ([state["square_avg"]], [], [], [state["step"]])
+            rmsprop([row], [row.grad], *before, alpha=group["alpha"], momentum=0, centered=False, **shared)
+            return
+        assert group["fused"] and not group["amsgrad"]
+        before = ([state["exp_avg"]], [state["exp_avg_sq"]], [], [state["step"]])
+        beta1, beta2 = group["betas"]
+        more = {"fused": True, "amsgrad": False, "decoupled_weight_decay": group["decoupled_weight_decay"]}
+        adam([row], [row.grad], *before, beta1=beta1, beta2=beta2, **more, **shared)
+
+
+def bound_norm(parameters: Sequence[torch.nn.Parameter], most: float) -> Tensor:
+    """Scales the gradients down to a global norm of `most` where it is larger; gives the norm it had."""
+    if len(parameters) > 1 or not parameters or parameters[0].grad is None:
+        return torch.nn.utils.clip_grad_norm_(parameters, most)
+    gradient = parameters[0].grad  # of one tensor: without what torch spends on sorting many
+    norm = torch.linalg.vector_norm(gradient)
+    if norm > most:
+        gradient.mul_(most / (norm + 1e-6))
+    return norm
+
+
+def require_finite_update(loss: float | None, norm: Tensor, *, world: World, update: int) -> None:
+    """Raises NonFiniteError, in every process, when the loss or the gradient's norm is not finite in any."""
+    if world.any(not (math.isfinite(loss or 0.0) and math.isfinite(norm))):
+        known = "" if loss is None else f"the loss is {loss}, "
+        raise NonFiniteError(
+            f"{known}the gradient's norm is {float(norm)}, at update {update}: the weights were left as they are. "
+            "Usual causes: a learning rate too high (method.step.learning_rate), a reward "
+            "of enormous size, or weights that were already damaged"
+        )
+
+
+FEW = 1 << 17
+"""Up to so many numbers an update takes as long as its tensors are many, not as they are large."""
+ROW = "weights"
+"""The row's name in a checkpoint."""
+
+
+class Optimized:
+    """The trained parameters of one optimiser.
+
+    A few small ones become views of one row of numbers, `parameters[0]`; whoever holds them notices nothing, except
+    that a small network's update takes half as long. Their gradients are views of the row's too, from `clear` on, so
+    that a backward pass, by autograd or by hand, fills the row's.
+
+    Example:
+        optimized = Optimized(policy.trainable())
+        optimizer = step.optimizer(optimized.parameters)
+        optimized.clear(); loss.backward(); optimizer.step()
+    """
+
+    def __init__(self, named: Mapping[str, nn.Parameter], *, apart: bool = False) -> None:
+        """`apart`: some of them may go without a gradient, and are then left as they are; a row would move them all."""
+        self._named = dict(named)
+        self._own = list(named.values())
+        self._row = None if apart else _as_one_row(self._own)
+        self.parameters = self._own if self._row is None else [self._row]
+        self._row_gradient = torch.zeros(0) if self._row is None else torch.zeros_like(self._row.data)
+        self._gradients = [] if self._row is None else _parts(self._row_gradient, self._own)
+
+    def clear(self) -> None:
+        """No parameter has a gradient; those in a row have zeros."""
+        if self._row is None:
+            for parameter in self._own:
+                parameter.grad = None
+            return
+        self._row.grad = self._row_gradient.zero_()
+        for parameter, gradient in zip(self._own, self._gradients, strict=True):
+            parameter.grad = gradient
+
+    def state(self, optimizer: torch.optim.Optimizer | None) -> dict[str, Tensor]:
+        """The optimiser's state as named tensors."""
+        return optimizer_state(optimizer, self._named if self._row is None else {ROW: self._row})
+
+    def restore(self, optimizer: torch.optim.Optimizer | None, tensors: Mapping[str, Tensor]) -> None:
+        """Puts back what `state` gave. CheckpointError when it is of other parameters."""
+        if self._row is not None:
+            wrong = {n: tuple(t.shape) for n, t in tensors.items() if t.dim() and t.shape != self._row.shape}
+            if wrong:
+                raise CheckpointError(f"the optimiser's state has {wrong}, expected {tuple(self._row.shape)} each")
+        restore_optimizer(optimizer, self._named if self._row is None else {ROW: self._row}, tensors)
+
+
+def _as_one_row(parameters: list[nn.Parameter]) -> nn.Parameter | None:
+    """One parameter that holds the numbers of all, which are views of it from now on; None where that is no gain."""
+    alike = len({(p.device, p.dtype) for p in parameters}) == 1 and all(p.is_contiguous() for p in parameters)
+    if len(parameters) < 2 or not alike or sum(p.numel() for p in parameters) > FEW:
+        return None
+    row = nn.Parameter(torch.cat([p.detach().reshape(-1) for p in parameters]))
+    for parameter, part in zip(parameters, _parts(row.data, parameters), strict=True):
+        parameter.data = part
+    return row
+
+
+def _parts(row: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:
+    """The row in pieces of the parameters' shapes: views."""
+    pieces = row.split([p.numel() for p in parameters])
+    return [piece.view(p.shape) for piece, p in zip(pieces, parameters, strict=True)]
+
+
+def optimizer_state(
+    optimizer: torch.optim.Optimizer | None, parameters: Mapping[str, torch.nn.Parameter]
+) -> dict[str, Tensor]:
+    """`NAME/exp_avg`, `NAME/exp_avg_sq`, `NAME/step`, ...: one entry a tensor of each parameter's state."""
+    if optimizer is None:
+        return {}
+    names = {id(parameter): name for name, parameter in parameters.items()}
+    return {
+        f"{names[id(parameter)]}/{key}": value
+        for parameter, state in optimizer.state.items()
+        for key, value in state.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer | None,
+    parameters: Mapping[str, torch.nn.Parameter],
+    tensors: Mapping[str, Tensor],
+) -> None:
+    """Puts back what `optimizer_state` took. CheckpointError when a tensor's parameter is not in this policy."""
+    if optimizer is None:
+        return
+    optimizer.state.clear()
+    for full_name, value in tensors.items():
+        name, key = full_name.rsplit("/", 1)
+        if name not in parameters:
+            raise CheckpointError(f"the optimiser's state is of '{name}', which the policy does not have")
+        parameter = parameters[name]
+        beside = key != "step" or optimizer.defaults.get("fused")
+        place = parameter.device if beside else torch.device("cpu")
+        optimizer.state[parameter][key] = value.to(place)

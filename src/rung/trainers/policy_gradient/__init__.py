@@ -1,0 +1,1 @@
+"""Policy gradients: REINFORCE, actor-critic, TRPO, PPO, GRPO, DAPO and their kin."""

@@ -1,0 +1,336 @@
+"""The learner: a policy, its optimiser, and what one rollout's batch does to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from rung.batch import Batch
+from rung.errors import NonFiniteError
+from rung.faults import reach
+from rung.formulas.aggregations import token_mean
+from rung.formulas.masked import masked_mean, zeroed
+from rung.formulas.policy_losses import kl_from_old, ratio
+from rung.formulas.value_losses import explained_variance
+from rung.methods import PolicyGradient
+from rung.methods.parts.aggregations import PerToken
+from rung.methods.parts.objectives import KLPenalty
+from rung.methods.parts.optimizers import NaturalGradient
+from rung.methods.parts.reference_kl import KLInReward
+from rung.models.language.distributions import Law
+from rung.trainers.optimizer import Optimized, gradient_step, require_finite_update
+from rung.trainers.policy_gradient.by_hand import by_hand
+from rung.trainers.policy_gradient.minibatches import cut_up, micro_batches
+from rung.trainers.policy_gradient.natural_step import is_critics, natural_update
+from rung.trainers.policy_gradient.record import Outputs, Update, UpdateRecord
+from rung.trainers.world import World
+
+REFERENCE = "reference:"
+"""Begins the names of a refreshed reference's weights among the learner's tensors."""
+
+
+class Policy(Protocol):
+    """What the learner needs of a model: one differentiable pass over a batch, and its trainable parameters.
+
+    `with_values` is asked only of a policy with a critic; the critic's parameters are called `critic.NAME`.
+    `law` is asked only by a natural-gradient step.
+    """
+
+    def __call__(
+        self, batch: Batch, *, temperature: float = 1.0, with_entropy: bool = False, **more: bool
+    ) -> Outputs: ...
+    def trainable(self) -> dict[str, torch.nn.Parameter]: ...
+    def law(self, batch: Batch, *, temperature: float = 1.0, twice: bool = False) -> Law: ...
+    def reference(self) -> Policy:
+        """A frozen copy of the policy as it is. This and the next three are asked only where it is refreshed."""
+        ...
+
+    def weights(self) -> dict[str, Tensor]: ...
+    def state(self) -> dict[str, Tensor]: ...
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None: ...
+
+
+class Learner:
+    """Owns the policy being trained. `update` is the whole of learning from one batch, for every method."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        method: PolicyGradient,
+        *,
+        reference: Policy | None = None,
+        teacher: Policy | None = None,
+        temperature: float = 1.0,
+        micro_batch_tokens: int = 1024,
+        seed: int = 0,
+        world: World | None = None,
+    ) -> None:
+        assert reference is not None or method.reference_kl is None, "this method needs a reference policy"
+        assert teacher is not None or not method.needs_teacher, "this method needs a teacher policy"
+        self.policy, self.method, self.reference, self.teacher = policy, method, reference, teacher
+        self.temperature, self.micro_batch_tokens, self.seed = temperature, micro_batch_tokens, seed
+        self.world = world or World.current()
+        critic = method.critic
+        self.optimized = Optimized(self._optimized(), apart=critic is not None and critic.warmup_steps > 0)
+        self.optimizer = self._optimizer()
+        self.updates = 0
+        """Updates made so far; the version of the policy."""
+        self._critic_alone = False
+        """In this step the critic alone learns."""
+        self._progress = 0.0
+        """The share of the run that was over when this step began."""
+
+    def _optimized(self) -> dict[str, torch.nn.Parameter]:
+        """All parameters; the critic's alone where the policy takes natural-gradient steps."""
+        named = self.policy.trainable()
+        natural = isinstance(self.method.step, NaturalGradient)
+        return {name: parameter for name, parameter in named.items() if not natural or is_critics(name)}
+
+    def _optimizer(self) -> torch.optim.Optimizer | None:
+        step, parameters = self.method.step, self.optimized.parameters
+        if not isinstance(step, NaturalGradient):
+            return step.optimizer(parameters)
+        return step.critic_step().optimizer(parameters) if parameters else None
+
+    def update(self, batch: Batch, step: int, progress: float = 0.0) -> Update:
+        """Learns from one rollout. Raises NonFiniteError before a NaN or infinity could reach the weights."""
+        self._progress = progress
+        self._refresh_reference(step)
+        self._critic_alone = self.method.critic_learns_alone(step)
+        batch = self.method.with_advantages(self._before(batch), self.world.total)
+        require_finite("the advantages", zeroed(batch.advantages_BT, batch.action_mask_BT))
+        if self._takes_steps_apart(batch):
+            batch = batch.by_step()
+        record = UpdateRecord(batch)
+        if isinstance(self.method.step, NaturalGradient):
+            natural_update(self, batch, record, (self.seed, step))
+        else:
+            for epoch in range(self.method.epochs):
+                self._one_epoch(batch, (self.seed, step, epoch), record)
+        if not self._critic_alone:  # a coefficient that steers the policy has nothing to steer
+            self._adapt(batch, record)
+        self._note_critic(batch, record)
+        return record.result(batch, self.learning_rate(), own_answers=self.method.behaviour is None)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The optimiser's state, and the reference where it is refreshed, for a checkpoint."""
+        found = self.optimized.state(self.optimizer)
+        if self.method.refreshes_reference():
+            assert self.reference is not None
+            found |= {f"{REFERENCE}{name}": weight for name, weight in self.reference.weights().items()}
+        return found
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Puts back what `tensors` gave."""
+        reference = {name.removeprefix(REFERENCE): t for name, t in tensors.items() if name.startswith(REFERENCE)}
+        own = {name: tensor for name, tensor in tensors.items() if not name.startswith(REFERENCE)}
+        self.optimized.restore(self.optimizer, own)
+        if reference:
+            here = {name: tensor.clone() for name, tensor in self.policy.state().items()}
+            self.policy.load_state({**here, **reference})
+            self.reference = self.policy.reference()
+            self.policy.load_state(here)
+
+    def learning_rate(self) -> float:
+        """The rate of the latest update."""
+        return self._learning_rate_at(max(self.updates - 1, 0))
+
+    def _learning_rate_at(self, update: int) -> float:
+        step = self.method.step
+        gradient = step.critic_step() if isinstance(step, NaturalGradient) else step
+        return gradient.learning_rate_at(update, self._progress)
+
+    def _before(self, batch: Batch) -> Batch:
+        """The batch with everything that must be known before the first update."""
+        values = self.method.critic is not None and batch.values_BT is None
+        if self.method.needs_old_log_probs() or values:
+            batch = batch.changed(**self._old(batch, with_values=values))
+        if self.method.reference_kl is not None:
+            assert self.reference is not None
+            batch = batch.changed(reference_log_probs_BT=self.log_probs(self.reference, batch))
+        if self.method.needs_teacher:
+            assert self.teacher is not None
+            batch = batch.changed(teacher_log_probs_BT=self.log_probs(self.teacher, batch))
+        return batch
+
+    def _refresh_reference(self, step: int) -> None:
+        """Before step N+1, 2N+1, ... the policy as it is becomes the reference, where the method wants it so."""
+        kl = self.method.reference_kl
+        if kl is not None and kl.refresh_every is not None and step > 1 and (step - 1) % kl.refresh_every == 0:
+            self.reference = self.policy.reference()
+
+    def _takes_steps_apart(self, batch: Batch) -> bool:
+        """Whether minibatches may mix the steps of a policy without memory; a mean over steps alone allows it."""
+        many = self.method.minibatches > 1 and isinstance(self.method.aggregation, PerToken)
+        return many and isinstance(batch.contexts, Tensor)
+
+    def _adapt(self, batch: Batch, record: UpdateRecord) -> None:
+        """Moves the coefficients that steer to a target, for the next rollout."""
+        objective, kl = self.method.objective, self.method.reference_kl
+        kl_old = kl_sequence = None
+        if isinstance(objective, KLPenalty) and objective.target is not None:
+            kl_old = self.kl_from_old(batch)
+            record.numbers |= {"kl/old": kl_old, "kl/coefficient": objective.coefficient}
+        if isinstance(kl, KLInReward):
+            assert batch.old_log_probs_BT is not None and batch.reference_log_probs_BT is not None
+            gap_BT = zeroed(batch.old_log_probs_BT - batch.reference_log_probs_BT, batch.action_mask_BT)
+            kl_sequence = float(gap_BT.sum() / batch.counted_B().sum().clamp(min=1))
+            record.numbers["kl/sequence"] = kl_sequence
+            if kl.target is not None:
+                record.numbers["kl/coefficient"] = kl.coefficient
+        episodes = int(self.world.total(batch.counted_B().sum()))
+        self.method = self.method.adapted(kl_old=kl_old, kl_sequence=kl_sequence, episodes=episodes)
+
+    def _note_critic(self, batch: Batch, record: UpdateRecord) -> None:
+        if batch.value_targets_BT is None or not batch.action_mask_BT.any():
+            return
+        assert batch.values_BT is not None
+        values_BT = batch.values_BT.to(batch.value_targets_BT)
+        explained = explained_variance(values_BT, batch.value_targets_BT, batch.action_mask_BT)
+        if torch.isfinite(explained):
+            record.numbers["critic/explained_variance"] = float(explained)
+        if self.method.critic is not None and self.method.critic.warmup_steps:
+            record.numbers["critic/alone"] = float(self._critic_alone)
+
+    def kl_from_old(self, batch: Batch) -> float:
+        """Mean KL(π_old ‖ π) a step, estimated on the rollout's own actions."""
+        assert batch.old_log_probs_BT is not None
+        ratio_BT = ratio(self.log_probs(self.policy, batch), batch.old_log_probs_BT, batch.action_mask_BT)
+        return float(masked_mean(kl_from_old(ratio_BT, batch.action_mask_BT), batch.action_mask_BT))
+
+    def log_probs(self, policy: Policy, batch: Batch) -> Tensor:
+        """[B,T] log-probs under a policy, without gradient, a micro-batch at a time; 0 where masked."""
+        return self._outputs(policy, batch, with_values=False)[0]
+
+    def _old(self, batch: Batch, *, with_values: bool) -> dict[str, Tensor]:
+        log_probs_BT, values_BT = self._outputs(self.policy, batch, with_values=with_values)
+        found = {"old_log_probs_BT": log_probs_BT} if self.method.needs_old_log_probs() else {}
+        return {**found, "values_BT": values_BT} if with_values else found
+
+    def _outputs(self, policy: Policy, batch: Batch, *, with_values: bool) -> tuple[Tensor, Tensor]:
+        log_probs_BT = torch.zeros_like(batch.rewards_BT)
+        values_BT = torch.zeros_like(batch.rewards_BT)
+        with torch.no_grad():
+            for rows_B in micro_batches(batch, self.micro_batch_tokens):
+                asked = {"with_values": True} if with_values else {}
+                outputs = policy(batch.rows(rows_B), temperature=self.temperature, **asked)
+                log_probs_BT[rows_B] = outputs.log_probs_BT.to(log_probs_BT)
+                if outputs.values_BT is not None:
+                    values_BT[rows_B] = outputs.values_BT.to(values_BT)
+        return log_probs_BT, values_BT
+
+    def _one_epoch(self, batch: Batch, key: tuple[int, ...], record: UpdateRecord) -> None:
+        for rows_B, minibatch in cut_up(batch, self.method.minibatches, key):
+            self._one_update(minibatch, rows_B, record)
+        record.epoch_over(self.method.diagnostics, self.loss)
+
+    def _one_update(self, minibatch: Batch, rows_B: Tensor, record: UpdateRecord) -> None:
+        minibatch = self._chosen(self.method.minibatch(minibatch, self.world.total))
+        tokens = self.world.total(minibatch.action_mask_BT.sum())
+        weights_BT = critic_BT = self.method.weights(minibatch, self.world.total)
+        if self.method.critic is not None and not isinstance(self.method.aggregation, PerToken):
+            critic_BT = token_mean(minibatch.action_mask_BT, tokens)
+        self.optimized.clear()
+        losses: list[float | None] = []
+        for micro_rows_B, with_gradient in self._passes(minibatch, rows_B, record):
+            with torch.set_grad_enabled(with_gradient):
+                if micro_rows_B is None:
+                    losses.append(self._pass(minibatch, (weights_BT, critic_BT), rows_B, record))
+                    continue
+                weights = (weights_BT[micro_rows_B], critic_BT[micro_rows_B])
+                losses.append(self._pass(minibatch.rows(micro_rows_B), weights, rows_B[micro_rows_B], record))
+        reach("update.backward")
+        self.world.sum_gradients(self.optimized.parameters)
+        if self._critic_alone:
+            self._leave_policy()
+        if tokens == 0:
+            return
+        known = [loss for loss in losses if loss is not None]
+        self.make_step(sum(known) if len(known) == len(losses) else None, self.method.step.max_grad_norm, record)
+
+    def _leave_policy(self) -> None:
+        """Takes the policy's gradients away: what has none, an optimiser leaves as it is, its own state included."""
+        for name, parameter in self.policy.trainable().items():
+            if not is_critics(name):
+                parameter.grad = None
+
+    def _passes(self, minibatch: Batch, rows_B: Tensor, record: UpdateRecord) -> Iterator[tuple[Tensor | None, bool]]:
+        """The rows of each pass through the model, and whether it has a gradient; None: all of the minibatch's."""
+        learns_B = self.method.learns_from(minibatch)
+        if isinstance(minibatch.contexts, Tensor) and bool(learns_B.all()):
+            yield None, True  # taking rows out costs more than a small network's pass
+            return
+        for rows_with, with_gradient in ((learns_B, True), (~learns_B & ~record.seen_B[rows_B], False)):
+            chosen_B = torch.nonzero(rows_with)[:, 0]
+            for micro_B in micro_batches(minibatch.rows(chosen_B), self.micro_batch_tokens):
+                yield chosen_B[micro_B], with_gradient
+
+    def _chosen(self, minibatch: Batch) -> Batch:
+        """The minibatch with the tokens its objective picks among all of them, before it is cut into micro-batches."""
+        if not self.method.chooses_tokens:
+            return minibatch
+        assert self.world.size == 1, "tokens are not chosen over several processes"
+        log_probs_BT = self.log_probs(self.policy, minibatch)
+        return self.method.choosing(minibatch, log_probs_BT, self.world.total, (self.seed, self.updates))
+
+    def make_step(self, loss: float | None, max_grad_norm: float, record: UpdateRecord) -> None:
+        """One step of the optimiser on the gradients that were gathered, if everything is finite."""
+        assert self.optimizer is not None
+        norm = gradient_step(
+            self.optimizer,
+            self.optimized.parameters,
+            loss=loss,
+            max_grad_norm=max_grad_norm,
+            learning_rate=self._learning_rate_at(self.updates),
+            world=self.world,
+            update=self.updates + 1,
+        )
+        self.updates += 1
+        if loss is not None:
+            record.losses.append(loss)
+        record.norms.append(norm)
+
+    def require_finite_update(self, loss: float, norm: Tensor) -> None:
+        """Raises NonFiniteError, in every process, when the loss or the gradient's norm is not finite in any."""
+        require_finite_update(loss, norm, world=self.world, update=self.updates + 1)
+
+    def _pass(self, micro: Batch, weights: tuple[Tensor, Tensor], rows_B: Tensor, record: UpdateRecord) -> float | None:
+        """One micro-batch: its share of the loss, and, where gradients are on, of the gradient. None: the loss is taken
+        when the epoch is over."""
+        entropy = self.method.entropy_bonus != 0 or record.epochs == 0
+        if torch.is_grad_enabled() and not self._critic_alone:
+            known = {"temperature": self.temperature, "with_entropy": entropy}
+            given = by_hand(self.policy, self.method, micro, weights, **known)
+            if given is not None:
+                record.note(micro, rows_B, given, weights)
+                return None
+        asked = {"with_values": True} if self.method.critic is not None else {}
+        outputs = self.policy(micro, temperature=self.temperature, with_entropy=entropy, **asked)
+        record.note(micro, rows_B, outputs)
+        loss = self.loss(micro, outputs, weights)
+        if loss.requires_grad:
+            loss.backward()
+        return float(loss.detach())
+
+    def loss(self, micro: Batch, outputs: Outputs, weights: tuple[Tensor, Tensor]) -> Tensor:
+        """The objective's loss and the critic's, weighted and summed."""
+        where = micro.rewards_BT.device  # formulas work where the batch is
+        log_probs_BT = outputs.log_probs_BT.to(where)
+        entropy_BT = None if outputs.entropy_BT is None else outputs.entropy_BT.to(where)
+        loss = log_probs_BT.new_zeros(())
+        if not self._critic_alone:
+            loss = (weights[0] * self.method.losses(micro, log_probs_BT, entropy_BT)).sum()
+        if self.method.critic is not None:
+            assert outputs.values_BT is not None
+            loss = loss + (weights[1] * self.method.critic.loss(micro, outputs.values_BT.to(where))).sum()
+        return loss
+
+
+def require_finite(what: str, values: Tensor) -> None:
+    """Raises NonFiniteError, naming what and how many, when a value is NaN or infinite."""
+    bad = int((~torch.isfinite(values)).sum())
+    if bad:
+        raise NonFiniteError(f"{what}: {bad} of {values.numel()} values are NaN or infinite; nothing was updated")

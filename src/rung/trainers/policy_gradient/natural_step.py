@@ -1,0 +1,206 @@
+"""TRPO's step: conjugate gradients on Fisher-vector products, a line search, and the critic's own updates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from rung.batch import Batch
+from rung.faults import reach
+from rung.formulas.aggregations import token_mean
+from rung.formulas.natural_gradient import conjugate_gradient, longest_step
+from rung.methods.parts.critics import Critic
+from rung.methods.parts.optimizers import NaturalGradient
+from rung.models.language.distributions import Law
+from rung.trainers.optimizer import bound_norm, optimizer_step
+from rung.trainers.policy_gradient.by_hand import critic_by_hand
+from rung.trainers.policy_gradient.minibatches import cut_up, micro_batches
+from rung.trainers.policy_gradient.record import Outputs, UpdateRecord
+
+if TYPE_CHECKING:
+    from rung.trainers.policy_gradient.learner import Learner
+
+
+def is_critics(name: str) -> bool:
+    """Whether a trainable parameter belongs to the critic."""
+    return name.startswith("critic.")
+
+
+def natural_update(learner: Learner, batch: Batch, record: UpdateRecord, key: tuple[int, ...]) -> None:
+    """One natural-gradient step of the policy, then the critic's epochs. One process only.
+
+    Args:
+        key: of the critic's minibatches, with the epoch's number after it.
+    """
+    assert learner.world.size == 1, "natural-gradient steps are not made by several processes"
+    step = learner.method.step
+    assert isinstance(step, NaturalGradient)
+    if not batch.action_mask_BT.any():
+        return
+    named = learner.policy.trainable()
+    policy = [parameter for name, parameter in named.items() if not is_critics(name)]
+    search = _Search(learner, batch, step, policy, record)
+    search.run()
+    record.epoch_over()
+    if learner.optimizer is not None:
+        _critic_epochs(learner, batch, step, key)
+
+
+class _Search:
+    """The line search of one update. Everything is measured on the whole batch, the Fisher matrix on a share of it."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        batch: Batch,
+        step: NaturalGradient,
+        policy: Sequence[torch.nn.Parameter],
+        record: UpdateRecord,
+    ) -> None:
+        self.learner, self.batch, self.step, self.policy, self.record = learner, batch, step, policy, record
+        self.weights_BT = learner.method.weights(batch, learner.world.total)
+        with torch.no_grad():
+            self.old_laws = [self._law(micro).detached() for _, micro in self._micro(batch)]
+
+    def run(self) -> None:
+        gradient_P, loss = self._gradient()
+        self.learner.require_finite_update(loss, gradient_P.norm())
+        self.record.losses.append(loss)
+        self.record.norms.append(float(gradient_P.norm()))
+        self.record.numbers |= {"trpo/kl": 0.0, "trpo/backtracks": 0.0, "trpo/accepted": 0.0}
+        if not gradient_P.any():
+            return
+        product = self._fisher_product()
+        direction_P = conjugate_gradient(product, -gradient_P, self.step.iterations)
+        full_P = longest_step(direction_P, product(direction_P), self.step.max_kl).to(direction_P) * direction_P
+        reach("update.backward")
+        start = [parameter.detach().clone() for parameter in self.policy]
+        for tried in range(self.step.backtracks + 1):
+            self._place(start, full_P * self.step.shrink**tried)
+            improved, kl = loss - self._loss(), self._kl()
+            if improved > 0 and kl <= self.step.accept * self.step.max_kl:
+                self.learner.updates += 1
+                self.record.numbers |= {"trpo/kl": kl, "trpo/backtracks": float(tried), "trpo/accepted": 1.0}
+                reach("update.step")
+                return
+        self._place(start, torch.zeros_like(full_P))
+        self.record.numbers["trpo/backtracks"] = float(self.step.backtracks)
+
+    def _micro(self, batch: Batch) -> Iterator[tuple[Tensor, Batch]]:
+        for rows_B in micro_batches(batch, self.learner.micro_batch_tokens):
+            yield rows_B, batch.rows(rows_B)
+
+    def _law(self, micro: Batch) -> Law:
+        return self.learner.policy.law(micro, temperature=self.learner.temperature)
+
+    def _gradient(self) -> tuple[Tensor, float]:
+        """∂loss/∂θ of the policy alone, [P], and the loss; the record sees each pass."""
+        for parameter in self.policy:
+            parameter.grad = None
+        loss = 0.0
+        for rows_B, micro, outputs, share in self._shares():
+            share.backward()
+            loss += float(share.detach())
+            self.record.note(micro, rows_B, outputs)
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.policy]
+        return torch.cat([gradient.flatten() for gradient in gradients]), loss
+
+    @torch.no_grad()
+    def _loss(self) -> float:
+        return sum(float(share) for *_, share in self._shares())
+
+    def _shares(self) -> Iterator[tuple[Tensor, Batch, Outputs, Tensor]]:
+        """Each micro-batch's rows, itself, what the policy says of it, and its share of the loss."""
+        learner = self.learner
+        for rows_B, micro in self._micro(self.batch):
+            outputs = learner.policy(micro, temperature=learner.temperature, with_entropy=True)
+            entropy_BT = None if outputs.entropy_BT is None else outputs.entropy_BT.to(micro.rewards_BT.device)
+            log_probs_BT = outputs.log_probs_BT.to(micro.rewards_BT.device)
+            losses_BT = learner.method.losses(micro, log_probs_BT, entropy_BT)
+            yield rows_B, micro, outputs, (self.weights_BT[rows_B] * losses_BT).sum()
+
+    @torch.no_grad()
+    def _kl(self) -> float:
+        """Mean KL(π_old ‖ π) a step, exact."""
+        total, count = 0.0, 0
+        for old, (_, micro) in zip(self.old_laws, self._micro(self.batch), strict=True):
+            kl_N = old.kl(self._law(micro))
+            total, count = total + float(kl_N.sum()), count + len(kl_N)
+        return total / count
+
+    def _fisher_product(self) -> FisherProduct:
+        rows_B = torch.nonzero(self.batch.counted_B())[:, 0]
+        kept = max(1, round(self.step.fisher_share * len(rows_B)))
+        return FisherProduct(
+            self.learner, self.batch.rows(rows_B[:: max(1, len(rows_B) // kept)]), self.policy, self.step
+        )
+
+    @torch.no_grad()
+    def _place(self, start: Sequence[Tensor], change_P: Tensor) -> None:
+        begin = 0
+        for parameter, from_ in zip(self.policy, start, strict=True):
+            here = change_P[begin : begin + from_.numel()].view_as(from_)
+            parameter.copy_(from_ + here)
+            begin += from_.numel()
+
+
+class FisherProduct:
+    """v -> (F + damping) v, with F the Hessian of the mean KL(π_old ‖ π) at π = π_old: two backward passes."""
+
+    def __init__(
+        self, learner: Learner, batch: Batch, policy: Sequence[torch.nn.Parameter], step: NaturalGradient
+    ) -> None:
+        self.learner, self.batch, self.policy, self.step = learner, batch, policy, step
+
+    def __call__(self, vector_P: Tensor) -> Tensor:
+        steps = int(self.batch.action_mask_BT.sum())
+        image_P = self.step.damping * vector_P
+        for rows_B in micro_batches(self.batch, self.learner.micro_batch_tokens):
+            law = self.learner.policy.law(self.batch.rows(rows_B), temperature=self.learner.temperature, twice=True)
+            kl = law.detached().kl(law).sum() / steps
+            first = torch.autograd.grad(kl, self.policy, create_graph=True, materialize_grads=True)
+            along = torch.dot(torch.cat([gradient.flatten() for gradient in first]), vector_P)
+            second = torch.autograd.grad(along, self.policy, materialize_grads=True)
+            image_P = image_P + torch.cat([gradient.flatten() for gradient in second])
+        return image_P
+
+
+def _critic_epochs(learner: Learner, batch: Batch, step: NaturalGradient, key: tuple[int, ...]) -> None:
+    """The critic's passes over the batch, an update a minibatch; a policy without memory has its steps mixed."""
+    if step.critic_minibatches > 1 and isinstance(batch.contexts, Tensor):
+        batch = batch.by_step()
+    for epoch in range(step.critic_epochs):
+        for _, minibatch in cut_up(batch, step.critic_minibatches, (*key, epoch)):
+            _critic_update(learner, minibatch, step.critic_step().max_grad_norm)
+
+
+def _critic_update(learner: Learner, batch: Batch, max_grad_norm: float) -> None:
+    """One update of the critic, on all of the batch."""
+    assert learner.optimizer is not None and learner.method.critic is not None
+    weights_BT = token_mean(batch.action_mask_BT, batch.action_mask_BT.sum())
+    learner.optimized.clear()
+    if isinstance(batch.contexts, Tensor):  # taking rows out costs more than a small network's pass
+        parts = [(batch, weights_BT)]
+    else:
+        cuts = micro_batches(batch, learner.micro_batch_tokens)
+        parts = [(batch.rows(rows_B), weights_BT[rows_B]) for rows_B in cuts]
+    loss = sum(_critic_pass(learner, learner.method.critic, *part) for part in parts)
+    norm = bound_norm(learner.optimized.parameters, max_grad_norm)
+    learner.require_finite_update(loss, norm)
+    optimizer_step(learner.optimizer)
+
+
+def _critic_pass(learner: Learner, critic: Critic, micro: Batch, weights_BT: Tensor) -> float:
+    """A micro-batch's share of the critic's loss and of its gradient."""
+    values_BT = critic_by_hand(learner.policy, critic, micro, weights_BT)
+    by_autograd = values_BT is None
+    if by_autograd:
+        values_BT = learner.policy(micro, temperature=learner.temperature, with_values=True).values_BT
+    assert values_BT is not None
+    share = (weights_BT * critic.loss(micro, values_BT.to(micro.rewards_BT.device))).sum()
+    if by_autograd:
+        share.backward()
+    return float(share.detach())

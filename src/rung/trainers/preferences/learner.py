@@ -1,0 +1,149 @@
+"""The learner of preferences: one update a step on whole pairs, for a policy and for a reward model alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rung.batch import Batch
+from rung.faults import reach
+from rung.formulas.masked import zeroed
+from rung.formulas.preference_losses import kto_anchor
+from rung.methods.preference_learning import PreferenceLearning
+from rung.trainers.optimizer import gradient_step, optimizer_state, restore_optimizer
+from rung.trainers.preferences.measure import of_answers
+from rung.trainers.preferences.tokens import AnswerModel, PairRows, answer_values, whole_pairs
+from rung.trainers.trainer import Metrics, NothingLearned
+from rung.trainers.world import World
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnedPairs:
+    """What one step's update was. The batch's advantages are how strongly each answer was pushed: -∂L/∂log π."""
+
+    batch: Batch
+    loss: float
+    grad_norm: float
+    learning_rate: float
+    shown: Metrics
+    """About the answers as they were before the update."""
+
+    def metrics(self) -> Metrics:
+        """By metric name."""
+        return {
+            "loss": self.loss,
+            "grad/norm": self.grad_norm,
+            "learning_rate": self.learning_rate,
+            **self.shown,
+            "episodes/trained": float(len(self.batch)),
+            "tokens/trained": float(self.batch.action_mask_BT.sum()),
+        }
+
+
+class PreferenceLearner:
+    """Owns the model being trained. `update` is the whole of learning from one step's pairs, for every loss."""
+
+    def __init__(
+        self,
+        model: AnswerModel,
+        method: PreferenceLearning,
+        *,
+        reference: AnswerModel | None = None,
+        micro_batch_tokens: int = 1024,
+        world: World | None = None,
+    ) -> None:
+        assert reference is not None or method.loss.paired, "a loss without pairs takes its anchor from a reference"
+        self.model, self.method, self.reference = model, method, reference
+        self.micro_batch_tokens = micro_batch_tokens
+        self.world = world or World.current()
+        self.optimizer = method.step.optimizer(model.trainable().values())
+        self.updates = 0
+        """Updates made so far; the version of the policy."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The optimiser's state, for a checkpoint."""
+        return optimizer_state(self.optimizer, self.model.trainable())
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Puts back what `tensors` gave."""
+        restore_optimizer(self.optimizer, self.model.trainable(), tensors)
+
+    def update(self, batch: PairRows | None, step: int, progress: float = 0.0) -> LearnedPairs | NothingLearned:
+        """One update; none where there is nothing to learn from.
+
+        Raises NonFiniteError before a NaN or infinity could reach the weights.
+
+        The loss is the mean over all pairs (answers, for a loss without pairs) of the step, whatever is cut.
+        """
+        if batch is None:
+            return NothingLearned()
+        rows = batch
+        anchor = 0.0 if self.method.loss.paired else self._anchor(rows.batch)
+        whole = rows.answers(torch.zeros(len(rows), dtype=torch.float64))
+        count = self.world.total(torch.tensor(len(whole.pairs_M2) if self.method.loss.paired else len(rows)))
+        parameters = list(self.model.trainable().values())
+        self.optimizer.zero_grad(set_to_none=True)
+        values_B = torch.zeros(len(rows), dtype=torch.float64)
+        pushes_B = torch.zeros(len(rows), dtype=torch.float64)
+        loss = 0.0
+        for rows_B in whole_pairs(rows.batch, self.micro_batch_tokens):
+            part = rows.rows(rows_B)
+            answers = part.answers(self._values(part.batch), anchor)
+            answers.values_B.retain_grad()
+            share = self.method.losses(answers).sum() / count
+            share.backward()
+            loss += float(share.detach())
+            values_B[rows_B] = answers.values_B.detach()
+            assert answers.values_B.grad is not None
+            pushes_B[rows_B] = -answers.values_B.grad * count
+        reach("update.backward")
+        self.world.sum_gradients(parameters)
+        rate = self.method.step.learning_rate_at(self.updates, progress)
+        norm = self._step(parameters, loss, rate)
+        mask_BT = rows.batch.action_mask_BT
+        advantages_BT = zeroed(pushes_B[:, None].expand(mask_BT.shape), mask_BT)
+        return LearnedPairs(
+            batch=rows.batch.changed(advantages_BT=advantages_BT),
+            loss=loss,
+            grad_norm=norm,
+            learning_rate=rate,
+            shown=of_answers(rows.answers(values_B, anchor), self.method),
+        )
+
+    def _step(self, parameters: list[torch.nn.Parameter], loss: float, learning_rate: float) -> float:
+        norm = gradient_step(
+            self.optimizer,
+            parameters,
+            loss=loss,
+            max_grad_norm=self.method.step.max_grad_norm,
+            learning_rate=learning_rate,
+            world=self.world,
+            update=self.updates + 1,
+        )
+        self.updates += 1
+        return norm
+
+    def _values(self, batch: Batch) -> Tensor:
+        """The model's numbers, differentiable, where the batch is."""
+        return self.model.answer_values(batch).to(batch.rewards_BT.device, torch.float64)
+
+    def _anchor(self, batch: Batch) -> float:
+        """KTO's z, from the mean log-ratio of answers put after another row's prompt."""
+        assert self.reference is not None
+        shifted = mismatched(batch)
+        here_B, start_B = (answer_values(m, shifted, self.micro_batch_tokens) for m in (self.model, self.reference))
+        return float(kto_anchor(here_B - start_B))
+
+
+def mismatched(batch: Batch) -> Batch:
+    """The same answers, each after another row's prompt: the prompts are moved on by one group.
+
+    Every row is a group of its own here, for no two of them need to stay together.
+    """
+    groups = torch.unique_consecutive(batch.group_ids_B)
+    first = {int(group): int(torch.nonzero(batch.group_ids_B == group)[0, 0]) for group in groups}
+    after = {int(group): int(groups[(place + 1) % len(groups)]) for place, group in enumerate(groups)}
+    contexts = tuple(batch.contexts[first[after[int(group)]]] for group in batch.group_ids_B)
+    return batch.changed(contexts=contexts, group_ids_B=torch.arange(len(batch)))

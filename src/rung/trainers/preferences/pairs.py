@@ -1,0 +1,224 @@
+"""Pairs for a step, with the reference's log-probs: each is computed once and kept in the run's checkpoints."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from rung.batch import Episode
+from rung.errors import CheckpointError, DataError
+from rung.faults import reach
+from rung.methods.preference_learning import PreferenceLearning
+from rung.models.language.load import fingerprint
+from rung.settings import Settings
+from rung.tasks.order import items_at
+from rung.tasks.pairs import Pair, PairTask, left_out
+from rung.trainers.held_out import Scores
+from rung.trainers.preferences.measure import calibration_error, rewards_of_answers, right_of_each
+from rung.trainers.preferences.tokens import (
+    AnswerModel,
+    EncodedPair,
+    PairRows,
+    answer_values,
+    encoded,
+    episodes_of,
+    pair_rows,
+)
+from rung.trainers.trainer import Collected, Phase
+
+if TYPE_CHECKING:
+    from rung.models.language.policy import TextPolicy
+
+
+class _Known:
+    """The reference's log-prob of every answer of some pairs, one after another; NaN where it was not asked yet."""
+
+    def __init__(self, pairs: Sequence[EncodedPair]) -> None:
+        self.begins = np.cumsum([0, *(len(one.answers) for one in pairs)])
+        self.values_N = torch.full((int(self.begins[-1]),), torch.nan, dtype=torch.float64)
+
+    def _places(self, picks: Sequence[int]) -> Tensor:
+        return torch.tensor([n for pick in picks for n in range(self.begins[pick], self.begins[pick + 1])])
+
+    def of(self, picks: Sequence[int]) -> Tensor:
+        """[B] of these pairs' answers, in order."""
+        return self.values_N[self._places(picks)]
+
+    def lacks(self, picks: Sequence[int]) -> bool:
+        return bool(self.of(picks).isnan().any())
+
+    def learn(self, picks: Sequence[int], values_B: Tensor) -> None:
+        """Takes what was not known yet."""
+        old_B = self.of(picks)
+        self.values_N[self._places(picks)] = torch.where(old_B.isnan(), values_B, old_B)
+
+
+class PairCollector:
+    """Hands out stored pairs in a keyed order, every pair once an epoch; nothing is sampled.
+
+    Attributes:
+        drawn: pairs handed out so far: the position in the data.
+        excluded: how many pairs were left out, by reason.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        method: PreferenceLearning,
+        task: PairTask,
+        model: AnswerModel,
+        reference: TextPolicy | None,
+    ) -> None:
+        self.settings, self.method, self.model = settings, method, model
+        self.reference = reference
+        self.reference_print = None if reference is None else fingerprint(reference.model)
+        self.excluded = dict(task.excluded)
+        self.train = self._encoded(task.train)
+        self.held_out = self._encoded(task.held_out)
+        if not self.train:
+            raise DataError([f"{settings.task.name}: no pair is left to learn from: {left_out(self.excluded)}"])
+        self.drawn = 0
+        self._train_reference = _Known(self.train)
+        self._held_out_reference = _Known(self.held_out)
+
+    def _encoded(self, pairs: Sequence[Pair]) -> list[EncodedPair]:
+        """The pairs in tokens, less those that do not fit: an answer is never cut."""
+        kept: list[EncodedPair] = []
+        for pair in pairs:
+            if self.method.loss.paired and (pair.chosen is None or pair.rejected is None):
+                raise DataError(
+                    [
+                        f"{self.settings.task.name}:{pair.number}: an answer labelled alone, but {self.method.name} "
+                        "learns from pairs (chosen, rejected); kto takes such rows"
+                    ]
+                )
+            one = encoded(self.model, pair)
+            if one.longest <= self.model.context_length:
+                kept.append(one)
+            else:
+                self.excluded["too long for the model"] = self.excluded.get("too long for the model", 0) + 1
+        return kept
+
+    def collect(self, step: int, policy_version: int, phase: Phase) -> Collected:
+        """The next pairs, with the reference's log-probs where the loss has a reference."""
+        picks = items_at(self.settings.seed, self.drawn, self.method.pairs_per_step, len(self.train)).tolist()
+        chosen = [self.train[pick] for pick in picks]
+        asked = self.reference is not None and self._train_reference.lacks(picks)
+        with phase("reference"):
+            rows = self._rows(chosen, picks, self._train_reference)
+        reach("rollout.done")
+        notes = (left_out(self.excluded),) if self.excluded and self.drawn == 0 else ()
+        self.drawn += len(picks)
+        return Collected(
+            batch=rows,
+            metrics={
+                "pairs/excluded": float(sum(self.excluded.values())),
+                "tokens/reference": float(rows.batch.action_mask_BT.sum()) if asked else 0.0,
+            },
+            episodes=[
+                dataclasses.replace(episode, pieces=self.model.pieces(episode.actions))
+                for group, one in enumerate(chosen)
+                for episode in episodes_of(one, group)
+            ],
+            notes=notes,
+        )
+
+    def _rows(self, chosen: Sequence[EncodedPair], picks: Sequence[int], known: _Known) -> PairRows:
+        """The pairs' rows. Of the reference's log-probs, what is not known yet is computed once.
+
+        It is computed in the micro-batches that learning uses, so that a policy that is still the reference gets the
+        very same numbers, bit by bit.
+        """
+        rows = pair_rows(chosen)
+        if self.reference is None:
+            return rows
+        if known.lacks(picks):
+            known.learn(picks, answer_values(self.reference, rows.batch, self.settings.learner.micro_batch_tokens))
+        return dataclasses.replace(rows, reference_B=known.of(picks))
+
+    def evaluate(self) -> Scores:
+        """The share of held-out pairs whose chosen answer has the higher reward, and how much it says of itself."""
+        most = min(self.settings.evaluation.items, len(self.held_out))
+        right, margins, losses = [np.zeros(0)], [np.zeros(0)], [np.zeros(0)]
+        for first in range(0, most, self.method.pairs_per_step):
+            picks = range(first, min(first + self.method.pairs_per_step, most))
+            rows = self._rows([self.held_out[pick] for pick in picks], picks, self._held_out_reference)
+            values_B = answer_values(self.model, rows.batch, self.settings.learner.micro_batch_tokens)
+            answers = rows.answers(values_B)
+            rewards_B = rewards_of_answers(answers, self.method)
+            right.append(right_of_each(answers, self.method).numpy())
+            margins.append(answers.margins_M(rewards_B).numpy())
+            losses.append(self.method.losses(answers).numpy())
+        margins_M = np.concatenate(margins)
+        return Scores(
+            items=tuple(one.pair.id for one in self.held_out[:most]),
+            accuracy_NK=np.concatenate(right)[:, None],
+            completions_NK=(("",),) * most,
+            beside={
+                "held_out/loss": _mean(np.concatenate(losses)),
+                "held_out/margin": _mean(margins_M),
+                "held_out/calibration": None if self.method.trains_policy() else calibration_error(margins_M),
+            },
+        )
+
+    def prompt_of(self, episode: Episode) -> str:
+        return self.model.decode(episode.context)
+
+    def film(self, folder: Path) -> None:
+        """Pairs have their samples instead."""
+
+    def state(self) -> Mapping[str, Any]:
+        return {
+            "drawn": self.drawn,
+            "excluded": self.excluded,
+            "reference": self.reference_print,
+            "pairs": self._pairs_print(),
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The reference's log-probs of every answer; NaN where it was not asked yet."""
+        return {
+            "reference_train": self._train_reference.values_N,
+            "reference_held_out": self._held_out_reference.values_N,
+        }
+
+    def pieces(self) -> dict[str, Tensor]:
+        return {}
+
+    def load_state(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Raises CheckpointError when the reference or the pairs are not those that the run began with."""
+        changed = [
+            f"{what} changed since (it was {str(state[name])[:12]}, is {str(now)[:12]})"
+            for name, now, what in (
+                ("reference", self.reference_print, f"the weights of {self.settings.model}"),
+                ("pairs", self._pairs_print(), f"the pairs of {self.settings.task.name}, or their tokens,"),
+            )
+            if state[name] != now
+        ]
+        if changed:
+            raise CheckpointError(f"this run cannot go on: {'; '.join(changed)}. Put back what was there")
+        self.drawn = int(state["drawn"])
+        self._train_reference.values_N.copy_(tensors["reference_train"])
+        self._held_out_reference.values_N.copy_(tensors["reference_held_out"])
+
+    def _pairs_print(self) -> str:
+        digest = hashlib.sha256()
+        for one in (*self.train, *self.held_out):
+            for ids in (one.prompt, *(ids for ids, _ in one.answers)):
+                digest.update(len(ids).to_bytes(8, "little") + ids.tobytes())
+        return digest.hexdigest()
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def _mean(numbers: npt.NDArray[np.float64]) -> float | None:
+    return float(numbers.mean()) if len(numbers) else None

@@ -1,0 +1,167 @@
+"""Pairs as rows of token ids: the two answers of a pair share one prompt, and stay together in a micro-batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from rung.batch import Batch, Episode, Judgement
+from rung.errors import DataError
+from rung.methods.parts.preference_losses import CHOSEN, REJECTED, Answers, pairs_of
+from rung.rewards.reward import Prompt
+from rung.tasks.pairs import Pair
+from rung.trainers.assemble import assemble
+
+Ids = npt.NDArray[np.int64]
+
+
+class AnswerModel(Protocol):
+    """A policy or a reward model: gives each answer one number."""
+
+    @property
+    def tokenizer(self) -> Any: ...
+    @property
+    def end_ids(self) -> tuple[int, ...]: ...
+    @property
+    def context_length(self) -> int: ...
+
+    def encode(self, prompt: Prompt) -> Ids: ...
+    def decode(self, ids: Sequence[int] | Ids) -> str: ...
+    def pieces(self, ids: Sequence[int] | Ids) -> tuple[str, ...]: ...
+    def answer_values(self, batch: Batch) -> Tensor: ...
+    def trainable(self) -> dict[str, torch.nn.Parameter]: ...
+    def state(self) -> dict[str, Tensor]: ...
+    def save(self, folder: Path) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedPair:
+    """A pair in tokens. Both answers continue the very same prompt ids, and end with exactly one end token."""
+
+    pair: Pair
+    prompt: Ids
+    answers: tuple[tuple[Ids, float], ...]
+    """Ids and accuracy (chosen 1, rejected 0): two of them, or one where answers were labelled alone."""
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the prompt with its longer answer."""
+        return len(self.prompt) + max(len(ids) for ids, _ in self.answers)
+
+
+def encoded(model: AnswerModel, pair: Pair) -> EncodedPair:
+    """The pair in this model's tokens. DataError, naming the row, for an answer that goes on after its end token."""
+    texts = ((pair.chosen, CHOSEN), (pair.rejected, REJECTED))
+    return EncodedPair(
+        pair=pair,
+        prompt=model.encode(pair.prompt),
+        answers=tuple((answer_ids(model, text, pair), worth) for text, worth in texts if text is not None),
+    )
+
+
+def answer_ids(model: AnswerModel, text: str, pair: Pair) -> Ids:
+    """The answer's own tokens and one end token, also where the text brings its end token with it."""
+    ids = model.tokenizer.encode(text, add_special_tokens=False)
+    while ids and ids[-1] in model.end_ids:
+        ids.pop()
+    if any(i in model.end_ids for i in ids):
+        raise DataError([f"row {pair.number} (id {pair.id}): an answer goes on after the model's end token"])
+    return np.array([*ids, model.end_ids[0]], dtype=np.int64)
+
+
+def episodes_of(found: EncodedPair, group: int) -> list[Episode]:
+    """The pair's answers as episodes, the chosen one first; `group` makes them a pair."""
+    return [
+        Episode(
+            item=found.pair.id,
+            group=group,
+            sample=sample,
+            context=found.prompt,
+            actions=ids,
+            action_mask=np.ones(len(ids), dtype=np.bool_),
+            log_probs=np.zeros(len(ids), dtype=np.float32),
+            terminated=True,
+            truncated=False,
+            text=(found.pair.chosen if worth == CHOSEN else found.pair.rejected) or "",
+            judgement=Judgement(total=worth, parts={}, accuracy=worth),
+        )
+        for sample, (ids, worth) in enumerate(found.answers)
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairRows:
+    """A step's answers, one a row; rows with one group id are a pair."""
+
+    batch: Batch
+    at_least_B: Tensor
+    """The pair's margin, on both of its rows."""
+    reference_B: Tensor | None = None
+    """The reference's log-probs; None where the loss has no reference."""
+
+    def __len__(self) -> int:
+        return len(self.batch)
+
+    def rows(self, index_B: Tensor) -> PairRows:
+        """The rows at `index_B`, in that order."""
+        return PairRows(
+            batch=self.batch.rows(index_B),
+            at_least_B=self.at_least_B[index_B],
+            reference_B=None if self.reference_B is None else self.reference_B[index_B],
+        )
+
+    def answers(self, values_B: Tensor, anchor: float = 0.0) -> Answers:
+        """What the loss sees, given the model's number for each row."""
+        pairs_M2 = pairs_of(self.batch)
+        return Answers(
+            values_B=values_B,
+            reference_B=self.reference_B,
+            lengths_B=self.batch.action_mask_BT.sum(1).to(values_B),
+            desirable_B=self.batch.accuracy_B >= CHOSEN,
+            pairs_M2=pairs_M2,
+            at_least_M=self.at_least_B[pairs_M2[:, 0]],
+            anchor=anchor,
+        )
+
+
+def pair_rows(found: Sequence[EncodedPair]) -> PairRows:
+    """The pairs' answers as one batch, in their order."""
+    episodes = [episode for group, one in enumerate(found) for episode in episodes_of(one, group)]
+    margins = [one.pair.margin for one in found for _ in one.answers]
+    return PairRows(batch=assemble(episodes), at_least_B=torch.tensor(margins, dtype=torch.float64))
+
+
+def whole_pairs(batch: Batch, tokens: int) -> Iterator[Tensor]:
+    """Consecutive row indices that hold about `tokens` tokens, at least one pair each; a pair is never cut apart.
+
+    A pair's prompt counts once.
+    """
+    rows: list[int] = []
+    held = 0
+    lengths = batch.action_mask_BT.sum(1)
+    for group in torch.unique_consecutive(batch.group_ids_B):
+        members = torch.nonzero(batch.group_ids_B == group)[:, 0].tolist()
+        needs = len(batch.contexts[members[0]]) + int(lengths[members].sum())
+        if rows and held + needs > tokens:
+            yield torch.tensor(rows)
+            rows, held = [], 0
+        rows += members
+        held += needs
+    if rows:
+        yield torch.tensor(rows)
+
+
+def answer_values(model: AnswerModel, batch: Batch, tokens: int) -> Tensor:
+    """[B] float64, without gradient, in the micro-batches that learning uses: equal weights give equal bits."""
+    values_B = torch.zeros(len(batch), dtype=torch.float64)
+    with torch.no_grad():
+        for rows_B in whole_pairs(batch, tokens):
+            values_B[rows_B] = model.answer_values(batch.rows(rows_B)).to(values_B)
+    return values_B

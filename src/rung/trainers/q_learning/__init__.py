@@ -1,0 +1,1 @@
+"""Q-learning: DQN on states, on screens and on tokens."""

@@ -1,0 +1,203 @@
+"""The learner of Q: a network, perhaps an older copy of it, and what steps drawn from a replay do to them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from rung.errors import NonFiniteError
+from rung.faults import reach
+from rung.formulas.value_targets import n_step
+from rung.methods.parts.q_learning import Prioritised
+from rung.methods.value_learning import ValueLearning
+from rung.models.small.q_network import QNetwork
+from rung.random import Blocks
+from rung.rollouts.replay import Replay, Window
+from rung.trainers.optimizer import optimizer_state, optimizer_step, restore_optimizer
+from rung.trainers.trainer import Metrics
+
+Array = npt.NDArray[Any]
+COPY, FLAT = "copy/", "q"
+"""Before the names of the target network's tensors, and before those of the optimiser's, in a checkpoint."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValueLearned:
+    """What the updates of one step of the run showed. Example: `learned.metrics()["value/error"]` is 0.31."""
+
+    batch: None = None
+    """Nothing is compared with the start."""
+    learning_rate: float
+    losses: Sequence[float]
+    """Of each update."""
+    norms: Sequence[float]
+    errors_N: Array
+    """y − Q of every step that went through the updates, one update after the other; and y."""
+    targets_N: Array
+
+    def metrics(self) -> Metrics:
+        """Means over the step's updates; None before the first."""
+        some = bool(self.losses)
+        return {
+            "loss": sum(self.losses) / len(self.losses) if some else None,
+            "grad/norm": sum(self.norms) / len(self.norms) if some else None,
+            "learning_rate": self.learning_rate,
+            "value/error": float(np.abs(self.errors_N).mean()) if some else None,
+            "value/target": float(self.targets_N.mean()) if some else None,
+            "updates": float(len(self.losses)),
+            "tokens/trained": float(len(self.errors_N)),
+        }
+
+
+class Noted:
+    """Rows of N numbers, one an update, in one piece of memory that grows.
+
+    Small tensors that are kept while large ones come and go leave holes in memory: gigabytes of them on Atari.
+    """
+
+    def __init__(self) -> None:
+        self._rows_UN, self._count = np.empty((0, 0), np.float32), 0
+
+    def add(self, row_N: Tensor) -> None:
+        if self._count == len(self._rows_UN):
+            more = np.empty((max(64, self._count), len(row_N)), np.float32)
+            self._rows_UN = np.concatenate([self._rows_UN, more]) if self._count else more
+        self._rows_UN[self._count] = row_N.numpy(force=True)
+        self._count += 1
+
+    def take(self) -> Array:
+        """[U, N] all rows since the last call."""
+        taken_UN, self._count = self._rows_UN[: self._count].copy(), 0
+        return taken_UN
+
+
+class ValueLearner:
+    """Owns Q. The collector calls `learn` between its steps; `update` then says what was learnt meanwhile.
+
+    Which steps are drawn is keyed by (seed, number of the update): a restored learner goes on as one never stopped.
+    """
+
+    def __init__(self, network: QNetwork, method: ValueLearning, *, seed: int = 0) -> None:
+        self.network, self.method, self.seed = network, method, seed
+        self.updates = 0
+        """Updates made so far; the version of the policy."""
+        self.copy = None if method.target_network is None else network.reference()
+        self.optimizer = method.step.optimizer([network.flat])
+        self._draws = Blocks(seed, "replay", (method.replay.batch,))
+        self._errors, self._targets_made, self._weights_used = (Noted() for _ in range(3))
+        self._norms: list[float] = []
+
+    def update(self, batch: None, step: int, progress: float = 0.0) -> ValueLearned:
+        """What was learnt since the last call."""
+        errors_UN, targets_UN, weights_UN = (n.take() for n in (self._errors, self._targets_made, self._weights_used))
+        norms, self._norms = self._norms, []
+        weighted = torch.from_numpy(weights_UN) if len(weights_UN) else None
+        losses_U = self.method.loss_of(torch.from_numpy(errors_UN), weighted)
+        return ValueLearned(
+            learning_rate=self.method.step.learning_rate,
+            losses=losses_U.tolist(),
+            norms=norms,
+            errors_N=errors_UN.reshape(-1),
+            targets_N=targets_UN.reshape(-1),
+        )
+
+    def learn(self, replay: Replay) -> None:
+        """One round of updates. Raises NonFiniteError before a NaN or infinity could reach the weights."""
+        for _ in range(self.method.updates):
+            self._one_update(replay)
+
+    def _one_update(self, replay: Replay) -> None:
+        method = self.method
+        window = replay.draw(self._draws.at(self.updates), method.value_target.steps)
+        targets_N = self._targets(replay, window)
+        given = self.network.to_learn(torch.from_numpy(replay.before(window)))
+        values_NV, where = given.values_NV, given.values_NV.device
+        weights_N = self._weights(replay, window)
+        weights_N = None if weights_N is None else weights_N.to(where)
+        actions_N = torch.from_numpy(window.actions_N).to(where)
+        errors_N = method.errors(values_NV, actions_N, targets_N)
+        given.back(method.gradient(values_NV, actions_N, errors_N, weights_N))
+        reach("update.backward")
+        self._make_step(errors_N)
+        if isinstance(method.replay, Prioritised):
+            replay.reprioritise(window, method.replay.priorities(errors_N).double().cpu().numpy())
+        self._errors.add(errors_N)
+        self._targets_made.add(targets_N)
+        if weights_N is not None:
+            self._weights_used.add(weights_N)
+        copy = method.target_network
+        if copy is not None and self.copy is not None and self.updates % copy.updates == 0:
+            self.copy.follow(self.network, copy.share)
+
+    @torch.no_grad()
+    def _targets(self, replay: Replay, window: Window) -> Tensor:
+        """[N] y of each window."""
+        target = self.method.value_target
+        returns_N, factors_N, steps_N = n_step(window.rewards_NK, window.discounts_NK, window.cut_NK, target.discount)
+        after_N = torch.from_numpy(replay.after(window, steps_N.numpy()))
+        judge = self.network if self.copy is None else self.copy
+        judged_NV = judge.values(after_N)
+        values_NV = self.network.values(after_N) if target.asks_twice else None
+        where = judged_NV.device
+        return self.method.targets(returns_N.to(where), factors_N.to(where), values_NV, judged_NV)
+
+    def _weights(self, replay: Replay, window: Window) -> Tensor | None:
+        if window.chances_N is None:
+            return None
+        assert isinstance(self.method.replay, Prioritised)
+        chances_N = torch.from_numpy(window.chances_N)
+        return self.method.replay.weights(chances_N, len(replay), self.updates).float()
+
+    def _make_step(self, errors_N: Tensor) -> None:
+        bound = self.method.step.max_grad_norm
+        gradient = self.network.flat.grad
+        assert gradient is not None
+        norm = float(torch.linalg.vector_norm(gradient))
+        require_finite_values(float(errors_N.sum()), norm, self.updates + 1)
+        if bound is not None and norm > bound:
+            gradient.mul_(bound / (norm + 1e-6))
+        optimizer_step(self.optimizer)
+        self.updates += 1
+        reach("update.step")
+        self._norms.append(norm)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The optimiser's state, and the target network."""
+        copied = {} if self.copy is None else self.copy.state()
+        own = optimizer_state(self.optimizer, {FLAT: self.network.flat})
+        return {**own, **{f"{COPY}{name}": tensor for name, tensor in copied.items()}}
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Puts back what `tensors` gave."""
+        own = {name: tensor for name, tensor in tensors.items() if not name.startswith(COPY)}
+        restore_optimizer(self.optimizer, {FLAT: self.network.flat}, own)
+        if self.copy is not None:
+            copied = {name.removeprefix(COPY): t for name, t in tensors.items() if name.startswith(COPY)}
+            self.copy.load_state(copied)
+
+
+def require_finite_values(errors: float, norm: float, update: int) -> None:
+    """Raises NonFiniteError when the sum of the errors y − Q or the gradient's norm is not finite."""
+    if not (math.isfinite(errors) and math.isfinite(norm)):
+        raise NonFiniteError(
+            f"the errors y − Q add up to {errors}, the gradient's norm is {norm}, at update {update}: the "
+            "weights were left as they are. Usual causes: a learning rate too high (method.step.learning_rate), "
+            "rewards of enormous size (method.clip_rewards), or Q running away without a target network "
+            "(method.target_network)"
+        )
+
+
+def held_out_value(network: QNetwork, states_N: np.ndarray) -> float:
+    """The mean over these states of max_a Q(s, a): figure 2 of the 2013 paper."""
+    with torch.inference_mode():
+        parts = [
+            network.values(torch.from_numpy(part_N)) for part_N in np.array_split(states_N, -(-len(states_N) // 128))
+        ]
+        return float(torch.cat(parts).amax(1).mean())

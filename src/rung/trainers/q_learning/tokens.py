@@ -1,0 +1,294 @@
+"""Completions into a replay, for a method that learns the value of tokens."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rung.batch import Episode
+from rung.faults import reach
+from rung.formulas.value_targets import n_step
+from rung.methods.parts.q_learning import EpsilonGreedy
+from rung.methods.value_learning import ValueLearning
+from rung.models.language.packing import Rows
+from rung.random import Blocks, Stream
+from rung.rewards.judge import Judge
+from rung.rollouts.sampler import Sampler
+from rung.rollouts.token_replay import Kept, TokenReplay
+from rung.settings import Settings
+from rung.tasks.order import items_at
+from rung.tasks.task import TextTask
+from rung.trainers import measure
+from rung.trainers.assemble import assemble
+from rung.trainers.held_out import Scores, held_out_scores
+from rung.trainers.optimizer import optimizer_state, restore_optimizer
+from rung.trainers.policy_gradient.text import judged, prompts_of
+from rung.trainers.q_learning.learner import COPY, Array, ValueLearned, require_finite_values
+from rung.trainers.trainer import Collected, Metrics, Phase
+
+if TYPE_CHECKING:
+    from rung.models.language.policy import TextPolicy
+
+HELD_OUT = 64
+"""Held-out prompts on which max Q is followed."""
+
+
+class TokenReplayCollector:
+    """A step of the run is one completion of each of `settings.prompts_per_step` prompts; steps of the method are
+    tokens. ε is that of the step's first token, for all of its completions.
+
+    Attributes:
+        drawn: prompts taken from the task so far: the position in the data.
+        tokens: tokens generated so far, by which ε falls and updates come due.
+    """
+
+    def __init__(
+        self, settings: Settings, method: ValueLearning, task: TextTask, policy: TextPolicy, judge: Judge
+    ) -> None:
+        self.settings, self.method, self.task, self.policy, self.judge = settings, method, task, policy, judge
+        self.sampler = Sampler(policy, rows_at_once=settings.sampler.rows_at_once)
+        self.drawn = self.tokens = 0
+        vocabulary = policy.model.get_output_embeddings().weight.shape[0]
+        self.replay = TokenReplay(capacity=method.replay.capacity, vocabulary=vocabulary)
+
+    def collect(self, step: int, policy_version: int, phase: Phase) -> Collected:
+        """One step's completions, and how many rounds of updates they make due."""
+        picks = items_at(self.settings.seed, self.drawn, self.settings.prompts_per_step, len(self.task.train))
+        self.drawn += len(picks)
+        items = [self.task.train[int(pick)] for pick in picks]
+        exploration = self.method.exploration
+        epsilon = exploration.epsilon_at(self.tokens) if isinstance(exploration, EpsilonGreedy) else None
+        with phase("sample"):
+            episodes = self.sampler.sample(
+                prompts_of(self.policy, items),
+                samples_per_prompt=1,
+                max_new_tokens=self.settings.max_new_tokens,
+                temperature=1.0 if isinstance(exploration, EpsilonGreedy) else exploration.temperature,
+                stream=Stream(self.settings.seed, step, "train"),
+                stop=self.task.stop,
+                policy_version=policy_version,
+                epsilon=epsilon,
+            )
+            reach("rollout.done")
+        with phase("reward"):
+            found = judged(self.judge, self.policy, items, episodes)
+            reach("reward.done")
+        before = self.tokens
+        self.tokens += sum(int(episode.action_mask.sum()) for episode in found)
+        self._keep(found)
+        metrics = self._metrics(found) | {"exploration/epsilon": epsilon}
+        shown = [dataclasses.replace(e, pieces=self.policy.pieces(e.actions)) for e in found]
+        return Collected(batch=Due(self.replay, self._rounds(before)), metrics=metrics, episodes=shown)
+
+    def _rounds(self, before: int) -> int:
+        """Rounds of updates that came due since so many tokens."""
+        every = self.method.steps_between_updates
+        return self.tokens // every - before // every if self.tokens >= self.method.replay.starts else 0
+
+    def _keep(self, episodes: Sequence[Episode]) -> None:
+        """Into the replay, but for those that could not be judged: nobody knows their reward."""
+        batch = assemble(episodes)
+        rewards_BT = batch.rewards_BT.sign() if self.method.clip_rewards else batch.rewards_BT
+        for row, episode in enumerate(episodes):
+            length = len(episode.actions)
+            own_T = batch.action_mask_BT[row, :length].numpy()
+            self.replay.add(episode.context, episode.actions, own_T, rewards_BT[row, :length].numpy())
+
+    def _metrics(self, episodes: Sequence[Episode]) -> Metrics:
+        return {
+            **measure.of_rewards(episodes),
+            **measure.of_lengths(episodes),
+            "replay/steps": float(len(self.replay)),
+            "value/held_out_max_q": self._held_out_value(),
+        }
+
+    def _held_out_value(self) -> float:
+        """The mean over the first held-out prompts of the best first token's Q."""
+        items = [self.task.held_out[index] for index in range(min(HELD_OUT, len(self.task.held_out)))]
+        prompts = [prompt.ids for prompt in prompts_of(self.policy, items)]
+        unread = (np.zeros(1, np.int64),) * len(prompts)
+        with torch.no_grad():
+            asked = Rows(contexts=tuple(prompts), actions=unread, wanted=(np.ones(1, bool),) * len(prompts))
+            return float(self.policy.values(asked).amax(1).double().mean())
+
+    def evaluate(self) -> Scores:
+        """The held-out score of the tokens with the highest Q."""
+        return held_out_scores(self.settings, self.sampler, self.judge, self.task)
+
+    def prompt_of(self, episode: Episode) -> str:
+        return self.policy.decode(episode.context)
+
+    def film(self, folder: Path) -> None:
+        """Text has its samples instead."""
+
+    def state(self) -> Mapping[str, Any]:
+        return {"drawn": self.drawn, "tokens": self.tokens, "replay": self.replay.state()}
+
+    def tensors(self) -> dict[str, Tensor]:
+        return self.replay.tensors()
+
+    def pieces(self) -> dict[str, Tensor]:
+        return {}
+
+    def load_state(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        self.drawn, self.tokens = int(state["drawn"]), int(state["tokens"])
+        self.replay.load(state["replay"], tensors)
+
+    def close(self) -> None:
+        self.judge.close()
+
+
+@dataclass(frozen=True)
+class Due:
+    """What a step of the run asks of the learner. Example: `Due(replay, rounds=16)`."""
+
+    replay: TokenReplay
+    rounds: int
+    """Of `method.updates` updates each; 0 until the replay has what learning begins with."""
+
+
+class TokenValueLearner:
+    """Owns the language model. Which completions are drawn is keyed by (seed, number of the update).
+
+    Args:
+        micro_batch_tokens: at most so many tokens go through the model at once; it changes memory, not the gradient.
+    """
+
+    def __init__(
+        self, policy: TextPolicy, method: ValueLearning, *, seed: int = 0, micro_batch_tokens: int = 1024
+    ) -> None:
+        self.policy, self.method, self.micro_batch_tokens = policy, method, micro_batch_tokens
+        self.updates = 0
+        """Updates made so far; the version of the policy."""
+        self.copy = None if method.target_network is None else policy.copied()
+        self.optimizer = method.step.optimizer(policy.trainable().values())
+        self._draws = Blocks(seed, "replay", (method.replay.batch,))
+
+    def update(self, batch: Due, step: int, progress: float = 0.0) -> ValueLearned:
+        """The updates that are due. Raises NonFiniteError before a NaN or infinity could reach the weights."""
+        each = [self._one_update(batch.replay) for _ in range(batch.rounds * self.method.updates)]
+        none = np.zeros(0, np.float32)
+        losses, norms, errors, targets = zip(*each, strict=True) if each else ((), (), (none,), (none,))
+        return ValueLearned(
+            learning_rate=self.method.step.learning_rate,
+            losses=losses,
+            norms=norms,
+            errors_N=np.concatenate(errors),
+            targets_N=np.concatenate(targets),
+        )
+
+    def _one_update(self, replay: TokenReplay) -> tuple[float, float, Array, Array]:
+        """The loss, the gradient's norm, the errors y − Q [N] and the targets y [N]."""
+        method = self.method
+        drawn = replay.draw(self._draws.at(self.updates), method.replay.batch)
+        steps = sum(one.steps for one in drawn)
+        self.optimizer.zero_grad(set_to_none=True)
+        total, errors, targets = 0.0, list[Tensor](), list[Tensor]()
+        for part in micro_batches(drawn, self.micro_batch_tokens):
+            loss, errors_N, targets_N = self._loss(part)
+            if not method.sum_errors:
+                loss = loss * (len(errors_N) / steps)  # a mean over all steps of the minibatch
+            loss.backward()
+            total += float(loss.detach())
+            errors.append(errors_N.cpu())
+            targets.append(targets_N.cpu())
+        reach("update.backward")
+        norm = self._make_step(sum(float(errors_N.sum()) for errors_N in errors))
+        copy = method.target_network
+        if copy is not None and self.copy is not None and self.updates % copy.updates == 0:
+            self.copy.follow(self.policy, copy.share)
+        return total, norm, torch.cat(errors).numpy(), torch.cat(targets).numpy()
+
+    def _loss(self, part: Sequence[Kept]) -> tuple[Tensor, Tensor, Tensor]:
+        """The loss [], the errors y − Q [N] and the targets y [N] of these completions."""
+        rows = rows_of(part)
+        values_NV = self.policy.values(rows)
+        actions_N = torch.from_numpy(rows.targets).to(values_NV.device)
+        targets_N = self._targets(part, rows, values_NV.detach())
+        loss, errors_N = self.method.loss(values_NV, actions_N, targets_N, None)
+        return loss, errors_N, targets_N
+
+    @torch.no_grad()
+    def _targets(self, part: Sequence[Kept], rows: Rows, values_NV: Tensor) -> Tensor:
+        """[N] y of every step; `values_NV` is what the trained model says of the same states."""
+        target, where = self.method.value_target, values_NV.device
+        rewards_NK, discounts_NK = windows(part, target.steps)
+        never_NK = torch.zeros(rewards_NK.shape, dtype=torch.bool)
+        returns_N, factors_N, steps_N = n_step(rewards_NK, discounts_NK, never_NK, target.discount)
+        count = len(steps_N)
+        next_N = (torch.arange(count) + steps_N).clamp(max=count - 1).to(where)  # the last one's factor is 0
+        judged_NV = values_NV if self.copy is None else self.copy.values(rows)
+        chosen_NV = values_NV[next_N] if target.asks_twice else None
+        return self.method.targets(returns_N.to(where), factors_N.to(where), chosen_NV, judged_NV[next_N])
+
+    def _make_step(self, errors: float) -> float:
+        parameters = list(self.policy.trainable().values())
+        bound = self.method.step.max_grad_norm
+        norm = float(torch.nn.utils.clip_grad_norm_(parameters, float("inf") if bound is None else bound))
+        require_finite_values(errors, norm, self.updates + 1)
+        self.optimizer.step()
+        self.updates += 1
+        reach("update.step")
+        return norm
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The optimiser's state, and the target network."""
+        own = optimizer_state(self.optimizer, self.policy.trainable())
+        return {**own, **{f"{COPY}{name}": tensor for name, tensor in self._copied().items()}}
+
+    def _copied(self) -> dict[str, Tensor]:
+        """The copy's weights that follow the trained ones, by name."""
+        if self.copy is None:
+            return {}
+        mine = dict(self.copy.model.named_parameters())
+        return {name: mine[name].detach() for name in self.policy.trainable()}
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Puts back what `tensors` gave."""
+        own = {name: tensor for name, tensor in tensors.items() if not name.startswith(COPY)}
+        restore_optimizer(self.optimizer, self.policy.trainable(), own)
+        for name, tensor in self._copied().items():
+            tensor.copy_(tensors[f"{COPY}{name}"])
+
+
+def rows_of(part: Sequence[Kept]) -> Rows:
+    """The completions as the model is asked about them: all of their own tokens."""
+    return Rows(
+        contexts=tuple(one.context.astype(np.int64) for one in part),
+        actions=tuple(one.actions.astype(np.int64) for one in part),
+        wanted=tuple(one.own for one in part),
+    )
+
+
+def windows(part: Sequence[Kept], steps: int) -> tuple[Tensor, Tensor]:
+    """[N,K] rewards of each own step and of those after it, and discounts: 0 at a completion's last step, else 1.
+
+    What stands behind a last step is that step again, which `n_step` does not read.
+    """
+    rewards_N = np.concatenate([one.rewards[one.own] for one in part])
+    counts_R = np.array([one.steps for one in part])
+    last_N = np.repeat(counts_R.cumsum() - 1, counts_R)
+    there_NK = np.minimum(np.arange(len(last_N))[:, None] + np.arange(steps), last_N[:, None])
+    discounts_NK = (there_NK != last_N[:, None]).astype(np.float32)
+    return torch.from_numpy(rewards_N[there_NK]), torch.from_numpy(discounts_NK)
+
+
+def micro_batches(drawn: Sequence[Kept], tokens: int) -> Iterator[list[Kept]]:
+    """The completions in order, cut where prompts and actions would hold more tokens than that; at least one each."""
+    part: list[Kept] = []
+    held = 0
+    for one in drawn:
+        needs = len(one.context) + len(one.actions)
+        if part and held + needs > tokens:
+            yield part
+            part, held = [], 0
+        part.append(one)
+        held += needs
+    yield part
