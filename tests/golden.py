@@ -192,7 +192,7 @@ EVERYTHING = (
     "method.replay.part=Prioritised method.network.duelling=true method.step.part=CentredRMSprop"
 )
 SCREENS = (
-    "steps=2 evaluation.every=0 evaluation.items=1 task.max_episode_steps=30 "
+    "steps=2 evaluation.every=0 evaluation.items=1 task.max_episode_steps=300 "
     "method.horizon=24 method.replay.starts=16 method.replay.batch=4 method.replay.capacity=200"
 )
 TRIALS = f"--task cartpole-1983 {RUN}" + sets("steps=12 task.most_steps=700 evaluation.every=0")
