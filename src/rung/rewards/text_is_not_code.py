@@ -139,13 +139,13 @@ class Guard:
 
     def _theirs(self, data: bytes, nodes: Sequence[ast.AST], in_sympy: bool) -> list[ast.AST]:
         """Those parts of a source that stand in one of the completions; a word alone, where all of it stands there."""
-        starts = [0]
+        starts: list[int] = [0]
         for line in data.split(b"\n"):
             starts.append(starts[-1] + len(line) + 1)
 
         def part(node: Any) -> bytes:
-            first = starts[node.lineno - 1] + node.col_offset
-            return _squeezed(data[first : starts[node.end_lineno - 1] + node.end_col_offset])
+            first, last = starts[node.lineno - 1], starts[node.end_lineno - 1]
+            return _squeezed(data[first + node.col_offset : last + node.end_col_offset])
 
         def stands(text: bytes) -> bool:
             return len(text) >= _FEWEST and any(text in completion for completion in self._squeezed)
@@ -196,7 +196,7 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
         return
     _thread.reading = True
     try:
-        guard.check(event, args, sys._getframe(1))
+        guard.check(event, args, sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
     finally:
         _thread.reading = False
 
@@ -226,7 +226,7 @@ def _code_in(tree: ast.AST, caller: FrameType | None, *, mathematics: bool) -> l
     """What is no plain data in a tree. For sympy's parser a letter is, and a name its caller gave a symbol for."""
     symbols: set[str] = set()
     if caller is not None and caller.f_code.co_filename.endswith(_SYMPY_PARSER):
-        given = caller.f_locals.get("local_dict") or {}
+        given: dict[str, object] = caller.f_locals.get("local_dict") or {}
         names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
         symbols = {name for name in names if len(name) == 1 or type(given.get(name)).__name__ in ("Symbol", "Dummy")}
     return not_plain(tree, mathematics=mathematics, symbols=symbols)
