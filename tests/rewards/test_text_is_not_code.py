@@ -13,6 +13,7 @@ import pytest
 from hostile import DEEP, OTHER_BYTES, READERS, for_sympy, makers
 
 from rung.errors import RewardError, SettingsError
+from rung.rewards.jobs import math_verify_job
 from rung.rewards.judge import Judge
 from rung.rewards.math_answer import MathAnswer
 from rung.rewards.one_by_one import judged_one_by_one
@@ -250,6 +251,20 @@ def own(completions):
     import colorsys
     return [float(made)] * len(completions)
 
+def is_python(completions):
+    def one(text):
+        try:
+            compile(text, "<answer>", "exec")
+        except SyntaxError:
+            return 0.0
+        return 1.0
+    collections.namedtuple("Pair", "a b")
+    return [one(text) + eval("1") for text in completions]
+
+def later(completions):
+    codes = [compile(text, "<answer>", "eval") for text in completions]
+    return [float(eval(code)) for code in codes]
+
 def literal(completions):
     def one(text):
         try:
@@ -294,6 +309,9 @@ def test_a_users_function_that_evaluates_completions_is_refused_in_words(user: P
             opened.close()
     (score,) = UserReward(f"{user}:compute_score")(["p"], [attack], {"answer": ["1"]})
     assert isinstance(score, Failure) and score.status == "refused" and not marker.exists()
+    with pytest.raises(RewardError, match="refused"):
+        UserReward(f"{user}:later")(["p"] * 2, [attack, "1 + 1"], {})
+    assert not marker.exists()
     here = UserReward(lambda completions: [float(eval(text)) for text in completions], name="here")
     with pytest.raises(RewardError, match="refused"):
         here(["p"], [attack], {})
@@ -304,6 +322,7 @@ def test_a_users_function_that_evaluates_completions_is_refused_in_words(user: P
     ("function", "completions", "scores"),
     [
         ("own", ["len('abc') and import math; math.sqrt(4), self.answer=answer, answer"], [7.0]),
+        ("is_python", ["import os; os.system('true')", "secret", "it was 7"], [2.0, 2.0, 1.0]),
         ("literal", ["[1, 2]", "open('x')", "[", "f(1)"], [2.0, -1.0, -1.0, -1.0]),
         ("words", ["secret", "it is 7", "1 + 1"], [-1.0, -1.0, 2.0]),
     ],
@@ -317,6 +336,21 @@ def test_math_verify_runs_no_answer(marker: Path):
     columns = {"answer": ["x+1"] * (len(boxed) + 1)}
     scores = MathAnswer()(["p"] * (len(boxed) + 1), [*boxed, "\\boxed{1+x}"], columns)
     assert scores == [0.0] * len(boxed) + [1.0] and not marker.exists()
+
+
+def test_an_answer_that_math_verify_would_run_is_wrong_and_a_gold_one_an_error(monkeypatch: pytest.MonkeyPatch):
+    import math_verify
+
+    def parse(text: str, parsing_timeout: int) -> object:
+        return eval(text[1:-1]) if "getpid" in text else text
+
+    monkeypatch.setattr(math_verify, "parse", parse)
+    monkeypatch.setattr(math_verify, "verify", lambda gold, found, timeout_seconds: True)
+    answer, _ = math_verify_job({})
+    attack = "__import__('os').getpid()"
+    assert answer({"gold": "x", "answer": attack}) == 0.0 and answer({"gold": "x", "answer": "y"}) == 1.0
+    with pytest.raises(RewardError, match=r"the row's answer would run as code: .*getpid"):
+        answer({"gold": attack, "answer": "x"})
 
 
 def test_a_closed_child_has_a_folder_of_its_own_and_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

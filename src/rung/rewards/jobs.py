@@ -5,6 +5,7 @@ Nothing heavy is imported before a job asks for it: the worker starts fast.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -32,7 +33,9 @@ def math_verify_job(setup: Mapping[str, Any]) -> tuple[Answer, Any]:
     guard = Guard()
 
     def answer(request: Mapping[str, Any]) -> float:
-        gold = guard.run([], lambda: parse(f"${request['gold']}$", parsing_timeout=0))
+        gold = None
+        with contextlib.suppress(CodeRefused):
+            gold = guard.run([], lambda: parse(f"${request['gold']}$", parsing_timeout=0))
         if guard.refused:
             raise RewardError("correct", REFUSED, f"the row's answer would run as code: {guard.refused[0]}")
 

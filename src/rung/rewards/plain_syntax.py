@@ -56,6 +56,8 @@ def not_plain(tree: ast.AST, *, mathematics: bool, symbols: Collection[str] = ()
             plain = isinstance(node, _STRUCTURE)
         if not plain:
             found.append(node)
+        if isinstance(node, (ast.Constant, ast.Load)):
+            continue
         todo += [(part, in_call or isinstance(node, ast.Call)) for part in ast.iter_child_nodes(node)]
     return found
 

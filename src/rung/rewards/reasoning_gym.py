@@ -5,6 +5,9 @@ over Python sets: the same index must be the same question tomorrow.
 
 The answer that is scored is found by `answer_in`: the last `<answer>...</answer>`, else what follows the last
 `Answer:`, else the whole text when it is one line, else its last line. It is scored as the data set scores it, 0 to 1.
+
+Several scorers give the answer to `eval` or to sympy's parser, and `codeio` runs snippets of its own to make entries.
+So the child is closed (`child.py`), and an answer that is a program gets 0 before it runs (`text_is_not_code.py`).
 """
 
 from __future__ import annotations

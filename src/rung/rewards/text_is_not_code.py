@@ -9,7 +9,8 @@ Two kinds of guard:
 
 - closed, for scorers that need only the answer: no text at all becomes code, and no program is started, no socket
   opened, no file written or moved.
-- open, for a user's own function, which may do all that: a source is refused when code in it stands in a completion.
+- open, for a user's own function, which may do all that: a source may not run when code in it stands in a completion.
+  To compile it, in order to see whether it is Python, is fine.
 
 What modules do while they are imported is let pass, and so is `ast.parse` (and `ast.literal_eval`): a tree runs
 nothing, and is read when it is compiled.
@@ -37,7 +38,7 @@ _WORDS = (
 _FAMILIES = frozenset(_WORDS.split())
 """Audit events by their first word; a scorer needs none of them."""
 _HARMLESS_OF_OS = frozenset({"os.listdir", "os.scandir", "os.walk", "os.fwalk", "os.getxattr", "os.listxattr"})
-_OF_SYS = frozenset({"sys.settrace", "sys.setprofile", "sys.addaudithook", "sys._current_frames", "sys.unraisablehook"})
+_MORE = frozenset({"compile", "exec", "open", "import", "sys._getframe", "sys.settrace", "sys.setprofile"})
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _LIBRARIES = tuple(
     os.path.join(*parts)  # noqa: PTH118  ends of file names
@@ -76,11 +77,15 @@ class Guard:
         self._texts: list[str] = []
         self._squeezed: list[bytes] = []
         self._parsed_theirs = False
+        self._code: dict[str, str] = {}
+        """Sources that may not run, by the file name that their code objects have."""
+        self._words: dict[str, str] = {}
 
     def run(self, texts: Sequence[str], call: Callable[[], Returned]) -> Returned:
         """What `call` returns or raises, with this guard at work; `texts` are the completions or answers in it."""
         _install()
         self.refused, self._texts, self._parsed_theirs = [], list(texts), False
+        self._code, self._words = {}, {}
         self._squeezed = [_squeezed(text.encode("utf-8", "surrogatepass")) for text in texts]
         before, _state.guard = _state.guard, self
         try:
@@ -92,8 +97,11 @@ class Guard:
         """Look at one audit event; raises to refuse it."""
         if event == "compile":
             if not _importing(caller):
-                self._check_source(args[0], caller)
-        elif self.closed and self._is_needless(event, args, caller) and not _importing(caller):
+                self._check_source(args[0], str(args[1]), caller)
+        elif not self.closed:
+            if event in ("exec", "function.__new__") and not _is_of_library(caller):
+                self._check_code(args[0].co_filename)
+        elif self._is_needless(event, args, caller) and not _importing(caller):
             self._refuse(f"{event} {', '.join(map(_shown, args))}".strip())
 
     def _is_needless(self, event: str, args: tuple[Any, ...], caller: FrameType | None) -> bool:
@@ -105,9 +113,16 @@ class Guard:
         if event == "sys._getframe":
             file = caller.f_code.co_filename if caller else ""
             return file.startswith("<") and not file.startswith("<frozen")
-        return True
+        return event != "exec"  # what is executed was compiled, and read then
 
-    def _check_source(self, source: Any, caller: FrameType | None) -> None:
+    def _check_code(self, name: str) -> None:
+        """Look at a code object, by its file name, before it runs."""
+        if name in self._code:
+            self._refuse(self._code[name])
+        if name in self._words:
+            raise NameError(f"name '{self._words[name]}' is not defined")
+
+    def _check_source(self, source: Any, name: str, caller: FrameType | None) -> None:
         file = caller.f_code.co_filename if caller else ""
         in_sympy = file.endswith(_SYMPY_PARSER)
         if isinstance(source, ast.AST):
@@ -116,7 +131,7 @@ class Guard:
             return
         data = source.encode("utf-8", "surrogatepass") if isinstance(source, str) else bytes(source)
         only_parsed = caller is not None and caller.f_code is ast.parse.__code__
-        if file.endswith(_LIBRARIES) or (in_sympy and data == _SYMPY_NAMES) or (only_parsed and self.closed):
+        if _is_of_library(caller) or (in_sympy and data == _SYMPY_NAMES) or (only_parsed and self.closed):
             return
         if _COOKIE.match(data):
             self._refuse(_shown(data))
@@ -129,13 +144,17 @@ class Guard:
         if not self.closed:
             code = self._theirs(data, code, in_sympy)
             self._parsed_theirs |= only_parsed and bool(code)
+            self._words.pop(name, None)
         words_only = all(isinstance(node, ast.Name) for node in code)
         if not code or only_parsed or (not words_only and self._is_own(data, caller)):
             return
-        if not words_only:
-            self._refuse(_shown(data))
         # A word is no code, but it is none of the scorer's variables either.
-        raise NameError(f"name '{getattr(code[0], 'id', '')}' is not defined")
+        if words_only:
+            self._words[name] = getattr(code[0], "id", "")
+        else:
+            self._code[name] = _shown(data)
+        if self.closed:
+            self._check_code(name)
 
     def _theirs(self, data: bytes, nodes: Sequence[ast.AST], in_sympy: bool) -> list[ast.AST]:
         """Those parts of a source that stand in one of the completions; a word alone, where all of it stands there."""
@@ -144,8 +163,9 @@ class Guard:
             starts.append(starts[-1] + len(line) + 1)
 
         def part(node: Any) -> bytes:
-            first, last = starts[node.lineno - 1], starts[node.end_lineno - 1]
-            return _squeezed(data[first + node.col_offset : last + node.end_col_offset])
+            first: int = node.lineno - 1
+            last: int = node.end_lineno - 1
+            return _squeezed(data[starts[first] + node.col_offset : starts[last] + node.end_col_offset])
 
         def stands(text: bytes) -> bool:
             return len(text) >= _FEWEST and any(text in completion for completion in self._squeezed)
@@ -208,9 +228,13 @@ def _is_watched(event: str) -> bool:
     known = _watched.get(event)
     if known is None:
         first = event.partition(".")[0]
-        known = event in ("compile", "open", "import", "sys._getframe") or first in _FAMILIES or event in _OF_SYS
+        known = event in _MORE or first in _FAMILIES
         known = _watched[event] = known or (first == "os" and event not in _HARMLESS_OF_OS)
     return known
+
+
+def _is_of_library(caller: FrameType | None) -> bool:
+    return caller is not None and caller.f_code.co_filename.endswith(_LIBRARIES)
 
 
 def _importing(frame: FrameType | None) -> bool:
