@@ -18,6 +18,7 @@ from rung.rewards.reasoning_gym import (
     reasoning_gym_job,
 )
 from rung.rewards.reward import Failure, OpenReward
+from rung.rewards.text_is_not_code import Guard
 
 CHAIN = Source(
     dataset="chain_sum",
@@ -109,9 +110,12 @@ def test_text_that_the_scorer_cannot_read_is_wrong_and_a_broken_scorer_raises():
                 return 1.0
             raise ValueError("no number")
 
-    assert _score(Scorer(True), "x", {"answer": "5"}) == 0.0 and _score(Scorer(True), "5", {"answer": "5"}) == 1.0
+    assert (
+        _score("s", Scorer(True), "x", {"answer": "5"}, Guard()) == 0.0
+        and _score("s", Scorer(True), "5", {"answer": "5"}, Guard()) == 1.0
+    )
     with pytest.raises(ValueError, match="no number"):
-        _score(Scorer(False), "x", {"answer": "5"})
+        _score("s", Scorer(False), "x", {"answer": "5"}, Guard())
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,12 @@ import contextlib
 import json
 import os
 import selectors
+import shutil
 import signal
+import site
 import subprocess
 import sys
+import tempfile
 import time
 import weakref
 from collections.abc import Mapping
@@ -28,6 +31,8 @@ _START_S = 120.0
 """Starting may import torch from a cold disk; it has a deadline of its own, apart from the requests'."""
 _OUTPUT_KEPT = 4096
 _REPLY_LIMIT = 256 * 2**20
+_KEPT = frozenset({"PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "OMP_NUM_THREADS"})
+"""All that a closed child has of the user's environment."""
 SETTINGS = "settings"
 """The status of a setup that failed through the user's settings."""
 
@@ -58,6 +63,8 @@ class _Worker:
     requests: int
     replies: int
     output: int
+    folder: str | None = None
+    """Its own, to be removed with it."""
     output_tail: bytearray = field(default_factory=bytearray)
 
 
@@ -67,10 +74,17 @@ class Child:
     >>> with Child("math_verify", {}) as child:
     ...     child.ask({"gold": "x+1", "answer": "1+x"}, deadline_s=3)
     1.0
+
+    A `closed` child is for code that needs nothing of the user's: it has no environment but what Python needs to
+    start, a temporary home and working folder of its own that is removed with it, and where the kernel allows it no
+    network.
     """
 
-    def __init__(self, job: str, setup: Mapping[str, Any], *, limits: Limits | None = None) -> None:
-        self._first = {"job": job, "setup": dict(setup), "limits": asdict(limits or Limits())}
+    def __init__(
+        self, job: str, setup: Mapping[str, Any], *, limits: Limits | None = None, closed: bool = False
+    ) -> None:
+        self._first = {"job": job, "setup": dict(setup), "limits": asdict(limits or Limits()), "closed": closed}
+        self._is_walled = closed
         self._worker: _Worker | None = None
         self._finalizer: weakref.finalize | None = None
         self._closed = False
@@ -89,7 +103,7 @@ class Child:
         """
         assert not self._closed, "this child was closed"
         self._end()
-        self._worker = _launched()
+        self._worker = _launched(closed=self._is_walled)
         self._finalizer = weakref.finalize(self, _kill, self._worker, os.getpid())
         try:
             return self._exchange(self._first, _START_S)
@@ -144,12 +158,9 @@ class Child:
         self._worker = self._finalizer = None
 
 
-def _launched() -> _Worker:
+def _launched(*, closed: bool) -> _Worker:
     replies, reply_end = os.pipe()
-    # The worker must find this very copy of rung, and must not find a stray json.py in the current folder (-P).
-    source = str(Path(__file__).resolve().parents[2])
-    path = [source, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path), "PYTHONHASHSEED": "0"}
+    folder = tempfile.mkdtemp(prefix="rung-child-") if closed else None
     try:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "rung.rewards.worker", str(os.getpid()), str(reply_end)],
@@ -159,17 +170,39 @@ def _launched() -> _Worker:
             bufsize=0,
             pass_fds=(reply_end,),
             start_new_session=True,
-            env=environment,
+            cwd=folder,
+            env=_environment(folder),
         )
     except BaseException:
         os.close(replies)
+        _removed(folder)
         raise
     finally:
         os.close(reply_end)
     assert process.stdin is not None and process.stdout is not None
     os.set_blocking(process.stdin.fileno(), False)
     os.set_blocking(replies, False)
-    return _Worker(process, process.stdin.fileno(), replies, process.stdout.fileno())
+    return _Worker(process, process.stdin.fileno(), replies, process.stdout.fileno(), folder)
+
+
+def _environment(home: str | None) -> dict[str, str]:
+    """The worker's environment: ours, or for a closed child with a home of its own what Python needs to start."""
+    # The worker must find this very copy of rung, and must not find a stray json.py in the current folder (-P).
+    source = str(Path(__file__).resolve().parents[2])
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    path = [source, *(os.path.abspath(part) for part in given if part)]  # noqa: PTH100  its folder is another one
+    always = {"PYTHONPATH": os.pathsep.join(path), "PYTHONHASHSEED": "0"}
+    if home is None:
+        return os.environ | always
+    kept = {name: value for name, value in os.environ.items() if name in _KEPT}
+    offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    packages = {"PYTHONUSERBASE": site.USER_BASE} if site.USER_BASE and site.ENABLE_USER_SITE else {}
+    return kept | always | offline | packages | {"HOME": home, "TMPDIR": home}
+
+
+def _removed(folder: str | None) -> None:
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _exchanged(worker: _Worker, line: bytes, deadline_s: float) -> bytes:
@@ -253,3 +286,4 @@ def _kill(worker: _Worker, owner: int) -> None:
     assert worker.process.stdin is not None and worker.process.stdout is not None
     worker.process.stdin.close()
     worker.process.stdout.close()
+    _removed(worker.folder)

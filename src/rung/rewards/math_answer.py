@@ -101,7 +101,7 @@ class OpenMathAnswer:
         self.name = reward.name
         self._algebra = reward.algebra
         self._deadline_s = deadline_s
-        self._child = Child("math_verify", {}, limits=Limits(memory_bytes=2 * 2**30, file_bytes=2**20))
+        self._child = Child("math_verify", {}, limits=Limits(memory_bytes=2 * 2**30, file_bytes=2**20), closed=True)
 
     def __call__(
         self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Mapping[str, Sequence[Any]]

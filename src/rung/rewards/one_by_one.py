@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from rung.rewards.child import Child, ChildError
+from rung.errors import SettingsError
+from rung.rewards.child import SETTINGS, Child, ChildError
 from rung.rewards.reward import DIED, TIMEOUT, Failure, Score
 
 _SHARE_OF_TIMEOUTS = 0.1
@@ -17,6 +18,9 @@ def judged_one_by_one(child: Child, requests: Sequence[Any], deadline_s: float) 
 
     A request that fails becomes a `Failure` of its sample alone. After a tenth of the batch (at least 2) has timed
     out or died, the rest is not tried: a step must end, and a judge stops the run at such a rate anyway.
+
+    Raises:
+        SettingsError: the job says that no sample can be judged.
     """
     most = max(2, math.ceil(_SHARE_OF_TIMEOUTS * len(requests)))
     scores: list[Score] = []
@@ -31,6 +35,8 @@ def judged_one_by_one(child: Child, requests: Sequence[Any], deadline_s: float) 
         try:
             scores.append(child.ask(request, deadline_s=deadline_s))
         except ChildError as error:
+            if error.failure.status == SETTINGS:
+                raise SettingsError(error.failure.detail.splitlines()) from None
             slow += error.failure.status in (TIMEOUT, DIED)
             scores.append(error.failure)
     return scores

@@ -5,6 +5,9 @@ over Python sets: the same index must be the same question tomorrow.
 
 The answer that is scored is found by `answer_in`: the last `<answer>...</answer>`, else what follows the last
 `Answer:`, else the whole text when it is one line, else its last line. It is scored as the data set scores it, 0 to 1.
+
+Several scorers give the answer to `eval` or to sympy's parser, and `codeio` runs snippets of its own to make entries.
+So the child is closed (`child.py`), and an answer that is a program gets 0 before it runs (`text_is_not_code.py`).
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from rung.errors import SettingsError, did_you_mean
 from rung.rewards.child import Child, ChildError, Limits
 from rung.rewards.one_by_one import judged_one_by_one
 from rung.rewards.reward import Prompt, Score
+from rung.rewards.text_is_not_code import Guard
 
 _OPEN, _CLOSE = "<answer>", "</answer>"
 _MARK = re.compile(r"answer[*_]*\s*:[*_]*", re.IGNORECASE)
@@ -57,7 +61,7 @@ class Source:
 
     def child(self) -> Child:
         """A child that makes and scores this source's entries."""
-        return Child("reasoning_gym", dataclasses.asdict(self), limits=Limits(memory_bytes=4 * 2**30))
+        return Child("reasoning_gym", dataclasses.asdict(self), limits=Limits(memory_bytes=4 * 2**30), closed=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +133,9 @@ def reasoning_gym_job(setup: Mapping[str, Any]) -> tuple[Callable[[Mapping[str, 
     def entry(side: str, index: int) -> dict[str, Any]:
         return sides[side][index]
 
+    def score(side: str, index: int, text: str) -> float:
+        return _score(setup["dataset"], sides[side], text, entry(side, index), guard)
+
     def answer(request: Mapping[str, Any]) -> Any:
         if "make" in request:
             made = (entry(request["make"], i) for i in range(request["first"], request["last"]))
@@ -136,21 +143,55 @@ def reasoning_gym_job(setup: Mapping[str, Any]) -> tuple[Callable[[Mapping[str, 
         side, index = request["side"], request["index"]
         if question_key(str(entry(side, index)["question"])) != request["question_key"]:
             raise RuntimeError(f"{setup['dataset']} made another question at {side} {index} than when the run started")
-        return _score(sides[side], request["answer"], entry(side, index))
+        return score(side, index, request["answer"])
 
+    guard = Guard()
+    try:
+        first = next(iter(sides))
+        score(first, 0, str(entry(first, 0)["answer"]))  # what it imports late is imported now
+    except SettingsError:
+        raise
+    except Exception:  # noqa: BLE001  what is wrong with this entry is told when it is asked for
+        pass
     return answer, None
 
 
-def _score(dataset: Any, answer: str, entry: dict[str, Any]) -> float:
+def _score(name: str, dataset: Any, answer: str, entry: dict[str, Any], guard: Guard) -> float:
     """The data set's score. Some scorers raise on text that is no answer of their form: where the same scorer can
-    judge the data set's own answer, that is a wrong answer; where it cannot, the scorer is broken and raises."""
+    judge the data set's own answer, that is a wrong answer; where it cannot, the scorer is broken and raises.
+
+    Some scorers evaluate the answer. What is more than plain data is refused before it runs, and is a wrong answer
+    that gets 0, whatever the scorer makes of it.
+
+    Raises:
+        SettingsError: the scorer does to the data set's own answer what is refused.
+    """
     try:
-        return float(dataset.score_answer(answer, entry))
+        score = float(guard.run([answer], lambda: dataset.score_answer(answer, entry)))
+        if not guard.refused:
+            return score
     except (MemoryError, RecursionError):
         raise
-    except Exception:  # noqa: BLE001  what it raises differs by data set
-        dataset.score_answer(entry["answer"], entry)
-        return 0.0
+    except Exception:  # noqa: BLE001  what it raises differs by data set; what follows judges it
+        pass
+    _check_own_answer(name, dataset, entry, guard)
+    return 0.0
+
+
+def _check_own_answer(name: str, dataset: Any, entry: dict[str, Any], guard: Guard) -> None:
+    """The data set's own answer can be scored; raises what its scorer raises where it cannot."""
+    try:
+        guard.run([str(entry["answer"])], lambda: dataset.score_answer(entry["answer"], entry))
+    except Exception:
+        if not guard.refused:
+            raise
+    if guard.refused:
+        raise SettingsError(
+            [
+                f"task: reasoning_gym/{name} cannot be scored safely: on its own answer its scorer wanted "
+                f"{guard.refused[0]}, which no scorer may do; take another data set"
+            ]
+        )
 
 
 def _dataset(setup: Mapping[str, Any], side: str) -> Any:

@@ -25,7 +25,7 @@ from rung.rewards.child import Child, ChildError
 from rung.rewards.deadline import called_within
 from rung.rewards.one_by_one import judged_one_by_one
 from rung.rewards.reward import OpenReward, Prompt, Score
-from rung.rewards.user_function import Function, batch_scores, sample_score, takes_samples
+from rung.rewards.user_function import Function, batch_scores, guard_for, guarded, sample_score, takes_samples
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,7 @@ class _Here:
         self.name = name
         self._function = function
         self._deadline_s = deadline_s
+        self._guard = guard_for(function)
 
     def __call__(
         self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Mapping[str, Sequence[Any]]
@@ -133,7 +134,9 @@ class _Here:
             ]
 
         with process_restored():
-            return called_within(self._deadline_s, self.name, call)
+            return called_within(
+                self._deadline_s, self.name, lambda: guarded(self._guard, self.name, completions, call)
+            )
 
     def close(self) -> None:
         """There is no child to end."""

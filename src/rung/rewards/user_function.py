@@ -6,7 +6,8 @@ TRL: `f(prompts, completions, **columns) -> list[float | None]`, once for the ba
 verl: `compute_score(data_source, solution_str, ground_truth, extra_info=None) -> float | {"score": float}`, once a
 sample; recognised by the parameters `solution_str` and `ground_truth`.
 
-Either may be `async`. This file runs in the child for functions from files, and here for other callables.
+Text of a completion never becomes code: see `text_is_not_code.py`. Either may be `async`.
+This file runs in the child for functions from files, and here for other callables.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ import inspect
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rung.errors import RewardError, SettingsError, did_you_mean
-from rung.rewards.reward import WRONG_TYPE, Prompt, Score
+from rung.rewards.reward import REFUSED, WRONG_TYPE, Prompt, Score
+from rung.rewards.text_is_not_code import Guard
 from rung.rewards.values import checked_scores
 
 Function = Callable[..., Any]
+Returned = TypeVar("Returned")
 
 
 def takes_samples(function: Function) -> bool:
@@ -115,13 +118,40 @@ def user_function_job(setup: Mapping[str, Any]) -> tuple[Callable[[Mapping[str, 
     name = setup["name"]
     function = loaded_function(setup["file"], setup["function"])
     by_sample = takes_samples(function)
+    guard = guard_for(function)
 
     def answer(request: Mapping[str, Any]) -> Any:
         if by_sample:
-            return sample_score(name, function, request["completion"], request["row"])
-        return batch_scores(name, function, request["prompts"], request["completions"], request["columns"])
+            text, row = request["completion"], request["row"]
+            return guarded(guard, name, [text], lambda: sample_score(name, function, text, row))
+        prompts, texts, columns = request["prompts"], request["completions"], request["columns"]
+        return guarded(guard, name, texts, lambda: batch_scores(name, function, prompts, texts, columns))
 
     return answer, by_sample
+
+
+def guard_for(function: Function) -> Guard:
+    """An open guard that knows the texts which stand in the function's module."""
+    return Guard(closed=False, own=[v for v in getattr(function, "__globals__", {}).values() if isinstance(v, str)])
+
+
+def guarded(guard: Guard, name: str, completions: Sequence[str], call: Callable[[], Returned]) -> Returned:
+    """What `call` returns, unless text of a completion was about to become code in it.
+
+    Raises:
+        RewardError: it was, also where the function caught the exception.
+    """
+    try:
+        returned = guard.run(completions, call)
+    except Exception:
+        if not guard.refused:
+            raise
+    else:
+        if not guard.refused:
+            return returned
+    what = f"it was about to run text of a completion as code: {guard.refused[0]}"
+    todo = "read such text with ast.literal_eval or a parser of your own, or run it in a sandbox"
+    raise RewardError(name, REFUSED, f"{what}; {todo}")
 
 
 def _accepted(name: str, function: Function, offered: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ the reply pipe: `{"answer": ...}` or `{"failed": [status, detail]}`. What the jo
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import json
@@ -15,6 +16,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from rung.errors import MissingExtra, RewardError, SettingsError
@@ -24,6 +26,7 @@ from rung.rewards.last_line import last_line
 from rung.rewards.reward import RAISED
 
 _PR_SET_PDEATHSIG = 1
+_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 
 
 def main(parent: int, reply_fd: int) -> None:
@@ -35,6 +38,9 @@ def main(parent: int, reply_fd: int) -> None:
         os.dup2(nothing.fileno(), 0)
 
     first = json.loads(requests.readline())
+    if first["closed"]:
+        leave_network()
+        die_with(parent)  # a change of rights may have made the kernel forget it
     set_limits(**first["limits"])
     job: Callable[[Any], Any] | None = None
 
@@ -85,6 +91,18 @@ def die_with(parent: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(0)  # it died before we asked
+
+
+def leave_network() -> None:
+    """Go where there is no network: a user and network namespace of our own. Linux only, and only where the kernel
+    lets users do so; nothing is said where it does not. A second wall: the first is that no text becomes code."""
+    if sys.platform != "linux":
+        return
+    user, group = os.getuid(), os.getgid()
+    if ctypes.CDLL(None).unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0:
+        for name, line in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
+            with contextlib.suppress(OSError):
+                Path("/proc/self", name).write_text(line, "ascii")
 
 
 def set_limits(memory_bytes: int, file_bytes: int) -> None:
