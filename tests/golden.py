@@ -37,6 +37,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+os.environ["RUNG_COMPUTE"] = "float32"  # also where a command has no setting for it
 FILE = Path(__file__).with_name("golden.json")
 TOLERANCE = {"rel_tol": 1e-2, "abs_tol": 1e-3}
 """On another machine. A float32 sum differs by 1e-6 there, the model at the start has been trained, and Adam divides a
