@@ -30,7 +30,7 @@ class Case:
     engine: str = "gymnasium"
     peer: str
     """The class in stable_baselines3 or sb3_contrib."""
-    environments: int = 1
+    num_environments: int = 1
     """The peer's."""
     arguments: dict[str, Any] = field(default_factory=dict)
     differs: str
@@ -43,27 +43,27 @@ class Case:
 
 
 CARTPOLE, CHEETAH, PONG = "CartPole-v1", "HalfCheetah-v5", "ALE/Pong-v5"
-PPO_8 = ("environments=8", "method.horizon=2048", "method.minibatches=256")
+PPO_8 = ("num_environments=8", "method.horizon=2048", "method.num_minibatches=256")
 PONG_BOTH = {"learning_starts": 1000, "buffer_size": 20_000, "optimize_memory_usage": False}
 OWN = "each one's own"
 EQUAL = "the peer's"
 CASES = (
     Case(method="PPO", task=CARTPOLE, settings=EQUAL, line=5, steps=32_768, rung="ppo@sb3", sets=PPO_8, peer="PPO",
-         environments=8, differs="nothing: 8 environments, 2048 steps, minibatches of 64, 10 epochs"),
+         num_environments=8, differs="nothing: 8 environments, 2048 steps, minibatches of 64, 10 epochs"),
     Case(method="PPO", task=CARTPOLE, settings=OWN, line=5, steps=20_480, rung="ppo", peer="PPO",
          differs="value coefficient 0.5 here, 1 there; both 1 environment, 2048 steps, minibatches of 64, 10 epochs"),
     Case(method="PPO", task=CARTPOLE, settings="recipe environment_many", line=5, steps=32_768, rung="ppo",
-         recipe="environment_many", peer="PPO", environments=8,
+         recipe="environment_many", peer="PPO", num_environments=8,
          differs="8 x 256 steps, minibatches of 512, rate 1e-3 here; 8 x 2048, 64, 3e-4 there"),
     Case(method="PPO", task=CHEETAH, settings=EQUAL, line=3, steps=102_400, rung="ppo@sb3", sets=PPO_8, peer="PPO",
-         environments=8, differs="nothing: 8 environments, 2048 steps, minibatches of 64, 10 epochs"),
+         num_environments=8, differs="nothing: 8 environments, 2048 steps, minibatches of 64, 10 epochs"),
     Case(method="PPO", task=CHEETAH, settings=EQUAL, line=3, steps=102_400, rung="ppo@sb3", sets=PPO_8,
-         engine="envpool", peer="PPO", environments=8, differs="envpool here; SB3 steps Gymnasium's environments"),
+         engine="envpool", peer="PPO", num_environments=8, differs="envpool here; SB3 steps Gymnasium's environments"),
     Case(method="PPO", task=CHEETAH, settings="recipe environment_many", line=3, steps=102_400, rung="ppo",
-         recipe="environment_many", peer="PPO", environments=8,
+         recipe="environment_many", peer="PPO", num_environments=8,
          differs="8 x 256 steps, minibatches of 512, rate 1e-3 here; 8 x 2048, 64, 3e-4 there"),
     Case(method="PPO", task=CHEETAH, settings="recipe environment_many", line=3, steps=102_400, rung="ppo",
-         recipe="environment_many", engine="envpool", peer="PPO", environments=8,
+         recipe="environment_many", engine="envpool", peer="PPO", num_environments=8,
          differs="the same, and envpool here"),
     Case(method="TRPO", task=CARTPOLE, settings=EQUAL, line=3, steps=40_960, rung="trpo@sb3-contrib", peer="TRPO",
          differs="nothing: 2048 steps, 10 passes of the critic in minibatches of 128"),
@@ -71,9 +71,10 @@ CASES = (
          differs="1024 steps, F on a fifth, 5 critic passes in minibatches of 64, λ 0.98 here; 2048, all, 10 in 128, "
          "0.95 there"),
     Case(method="actor-critic", task=CARTPOLE, settings=EQUAL, line=3, steps=100_000, rung="a2c@sb3",
-         sets=("environments=8",), peer="A2C", environments=8, differs="nothing: 8 environments, 5 steps"),
+         sets=("num_environments=8",), peer="A2C", num_environments=8, differs="nothing: 8 environments, 5 steps"),
     Case(method="actor-critic", task=CARTPOLE, settings=OWN, line=3, steps=100_000, rung="actor_critic", peer="A2C",
-         environments=8, differs="16 environments, rate 4e-3 falling to 0, entropy bonus 0.01 here; 8, 7e-4, 0 there"),
+         num_environments=8, 
+         differs="16 environments, rate 4e-3 falling to 0, entropy bonus 0.01 here; 8, 7e-4, 0 there"),
     Case(method="DQN", task=CARTPOLE, settings=EQUAL, line=3, steps=15_000, rung="dqn@sb3",
          sets=("method.exploration.over=1500",), peer="DQN",
          arguments={"learning_rate": 1e-4}, differs="nothing: minibatches of 32 every 4 steps, a copy every 10,000"),

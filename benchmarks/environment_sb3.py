@@ -28,7 +28,7 @@ if case.task == PONG:
     fixed: dict[str, Any] = {"frameskip": 1, "repeat_action_probability": 0.0}
     environments: Any = VecFrameStack(make_atari_env(case.task, n_envs=1, seed=seed, env_kwargs=fixed), n_stack=4)
 else:
-    environments = make_vec_env(case.task, case.environments, seed=seed)
+    num_environments = make_vec_env(case.task, case.environments, seed=seed)
 kind = "CnnPolicy" if case.task == PONG else "MlpPolicy"
 model = getattr(library, case.peer)(kind, environments, device="cpu", seed=seed, **case.arguments)
 began = time.perf_counter()

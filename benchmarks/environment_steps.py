@@ -59,7 +59,7 @@ def rows(asked: argparse.Namespace) -> list[dict[str, Any]]:
 def stated(case: Case) -> dict[str, Any]:
     """What is known of a case before it is measured."""
     names = ("method", "task", "settings", "engine", "line", "differs")
-    return {name: getattr(case, name) for name in names} | {"environments": case.environments}
+    return {name: getattr(case, name) for name in names} | {"num_environments": case.environments}
 
 
 def rate(runs: list[dict[str, Any]]) -> float:

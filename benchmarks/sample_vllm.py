@@ -15,11 +15,13 @@ from vllm import LLM, SamplingParams
 def main() -> None:
     folder, prompts, samples, new_tokens, rounds = json.loads(sys.argv[1])
     engine = LLM(model=folder, dtype=sys.argv[2], max_model_len=256, max_num_seqs=256)
-    law = SamplingParams(n=samples, temperature=1.0, max_tokens=new_tokens, min_tokens=new_tokens, logprobs=0, seed=0)
+    distribution = SamplingParams(
+        n=samples, temperature=1.0, max_tokens=new_tokens, min_tokens=new_tokens, logprobs=0, seed=0
+    )
     rates = []
     for _ in range(rounds + 1):
         began = time.perf_counter()
-        outputs = engine.generate(prompts, law, use_tqdm=False)
+        outputs = engine.generate(prompts, distribution, use_tqdm=False)
         tokens = sum(len(o.token_ids) for output in outputs for o in output.outputs)
         rates.append(tokens / (time.perf_counter() - began))
     print("RESULT " + json.dumps({"tokens_per_second": rates[1:]}), flush=True)

@@ -20,7 +20,7 @@ samples = int(sys.argv[2]) if len(sys.argv) > 2 else SAMPLES
 compute = sys.argv[3] if len(sys.argv) > 3 else "float32"
 policy = load_policy(str(model_folder()), compute=compute)
 policy.end_ids = ()  # every completion has its 64 tokens, as in the other measurement
-step_part = dataclasses.replace(GRPO.step, learning_rate=LEARNING_RATE)
+step_part = dataclasses.replace(GRPO.optimizer, learning_rate=LEARNING_RATE)
 method = GRPO.changed(name="bench", samples_per_prompt=samples, reference_kl=None, step=step_part)
 learner = Learner(policy, method, micro_batch_tokens=1024)
 sampler = Sampler(policy)

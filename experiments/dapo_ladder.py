@@ -88,8 +88,8 @@ ROWS: dict[str, dict[str, str]] = {
 NAMES = list(ROWS)
 COMMON = (
     *(f"steps={STEPS}", f"max_new_tokens={LENGTH}", "prompts_per_step=128", "method.samples_per_prompt=8"),
-    *("method.minibatches=16", "method.step.learning_rate=1e-4", "method.step.warmup_steps=32"),
-    *("evaluation.items=200", "evaluation.samples=4", "evaluation.every=20", "reporting.kl_rows=0"),
+    *("method.num_minibatches=16", "method.optimizer.learning_rate=1e-4", "method.optimizer.warmup_steps=32"),
+    *("evaluation.num_items=200", "evaluation.num_samples=4", "evaluation.every=20", "reporting.kl_rows=0"),
     *("learner.threads=1", "learner.micro_batch_tokens=4096"),
 )
 

@@ -52,11 +52,11 @@ BINS = (3, 9, 33, 129)
 STEPS, LAST = 20_000, 3
 BALANCED, NINE = -400.0, -500.0
 CONTINUOUS = "ppo"
-COMMON = (f"budget.steps={STEPS}", "steps=1000", "evaluation.items=20")
+COMMON = (f"budget.steps={STEPS}", "steps=1000", "evaluation.num_items=20")
 SETTINGS: dict[str, tuple[str, ...]] = {
     "dqn": (
         *("evaluation.every=2", "method.target_network=Every", "method.target_network.updates=100"),
-        *("method.error=ClippedError", "method.step.max_grad_norm=10"),
+        *("method.error=ClippedError", "method.optimizer.max_grad_norm=10"),
     ),
     "ppo": ("evaluation.every=1", "task.normalize_observations=true", "task.normalize_rewards=true"),
 }

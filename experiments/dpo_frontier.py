@@ -62,11 +62,11 @@ SLACK = 0.05
 PAIR_STEPS, PPO_STEPS = 150, 30
 DPO, SFT, UNLIKELIHOOD = "DPO", "preferred fine-tuning", "unlikelihood"
 LEARNT, TRUE = "PPO, reward model", "PPO, true reward"
-PAIRED = (f"steps={PAIR_STEPS}", "method.pairs_per_step=16", "method.step.learning_rate=3e-5", "saving.every=15")
-REWARD = ("steps=250", "method.pairs_per_step=16", "method.step.learning_rate=7e-4", "saving.every=0")
+PAIRED = (f"steps={PAIR_STEPS}", "method.pairs_per_step=16", "method.optimizer.learning_rate=3e-5", "saving.every=15")
+REWARD = ("steps=250", "method.pairs_per_step=16", "method.optimizer.learning_rate=7e-4", "saving.every=0")
 CLIMB = (
     *(f"steps={PPO_STEPS}", "prompts_per_step=8", f"max_new_tokens={TOKENS}", "saving.every=10"),
-    *("evaluation.items=16", "method.reference_kl.target=null"),
+    *("evaluation.num_items=16", "method.reference_kl.target=null"),
 )
 PAIR_POINTS, PPO_POINTS = (30, 75, 150), (10, 20, 30)
 
@@ -120,7 +120,7 @@ def reward_model(seed: int) -> Path:
 
 def reward_run(seed: int) -> Run:
     words = ("train", "reward_model", *from_pairs(pairs(seed)), "--seed", str(seed))
-    settings = (*ENDED, "evaluation.items=480", *REWARD)
+    settings = (*ENDED, "evaluation.num_items=480", *REWARD)
     return Run(reward_model(seed).name, *words, settings=settings)
 
 

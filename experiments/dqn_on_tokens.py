@@ -57,10 +57,10 @@ TASK = {"length": LENGTH, "held_out": 80}
 COMMON = (
     *(f"task.{name}={value}" for name, value in TASK.items()),
     *(f"max_new_tokens={LENGTH + 1}", f"budget.tokens={TOKENS}", "steps=10000", "evaluation.every=20"),
-    *("evaluation.items=80", "evaluation.samples=1", "evaluation.temperature=0", "reporting.kl_rows=0"),
-    *("learner.threads=1", "method.step.learning_rate=1e-3"),
+    *("evaluation.num_items=80", "evaluation.num_samples=1", "evaluation.temperature=0", "reporting.kl_rows=0"),
+    *("learner.threads=1", "method.optimizer.learning_rate=1e-3"),
 )
-GRADIENTS = ("prompts_per_step=8", "method.samples_per_prompt=8", "method.step.warmup_steps=0")
+GRADIENTS = ("prompts_per_step=8", "method.samples_per_prompt=8", "method.optimizer.warmup_steps=0")
 ARMS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "dqn, whole returns": ("dqn", "tiny_values", (f"method.value_target.steps={LENGTH + 1}",)),
     "dqn, one step": ("dqn", "tiny_values", ("method.value_target.steps=1",)),

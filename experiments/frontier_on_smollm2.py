@@ -23,8 +23,13 @@ STEPS, SEED, TOKENS = 48, 0, "24"
 STOP = ("--set", 'task.stop=["."]')
 """It would go on and on; an ending of a sentence is enough."""
 LEARNT = (
-    *(f"steps={STEPS}", "method.pairs_per_step=8", "method.step.learning_rate=1e-6", "method.step.warmup_steps=0"),
-    *("evaluation.items=32", f"saving.every={STEPS}"),
+    *(
+        f"steps={STEPS}",
+        "method.pairs_per_step=8",
+        "method.optimizer.learning_rate=1e-6",
+        "method.optimizer.warmup_steps=0",
+    ),
+    *("evaluation.num_items=32", f"saving.every={STEPS}"),
 )
 
 

@@ -72,7 +72,7 @@ ARMS = {RFT: "rft", ONLINE: "online_rft", OUTCOME: "grpo", PROCESS: "grpo_proces
 GAIN, NEAR = 0.05, 0.03
 COMMON = (
     *(f"steps={STEPS}", f"max_new_tokens={TOKENS}", "prompts_per_step=16", "method.samples_per_prompt=16"),
-    *(f"method.step.learning_rate={RATE}", "evaluation.every=25", "saving.every=50", "reporting.kl_rows=0"),
+    *(f"method.optimizer.learning_rate={RATE}", "evaluation.every=25", "saving.every=50", "reporting.kl_rows=0"),
     *("learner.threads=1", "learner.micro_batch_tokens=4096"),
 )
 START = "start"
@@ -120,19 +120,19 @@ def by_k(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
     by_item: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         by_item.setdefault(row["id"], []).append(row)
-    accuracy_NK = np.array([[row["rewards"]["correct"] for row in some] for some in by_item.values()])
+    scores_NK = np.array([[row["rewards"]["correct"] for row in some] for some in by_item.values()])
     answer = NumberEquals().final_answer
     answers_NK = [[answer(row["completion"]) for row in some] for some in by_item.values()]
 
     def majority(k: int) -> float:
         votes = [
-            majority_at_k(accuracy_NK[:, at : at + k], [row[at : at + k] for row in answers_NK]).value
-            for at in range(0, accuracy_NK.shape[1] - k + 1, k)
+            majority_at_k(scores_NK[:, at : at + k], [row[at : at + k] for row in answers_NK]).value
+            for at in range(0, scores_NK.shape[1] - k + 1, k)
         ]
         return float(np.mean(votes))
 
-    ks = [k for k in KS if k <= accuracy_NK.shape[1]]
-    return {"maj": [majority(k) for k in ks], "pass": [pass_at_k(accuracy_NK, k).value for k in ks]}
+    ks = [k for k in KS if k <= scores_NK.shape[1]]
+    return {"maj": [majority(k) for k in ks], "pass": [pass_at_k(scores_NK, k).value for k in ks]}
 
 
 def measured(seeds: Sequence[int]) -> dict[str, Any]:

@@ -35,13 +35,27 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 HELD_OUT = f"task.held_out_file={stages.DATA / 'held_out.jsonl'}"
 SETTINGS = {
     "reward_model": (
-        *("steps=80", "method.pairs_per_step=16", "method.step.learning_rate=3e-4", "method.step.warmup_steps=10"),
-        *("evaluation.every=20", "evaluation.items=480", f"task.held_out_file={stages.HOME / 'held_out_pairs.jsonl'}"),
+        *(
+            "steps=80",
+            "method.pairs_per_step=16",
+            "method.optimizer.learning_rate=3e-4",
+            "method.optimizer.warmup_steps=10",
+        ),
+        *(
+            "evaluation.every=20",
+            "evaluation.num_items=480",
+            f"task.held_out_file={stages.HOME / 'held_out_pairs.jsonl'}",
+        ),
     ),
     "policy": (
         *(f"steps={STEPS}", "prompts_per_step=8", "method.samples_per_prompt=8", f"max_new_tokens={stages.TOKENS}"),
-        *("method.step.learning_rate=1e-4", "method.step.warmup_steps=10", "temperature=1"),
-        *("method.reference_kl.target=null", "method.reference_kl.coefficient=0.2", "evaluation.items=16", HELD_OUT),
+        *("method.optimizer.learning_rate=1e-4", "method.optimizer.warmup_steps=10", "temperature=1"),
+        *(
+            "method.reference_kl.target=null",
+            "method.reference_kl.coefficient=0.2",
+            "evaluation.num_items=16",
+            HELD_OUT,
+        ),
     ),
 }
 

@@ -56,18 +56,18 @@ def zoo_settings(task: str) -> tuple[str, ...]:
     """
     zoo = ZOO_TRPO[task]
     return (
-        f"environments={zoo['n_envs']}",
+        f"num_environments={zoo['n_envs']}",
         f"method.horizon={zoo['n_steps']}",
         f"method.advantage.discount={zoo['gamma']}",
         f"task.discount={zoo['gamma']}",
         f"method.advantage.lam={zoo['gae_lambda']}",
-        f"method.step.iterations={zoo['cg_max_steps']}",
-        f"method.step.damping={zoo['cg_damping'] * ACTIONS[task]}",
-        f"method.step.fisher_share={zoo['sub_sampling_factor']}",
-        f"method.step.critic_learning_rate={zoo['learning_rate']}",
-        f"method.step.critic_epochs={zoo['n_critic_updates']}",
-        f"method.step.critic_minibatches={zoo['n_envs'] * zoo['n_steps'] // zoo['batch_size']}",
-        f"method.step.max_kl={bound_of(TUNED_TRPO, task)}",
+        f"method.optimizer.iterations={zoo['cg_max_steps']}",
+        f"method.optimizer.damping={zoo['cg_damping'] * ACTIONS[task]}",
+        f"method.optimizer.fisher_share={zoo['sub_sampling_factor']}",
+        f"method.optimizer.critic_learning_rate={zoo['learning_rate']}",
+        f"method.optimizer.num_critic_epochs={zoo['n_critic_updates']}",
+        f"method.optimizer.num_critic_minibatches={zoo['n_envs'] * zoo['n_steps'] // zoo['batch_size']}",
+        f"method.optimizer.max_kl={bound_of(TUNED_TRPO, task)}",
     )
 
 

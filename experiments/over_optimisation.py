@@ -38,11 +38,11 @@ RUNS = ROOT / "runs" / "over_optimisation"
 SEEDS = range(5)
 POINTS = (0, 5, 10, 15, 20, 30, 40)
 FAIR, RISE, NEAR = 0.8, 1.0, 10.0
-REWARD = ("steps=120", "method.pairs_per_step=32", "method.step.learning_rate=5e-4", "saving.every=0")
+REWARD = ("steps=120", "method.pairs_per_step=32", "method.optimizer.learning_rate=5e-4", "saving.every=0")
 CLIMB = (
     *(f"steps={POINTS[-1]}", "prompts_per_step=8", f"max_new_tokens={TOKENS}", "saving.every=5"),
-    *("evaluation.items=16", "method.reference_kl.target=null", "method.reference_kl.coefficient=0.05"),
-    "method.step.learning_rate=1e-4",
+    *("evaluation.num_items=16", "method.reference_kl.target=null", "method.reference_kl.coefficient=0.05"),
+    "method.optimizer.learning_rate=1e-4",
 )
 
 
@@ -56,7 +56,7 @@ def reward_model(seed: int) -> Path:
 
 def reward_run(seed: int) -> Run:
     words = ("train", "reward_model", *from_pairs(pairs(seed)), "--seed", str(seed))
-    return Run(reward_model(seed).name, *words, settings=(*ENDED, "evaluation.items=480", *REWARD))
+    return Run(reward_model(seed).name, *words, settings=(*ENDED, "evaluation.num_items=480", *REWARD))
 
 
 def policy(seed: int) -> Path:

@@ -57,14 +57,14 @@ SEEDS, STEPS = 5, 100
 LAST = 10
 """Rollouts at the end of a run that its return is the mean of."""
 TASKS: dict[str, tuple[str, ...]] = {
-    "Pendulum-v1": ("method.advantage.discount=0.9", "method.advantage.lam=0.95", "method.step.max_kl=0.05"),
-    "Reacher-v5": ("method.step.max_kl=0.02", "task.normalize_observations=true"),
+    "Pendulum-v1": ("method.advantage.discount=0.9", "method.advantage.lam=0.95", "method.optimizer.max_kl=0.05"),
+    "Reacher-v5": ("method.optimizer.max_kl=0.02", "task.normalize_observations=true"),
 }
 """Every arm of a task has these; both tasks have episodes of a fixed length of their own."""
 DISCOUNTS = {"Pendulum-v1": 0.9, "Reacher-v5": 0.995}
 """The methods': the true reward is scaled by the deviation of its discounted return, as a learned one is normalised; a
 critic that is given rewards of -8 a step learns Pendulum much more slowly, and the comparison would flatter."""
-COMMON = ("environments=2", "evaluation.every=10", "learner.threads=1")
+COMMON = ("num_environments=2", "evaluation.every=10", "learner.threads=1")
 LEARNED = ("method.learned_reward.rate_halves_at=8000", "method.learned_reward.l2_high=3")
 ARMS: dict[str, tuple[str, ...]] = {
     "true": ("method.learned_reward=null", "task.normalize_rewards=true"),

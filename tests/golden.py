@@ -13,8 +13,9 @@ among them.
 
 Other processors and other libraries round differently. So the file holds the machine it was recorded on. On an equal
 one (processor, torch's instruction set, the libraries in `machine()`) everything is compared exactly. On another one
-only the start and the first step are, each number to `TOLERANCE`; later steps have drawn from a law that differs in
-the last bits, and hashes and whole results mean nothing there. The last lines of pytest say which of the two was done.
+only the start and the first step are, each number to `TOLERANCE`; later steps have drawn from a distribution that
+differs in the last bits, and hashes and whole results mean nothing there. The last lines of pytest say which of the two
+was done.
 """
 
 from __future__ import annotations
@@ -73,11 +74,11 @@ SFT = f"sft --model tiny --task arithmetic {SEED}" + sets(
     SUMS, "steps=70 evaluation_items=16 max_new_tokens=6 learning_rate=2e-3", ONE_THREAD
 )
 OTHER = SFT.replace("--out run", "--out other").replace("steps=70", "steps=5")
-DRAWN = "steps=3 prompts_per_step=4 max_new_tokens=6 evaluation.items=8 evaluation.samples=1"
-STEP = "method.step.warmup_steps=0"
+DRAWN = "steps=3 prompts_per_step=4 max_new_tokens=6 evaluation.num_items=8 evaluation.num_samples=1"
+STEP = "method.optimizer.warmup_steps=0"
 TEXT = f"--model START --recipe tiny --task arithmetic {RUN}" + sets(SUMS, DRAWN)
 EIGHT = sets("method.samples_per_prompt=8")
-PAIRS = RUN + sets("evaluation.items=8 steps=3 method.pairs_per_step=8 method.step.learning_rate=1e-3", STEP)
+PAIRS = RUN + sets("evaluation.num_items=8 steps=3 method.pairs_per_step=8 method.optimizer.learning_rate=1e-3", STEP)
 FROM_FILE = f"--model START --recipe none --task PAIRS {PAIRS} --set task.held_out=0.3"
 STAGES = ("sft", "pairs", "reward_model", "policy")
 GROUP_METHODS = (
@@ -96,7 +97,7 @@ def text(
 
 def world(name: str, method: str, line: str, *, task: str = "CartPole-v1", needs: tuple[str, ...] = ()) -> Kind:
     """A method in an environment."""
-    command = f"train {method} --task {task} {RUN}" + sets("steps=3 evaluation.items=2", line)
+    command = f"train {method} --task {task} {RUN}" + sets("steps=3 evaluation.num_items=2", line)
     return Kind(f"world-{name}", (command,), needs=("gymnasium", *needs))
 
 
@@ -104,15 +105,15 @@ ONE = sets("method.samples_per_prompt=1 prompts_per_step=16")
 TEXT_KINDS = (
     Kind("sft", (SFT,)),
     *(text(method) for method in GROUP_METHODS),
-    text("grpo@openrlhf", "method.minibatches=2"),
+    text("grpo@openrlhf", "method.num_minibatches=2"),
     text("dapo", "prompts_per_step=3"),
     text("grpo_iterative", "method.reference_kl.refresh_every=1"),
     text("grpo-kl", "method.reference_kl.coefficient=0.1", method="grpo"),
-    text("ppo", "method.minibatches=4 method.epochs=2", groups=ONE),
-    text("ppo_kl", "method.minibatches=4 method.epochs=2", groups=ONE),
+    text("ppo", "method.num_minibatches=4 method.num_epochs=2", groups=ONE),
+    text("ppo_kl", "method.num_minibatches=4 method.num_epochs=2", groups=ONE),
     text("vapo", "method.critic.warmup_steps=2"),
-    text("kl-in-reward", "method.minibatches=2 method.epochs=2", method="ppo@lm-human-preferences", groups=ONE),
-    text("ppo@trl-2025", "method.minibatches=2 method.epochs=2", groups=ONE),
+    text("kl-in-reward", "method.num_minibatches=2 method.num_epochs=2", method="ppo@lm-human-preferences", groups=ONE),
+    text("ppo@trl-2025", "method.num_minibatches=2 method.num_epochs=2", groups=ONE),
     text("actor_critic", groups=ONE),
     text("trpo", groups=ONE, step=""),
     text("rloo-lora", "learner.micro_batch_tokens=48 lora.rank=4", method="rloo", needs=("peft",)),
@@ -160,7 +161,7 @@ TEXT_KINDS = (
             + sets("sft.steps=3 sft.examples_per_step=8 sft.evaluation_items=8 sft.max_new_tokens=6 pairs.prompts=60")
             + sets("pairs.max_new_tokens=6 reward_model.steps=3 reward_model.method.pairs_per_step=4 policy.steps=2")
             + sets("policy.method.samples_per_prompt=4 policy.prompts_per_step=4 policy.max_new_tokens=6")
-            + sets("policy.evaluation.items=8 policy.reporting.page=false reward_model.reporting.page=false"),
+            + sets("policy.evaluation.num_items=8 policy.reporting.page=false reward_model.reporting.page=false"),
         ),
         reads=("run/sft", "run/pairs.jsonl", "run/reward_model", "run/policy"),
     ),
@@ -183,22 +184,22 @@ TEXT_KINDS = (
     ),
 )
 
-PPO = "method.horizon=64 method.minibatches=4 method.epochs=2 environments=2"
+PPO = "method.horizon=64 method.num_minibatches=4 method.num_epochs=2 num_environments=2"
 VALUES = "method.horizon=60 method.replay.starts=40 method.replay.batch=16 method.replay.capacity=100"
 EPISODES = "prompts_per_step=2 method.samples_per_prompt=3"
 SCALED = "task.normalize_observations=true task.normalize_rewards=true"
 EVERYTHING = (
-    "method.steps_between_updates=5 method.updates=2 environments=3 method.target_network.part=Every "
+    "method.steps_between_updates=5 method.updates=2 num_environments=3 method.target_network.part=Every "
     "method.target_network.updates=7 method.value_target.part=DoubleTarget method.value_target.steps=3 "
-    "method.replay.part=Prioritised method.network.duelling=true method.step.part=CentredRMSprop"
+    "method.replay.part=Prioritised method.network.duelling=true method.optimizer.part=CentredRMSprop"
 )
 SCREENS = (
-    "steps=2 evaluation.every=0 evaluation.items=1 task.max_episode_steps=300 "
+    "steps=2 evaluation.every=0 evaluation.num_items=1 task.max_episode_steps=300 "
     "method.horizon=24 method.replay.starts=16 method.replay.batch=4 method.replay.capacity=200"
 )
 TRIALS = f"--task cartpole-1983 {RUN}" + sets("steps=12 task.most_steps=700 evaluation.every=0")
 LABELS = (
-    "preferences.labels=30 preferences.oracle_error=0.1 environments=2 method.horizon=130 "
+    "preferences.labels=30 preferences.oracle_error=0.1 num_environments=2 method.horizon=130 "
     "method.learned_reward.first_updates=20 method.learned_reward.later_updates=5"
 )
 WORLD_KINDS = (
@@ -206,11 +207,11 @@ WORLD_KINDS = (
     world("ppo_kl", "ppo_kl", f"{PPO} {SCALED}"),
     world("ppo-pendulum", "ppo", f"{PPO} {SCALED} network.hidden=[16]", task="Pendulum-v1"),
     *(world(name, name, PPO) for name in ("ppo@baselines", "ppo@sb3", "ppo@cleanrl")),
-    world("actor_critic", "actor_critic", "environments=4"),
-    world("a2c@sb3", "a2c@sb3", "environments=4"),
-    world("trpo", "trpo", "method.horizon=64 environments=2"),
-    world("trpo@sb3-contrib", "trpo@sb3-contrib", "method.horizon=128 environments=2"),
-    world("trpo-pendulum", "trpo", "method.horizon=64 environments=2", task="Pendulum-v1"),
+    world("actor_critic", "actor_critic", "num_environments=4"),
+    world("a2c@sb3", "a2c@sb3", "num_environments=4"),
+    world("trpo", "trpo", "method.horizon=64 num_environments=2"),
+    world("trpo@sb3-contrib", "trpo@sb3-contrib", "method.horizon=128 num_environments=2"),
+    world("trpo-pendulum", "trpo", "method.horizon=64 num_environments=2", task="Pendulum-v1"),
     *(world(name, name, EPISODES) for name in ("grpo", "rloo")),
     world("reinforce", "reinforce", "prompts_per_step=4"),
     world("dqn", "dqn", VALUES),
@@ -221,7 +222,10 @@ WORLD_KINDS = (
     *(Kind(f"trials-{name}", (f"train {name} {TRIALS}",), needs=("numba",)) for name in ("boxes", "ase", "ase_ace")),
     Kind(
         "eval-world",
-        (f"train ppo --task CartPole-v1 {RUN}" + sets(PPO, "steps=1 evaluation.items=1"), "eval run --items 3 --json"),
+        (
+            f"train ppo --task CartPole-v1 {RUN}" + sets(PPO, "steps=1 evaluation.num_items=1"),
+            "eval run --items 3 --json",
+        ),
         reads=("said",),
         needs=("gymnasium",),
     ),
@@ -229,8 +233,9 @@ WORLD_KINDS = (
         "compare",
         (
             "compare reinforce ppo --task CartPole-v1 --budget steps=300 --seeds 1 --jobs 2 --out run"
-            " --set-for ppo:method.horizon=64 --set-for ppo:method.minibatches=4 --set-for reinforce:prompts_per_step=4"
-            + sets("environments=2 evaluation.items=2 evaluation.every=2 reporting.page=false", ONE_THREAD),
+            " --set-for ppo:method.horizon=64 --set-for ppo:method.num_minibatches=4"
+            " --set-for reinforce:prompts_per_step=4"
+            + sets("num_environments=2 evaluation.num_items=2 evaluation.every=2 reporting.page=false", ONE_THREAD),
         ),
         reads=("run/comparison.json",),
         needs=("gymnasium",),

@@ -89,7 +89,7 @@ def test_rung_is_told_what_the_row_says(row: str) -> None:
     ).required()
     method: Any = settings.resolved_method()
     task = settings.task.options()
-    rollout = settings.environments * method.horizon
+    rollout = settings.num_environments * method.horizon
     assert rollout == runs.ROWS[row].rollout and 300_000 <= settings.steps * rollout < 300_000 + rollout
     assert task["normalize_observations"] and task["normalize_rewards"]
     assert task.get("discount", 0.99) == method.advantage.discount == (0.9999 if row == scores.TUNED_TRPO else 0.99)
@@ -102,10 +102,10 @@ def test_rung_is_told_what_the_row_says(row: str) -> None:
     if row in objectives:
         other = {change.slot for change in difference(METHODS["ppo"], method)}
         assert {slot.split(".")[0] for slot in other} <= {"objective"}, "the rows of PPO differ in that alone"
-        assert method.objective == objectives[row] and rollout / method.minibatches == 64
+        assert method.objective == objectives[row] and rollout / method.num_minibatches == 64
     else:
-        step, epochs = method.step, 20 if row == scores.TUNED_TRPO else 5  # the zoo's, Baselines'
-        assert (step.critic_epochs, step.critic_minibatches) == (epochs, 16)
+        step, epochs = method.optimizer, 20 if row == scores.TUNED_TRPO else 5  # the zoo's, Baselines'
+        assert (step.num_critic_epochs, step.num_critic_minibatches) == (epochs, 16)
         assert step.max_kl == runs.bound_of(row, "Swimmer-v5")
 
 

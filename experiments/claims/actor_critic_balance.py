@@ -73,7 +73,7 @@ def second_half(scores: Sequence[float]) -> float:
 
 
 def sweep_run(lam: float, seed: int, steps: int, name: str) -> Run:
-    sets = (f"steps={steps}", "evaluation.every=50", f"method.horizon={HORIZON}", f"environments={ENVIRONMENTS}")
+    sets = (f"steps={steps}", "evaluation.every=50", f"method.horizon={HORIZON}", f"num_environments={ENVIRONMENTS}")
     lambdas = ("method.advantage=GAE", f"method.advantage.lam={lam}", f"method.advantage.discount={DISCOUNT}")
     return Run(name, *f"train actor_critic --task CartPole-v1 --seed {seed}".split(), settings=(*sets, *lambdas))
 

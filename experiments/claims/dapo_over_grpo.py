@@ -31,7 +31,7 @@ RATES, TUNED_ON, TUNING = (5e-5, 1e-4, 2e-4, 4e-4), (48, 49), "tokens=40K"
 """On seed 91, which is used for nothing else, 8e-4 ruined both within 40,000 tokens."""
 COMPARED = ("grpo", "dapo")
 BUDGET = "tokens=160K"
-UPDATES = {name: METHODS[name].epochs * METHODS[name].minibatches for name in COMPARED}
+UPDATES = {name: METHODS[name].num_epochs * METHODS[name].num_minibatches for name in COMPARED}
 """Of the weights, each step: 1 and 16."""
 COUNTS = {"tokens": "generated tokens", "steps": "steps", "updates": "updates of the weights"}
 CLAIM = Claim(
@@ -88,7 +88,9 @@ def compared(seeds: Sequence[int], budget: str, rates: Mapping[str, float], fold
     """`rung compare`; it goes on where it stopped. The seeds follow one another."""
     assert list(seeds) == list(range(seeds[0], seeds[0] + len(seeds))), seeds
     sets = ("--set", f"seed={seeds[0]}", "--set", "evaluation.every=10", "--set", "saving.every=10")
-    own = [word for name, rate in rates.items() for word in ("--set-for", f"{name}:method.step.learning_rate={rate}")]
+    own = [
+        word for name, rate in rates.items() for word in ("--set-for", f"{name}:method.optimizer.learning_rate={rate}")
+    ]
     task = ("--model", "tiny", "--task", "arithmetic", "--budget", budget)
     rung("compare", *COMPARED, *task, "--seeds", str(len(seeds)), *sets, *own, "--jobs", "2", "--out", str(folder))
     return json.loads((folder / "comparison.json").read_text())

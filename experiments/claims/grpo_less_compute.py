@@ -35,7 +35,7 @@ MORE = 1.05
 """Less than five per cent more counts as the same."""
 TASK = ("--model", "tiny", "--task", "arithmetic")
 COMMON = ("reporting.kl_rows=0", "learner.threads=1")
-RUN = ("steps=100000", f"budget.tokens={TOKENS}", "evaluation.items=200", "evaluation.every=10")
+RUN = ("steps=100000", f"budget.tokens={TOKENS}", "evaluation.num_items=200", "evaluation.every=10")
 WITH_CRITIC = (
     *("method.critic=ValueFunction", "method.advantage=GAE", "method.advantage.discount=1.0"),
     *("method.advantage.lam=0.95", "method.whiten=Whiten"),

@@ -111,7 +111,7 @@ def noise_scale(gradients: Sequence[torch.Tensor], steps: float) -> float:
 def noise_at(folder: Path, seed: int) -> dict[str, float]:
     """The noise scale of every advantage at the policy in a run's folder, on the same episodes."""
     policy = SmallPolicy.load(folder / "final")
-    collector = EpisodeCollector(environment_task("CartPole-v1"), environments=EPISODES, seed=seed)
+    collector = EpisodeCollector(environment_task("CartPole-v1"), num_environments=EPISODES, seed=seed)
     batches = [collector.collect_episodes(policy, EPISODES, 1).batch for _ in range(BATCHES)]
     collector.close()
     steps = sum(int(batch.action_mask_BT.sum()) for batch in batches) / BATCHES

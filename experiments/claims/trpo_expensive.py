@@ -38,7 +38,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "methods": {"ppo": (), "trpo": ()},
         "task": "CartPole-v1",
         "model": None,
-        "sets": ("environments=1", "method.horizon=2048"),
+        "sets": ("num_environments=1", "method.horizon=2048"),
         "rounds": 10,
     },
     "the tiny language model": {

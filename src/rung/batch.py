@@ -65,7 +65,8 @@ class Episode:
     action_mask: npt.NDArray[np.bool_]
     """[T] True where the policy chose."""
     log_probs: npt.NDArray[np.float32]
-    """[T] log-probability under the law each action was truly drawn from (temperature included), 0 in holes."""
+    """[T] log-probability under the distribution each action was truly drawn from (temperature included), 0 in holes.
+    """
     terminated: bool
     """The episode came to its own end (an end token, a terminal state)."""
     truncated: bool
@@ -108,7 +109,7 @@ class Batch:
     """The value that follows a cut step; read nowhere else."""
     group_ids_B: Tensor
     """int64. Rows with one id answer the same prompt."""
-    accuracy_B: Tensor
+    scores_B: Tensor
     """Accuracy before shaping; what group filters look at."""
     truncated_B: Tensor
     """bool."""
@@ -137,7 +138,7 @@ class Batch:
         for name in ("action_mask_BT", "sampler_log_probs_BT", "rewards_BT", "discounts_BT"):
             assert getattr(self, name).shape == shape, (name, getattr(self, name).shape, shape)
         assert self.cut_BT.shape == self.bootstrap_BT.shape == shape, (self.cut_BT.shape, shape)
-        for name in ("group_ids_B", "accuracy_B", "truncated_B"):
+        for name in ("group_ids_B", "scores_B", "truncated_B"):
             assert getattr(self, name).shape == shape[:1], (name, getattr(self, name).shape, shape)
         assert len(self.contexts) == shape[0], (len(self.contexts), shape)
 

@@ -73,10 +73,10 @@ class CheckpointError(RungError, RuntimeError):
 def nearest(name: str, valid: Iterable[str]) -> str | None:
     """The valid name closest to a mistyped one, or None when nothing is close.
 
-    A dotted name is also compared by its last part, so `learning_rat` finds `method.step.learning_rate`.
+    A dotted name is also compared by its last part, so `learning_rat` finds `method.optimizer.learning_rate`.
 
-    >>> nearest("learning_rat", ["steps", "method.step.learning_rate"])
-    'method.step.learning_rate'
+    >>> nearest("learning_rat", ["steps", "method.optimizer.learning_rate"])
+    'method.optimizer.learning_rate'
     """
     names = list(valid)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.7)

@@ -14,7 +14,7 @@ from collections import Counter
 _reached: Counter[str] = Counter()
 
 
-def reach(point: str) -> None:
+def fault_point(point: str) -> None:
     """Marks a point of the run. Does nothing unless RUNG_FAULT names it."""
     wanted = os.environ.get("RUNG_FAULT")
     if not wanted:

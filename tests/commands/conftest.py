@@ -29,7 +29,7 @@ max_new_tokens: 4
 learner:
   threads: 1
 evaluation:
-  items: 6
+  num_items: 6
 saving:
   every: 1
 """

@@ -26,7 +26,7 @@ def test_without_arguments_the_ladder_on_the_tiny_model():
         assert (settings.model, settings.task.name) == ("tiny", "arithmetic")
         assert settings.budget.limits() == {"tokens": found.limit}
         assert settings.learner.threads == 1 and not settings.reporting.page
-        assert settings.evaluation.items == 200
+        assert settings.evaluation.num_items == 200
 
 
 def test_the_budget_ends_a_run_and_steps_only_bounds_it():
@@ -47,7 +47,7 @@ def test_axes(written, axis, limit):
 def test_environments_take_their_recipes_and_count_their_steps():
     found = comparison_of(Asked(methods=["reinforce", "ppo", "grpo"], task="CartPole-v1", budget="steps=100K"))
     assert {settings.model for settings in found.settings.values()} == {"small"}
-    assert found.settings["ppo"].environments == 1 and found.settings["grpo"].environments == 16
+    assert found.settings["ppo"].num_environments == 1 and found.settings["grpo"].num_environments == 16
     assert all(settings.saving.every == 20 for settings in found.settings.values()), "a kill must not lose a whole run"
 
 
@@ -58,10 +58,12 @@ def test_seeds_begin_with_the_seed():
 def test_settings_for_one_method_alone():
     found = comparison_of(
         Asked(
-            methods=["grpo", "reinforce"], sets=["learning_rate=1e-3"], sets_for=["grpo:method.step.learning_rate=5e-4"]
+            methods=["grpo", "reinforce"],
+            sets=["learning_rate=1e-3"],
+            sets_for=["grpo:method.optimizer.learning_rate=5e-4"],
         )
     )
-    rates = {name: settings.resolved_method().step.learning_rate for name, settings in found.settings.items()}
+    rates = {name: settings.resolved_method().optimizer.learning_rate for name, settings in found.settings.items()}
     assert rates == {"grpo": 5e-4, "reinforce": 1e-3}
 
 
@@ -208,8 +210,8 @@ def test_what_is_probably_not_meant_is_said_with_its_methods() -> None:
     asked = Asked(methods=["grpo", "dapo"], sets=["evaluation.temperature=0"], sets_for=["dapo:learning_rate=0.1"])
     warnings = [line for line in plan_lines(comparison_of(asked), Path("x"), 1) if "warning" in line]
     begins = (
-        "evaluation.samples: the 4",
-        "dapo: method.step.learning_rate",
+        "evaluation.num_samples: the 4",
+        "dapo: method.optimizer.learning_rate",
         "dapo: method.shape_reward.limit: 20480 is",
     )
     assert len(warnings) == len(begins)

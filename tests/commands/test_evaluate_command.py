@@ -161,11 +161,11 @@ def moved(model, tmp_path_factory):
     (folder / "judge.py").write_text("def long(completions):\n    return [float(len(text)) for text in completions]\n")
     settings = {
         "model": str(model),
-        "method": {"name": "rloo", "samples_per_prompt": 3, "step": {"learning_rate": 1e-2}},
+        "method": {"name": "rloo", "samples_per_prompt": 3, "optimizer": {"learning_rate": 1e-2}},
         "task": {"name": "arithmetic", "levels": [1], "size": 40, "held_out": 6},
         "rewards": [{"function": f"{folder / 'judge.py'}:long"}],
         **{"steps": 2, "prompts_per_step": 2, "max_new_tokens": 4, "learner": {"threads": 1}},
-        **{"evaluation": {"items": 2}, "saving": {"every": 1}, "reporting": {"page": False}},
+        **{"evaluation": {"num_items": 2}, "saving": {"every": 1}, "reporting": {"page": False}},
     }
     train(settings_from(settings), folder / "run", quiet=True)
     return folder / "run"

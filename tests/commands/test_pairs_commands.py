@@ -64,7 +64,7 @@ def test_a_reward_models_folder_is_a_reward_by_its_name(rung, in_folder, model):
         "--set",
         "max_new_tokens=4",
         "--set",
-        "evaluation.items=2",
+        "evaluation.num_items=2",
         "--set",
         "reporting.page=false",
     )

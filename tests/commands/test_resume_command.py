@@ -40,9 +40,9 @@ def test_changes_reach_the_library_by_their_whole_keys(rung, run, resumed):
 
 
 def test_wrong_changes_are_told_together(rung, run, resumed):
-    answer = rung("resume", run, "--set", "steps=x", "--set", "items=0", "--set", "stepz=1")
+    answer = rung("resume", run, "--set", "steps=x", "--set", "num_items=0", "--set", "stepz=1")
     assert (answer.code, answer.out, resumed) == (2, "", [])
-    assert [error.split(":")[0] for error in answer.errors] == ["--set stepz", "--set steps", "--set items"]
+    assert [error.split(":")[0] for error in answer.errors] == ["--set stepz", "--set steps", "--set num_items"]
 
 
 def test_a_folder_without_a_run(rung, tmp_path, resumed):
@@ -66,12 +66,12 @@ def test_a_real_run_is_made_longer_and_keeps_what_it_is(rung, finished, tmp_path
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [0, 1, 2, 3]
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    for change in ("evaluation.items=3", "evaluation={samples: 2}", "evaluation.temperature=1"):
+    for change in ("evaluation.num_items=3", "evaluation={samples: 2}", "evaluation.temperature=1"):
         refused = rung("resume", folder, "--set", "steps=4", "--set", change)
         assert refused.code == 2 and "the scores so far were taken with" in refused.err, refused.err
         assert "may change: steps, budget, evaluation.every, saving, reporting" in refused.err
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before, "nothing was begun"
-    same = ("--set", "evaluation.items=6", "--set", "evaluation.every=1", "--set", "reporting.page=false")
+    same = ("--set", "evaluation.num_items=6", "--set", "evaluation.every=1", "--set", "reporting.page=false")
     again = rung("resume", folder, *same, "--quiet")
     assert again.code == 0, again.err
     refused = rung("resume", folder, "--set", "seed=3")

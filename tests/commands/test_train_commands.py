@@ -36,8 +36,8 @@ def test_check_prints_the_plan_and_starts_nothing(rung, in_folder):
         "all 800,384 weights",
         "from recipe tiny:",
         "seed = 7 (default: 0)",
-        "method.step.learning_rate = 0.0001 (grpo's default: 1e-06)",
-        "--set learning_rate means method.step.learning_rate",
+        "method.optimizer.learning_rate = 0.0001 (grpo's default: 1e-06)",
+        "--set learning_rate means method.optimizer.learning_rate",
     ):
         assert part in answer.out, part
     assert list(in_folder.iterdir()) == []
@@ -50,7 +50,7 @@ def test_check_as_json_is_the_same_plan(rung, in_folder):
     assert data["settings"]["method"] == {
         "name": "rloo",
         "samples_per_prompt": 8,
-        "step": {"learning_rate": 2e-4, "warmup_steps": 10},
+        "optimizer": {"learning_rate": 2e-4, "warmup_steps": 10},
     }
     assert {"key": "max_new_tokens", "value": 16, "place": "recipe tiny:4", "default": 128, "whose": "default"} in data[
         "written"
@@ -73,7 +73,7 @@ def test_all_problems_are_told_at_once_before_anything_is_loaded(rung, in_folder
         "run.yaml:1: steps: got 'ten', expected a whole number",
         "run.yaml:2: lerner: unknown key; did you mean 'learner'?",
         "METHOD: got 'grp'; did you mean 'grpo'?",
-        "--set beta1: method.step.beta1: got 2, expected at least 0 and below 1",
+        "--set beta1: method.optimizer.beta1: got 2, expected at least 0 and below 1",
         "--out: taken is not empty; to go on with the run in it: rung resume taken; else choose another folder",
         "run.yaml:3: task.name: unknown task 'arithmetc'; did you mean 'arithmetic'?",
         "--model: 'no/such/model' is neither a folder nor a .gguf file here",

@@ -231,7 +231,7 @@ def every_row(world: World, log_probs_PST: Tensor, reference_PST: Tensor) -> Bat
         cut_BT=cut_BT | ~mask_BT,
         bootstrap_BT=torch.where(cut_BT, 0.0, nothing_BT),
         group_ids_B=group_ids_B,
-        accuracy_B=world.returns_PS().flatten(),
+        scores_B=world.returns_PS().flatten(),
         truncated_B=~terminated_B,
         old_log_probs_BT=old_BT,
         reference_log_probs_BT=reference_PST.flatten(0, 1),

@@ -1,4 +1,4 @@
-"""What RFT and online RFT climb: the right answers' likelihood, under the start's law or the policy's own."""
+"""What RFT and online RFT climb: the right answers' likelihood, under the start's distribution or the policy's own."""
 
 from __future__ import annotations
 

@@ -173,9 +173,9 @@ def test_shapes_are_checked() -> None:
 
 
 def test_right_is_an_accuracy_of_one_among_those_that_count() -> None:
-    accuracy_B = torch.tensor([1.0, 0.999, 0.0, torch.nan, torch.nan, 1.0, 2.0])
+    scores_B = torch.tensor([1.0, 0.999, 0.0, torch.nan, torch.nan, 1.0, 2.0])
     counted_B = torch.tensor([True, True, True, True, False, False, True])
-    found_B = right_answers(accuracy_B, counted_B)
+    found_B = right_answers(scores_B, counted_B)
     assert found_B.tolist() == [1, 0, 0, 0, 0, 0, 1] and found_B.dtype == torch.float64
     with pytest.raises(ValueError, match="shapes differ"):
         right_answers(torch.zeros(4), torch.ones(2, 2, dtype=torch.bool))

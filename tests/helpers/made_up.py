@@ -13,7 +13,7 @@ from rung.settings import settings_from
 ITEMS = 200
 SETTINGS = {
     "model": "some-model",
-    "method": {"name": "dapo", "epochs": 4},
+    "method": {"name": "dapo", "num_epochs": 4},
     "task": "arithmetic",
     "steps": 40,
     "rewards": [{"function": "task"}, {"function": "r.py:style"}],

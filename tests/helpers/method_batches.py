@@ -78,7 +78,7 @@ def mixed_batch(seed: int = 0, mask_BT: Tensor | None = None) -> Batch:
         cut_BT=last_BT & truncated_B[:, None],
         bootstrap_BT=torch.where(last_BT & truncated_B[:, None], 0.5, 0.0).double(),
         group_ids_B=ids_B,
-        accuracy_B=(rewards_BT.sum(1) > 0).double(),
+        scores_B=(rewards_BT.sum(1) > 0).double(),
         truncated_B=truncated_B,
         old_log_probs_BT=log_probs_BT + 0.3 * old_BT,
         reference_log_probs_BT=log_probs_BT + reference_BT,

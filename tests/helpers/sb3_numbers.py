@@ -75,8 +75,8 @@ class Table(torch.nn.Module):
 
     def evaluate_actions(self, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         here = observations.long().flatten()
-        law = torch.distributions.Categorical(logits=self.logits[here])
-        return self.value[here][:, None], law.log_prob(actions), law.entropy()
+        distribution = torch.distributions.Categorical(logits=self.logits[here])
+        return self.value[here][:, None], distribution.log_prob(actions), distribution.entropy()
 
     def get_distribution(self, observations: Tensor) -> Any:
         from stable_baselines3.common.distributions import CategoricalDistribution

@@ -16,7 +16,7 @@ SHAPES = pytest.mark.parametrize("shape", [CHOICE, VECTOR], ids=["choice", "vect
 
 
 def loud(shape: SmallShape, seed: int = 0) -> SmallPolicy:
-    """A policy whose law depends strongly on the state."""
+    """A policy whose distribution depends strongly on the state."""
     policy = SmallPolicy(shape, seed=seed)
     generator = torch.Generator().manual_seed(seed + 100)
     with torch.no_grad():
@@ -50,7 +50,7 @@ def batch_of(
         cut_BT=torch.zeros(2, 5, dtype=torch.bool),
         bootstrap_BT=nothing_BT,
         group_ids_B=torch.arange(2),
-        accuracy_B=torch.zeros(2),
+        scores_B=torch.zeros(2),
         truncated_B=torch.zeros(2, dtype=torch.bool),
     )
 

@@ -31,7 +31,7 @@ class TablePolicy:
         critic = {} if self.values_V is None else {"critic.values": self.values_V}
         return {"table": self.table_VV, **critic}
 
-    def law(self, batch: Batch, *, temperature: float = 1.0, twice: bool = False) -> Categorical:
+    def distribution(self, batch: Batch, *, temperature: float = 1.0, twice: bool = False) -> Categorical:
         previous_BT = self._previous(batch)
         return Categorical(torch.log_softmax(self.table_VV[previous_BT[batch.action_mask_BT]] / temperature, -1))
 

@@ -38,8 +38,8 @@ def test_slots_are_all_fields_but_the_identity() -> None:
             "critic",
             "advantage",
         ),
-        *("whiten", "objective", "entropy_bonus", "correction", "drop_rows", "aggregation", "step", "epochs"),
-        "minibatches",
+        *("whiten", "objective", "entropy_bonus", "correction", "drop_rows", "aggregation", "optimizer", "num_epochs"),
+        "num_minibatches",
     ]
     assert set(as_data(GRPO)) == {"kind", *slots(GRPO), *IDENTITY}
 
@@ -54,11 +54,15 @@ def test_as_data_of_a_part() -> None:
 
 
 def test_settings_reach_into_a_part_and_leave_the_rest() -> None:
-    found = with_settings(GRPO, {"objective": {"high": 0.28}, "samples_per_prompt": 8, "step": {"learning_rate": 1}})
+    found = with_settings(
+        GRPO, {"objective": {"high": 0.28}, "samples_per_prompt": 8, "optimizer": {"learning_rate": 1}}
+    )
     assert found.objective == ClippedSurrogate(low=0.2, high=0.28)
-    assert found.samples_per_prompt == 8 and found.step.learning_rate == 1.0
-    assert isinstance(found.step.learning_rate, float)
-    assert found.changed(objective=GRPO.objective, samples_per_prompt=64, step=GRPO.step, parent="ppo") == GRPO
+    assert found.samples_per_prompt == 8 and found.optimizer.learning_rate == 1.0
+    assert isinstance(found.optimizer.learning_rate, float)
+    assert (
+        found.changed(objective=GRPO.objective, samples_per_prompt=64, optimizer=GRPO.optimizer, parent="ppo") == GRPO
+    )
 
 
 def test_settings_fill_and_empty_a_slot() -> None:
@@ -103,14 +107,20 @@ def test_no_settings_change_nothing() -> None:
         ({"samples_per_prompt": 8.0}, ["got 8.0, expected a whole number"]),
         ({"samples_per_prompt": True}, ["got True, expected a whole number"]),
         ({"samples_per_prompt": None}, ["got None, expected a whole number"]),
-        ({"step": {"learning_rate": "fast"}}, ["method.step.learning_rate: got 'fast', expected a finite number"]),
-        ({"step": {"learning_rate": False}}, ["got False, expected a finite number"]),
-        ({"step": {"learning_rat": 1.0}}, ["did you mean 'learning_rate'?"]),
+        (
+            {"optimizer": {"learning_rate": "fast"}},
+            ["method.optimizer.learning_rate: got 'fast', expected a finite number"],
+        ),
+        ({"optimizer": {"learning_rate": False}}, ["got False, expected a finite number"]),
+        ({"optimizer": {"learning_rat": 1.0}}, ["did you mean 'learning_rate'?"]),
         ({"name": 7}, ["method.name: got 7, expected text"]),
         ({"deviations": "none"}, ["method.deviations: got 'none', expected a list of texts"]),
         ({"deviations": [1]}, ["method.deviations: got [1], expected a list of texts"]),
         ({"deviations": 5}, ["method.deviations: got 5, expected a list of texts"]),
-        ({"step": {"learning_rate": float("nan")}}, ["method.step.learning_rate: got nan, expected a finite number"]),
+        (
+            {"optimizer": {"learning_rate": float("nan")}},
+            ["method.optimizer.learning_rate: got nan, expected a finite number"],
+        ),
         ({"objective": {"high": float("inf")}}, ["method.objective.high: got inf, expected a finite number"]),
         ({3: 4}, ["method.3: unknown key"]),
         ({"part": "GRPO"}, ["method.part: unknown key"]),
@@ -128,14 +138,21 @@ def test_every_wrong_setting_is_named_at_once() -> None:
     problems = problems_of(
         GRPO,
         {
-            "epochs": "two",
+            "num_epochs": "two",
             "advantage": {"epsilon": "small", "dof": 1},
-            "step": {"learning_rate": None, "beta3": 0.5},
+            "optimizer": {"learning_rate": None, "beta3": 0.5},
             "aggregation": "PerWord",
             "sample_per_prompt": 4,
         },
     )
-    named = ("epochs", "advantage.epsilon", "advantage.dof", "step.learning_rate", "step.beta3", "aggregation")
+    named = (
+        "num_epochs",
+        "advantage.epsilon",
+        "advantage.dof",
+        "optimizer.learning_rate",
+        "optimizer.beta3",
+        "aggregation",
+    )
     assert len(problems) == 7
     assert all(sum(f"method.{name}:" in problem for problem in problems) == 1 for name in (*named, "sample_per_prompt"))
 
@@ -146,14 +163,16 @@ def test_nothing_is_built_from_a_name_that_the_slot_does_not_list() -> None:
 
 
 def test_missing_slots_are_named() -> None:
-    data = {key: value for key, value in as_data(GRPO).items() if key not in ("step", "advantage")}
+    data = {key: value for key, value in as_data(GRPO).items() if key not in ("optimizer", "advantage")}
     with pytest.raises(SettingsError) as caught:
         from_data(data)
-    assert caught.value.problems == ["method.advantage: missing", "method.step: missing"]
+    assert caught.value.problems == ["method.advantage: missing", "method.optimizer: missing"]
 
 
 def test_defaults_may_be_left_out() -> None:
-    data = {key: value for key, value in as_data(GRPO).items() if key not in ("epochs", "minibatches", "deviations")}
+    data = {
+        key: value for key, value in as_data(GRPO).items() if key not in ("num_epochs", "num_minibatches", "deviations")
+    }
     assert from_data(data) == GRPO.changed(deviations=(), parent="ppo")
     assert from_data({**as_data(GRPO), "advantage": {"part": "GroupNormalized"}}).advantage == GroupNormalized()
 

@@ -43,7 +43,7 @@ from rung.methods.parts.objectives import (
 from rung.methods.parts.optimizers import AdamW, NaturalGradient, RMSprop
 from rung.methods.parts.reference_kl import K1, K3, KLInAdvantage, KLInLoss, KLInReward
 
-ONE_UPDATE = {"epochs": 1, "minibatches": 1}
+ONE_UPDATE = {"num_epochs": 1, "num_minibatches": 1}
 STEP = AdamW(
     learning_rate=1e-6, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.0, warmup_steps=0, max_grad_norm=1.0
 )
@@ -60,7 +60,7 @@ PINNED = {
         "objective": ScoreFunction(),
         "aggregation": PerEpisode(),
         "reference_kl": None,
-        "step": STEP,
+        "optimizer": STEP,
         **ONE_UPDATE,
     },
     "reinforce_baseline": {
@@ -69,7 +69,7 @@ PINNED = {
         "objective": ScoreFunction(),
         "aggregation": PerEpisode(),
         "reference_kl": None,
-        "step": STEP,
+        "optimizer": STEP,
         **ONE_UPDATE,
     },
     "rloo": {  # arXiv:2402.14740: k = 2 or 4, learning rate 1e-6, β 0.03 in the reward
@@ -78,7 +78,7 @@ PINNED = {
         "objective": ScoreFunction(),
         "aggregation": PerEpisode(),
         "reference_kl": KLInReward(coefficient=0.03, estimator=K1()),
-        "step": STEP,
+        "optimizer": STEP,
         **ONE_UPDATE,
     },
     "grpo": {  # arXiv:2402.03300: G 64, β 0.04 with k3 in the loss, 1/|o_i|, learning rate 1e-6, one update
@@ -87,7 +87,7 @@ PINNED = {
         "objective": ClippedSurrogate(low=0.2, high=0.2),
         "aggregation": PerSequence(),
         "reference_kl": KLInLoss(coefficient=0.04, estimator=K3()),
-        "step": STEP,
+        "optimizer": STEP,
         **ONE_UPDATE,
     },
 }
@@ -103,7 +103,7 @@ PINNED |= {
         "objective": ScoreFunction(),
         "entropy_bonus": 0.01,
         "aggregation": PerToken(),
-        "step": RMSprop(learning_rate=7e-4, alpha=0.99, epsilon=1e-5, anneal=True, max_grad_norm=0.5),
+        "optimizer": RMSprop(learning_rate=7e-4, alpha=0.99, epsilon=1e-5, anneal=True, max_grad_norm=0.5),
         **ONE_UPDATE,
     },
     "trpo": {  # arXiv:1502.05477: δ 0.01, k 10; damping, λ 0.98 and 1024 steps are Baselines'
@@ -114,7 +114,9 @@ PINNED |= {
         "whiten": Whiten(per_minibatch=False),
         "objective": Surrogate(),
         "aggregation": PerToken(),
-        "step": NaturalGradient(iterations=10, damping=0.1, backtracks=10, critic_epochs=5, critic_minibatches=16),
+        "optimizer": NaturalGradient(
+            iterations=10, damping=0.1, backtracks=10, num_critic_epochs=5, num_critic_minibatches=16
+        ),
         **ONE_UPDATE,
     },
     "ppo": {  # arXiv:1707.06347, table 3: T 2048, Adam 3e-4, 10 epochs, minibatches of 64, γ 0.99, λ 0.95, clip 0.2
@@ -125,9 +127,9 @@ PINNED |= {
         "whiten": Whiten(per_minibatch=True),
         "objective": ClippedSurrogate(low=0.2, high=0.2),
         "aggregation": PerToken(),
-        "step": AdamW(learning_rate=3e-4, epsilon=1e-5, max_grad_norm=0.5),
-        "epochs": 10,
-        "minibatches": 32,
+        "optimizer": AdamW(learning_rate=3e-4, epsilon=1e-5, max_grad_norm=0.5),
+        "num_epochs": 10,
+        "num_minibatches": 32,
     },
     "dr_grpo": GRPO_LIKE | {"advantage": GroupCentred(), "aggregation": PerConstantLength(1024)},
     "dapo": GRPO_LIKE  # arXiv:2503.14476: 0.2/0.28, 16 samples, 16 updates, 20480 and 4096 tokens, 20 rollouts warm-up
@@ -137,18 +139,18 @@ PINNED |= {
         "shape_reward": SoftOverlong(limit=20480, cache=4096),
         "objective": ClippedSurrogate(low=0.2, high=0.28),
         "aggregation": PerToken(),
-        "step": AdamW(learning_rate=1e-6, warmup_steps=320),
-        "minibatches": 16,
+        "optimizer": AdamW(learning_rate=1e-6, warmup_steps=320),
+        "num_minibatches": 16,
     },
     "reinforce++": PINNED["reinforce"]
     | {
         "reference_kl": KLInReward(coefficient=0.01, estimator=K1()),
         "whiten": Whiten(),
         "objective": ClippedSurrogate(low=0.2, high=0.2),
-        "step": AdamW(learning_rate=5e-7),
+        "optimizer": AdamW(learning_rate=5e-7),
     },
-    "gspo": GRPO_LIKE | {"objective": SequenceClippedSurrogate(low=3e-4, high=4e-4), "minibatches": 4},
-    "cispo": GRPO_LIKE | {"objective": ClippedWeight(high=5.0), "aggregation": PerToken(), "minibatches": 16},
+    "gspo": GRPO_LIKE | {"objective": SequenceClippedSurrogate(low=3e-4, high=4e-4), "num_minibatches": 4},
+    "cispo": GRPO_LIKE | {"objective": ClippedWeight(high=5.0), "aggregation": PerToken(), "num_minibatches": 16},
     "lite_ppo": GRPO_LIKE | {"advantage": GroupCentredBatchScaled(), "aggregation": PerToken()},
     "maxrl": GRPO_LIKE | {"advantage": GroupRelative()},
 }
@@ -164,15 +166,15 @@ PINNED["ppo@lm-human-preferences"] = PINNED["ppo"] | {  # its code: launch.py an
     "critic": ValueFunction(separate=False, coefficient=0.1, clip=0.2),
     "advantage": GAE(discount=1.0, lam=0.95),
     "whiten": Whiten(per_minibatch=False),
-    "step": AdamW(learning_rate=1e-5, epsilon=1e-5),
-    "epochs": 4,
-    "minibatches": 1,
+    "optimizer": AdamW(learning_rate=1e-5, epsilon=1e-5),
+    "num_epochs": 4,
+    "num_minibatches": 1,
 }
 PINNED["grpo@trl"] = GRPO_LIKE | {  # trl 1.16.0, GRPOConfig
     "samples_per_prompt": 8,
     "advantage": GroupNormalized(epsilon=1e-4, ddof=1),
     "aggregation": PerToken(),
-    "step": AdamW(learning_rate=1e-6, anneal=True),
+    "optimizer": AdamW(learning_rate=1e-6, anneal=True),
 }
 PINNED["rlhf@2017"] = PINNED["trpo"] | {  # arXiv:1706.03741, 2.2 and appendix A.1
     "learned_reward": SegmentPreferences(
@@ -187,7 +189,7 @@ PINNED["rlhf@2017"] = PINNED["trpo"] | {  # arXiv:1706.03741, 2.2 and appendix A
     ),
     "advantage": GAE(discount=0.995, lam=0.97),
     "entropy_bonus": 0.01,
-    "step": NaturalGradient(max_kl=0.01, iterations=10, damping=0.1, backtracks=10, critic_epochs=20),
+    "optimizer": NaturalGradient(max_kl=0.01, iterations=10, damping=0.1, backtracks=10, num_critic_epochs=20),
 }
 BASELINES_VALUE = ValueFunction(separate=True, coefficient=0.5, clip=0.2)
 SB3_VALUE = ValueFunction(separate=True, coefficient=1.0, clip=None)
@@ -197,12 +199,12 @@ PINNED |= {
         "reference_kl": KLInReward(coefficient=0.05, estimator=K1()),
         "critic": ValueFunction(separate=True, coefficient=0.1, clip=0.2),
         "whiten": Whiten(per_minibatch=False, ddof=1),
-        "step": AdamW(learning_rate=5e-5, anneal=True, max_grad_norm=1e6),
+        "optimizer": AdamW(learning_rate=5e-5, anneal=True, max_grad_norm=1e6),
     },
     "ppo@baselines": PINNED["ppo"]  # openai/baselines, ppo2/defaults.py, mujoco
     | {
         "critic": BASELINES_VALUE,
-        "step": AdamW(learning_rate=3e-4, epsilon=1e-5, anneal=True, max_grad_norm=0.5),
+        "optimizer": AdamW(learning_rate=3e-4, epsilon=1e-5, anneal=True, max_grad_norm=0.5),
     },
     "ppo@sb3": PINNED["ppo"] | {"critic": SB3_VALUE, "whiten": Whiten(per_minibatch=True, ddof=1)},  # 2.9.2
     "ppo@cleanrl": PINNED["ppo"]  # cleanrl 1.2.0, ppo.py
@@ -211,16 +213,16 @@ PINNED |= {
         "critic": BASELINES_VALUE,
         "whiten": Whiten(per_minibatch=True, ddof=1),
         "entropy_bonus": 0.01,
-        "step": AdamW(learning_rate=2.5e-4, epsilon=1e-5, anneal=True, max_grad_norm=0.5),
-        "epochs": 4,
-        "minibatches": 4,
+        "optimizer": AdamW(learning_rate=2.5e-4, epsilon=1e-5, anneal=True, max_grad_norm=0.5),
+        "num_epochs": 4,
+        "num_minibatches": 4,
     },
     "a2c@sb3": PINNED["actor_critic"]  # stable-baselines3 2.9.2
     | {
         "critic": SB3_VALUE,
         "advantage": GAE(discount=0.99, lam=1.0),
         "entropy_bonus": 0.0,
-        "step": RMSprop(learning_rate=7e-4, alpha=0.99, epsilon=1e-5, max_grad_norm=0.5),
+        "optimizer": RMSprop(learning_rate=7e-4, alpha=0.99, epsilon=1e-5, max_grad_norm=0.5),
     },
     "trpo@sb3-contrib": PINNED["trpo"]  # sb3-contrib 2.9.2
     | {
@@ -228,14 +230,14 @@ PINNED |= {
         "critic": SB3_VALUE,
         "advantage": GAE(discount=0.99, lam=0.95),
         "whiten": Whiten(ddof=1),
-        "step": NaturalGradient(
+        "optimizer": NaturalGradient(
             iterations=15,
             fisher_share=1.0,
             backtracks=9,
             shrink=0.8,
             accept=1.0,
-            critic_epochs=10,
-            critic_minibatches=16,
+            num_critic_epochs=10,
+            num_critic_minibatches=16,
         ),
     },
     "grpo@verl": GRPO_LIKE  # verl 0.9.1, actor.yaml
@@ -243,8 +245,8 @@ PINNED |= {
         "advantage": GroupNormalized(epsilon=1e-6, ddof=1),
         "objective": ClippedSurrogate(low=0.2, high=0.2, dual=3.0),
         "aggregation": PerToken(),
-        "step": AdamW(learning_rate=1e-6, weight_decay=0.01),
-        "minibatches": 4,
+        "optimizer": AdamW(learning_rate=1e-6, weight_decay=0.01),
+        "num_minibatches": 4,
     },
     "grpo@openrlhf": GRPO_LIKE  # openrlhf 0.11.2, train_ppo_ray.py
     | {
@@ -252,8 +254,8 @@ PINNED |= {
         "reference_kl": KLInAdvantage(coefficient=0.01, estimator=K1()),
         "advantage": GroupNormalized(epsilon=1e-9, ddof=1),
         "aggregation": PerToken(),
-        "step": AdamW(learning_rate=1e-6, beta2=0.95),
-        "minibatches": 64,
+        "optimizer": AdamW(learning_rate=1e-6, beta2=0.95),
+        "num_minibatches": 64,
     },
     "grpo@nemo-rl": GRPO_LIKE  # grpo_math_1B.yaml at 00294d9
     | {
@@ -261,28 +263,28 @@ PINNED |= {
         "reference_kl": KLInLoss(coefficient=0.01, estimator=K3()),
         "advantage": NormalizedByOthers(epsilon=1e-6),
         "aggregation": PerToken(),
-        "step": AdamW(learning_rate=5e-6, weight_decay=0.01, warmup_steps=50),
+        "optimizer": AdamW(learning_rate=5e-6, weight_decay=0.01, warmup_steps=50),
     },
     "grpo@prime-rl": GRPO_LIKE  # DefaultLossConfig at 12c8516
     | {
         "advantage": GroupCentred(),
         "objective": WithinProbability(low=0.2, high=0.2, pull=1e-3),
         "aggregation": PerToken(),
-        "step": AdamW(learning_rate=1e-6, weight_decay=0.01),
+        "optimizer": AdamW(learning_rate=1e-6, weight_decay=0.01),
     },
     "clip_cov": GRPO_LIKE  # arXiv:2505.22617: 2e-4 of the tokens, covariance from 1 to 5
     | {
         "samples_per_prompt": 8,
         "objective": ClipCov(low=0.2, high=0.2, share=2e-4, above=1.0, below=5.0),
         "aggregation": PerToken(),
-        "minibatches": 8,
+        "num_minibatches": 8,
     },
     "kl_cov": GRPO_LIKE  # the same: 2e-3 of the tokens (7B), coefficient 1
     | {
         "samples_per_prompt": 8,
         "objective": KLCov(share=2e-3, coefficient=1.0),
         "aggregation": PerToken(),
-        "minibatches": 8,
+        "num_minibatches": 8,
     },
     "grpo_process": PINNED["grpo"] | {"advantage": ProcessNormalized(epsilon=1e-6, ddof=0)},
     "grpo_iterative": PINNED["grpo"] | {"reference_kl": KLInLoss(coefficient=0.04, estimator=K3(), refresh_every=100)},
@@ -295,7 +297,7 @@ PINNED |= {
         "samples_per_prompt": 4,
         "advantage": TeacherLogRatio(),
         "aggregation": PerToken(),
-        "step": AdamW(learning_rate=1e-5),
+        "optimizer": AdamW(learning_rate=1e-5),
     },
 }
 PINNED["rft"] = PINNED["online_rft"] | {"behaviour": FrozenStart()}

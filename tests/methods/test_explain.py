@@ -83,7 +83,7 @@ def test_differences_down_the_ladder() -> None:
     assert slots_of(REINFORCE_BASELINE, RLOO) == ["samples_per_prompt", "reference_kl", "advantage"]
     assert slots_of(METHODS["grpo"], METHODS["dapo"]) == [
         *("samples_per_prompt", "keep_group", "shape_reward", "reference_kl", "objective.high", "aggregation"),
-        *("step.warmup_steps", "minibatches"),
+        *("optimizer.warmup_steps", "num_minibatches"),
     ]
 
 

@@ -247,9 +247,9 @@ def test_a_method_cannot_be_overwritten() -> None:
 
 
 def test_changed_makes_a_child_and_leaves_the_parent() -> None:
-    child = GRPO.changed(name="two", minibatches=2)
-    assert (child.parent, child.minibatches, child.advantage) == ("grpo", 2, GRPO.advantage)
-    assert GRPO.minibatches == 1 and GRPO.parent == "ppo"
+    child = GRPO.changed(name="two", num_minibatches=2)
+    assert (child.parent, child.num_minibatches, child.advantage) == ("grpo", 2, GRPO.advantage)
+    assert GRPO.num_minibatches == 1 and GRPO.parent == "ppo"
     assert GRPO.changed(parent=None).parent is None
     with pytest.raises(TypeError):
         GRPO.changed(clip=0.2)
@@ -264,8 +264,8 @@ def test_advantages_carry_no_gradient() -> None:
 def test_when_old_log_probs_are_needed() -> None:
     assert RLOO.needs_old_log_probs()  # its KL is in the reward
     assert not GRPO.needs_old_log_probs()  # one update: the current ones are the old ones
-    assert GRPO.changed(minibatches=2).needs_old_log_probs()
-    assert GRPO.changed(epochs=3).updates_per_rollout() == 3
+    assert GRPO.changed(num_minibatches=2).needs_old_log_probs()
+    assert GRPO.changed(num_epochs=3).updates_per_rollout() == 3
     assert not REINFORCE.needs_old_log_probs()
 
 
@@ -280,10 +280,10 @@ def test_named_methods_have_no_problems() -> None:
         (GRPO.changed(samples_per_prompt=1), ["samples_per_prompt", "GroupNormalized"]),
         (RLOO.changed(samples_per_prompt=1), ["samples_per_prompt", "EpisodeReturn"]),
         (GRPO.changed(samples_per_prompt=0), ["method.samples_per_prompt: got 0"]),
-        (GRPO.changed(epochs=0), ["method.epochs: got 0"]),
-        (GRPO.changed(minibatches=-1), ["method.minibatches: got -1"]),
-        (REINFORCE.changed(epochs=2), ["epochs", "minibatches", "ScoreFunction", "ratio"]),
-        (REINFORCE_BASELINE.changed(minibatches=2), ["1 x 2", "ScoreFunction"]),
+        (GRPO.changed(num_epochs=0), ["method.num_epochs: got 0"]),
+        (GRPO.changed(num_minibatches=-1), ["method.num_minibatches: got -1"]),
+        (REINFORCE.changed(num_epochs=2), ["num_epochs", "num_minibatches", "ScoreFunction", "ratio"]),
+        (REINFORCE_BASELINE.changed(num_minibatches=2), ["1 x 2", "ScoreFunction"]),
     ],
 )
 def test_impossible_combinations_are_named(method: PolicyGradient, words: list[str]) -> None:
@@ -293,9 +293,9 @@ def test_impossible_combinations_are_named(method: PolicyGradient, words: list[s
 
 
 def test_every_problem_is_named_at_once() -> None:
-    method = REINFORCE.changed(samples_per_prompt=0, epochs=2, minibatches=0)
+    method = REINFORCE.changed(samples_per_prompt=0, num_epochs=2, num_minibatches=0)
     assert len(method.problems()) == 2
-    both = RLOO.changed(samples_per_prompt=1, epochs=2)
+    both = RLOO.changed(samples_per_prompt=1, num_epochs=2)
     assert len(both.problems()) == 2
 
 

@@ -171,9 +171,9 @@ def test_an_annealed_rate_falls_with_the_run_and_not_with_the_updates(step: Adam
 def test_the_optimiser_has_the_steps_numbers() -> None:
     weight = torch.nn.Parameter(torch.ones(2))
     step = AdamW(learning_rate=0.01, beta1=0.8, beta2=0.99, epsilon=1e-7, weight_decay=0.1)
-    (group,) = step.optimizer([weight]).param_groups
+    (group,) = step.build([weight]).param_groups
     assert (group["lr"], group["betas"], group["eps"], group["weight_decay"]) == (0.01, (0.8, 0.99), 1e-7, 0.1)
     weight.grad = torch.tensor([2.0, -3.0])
-    optimizer = AdamW(learning_rate=0.01).optimizer([weight])
+    optimizer = AdamW(learning_rate=0.01).build([weight])
     optimizer.step()
     torch.testing.assert_close(weight.detach(), torch.tensor([0.99, 1.01]))  # Adam's first step is the rate, by sign

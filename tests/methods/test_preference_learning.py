@@ -46,7 +46,7 @@ FAMILY = {name: method for name, method in METHODS.items() if isinstance(method,
 @pytest.mark.parametrize("name", PINNED)
 def test_a_name_means_what_its_paper_says(name: str) -> None:
     method = FAMILY[name]
-    assert (method.loss, method.step, method.pairs_per_step) == PINNED[name]
+    assert (method.loss, method.optimizer, method.pairs_per_step) == PINNED[name]
 
 
 def test_every_method_is_pinned_and_only_reward_models_train_no_policy() -> None:
@@ -63,9 +63,9 @@ def test_data_goes_there_and_back_and_a_card_says_it_all(method: PreferenceLearn
     data = json.loads(json.dumps(as_data(method)))
     assert data["kind"] == "PreferenceLearning" and from_data(data) == method
     content = card(method)
-    assert list(content["slots"]) == slots(method) == ["loss", "step", "pairs_per_step"]
+    assert list(content["slots"]) == slots(method) == ["loss", "optimizer", "pairs_per_step"]
     said = explain(method)
-    assert method.loss.formula in said and method.loss.inside in said and method.step.formula in said
+    assert method.loss.formula in said and method.loss.inside in said and method.optimizer.formula in said
 
 
 def test_formulas_by_hand() -> None:
@@ -84,7 +84,7 @@ def test_settings_reach_the_loss_and_wrong_ones_are_named() -> None:
         ({"loss": {"bta": 1}}, "did you mean 'beta'"),
         ({"loss": "GAE"}, "expected one of DPOLoss, "),
         ({"samples_per_prompt": 8}, "method.samples_per_prompt: unknown key"),
-        ({"step": "NaturalGradient"}, "expected one of AdamW, RMSprop"),
+        ({"optimizer": "NaturalGradient"}, "expected one of AdamW, RMSprop"),
     ):
         with pytest.raises(SettingsError, match=words):
             with_settings(DPO, overrides)

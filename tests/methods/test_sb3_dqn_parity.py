@@ -88,7 +88,7 @@ def test_losses_and_weights_equal_sb3s() -> None:
     "other",
     [
         SB3.changed(error=SquaredError()),
-        SB3.changed(step=Adam(learning_rate=1e-4, max_grad_norm=None)),
+        SB3.changed(optimizer=Adam(learning_rate=1e-4, max_grad_norm=None)),
         SB3.changed(sum_errors=True),
         SB3.changed(value_target=dataclasses.replace(SB3.value_target, discount=0.9)),
     ],
@@ -120,7 +120,10 @@ def test_sb3_still_makes_the_saved_numbers_and_has_these_defaults() -> None:
         default["learning_starts"],
         default["batch_size"],
     )
-    assert SB3.step.learning_rate == default["learning_rate"] and SB3.step.max_grad_norm == default["max_grad_norm"]
+    assert (
+        SB3.optimizer.learning_rate == default["learning_rate"]
+        and SB3.optimizer.max_grad_norm == default["max_grad_norm"]
+    )
     assert SB3.value_target.discount == default["gamma"] and SB3.value_target.steps == default["n_steps"]
     assert SB3.steps_between_updates == default["train_freq"] and SB3.updates == default["gradient_steps"]
     assert SB3.target_network.updates == default["target_update_interval"] / default["train_freq"]

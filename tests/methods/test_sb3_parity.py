@@ -48,7 +48,7 @@ def same_numbers(old: str) -> Batch:
         cut_BT=cut_BT,
         bootstrap_BT=bootstrap_BT,
         group_ids_B=torch.arange(rows),
-        accuracy_B=torch.zeros(rows),
+        scores_B=torch.zeros(rows),
         truncated_B=torch.zeros(rows, dtype=torch.bool),
         old_log_probs_BT=log_probs_of(table(old)),
         values_BT=table("values"),
@@ -123,22 +123,26 @@ class StepTable:
     def trainable(self) -> dict[str, torch.nn.Parameter]:
         return {"logits": self.logits_NV, "critic.values": self.values_N}
 
-    def law(self, batch: Batch, *, temperature: float = 1.0, twice: bool = False) -> Categorical:
+    def distribution(self, batch: Batch, *, temperature: float = 1.0, twice: bool = False) -> Categorical:
         return Categorical.of_logits(self.logits_NV[batch.contexts[..., 0]].reshape(-1, CHOICES))
 
     def __call__(self, batch: Batch, *, temperature: float = 1.0, with_entropy: bool = False, **more: bool) -> Outputs:
-        law, shape = self.law(batch), batch.actions_BT.shape
+        distribution, shape = self.distribution(batch), batch.actions_BT.shape
         values_BT = self.values_N[batch.contexts[..., 0]]
-        return Outputs(law.log_prob(batch.actions_BT.flatten()).reshape(shape), law.entropy().reshape(shape), values_BT)
+        return Outputs(
+            distribution.log_prob(batch.actions_BT.flatten()).reshape(shape),
+            distribution.entropy().reshape(shape),
+            values_BT,
+        )
 
 
 def test_trpos_step_equals_sb3_contribs() -> None:
     """The whole step: whitened advantages, conjugate gradients, the bound, the line search. SB3's noise start and
     residual are run to convergence on both sides; its KL, of the other direction, accepts the same step here."""
     saved, preset = SAVED["trpo"], METHODS["trpo@sb3-contrib"]
-    step = dataclasses.replace(preset.step, iterations=80, critic_epochs=0)  # type: ignore[type-var]
+    step = dataclasses.replace(preset.optimizer, iterations=80, num_critic_epochs=0)  # type: ignore[type-var]
     policy = StepTable()
-    update = Learner(policy, preset.changed(name="t", step=step)).update(same_numbers("logits"), 1)
+    update = Learner(policy, preset.changed(name="t", optimizer=step)).update(same_numbers("logits"), 1)
     assert saved["accepted"] and update.diagnostics["trpo/accepted"] == 1
     expected_NV = torch.tensor(saved["logits"], dtype=torch.float64).flatten(0, 1)
     torch.testing.assert_close(policy.logits_NV.detach(), expected_NV, rtol=1e-6, atol=1e-6)  # SB3 stores float32
@@ -157,32 +161,32 @@ class VectorTable(StepTable):
     def trainable(self) -> dict[str, torch.nn.Parameter]:
         return {"means": self.means_NA, "log_std": self.log_std_A, "critic.values": self.values_N}
 
-    def law(self, batch: Batch, *, temperature: float = 1.0, twice: bool = False) -> Gaussian:  # type: ignore[override]
+    def distribution(self, batch: Batch, *, temperature: float = 1.0, twice: bool = False) -> Gaussian:  # type: ignore[override]
         means_NA = self.means_NA[batch.contexts[..., 0]].flatten(0, 1)
         return Gaussian(means_NA, self.log_std_A.expand_as(means_NA))
 
     def __call__(self, batch: Batch, *, temperature: float = 1.0, with_entropy: bool = False, **more: bool) -> Outputs:
-        law, shape = self.law(batch), batch.actions_BT.shape[:2]
-        log_probs_BT = law.log_prob(batch.actions_BT.flatten(0, 1)).reshape(shape)
-        return Outputs(log_probs_BT, law.entropy().reshape(shape), self.values_N[batch.contexts[..., 0]])
+        distribution, shape = self.distribution(batch), batch.actions_BT.shape[:2]
+        log_probs_BT = distribution.log_prob(batch.actions_BT.flatten(0, 1)).reshape(shape)
+        return Outputs(log_probs_BT, distribution.entropy().reshape(shape), self.values_N[batch.contexts[..., 0]])
 
 
 def step_of_vectors(times: float) -> tuple[Tensor, Tensor]:
     """Means and log σ after rung's step, with bound and damping so many times sb3-contrib's."""
     preset, policy = METHODS["trpo@sb3-contrib"], VectorTable()
     step = dataclasses.replace(  # type: ignore[type-var]
-        preset.step, iterations=80, critic_epochs=0, max_kl=times * 0.01, damping=times * 0.1
+        preset.optimizer, iterations=80, num_critic_epochs=0, max_kl=times * 0.01, damping=times * 0.1
     )
     batch = same_numbers("logits").changed(actions_BT=table("vectors"))
     old_BT = policy(batch).log_probs_BT.detach()
     batch = batch.changed(sampler_log_probs_BT=old_BT, old_log_probs_BT=old_BT)
-    update = Learner(policy, preset.changed(name="t", step=step)).update(batch, 1)
+    update = Learner(policy, preset.changed(name="t", optimizer=step)).update(batch, 1)
     assert update.diagnostics["trpo/accepted"] == 1
     return policy.means_NA.detach(), policy.log_std_A.detach()
 
 
 def test_trpos_step_of_vectors_equals_sb3_contribs_at_a_bound_times_the_dimensions() -> None:
-    """sb3-contrib takes the KL's mean over an action's dimensions, which is that much below the KL of the law."""
+    """sb3-contrib takes the KL's mean over an action's dimensions, that much below the distribution's KL."""
     saved = SAVED["trpo_vectors"]
     assert saved["accepted"] and saved["kl"] <= 0.01
     expected_NA = torch.tensor(saved["means"], dtype=torch.float64).flatten(0, 1)

@@ -48,7 +48,7 @@ def same_numbers(fresh: bool) -> Batch:
         cut_BT=nothing_BT.bool(),
         bootstrap_BT=nothing_BT,
         group_ids_B=torch.arange(rows) // given["group_size"],
-        accuracy_B=table("rewards"),
+        scores_B=table("rewards"),
         truncated_B=torch.zeros(rows, dtype=torch.bool),
         old_log_probs_BT=None if fresh else table("old_log_probs"),
         reference_log_probs_BT=table("reference_log_probs"),

@@ -43,7 +43,7 @@ PAPER = {  # arXiv:1312.5602: a million steps, 32 a minibatch, ε 1 to 0.1 over 
     "target_network": None,
     "error": SquaredError(),
     "sum_errors": False,
-    "step": CentredRMSprop(learning_rate=2.5e-4, decay=0.95, epsilon=0.01, max_grad_norm=None),
+    "optimizer": CentredRMSprop(learning_rate=2.5e-4, decay=0.95, epsilon=0.01, max_grad_norm=None),
 }
 PINNED = {
     "dqn": PAPER,
@@ -65,7 +65,7 @@ PINNED = {
         "clip_rewards": False,
         "network": Layers2013(first=120, second=84),
         "target_network": Every(updates=50),
-        "step": Adam(learning_rate=2.5e-4, beta1=0.9, beta2=0.999, epsilon=1e-8, max_grad_norm=None),
+        "optimizer": Adam(learning_rate=2.5e-4, beta1=0.9, beta2=0.999, epsilon=1e-8, max_grad_norm=None),
     },
     "dqn@sb3": PAPER  # stable_baselines3 2.9.2, DQN.__init__: 10,000 steps are 2,500 updates of one every 4 steps
     | {
@@ -76,7 +76,7 @@ PINNED = {
         "network": Layers2015(),
         "target_network": Every(updates=2_500),
         "error": ClippedError(limit=1.0),
-        "step": Adam(learning_rate=1e-4, beta1=0.9, beta2=0.999, epsilon=1e-8, max_grad_norm=10.0),
+        "optimizer": Adam(learning_rate=1e-4, beta1=0.9, beta2=0.999, epsilon=1e-8, max_grad_norm=10.0),
     },
 }
 

@@ -102,7 +102,7 @@ def make_batch() -> Callable[..., Batch]:
             cut_BT=torch.zeros((rows, steps), dtype=torch.bool),
             bootstrap_BT=nothing_BT,
             group_ids_B=torch.arange(rows),
-            accuracy_B=torch.zeros(rows),
+            scores_B=torch.zeros(rows),
             truncated_B=torch.zeros(rows, dtype=torch.bool),
         )
 

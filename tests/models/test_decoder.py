@@ -234,7 +234,7 @@ def test_a_model_that_computes_something_else_goes_the_generic_way(make_policy: 
 @pytest.mark.parametrize("kind", [*OWN, *GENERIC])
 def test_the_whole_law_has_the_log_probs_of_the_actions(make_policy: Make, ragged: Batch, kind: str) -> None:
     policy = make_policy(kind, dtype=torch.float64)
-    law_NV = policy.law(ragged, temperature=0.7).log_probs_NV
+    law_NV = policy.distribution(ragged, temperature=0.7).log_probs_NV
     out = policy(ragged, temperature=0.7, with_entropy=True)
     chosen_N = ragged.actions_BT[ragged.action_mask_BT]
     assert torch.allclose(law_NV.gather(1, chosen_N[:, None])[:, 0], out.log_probs_BT[ragged.action_mask_BT], atol=1e-9)

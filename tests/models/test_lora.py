@@ -94,7 +94,7 @@ def _one(episode: Any) -> Batch:
         cut_BT=zero.bool(),
         bootstrap_BT=zero,
         group_ids_B=torch.zeros(1, dtype=torch.int64),
-        accuracy_B=torch.zeros(1),
+        scores_B=torch.zeros(1),
         truncated_B=torch.zeros(1, dtype=torch.bool),
     )
 

@@ -1,4 +1,4 @@
-"""The Q network: its shapes, its law, what it saves, what it refuses to load."""
+"""The Q network: its shapes, its distribution, what it saves, what it refuses to load."""
 
 from __future__ import annotations
 

@@ -41,8 +41,8 @@ def test_outputs_equal_the_network_worked_out_step_by_step(
                 continue
             out, value = (by_hand(policy, network, batch.contexts[b][t]) for network in ("policy", "critic"))
             if shape.choices:
-                law = torch.distributions.Categorical(logits=out / 0.7)
-                expected = [law.log_prob(batch.actions_BT[b, t]), law.entropy()]
+                distribution = torch.distributions.Categorical(logits=out / 0.7)
+                expected = [distribution.log_prob(batch.actions_BT[b, t]), distribution.entropy()]
             else:
                 std = policy.state()["policy.log_std"].exp() * math.sqrt(0.7)
                 normal = torch.distributions.Normal(out, std)
@@ -83,11 +83,11 @@ def test_a_batch_without_any_action_is_all_zero(shape: SmallShape) -> None:
 @SHAPES
 def test_the_law_stands_in_row_order(shape: SmallShape) -> None:
     policy, batch = loud(shape), batch_of(shape, HOLES)
-    law = policy.law(batch, temperature=0.5)
-    assert isinstance(law, Categorical if shape.choices else Gaussian)
+    distribution = policy.distribution(batch, temperature=0.5)
+    assert isinstance(distribution, Categorical if shape.choices else Gaussian)
     log_probs_BT = policy(batch, temperature=0.5).log_probs_BT
-    assert (law.log_prob(batch.actions_BT[batch.action_mask_BT]) == log_probs_BT[batch.action_mask_BT]).all()
-    assert law.entropy().shape == (5,)
+    assert (distribution.log_prob(batch.actions_BT[batch.action_mask_BT]) == log_probs_BT[batch.action_mask_BT]).all()
+    assert distribution.entropy().shape == (5,)
 
 
 @SHAPES
@@ -96,13 +96,13 @@ def test_acting_reports_the_log_probs_that_the_learner_finds(shape: SmallShape) 
     seen_NO = batch.contexts.flatten(0, 1).numpy()  # type: ignore[attr-defined]
     uniforms = torch.rand((10, 2) if shape.dimensions else (10,), dtype=torch.float64)
     actions_N, log_probs_N = policy.act(seen_NO, uniforms.numpy())
-    np.testing.assert_allclose(actions_N, policy.law(batch).draw(uniforms).detach(), atol=1e-6)
+    np.testing.assert_allclose(actions_N, policy.distribution(batch).draw(uniforms).detach(), atol=1e-6)
     again = batch.changed(actions_BT=torch.from_numpy(actions_N).unflatten(0, (2, 5)))
     np.testing.assert_allclose(policy(again).log_probs_BT.detach().flatten(), log_probs_N, atol=1e-5)
     values_BT = policy(batch, with_values=True).values_BT
     assert values_BT is not None
     np.testing.assert_allclose(values_BT.detach().flatten(), policy.values(seen_NO), atol=1e-6)
-    likeliest_N = policy.law(batch).mode().detach().numpy()
+    likeliest_N = policy.distribution(batch).mode().detach().numpy()
     np.testing.assert_allclose(policy.mode(seen_NO), likeliest_N, atol=1e-6)
     assert torch.from_numpy(actions_N).dtype == (torch.int64 if shape.choices else torch.float32)
 
@@ -239,7 +239,7 @@ def test_the_actor_never_draws_what_has_no_probability(u: float) -> None:
         observations_NO = np.zeros((3, 3), np.float32)
         actions_N, log_probs_N = policy.act(observations_NO, np.full(3, u))
         assert (log_probs_N > -100).all() and np.isfinite(log_probs_N).all()
-        expected_N = policy.law(batch_of(CHOICE).changed(contexts=torch.zeros(2, 5, 3))).draw(
+        expected_N = policy.distribution(batch_of(CHOICE).changed(contexts=torch.zeros(2, 5, 3))).draw(
             torch.full((10,), u).double()
         )
         assert (actions_N == expected_N[0].item()).all()

@@ -1,4 +1,4 @@
-"""A small network's way back by hand: the laws, the weights' gradients, and where autograd is left to do it."""
+"""A small network's way back by hand: distributions, gradients of weights, and where autograd does it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from small_policies import HOLES, SHAPES, batch_of, loud
 from torch import Tensor
 
-from rung.models.language.distributions import Categorical, Gaussian, Law
+from rung.models.language.distributions import Categorical, Distribution, Gaussian
 from rung.models.small.by_hand import Choice, Vector
 from rung.models.small.network import SmallPolicy, SmallShape
 
@@ -17,8 +17,8 @@ PULLS = torch.Generator().manual_seed(5)
 LOG_PROB_N, ENTROPY_N = torch.randn(N, generator=PULLS), torch.randn(N, generator=PULLS)
 
 
-def heads(kind: str) -> tuple[Choice | Vector, Law, Tensor, list[Tensor]]:
-    """A head by hand, the same law by autograd, the actions, and the law's leaves."""
+def heads(kind: str) -> tuple[Choice | Vector, Distribution, Tensor, list[Tensor]]:
+    """A head by hand, the same distribution by autograd, the actions, and the distribution's leaves."""
     generator = torch.Generator().manual_seed(3)
     out_NV = torch.randn(N, 4, generator=generator).requires_grad_()
     if kind == "choice":
@@ -33,13 +33,13 @@ def heads(kind: str) -> tuple[Choice | Vector, Law, Tensor, list[Tensor]]:
 @pytest.mark.parametrize("with_entropy", [False, True])
 @pytest.mark.parametrize("kind", ["choice", "vector"])
 def test_a_head_is_the_law_and_its_slopes_are_autograds(kind: str, with_entropy: bool) -> None:
-    head, law, actions_N, leaves = heads(kind)
-    torch.testing.assert_close(torch.from_numpy(head.log_probs_N), law.log_prob(actions_N).detach())
-    torch.testing.assert_close(torch.from_numpy(head.entropy_N), law.entropy().detach())
-    pulled = (LOG_PROB_N * law.log_prob(actions_N)).sum()
+    head, distribution, actions_N, leaves = heads(kind)
+    torch.testing.assert_close(torch.from_numpy(head.log_probs_N), distribution.log_prob(actions_N).detach())
+    torch.testing.assert_close(torch.from_numpy(head.entropy_N), distribution.entropy().detach())
+    pulled = (LOG_PROB_N * distribution.log_prob(actions_N)).sum()
     entropy_N = ENTROPY_N.numpy() if with_entropy else None
     if with_entropy:
-        pulled = pulled + (ENTROPY_N * law.entropy()).sum()
+        pulled = pulled + (ENTROPY_N * distribution.entropy()).sum()
     expected = torch.autograd.grad(pulled, leaves)
     found = [head.slope(LOG_PROB_N.numpy(), entropy_N)]
     if isinstance(head, Vector):

@@ -74,7 +74,7 @@ def to_batch() -> Callable[[Sequence[Episode]], Batch]:
             cut_BT=zero.bool(),
             bootstrap_BT=zero,
             group_ids_B=torch.tensor([e.group for e in episodes]),
-            accuracy_B=torch.zeros(rows),
+            scores_B=torch.zeros(rows),
             truncated_B=torch.tensor([e.truncated for e in episodes]),
             **{name: torch.from_numpy(array) for name, array in arrays.items()},
         )

@@ -150,7 +150,7 @@ def pong(**more: object) -> Settings:
         "method.replay.batch": 8,
         "method.replay.capacity": 80,
         "task.max_episode_steps": 30,
-        "evaluation.items": 1,
+        "evaluation.num_items": 1,
         "evaluation.every": 0,
         "saving.every": 1,
         "learner.threads": 1,

@@ -78,7 +78,8 @@ def test_logits_that_are_not_finite_stop_it(bad: float, temperature: float) -> N
 
 
 def test_epsilon_greedy_draws_every_token_with_its_chance_and_says_it() -> None:
-    """Over a fine grid of uniform numbers the shares are the law's: ε/V each, and 1 − ε more for the likeliest."""
+    """Over a fine grid of uniform numbers the shares are the distribution's: ε/V each, and 1 − ε more for the
+    likeliest."""
     size, epsilon, count = 5, 0.3, 20_000
     logits_RV = torch.tensor([[0.0, 1.0, 7.0, -2.0, 7.0]]).expand(count, size)
     uniforms_R = (torch.arange(count, dtype=torch.float64) + 0.5) / count

@@ -13,7 +13,7 @@ from rung.tasks.environment import environment_task
 
 def test_returns_and_lengths_are_those_of_the_episodes() -> None:
     task = spy_task(lengths=(3, 1), ends=("terminated", "truncated"), normalize_rewards=True)
-    result = evaluate(task, sharp_policy(task), episodes=5, environments=2)
+    result = evaluate(task, sharp_policy(task), episodes=5, num_environments=2)
     assert result.returns_N.tolist() == [6, 6, 1, 1, 6] and result.lengths_N.tolist() == [3, 3, 1, 1, 3]
     assert [what for what, _ in EVENTS].count("reset") == 5
 
@@ -21,7 +21,7 @@ def test_returns_and_lengths_are_those_of_the_episodes() -> None:
 def test_evaluating_twice_is_the_same_and_changes_no_statistic() -> None:
     task = environment_task("CartPole-v1", normalize_observations=True, normalize_rewards=True)
     policy = sharp_policy(task)
-    collector = StretchCollector(task, environments=2, seed=1)
+    collector = StretchCollector(task, num_environments=2, seed=1)
     collector.collect_steps(policy, 50)
     before, scale = collector.state(), policy.scale
     first, second = (evaluate(task, policy, episodes=6, seed=4, greedy=False) for _ in range(2))
@@ -29,7 +29,7 @@ def test_evaluating_twice_is_the_same_and_changes_no_statistic() -> None:
     assert policy.scale is scale
     after = collector.state()
     assert all((before.tensors[n] == after.tensors[n]).all() for n in before.tensors)
-    undisturbed = StretchCollector(task, environments=2, seed=1)
+    undisturbed = StretchCollector(task, num_environments=2, seed=1)
     undisturbed.collect_steps(policy, 50)
     assert (
         collector.collect_steps(policy, 30).batch.contexts == undisturbed.collect_steps(policy, 30).batch.contexts
@@ -39,7 +39,9 @@ def test_evaluating_twice_is_the_same_and_changes_no_statistic() -> None:
 @pytest.mark.parametrize("greedy", [True, False])
 def test_how_many_environments_play_changes_no_return(greedy: bool) -> None:
     task = environment_task("CartPole-v1")
-    results = [evaluate(task, sharp_policy(task), episodes=7, seed=2, greedy=greedy, environments=n) for n in (1, 3, 8)]
+    results = [
+        evaluate(task, sharp_policy(task), episodes=7, seed=2, greedy=greedy, num_environments=n) for n in (1, 3, 8)
+    ]
     assert all((results[0].returns_N == other.returns_N).all() for other in results[1:])
     assert (results[0].returns_N == results[0].lengths_N).all(), "CartPole gives 1 a step"
 
@@ -47,7 +49,7 @@ def test_how_many_environments_play_changes_no_return(greedy: bool) -> None:
 def test_a_saved_policy_is_evaluated_with_its_own_statistics(tmp_path: object) -> None:
     task = environment_task("Pendulum-v1", normalize_observations=True)
     policy = sharp_policy(task)
-    StretchCollector(task, environments=2, seed=1).collect_steps(policy, 300)
+    StretchCollector(task, num_environments=2, seed=1).collect_steps(policy, 300)
     policy.save(tmp_path)  # type: ignore[arg-type]
     loaded = SmallPolicy.load(tmp_path)  # type: ignore[arg-type]
     expected = evaluate(task, policy, episodes=2).returns_N

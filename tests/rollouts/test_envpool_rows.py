@@ -114,19 +114,19 @@ def test_it_is_the_same_environment() -> None:
 def test_a_restored_collector_goes_on_as_one_that_never_stopped(name: str) -> None:
     task = environment_task(name, engine="envpool", normalize_observations=True)
     policy = SmallPolicy(SmallShape(observations=task.observations, choices=task.choices, dimensions=task.dimensions))
-    whole = StretchCollector(task, environments=3, seed=3)
+    whole = StretchCollector(task, num_environments=3, seed=3)
     for _ in range(3):
         whole.collect_steps(policy, 40)
     state = whole.state()
     assert max(state.numbers["episodes"]) > 0, "episodes ended, so that their number matters"
-    restored = StretchCollector(task, environments=3, seed=3)
+    restored = StretchCollector(task, num_environments=3, seed=3)
     restored.load_state(state)
     for _ in range(2):
         one, other = whole.collect_steps(policy, 40), restored.collect_steps(policy, 40)
         assert np.array_equal(one.batch.contexts, other.batch.contexts)
         assert np.array_equal(one.batch.rewards_BT, other.batch.rewards_BT)
     with pytest.raises(CheckpointError, match="engine"):
-        StretchCollector(dataclasses.replace(task, engine="gymnasium"), environments=3, seed=3).load_state(state)
+        StretchCollector(dataclasses.replace(task, engine="gymnasium"), num_environments=3, seed=3).load_state(state)
 
 
 @pytest.mark.peers

@@ -225,21 +225,21 @@ def test_sampling_leaves_no_gradient_and_no_global_number(policy: TextPolicy) ->
 
 def _exact_law(policy: TextPolicy, prompt: Prompt, vocabulary: int, temperature: float) -> dict[tuple[int, ...], float]:
     """Probabilities of all answers of at most two tokens, where token 0 ends."""
-    law: dict[tuple[int, ...], float] = {}
+    distribution: dict[tuple[int, ...], float] = {}
     texts = torch.tensor([[*prompt.ids.tolist(), v] for v in range(vocabulary)])
     log_NSV = (policy.model(input_ids=texts).logits.double() / temperature).log_softmax(-1)
     first_V = log_NSV[0, -2].exp()
     for v, w in itertools.product(range(vocabulary), repeat=2):
         if v == 0:
-            law[(0,)] = first_V[0].item()
+            distribution[(0,)] = first_V[0].item()
         else:
-            law[(v, w)] = (first_V[v] * log_NSV[v, -1, w].exp()).item()
-    return law
+            distribution[(v, w)] = (first_V[v] * log_NSV[v, -1, w].exp()).item()
+    return distribution
 
 
 @torch.no_grad()
 def test_answers_follow_the_exact_law(make_policy: Make) -> None:
-    """Chi-square over all 57 answers of a policy with eight tokens; the law of another temperature fails."""
+    """Chi-square over all 57 answers of a policy with eight tokens; the distribution of another temperature fails."""
     policy = make_policy("llama", vocabulary=8)
     policy.end_ids = (0,)
     prompt = Prompt("a", 0, np.array([3, 1, 4]))
@@ -248,9 +248,9 @@ def test_answers_follow_the_exact_law(make_policy: Make) -> None:
     counts = Counter(tuple(e.actions.tolist()) for e in episodes)
 
     def surprise(temperature: float) -> float:
-        law = _exact_law(policy, prompt, 8, temperature)
-        assert abs(sum(law.values()) - 1) < 1e-9 and set(counts) <= set(law)
-        likely = {a: p for a, p in law.items() if n * p >= 5}
+        distribution = _exact_law(policy, prompt, 8, temperature)
+        assert abs(sum(distribution.values()) - 1) < 1e-9 and set(counts) <= set(distribution)
+        likely = {a: p for a, p in distribution.items() if n * p >= 5}
         rest = 1 - sum(likely.values())
         terms = [(counts[a] - n * p) ** 2 / (n * p) for a, p in likely.items()]
         others = n - sum(counts[a] for a in likely)

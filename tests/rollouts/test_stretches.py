@@ -25,7 +25,7 @@ THREE_ENDS = {"lengths": (2, 3, 2), "ends": ("terminated", "truncated", "both")}
 
 
 def collector_of(environments: int = 1, name: str = "rung/Spy-v0", **options: Any) -> StretchCollector:
-    return StretchCollector(spy_task(name, **options), environments=environments, seed=3)
+    return StretchCollector(spy_task(name, **options), num_environments=environments, seed=3)
 
 
 def arrays(collected: Collected) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def test_a_row_depends_on_no_other_row(name: str) -> None:
     policy = sharp_policy(task)
 
     def rows(environments: int) -> Batch:
-        return StretchCollector(task, environments=environments, seed=5).collect_steps(policy, 250).batch
+        return StretchCollector(task, num_environments=environments, seed=5).collect_steps(policy, 250).batch
 
     one, many = rows(1), rows(3)
     exact = name == "CartPole-v1"  # a vector action carries the last bits of the matrix product, which knows the rows
@@ -108,7 +108,7 @@ def test_a_row_depends_on_no_other_row(name: str) -> None:
         assert torch.equal(a, b) if exact else torch.allclose(a, b, atol=1e-2), array
     assert torch.allclose(one.sampler_log_probs_BT[0], many.sampler_log_probs_BT[0], atol=1e-2)
     assert not torch.equal(many.contexts[0], many.contexts[1]), "rows differ from each other"
-    other_seed = StretchCollector(task, environments=1, seed=6).collect_steps(policy, 250).batch
+    other_seed = StretchCollector(task, num_environments=1, seed=6).collect_steps(policy, 250).batch
     assert not torch.equal(one.contexts, other_seed.contexts)  # type: ignore[arg-type]
 
 
@@ -134,7 +134,7 @@ def test_killed_and_restored_equals_uninterrupted_bitwise(case: str, tmp_path: P
     policy = sharp_policy(task)
 
     def new() -> StretchCollector:
-        return StretchCollector(task, environments=3, seed=1)
+        return StretchCollector(task, num_environments=3, seed=1)
 
     going = new()
     for steps in (37, 150):
@@ -164,7 +164,7 @@ def _equal_states(one: CollectorState, other: CollectorState) -> bool:
 def test_a_collector_saved_before_its_first_step_is_restored() -> None:
     task = environment_task("CartPole-v1")
     policy = sharp_policy(task)
-    one, other = (StretchCollector(task, environments=2, seed=1) for _ in range(2))
+    one, other = (StretchCollector(task, num_environments=2, seed=1) for _ in range(2))
     other.load_state(one.state())
     assert same(one.collect_steps(policy, 20), other.collect_steps(policy, 20))
 
@@ -180,10 +180,10 @@ def test_restoring_an_environment_that_is_not_deterministic_is_refused() -> None
     collector_of(name="rung/Seeded-v0", lengths=(2,)).load_state(steady.state())
 
 
-@pytest.mark.parametrize("change", [{"seed": 4}, {"environments": 2}, {"purpose": "other"}])
+@pytest.mark.parametrize("change", [{"seed": 4}, {"num_environments": 2}, {"purpose": "other"}])
 def test_another_collectors_state_is_refused(change: dict[str, Any]) -> None:
     collector = collector_of()
-    other = StretchCollector(collector.task, **{"environments": 1, "seed": 3, **change})
+    other = StretchCollector(collector.task, **{"num_environments": 1, "seed": 3, **change})
     with pytest.raises(CheckpointError, match=next(iter(change))):
         other.load_state(collector.state())
 

@@ -14,7 +14,7 @@ from rung.tasks.environment import environment_task
 
 
 def collector_of(environments: int = 2, **options: Any) -> EpisodeCollector:
-    return EpisodeCollector(spy_task(**options), environments=environments, seed=3)
+    return EpisodeCollector(spy_task(**options), num_environments=environments, seed=3)
 
 
 def test_a_group_of_episodes_is_what_it_is_by_hand() -> None:
@@ -51,7 +51,7 @@ def test_without_a_critic_a_cut_episode_bootstraps_from_zero() -> None:
 
 def test_a_group_shares_its_first_observation_and_nothing_else() -> None:
     task = environment_task("CartPole-v1")
-    collector = EpisodeCollector(task, environments=3, seed=1)
+    collector = EpisodeCollector(task, num_environments=3, seed=1)
     first = collector.collect_episodes(sharp_policy(task), starts=2, samples_per_start=4).batch
     starts_BO = first.contexts[:, 0]  # type: ignore[call-overload]
     assert (starts_BO[:4] == starts_BO[0]).all() and (starts_BO[4:] == starts_BO[4]).all()
@@ -64,7 +64,8 @@ def test_a_group_shares_its_first_observation_and_nothing_else() -> None:
 def test_how_many_environments_play_changes_no_episode() -> None:
     task = environment_task("CartPole-v1")
     made = [
-        EpisodeCollector(task, environments=n, seed=1).collect_episodes(sharp_policy(task), 3, 4) for n in (1, 5, 20)
+        EpisodeCollector(task, num_environments=n, seed=1).collect_episodes(sharp_policy(task), 3, 4)
+        for n in (1, 5, 20)
     ]
     for other in made[1:]:
         for name in ("contexts", "actions_BT", "rewards_BT", "action_mask_BT", "discounts_BT", "group_ids_B"):
@@ -85,7 +86,7 @@ def test_episodes_longer_than_the_first_room_are_whole() -> None:
 
 def test_a_restored_collector_goes_on() -> None:
     task = environment_task("CartPole-v1", normalize_observations=True, normalize_rewards=True)
-    going, restored = (EpisodeCollector(task, environments=3, seed=1) for _ in range(2))
+    going, restored = (EpisodeCollector(task, num_environments=3, seed=1) for _ in range(2))
     policy = sharp_policy(task)
     going.collect_episodes(policy, 2, 3)
     restored.load_state(going.state())

@@ -28,7 +28,7 @@ STEP = AdamW(learning_rate=0.05, weight_decay=0.1)
 
 def method_with(warmup_steps: int, *, separate: bool = True) -> PolicyGradient:
     critic = ValueFunction(separate=separate, warmup_steps=warmup_steps)
-    return METHODS["vapo"].changed(name="warm", critic=critic, step=STEP, epochs=2, minibatches=2)
+    return METHODS["vapo"].changed(name="warm", critic=critic, step=STEP, num_epochs=2, num_minibatches=2)
 
 
 def bytes_of(policy: TablePolicy) -> tuple[bytes, bytes]:
@@ -62,12 +62,12 @@ def test_without_a_warmup_the_policy_moves_at_once_and_nothing_is_said() -> None
 def test_the_policy_then_begins_as_if_nothing_had_been() -> None:
     """Its part of AdamW's state is still untouched: the first step is that of a learner that has just begun."""
     batch, warm, cold = assemble(random_episodes(groups=6)), TablePolicy(critic=True), TablePolicy(critic=True)
-    learner = Learner(warm, dataclasses.replace(method_with(3), epochs=1, minibatches=1))
+    learner = Learner(warm, dataclasses.replace(method_with(3), num_epochs=1, num_minibatches=1))
     for step in (1, 2, 3):
         learner.update(batch, step)
     assert warm.values_V is not None and cold.values_V is not None
     cold.values_V.data.copy_(warm.values_V.data)
-    fresh = Learner(cold, dataclasses.replace(method_with(0), epochs=1, minibatches=1))
+    fresh = Learner(cold, dataclasses.replace(method_with(0), num_epochs=1, num_minibatches=1))
     for one in (learner, fresh):
         one.update(batch, 4)
     torch.testing.assert_close(warm.table_VV, cold.table_VV, rtol=1e-12, atol=1e-12)
@@ -98,11 +98,17 @@ def test_a_run_stopped_in_the_warmup_goes_on_to_the_same(tmp_path: Path) -> None
         sets = [
             f"steps={steps}",
             "method.horizon=16",
-            "method.epochs=2",
-            "method.minibatches=1",
+            "method.num_epochs=2",
+            "method.num_minibatches=1",
             "method.critic.warmup_steps=3",
         ]
-        sets += ["evaluation.items=1", "evaluation.every=0", "saving.every=1", "saving.keep=9", "reporting.page=false"]
+        sets += [
+            "evaluation.num_items=1",
+            "evaluation.every=0",
+            "saving.every=1",
+            "saving.keep=9",
+            "reporting.page=false",
+        ]
         return read_run(flags={"method": "ppo", "task": "CartPole-v1"}, sets=sets).required()
 
     train(settings(5), tmp_path / "whole", quiet=True)

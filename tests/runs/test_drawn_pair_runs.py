@@ -17,7 +17,7 @@ from rung.library import build, resume, train
 from rung.settings import settings_from
 from rung.tasks.load import load_task
 from rung.tasks.order import items_at
-from rung.trainers.budget import Purse
+from rung.trainers.budget import Budget
 from rung.trainers.operations import work_of
 from rung.trainers.parts import Parts
 from rung.trainers.preferences.drawing import PairStore
@@ -39,7 +39,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def settings_of(made: Path, method: str = "dpo", *, own: bool = True, **budget: float) -> dict[str, Any]:
     found = {
         "model": str(made / "model"),
-        "method": {"name": method, "step": {"learning_rate": 1e-3, "warmup_steps": 0}},
+        "method": {"name": method, "optimizer": {"learning_rate": 1e-3, "warmup_steps": 0}},
         "task": TASK,
         "steps": 60,
         "budget": budget or {"tokens": 200},
@@ -47,7 +47,7 @@ def settings_of(made: Path, method: str = "dpo", *, own: bool = True, **budget: 
         "max_new_tokens": 12,
         "rewards": [{"function": f"{made}/reward.py:score"}],
         "learner": {"threads": 1},
-        "evaluation": {"every": 2, "items": 3},
+        "evaluation": {"every": 2, "num_items": 3},
         "saving": {"every": 2},
         "reporting": {"page": False, "kl_rows": 1},
     }
@@ -157,10 +157,10 @@ def test_trained_tokens_leave_room_for_the_passes(made: Path, tmp_path: Path) ->
         for ids, _ in one.answers
     )
     assert 2 * tokens >= 200 > 2 * (tokens - of_last)
-    purse = Purse({"trained": 200}, work_of(parts.method, parts.policy))
-    assert not parts.ends(purse)
-    purse.pay({"tokens/trained": 200.0}, 0.0)
-    assert parts.ends(purse), "training spends this budget, so it ends the run"
+    budget = Budget({"trained": 200}, work_of(parts.method, parts.policy))
+    assert not parts.ends(budget)
+    budget.pay({"tokens/trained": 200.0}, 0.0)
+    assert parts.ends(budget), "training spends this budget, so it ends the run"
 
 
 def test_an_annealed_rate_falls_over_the_passes_or_the_seconds_that_are_kept_for_them(
@@ -168,12 +168,12 @@ def test_an_annealed_rate_falls_over_the_passes_or_the_seconds_that_are_kept_for
 ) -> None:
     parts, collector, _ = drawn(made, tmp_path / "run", budget={"tokens": 100})
     assert collector.pairs is not None
-    spent = Purse({"tokens": 100}, work_of(parts.method, parts.policy))
+    spent = Budget({"tokens": 100}, work_of(parts.method, parts.policy))
     spent.pay({"tokens/generated": 100.0}, 0.0)
     assert parts.progress(spent) == 0.0, "drawing has taken the budget, and nothing is learnt yet"
     collector.pairs.drawn = len(collector.pairs.train)
     assert parts.progress(spent) == 0.5, "one of two passes"
-    by_clock = Purse({"seconds": 60.0}, work_of(parts.method, parts.policy))
+    by_clock = Budget({"seconds": 60.0}, work_of(parts.method, parts.policy))
     by_clock.pay({}, 45.0)
     assert parts.progress(by_clock) == 0.5, "30 seconds were for drawing, half of the others are spent"
     by_clock.pay({}, 60.0)
@@ -249,7 +249,7 @@ def test_a_budget_that_drawing_does_not_spend_does_not_draw_for_ever(made: Path,
     more = {"rewards": [], "task": HARD, "budget": {"trained": 10**6}}
     parts, collector, metrics = drawn(made, tmp_path / "run", **more)
     assert metrics["pairs/prompts"] == 3 * 3 and collector.pairs is None
-    assert parts.ends(Purse({"trained": 10**6}, work_of(parts.method, parts.policy)))
+    assert parts.ends(Budget({"trained": 10**6}, work_of(parts.method, parts.policy)))
 
 
 def test_pairs_that_are_gone_or_others_are_refused_on_resume(made: Path, tmp_path: Path) -> None:

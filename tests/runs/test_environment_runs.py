@@ -20,13 +20,13 @@ COMPARED = ("metrics.jsonl", "final/small_policy.safetensors", "settings.yaml", 
 
 def settings(method: str, **more: Any) -> dict[str, Any]:
     sets = [
-        *("steps=4", "evaluation.items=3", "evaluation.every=2", "saving.every=1", "reporting.page=false"),
+        *("steps=4", "evaluation.num_items=3", "evaluation.every=2", "saving.every=1", "reporting.page=false"),
         *(f"{name}={value}" for name, value in more.items()),
     ]
     return read_run(flags={"method": method, "task": "CartPole-v1"}, sets=sets).required().as_data()
 
 
-PPO = {"method.horizon": 40, "method.minibatches": 4, "method.epochs": 2, "environments": 3}
+PPO = {"method.horizon": 40, "method.num_minibatches": 4, "method.num_epochs": 2, "num_environments": 3}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def runs() -> Runs:
     [
         ("ppo_kl", {**PPO, "task.normalize_observations": "true", "task.normalize_rewards": "true"}),
         ("grpo", {"prompts_per_step": 2, "samples_per_prompt": 3}),
-        pytest.param("trpo", {"method.horizon": 64, "environments": 2}, marks=pytest.mark.slow),
+        pytest.param("trpo", {"method.horizon": 64, "num_environments": 2}, marks=pytest.mark.slow),
     ],
 )
 def test_killed_and_resumed_ends_the_same(runs: Runs, tmp_path: Path, method: str, more: dict[str, Any]) -> None:
@@ -111,7 +111,7 @@ def test_the_small_network_has_the_widths_that_are_set(tmp_path: Path) -> None:
 
 def test_a_step_whose_returns_never_differ_teaches_dapo_nothing_and_the_run_goes_on(tmp_path: Path) -> None:
     """As when every start state is solved: here every episode is over after 5 steps."""
-    equal = {"task.max_episode_steps": 5, "prompts_per_step": 2, "samples_per_prompt": 3, "method.minibatches": 4}
+    equal = {"task.max_episode_steps": 5, "prompts_per_step": 2, "samples_per_prompt": 3, "method.num_minibatches": 4}
     ended = train(settings_from(settings("dapo", **equal)), tmp_path / "run", quiet=True)
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert ended.exit_code == 0 and [row["step"] for row in rows] == [0, 1, 2, 3, 4]

@@ -1,4 +1,5 @@
-"""KL of whole answers: its mean is the enumerated KL of the law of answers; failures and lengths do not matter."""
+"""KL of whole answers: its mean is the enumerated KL of the distribution of answers; failures and lengths do not
+matter."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from rung.settings import read_run
 
 COMPARED = ("metrics.jsonl", "final/small_policy.safetensors", "settings.yaml", "method.json")
 SETS = (
-    *("steps=4", "evaluation.items=2", "evaluation.every=2", "saving.every=1", "reporting.page=false"),
-    *("preferences.labels=30", "environments=2", "method.horizon=130", "preferences.oracle_error=0.1"),
+    *("steps=4", "evaluation.num_items=2", "evaluation.every=2", "saving.every=1", "reporting.page=false"),
+    *("preferences.labels=30", "num_environments=2", "method.horizon=130", "preferences.oracle_error=0.1"),
     *("method.learned_reward.first_updates=20", "method.learned_reward.later_updates=5"),
 )
 

@@ -39,7 +39,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def settings_of(model: Path, data: Path, method: str = "dpo", **more: Any) -> dict[str, Any]:
     return {
         "model": str(model),
-        "method": {"name": method, "pairs_per_step": 8, "step": {"learning_rate": 1e-3, "warmup_steps": 0}},
+        "method": {"name": method, "pairs_per_step": 8, "optimizer": {"learning_rate": 1e-3, "warmup_steps": 0}},
         "task": {"name": str(data), "held_out": 0.2},
         "steps": STEPS,
         "learner": {"threads": 1, "micro_batch_tokens": 48},

@@ -17,13 +17,13 @@ from rung.models.language.tiny import tiny_model
 def text_settings(model: Path) -> dict[str, Any]:
     return {
         "model": str(model),
-        "method": {"name": "grpo", "samples_per_prompt": 4, "minibatches": 2, "step": {"learning_rate": 1e-3}},
+        "method": {"name": "grpo", "samples_per_prompt": 4, "num_minibatches": 2, "optimizer": {"learning_rate": 1e-3}},
         "task": {"name": "arithmetic", "levels": [1], "size": 50, "held_out": 8},
         "steps": 5,
         "prompts_per_step": 3,
         "max_new_tokens": 5,
         "learner": {"threads": 1},
-        "evaluation": {"every": 2, "items": 6},
+        "evaluation": {"every": 2, "num_items": 6},
         "saving": {"every": 2},
         "reporting": {"page": False},
     }
@@ -90,7 +90,7 @@ def test_killed_at_a_named_point(runs: Runs, whole: Path, tmp_path: Path, point:
 
 
 def test_a_critic_and_an_adapting_coefficient_go_on_as_they_were(runs: Runs, tmp_path: Path) -> None:
-    method = {"name": "ppo@lm-human-preferences", "samples_per_prompt": 4, "epochs": 2}
+    method = {"name": "ppo@lm-human-preferences", "samples_per_prompt": 4, "num_epochs": 2}
     kept, runs.settings = runs.settings, {**runs.settings, "method": method, "steps": 3, "saving": {"every": 1}}
     try:
         assert runs.ask("train", tmp_path / "whole")[0] == 0

@@ -26,11 +26,11 @@ def settings(model: str, method: str, **more: Any) -> Settings:
     return settings_from(
         {
             "model": model,
-            "method": {"name": method, "samples_per_prompt": 4, "step": {"learning_rate": 1e-2}},
+            "method": {"name": method, "samples_per_prompt": 4, "optimizer": {"learning_rate": 1e-2}},
             "task": {"name": "running-sum", "terms": [2], "size": 50, "held_out": 8},
             "prompts_per_step": 4,
             "max_new_tokens": 3,
-            "evaluation": {"items": 4},
+            "evaluation": {"num_items": 4},
             "learner": {"threads": 1, "device": "cpu", "compute": "float32"},
             **more,
         }
@@ -84,7 +84,7 @@ def test_rft_learns_from_the_start_and_online_rft_from_itself(
         for step in (1, 2, 3):
             collected = parts.collector.collect(step, parts.learner.updates, lambda _name: nullcontext())
             right_B = torch.arange(len(collected.batch)) % 2 == 0
-            update = parts.learner.update(collected.batch.changed(accuracy_B=right_B.float()), step)
+            update = parts.learner.update(collected.batch.changed(scores_B=right_B.float()), step)
         moved = [not torch.equal(weight, before[name]) for name, weight in parts.learner.policy.trainable().items()]
         assert any(moved)
         assert (tokens(collected.episodes) == by_start(asked, model, 3, drawn=8)) is the_starts
@@ -102,7 +102,7 @@ def test_answers_that_are_not_right_move_nothing(model: str) -> None:
     assert isinstance(parts.learner, Learner)
     try:
         collected = parts.collector.collect(1, 0, lambda _name: nullcontext())
-        wrong = collected.batch.changed(accuracy_B=torch.full((len(collected.batch),), 0.5))
+        wrong = collected.batch.changed(scores_B=torch.full((len(collected.batch),), 0.5))
         before = {name: weight.clone() for name, weight in parts.learner.policy.trainable().items()}
         update = parts.learner.update(wrong.changed(rewards_BT=wrong.rewards_BT + 5.0), 1)
     finally:

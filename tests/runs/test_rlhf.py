@@ -18,7 +18,7 @@ SETS = (
     *("sft.steps=2", "sft.evaluation_items=2", "sft.max_new_tokens=4"),
     *("reward_model.steps=2", "reward_model.method.pairs_per_step=4", "reward_model.reporting.page=false"),
     *("policy.steps=2", "policy.method.samples_per_prompt=2", "policy.prompts_per_step=2", "policy.max_new_tokens=4"),
-    *("policy.evaluation.items=2", "policy.reporting.page=false", "policy.saving.every=1"),
+    *("policy.evaluation.num_items=2", "policy.reporting.page=false", "policy.saving.every=1"),
 )
 
 

@@ -21,7 +21,7 @@ from rung.trainers.policy_gradient.learner import Learner
 
 
 def folder_of(path: Path, seed: int, *, sharper: float = 1.0) -> str:
-    """A tiny model; `sharper` multiplies its embedding, so that its law is far from uniform."""
+    """A tiny model; `sharper` multiplies its embedding, so that its distribution is far from uniform."""
     policy = tiny_model(seed)
     with torch.no_grad():
         policy.model.get_input_embeddings().weight.mul_(sharper)
@@ -33,7 +33,7 @@ def settings(model: str, **more: Any):
     return settings_from(
         {
             "model": model,
-            "method": {"name": "distillation", "step": {"learning_rate": 1e-2}},
+            "method": {"name": "distillation", "optimizer": {"learning_rate": 1e-2}},
             "task": {"name": "arithmetic", "levels": [1], "size": 50, "held_out": 8},
             "prompts_per_step": 8,
             "max_new_tokens": 4,
@@ -52,7 +52,9 @@ def test_the_students_kl_to_its_teacher_falls(tmp_path: Path) -> None:
         for step in range(1, 26):
             collected = parts.collector.collect(step, parts.learner.updates, no_phase)
             with torch.no_grad():
-                kls.append(float(parts.policy.law(collected.batch).kl(frozen.law(collected.batch)).mean()))
+                kls.append(
+                    float(parts.policy.distribution(collected.batch).kl(frozen.distribution(collected.batch)).mean())
+                )
             parts.learner.update(collected.batch, step)
     finally:
         parts.collector.close()

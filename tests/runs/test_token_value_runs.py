@@ -29,7 +29,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 def settings(model: Path | str, **method: Any) -> dict[str, Any]:
     sets = [
-        *("steps=4", "prompts_per_step=6", "max_new_tokens=4", "evaluation.items=5", "evaluation.every=2"),
+        *("steps=4", "prompts_per_step=6", "max_new_tokens=4", "evaluation.num_items=5", "evaluation.every=2"),
         *("saving.every=1", "reporting.page=false", "learner.threads=1", *(f"task.{k}={v}" for k, v in TASK.items())),
         *("method.replay.starts=30", "method.replay.batch=16", "method.replay.capacity=50"),
         *("method.steps_between_updates=6", "method.exploration.over=40"),
@@ -89,7 +89,7 @@ def test_an_evaluation_of_the_run_is_greedy_unless_somebody_asks_otherwise(model
 @pytest.mark.parametrize(
     ("sets", "words"),
     [
-        (["evaluation.temperature=1"], "values are no law to draw from"),
+        (["evaluation.temperature=1"], "values are no distribution to draw from"),
         (["temperature=0.7"], "draws as method.exploration says"),
         (["method.network.duelling=true"], "no second head to duel with"),
         (["method.replay=Prioritised"], "learns from whole completions"),

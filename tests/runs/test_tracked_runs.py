@@ -27,7 +27,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
             "prompts_per_step": 2,
             "max_new_tokens": 4,
             "learner": {"threads": 1},
-            "evaluation": {"every": 2, "items": 4},
+            "evaluation": {"every": 2, "num_items": 4},
             "saving": {"every": 2},
             "reporting": {"page": False, "tracker": "tensorboard"},
         }

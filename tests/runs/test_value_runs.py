@@ -27,7 +27,7 @@ SMALL = {
 
 def settings(method: str = "dqn", task: str = "CartPole-v1", **more: Any) -> dict[str, Any]:
     sets = [
-        *("steps=5", "evaluation.items=2", "evaluation.every=2", "saving.every=1", "reporting.page=false"),
+        *("steps=5", "evaluation.num_items=2", "evaluation.every=2", "saving.every=1", "reporting.page=false"),
         *(f"{name}={value}" for name, value in {**more, **SMALL, **more}.items()),  # a part first, then its numbers
     ]
     return read_run(flags={"method": method, "task": task}, sets=sets).required().as_data()
@@ -41,7 +41,7 @@ def runs() -> Runs:
 VARIANTS = {
     "2013": {},
     "everything at once": {
-        "environments": 3,
+        "num_environments": 3,
         "method.steps_between_updates": 5,
         "method.updates": 2,
         "method.target_network.part": "Every",
@@ -50,7 +50,7 @@ VARIANTS = {
         "method.value_target.steps": 3,
         "method.replay.part": "Prioritised",
         "method.network.duelling": "true",
-        "method.step.part": "CentredRMSprop",
+        "method.optimizer.part": "CentredRMSprop",
         "task.max_episode_steps": 30,
     },
 }
@@ -83,8 +83,8 @@ def test_killed_and_resumed_ends_the_same(runs: Runs, tmp_path: Path, name: str,
 def test_games_of_atari_killed_and_resumed_end_the_same(runs: Runs, tmp_path: Path, fault: str) -> None:
     """From screens, by the recipe for an hour of it, with games that are cut while others go on."""
     pytest.importorskip("ale_py")
-    lines = {"environments": 2, "steps": 4, "task.max_episode_steps": 45, "method.value_target.steps": 3}
-    own = {"method.horizon": 50, "method.steps_between_updates": 4, "method.replay.batch": 4, "evaluation.items": 1}
+    lines = {"num_environments": 2, "steps": 4, "task.max_episode_steps": 45, "method.value_target.steps": 3}
+    own = {"method.horizon": 50, "method.steps_between_updates": 4, "method.replay.batch": 4, "evaluation.num_items": 1}
     runs.settings = settings(task="ALE/Breakout-v5", **lines, **own)
     assert runs.ask("train", tmp_path / "whole")[0] == 0
     code, said = runs.ask("train", tmp_path / "killed", fault=fault)

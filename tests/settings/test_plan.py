@@ -25,7 +25,12 @@ def plan(*sets, flags=FLAGS, facts=FACTS, recipe=None, free_bytes=None):
 
 def test_the_arithmetic_of_a_step_and_of_the_run():
     made = plan(
-        "prompts_per_step=3", "samples_per_prompt=5", "max_new_tokens=7", "steps=11", "minibatches=2", "epochs=3"
+        "prompts_per_step=3",
+        "samples_per_prompt=5",
+        "max_new_tokens=7",
+        "steps=11",
+        "num_minibatches=2",
+        "num_epochs=3",
     )
     data = made.as_data()
     assert data["step"] == {
@@ -49,7 +54,7 @@ def test_how_often_the_held_out_items_are_answered(steps, every, times):
 
 
 def test_the_held_out_items_are_no_more_than_there_are():
-    made = plan("evaluation.items=500", "evaluation.samples=2", "evaluation.temperature=1", "max_new_tokens=4")
+    made = plan("evaluation.num_items=500", "evaluation.num_samples=2", "evaluation.temperature=1", "max_new_tokens=4")
     assert made.as_data()["evaluation"] == {
         "times": 11,
         "items": 400,
@@ -57,7 +62,7 @@ def test_the_held_out_items_are_no_more_than_there_are():
         "temperature": 1,
         "new_tokens_at_most": 3200,
     }
-    assert "evaluation.items: 500 wanted, the task has 400 held-out items" in made.warnings
+    assert "evaluation.num_items: 500 wanted, the task has 400 held-out items" in made.warnings
 
 
 def test_memory_is_the_sum_of_what_it_is_for():
@@ -125,7 +130,7 @@ def test_the_activation_estimate_is_close_to_what_autograd_keeps():
         cut_BT=zero_BT > 0,
         bootstrap_BT=zero_BT,
         group_ids_B=torch.zeros(rows, dtype=torch.int64),
-        accuracy_B=zero_BT[:, 0],
+        scores_B=zero_BT[:, 0],
         truncated_B=zero_BT[:, 0] > 0,
     )
     weights = {parameter.untyped_storage().data_ptr() for parameter in policy.model.parameters()}
@@ -215,8 +220,8 @@ def test_every_written_setting_has_its_place_and_its_default():
     assert lines == {
         "prompts_per_step": ("prompts_per_step = 16 (default: 16)", "recipe tiny:3"),
         "max_new_tokens": ("max_new_tokens = 16 (default: 128)", "recipe tiny:4"),
-        "evaluation.items": ("evaluation.items = 100 (default: 64)", "recipe tiny:6"),
-        "evaluation.samples": ("evaluation.samples = 4 (default: 1)", "recipe tiny:7"),
+        "evaluation.num_items": ("evaluation.num_items = 100 (default: 64)", "recipe tiny:6"),
+        "evaluation.num_samples": ("evaluation.num_samples = 4 (default: 1)", "recipe tiny:7"),
         "evaluation.temperature": ("evaluation.temperature = 1 (default: 0)", "recipe tiny:8"),
         "model": ("model = tiny", "--model"),
         "task.name": ("task.name = arithmetic", "--task"),
@@ -229,8 +234,11 @@ def test_every_written_setting_has_its_place_and_its_default():
             "method.objective.part = ScoreFunction (grpo's default: ClippedSurrogate)",
             "--set objective",
         ),
-        "method.step.learning_rate": ("method.step.learning_rate = 0.0002 (grpo's default: 1e-06)", "recipe tiny:12"),
-        "method.step.warmup_steps": ("method.step.warmup_steps = 10 (grpo's default: 0)", "recipe tiny:13"),
+        "method.optimizer.learning_rate": (
+            "method.optimizer.learning_rate = 0.0002 (grpo's default: 1e-06)",
+            "recipe tiny:12",
+        ),
+        "method.optimizer.warmup_steps": ("method.optimizer.warmup_steps = 10 (grpo's default: 0)", "recipe tiny:13"),
     }
 
 
@@ -246,9 +254,10 @@ def test_the_lines_say_what_will_happen():
         "all 800,384 weights; nothing of the model is frozen",
         "a copy of the model as it starts (the method's reference)",
         "  from recipe tiny:\n    prompts_per_step = 16 (default: 16)",
-        "  from the command line:\n    steps = 25 (default: 100)\n    method.step.learning_rate = 0.1 (grpo's default",
-        "note      --set learning_rate means method.step.learning_rate",
-        "warning   method.step.learning_rate: 0.1 is very high; 1e-6 to 1e-3 is usual",
+        "  from the command line:\n    steps = 25 (default: 100)\n    "
+        "method.optimizer.learning_rate = 0.1 (grpo's default",
+        "note      --set learning_rate means method.optimizer.learning_rate",
+        "warning   method.optimizer.learning_rate: 0.1 is very high; 1e-6 to 1e-3 is usual",
         "arXiv:2402.03300",
     ):
         assert part in text, part
@@ -293,8 +302,8 @@ def test_settings_that_do_not_fit_the_model(sets, problem):
 @pytest.mark.parametrize(
     ("sets", "warning"),
     [
-        (["learning_rate=0.02"], "method.step.learning_rate: 0.02 is very high"),
-        (["evaluation.temperature=0"], "evaluation.samples: the 4 samples of an item are all equal"),
+        (["learning_rate=0.02"], "method.optimizer.learning_rate: 0.02 is very high"),
+        (["evaluation.temperature=0"], "evaluation.num_samples: the 4 samples of an item are all equal"),
         (["micro_batch_tokens=8"], "learner.micro_batch_tokens: 8 is less than one episode of max_new_tokens 16"),
         (["aggregation=PerConstantLength"], "method.aggregation.length: 1024 is not max_new_tokens 16"),
         (["steps=0"], "steps: 0, so the model is only evaluated"),

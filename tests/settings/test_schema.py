@@ -24,7 +24,7 @@ def test_the_defaults_are_the_documented_ones():
         "steps": 100,
         "budget": {"tokens": None, "trained": None, "steps": None, "seconds": None, "flops": None},
         "prompts_per_step": 16,
-        "environments": 8,
+        "num_environments": 8,
         "max_new_tokens": 128,
         "temperature": 1.0,
         "rewards": [],
@@ -38,7 +38,7 @@ def test_the_defaults_are_the_documented_ones():
         },
         "network": {"hidden": [64, 64]},
         "sampler": {"rows_at_once": None},
-        "evaluation": {"every": 10, "items": 64, "samples": 1, "temperature": 0.0},
+        "evaluation": {"every": 10, "num_items": 64, "num_samples": 1, "temperature": 0.0},
         "saving": {"every": 10, "keep": 2},
         "rewarding": {"deadline_s": 10.0, "max_failed_share": 0.1},
         "preferences": {"labels": 700, "labeller": "oracle", "folder": None, "most_waiting": 20, "oracle_error": 0.0},
@@ -67,13 +67,13 @@ def test_without_overrides_the_method_is_its_definition(name):
 
 
 def test_overrides_change_the_method_and_nothing_else():
-    method = {"name": "grpo", "samples_per_prompt": 8, "reference_kl": None, "step": {"learning_rate": 1e-3}}
+    method = {"name": "grpo", "samples_per_prompt": 8, "reference_kl": None, "optimizer": {"learning_rate": 1e-3}}
     settings = Settings(**{**MINIMAL, "method": method})
     expected = GRPO.changed(
         parent=GRPO.parent,
         samples_per_prompt=8,
         reference_kl=None,
-        step=type(GRPO.step)(**{**vars(GRPO.step), "learning_rate": 1e-3}),
+        optimizer=type(GRPO.optimizer)(**{**vars(GRPO.optimizer), "learning_rate": 1e-3}),
     )
     assert settings.resolved_method() == expected
 
@@ -114,8 +114,8 @@ def test_settings_are_frozen():
         ("learner.threads", 0, "expected 1 or more, or null"),
         ("sampler.rows_at_once", 0, "expected 1 or more, or null"),
         ("evaluation.every", -1, "expected 0 or more"),
-        ("evaluation.items", 0, "expected 1 or more"),
-        ("evaluation.samples", 0, "expected 1 or more"),
+        ("evaluation.num_items", 0, "expected 1 or more"),
+        ("evaluation.num_samples", 0, "expected 1 or more"),
         ("evaluation.temperature", -0.1, "expected 0 or more"),
         ("saving.every", -1, "expected 0 or more"),
         ("saving.keep", 0, "expected 1 or more"),
@@ -124,7 +124,7 @@ def test_settings_are_frozen():
         ("reporting.kl_rows", -1, "expected 0 or more"),
         ("reporting.samples_every", -1, "expected 0 or more"),
         ("task", 3, "expected a name, or keys with values: name"),
-        ("evaluation", [], "expected keys with values: every, items, samples, temperature"),
+        ("evaluation", [], "expected keys with values: every, num_items, num_samples, temperature"),
     ],
 )
 def test_a_wrong_value_says_what_was_got_and_what_was_expected(key, value, expected):
@@ -141,7 +141,7 @@ def test_at_their_limits_values_are_taken():
 
 
 def test_changed_keeps_the_rest():
-    settings = Settings(**{**MINIMAL, "method": {"name": "grpo", "epochs": 2}})
+    settings = Settings(**{**MINIMAL, "method": {"name": "grpo", "num_epochs": 2}})
     assert (
         settings.changed({"steps": 7, "evaluation": {"every": 3}}).changed({"steps": 100, "evaluation.every": 10})
         == settings
@@ -154,15 +154,15 @@ def test_settings_from_data_reports_every_problem():
     assert error.value.problems == [
         "seed: got 'a', expected a whole number",
         "stepz: unknown key; did you mean 'steps'?; valid here: model, method, task, teacher, seed, steps, "
-        "budget, prompts_per_step, environments, max_new_tokens, temperature, rewards, lora, network, learner, "
-        "sampler, evaluation, saving, rewarding, preferences, pairs, reporting",
+        "budget, prompts_per_step, num_environments, max_new_tokens, temperature, rewards, lora, network, "
+        "learner, sampler, evaluation, saving, rewarding, preferences, pairs, reporting",
         "method.name: got 'grp'; did you mean 'grpo'?; valid: " + ", ".join(METHODS),
     ]
 
 
 ROUND_TRIPS = [
     MINIMAL,
-    {**MINIMAL, "method": {"name": "rloo", "reference_kl": None, "step": {"learning_rate": 1e-5, "beta2": 0.95}}},
+    {**MINIMAL, "method": {"name": "rloo", "reference_kl": None, "optimizer": {"learning_rate": 1e-5, "beta2": 0.95}}},
     {**MINIMAL, "method": {"name": "reinforce", "reference_kl": "KLInLoss"}, "temperature": 0.7, "seed": 2**63 - 1},
     {**MINIMAL, "task": {"name": "1e-5", "levels": [1, 2], "note": "no", "x": {"y": None}}, "model": "a: b #c\x1b"},
     {**MINIMAL, "rewards": [{"function": "a.py:f", "weight": 0.1, "name": "é"}, {"function": "task"}]},

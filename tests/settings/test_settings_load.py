@@ -39,7 +39,9 @@ def test_a_methods_paper_is_its_own_name_wherever_it_is_written(config):
 
 
 def test_later_layers_win(config):
-    file = config("steps: 2\nseed: 2\nprompts_per_step: 2\ntemperature: 0.2\nmethod: {step: {learning_rate: 2e-5}}\n")
+    file = config(
+        "steps: 2\nseed: 2\nprompts_per_step: 2\ntemperature: 0.2\nmethod: {optimizer: {learning_rate: 2e-5}}\n"
+    )
     reading = read_run(
         recipe="tiny",
         config=file,
@@ -52,12 +54,12 @@ def test_later_layers_win(config):
     assert settings.prompts_per_step == 2  # the file's, over the recipe's
     assert settings.seed == 4  # --set, over flag and file
     assert settings.temperature == 0.4
-    assert settings.resolved_method().step.learning_rate == 4e-4  # --set, over file and recipe
+    assert settings.resolved_method().optimizer.learning_rate == 4e-4  # --set, over file and recipe
     assert places(reading) == {
         "prompts_per_step": f"{file}:3",
         "max_new_tokens": "recipe tiny:4",
-        "evaluation.items": "recipe tiny:6",
-        "evaluation.samples": "recipe tiny:7",
+        "evaluation.num_items": "recipe tiny:6",
+        "evaluation.num_samples": "recipe tiny:7",
         "evaluation.temperature": "recipe tiny:8",
         "steps": f"{file}:1",
         "seed": "--set seed",
@@ -66,16 +68,16 @@ def test_later_layers_win(config):
         "task.name": "--task",
         "method.name": "METHOD",
         "method.samples_per_prompt": "recipe tiny:10",
-        "method.step.warmup_steps": "recipe tiny:13",
-        "method.step.learning_rate": "--set learning_rate",
+        "method.optimizer.warmup_steps": "recipe tiny:13",
+        "method.optimizer.learning_rate": "--set learning_rate",
     }
 
 
 def test_a_toml_file_is_a_file_too(config):
-    file = config('steps = 7\n[method]\nname = "rloo"\n[method.step]\nlearning_rate = 1e-5\n', "run.toml")
+    file = config('steps = 7\n[method]\nname = "rloo"\n[method.optimizer]\nlearning_rate = 1e-5\n', "run.toml")
     settings = read_run(config=file, flags={"model": "gpt2", "task": "arithmetic"}).required()
     assert (settings.steps, settings.method.name) == (7, "rloo")
-    assert settings.resolved_method().step.learning_rate == 1e-5
+    assert settings.resolved_method().optimizer.learning_rate == 1e-5
 
 
 def test_an_empty_file_and_a_byte_order_mark_are_fine(config):
@@ -87,12 +89,12 @@ def test_an_empty_file_and_a_byte_order_mark_are_fine(config):
     ("text", "key", "value"),
     [
         ("steps=50", "steps", 50),
-        ("learning_rate=1e-4", "method.step.learning_rate", 1e-4),
-        ("step.learning_rate=1e-4", "method.step.learning_rate", 1e-4),
+        ("learning_rate=1e-4", "method.optimizer.learning_rate", 1e-4),
+        ("optimizer.learning_rate=1e-4", "method.optimizer.learning_rate", 1e-4),
         ("objective.high=0.28", "method.objective.high", 0.28),
         ("samples_per_prompt=4", "method.samples_per_prompt", 4),
         ("reference_kl=null", "method.reference_kl", None),
-        ("items=5", "evaluation.items", 5),
+        ("items=5", "evaluation.num_items", 5),
         ("rows_at_once=5", "sampler.rows_at_once", 5),
         ("checkpoint_activations=true", "learner.checkpoint_activations", True),
         ("compute=float32", "learner.compute", "float32"),
@@ -208,7 +210,7 @@ def test_the_demo_recipe_is_the_trial_that_learned():
     settings, method = reading.required(), reading.required().resolved_method()
     assert (settings.task.name, settings.steps, settings.prompts_per_step) == ("addition-few-shot", 25, 16)
     assert (settings.max_new_tokens, settings.temperature, method.samples_per_prompt) == (6, 1.0, 8)
-    assert (method.step.learning_rate, method.step.beta1, method.step.beta2) == (1e-5, 0.9, 0.95)
+    assert (method.optimizer.learning_rate, method.optimizer.beta1, method.optimizer.beta2) == (1e-5, 0.9, 0.95)
     assert method.reference_kl is None
 
 
@@ -219,20 +221,20 @@ def test_an_unknown_recipe_names_the_nearest():
 
 def test_changes_to_a_run_are_read_like_set():
     settings = settings_from({**FLAGS})
-    assert read_changes(settings, ["steps=7", "items=3", "evaluation.every=2"]) == {
+    assert read_changes(settings, ["steps=7", "num_items=3", "evaluation.every=2"]) == {
         "steps": 7,
-        "evaluation.items": 3,
+        "evaluation.num_items": 3,
         "evaluation.every": 2,
     }
     with pytest.raises(SettingsError) as error:
-        read_changes(settings, ["steps=x", "evry=3", "items=0"])
+        read_changes(settings, ["steps=x", "evry=3", "num_items=0"])
     assert error.value.problems == [
-        "--set evry: unknown key; did you mean 'saving.every'?; valid: budget, environments, evaluation, learner, "
-        "lora, max_new_tokens, method, model, network, pairs, preferences, prompts_per_step, reporting, rewarding, "
-        "rewards, sampler, saving, seed, steps, task, teacher, temperature and what they hold (an option of the task "
-        "is task.OPTION)",
+        "--set evry: unknown key; did you mean 'saving.every'?; valid: budget, evaluation, learner, "
+        "lora, max_new_tokens, method, model, network, num_environments, pairs, preferences, prompts_per_step, "
+        "reporting, rewarding, rewards, sampler, saving, seed, steps, task, teacher, temperature and what they hold "
+        "(an option of the task is task.OPTION)",
         "--set steps: got 'x', expected a whole number",
-        "--set items: evaluation.items: got 0, expected 1 or more",
+        "--set num_items: evaluation.num_items: got 0, expected 1 or more",
     ]
 
 
@@ -299,22 +301,24 @@ def test_an_environment_brings_a_recipe_that_goes_with_the_method(method):
     settings = reading.required()
     assert (settings.model == "small" and settings.resolved_method().reference_kl is None) or METHODS[method].horizon
     whole = METHODS[method].horizon is None
-    assert (settings.environments > 1) == (whole or METHODS[method].horizon < 64)
+    assert (settings.num_environments > 1) == (whole or METHODS[method].horizon < 64)
 
 
 def test_a_preset_keeps_its_rate_in_an_environment():
     settings = {name: read_run(flags={"method": name, "task": "CartPole-v1"}) for name in ("actor_critic", "a2c@sb3")}
     assert settings["actor_critic"].recipe == "environment_workers"
     assert settings["a2c@sb3"].recipe == "environment_workers_as_published"
-    assert settings["actor_critic"].required().resolved_method().step.learning_rate == 4e-3
-    assert settings["a2c@sb3"].required().resolved_method().step == METHODS["a2c@sb3"].step
+    assert settings["actor_critic"].required().resolved_method().optimizer.learning_rate == 4e-3
+    assert settings["a2c@sb3"].required().resolved_method().optimizer == METHODS["a2c@sb3"].optimizer
 
 
 def test_a_recipe_leaves_out_what_a_methods_step_does_not_have():
     natural = read_run(flags={"model": "tiny", "method": "trpo", "task": "arithmetic"})
-    assert natural.required().resolved_method().step == dataclasses.replace(METHODS["trpo"].step, critic_minibatches=1)
+    assert natural.required().resolved_method().optimizer == dataclasses.replace(
+        METHODS["trpo"].optimizer, num_critic_minibatches=1
+    )
     clipped = read_run(flags={"model": "tiny", "method": "ppo", "task": "arithmetic"})
-    assert clipped.required().resolved_method().step.learning_rate == 2e-4
+    assert clipped.required().resolved_method().optimizer.learning_rate == 2e-4
 
 
 def test_a_task_that_is_no_environment_brings_none():

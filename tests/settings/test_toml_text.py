@@ -11,7 +11,7 @@ from rung.settings.toml_text import read_toml
 
 TEXT = """\
 model = "tiny"   # a comment
-method.step.learning_rate = 1e-5
+method.optimizer.learning_rate = 1e-5
 
 [task]
 name = "arithmetic"
@@ -41,7 +41,7 @@ def test_every_value_has_the_line_of_its_key():
     tree = read_toml(TEXT, "run.toml", [])
     places = {path: value.origin.place for path, value in leaves(tree)}
     assert places["model"] == "run.toml:1"
-    assert places["method.step.learning_rate"] == "run.toml:2"
+    assert places["method.optimizer.learning_rate"] == "run.toml:2"
     assert places["task.name"] == "run.toml:5"
     assert places["task.levels"] == "run.toml:6"
     assert places["learner.compute"] == "run.toml:19"

@@ -24,7 +24,7 @@ evaluation:
   items: 4
 method:
   name: grpp
-  step: {learning_rat: 1e-5, beta1: 3, warmup_steps: a}
+  optimizer: {learning_rat: 1e-5, beta1: 3, warmup_steps: a}
   objective: {part: ClippedSurogate}
 rewards:
   - {function: x.py:f, weight: a}
@@ -57,14 +57,14 @@ def test_all_problems_are_told_at_once_with_file_and_line(tmp_path):
         "run.yaml:19: lora: got 3, expected keys with values: rank, alpha, targets, or null",
         "run.yaml:20: learner.compute: got 'float16', expected 'float32' or 'bfloat16', or null",
         "run.yaml:20: learner.threads: got 0, expected 1 or more, or null",
-        "run.yaml:8: evaluation.evry: unknown key; did you mean 'evaluation.every'?; valid here: every, items, ",
+        "run.yaml:8: evaluation.evry: unknown key; did you mean 'evaluation.every'?; valid here: every, num_items, ",
         "--set saving.kep: unknown key; did you mean 'saving.keep'?; valid here: every, keep",
         "run.yaml:2: metod: unknown key; did you mean 'method'?; valid here: model, method, ",
         "run.yaml:12: method.name: got 'grpp'; did you mean 'grpo'?; valid: boxes, ",
-        "run.yaml:13: method.step.beta1: got 3, expected at least 0 and below 1",
+        "run.yaml:13: method.optimizer.beta1: got 3, expected at least 0 and below 1",
         "run.yaml:14: method.objective: got part 'ClippedSurogate'; did you mean 'ClippedSurrogate'?, expected one of ",
-        "run.yaml:13: method.step.warmup_steps: got 'a', expected a whole number",
-        "run.yaml:13: method.step.learning_rat: unknown key; did you mean 'learning_rate'?; valid: ",
+        "run.yaml:13: method.optimizer.warmup_steps: got 'a', expected a whole number",
+        "run.yaml:13: method.optimizer.learning_rat: unknown key; did you mean 'learning_rate'?; valid: ",
         "run.yaml:15: rewards: got 2 parts called 'f', expected different names; give each its `name`",
         "run.yaml:18: rewards.2.function: got 'z', expected 'task', path/file.py:function or the folder of a reward",
     ]
@@ -86,21 +86,27 @@ def test_all_problems_are_told_at_once_with_file_and_line(tmp_path):
         (["lora=2024-01-02"], ["--set lora: got a date, expected text: write it in quotes"]),
         (
             ["learning_rate=nan"],
-            ["--set learning_rate: method.step.learning_rate: got 'nan', expected a finite number"],
+            ["--set learning_rate: method.optimizer.learning_rate: got 'nan', expected a finite number"],
         ),
-        (["learning_rate=.nan"], ["--set learning_rate: method.step.learning_rate: got nan, expected a finite number"]),
-        (["learning_rate=0"], ["--set learning_rate: method.step.learning_rate: got 0, expected more than 0"]),
-        (["learning_rate=-1e-5"], ["--set learning_rate: method.step.learning_rate: got -1e-05, expected more than 0"]),
+        (
+            ["learning_rate=.nan"],
+            ["--set learning_rate: method.optimizer.learning_rate: got nan, expected a finite number"],
+        ),
+        (["learning_rate=0"], ["--set learning_rate: method.optimizer.learning_rate: got 0, expected more than 0"]),
+        (
+            ["learning_rate=-1e-5"],
+            ["--set learning_rate: method.optimizer.learning_rate: got -1e-05, expected more than 0"],
+        ),
         (
             ["learning_rate=true"],
-            ["--set learning_rate: method.step.learning_rate: got True, expected a finite number"],
+            ["--set learning_rate: method.optimizer.learning_rate: got True, expected a finite number"],
         ),
-        (["epochs=1.5"], ["--set epochs: method.epochs: got 1.5, expected a whole number"]),
+        (["num_epochs=1.5"], ["--set num_epochs: method.num_epochs: got 1.5, expected a whole number"]),
         (
             ["samples_per_prompt=true"],
             ["--set samples_per_prompt: method.samples_per_prompt: got True, expected a whole number"],
         ),
-        (["max_grad_norm=0"], ["--set max_grad_norm: method.step.max_grad_norm: got 0, expected more than 0"]),
+        (["max_grad_norm=0"], ["--set max_grad_norm: method.optimizer.max_grad_norm: got 0, expected more than 0"]),
         (["objective.low=1.5"], ["--set objective.low: method.objective.low: got 1.5, expected between 0 and 1"]),
         (["advantage.ddof=2"], ["--set advantage.ddof: method.advantage.ddof: got 2, expected 0 or 1"]),
         (
@@ -109,7 +115,7 @@ def test_all_problems_are_told_at_once_with_file_and_line(tmp_path):
         ),
         (
             ["step=3"],
-            ["--set step: method.step: got 3, expected one of AdamW, RMSprop, NaturalGradient, with its settings"],
+            ["--set step: method.optimizer: got 3, expected one of AdamW, RMSprop, NaturalGradient, with its settings"],
         ),
         (
             ["advantage.part=[1]"],
@@ -145,19 +151,21 @@ def test_one_wrong_set_is_one_problem(sets, problems):
         ),
         (
             {"method": "rloo"},
-            ["epochs=2"],
-            "--set epochs: method.epochs x method.minibatches: got 2 x 1 updates a rollout, but ScoreFunction has",
+            ["num_epochs=2"],
+            "--set num_epochs: method.num_epochs x method.num_minibatches: got 2 x 1 updates a "
+            "rollout, but ScoreFunction has",
         ),
         (
             {"method": "trpo"},
             ["prompts_per_step=4"],
-            "method.step.critic_minibatches: got 16, but a step has 4 prompts x 1 samples = 4 episodes; set 4 or fewer",
+            "method.optimizer.num_critic_minibatches: got 16, but a step has 4 prompts x 1 samples = "
+            "4 episodes; set 4 or fewer",
         ),
         (
             {},
-            ["minibatches=17", "prompts_per_step=2", "samples_per_prompt=8"],
-            "--set minibatches: method.minibatches: got 17, but a step has 2 prompts x 8 samples = 16 episodes; "
-            "set 16 or fewer",
+            ["num_minibatches=17", "prompts_per_step=2", "samples_per_prompt=8"],
+            "--set num_minibatches: method.num_minibatches: got 17, but a step has 2 prompts x 8 samples = 16 "
+            "episodes; set 16 or fewer",
         ),
         (
             {"method": "reinforce_baseline"},
@@ -208,13 +216,13 @@ def test_contradictions_are_problems(flags, sets, problem):
 
 def test_contradictions_are_told_beside_other_problems():
     problems = read_run(
-        flags=FLAGS, sets=["steps=x", "minibatches=9999", "rewards=[{function: task}, {function: task}]"]
+        flags=FLAGS, sets=["steps=x", "num_minibatches=9999", "rewards=[{function: task}, {function: task}]"]
     ).problems
-    assert [problem.split(":")[0] for problem in problems] == ["--set steps", "--set rewards", "--set minibatches"]
+    assert [problem.split(":")[0] for problem in problems] == ["--set steps", "--set rewards", "--set num_minibatches"]
 
 
 def test_a_contradiction_with_a_wrong_value_is_not_told():
-    problems = read_run(flags=FLAGS, sets=["prompts_per_step=0", "minibatches=100"]).problems
+    problems = read_run(flags=FLAGS, sets=["prompts_per_step=0", "num_minibatches=100"]).problems
     assert problems == ("--set prompts_per_step: got 0, expected 1 or more",)
 
 

@@ -1,4 +1,4 @@
-"""The cart-pole of 1983: its physics against Newton's laws, its boxes against a table written by hand."""
+"""The cart-pole of 1983: its physics against Newton's distributions, its boxes against a table written by hand."""
 
 from __future__ import annotations
 

@@ -13,21 +13,21 @@ from rung.methods import METHODS
 from rung.models.language.tiny import tiny_model
 from rung.models.small.network import SmallPolicy, SmallShape
 from rung.settings import read_run
-from rung.trainers.budget import Purse, Spent, spent_on
+from rung.trainers.budget import Budget, Spent, spent_on
 from rung.trainers.operations import Work, work, work_of
 
 
 def text_settings(model: Path, **budget: float) -> dict[str, Any]:
     return {
         "model": str(model),
-        "method": {"name": "grpo", "samples_per_prompt": 4, "step": {"learning_rate": 1e-3}},
+        "method": {"name": "grpo", "samples_per_prompt": 4, "optimizer": {"learning_rate": 1e-3}},
         "task": {"name": "arithmetic", "levels": [1], "size": 50, "held_out": 8},
         "steps": 50,
         "budget": budget,
         "prompts_per_step": 3,
         "max_new_tokens": 5,
         "learner": {"threads": 1},
-        "evaluation": {"every": 0, "items": 6},
+        "evaluation": {"every": 0, "num_items": 6},
         "saving": {"every": 2},
         "reporting": {"page": False},
     }
@@ -157,13 +157,19 @@ def test_an_annealed_run_that_is_made_longer_says_that_its_rate_changes(
     runs.settings = {**settings, "steps": 2}
     assert runs.ask("train", tmp_path / "run")[0] == 0
     code, said = runs.ask("resume", tmp_path / "run", changes={"steps": 3, "evaluation.every": 0})
-    assert code == 0 and "method.step.anneal: the learning rate falls to 0 over the run's new length" in said
+    assert code == 0 and "method.optimizer.anneal: the learning rate falls to 0 over the run's new length" in said
     assert rows(tmp_path / "run")[-1]["learning_rate"] == pytest.approx(1e-3 / 3)
 
 
 def test_environment_steps(runs: Runs, tmp_path: Path) -> None:
-    sets = ["budget.steps=100", "method.horizon=16", "environments=2", "method.minibatches=2", "method.epochs=1"]
-    sets += ["evaluation.items=2", "reporting.page=false", "steps=50", "evaluation.every=0"]
+    sets = [
+        "budget.steps=100",
+        "method.horizon=16",
+        "num_environments=2",
+        "method.num_minibatches=2",
+        "method.num_epochs=1",
+    ]
+    sets += ["evaluation.num_items=2", "reporting.page=false", "steps=50", "evaluation.every=0"]
     runs.settings = read_run(flags={"method": "ppo", "task": "CartPole-v1"}, sets=sets).required().as_data()
     code, said = runs.ask("train", tmp_path / "run")
     assert code == 0, said
@@ -186,12 +192,12 @@ def test_what_rows_add_up_to() -> None:
 
 
 def test_a_purse_says_which_limit_is_reached() -> None:
-    purse = Purse({"tokens": 100, "seconds": 5.0}, Work(generated=1.0, trained=1.0))
-    purse.pay({"step": 1, "tokens/generated": 99.0}, 1.0)
-    assert purse.empty == []
-    purse.pay({"step": 2, "tokens/generated": 1.0}, 1.0)
-    assert purse.empty == ["tokens"]
-    assert Purse({}, purse.work, purse.spent).empty == [], "without a budget there is no end"
+    budget = Budget({"tokens": 100, "seconds": 5.0}, Work(generated=1.0, trained=1.0))
+    budget.pay({"step": 1, "tokens/generated": 99.0}, 1.0)
+    assert budget.empty == []
+    budget.pay({"step": 2, "tokens/generated": 1.0}, 1.0)
+    assert budget.empty == ["tokens"]
+    assert Budget({}, budget.work, budget.spent).empty == [], "without a budget there is no end"
 
 
 def test_operations_by_hand() -> None:

@@ -27,7 +27,7 @@ METHODS_BY_HAND = ("ppo", "ppo_kl", "ppo@sb3", "actor_critic", "a2c@sb3", "reinf
 def method_of(name: str) -> PolicyGradient:
     method = METHODS[name]
     assert isinstance(method, PolicyGradient)
-    return method.changed(minibatches=2, epochs=2) if method.updates_per_rollout() > 1 else method
+    return method.changed(num_minibatches=2, num_epochs=2) if method.updates_per_rollout() > 1 else method
 
 
 def batch_of(shape: SmallShape, *, holes: bool) -> Batch:
@@ -49,7 +49,7 @@ def batch_of(shape: SmallShape, *, holes: bool) -> Batch:
         cut_BT=torch.zeros(size, dtype=torch.bool),
         bootstrap_BT=torch.zeros(size),
         group_ids_B=torch.tensor([0, 0, 1, 1]),
-        accuracy_B=rewards_BT.sum(1),
+        scores_B=rewards_BT.sum(1),
         truncated_B=torch.zeros(4, dtype=torch.bool),
     )
 
@@ -107,8 +107,8 @@ def test_a_natural_steps_critic_by_hand_is_autograds(
     kind: str, holes: bool, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, batch = METHODS["trpo"], batch_of(SHAPES[kind], holes=holes)
-    assert isinstance(whole, PolicyGradient) and isinstance(whole.step, NaturalGradient)
-    method = whole.changed(step=dataclasses.replace(whole.step, critic_minibatches=count))
+    assert isinstance(whole, PolicyGradient) and isinstance(whole.optimizer, NaturalGradient)
+    method = whole.changed(optimizer=dataclasses.replace(whole.optimizer, num_critic_minibatches=count))
     critics = (natural_step, "critic_by_hand")
     with monkeypatch.context() as patch:
         seen = counted(patch, *critics)
@@ -138,7 +138,7 @@ def test_what_is_not_known_by_hand_goes_to_autograd(why: str, monkeypatch: pytes
     method = NOT_BY_HAND[why]
     assert isinstance(method, PolicyGradient) and method.by_hand() is None
     seen = counted(monkeypatch)
-    method = method.changed(minibatches=1, epochs=1)
+    method = method.changed(num_minibatches=1, num_epochs=1)
     _, metrics = updated(method, SHAPES["choice"], batch_of(SHAPES["choice"], holes=False))
     assert seen and not any(seen)
     assert metrics["loss"] is not None

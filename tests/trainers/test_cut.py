@@ -28,7 +28,7 @@ def rollout() -> Batch:
         cut_BT=torch.zeros(shape, dtype=torch.bool),
         bootstrap_BT=torch.zeros(shape),
         group_ids_B=torch.arange(ENVIRONMENTS),
-        accuracy_B=torch.zeros(ENVIRONMENTS),
+        scores_B=torch.zeros(ENVIRONMENTS),
         truncated_B=torch.zeros(ENVIRONMENTS, dtype=torch.bool),
     )
 

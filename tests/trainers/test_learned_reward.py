@@ -77,7 +77,7 @@ def test_rlhf_learns_several_and_goes_on_with_them(tmp_path: Path) -> None:
             *("sft.steps=1", "sft.evaluation_items=2", "sft.max_new_tokens=4", "reward_model.steps=1"),
             *("reward_model.method.pairs_per_step=4", "reward_model.reporting.page=false", "policy.steps=1"),
             *("policy.method.samples_per_prompt=2", "policy.prompts_per_step=2", "policy.max_new_tokens=4"),
-            *("policy.evaluation.items=2", "policy.reporting.page=false"),
+            *("policy.evaluation.num_items=2", "policy.reporting.page=false"),
         ),
     )
     out, said = tmp_path / "out", list[str]()

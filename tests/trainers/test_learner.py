@@ -52,7 +52,7 @@ def flat_gradient(learner: Learner) -> torch.Tensor:
 
 
 def unbounded(method: PolicyGradient) -> PolicyGradient:
-    return dataclasses.replace(method, step=dataclasses.replace(method.step, max_grad_norm=1e9))
+    return dataclasses.replace(method, step=dataclasses.replace(method.optimizer, max_grad_norm=1e9))
 
 
 @pytest.mark.parametrize("method", VARIANTS, ids=lambda m: m.name)
@@ -128,12 +128,12 @@ def test_all_equal_rewards_leave_the_weights_alone_apart_from_the_kl() -> None:
     assert torch.equal(policy.table_VV, TablePolicy().table_VV)
 
 
-@pytest.mark.parametrize("minibatches", [1, 4])
+@pytest.mark.parametrize("num_minibatches", [1, 4])
 def test_every_completion_excluded_skips_the_update_and_says_so(minibatches: int) -> None:
     batch = assemble(random_episodes())
     empty = batch.without(torch.ones(len(batch), dtype=torch.bool))
     policy = TablePolicy()
-    learner = Learner(policy, GRPO.changed(name="cut", minibatches=minibatches), reference=TablePolicy(seed=1))
+    learner = Learner(policy, GRPO.changed(name="cut", num_minibatches=minibatches), reference=TablePolicy(seed=1))
     update = learner.update(empty, 1)
     assert update.loss is None and update.grad_norm is None and learner.updates == 0
     assert update.metrics()["episodes/trained"] == 0
@@ -169,8 +169,8 @@ class _Spoilt:
 
 def test_several_updates_a_rollout_use_the_log_probs_of_before_the_first() -> None:
     batch = assemble(random_episodes(groups=6))
-    step = dataclasses.replace(GRPO.step, learning_rate=0.3)
-    method = GRPO.changed(name="many", epochs=2, minibatches=3, step=step)
+    step = dataclasses.replace(GRPO.optimizer, learning_rate=0.3)
+    method = GRPO.changed(name="many", num_epochs=2, num_minibatches=3, step=step)
     learner = Learner(TablePolicy(), method, reference=TablePolicy(seed=1))
     before = learner.log_probs(learner.policy, batch)
     update = learner.update(batch, 1)

@@ -52,7 +52,7 @@ def test_fisher_vector_products_equal_the_dense_fishers(tokens: int) -> None:
 
 def test_the_step_is_the_dense_solution_scaled_to_the_bound() -> None:
     batch = assemble(random_episodes())
-    learner = learner_of(dataclasses.replace(EXACT, critic_epochs=0))
+    learner = learner_of(dataclasses.replace(EXACT, num_critic_epochs=0))
     start = learner.policy.table_VV.detach().clone()
     wanted = TablePolicy(critic=True)
     prepared = learner.method.with_advantages(learner._before(batch))
@@ -73,9 +73,9 @@ def test_every_accepted_step_keeps_to_the_bound_and_improves() -> None:
     learner = learner_of(NaturalGradient(max_kl=0.01))
     for step in range(1, 30):
         batch = assemble(random_episodes(seed=step))
-        before = learner.policy.law(batch).detached()
+        before = learner.policy.distribution(batch).detached()
         update = learner.update(batch, step)
-        kl = float(before.kl(learner.policy.law(batch)).mean().detach())
+        kl = float(before.kl(learner.policy.distribution(batch)).mean().detach())
         assert kl == pytest.approx(update.diagnostics["trpo/kl"], abs=1e-12)
         assert kl <= EXACT.accept * 0.01
 
@@ -84,7 +84,9 @@ def test_shorter_steps_shrink_by_the_methods_own_factor() -> None:
     batch = assemble(random_episodes())
     moved = {}
     for shrink, accept in ((0.5, 1.5), (0.8, 1e-2), (0.5, 1e-2)):
-        learner = learner_of(dataclasses.replace(EXACT, critic_epochs=0, shrink=shrink, accept=accept, backtracks=20))
+        learner = learner_of(
+            dataclasses.replace(EXACT, num_critic_epochs=0, shrink=shrink, accept=accept, backtracks=20)
+        )
         start = learner.policy.table_VV.detach().clone()
         tried = learner.update(batch, 1).diagnostics["trpo/backtracks"]
         moved[shrink, accept] = (learner.policy.table_VV.detach() - start) / shrink**tried
@@ -95,7 +97,7 @@ def test_shorter_steps_shrink_by_the_methods_own_factor() -> None:
 
 def test_a_step_that_cannot_be_accepted_leaves_the_policy_as_it_was() -> None:
     batch = assemble(random_episodes())
-    learner = learner_of(dataclasses.replace(EXACT, backtracks=3, critic_epochs=0, accept=1e-12))
+    learner = learner_of(dataclasses.replace(EXACT, backtracks=3, num_critic_epochs=0, accept=1e-12))
     start = learner.policy.table_VV.detach().clone()
     update = learner.update(batch, 1)
     assert update.diagnostics["trpo/accepted"] == 0 and learner.updates == 0
@@ -103,7 +105,7 @@ def test_a_step_that_cannot_be_accepted_leaves_the_policy_as_it_was() -> None:
 
 
 def test_the_critic_learns_beside_it() -> None:
-    learner = learner_of(NaturalGradient(critic_epochs=3))
+    learner = learner_of(NaturalGradient(num_critic_epochs=3))
     start = learner.policy.values_V.detach().clone()
     learner.update(assemble(random_episodes()), 1)
     assert not torch.equal(learner.policy.values_V, start)
@@ -113,7 +115,7 @@ def test_the_critic_learns_beside_it() -> None:
 def test_the_critics_minibatches_are_updates_by_adam_on_their_own_steps(tokens: int) -> None:
     """Against Adam on each minibatch's mean squared error, written out; however the minibatch is cut for memory."""
     batch = assemble(random_episodes())
-    learner = learner_of(dataclasses.replace(EXACT, critic_epochs=2, critic_minibatches=3), tokens=tokens)
+    learner = learner_of(dataclasses.replace(EXACT, num_critic_epochs=2, num_critic_minibatches=3), tokens=tokens)
     learner.seed = 5
     prepared = learner.method.with_advantages(learner._before(batch))
     assert prepared.value_targets_BT is not None and learner.policy.values_V is not None
@@ -136,7 +138,7 @@ def test_the_critics_minibatches_are_updates_by_adam_on_their_own_steps(tokens: 
 
 def test_equal_rewards_and_values_move_nothing() -> None:
     batch = assemble(random_episodes())
-    flat = learner_of(dataclasses.replace(EXACT, critic_epochs=0))
+    flat = learner_of(dataclasses.replace(EXACT, num_critic_epochs=0))
     prepared = flat.method.with_advantages(flat._before(batch))
     record = UpdateRecord(prepared)
     start = flat.policy.table_VV.detach().clone()

@@ -15,7 +15,7 @@ from rung.models.language.reward_model import RewardModel
 from rung.models.language.tiny import tiny_model
 from rung.models.small.q_network import QNetwork, QShape
 from rung.trainers.boxes_1983.policy import BoxPolicy
-from rung.trainers.budget import Purse, Spent, spent_on
+from rung.trainers.budget import Budget, Spent, spent_on
 from rung.trainers.operations import Work, element_work, preference_work, value_work, work, work_of
 
 
@@ -40,9 +40,9 @@ def test_two_passes_over_pairs_ask_the_reference_once() -> None:
 
 
 def test_seconds_of_the_reference_count() -> None:
-    purse = Purse({"seconds": 1.0}, Work(generated=1, trained=1))
+    budget = Budget({"seconds": 1.0}, Work(generated=1, trained=1))
     timings = [{"step": 1, "seconds/reference": 0.5, "seconds/learn": 0.25, "seconds/evaluate": 9.0}]
-    assert spent_on([{"step": 1}], timings, purse.work).seconds == 0.75
+    assert spent_on([{"step": 1}], timings, budget.work).seconds == 0.75
 
 
 def test_values_by_hand() -> None:
@@ -104,7 +104,7 @@ def test_policy_gradients_extra_passes() -> None:
         without = method.changed(objective=METHODS["grpo"].objective)
         gap = work(method, policy=100, critic=0, trained=100).trained
         gap -= work(without, policy=100, critic=0, trained=100).trained
-        assert gap == 200.0 * method.epochs, method.name
+        assert gap == 200.0 * method.num_epochs, method.name
     assert plain.reference == 0.0
 
 

@@ -29,7 +29,7 @@ def test_both_answers_continue_the_same_prompt_tensor() -> None:
     batch = pair_rows([encoded(POLICY, SUM), encoded(POLICY, dataclasses.replace(SUM, prompt="7-1="))]).batch
     assert batch.contexts[0] is batch.contexts[1] and batch.contexts[2] is batch.contexts[3]
     assert batch.contexts[0].tolist() == POLICY.encode("2+3=").tolist()
-    assert batch.accuracy_B.tolist() == [1, 0, 1, 0] and batch.group_ids_B.tolist() == [0, 0, 1, 1]
+    assert batch.scores_B.tolist() == [1, 0, 1, 0] and batch.group_ids_B.tolist() == [0, 0, 1, 1]
 
 
 @pytest.mark.parametrize("text", ["5", "5\n", "5<eos>", "5<eos><eos>"])

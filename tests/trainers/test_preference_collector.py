@@ -53,7 +53,13 @@ gymnasium.register("RungPoint-v0", Point, max_episode_steps=20)  # type: ignore[
 
 def settings(**sets: Any) -> Settings:
     small = {
-        **{"preferences.labels": 40, "steps": 3, "environments": 2, "method.horizon": 100, "evaluation.items": 2},
+        **{
+            "preferences.labels": 40,
+            "steps": 3,
+            "num_environments": 2,
+            "method.horizon": 100,
+            "evaluation.num_items": 2,
+        },
         **{"method.learned_reward.segment": 5, "method.learned_reward.first_updates": 30},
         **{"method.learned_reward.later_updates": 5, "reporting.page": "false", **sets},
     }
@@ -87,8 +93,18 @@ def steps(parts: Parts, first: int, last: int) -> list[tuple[Batch, dict[str, An
 
 def test_a_hundred_labels_are_enough_for_a_point_and_coins_teach_nothing(tmp_path: Path) -> None:
     more = {
-        **{"preferences.labels": 100, "steps": 25, "environments": 4, "evaluation.items": 20, "evaluation.every": 0},
-        **{"method.step.max_kl": 0.05, "method.advantage.discount": 0.9, "method.learned_reward.first_updates": 200},
+        **{
+            "preferences.labels": 100,
+            "steps": 25,
+            "num_environments": 4,
+            "evaluation.num_items": 20,
+            "evaluation.every": 0,
+        },
+        **{
+            "method.optimizer.max_kl": 0.05,
+            "method.advantage.discount": 0.9,
+            "method.learned_reward.first_updates": 200,
+        },
         **{"method.entropy_bonus": 0},
     }
     learnt = train(settings(**more), tmp_path / "learnt", quiet=True)
@@ -149,7 +165,7 @@ def test_the_policy_s_rewards_are_the_predicted_ones_and_no_episode_ends(make: A
     ((batch, metrics),) = steps(parts, 1, 1)
     assert metrics["reward/mean"] == pytest.approx(float(batch.rewards_BT.mean()))
     assert (batch.discounts_BT == 1).all() and batch.cut_BT[:, 19::20].all() and int(batch.cut_BT.sum()) == 10
-    assert not batch.accuracy_B.any()
+    assert not batch.scores_B.any()
     recent = collector.learner.ensemble.rewards(collector.recent.steps_NKD.flatten(0, 1))
     assert float(recent.std(correction=0)) == pytest.approx(1, abs=1e-4) and abs(float(recent.mean())) < 1e-4
 
@@ -229,8 +245,8 @@ def test_what_cannot_be_is_told(method: str, task: str, sets: list[str], words: 
 
 
 def test_any_policy_gradient_may_learn_from_it(make: Any) -> None:
-    chosen = ["method.learned_reward=SegmentPreferences", "method.horizon=64", "method.minibatches=4", "steps=1"]
-    more = ["preferences.labels=8", "environments=2", "method.learned_reward.segment=5", "method.epochs=2"]
+    chosen = ["method.learned_reward=SegmentPreferences", "method.horizon=64", "method.num_minibatches=4", "steps=1"]
+    more = ["preferences.labels=8", "num_environments=2", "method.learned_reward.segment=5", "method.num_epochs=2"]
     parts = build(read_run(flags={"method": "ppo", "task": "RungPoint-v0"}, sets=[*chosen, *more]).required())
     ((batch, metrics),) = steps(parts, 1, 1)
     assert metrics["preferences/labels"] == 8 and torch.isfinite(batch.rewards_BT).all()

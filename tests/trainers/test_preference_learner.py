@@ -20,7 +20,7 @@ every_method = pytest.mark.parametrize("method", PREFERENCES, ids=lambda m: m.na
 
 
 def unbounded(method: PreferenceLearning) -> PreferenceLearning:
-    return dataclasses.replace(method, step=dataclasses.replace(method.step, max_grad_norm=1e9))
+    return dataclasses.replace(method, step=dataclasses.replace(method.optimizer, max_grad_norm=1e9))
 
 
 def learner_of(method: PreferenceLearning, *, tokens: int = 10_000, seed: int = 0) -> PreferenceLearner:
@@ -95,7 +95,7 @@ def test_advantages_are_how_strongly_each_answer_is_pushed() -> None:
 @every_method
 def test_many_updates_tell_the_pairs_apart(method: PreferenceLearning) -> None:
     rows = rows_with_reference(random_pairs(4), TableAnswers(seed=0))
-    faster = method.changed(step=dataclasses.replace(method.step, learning_rate=0.05, warmup_steps=0))
+    faster = method.changed(optimizer=dataclasses.replace(method.optimizer, learning_rate=0.05, warmup_steps=0))
     learner = learner_of(faster)
     first, last = learner.update(rows, 1), None
     for step in range(2, 30):
@@ -168,7 +168,7 @@ def test_mismatched_answers_follow_another_pairs_prompt() -> None:
 def test_kto_learns_from_answers_labelled_alone() -> None:
     pairs = [dataclasses.replace(one, answers=one.answers[n % 2 : n % 2 + 1]) for n, one in enumerate(random_pairs(8))]
     rows = rows_with_reference(pairs, TableAnswers(seed=0))
-    faster = KTO.changed(step=dataclasses.replace(KTO.step, learning_rate=0.05), loss=KTOLoss(beta=0.5))
+    faster = KTO.changed(optimizer=dataclasses.replace(KTO.step, learning_rate=0.05), loss=KTOLoss(beta=0.5))
     learner = learner_of(faster)
     first = learner.update(rows, 1)
     for step in range(2, 20):

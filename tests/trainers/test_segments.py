@@ -40,7 +40,7 @@ def batch_of(rows: list[list[int]], *, cut: bool = True, padding: int = 0) -> Ba
         cut_BT=torch.from_numpy(over & cut),
         bootstrap_BT=zeros,
         group_ids_B=torch.arange(len(rows)),
-        accuracy_B=torch.zeros(len(rows)),
+        scores_B=torch.zeros(len(rows)),
         truncated_B=torch.zeros(len(rows), dtype=torch.bool),
     )
 

@@ -107,7 +107,7 @@ def test_alike_groups_are_replaced_until_the_step_is_full() -> None:
     found = collect(made)
     assert len(found.batch) == PROMPTS * SAMPLES
     assert found.batch.group_ids_B.tolist() == [g for g in range(PROMPTS) for _ in range(SAMPLES)]
-    assert all(group.float().mean() == 0.5 for group in found.batch.accuracy_B.split(SAMPLES))
+    assert all(group.float().mean() == 0.5 for group in found.batch.scores_B.split(SAMPLES))
     assert found.metrics["groups/rounds"] == 2 and made.drawn == 2 * PROMPTS
     assert found.metrics["episodes/generated"] == 2 * PROMPTS * SAMPLES, "what was thrown away is counted"
     assert found.metrics["groups/no_spread"] == 0.0, "the shaped totals differ in every group"

@@ -108,7 +108,7 @@ def test_epsilon_falls_by_tokens_and_is_a_tokens() -> None:
     greedy = collected(best)
     assert all((e.log_probs == 0).all() for e in greedy.episodes)
     again = best.evaluate()
-    assert again.accuracy_NK.shape == (2, 1)
+    assert again.scores_NK.shape == (2, 1)
     drawn = collected(collector_of(exploration=Boltzmann(temperature=2.0)))
     assert drawn.metrics["exploration/epsilon"] is None
     assert any((e.log_probs < -0.1).any() for e in drawn.episodes)

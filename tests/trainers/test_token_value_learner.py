@@ -23,7 +23,7 @@ def method(**slots: Any) -> ValueLearning:
     plain = {
         "replay": Uniform(capacity=1000, starts=64, batch=64),
         "value_target": MaxTarget(discount=DISCOUNT),
-        "step": Adam(learning_rate=0.03),
+        "optimizer": Adam(learning_rate=0.03),
     }
     return METHODS["dqn"].changed(name="of tokens", **{**plain, **slots})
 
@@ -86,7 +86,7 @@ def test_what_is_learnt_of_every_completion_is_the_best_that_can_be_had(target_n
         policy,
         target_network=target_network,
         replay=Uniform(capacity=1000, starts=200, batch=200),
-        step=Adam(learning_rate=0.05),
+        optimizer=Adam(learning_rate=0.05),
     )
     learner.update(Due(everything(), 200), 1)
     for prefix, values in best_values(DISCOUNT).items():
@@ -97,7 +97,9 @@ def test_what_is_learnt_of_every_completion_is_the_best_that_can_be_had(target_n
 def test_whole_returns_of_random_completions_are_their_mean_not_the_best() -> None:
     """The negative control: with as many steps as a completion has, nothing is maximised; Q is the random policy's."""
     policy = TablePolicy(0)
-    learner = learner_of(policy, value_target=MaxTarget(discount=1.0, steps=LONGEST), step=Adam(learning_rate=0.03))
+    learner = learner_of(
+        policy, value_target=MaxTarget(discount=1.0, steps=LONGEST), optimizer=Adam(learning_rate=0.03)
+    )
     learner.update(Due(everything(), 300), 1)
     after_2 = [reward(one) for one in completions() if one[0] == 2]
     assert float(policy.at(())[2]) == pytest.approx(float(np.mean(after_2)), abs=0.06)

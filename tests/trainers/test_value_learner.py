@@ -69,7 +69,7 @@ def tabular(**slots: Any) -> ValueLearning:
     plain = {
         "replay": Uniform(capacity=2000, starts=64, batch=64),
         "value_target": MaxTarget(discount=DISCOUNT),
-        "step": Adam(learning_rate=0.02),
+        "optimizer": Adam(learning_rate=0.02),
         "network": Layers2013(duelling=False),
     }
     return METHODS["dqn"].changed(name="tabular", **{**plain, **slots})
@@ -92,7 +92,7 @@ VARIANTS = {
     "duelling": {"network": Layers2013(duelling=True)},
     "prioritised": {"replay": Prioritised(capacity=2000, starts=64, batch=64, beta=1.0)},
     "centred RMSProp, summed": {
-        "step": CentredRMSprop(learning_rate=0.01),
+        "optimizer": CentredRMSprop(learning_rate=0.01),
         "sum_errors": True,
     },
 }
@@ -182,9 +182,9 @@ def test_a_nan_reward_leaves_the_weights_as_they_were() -> None:
 
 
 def test_graves_rmsprop_equals_its_formula() -> None:
-    step = METHODS["dqn@2015"].step
+    step = METHODS["dqn@2015"].optimizer
     parameter = torch.nn.Parameter(torch.tensor([1.0], dtype=torch.float64))
-    optimizer = step.optimizer([parameter])
+    optimizer = step.build([parameter])
     mean = square = 0.0
     expected = 1.0
     for gradient in (3.0, -1.0, 0.5):

@@ -172,13 +172,21 @@ def _as_compared(plan: Plan, written: set[str], limits: Mapping[str, float]) -> 
     if settings.model in ("tiny", "small"):
         wanted["learner.threads"] = 1
     if settings.model == MODEL:
-        wanted |= {"evaluation.items": min(TINY_ITEMS, plan.task.held_out_items), "evaluation.every": TINY_EVERY}
+        wanted |= {"evaluation.num_items": min(TINY_ITEMS, plan.task.held_out_items), "evaluation.every": TINY_EVERY}
     changes = {key: value for key, value in wanted.items() if key not in written}
     # A run's own record has paths whole, and it may go on from elsewhere.
     return with_whole_paths(settings.changed(changes), Path.cwd())
 
 
-SAME = ("task", "model", "seed", "evaluation.items", "evaluation.samples", "evaluation.temperature", "max_new_tokens")
+SAME = (
+    "task",
+    "model",
+    "seed",
+    "evaluation.num_items",
+    "evaluation.num_samples",
+    "evaluation.temperature",
+    "max_new_tokens",
+)
 """Settings without which scores could not be compared."""
 
 

@@ -24,7 +24,7 @@ Sets = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="One setting, as steps=50 or method.step.learning_rate=1e-5; a key's unique end is enough. Repeatable.",
+        help="One setting, as steps=50 or learning_rate=1e-5 (a key's unique end is enough). Repeatable.",
         show_default=False,
     ),
 ]

@@ -270,7 +270,7 @@ def _facts(task: AnyTask, settings: Settings) -> TaskFacts:
     from rung.tasks.environment import EnvironmentTask
 
     if isinstance(task, EnvironmentTask | CartPole1983):
-        return TaskFacts(train_items=0, held_out_items=settings.evaluation.items, prompt_tokens=1, environment=True)
+        return TaskFacts(train_items=0, held_out_items=settings.evaluation.num_items, prompt_tokens=1, environment=True)
     prompts = [task.train[index].prompt for index in range(min(64, len(task.train)))]
     letters = max(
         len(prompt) if isinstance(prompt, str) else sum(len(m["content"]) for m in prompt) for prompt in prompts

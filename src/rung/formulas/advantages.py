@@ -159,7 +159,7 @@ def process_normalized(
     return zeroed(normal_BT.flip(1).cumsum(1).flip(1), mask_BT)
 
 
-def right_answers(accuracy_B: Tensor, counted_B: Tensor) -> Tensor:
+def right_answers(scores_B: Tensor, counted_B: Tensor) -> Tensor:
     """I(o) = 1 where the answer is right, else 0: what weighs log π in rejection-sampling fine-tuning. float64 [B].
 
     The gradient coefficient of RFT and online RFT (DeepSeekMath, arXiv:2402.03300, section 5.2 and appendix A.1). An
@@ -168,8 +168,8 @@ def right_answers(accuracy_B: Tensor, counted_B: Tensor) -> Tensor:
     >>> right_answers(torch.tensor([1.0, 0.5, 0.0, 1.0]), torch.tensor([True, True, True, False]))
     tensor([1., 0., 0., 0.], dtype=torch.float64)
     """
-    same_shape(accuracy_B, counted_B)
-    return (counted_B & (accuracy_B >= 1)).double()
+    same_shape(scores_B, counted_B)
+    return (counted_B & (scores_B >= 1)).double()
 
 
 def group_relative(returns_B: Tensor, group_ids_B: Tensor, counted_B: Tensor) -> Tensor:

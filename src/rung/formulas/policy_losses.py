@@ -99,8 +99,8 @@ def within_probability(
 ) -> Tensor:
     """-ρ A, and 0 where the token's probability has moved too far the way A pushes it (DPPO, arXiv:2602.04879).
 
-    ρ = π(a)/μ(a), μ the law it was drawn from: too far is π(a) - μ(a) > high where A > 0, < -low elsewhere. What is
-    bounded is the token's share of the total variation, so a rare token may change its ratio freely.
+    ρ = π(a)/μ(a), μ the distribution it was drawn from: too far is π(a) - μ(a) > high where A > 0, < -low elsewhere.
+    What is bounded is the token's share of the total variation, so a rare token may change its ratio freely.
 
     >>> mask, log_half = torch.tensor([[True, True]]), torch.tensor([[0.5, 0.5]]).log()
     >>> within_probability(torch.tensor([[1.25, 2.0]]), log_half, torch.ones(1, 2), mask, low=0.2, high=0.2)

@@ -17,7 +17,7 @@ ACTOR_CRITIC = REINFORCE_BASELINE.changed(
     advantage=NStep(discount=0.99, steps=5),
     aggregation=PerToken(),
     entropy_bonus=0.01,
-    step=RMSprop(learning_rate=7e-4, alpha=0.99, epsilon=1e-5, anneal=True, max_grad_norm=0.5),
+    optimizer=RMSprop(learning_rate=7e-4, alpha=0.99, epsilon=1e-5, anneal=True, max_grad_norm=0.5),
     deviations=(
         "One process steps all environments together and makes one update (A2C); the paper's workers run apart.",
         "The learning rate 7e-4, RMSprop's 0.99 and 1e-5, the value coefficient (0.5 of the whole square: 1 of its "

@@ -18,8 +18,8 @@ DAPO = GRPO.changed(
     reference_kl=None,
     objective=ClippedSurrogate(low=0.2, high=0.28),
     aggregation=PerToken(),
-    step=AdamW(learning_rate=1e-6, warmup_steps=320),
-    minibatches=16,
+    optimizer=AdamW(learning_rate=1e-6, warmup_steps=320),
+    num_minibatches=16,
     deviations=(
         "Refilling stops after 10 rounds (verl's recipe does the same); the paper samples until the batch is full.",
         "The warm-up of 20 rollouts is counted in updates, 16 a rollout: 320.",

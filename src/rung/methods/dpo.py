@@ -11,7 +11,7 @@ DPO = PreferenceLearning(
     paper="arXiv:2305.18290",
     summary="Learn from preferred answers without a reward model: the policy's log-ratio to its start is the reward.",
     loss=DPOLoss(beta=0.1),
-    step=RMSprop(learning_rate=1e-6, alpha=0.99, epsilon=1e-8, warmup_steps=150, max_grad_norm=10.0),
+    optimizer=RMSprop(learning_rate=1e-6, alpha=0.99, epsilon=1e-8, warmup_steps=150, max_grad_norm=10.0),
     pairs_per_step=64,
     deviations=(
         "RMSprop's alpha 0.99, epsilon 1e-8 and the gradient norm bound 10 are of the released code; the paper does "
@@ -55,7 +55,7 @@ LN_DPO = DPO.changed(
     paper="arXiv:2411.15124",
     summary="DPO on log-ratios per token, so that a long answer has no larger say than a short one (Tülu 3).",
     loss=DPOLoss(beta=5.0, per_token=True),
-    step=AdamW(learning_rate=5e-7),
+    optimizer=AdamW(learning_rate=5e-7),
     pairs_per_step=128,
-    deviations=("The paper's rate rises over a tenth of the run and then falls to 0; ours stays (method.step).",),
+    deviations=("The paper's rate rises over a tenth of the run and then falls to 0; ours stays (method.optimizer).",),
 )

@@ -28,7 +28,7 @@ DQN = ValueLearning(
     value_target=MaxTarget(discount=0.99, steps=1),
     target_network=None,
     error=SquaredError(),
-    step=CentredRMSprop(learning_rate=2.5e-4, decay=0.95, epsilon=0.01),
+    optimizer=CentredRMSprop(learning_rate=2.5e-4, decay=0.95, epsilon=0.01),
     deviations=(
         "The paper states neither learning rate nor discount nor RMSProp's constants nor when learning starts; these "
         "are of the 2015 paper.",
@@ -70,7 +70,7 @@ DQN_CLEANRL = DQN.changed(
     clip_rewards=False,
     network=Layers2013(first=120, second=84),
     target_network=Every(updates=50),
-    step=Adam(learning_rate=2.5e-4),
+    optimizer=Adam(learning_rate=2.5e-4),
     deviations=(
         "Read in cleanrl/dqn.py of vwxyzjn/cleanrl (b5fb801).",
         "CleanRL counts the copy's period in steps: 500, which is 50 updates. Its ε falls over half of its 500,000 "
@@ -90,7 +90,7 @@ DQN_SB3 = DQN.changed(
     network=Layers2015(),
     target_network=Every(updates=2_500),
     error=ClippedError(limit=1.0),
-    step=Adam(learning_rate=1e-4, max_grad_norm=10.0),
+    optimizer=Adam(learning_rate=1e-4, max_grad_norm=10.0),
     deviations=(
         "Read in dqn/dqn.py of stable_baselines3 2.9.2, as installed.",
         "Loss, gradient and update equal SB3's own code on saved numbers (tests/methods/test_sb3_dqn_parity.py).",

@@ -19,9 +19,9 @@ GRPO = PPO.changed(
     advantage=GroupNormalized(),
     whiten=None,
     aggregation=PerSequence(),
-    step=AdamW(learning_rate=1e-6),
-    epochs=1,
-    minibatches=1,
+    optimizer=AdamW(learning_rate=1e-6),
+    num_epochs=1,
+    num_minibatches=1,
     deviations=(
         "The paper never states the clip; 0.2 is PPO's. With one update a rollout the ratio is 1 and no clip binds.",
         "1e-6 is added to the standard deviation, and equal rewards give exactly 0; the paper says neither.",

@@ -34,7 +34,7 @@ REINFORCE_PLUS_PLUS = REINFORCE_BASELINE.changed(
     whiten=Whiten(),
     objective=ClippedSurrogate(low=0.2, high=0.2),
     aggregation=PerEpisode(),
-    step=AdamW(learning_rate=5e-7),
+    optimizer=AdamW(learning_rate=5e-7),
     deviations=("The KL's coefficient and the learning rate are ours; the paper varies them by experiment.",),
 )
 
@@ -44,7 +44,7 @@ GSPO = GRPO.changed(
     summary="GRPO whose ratio and clip are of the whole sequence, as its reward is.",
     reference_kl=None,
     objective=SequenceClippedSurrogate(low=3e-4, high=4e-4),
-    minibatches=4,
+    num_minibatches=4,
     deviations=("Samples a prompt and learning rate are GRPO's; the paper does not state them.",),
 )
 
@@ -55,7 +55,7 @@ CISPO = GRPO.changed(
     reference_kl=None,
     objective=ClippedWeight(high=5.0),
     aggregation=PerToken(),
-    minibatches=16,
+    num_minibatches=16,
     deviations=(
         "The paper tunes the upper bound without stating it; 5 is TRL's. Learning rate and samples are GRPO's.",
     ),
@@ -88,7 +88,7 @@ CLIP_COV = GRPO.changed(
     reference_kl=None,
     objective=ClipCov(share=2e-4, above=1.0, below=5.0),
     aggregation=PerToken(),
-    minibatches=8,
+    num_minibatches=8,
     deviations=(
         "At least one token an update; the paper's share of a small update would be none.",
         "Tokens whose clip binds are not drawn, as in verl 0.9.1's compute_policy_loss_clip_cov; the paper is silent.",
@@ -138,7 +138,7 @@ DISTILLATION = REINFORCE_BASELINE.changed(
     samples_per_prompt=4,
     advantage=TeacherLogRatio(),
     aggregation=PerToken(),
-    step=AdamW(learning_rate=1e-5),
+    optimizer=AdamW(learning_rate=1e-5),
     deviations=(
         "Discount 0: a token is not credited with the later ones it leads to. What is climbed is each token's own "
         "KL(π ‖ π_teacher), not the sequence's.",

@@ -40,7 +40,7 @@ from rung.methods.parts.reference_kl import KLInReward, ReferenceKL
 class PolicyGradient:
     """A policy-gradient method: J = E[ aggregation ( objective ) - reference KL ], climbed by `step`.
 
-    Example: `GRPO.changed(name="grpo-two", minibatches=2)` is GRPO with two updates a rollout.
+    Example: `GRPO.changed(name="grpo-two", num_minibatches=2)` is GRPO with two updates a rollout.
     """
 
     name: str
@@ -71,10 +71,10 @@ class PolicyGradient:
     correction: Correction | None = None
     drop_rows: DropRows | None = None
     aggregation: Aggregation
-    step: Step
-    epochs: int = 1
+    optimizer: Step
+    num_epochs: int = 1
     """Passes over one rollout's samples."""
-    minibatches: int = 1
+    num_minibatches: int = 1
     """Updates a pass."""
 
     def changed(self, **slots: Any) -> Self:
@@ -84,7 +84,7 @@ class PolicyGradient:
     def problems(self) -> list[str]:
         """What makes this combination of slots impossible, as sentences; empty when it can run."""
         found: list[str] = []
-        for slot in ("samples_per_prompt", "epochs", "minibatches"):
+        for slot in ("samples_per_prompt", "num_epochs", "num_minibatches"):
             if getattr(self, slot) < 1:
                 found.append(f"method.{slot}: got {getattr(self, slot)}, expected at least 1")
         if self.advantage.needs_group and self.samples_per_prompt == 1:
@@ -92,9 +92,10 @@ class PolicyGradient:
                 f"method.samples_per_prompt: got 1, but {type(self.advantage).__name__} compares the samples of one "
                 "prompt: with one sample every advantage is 0; set 2 or more"
             )
-        if not self.objective.uses_ratio and self.epochs * self.minibatches > 1:
+        if not self.objective.uses_ratio and self.num_epochs * self.num_minibatches > 1:
             found.append(
-                f"method.epochs x method.minibatches: got {self.epochs} x {self.minibatches} updates a rollout, but "
+                f"method.num_epochs x method.num_minibatches: got {self.num_epochs} x {self.num_minibatches} updates a "
+                "rollout, but "
                 f"{type(self.objective).__name__} has no ratio to correct for samples of an older policy; set both to 1"
             )
         return [*found, *self._missing_partners(), *self._others_answers()]
@@ -132,7 +133,7 @@ class PolicyGradient:
                 "method.keep_group: looks at the task's own returns, which a learned reward is to replace; "
                 "set it to null"
             )
-        if isinstance(self.step, NaturalGradient):
+        if isinstance(self.optimizer, NaturalGradient):
             if self.critic is not None and self.critic.warmup_steps:
                 yield (
                     f"method.critic.warmup_steps: got {self.critic.warmup_steps}, but with NaturalGradient policy and "
@@ -140,8 +141,8 @@ class PolicyGradient:
                 )
             if self.updates_per_rollout() > 1:
                 yield (
-                    f"method.epochs x method.minibatches: got {self.epochs} x {self.minibatches}, but NaturalGradient "
-                    "makes one step a rollout; set both to 1"
+                    f"method.num_epochs x method.num_minibatches: got {self.num_epochs} x {self.num_minibatches}, but "
+                    "NaturalGradient makes one step a rollout; set both to 1"
                 )
             if not isinstance(self.objective, Surrogate):
                 yield (
@@ -165,7 +166,7 @@ class PolicyGradient:
             self.drop_rows,
         )
         lines += [part.formula for part in beside if part is not None]
-        return "\n".join([*lines, self.step.formula] if isinstance(self.step, NaturalGradient) else lines)
+        return "\n".join([*lines, self.optimizer.formula] if isinstance(self.optimizer, NaturalGradient) else lines)
 
     def critic_learns_alone(self, step: int) -> bool:
         """Whether the policy stays as it is in this step of the run, counted from 1."""
@@ -180,7 +181,7 @@ class PolicyGradient:
         return self.reference_kl is not None and self.reference_kl.refresh_every is not None
 
     def updates_per_rollout(self) -> int:
-        return self.epochs * self.minibatches
+        return self.num_epochs * self.num_minibatches
 
     def needs_old_log_probs(self) -> bool:
         """Whether the learner's log-probs must be taken before the first update.
@@ -189,7 +190,7 @@ class PolicyGradient:
         """
         in_reward = self.reference_kl is not None and self.reference_kl.needs_old_log_probs
         many = self.objective.uses_ratio and self.updates_per_rollout() > 1
-        return in_reward or many or isinstance(self.step, NaturalGradient) or self.needs_teacher
+        return in_reward or many or isinstance(self.optimizer, NaturalGradient) or self.needs_teacher
 
     @property
     def needs_teacher(self) -> bool:

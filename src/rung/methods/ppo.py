@@ -16,14 +16,14 @@ PPO = TRPO.changed(
     advantage=GAE(discount=0.99, lam=0.95),
     whiten=Whiten(per_minibatch=True),
     objective=ClippedSurrogate(low=0.2, high=0.2),
-    step=AdamW(learning_rate=3e-4, epsilon=1e-5, max_grad_norm=0.5),
-    epochs=10,
-    minibatches=32,
+    optimizer=AdamW(learning_rate=3e-4, epsilon=1e-5, max_grad_norm=0.5),
+    num_epochs=10,
+    num_minibatches=32,
     deviations=(
         "Whitening by minibatch, Adam's epsilon 1e-5 and the gradient norm bound 0.5 are of the released code (OpenAI "
         "Baselines); the paper does not state them.",
         "The value loss has the coefficient 0.5; with a critic of its own it only scales against the norm bound.",
-        "The learning rate stays; method.step.anneal=true lets it fall.",
+        "The learning rate stays; method.optimizer.anneal=true lets it fall.",
     ),
 )
 

@@ -28,7 +28,7 @@ class PreferenceLearning:
     """Where the definition goes beyond, or away from, what the paper states."""
 
     loss: PreferenceLoss
-    step: AdamW | RMSprop
+    optimizer: AdamW | RMSprop
     pairs_per_step: int = 64
     """Pairs of one update; for a loss without pairs (KTO) answers come in pairs where the data has them."""
 
@@ -52,7 +52,7 @@ class PreferenceLearning:
         """What is lowered, and the step that lowers it."""
         over = "pairs (x, y_w, y_l)" if self.loss.paired else "answers (x, y)"
         inside = [self.loss.inside] if self.loss.inside else []
-        return "\n".join([f"L = E[ {self.loss.formula} ] over {over}", *inside, self.step.formula])
+        return "\n".join([f"L = E[ {self.loss.formula} ] over {over}", *inside, self.optimizer.formula])
 
     def needs_start(self) -> bool:
         """Whether the loss has a reference: the policy as it was at the start."""

@@ -11,7 +11,7 @@ KTO = DPO.changed(
     paper="arXiv:2402.01306",
     summary="Answers are called good or bad one by one; gains and losses count as in prospect theory. No pairs needed.",
     loss=KTOLoss(beta=0.1, desirable=1.0, undesirable=1.0),
-    step=AdamW(learning_rate=5e-6),
+    optimizer=AdamW(learning_rate=5e-6),
     pairs_per_step=32,
     deviations=(
         "With unequal numbers of good and bad answers the paper sets λ so that λ_D n_D / (λ_U n_U) lies in 1 to 1.5; "
@@ -26,7 +26,7 @@ SIMPO = DPO.changed(
     paper="arXiv:2405.14734",
     summary="The mean log-prob is the reward, with a target margin; no reference is kept in memory.",
     loss=SimPOLoss(beta=2.5, target=1.4),
-    step=AdamW(learning_rate=1e-6),
+    optimizer=AdamW(learning_rate=1e-6),
     pairs_per_step=128,
     deviations=(
         "The paper tunes β and γ for each model, within 2 to 2.5 and 0.5 to 1.5; ours are one such pair.",
@@ -40,7 +40,7 @@ ORPO = DPO.changed(
     paper="arXiv:2403.07691",
     summary="Fine-tuning and preference in one stage: the chosen answer's likelihood and the odds ratio of the two.",
     loss=ORPOLoss(weight=0.1),
-    step=AdamW(learning_rate=8e-6),
+    optimizer=AdamW(learning_rate=8e-6),
     pairs_per_step=64,
     deviations=(
         "The likelihood is a mean over the answer's tokens, as in the paper; TRL takes the prompt's tokens too.",

@@ -28,9 +28,9 @@ PPO_TEXT = PPO.changed(
     critic=ValueFunction(separate=False, coefficient=0.1, clip=0.2),
     advantage=GAE(discount=1.0, lam=0.95),
     whiten=Whiten(per_minibatch=False),
-    step=AdamW(learning_rate=1e-5, epsilon=1e-5),
-    epochs=4,
-    minibatches=1,
+    optimizer=AdamW(learning_rate=1e-5, epsilon=1e-5),
+    num_epochs=4,
+    num_minibatches=1,
     deviations=(
         "Values from the paper's code, openai/lm-human-preferences; its reward whitening and value pre-training are "
         "left out, and the minibatches of an epoch are one.",
@@ -43,7 +43,7 @@ PPO_TRL = PPO_TEXT.changed(
     reference_kl=KLInReward(coefficient=0.05, estimator=K1()),
     critic=ValueFunction(separate=True, coefficient=0.1, clip=0.2),
     whiten=Whiten(per_minibatch=False, ddof=1),
-    step=AdamW(learning_rate=5e-5, anneal=True, max_grad_norm=1e6),
+    optimizer=AdamW(learning_rate=5e-5, anneal=True, max_grad_norm=1e6),
     deviations=(
         "Read in trl 0.25.1: trl/trainer/ppo_config.py, ppo_trainer.py and utils.py (OnPolicyConfig).",
         "TRL bounds no gradient norm here; 1e6 never binds.",
@@ -56,7 +56,7 @@ PPO_BASELINES = PPO.changed(
     name="ppo@baselines",
     summary="PPO with the MuJoCo defaults of OpenAI Baselines' ppo2: the value is clipped as the ratio is.",
     critic=ValueFunction(separate=True, coefficient=0.5, clip=0.2),
-    step=AdamW(learning_rate=3e-4, epsilon=1e-5, anneal=True, max_grad_norm=0.5),
+    optimizer=AdamW(learning_rate=3e-4, epsilon=1e-5, anneal=True, max_grad_norm=0.5),
     deviations=("Read in openai/baselines: baselines/ppo2/defaults.py at 23bc507, model.py at 0b8126f.",),
 )
 
@@ -80,9 +80,9 @@ PPO_CLEANRL = PPO.changed(
     critic=ValueFunction(separate=True, coefficient=0.5, clip=0.2),
     whiten=Whiten(per_minibatch=True, ddof=1),
     entropy_bonus=0.01,
-    step=AdamW(learning_rate=2.5e-4, epsilon=1e-5, anneal=True, max_grad_norm=0.5),
-    epochs=4,
-    minibatches=4,
+    optimizer=AdamW(learning_rate=2.5e-4, epsilon=1e-5, anneal=True, max_grad_norm=0.5),
+    num_epochs=4,
+    num_minibatches=4,
     deviations=(
         "Read in cleanrl 1.2.0: cleanrl/ppo.py; its 4 environments are a setting of a run.",
         "A stretch cut by a time limit is bootstrapped here; there it counts as the episode's end.",
@@ -94,7 +94,7 @@ A2C_SB3 = ACTOR_CRITIC.changed(
     summary="Advantage actor-critic with the defaults of Stable-Baselines3 2.9.2.",
     advantage=GAE(discount=0.99, lam=1.0),
     entropy_bonus=0.0,
-    step=RMSprop(learning_rate=7e-4, alpha=0.99, epsilon=1e-5, max_grad_norm=0.5),
+    optimizer=RMSprop(learning_rate=7e-4, alpha=0.99, epsilon=1e-5, max_grad_norm=0.5),
     deviations=(
         "Read in stable-baselines3 2.9.2: stable_baselines3/a2c/a2c.py.",
         "Its value loss is the whole square times 0.5: ½ of the square times 1 here.",
@@ -109,7 +109,7 @@ TRPO_SB3 = TRPO.changed(
     critic=ValueFunction(separate=True, coefficient=1.0),
     advantage=GAE(discount=0.99, lam=0.95),
     whiten=Whiten(ddof=1),
-    step=NaturalGradient(
+    optimizer=NaturalGradient(
         max_kl=0.01,
         iterations=15,
         damping=0.1,
@@ -118,14 +118,14 @@ TRPO_SB3 = TRPO.changed(
         shrink=0.8,
         accept=1.0,
         critic_learning_rate=1e-3,
-        critic_epochs=10,
-        critic_minibatches=16,
+        num_critic_epochs=10,
+        num_critic_minibatches=16,
     ),
     deviations=(
         "Read in sb3-contrib 2.9.2: sb3_contrib/trpo/trpo.py and common/utils.py.",
         "Its KL is KL(π ‖ π_old), ours KL(π_old ‖ π): one direction, another value after the step.",
-        "For actions of A numbers its KL is a mean over them, a bound A times as loose as it says; ours is the law's. "
-        "Its very step is taken with method.step.max_kl and method.step.damping A times as large.",
+        "For actions of A numbers its KL is a mean over them, a bound A times too loose; ours is the joint's. "
+        "Its very step is taken with method.optimizer.max_kl and method.optimizer.damping A times as large.",
         "Its critic learns in batches of 128; 16 minibatches are that for a rollout of 2048 steps. Its gradient has no "
         "bound and Adam's ε is 1e-5; ours is kept to a norm of 1, with 1e-8.",
         "The step equals its own on saved numbers (tests/methods/test_sb3_parity.py).",
@@ -141,7 +141,7 @@ GRPO_TRL = GRPO.changed(
     reference_kl=None,
     advantage=GroupNormalized(epsilon=1e-4, ddof=1),
     aggregation=PerToken(),
-    step=AdamW(learning_rate=1e-6, anneal=True),
+    optimizer=AdamW(learning_rate=1e-6, anneal=True),
     deviations=(
         "The loss is TRL's default `dapo`, a mean over the tokens of the whole step; equal on saved numbers of its own "
         "code (tests/methods/test_trl_parity.py).",
@@ -155,8 +155,8 @@ GRPO_VERL = GRPO.changed(
     advantage=GroupNormalized(epsilon=1e-6, ddof=1),
     objective=ClippedSurrogate(low=0.2, high=0.2, dual=3.0),
     aggregation=PerToken(),
-    step=AdamW(learning_rate=1e-6, weight_decay=0.01),
-    minibatches=4,
+    optimizer=AdamW(learning_rate=1e-6, weight_decay=0.01),
+    num_minibatches=4,
     deviations=(
         "Read in verl 0.9.1: verl/trainer/ppo/core_algos.py, verl/trainer/config/_generated_ppo_trainer.yaml.",
         "verl's own estimator is `gae` and its samples a prompt are 1; with `grpo` you set both. 64 is GRPO's.",
@@ -173,8 +173,8 @@ GRPO_OPENRLHF = GRPO.changed(
     reference_kl=KLInAdvantage(coefficient=0.01, estimator=K1()),
     advantage=GroupNormalized(epsilon=1e-9, ddof=1),
     aggregation=PerToken(),
-    step=AdamW(learning_rate=1e-6, beta2=0.95),
-    minibatches=64,
+    optimizer=AdamW(learning_rate=1e-6, beta2=0.95),
+    num_minibatches=64,
     deviations=(
         "Read in openrlhf 0.11.2: openrlhf/cli/train_ppo_ray.py, trainer/ppo_utils/experience_maker.py, models/loss.py "
         "and models/utils.py.",
@@ -193,7 +193,7 @@ GRPO_NEMO = GRPO.changed(
     reference_kl=KLInLoss(coefficient=0.01, estimator=K3()),
     advantage=NormalizedByOthers(epsilon=1e-6),
     aggregation=PerToken(),
-    step=AdamW(learning_rate=5e-6, weight_decay=0.01, warmup_steps=50),
+    optimizer=AdamW(learning_rate=5e-6, weight_decay=0.01, warmup_steps=50),
     deviations=(
         "Read in NVIDIA-NeMo/RL: examples/configs/grpo_math_1B.yaml at 00294d9, nemo_rl/algorithms/loss_functions.py "
         "at b816b57, advantage_estimator.py at 00925dd, utils.py at 0043953.",
@@ -210,7 +210,7 @@ GRPO_PRIME = GRPO.changed(
     advantage=GroupCentred(),
     objective=WithinProbability(low=0.2, high=0.2, pull=1e-3),
     aggregation=PerToken(),
-    step=AdamW(learning_rate=1e-6, weight_decay=0.01),
+    optimizer=AdamW(learning_rate=1e-6, weight_decay=0.01),
     deviations=(
         "Read in PrimeIntellect-ai/prime-rl: packages/prime-rl-configs/src/prime_rl/configs/trainer.py at 12c8516 "
         "(DefaultLossConfig, the optimiser), algorithm.py at 065a864, and src/prime_rl/trainer/rl/loss.py of the time.",

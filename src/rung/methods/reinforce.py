@@ -16,7 +16,7 @@ REINFORCE = PolicyGradient(
     advantage=RewardToGo(),
     objective=ScoreFunction(),
     aggregation=PerEpisode(),
-    step=AdamW(),
+    optimizer=AdamW(),
     deviations=(
         "The paper's update is plain gradient ascent; AdamW, its settings and the gradient norm bound are ours.",
         "Reward-to-go in place of the whole return: the same expected gradient, with less variance.",

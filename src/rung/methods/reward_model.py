@@ -11,7 +11,7 @@ REWARD_MODEL = DPO.changed(
     paper="arXiv:2009.01325",
     summary="Learn to score answers, so that the chosen one scores higher; the result is a reward for any run.",
     loss=BradleyTerry(),
-    step=AdamW(learning_rate=1.5e-5),
+    optimizer=AdamW(learning_rate=1.5e-5),
     pairs_per_step=64,
     deviations=(
         "The head begins at draws from N(0, 1/(d+1)), as in the paper; the scores are not shifted afterwards.",

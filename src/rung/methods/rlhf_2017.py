@@ -14,7 +14,7 @@ RLHF_2017 = TRPO.changed(
     learned_reward=SegmentPreferences(),
     advantage=GAE(discount=0.995, lam=0.97),
     entropy_bonus=0.01,
-    step=NaturalGradient(max_kl=0.01, iterations=10, damping=0.1, critic_epochs=20),
+    optimizer=NaturalGradient(max_kl=0.01, iterations=10, damping=0.1, num_critic_epochs=20),
     deviations=(
         "Draws with replacement are Poisson(1) counts of each label and predictor, so 1/e is held out exactly in "
         "expectation, and a held-out label stays one as labels come in; the paper draws |D| anew.",

@@ -19,7 +19,7 @@ TRPO = ACTOR_CRITIC.changed(
     whiten=Whiten(),
     objective=Surrogate(),
     entropy_bonus=0.0,
-    step=NaturalGradient(max_kl=0.01, iterations=10, damping=0.1, critic_epochs=5, critic_minibatches=16),
+    optimizer=NaturalGradient(max_kl=0.01, iterations=10, damping=0.1, num_critic_epochs=5, num_critic_minibatches=16),
     deviations=(
         "The paper estimates returns by single paths or vines; GAE with λ 0.98 and a critic are OpenAI Baselines'.",
         "Damping 0.1, at most 10 halvings, KL accepted up to 1.5 times the bound and F on a fifth of the rows are "

@@ -60,7 +60,7 @@ class ValueLearning:
     error: TDError
     sum_errors: bool = False
     """The gradient is the sum over a minibatch, not the mean: what DeepMind's released code does."""
-    step: ValueStep
+    optimizer: ValueStep
 
     def changed(self, **slots: Any) -> Self:
         """A copy with other slots; its parent is this method unless another is named."""
@@ -102,7 +102,7 @@ class ValueLearning:
         lines += [part.formula for part in (self.target_network, self.replay, self.exploration) if part is not None]
         every = "step" if self.steps_between_updates == 1 else f"{self.steps_between_updates:,} steps"
         rounds = f"{self.updates:,} update{'s' if self.updates > 1 else ''} every {every}"
-        return "\n".join([*lines, f"{rounds}: {self.step.formula}"])
+        return "\n".join([*lines, f"{rounds}: {self.optimizer.formula}"])
 
     def needs_start(self) -> bool:
         """Nothing is compared with the start."""

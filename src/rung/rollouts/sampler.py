@@ -40,7 +40,7 @@ class _Row:
 
 
 @dataclass(frozen=True)
-class _Law:
+class _Draw:
     """How a token is drawn from the logits."""
 
     temperature: float
@@ -82,9 +82,9 @@ class Sampler:
 
         An episode ends with its first end token, or with the first token whose text contains one of `stop`: that token
         is its last action, and it is `terminated`. Otherwise it is `truncated` at `max_new_tokens`. Its `log_probs`
-        are under the law it was drawn from, temperature included. Temperature 0 is greedy, for evaluation. With
-        `epsilon` each token is the likeliest one, but with that chance any of the vocabulary, each alike; there is no
-        temperature then.
+        are under the distribution it was drawn from, temperature included. Temperature 0 is greedy, for evaluation.
+        With `epsilon` each token is the likeliest one, but with that chance any of the vocabulary, each alike; there is
+        no temperature then.
 
         Raises:
             DataError: a prompt is empty or leaves no room for `max_new_tokens` in the context; names the items.
@@ -92,7 +92,7 @@ class Sampler:
             NonFiniteError: the model's logits are not finite.
         """
         _check(samples_per_prompt, max_new_tokens, temperature, epsilon)
-        law = _Law(temperature, epsilon)
+        distribution = _Draw(temperature, epsilon)
         self._check_lengths(prompts, max_new_tokens)
         ends_V = self._ends(stop)
         rows = [_Row(prompt, sample) for prompt in prompts for sample in range(samples_per_prompt)]
@@ -100,7 +100,7 @@ class Sampler:
         at_once = self.rows_at_once or self._fitting(prompts, max_new_tokens)
         for begin in range(0, len(rows), at_once):
             some = rows[begin : begin + at_once]
-            drawn = self._generate(some, max_new_tokens, law, stream, ends_V)
+            drawn = self._generate(some, max_new_tokens, distribution, stream, ends_V)
             episodes += [
                 self._episode(row, tokens, log_probs, ends_V, policy_version)
                 for row, (tokens, log_probs) in zip(some, drawn, strict=True)
@@ -111,13 +111,13 @@ class Sampler:
         self,
         rows: Sequence[_Row],
         max_new_tokens: int,
-        law: _Law,
+        distribution: _Draw,
         stream: Stream,
         ends_V: torch.Tensor,
     ) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
         """Each row's tokens and their log-probabilities."""
         device = self.policy.device
-        uniforms_RT = torch.from_numpy(_uniforms(rows, max_new_tokens, law, stream)).to(device)
+        uniforms_RT = torch.from_numpy(_uniforms(rows, max_new_tokens, distribution, stream)).to(device)
         tokens_RT = torch.zeros((len(rows), max_new_tokens), dtype=torch.int64, device=device)
         log_probs_RT = torch.zeros((len(rows), max_new_tokens), device=device)
         lengths_R = torch.full((len(rows),), max_new_tokens, device=device)
@@ -126,7 +126,9 @@ class Sampler:
         decoding = self.policy.start([row.prompt.ids for row in rows], room=max_new_tokens - 1)
         with self.policy.sampling():
             for t in range(max_new_tokens):
-                token_A, log_prob_A = self._draw(decoding.logits_RV, uniforms_RT[active_A, t], law, rows, active_A)
+                token_A, log_prob_A = self._draw(
+                    decoding.logits_RV, uniforms_RT[active_A, t], distribution, rows, active_A
+                )
                 tokens_RT[active_A, t], log_probs_RT[active_A, t] = token_A, log_prob_A
                 ended_A = going_A & ends_V[token_A]
                 lengths_R[active_A[ended_A]] = t + 1
@@ -146,14 +148,14 @@ class Sampler:
     def _draw(
         logits_AV: torch.Tensor,
         uniforms_A: torch.Tensor,
-        law: _Law,
+        distribution: _Draw,
         rows: Sequence[_Row],
         active_A: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         try:
-            if law.epsilon is not None:
-                return draw_epsilon_greedy(logits_AV, uniforms_A, law.epsilon)
-            return draw(logits_AV, uniforms_A, law.temperature)
+            if distribution.epsilon is not None:
+                return draw_epsilon_greedy(logits_AV, uniforms_A, distribution.epsilon)
+            return draw(logits_AV, uniforms_A, distribution.temperature)
         except NonFiniteError as error:
             items = sorted({rows[r].prompt.item for r in active_A.tolist()})
             raise NonFiniteError(f"while sampling for items {', '.join(items[:5])}: {error}") from error
@@ -216,8 +218,8 @@ class Sampler:
         return max(1, min(most, _memory(self.policy.device) // 8 // each))
 
 
-def _uniforms(rows: Sequence[_Row], n: int, law: _Law, stream: Stream) -> npt.NDArray[np.float64]:
-    if law.temperature == 0.0 and law.epsilon is None:
+def _uniforms(rows: Sequence[_Row], n: int, distribution: _Draw, stream: Stream) -> npt.NDArray[np.float64]:
+    if distribution.temperature == 0.0 and distribution.epsilon is None:
         return np.zeros((len(rows), n))
     return np.stack([stream.uniforms(row.prompt.item, row.sample, n) for row in rows])
 
@@ -246,12 +248,13 @@ BLOCK = 256
 
 
 def draw(logits_RV: Tensor, uniforms_R: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Tokens by inverse transform sampling, and their log-probabilities under the very law they were drawn from.
+    """Tokens by inverse transform sampling, and their log-probabilities under the very distribution they were drawn
+    from.
 
         π = softmax(logits / temperature)        token = min { v : Σ_{w ≤ v} π_w > u }
 
     First the block of the vocabulary is found where u falls, then the token inside it. Temperature 0
-    takes the likeliest token (the first of equals); that law has one outcome, whose log-probability is 0.
+    takes the likeliest token (the first of equals); that distribution has one outcome, whose log-probability is 0.
 
     Args:
         logits_RV: float32. uniforms_R: float64 in [0, 1).

@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from rung.errors import CheckpointError
-from rung.faults import reach
+from rung.faults import fault_point
 
 MANIFEST = "manifest.json"
 PIECE, PIECES = "piece", "frames-"
@@ -78,22 +78,22 @@ def write(
         shutil.rmtree(aside, ignore_errors=True)
         _require_space(root, needed)
         aside.mkdir()
-        reach("checkpoint.open")
+        fault_point("checkpoint.open")
         for name, (source, _) in kept.items():
             os.link(source, aside / name)
         for name, group in (*tensors.items(), *new.items()):
             save_file(
                 {key: value.detach().cpu().contiguous() for key, value in group.items()}, aside / f"{name}.safetensors"
             )
-            reach("checkpoint.file")
+            fault_point("checkpoint.file")
         (aside / "state.json").write_text(json.dumps(state, sort_keys=True))
         _write_manifest(aside, {name: entry for name, (_, entry) in kept.items()})
-        reach("checkpoint.manifest")
+        fault_point("checkpoint.manifest")
         if final.exists():
             shutil.rmtree(final)
         aside.rename(final)
         _sync(root)
-        reach("checkpoint.rename")
+        fault_point("checkpoint.rename")
     except (OSError, SafetensorError) as error:
         shutil.rmtree(aside, ignore_errors=True)
         raise CheckpointError(
@@ -140,7 +140,7 @@ def tidy(root: Path, keep: int, newest_step: int) -> None:
             shutil.rmtree(folder)
     for _, folder in [one for one in found if one[0] <= newest_step][:-keep]:
         shutil.rmtree(folder)
-        reach("checkpoint.remove")
+        fault_point("checkpoint.remove")
 
 
 def _folders(root: Path) -> list[Path]:

@@ -175,16 +175,16 @@ def _on_text(asked: _Asked, policy: TextPolicy, base: TextPolicy | None) -> Eval
         if asked.temperature > 0 and differing_tokens(policy, base) is None:
             kl_N = kl_of_answers(policy, base, found.episodes, temperature=asked.temperature)
             kl_NK = kl_N.reshape(-1, asked.k)
-    shares = are_shares(found.accuracy_NK)
+    shares = are_shares(found.scores_NK)
     return Evaluation(
         k=asked.k,
         items=len(asked.items),
-        mean_at_k=mean_score(found.accuracy_NK),
-        pass_at_k=pass_at_k(found.accuracy_NK, asked.k) if shares else None,
+        mean_at_k=mean_score(found.scores_NK),
+        pass_at_k=pass_at_k(found.scores_NK, asked.k) if shares else None,
         maj_at_k=_majority(asked.judges, found) if shares else None,
-        not_judged=int(np.isnan(found.accuracy_NK).sum()),
-        base=None if other is None else mean_score(other.accuracy_NK),
-        paired=None if other is None else score_difference(other.accuracy_NK, found.accuracy_NK),
+        not_judged=int(np.isnan(found.scores_NK).sum()),
+        base=None if other is None else mean_score(other.scores_NK),
+        paired=None if other is None else score_difference(other.scores_NK, found.scores_NK),
         kl_to_base=None if kl_NK is None else mean_of_numbers(kl_NK),
         parts=_parts(found),
         samples=tuple(_samples(found, asked.items, kl_NK)),
@@ -228,9 +228,9 @@ def _in_environment(
     def returns_of(folder: str) -> np.ndarray:
         if isinstance(task, CartPole1983):
             boxes = BoxPolicy.load(Path(folder), boxes=BOX_COUNT)
-            return trial_scores(task, boxes, trials=episodes, seed=seed, greedy=greedy).accuracy_NK
+            return trial_scores(task, boxes, trials=episodes, seed=seed, greedy=greedy).scores_NK
         policy = load_environment_policy(Path(folder))
-        return environment_scores(task, policy, episodes=episodes, seed=seed, greedy=greedy).accuracy_NK
+        return environment_scores(task, policy, episodes=episodes, seed=seed, greedy=greedy).scores_NK
 
     found = returns_of(model)
     other = None if base is None else returns_of(base)
@@ -251,7 +251,7 @@ def _majority(rewards: Sequence[WeightedReward], scores: Scores) -> Estimate | N
     if answer is None:
         return None
     answers_NK = [[answer(completion) for completion in row] for row in scores.completions_NK]
-    return majority_at_k(scores.accuracy_NK, answers_NK)
+    return majority_at_k(scores.scores_NK, answers_NK)
 
 
 def _finite(value: Any) -> Any:

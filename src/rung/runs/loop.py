@@ -9,10 +9,10 @@ from typing import Protocol
 import torch
 
 from rung.batch import Batch, Episode
-from rung.faults import reach
+from rung.faults import fault_point
 from rung.runs.statistics import mean_score
 from rung.runs.stopping import StopRequest
-from rung.trainers.budget import PHASES, Purse
+from rung.trainers.budget import PHASES, Budget
 from rung.trainers.clock import Clock
 from rung.trainers.held_out import Scores
 from rung.trainers.parts import Parts
@@ -37,8 +37,8 @@ class Ended:
     finished: bool
 
 
-def run_steps(parts: Parts, record: Record, stop: StopRequest, *, done: int, purse: Purse) -> Ended:
-    """Trains from step `done` + 1 to the settings' last step, or to the first with which the purse is empty
+def run_steps(parts: Parts, record: Record, stop: StopRequest, *, done: int, budget: Budget) -> Ended:
+    """Trains from step `done` + 1 to the settings' last step, or to the first with which the budget is empty
     (or, where drawing and learning come one after the other, with which the parts say that it ends), or with which the
     task is over.
 
@@ -50,17 +50,17 @@ def run_steps(parts: Parts, record: Record, stop: StopRequest, *, done: int, pur
         metrics = evaluation(parts, record, 0, clock)
         record.stepped(0, metrics, clock.timings(metrics))
     step = done
-    while step < settings.steps and not (parts.ends(purse) or parts.over()):
+    while step < settings.steps and not (parts.ends(budget) or parts.over()):
         step += 1
-        collected, shown = one_step(parts, record, step, clock, purse)
+        collected, shown = one_step(parts, record, step, clock, budget)
         metrics = {"step": step, **shown}
-        purse.pay(metrics, sum(clock.seconds.get(phase, 0.0) for phase in PHASES))
-        metrics["flops"] = purse.spent.flops
-        last = step == settings.steps or parts.ends(purse) or bool(parts.over())
+        budget.pay(metrics, sum(clock.seconds.get(phase, 0.0) for phase in PHASES))
+        metrics["flops"] = budget.spent.flops
+        last = step == settings.steps or parts.ends(budget) or bool(parts.over())
         if last or collected.evaluate or due(step, settings.evaluation.every):
             metrics |= evaluation(parts, record, step, clock)
         record.stepped(step, metrics, clock.timings(metrics))
-        reach("step.done")
+        fault_point("step.done")
         if last or due(step, settings.saving.every) or stop.asked:
             with clock.phase("save"):
                 record.save(step)
@@ -71,9 +71,9 @@ def run_steps(parts: Parts, record: Record, stop: StopRequest, *, done: int, pur
     return Ended(step, True)
 
 
-def one_step(parts: Parts, record: Record, step: int, clock: Clock, purse: Purse) -> tuple[Collected, Metrics]:
+def one_step(parts: Parts, record: Record, step: int, clock: Clock, budget: Budget) -> tuple[Collected, Metrics]:
     """One step: a rollout, and what was learnt of it."""
-    progress = max((step - 1) / parts.settings.steps, parts.progress(purse))
+    progress = max((step - 1) / parts.settings.steps, parts.progress(budget))
     collected = parts.collector.collect(step, parts.learner.updates, clock.phase)
     clock.add(collected.seconds)
     for note in collected.notes:
@@ -90,7 +90,7 @@ def evaluation(parts: Parts, record: Record, step: int, clock: Clock) -> Metrics
     with clock.phase("evaluate"):
         scores = parts.collector.evaluate()
     record.evaluated(step, scores)
-    mean = mean_score(scores.accuracy_NK)
+    mean = mean_score(scores.scores_NK)
     interval = {"held_out/score": mean.value, "held_out/low": mean.low, "held_out/high": mean.high}
     return {"step": step, **interval, **scores.beside}
 
@@ -106,7 +106,9 @@ def kl_to_start(parts: Parts, batch: Batch | None) -> float | None:
     with torch.no_grad():
         for row_B in rows_B.split(1):
             row = batch.rows(row_B)
-            here, start = (p.law(row, temperature=parts.settings.temperature) for p in (parts.policy, parts.start))
+            here, start = (
+                p.distribution(row, temperature=parts.settings.temperature) for p in (parts.policy, parts.start)
+            )
             kl_N = here.kl(start)
             total, tokens = total + float(kl_N.sum()), tokens + len(kl_N)
     return total / tokens

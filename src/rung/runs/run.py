@@ -28,7 +28,7 @@ from rung.runs.record.trackers.tracking import Tracking, require_tracker
 from rung.runs.statistics import Difference, Estimate, mean_score, score_difference
 from rung.runs.stopping import STOPPED_BY_SIGNAL, StopRequest
 from rung.settings import Settings, read_settings, to_yaml, with_whole_paths
-from rung.trainers.budget import Purse, spent_on
+from rung.trainers.budget import Budget, spent_on
 from rung.trainers.clock import peak_gib
 from rung.trainers.handed import Handed, MakesLabeller
 from rung.trainers.held_out import Scores, cut_scores_back, load_scores, save_scores
@@ -170,12 +170,13 @@ def _changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
 def _anneals_anew(before: Settings, now: Settings) -> list[str]:
     """What is to be said where a rate that falls to 0 over the run meets another length of it."""
     method = now.resolved_method()
-    falls = isinstance(method, PolicyGradient | PreferenceLearning) and anneals(method.step)
+    falls = isinstance(method, PolicyGradient | PreferenceLearning) and anneals(method.optimizer)
     if not falls or (before.steps, before.budget) == (now.steps, now.budget):
         return []
     return [
-        "method.step.anneal: the learning rate falls to 0 over the run's new length from here on; the steps that were "
-        "made had the rate of the old one, so this is not the run that the new length would have given from the start"
+        "method.optimizer.anneal: the learning rate falls to 0 over the run's new length from here on; the steps "
+        "that were made had the rate of the old one, so this is not the run that the new length "
+        "would have given from the start"
     ]
 
 
@@ -197,7 +198,7 @@ class _Run:
         self.files = RunFiles(folder, say=self.console.warn)
         self.checkpoints = folder / "checkpoints"
         self.history: list[Metrics] = []
-        self.purse = Purse(parts.settings.budget.limits(), work_of(parts.method, parts.policy))
+        self.budget = Budget(parts.settings.budget.limits(), work_of(parts.method, parts.policy))
 
     def restore(self, found: checkpoint.Checkpoint | None) -> list[str]:
         """Loads a checkpoint, if there is one, and cuts every file back to it; returns what was done, in sentences."""
@@ -206,7 +207,7 @@ class _Run:
         said = [f"resumed from step {step} in {self.folder}", *self.files.cut_back(step if found else -1)]
         cut_scores_back(self.folder, step if found else -1)
         self.history = list(self.files.history())
-        self.purse.spent = spent_on(self.history, read_rows(self.files.timings.path).rows, self.purse.work)
+        self.budget.spent = spent_on(self.history, read_rows(self.files.timings.path).rows, self.budget.work)
         if found is None:
             return said
         state = found.state()
@@ -235,7 +236,7 @@ class _Run:
             closing(self.tracking()) as self.tracked,
         ):
             self.console.start(plan)
-            ended = run_steps(self.parts, self, stop, done=done, purse=self.purse)
+            ended = run_steps(self.parts, self, stop, done=done, budget=self.budget)
             said = self.finish(ended.step) if ended.finished else ()
             summary = self.summary(ended.step, ended.finished, said)
             self.console.finish(summary.lines())

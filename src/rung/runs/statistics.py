@@ -1,6 +1,6 @@
 """Scores of an evaluation, with intervals: mean@k, pass@k, maj@k and the paired difference.
 
-An evaluation is an array `accuracy_NK`: N items, K samples of each, values in [0, 1], NaN where a sample could not be
+An evaluation is an array `scores_NK`: N items, K samples of each, values in [0, 1], NaN where a sample could not be
 judged (it is left out, it is not a zero). Items are the unit that varies: K samples of one item are not K independent
 facts, so every interval is over items. No random numbers are used: the same scores give the same interval.
 """
@@ -37,17 +37,17 @@ class Estimate:
     """How many items could be scored."""
 
 
-def mean_at_k(accuracy_NK: npt.ArrayLike, *, level: float = 0.95) -> Estimate:
+def mean_at_k(scores_NK: npt.ArrayLike, *, level: float = 0.95) -> Estimate:
     """mean@k: the mean accuracy of a sample, 1/N ∑_i 1/K ∑_j a_ij.
 
     >>> mean_at_k([[1, 0], [1, 1]]).value
     0.75
     """
-    accuracy_NK = _checked(accuracy_NK)
-    return estimate(item_means(accuracy_NK), samples=accuracy_NK.shape[1], level=level)
+    scores_NK = _checked(scores_NK)
+    return estimate(item_means(scores_NK), samples=scores_NK.shape[1], level=level)
 
 
-def pass_at_k(accuracy_NK: npt.ArrayLike, k: int, *, right_at: float = 1.0, level: float = 0.95) -> Estimate:
+def pass_at_k(scores_NK: npt.ArrayLike, k: int, *, right_at: float = 1.0, level: float = 0.95) -> Estimate:
     """pass@k: the chance that at least one of k samples is right, without bias from K ≥ k samples.
 
     For an item with c right ones among n judged samples: 1 - C(n-c, k) / C(n, k) (Chen et al. 2021, arXiv:2107.03374).
@@ -57,18 +57,18 @@ def pass_at_k(accuracy_NK: npt.ArrayLike, k: int, *, right_at: float = 1.0, leve
     >>> pass_at_k([[1, 0, 0, 0]], 2).value
     0.5
     """
-    accuracy_NK = _checked(accuracy_NK)
-    samples = accuracy_NK.shape[1]
+    scores_NK = _checked(scores_NK)
+    samples = scores_NK.shape[1]
     if not 1 <= k <= samples:
         raise SettingsError([f"k: got {k}, expected 1 to {samples}, the number of samples of each item"])
-    judged_N = (~np.isnan(accuracy_NK)).sum(1)
-    right_N = (accuracy_NK >= right_at).sum(1)
+    judged_N = (~np.isnan(scores_NK)).sum(1)
+    right_N = (scores_NK >= right_at).sum(1)
     passed = [_passes(int(n), int(c), k) for n, c in zip(judged_N, right_N, strict=True)]
     return estimate(passed, samples=samples // k, level=level)
 
 
 def majority_at_k(
-    accuracy_NK: npt.ArrayLike,
+    scores_NK: npt.ArrayLike,
     answers_NK: Sequence[Sequence[str | None]] | None = None,
     *,
     level: float = 0.95,
@@ -83,14 +83,14 @@ def majority_at_k(
     >>> majority_at_k([[1, 1, 0, 0, 0]], [["4", "4", "5", "6", "7"]]).value, majority_at_k([[1, 1, 0, 0, 0]]).value
     (1.0, 0.0)
     """
-    accuracy_NK = _checked(accuracy_NK)
+    scores_NK = _checked(scores_NK)
     if answers_NK is None:
-        means_N = item_means(accuracy_NK)
+        means_N = item_means(scores_NK)
         won_N = np.where(np.isnan(means_N), np.nan, (np.sign(means_N - 0.5) + 1) / 2)
     else:
         shapes = (len(answers_NK), {len(row) for row in answers_NK})
-        assert shapes == (len(accuracy_NK), {accuracy_NK.shape[1]}), (shapes, accuracy_NK.shape)
-        won_N = np.array([_voted(row, answers) for row, answers in zip(accuracy_NK, answers_NK, strict=True)])
+        assert shapes == (len(scores_NK), {scores_NK.shape[1]}), (shapes, scores_NK.shape)
+        won_N = np.array([_voted(row, answers) for row, answers in zip(scores_NK, answers_NK, strict=True)])
     return estimate(won_N, samples=1, level=level)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rung.errors import did_you_mean
+from rung.settings.former import todays
 from rung.settings.given import Given, Origin, given
 from rung.settings.yaml_text import read_yaml
 
@@ -15,7 +16,7 @@ NAMES = ("method", "model", "task")
 
 @dataclass(frozen=True)
 class Assignment:
-    """One `--set`. Example: `--set learning_rate=1e-4` has key `method.step.learning_rate`."""
+    """One `--set`. Example: `--set learning_rate=1e-4` has key `method.optimizer.learning_rate`."""
 
     key: str
     """The whole dotted key."""
@@ -36,7 +37,7 @@ def read_assignments(texts: Sequence[str], keys: Sequence[str], problems: list[s
     """`--set` texts in their order. Values are YAML scalars (or lists, or mappings), `1e-5` is a number.
 
     A key that is no setting from the top may be the end of exactly one: `learning_rate` is then
-    `method.step.learning_rate`. Adds a sentence to `problems` for every text that cannot be read.
+    `method.optimizer.learning_rate`. Adds a sentence to `problems` for every text that cannot be read.
     """
     found = [_assignment(text, keys, problems) for text in texts]
     return [assignment for assignment in found if assignment is not None]
@@ -52,7 +53,7 @@ def _assignment(text: str, keys: Sequence[str], problems: list[str]) -> Assignme
     if not written.strip():
         problems.append(f"{source}: got no value after '='; to empty a setting write {typed}=null")
         return None
-    key = _whole_key(typed, keys, problems)
+    key = _whole_key(todays(typed), keys, problems)
     value = read_yaml(written, source, problems, with_lines=False)
     return None if key is None or value is None else Assignment(key, value, typed)
 

@@ -112,8 +112,8 @@ def task_misfits(method: Method, task: object) -> Iterator[str]:
         yield (
             f"method.name: '{method.name}' takes the best of all actions, but an action of '{task.name}' is "
             f"{task.dimensions} continuous number{'s' if task.dimensions != 1 else ''}: the max over a continuous "
-            "action has no closed form; choose a method that has a law over actions, such as ppo, or take actions from "
-            "a grid with task.action_bins"
+            "action has no closed form; choose a method that has a distribution over actions, such as ppo, or take "
+            "actions from a grid with task.action_bins"
         )
 
 
@@ -165,8 +165,8 @@ def _of_tokens(settings: Settings, method: ValueLearning) -> Iterator[str]:
         )
     if settings.evaluation.temperature > 0:
         yield (
-            f"evaluation.temperature: got {settings.evaluation.temperature:g}, but outputs that are values are no law "
-            "to draw from; set 0: the token of the highest value each time"
+            f"evaluation.temperature: got {settings.evaluation.temperature:g}, but outputs that are values are no "
+            "distribution to draw from; set 0: the token of the highest value each time"
         )
     if settings.temperature != 1:
         yield f"temperature: got {settings.temperature:g}, but '{method.name}' draws as method.exploration says; set 1"
@@ -180,7 +180,7 @@ def _of_tokens(settings: Settings, method: ValueLearning) -> Iterator[str]:
 def _of_rollouts(settings: Settings, method: PolicyGradient) -> Iterator[str]:
     yield from _of_other_models(settings, method)
     if settings.model == SMALL and method.horizon is not None:
-        steps = settings.environments * method.horizon
+        steps = settings.num_environments * method.horizon
         yield from _too_many_minibatches(method, steps, f"a rollout has {steps} steps")
         return
     episodes = settings.prompts_per_step * method.samples_per_prompt
@@ -195,9 +195,9 @@ def _of_rollouts(settings: Settings, method: PolicyGradient) -> Iterator[str]:
 
 def _too_many_minibatches(method: PolicyGradient, most: int, because: str) -> Iterator[str]:
     """Of each setting that cuts a rollout."""
-    counts = {"method.minibatches": method.minibatches}
-    if isinstance(method.step, NaturalGradient) and method.critic is not None:
-        counts["method.step.critic_minibatches"] = method.step.critic_minibatches
+    counts = {"method.num_minibatches": method.num_minibatches}
+    if isinstance(method.optimizer, NaturalGradient) and method.critic is not None:
+        counts["method.optimizer.num_critic_minibatches"] = method.optimizer.num_critic_minibatches
     for name, count in counts.items():
         if count > most:
             yield f"{name}: got {count}, but {because}; set {most} or fewer"
@@ -244,11 +244,11 @@ def doubtful(settings: Settings, method: Method) -> Iterator[str]:
     if isinstance(method, PolicyGradient):
         yield from _doubtful_slots(settings, method)
     if isinstance(method, PreferenceLearning):
-        yield from _doubtful_rate(method.step.learning_rate)
+        yield from _doubtful_rate(method.optimizer.learning_rate)
         return
-    if settings.evaluation.samples > 1 and settings.evaluation.temperature == 0:
+    if settings.evaluation.num_samples > 1 and settings.evaluation.temperature == 0:
         yield (
-            f"evaluation.samples: the {settings.evaluation.samples} samples of an item are all equal at "
+            f"evaluation.num_samples: the {settings.evaluation.num_samples} samples of an item are all equal at "
             "evaluation.temperature 0"
         )
     if settings.learner.micro_batch_tokens < settings.max_new_tokens:
@@ -262,11 +262,11 @@ def doubtful(settings: Settings, method: Method) -> Iterator[str]:
 
 def _doubtful_rate(rate: float | None) -> Iterator[str]:
     if rate is not None and rate > HIGH_LEARNING_RATE:
-        yield f"method.step.learning_rate: {rate:g} is very high; 1e-6 to 1e-3 is usual"
+        yield f"method.optimizer.learning_rate: {rate:g} is very high; 1e-6 to 1e-3 is usual"
 
 
 def _doubtful_slots(settings: Settings, method: PolicyGradient) -> Iterator[str]:
-    rate = None if isinstance(method.step, NaturalGradient) else method.step.learning_rate
+    rate = None if isinstance(method.optimizer, NaturalGradient) else method.optimizer.learning_rate
     yield from _doubtful_rate(rate)
     alone = method.critic.warmup_steps if method.critic is not None else 0
     if 0 < settings.steps <= alone:

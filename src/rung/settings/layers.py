@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from rung.settings.former import renewed
 from rung.settings.given import Given, overlay, plain, without
 from rung.settings.messages import shortened
 from rung.settings.toml_text import read_toml
@@ -32,7 +33,7 @@ def usable(layers: Iterable[Given | None], problems: list[str]) -> list[Given]:
         if layer is None or layer.value is None:
             continue
         if isinstance(layer.value, dict):
-            kept.append(_with_own_name(_finite(layer, "", problems)))
+            kept.append(_with_own_name(renewed(_finite(layer, "", problems))))
         else:
             place = layer.origin.place if layer.origin is not None else "settings"
             problems.append(f"{place}: got {shortened(plain(layer))}, expected keys with values")

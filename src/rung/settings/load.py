@@ -102,7 +102,7 @@ def read_eval(
         of_run = {key: body[key] for key in ("task", "max_new_tokens", "seed")}
         if of_values(run):
             of_run["temperature"] = run.evaluation.temperature
-        layer = given({**of_run, "items": run.evaluation.items}, Origin("the run's settings"))
+        layer = given({**of_run, "items": run.evaluation.num_items}, Origin("the run's settings"))
     given_rewards = read_rewards(rewards, problems)
     reading = _read(EvalSettings, [layer, read_flags(flags or {}, problems), given_rewards], sets, problems)
     asked = reading.settings
@@ -112,7 +112,7 @@ def read_eval(
 
 
 def of_values(run: Settings) -> bool:
-    """Whether a run's language model has learnt values, which are no law to draw from."""
+    """Whether a run's language model has learnt values, which are no distribution to draw from."""
     from rung.methods import ValueLearning
     from rung.settings.network import SMALL
 

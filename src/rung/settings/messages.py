@@ -44,7 +44,7 @@ def problems_in(error: ValidationError, schema: type[BaseModel], keys: Sequence[
 def unknown_key(path: str, valid: Sequence[str], keys: Sequence[str]) -> str:
     """The sentence for a key that does not exist.
 
-    >>> unknown_key("evaluation.evry", ["every", "items"], ["evaluation.every", "evaluation.items"])
+    >>> unknown_key("evaluation.evry", ["every", "items"], ["evaluation.every", "evaluation.num_items"])
     "evaluation.evry: unknown key; did you mean 'evaluation.every'?; valid here: every, items"
     """
     return f"{path}: unknown key{did_you_mean(path, keys)}; valid here: {', '.join(valid)}"

@@ -25,7 +25,7 @@ class MethodReading:
     written: Given
     """`name` and the slots that somebody wrote: what becomes `Settings.method`."""
     problems: tuple[str, ...]
-    """Sentences that begin with the setting's path: `method.step.learning_rate: got ...`."""
+    """Sentences that begin with the setting's path: `method.optimizer.learning_rate: got ...`."""
     notes: tuple[str, ...] = ()
     """A name that a higher layer replaced."""
 
@@ -181,8 +181,8 @@ _BELOW_1 = Range(lambda value: 0 <= value < 1, "at least 0 and below 1")
 
 RANGES: Mapping[str, Range] = {
     "samples_per_prompt": _FROM_1,
-    "epochs": _FROM_1,
-    "minibatches": _FROM_1,
+    "num_epochs": _FROM_1,
+    "num_minibatches": _FROM_1,
     "AdamW.learning_rate": _ABOVE_0,
     "AdamW.beta1": _BELOW_1,
     "AdamW.beta2": _BELOW_1,
@@ -223,8 +223,8 @@ RANGES: Mapping[str, Range] = {
     "NaturalGradient.shrink": Range(lambda value: 0 < value < 1, "more than 0 and less than 1"),
     "NaturalGradient.accept": _ABOVE_0,
     "NaturalGradient.critic_learning_rate": _ABOVE_0,
-    "NaturalGradient.critic_epochs": _FROM_0,
-    "NaturalGradient.critic_minibatches": _FROM_1,
+    "NaturalGradient.num_critic_epochs": _FROM_0,
+    "NaturalGradient.num_critic_minibatches": _FROM_1,
     "ValueFunction.coefficient": _FROM_0,
     "ValueFunction.clip": _ABOVE_0,
     "ValueFunction.warmup_steps": _FROM_0,

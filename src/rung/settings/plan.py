@@ -80,12 +80,12 @@ class Plan:
 
     @property
     def evaluation_items(self) -> int:
-        return min(self.settings.evaluation.items, self.task.held_out_items)
+        return min(self.settings.evaluation.num_items, self.task.held_out_items)
 
     @property
     def evaluation_tokens(self) -> int:
         """New tokens of one evaluation, at most."""
-        return self.evaluation_items * self.settings.evaluation.samples * self.settings.max_new_tokens
+        return self.evaluation_items * self.settings.evaluation.num_samples * self.settings.max_new_tokens
 
     @property
     def trained(self) -> int:
@@ -117,7 +117,7 @@ class Plan:
             "evaluation": {
                 "times": self.evaluations,
                 "items": self.evaluation_items,
-                "samples": settings.evaluation.samples,
+                "samples": settings.evaluation.num_samples,
                 "temperature": settings.evaluation.temperature,
                 "new_tokens_at_most": self.evaluation_tokens,
             },
@@ -218,8 +218,9 @@ def _misfits(settings: Settings, network: Network) -> Iterator[str]:
 
 
 def _warnings(settings: Settings, units: Units, task: TaskFacts) -> Iterator[str]:
-    if settings.evaluation.items > task.held_out_items:
-        yield f"evaluation.items: {settings.evaluation.items} wanted, the task has {task.held_out_items} held-out items"
+    if settings.evaluation.num_items > task.held_out_items:
+        wanted = settings.evaluation.num_items
+        yield f"evaluation.num_items: {wanted} wanted, the task has {task.held_out_items} held-out items"
     if units.items > task.train_items and not task.environment:
         name = "prompts_per_step" if units.episodes else "method.pairs_per_step"
         yield f"{name}: {units.items} are more than the task's {task.train_items} train items; a step holds some twice"

@@ -69,13 +69,13 @@ def _evaluation(plan: Plan) -> Iterator[str]:
     when = f"every {evaluation.every} steps, " if evaluation.every else ""
     if plan.task.environment:
         acts = "the likeliest action each time" if evaluation.temperature == 0 else "actions drawn"
-        yield f"{evaluation.items:,} episodes ({acts}), at the start, {when}at the end"
+        yield f"{evaluation.num_items:,} episodes ({acts}), at the start, {when}at the end"
         return
     if not plan.units.episodes:
         yield f"{plan.evaluation_items:,} pairs: does the chosen answer have the higher reward?"
         yield f"at the start, {when}at the end: {count(plan.evaluations, 'time')}"
         return
-    yield f"{plan.evaluation_items:,} items x {count(evaluation.samples, 'sample')} ({how})"
+    yield f"{plan.evaluation_items:,} items x {count(evaluation.num_samples, 'sample')} ({how})"
     yield (
         f"at the start, {when}at the end: {count(plan.evaluations, 'time')}, "
         f"at most {plan.evaluation_tokens:,} new tokens each"

@@ -41,7 +41,7 @@ def _named(value: Any) -> Any:
 class MethodSettings(Section):
     """A method's name and the slots that differ from its definition.
 
-    Example: `MethodSettings.model_validate({"name": "grpo", "step": {"learning_rate": 1e-5}})`.
+    Example: `MethodSettings.model_validate({"name": "grpo", "optimizer": {"learning_rate": 1e-5}})`.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -136,9 +136,9 @@ class EvaluationSettings(Section):
 
     every: int = Field(10, ge=0)
     """Steps between evaluations; 0: only at the start and at the end."""
-    items: int = Field(64, ge=1)
+    num_items: int = Field(64, ge=1)
     """The first so many held-out items, the same ones each time."""
-    samples: int = Field(1, ge=1)
+    num_samples: int = Field(1, ge=1)
     """Completions an item."""
     temperature: float = Field(0.0, ge=0)
     """0: the most likely token each time."""
@@ -248,12 +248,12 @@ class Settings(Section):
     budget: BudgetSettings = BudgetSettings()
     prompts_per_step: int = Field(16, ge=1)
     """Different prompts a step; each is answered `method.samples_per_prompt` times."""
-    environments: int = Field(8, ge=1)
+    num_environments: int = Field(8, ge=1)
     """Environments that are stepped together; a method with a horizon takes that many steps of each."""
     max_new_tokens: int = Field(128, ge=1)
     """A completion is cut after so many tokens."""
     temperature: float = Field(1.0, gt=0)
-    """Of the training samples; 1 is the model's own law."""
+    """Of the training samples; 1 is the model's own distribution."""
     rewards: Annotated[tuple[RewardSettings, ...], Strict(False)] = ()
     """The parts of the judgement; empty: the task's own. The first one's value counts as accuracy."""
     lora: LoraSettings | None = None

@@ -52,7 +52,7 @@ def units_of(settings: Settings, method: Method, *, environment: bool) -> Units:
 def _rollout_units(settings: Settings, method: PolicyGradient, *, environment: bool) -> Units:
     episodes = settings.prompts_per_step * method.samples_per_prompt
     new_tokens = episodes * settings.max_new_tokens
-    updates, step = method.updates_per_rollout(), method.step
+    updates, step = method.updates_per_rollout(), method.optimizer
     size = (
         f"KL at most {step.max_kl:g}" if isinstance(step, NaturalGradient) else f"learning rate {step.learning_rate:g}"
     )
@@ -88,9 +88,9 @@ def _value_units(settings: Settings, method: ValueLearning) -> Units:
         new_tokens=0,
         items=0,
         lines=(
-            f"{count(method.horizon, 'step')} of {count(settings.environments, 'environment')} together, "
+            f"{count(method.horizon, 'step')} of {count(settings.num_environments, 'environment')} together, "
             f"{count(updates, 'update')} of {method.replay.batch:,} past steps each, learning rate "
-            f"{method.step.learning_rate:g}",
+            f"{method.optimizer.learning_rate:g}",
             f"learning begins after {count(method.replay.starts, 'step')}",
         ),
         data={
@@ -109,7 +109,7 @@ def _token_value_units(settings: Settings, method: ValueLearning) -> Units:
         f"{count(completions, 'prompt')}, one completion each, at most {completions * longest:,} new tokens "
         f"({longest:,} each); a step of the method is a token",
         f"at most {count(updates, 'update')} of about {method.replay.batch:,} past tokens each, learning rate "
-        f"{method.step.learning_rate:g}; learning begins after {method.replay.starts:,} tokens",
+        f"{method.optimizer.learning_rate:g}; learning begins after {method.replay.starts:,} tokens",
     ]
     if isinstance(method.exploration, EpsilonGreedy):
         whole = (1 - method.exploration.end) ** longest
@@ -142,7 +142,7 @@ def _pair_units(method: PreferenceLearning) -> Units:
         items=pairs,
         lines=(
             f"{pairs:,} {learnt}; nothing is sampled",
-            f"1 update, learning rate {method.step.learning_rate:g}",
+            f"1 update, learning rate {method.optimizer.learning_rate:g}",
         ),
         data={"pairs": pairs, "updates": 1},
     )
@@ -159,7 +159,7 @@ def _drawn_pair_units(settings: Settings, method: PreferenceLearning) -> Units:
         lines=(
             f"the first draws pairs: {asked.k} answers to each train prompt, {settings.prompts_per_step:,} prompts at "
             f"a time, until they and {passes} over them take the budget",
-            f"each other one learns from {pairs:,} pairs: 1 update, learning rate {method.step.learning_rate:g}",
+            f"each other one learns from {pairs:,} pairs: 1 update, learning rate {method.optimizer.learning_rate:g}",
         ),
         data={
             "prompts_a_round": settings.prompts_per_step,
@@ -184,8 +184,8 @@ def _steps(settings: Settings, method: PolicyGradient) -> str:
             f"{settings.prompts_per_step:,} start states x {method.samples_per_prompt:,} episodes = "
             f"{episodes:,} whole episodes"
         )
-    steps = settings.environments * method.horizon
-    return f"{count(settings.environments, 'environment')} x {method.horizon:,} steps = {steps:,} steps"
+    steps = settings.num_environments * method.horizon
+    return f"{count(settings.num_environments, 'environment')} x {method.horizon:,} steps = {steps:,} steps"
 
 
 def count(number: int, word: str) -> str:

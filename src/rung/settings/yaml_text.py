@@ -45,8 +45,8 @@ _Dumper.add_implicit_resolver(_FLOAT, _EXPONENT, _STARTS)
 def read_yaml(text: str, source: str, problems: list[str], *, with_lines: bool = True) -> Given | None:
     """The text's values with their lines; None when it is no YAML. Every problem found is added to `problems`.
 
-    >>> read_yaml("steps: 10\\nmethod: {step: {learning_rate: 1e-5}}", "run.yaml", []).at("method.step.learning_rate")
-    Given(value=1e-05, origin=Origin(source='run.yaml', line=2))
+    >>> read_yaml("steps: 10\\nevaluation: {every: 5}", "run.yaml", []).at("evaluation.every")
+    Given(value=5, origin=Origin(source='run.yaml', line=2))
     """
     try:
         loader = _Loader(text)

@@ -326,5 +326,5 @@ def _wrong_bins(task: EnvironmentTask) -> Iterator[str]:
         yield (
             f"action_bins: got {bins}, but {bins} values in each of the {numbers} dimensions of '{task.name}' are "
             f"{task.choices:,} actions, expected at most {MOST_CHOICES:,}; set fewer, or choose a method that has a "
-            "law over continuous actions, such as ppo"
+            "distribution over continuous actions, such as ppo"
         )

@@ -52,7 +52,7 @@ def assemble(episodes: Sequence[Episode]) -> Batch:
         cut_BT=end_BT & ~terminated_B[:, None],
         bootstrap_BT=torch.zeros_like(rewards_BT),
         group_ids_B=torch.tensor([episode.group for episode in episodes], dtype=torch.int64),
-        accuracy_B=torch.tensor([_accuracy(episode) for episode in episodes], dtype=torch.float32),
+        scores_B=torch.tensor([_accuracy(episode) for episode in episodes], dtype=torch.float32),
         truncated_B=torch.tensor([episode.truncated for episode in episodes], dtype=torch.bool),
     )
 

@@ -84,12 +84,12 @@ def spent_on(metrics: Iterable[Row], timings: Iterable[Row], work: Work) -> Spen
     return spent
 
 
-class Purse:
+class Budget:
     """What one run has spent so far, and whether it may go on.
 
-    >>> purse = Purse({"tokens": 100}, Work(generated=2.0, trained=6.0))
-    >>> purse.pay({"step": 1, "tokens/generated": 120.0}, 0.5)
-    >>> purse.empty, purse.spent.flops
+    >>> budget = Budget({"tokens": 100}, Work(generated=2.0, trained=6.0))
+    >>> budget.pay({"step": 1, "tokens/generated": 120.0}, 0.5)
+    >>> budget.empty, budget.spent.flops
     (['tokens'], 240.0)
     """
 
@@ -107,16 +107,16 @@ class Purse:
         return self.spent.reached(self.limits)
 
 
-def share_spent(purse: Purse) -> float:
+def share_spent(budget: Budget) -> float:
     """The share of its limits, 0 to 1, that a run has spent: of the one that it is nearest to. 0 where it has none.
 
-    >>> purse = Purse({"tokens": 100, "seconds": 60.0}, Work(), Spent(tokens=25.0, seconds=30.0))
-    >>> share_spent(purse)
+    >>> budget = Budget({"tokens": 100, "seconds": 60.0}, Work(), Spent(tokens=25.0, seconds=30.0))
+    >>> share_spent(budget)
     0.5
     """
-    return min(1.0, max((getattr(purse.spent, axis) / limit for axis, limit in purse.limits.items()), default=0.0))
+    return min(1.0, max((getattr(budget.spent, axis) / limit for axis, limit in budget.limits.items()), default=0.0))
 
 
-def is_empty(purse: Purse) -> bool:
-    """Whether a run that learns as it draws is over: its purse is empty."""
-    return bool(purse.empty)
+def is_empty(budget: Budget) -> bool:
+    """Whether a run that learns as it draws is over: its budget is empty."""
+    return bool(budget.empty)

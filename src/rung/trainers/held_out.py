@@ -23,11 +23,11 @@ from rung.tasks.task import Item, TextTask
 class Scores:
     """What a policy scored: one row an item, one column a sample; NaN where a sample could not be judged.
 
-    Example: 3 items, 2 samples: `accuracy_NK = [[1, 0], [1, 1], [0, 0]]`, mean@2 = 0.5.
+    Example: 3 items, 2 samples: `scores_NK = [[1, 0], [1, 1], [0, 0]]`, mean@2 = 0.5.
     """
 
     items: tuple[str, ...]
-    accuracy_NK: npt.NDArray[np.float64]
+    scores_NK: npt.NDArray[np.float64]
     completions_NK: tuple[tuple[str, ...], ...]
     beside: Mapping[str, float | None] = field(default_factory=dict[str, float | None])
     """What else this evaluation showed, by metric name."""
@@ -67,7 +67,7 @@ def score(
     judged = (replace(e, judgement=j) for e, j in zip(episodes, judgements, strict=True))
     return Scores(
         items=tuple(item.id for item in items),
-        accuracy_NK=np.array(accuracies, dtype=np.float64).reshape(len(items), k),
+        scores_NK=np.array(accuracies, dtype=np.float64).reshape(len(items), k),
         completions_NK=tuple(tuple(texts[index * k : (index + 1) * k]) for index in range(len(items))),
         episodes=tuple(judged),
     )
@@ -80,8 +80,8 @@ def held_out_scores(settings: Settings, sampler: Sampler, judge: Judge, task: Te
         sampler,
         judge,
         task,
-        [task.held_out[index] for index in range(min(asked.items, len(task.held_out)))],
-        k=asked.samples,
+        [task.held_out[index] for index in range(min(asked.num_items, len(task.held_out)))],
+        k=asked.num_samples,
         max_new_tokens=settings.max_new_tokens,
         temperature=asked.temperature,
         seed=settings.seed,
@@ -92,14 +92,14 @@ def save_scores(folder: Path, step: int, scores: Scores) -> None:
     """Keeps an evaluation's scores in `folder/held_out/step_000010.json`, for paired comparison."""
     target = folder / "held_out" / f"step_{step:06d}.json"
     target.parent.mkdir(exist_ok=True)
-    accuracy = [[None if np.isnan(value) else value for value in row] for row in scores.accuracy_NK.tolist()]
+    accuracy = [[None if np.isnan(value) else value for value in row] for row in scores.scores_NK.tolist()]
     aside = target.with_suffix(".writing")
     aside.write_text(json.dumps({"step": step, "items": scores.items, "accuracy": accuracy}))
     aside.replace(target)
 
 
 def load_scores(folder: Path, step: int) -> npt.NDArray[np.float64] | None:
-    """accuracy_NK of one evaluation of a run, or None when it was not made."""
+    """scores_NK of one evaluation of a run, or None when it was not made."""
     path = folder / "held_out" / f"step_{step:06d}.json"
     if not path.is_file():
         return None

@@ -52,8 +52,8 @@ def of_groups(batch: Batch) -> Metrics:
     for group in groups:
         rows_B = (batch.group_ids_B == group) & counted_B
         flat += int(not differs_B[rows_B].any())
-        right += int((batch.accuracy_B[rows_B] >= 1).all())
-        wrong += int((batch.accuracy_B[rows_B] <= 0).all())
+        right += int((batch.scores_B[rows_B] >= 1).all())
+        wrong += int((batch.scores_B[rows_B] <= 0).all())
     count = max(len(groups), 1)
     return {"groups/no_spread": flat / count, "groups/all_right": right / count, "groups/all_wrong": wrong / count}
 

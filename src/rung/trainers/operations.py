@@ -68,13 +68,13 @@ def work(method: PolicyGradient, *, policy: int, critic: int, trained: int) -> W
     reference = 2.0 * policy if method.reference_kl is not None else 0.0
     adapting = isinstance(method.objective, KLPenalty) and method.objective.target is not None
     once = before + reference + (2.0 * policy if adapting else 0.0)
-    if isinstance(method.step, NaturalGradient):
-        products = method.step.iterations + 1  # the last one measures the step's length
-        fisher = products * method.step.fisher_share * FISHER * policy
+    if isinstance(method.optimizer, NaturalGradient):
+        products = method.optimizer.iterations + 1  # the last one measures the step's length
+        fisher = products * method.optimizer.fisher_share * FISHER * policy
         search = 2 * 2.0 * policy
-        critics = method.step.critic_epochs * 6.0 * critic
+        critics = method.optimizer.num_critic_epochs * 6.0 * critic
         return Work(generated=2.0 * policy, trained=once + 6.0 * policy + fisher + search + critics)
-    return Work(generated=2.0 * policy, trained=once + method.epochs * learning)
+    return Work(generated=2.0 * policy, trained=once + method.num_epochs * learning)
 
 
 def preference_work(method: PreferenceLearning, *, model: int, trained: int) -> Work:

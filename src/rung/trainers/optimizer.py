@@ -11,7 +11,7 @@ from torch.optim.adam import adam
 from torch.optim.rmsprop import rmsprop
 
 from rung.errors import CheckpointError, NonFiniteError
-from rung.faults import reach
+from rung.faults import fault_point
 from rung.trainers.world import World
 
 
@@ -34,7 +34,7 @@ def gradient_step(
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
     optimizer_step(optimizer)
-    reach("update.step")
+    fault_point("update.step")
     return float(norm)
 
 
@@ -82,7 +82,7 @@ def require_finite_update(loss: float | None, norm: Tensor, *, world: World, upd
         known = "" if loss is None else f"the loss is {loss}, "
         raise NonFiniteError(
             f"{known}the gradient's norm is {float(norm)}, at update {update}: the weights were left as they are. "
-            "Usual causes: a learning rate too high (method.step.learning_rate), a reward "
+            "Usual causes: a learning rate too high (method.optimizer.learning_rate), a reward "
             "of enormous size, or weights that were already damaged"
         )
 
@@ -102,7 +102,7 @@ class Optimized:
 
     Example:
         optimized = Optimized(policy.trainable())
-        optimizer = step.optimizer(optimized.parameters)
+        optimizer = step.build(optimized.parameters)
         optimized.clear(); loss.backward(); optimizer.step()
     """
 

@@ -31,7 +31,7 @@ from rung.tasks.task import TextTask
 from rung.trainers.boxes_1983.collector import TrialCollector
 from rung.trainers.boxes_1983.learner import TrialLearner, box_policy
 from rung.trainers.boxes_1983.policy import BoxPolicy
-from rung.trainers.budget import Purse, is_empty, share_spent
+from rung.trainers.budget import Budget, is_empty, share_spent
 from rung.trainers.handed import Handed
 from rung.trainers.operations import work_of
 from rung.trainers.policy_gradient.environment import EnvironmentCollector
@@ -70,9 +70,9 @@ class Parts:
     """The model that the run started from, frozen: the reference, and what `kl/start` is measured against."""
     collector: Collector
     learner: Learns
-    ends: Callable[[Purse], bool] = is_empty
+    ends: Callable[[Budget], bool] = is_empty
     """Whether a run that has spent so much is over."""
-    progress: Callable[[Purse], float] = share_spent
+    progress: Callable[[Budget], float] = share_spent
     """The share of the run's learning, 0 to 1, that is over when so much is spent."""
     over: Callable[[], str] = never
     """Why the task has nothing more to give, in words; empty while it has."""

@@ -15,8 +15,20 @@ from rung.models.language.tiny import tiny_model
 
 Start = Callable[..., "subprocess.Popen[str]"]
 SETS = (
-    *("task.levels=[1]", "task.size=60", "task.held_out=8", "prompts_per_step=2", "method.step.learning_rate=1e-3"),
-    *("method.samples_per_prompt=3", "max_new_tokens=4", "evaluation.items=8", "evaluation.every=2", "saving.every=1"),
+    *(
+        "task.levels=[1]",
+        "task.size=60",
+        "task.held_out=8",
+        "prompts_per_step=2",
+        "method.optimizer.learning_rate=1e-3",
+    ),
+    *(
+        "method.samples_per_prompt=3",
+        "max_new_tokens=4",
+        "evaluation.num_items=8",
+        "evaluation.every=2",
+        "saving.every=1",
+    ),
     *("learner.threads=1", "reporting.page=false"),
 )
 

@@ -95,7 +95,7 @@ def made_up(*names: str) -> dict[str, Any]:
             {"method": first, "summary": "Basic.", "paper": "Williams 1992", "from": None, "changes": []},
             {"method": second, "summary": "Groups.", "paper": "arXiv:1", "from": first, "changes": ["epochs: 1 → 2"]},
         ],
-        "settings_that_differ": {"environments": {first: 1, second: 16}},
+        "settings_that_differ": {"num_environments": {first: 1, second: 16}},
         "start_differs": [],
         "clock": {"machine": "2 cores"},
     }

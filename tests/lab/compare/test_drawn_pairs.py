@@ -19,7 +19,7 @@ from rung.runs.record.json_lines import read_rows
 
 SETS = (
     *("task.levels=[1]", "task.size=60", "task.held_out=8", "prompts_per_step=3", "max_new_tokens=12"),
-    *("evaluation.items=8", "evaluation.every=2", "saving.every=2", "learner.threads=1", "reporting.kl_rows=1"),
+    *("evaluation.num_items=8", "evaluation.every=2", "saving.every=2", "learner.threads=1", "reporting.kl_rows=1"),
 )
 OWN = ("reinforce:samples_per_prompt=4", "dpo:pairs_per_step=4", "ipo:pairs_per_step=4", "ipo:pairs.passes=2")
 

@@ -71,8 +71,8 @@ def test_the_same_scores_give_the_same_interval() -> None:
 
 @pytest.mark.slow
 def test_the_interval_covers() -> None:
-    """Eight seeds from a known law: the interval holds the truth nearly as often as it says; negative control: a
-    third of its width does not."""
+    """Eight seeds from a known distribution: the interval holds the truth nearly as often as it says; negative control:
+    a third of its width does not."""
     rng = np.random.default_rng(4)
     hits, narrow = 0, 0
     for _ in range(60):
@@ -134,8 +134,8 @@ def test_one_seed_says_nothing_of_seeds() -> None:
 
 
 def test_equal_methods_are_told_apart_as_seldom_as_said() -> None:
-    """Two methods with the same law, three seeds: p < 0.05 in at most about 5 of 100. A test that only counts which
-    method won every seed would claim a quarter of them."""
+    """Two methods with the same distribution, three seeds: p < 0.05 in at most about 5 of 100. A test that only counts
+    which method won every seed would claim a quarter of them."""
     rng = np.random.default_rng(7)
     claims, all_won = 0, 0
     for _ in range(400):

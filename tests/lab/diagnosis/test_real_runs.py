@@ -59,7 +59,7 @@ def settings(place: Path) -> Callable[..., dict[str, Any]]:
         parts = [(name, *weight) for name, *weight in (reward.split("=") for reward in rewards)]
         return {
             "model": str(place / "tiny"),
-            "method": {"name": method, "samples_per_prompt": 4, "step": {"learning_rate": rate}},
+            "method": {"name": method, "samples_per_prompt": 4, "optimizer": {"learning_rate": rate}},
             "task": {"name": "arithmetic", "levels": [1], "size": 50, "held_out": 40},
             "rewards": [
                 {"function": f"{place / 'r.py'}:{name}", "weight": float(weight[0]) if weight else 1.0}
@@ -69,7 +69,7 @@ def settings(place: Path) -> Callable[..., dict[str, Any]]:
             "prompts_per_step": 4,
             "max_new_tokens": 5,
             "learner": {"threads": 1},
-            "evaluation": {"every": 0, "items": 40, "temperature": 1.0},
+            "evaluation": {"every": 0, "num_items": 40, "temperature": 1.0},
             "saving": {"every": 0},
             "reporting": {"page": False, "samples_every": 0},
             **more,
@@ -162,12 +162,12 @@ def test_a_healthy_run_on_text_is_left_alone(settings: Any, findings: Any, metho
 
 
 def in_cartpole(method: str, *sets: str) -> dict[str, Any]:
-    chosen = ["evaluation.items=10", "evaluation.every=0", "saving.every=0", "reporting.page=false", *sets]
+    chosen = ["evaluation.num_items=10", "evaluation.every=0", "saving.every=0", "reporting.page=false", *sets]
     return read_run(flags={"method": method, "task": "CartPole-v1"}, sets=chosen).required().as_data()
 
 
 SHORT = {
-    "ppo": ("steps=15", "method.horizon=128", "method.minibatches=4", "method.epochs=4", "environments=4"),
+    "ppo": ("steps=15", "method.horizon=128", "method.num_minibatches=4", "method.num_epochs=4", "num_environments=4"),
     "grpo": ("steps=12", "prompts_per_step=4", "samples_per_prompt=4"),
 }
 
@@ -179,8 +179,8 @@ def test_a_healthy_run_in_an_environment_is_left_alone(findings: Any, method: st
 
 
 def test_an_environment_with_a_learning_rate_of_a_trillionth(findings: Any) -> None:
-    small = ("method.horizon=32", "method.epochs=1", "method.minibatches=1", "environments=4")
-    found = findings(in_cartpole("ppo", "steps=20", "method.step.learning_rate=1e-12", *small))
+    small = ("method.horizon=32", "method.num_epochs=1", "method.num_minibatches=1", "num_environments=4")
+    found = findings(in_cartpole("ppo", "steps=20", "method.optimizer.learning_rate=1e-12", *small))
     assert found["learning_rate_low"].value == 3e-4 and "scores as before" in found["learning_rate_low"].evidence
     assert {"returns_stand_still", "blind_critic"} & set(found)
 

@@ -24,7 +24,7 @@ from rung.settings import read_run
 from rung.trainers.parts import Parts
 from rung.trainers.rlhf_2017.collector import PreferenceCollector
 
-SETS = ("preferences.labels=5", "preferences.labeller=people", "steps=2", "environments=2", "method.horizon=90")
+SETS = ("preferences.labels=5", "preferences.labeller=people", "steps=2", "num_environments=2", "method.horizon=90")
 MORE = tuple(f"method.learned_reward.{one}" for one in ("segment=20", "first_updates=5", "later_updates=2"))
 
 

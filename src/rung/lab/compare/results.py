@@ -98,7 +98,7 @@ def common_items(comparison: Comparison) -> bool:
         task = load_task(settings.task.name, seed=seed, **settings.task.options())
         if not isinstance(task, TextTask):
             return False
-        count = min(settings.evaluation.items, len(task.held_out))
+        count = min(settings.evaluation.num_items, len(task.held_out))
         prompts.append([(task.held_out[index].prompt, task.held_out[index].columns) for index in range(count)])
     return all(one == prompts[0] for one in prompts)
 

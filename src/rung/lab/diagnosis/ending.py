@@ -59,7 +59,7 @@ def not_distinguishable(run: StoredRun) -> Finding | None:
         f"difference {gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f}) on {gain.items} items",
         cause="nothing was learnt yet, or there are too few items to see it",
         change="Train longer; four times as many held-out items halve the interval",
-        **run.changed_to("evaluation.items", lambda now: 4 * now),
+        **run.changed_to("evaluation.num_items", lambda now: 4 * now),
     )
 
 

@@ -23,7 +23,7 @@ def blind_critic(run: StoredRun) -> Finding | None:
         change="Give the critic's loss more weight or the run more epochs, or use a method without a critic",
         **(
             run.changed_to("method.critic.coefficient", lambda now: 4 * now)
-            or run.changed_to("method.step.critic_epochs", lambda now: 2 * now)
+            or run.changed_to("method.optimizer.num_critic_epochs", lambda now: 2 * now)
         ),
     )
 
@@ -40,7 +40,7 @@ def refused_steps(run: StoredRun) -> Finding | None:
         evidence=f"{accepted:.0%} of the steps in {span(run.late)} were accepted",
         cause="the quadratic model of the KL is poor here, or the advantages are noise",
         change="Collect more samples a step, raise the damping, or lower max_kl",
-        **run.changed_to("method.step.damping", lambda now: 3 * now),
+        **run.changed_to("method.optimizer.damping", lambda now: 3 * now),
     )
 
 
@@ -59,5 +59,5 @@ def returns_stand_still(run: StoredRun) -> Finding | None:
         f"(standard error {trend.standard_error:.2g})",
         cause="too few environment steps so far, rewards that are seldom met, or too small a learning rate",
         change="Run longer, collect from more environments at a time, or raise the learning rate",
-        **run.changed_to("environments", lambda now: 2 * now),
+        **run.changed_to("num_environments", lambda now: 2 * now),
     )

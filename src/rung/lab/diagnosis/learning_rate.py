@@ -20,7 +20,7 @@ ALWAYS = 0.95
 """Share of the steps that counts as always."""
 FAR_BEYOND = 10.0
 """Gradient norm in units of its bound from which the bound is what sets the step."""
-RATE = "method.step.learning_rate"
+RATE = "method.optimizer.learning_rate"
 USUAL: Mapping[str, float] = {"tiny": 2e-4, "small": 3e-4}
 """A rate that is known to move these models; for others, the methods' own."""
 BILLIONS = 1e-6
@@ -71,7 +71,7 @@ def learning_rate_high(run: StoredRun) -> Finding | None:
 
 def gradient_always_clipped(run: StoredRun) -> Finding | None:
     """The gradient's bound, not the gradient, sets the length of every step."""
-    bound, norms = run.setting("method.step.max_grad_norm"), run.values("grad/norm")
+    bound, norms = run.setting("method.optimizer.max_grad_norm"), run.values("grad/norm")
     if not bound or len(norms) < ENOUGH_STEPS or run.learned:
         return None
     beyond = sum(norm > FAR_BEYOND * bound for norm in norms)
@@ -85,7 +85,7 @@ def gradient_always_clipped(run: StoredRun) -> Finding | None:
         f"steps (median {sorted(norms)[len(norms) // 2]:.3g})",
         cause="rewards or losses on a large scale; every step then has the same length, however sure it is",
         change="Scale the rewards to about 1, or raise the bound and lower the learning rate",
-        **run.changed_to("method.step.max_grad_norm", lambda now: 10 * now),
+        **run.changed_to("method.optimizer.max_grad_norm", lambda now: 10 * now),
     )
 
 
@@ -94,7 +94,7 @@ def clipped_often(run: StoredRun) -> Finding | None:
     share = run.mean("clip/share", run.late)
     if share is None or METRICS["clip/share"].standing(share) != "high" or run.learned:
         return None
-    epochs = run.setting("method.epochs")
+    epochs = run.setting("method.num_epochs")
     more = isinstance(epochs, int) and epochs > 1
     return Finding(
         name="clipped_often",
@@ -103,7 +103,7 @@ def clipped_often(run: StoredRun) -> Finding | None:
         evidence=f"{share:.0%} of the tokens in {span(run.late)}; {METRICS['clip/share'].healthy} is healthy",
         cause="too many updates from each batch, or too high a learning rate",
         change="Make fewer updates from each batch, or lower the learning rate",
-        **(run.changed_to("method.epochs", lambda now: max(1, now // 2)) if more else lower_rate(run, 3)),
+        **(run.changed_to("method.num_epochs", lambda now: max(1, now // 2)) if more else lower_rate(run, 3)),
     )
 
 
@@ -126,7 +126,7 @@ def gradient_spikes(run: StoredRun) -> Finding | None:
 
 def lower_rate(run: StoredRun, times: float) -> dict[str, Any]:
     """The learning rate as a finding's setting, to be lowered by so many times; a natural-gradient step's bound."""
-    key = RATE if run.setting(RATE) is not None else "method.step.max_kl"
+    key = RATE if run.setting(RATE) is not None else "method.optimizer.max_kl"
     return run.changed_to(key, lambda now: float(f"{now / times:.2g}"))
 
 

@@ -236,9 +236,9 @@ def start_too_easy(run: StoredRun) -> Finding | None:
     """The model was nearly perfect before training."""
     if run.in_environment or not run.evaluations or run.evaluations[0].step != 0 or run.learned:
         return None
-    if not are_shares(run.evaluations[0].accuracy_NK):  # a reward model's scores: no share of them is right
+    if not are_shares(run.evaluations[0].scores_NK):  # a reward model's scores: no share of them is right
         return None
-    score = mean_at_k(run.evaluations[0].accuracy_NK)
+    score = mean_at_k(run.evaluations[0].scores_NK)
     if score.value < ALREADY:
         return None
     return Finding(
@@ -257,8 +257,8 @@ def _pass_at_start(run: StoredRun) -> tuple[float, int] | None:
     """(pass@k, k) of the evaluation before training."""
     if not run.evaluations or run.evaluations[0].step != 0:
         return None
-    accuracy_NK = run.evaluations[0].accuracy_NK
-    if not are_shares(accuracy_NK):
+    scores_NK = run.evaluations[0].scores_NK
+    if not are_shares(scores_NK):
         return None
-    k = accuracy_NK.shape[1]
-    return pass_at_k(accuracy_NK, k).value, k
+    k = scores_NK.shape[1]
+    return pass_at_k(scores_NK, k).value, k

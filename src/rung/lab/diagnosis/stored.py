@@ -42,7 +42,7 @@ class Evaluated:
 
     step: int
     items: tuple[str, ...]
-    accuracy_NK: npt.NDArray[np.float64]
+    scores_NK: npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class StoredRun:
         if before.step == after.step or before.items != after.items:
             return None
         try:
-            return score_difference(before.accuracy_NK, after.accuracy_NK)
+            return score_difference(before.scores_NK, after.scores_NK)
         except SettingsError:
             return None
 
@@ -140,7 +140,7 @@ class StoredRun:
     @cached_property
     def scores(self) -> list[float]:
         """Mean held-out score of each evaluation."""
-        return [mean_score(one.accuracy_NK).value for one in self.evaluations]
+        return [mean_score(one.scores_NK).value for one in self.evaluations]
 
     @cached_property
     def best(self) -> int:
@@ -244,14 +244,14 @@ def _evaluations(folder: Path, problems: list[str]) -> list[Evaluated]:
         one = object_in(path, problems)
         items, step = one.get("items"), one.get("step")
         try:
-            accuracy_NK = np.asarray(one.get("accuracy"), dtype=np.float64)
+            scores_NK = np.asarray(one.get("accuracy"), dtype=np.float64)
         except (ValueError, TypeError):
-            accuracy_NK = np.zeros(0)
-        whole = isinstance(items, list) and isinstance(step, int) and accuracy_NK.ndim == 2
-        if not whole or len(items) != len(accuracy_NK) or np.isnan(accuracy_NK).all():
+            scores_NK = np.zeros(0)
+        whole = isinstance(items, list) and isinstance(step, int) and scores_NK.ndim == 2
+        if not whole or len(items) != len(scores_NK) or np.isnan(scores_NK).all():
             problems.append(f"held_out/{path.name}: no scores of items by samples")
             continue
-        found.append(Evaluated(step, tuple(str(item) for item in items), accuracy_NK))
+        found.append(Evaluated(step, tuple(str(item) for item in items), scores_NK))
     return sorted(found, key=lambda one: one.step)
 
 

@@ -85,7 +85,7 @@ class RightAnswers:
     needs_critic: ClassVar[bool] = False
 
     def __call__(self, batch: Batch) -> Tensor:
-        right_B = advantages.right_answers(batch.accuracy_B, batch.counted_B())
+        right_B = advantages.right_answers(batch.scores_B, batch.counted_B())
         return _at_every_step(right_B.to(batch.rewards_BT), batch)
 
 

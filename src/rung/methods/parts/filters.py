@@ -101,7 +101,7 @@ class TruncatedImportance:
 
 @dataclass(frozen=True)
 class MaskedImportance:
-    """loss · w where low ≤ w ≤ high, else 0: what the two laws disagree on is not learnt from (MIS, IcePop)."""
+    """loss · w where low ≤ w ≤ high, else 0: tokens on which both disagree are left out (MIS, IcePop)."""
 
     low: float = 0.5
     high: float = 2.0

@@ -53,7 +53,7 @@ class AdamW:
         """
         return self.learning_rate * scheduled(update, self.warmup_steps, self.anneal, progress)
 
-    def optimizer(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
         return torch.optim.AdamW(
             parameters,
             lr=self.learning_rate,
@@ -85,7 +85,7 @@ class RMSprop:
         """The rate of update 0, 1, 2, ..., as AdamW's."""
         return self.learning_rate * scheduled(update, self.warmup_steps, self.anneal, progress)
 
-    def optimizer(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
         return torch.optim.RMSprop(parameters, lr=self.learning_rate, alpha=self.alpha, eps=self.epsilon)
 
 
@@ -112,9 +112,9 @@ class NaturalGradient:
     """A step is taken if its KL is at most so many times `max_kl`, and the surrogate has risen."""
     critic_learning_rate: float = 1e-3
     """Of the critic's AdamW."""
-    critic_epochs: int = 5
+    num_critic_epochs: int = 5
     """The critic's passes over each rollout."""
-    critic_minibatches: int = 1
+    num_critic_minibatches: int = 1
     """Updates of the critic a pass, each on its share of the rollout."""
 
     @property
@@ -122,7 +122,7 @@ class NaturalGradient:
         bound = f"{self.accept:g}·{self.max_kl:g}"
         return f"θ ← θ + √(2·{self.max_kl:g} / sᵀFs) s, s = F⁻¹g, times {self.shrink:g} until KL ≤ {bound} and J rises"
 
-    def critic_step(self) -> AdamW:
+    def critic_optimizer(self) -> AdamW:
         """The critic's own step."""
         return AdamW(learning_rate=self.critic_learning_rate)
 

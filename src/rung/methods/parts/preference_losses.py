@@ -327,10 +327,10 @@ def pairs_of(batch: Batch) -> Tensor:
 
     The rows of a pair have one group id; a group with one row stands alone and is no pair.
     """
-    rejected_rows = {int(batch.group_ids_B[b]): int(b) for b in torch.nonzero(batch.accuracy_B < CHOSEN)[:, 0]}
+    rejected_rows = {int(batch.group_ids_B[b]): int(b) for b in torch.nonzero(batch.scores_B < CHOSEN)[:, 0]}
     pairs = [
         (int(b), rejected_rows[int(batch.group_ids_B[b])])
-        for b in torch.nonzero(batch.accuracy_B >= CHOSEN)[:, 0]
+        for b in torch.nonzero(batch.scores_B >= CHOSEN)[:, 0]
         if int(batch.group_ids_B[b]) in rejected_rows
     ]
     return torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2)

@@ -248,7 +248,7 @@ class Adam:
     def formula(self) -> str:
         return f"Adam, learning rate {self.learning_rate:g}{_bound(self.max_grad_norm)}"
 
-    def optimizer(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
         return torch.optim.Adam(
             parameters, lr=self.learning_rate, betas=(self.beta1, self.beta2), eps=self.epsilon, fused=True
         )
@@ -270,7 +270,7 @@ class CentredRMSprop:
         rate = f"{self.learning_rate:g}{_bound(self.max_grad_norm)}"
         return f"centred RMSProp, learning rate {rate}, {self.epsilon:g} under the root"
 
-    def optimizer(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
         return GravesRMSprop(parameters, lr=self.learning_rate, decay=self.decay, eps=self.epsilon)
 
 

@@ -38,7 +38,7 @@ def chunked_log_probs(
         hidden_ND: the last hidden states, after the final norm.
         weight_VD, bias_V: the head. Gradients flow to both and to `hidden_ND`.
         targets_N: int64 ids in [0, V).
-        temperature: above 0. At 0 the law is not a density that can be trained.
+        temperature: above 0. At 0 the distribution is not a density that can be trained.
         with_entropy: also return the entropy, differentiable; None is returned otherwise.
         chunk: vocabulary entries at once; by default about 2 million logits.
 
@@ -63,17 +63,17 @@ def chunked_log_probs(
     return log_probs_N, (entropy_N if with_entropy else None)
 
 
-def whole_law(hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, temperature: float) -> Tensor:
+def whole_distribution(hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, temperature: float) -> Tensor:
     """log softmax((h·Wᵀ + b) / temperature) of the whole vocabulary, [N, V], for few positions or a small vocabulary.
 
-    >>> whole_law(torch.zeros(1, 2), torch.zeros(2, 2), None, 1.0)
+    >>> whole_distribution(torch.zeros(1, 2), torch.zeros(2, 2), None, 1.0)
     tensor([[-0.6931, -0.6931]])
     """
     return (whole_logits(hidden_ND, weight_VD, bias_V) / temperature).log_softmax(-1)
 
 
 def whole_logits(hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None) -> Tensor:
-    """h·Wᵀ + b for the whole vocabulary, [N, V], as `whole_law`.
+    """h·Wᵀ + b for the whole vocabulary, [N, V], as `whole_distribution`.
 
     >>> whole_logits(torch.ones(1, 2), torch.ones(2, 2), None)
     tensor([[2., 2.]])

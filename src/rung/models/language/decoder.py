@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from rung.models.language.chunked_log_probs import chunked_log_probs, whole_law, whole_logits
+from rung.models.language.chunked_log_probs import chunked_log_probs, whole_distribution, whole_logits
 from rung.models.language.kernels import gated_up, pad, rms_norm, rotate, unpad
 from rung.models.language.packing import Level, Rows, Segments, packed_ids, packed_positions, segments, tree_of
 
@@ -103,10 +103,10 @@ class Decoder:
         )
         return log_probs_N, entropy_N, hidden_ND
 
-    def law(self, rows: Rows, *, temperature: float) -> Tensor:
+    def distribution(self, rows: Rows, *, temperature: float) -> Tensor:
         """log π of every token of the vocabulary where the rows' wanted tokens are chosen, [N, V]."""
         head = self.model.get_output_embeddings()
-        return whole_law(self.read(rows), head.weight, head.bias, temperature)
+        return whole_distribution(self.read(rows), head.weight, head.bias, temperature)
 
     def logits(self, rows: Rows) -> Tensor:
         """The outputs before any softmax, for every token, where the rows' wanted tokens are chosen, [N, V]."""

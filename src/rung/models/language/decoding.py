@@ -104,11 +104,12 @@ class _Groups:
 
 
 class Decoding:
-    """R rows being continued: `logits_RV` is the law of each row's next token, float32.
+    """R rows being continued: `logits_RV` is the distribution of each row's next token, float32.
 
     The keys and values of a prompt are kept once for all its rows, [K, U, P, E], right-padded to the longest prompt;
     those of what was fed are kept a row, [K, R, T, E]. They are rounded to the compute type like the learner's and
-    kept in float32, because scores rounded to bfloat16 would make the sampler's law another one than the learner's.
+    kept in float32, because scores rounded to bfloat16 would make the sampler's distribution another one than the
+    learner's.
     """
 
     logits_RV: Tensor

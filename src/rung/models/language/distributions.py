@@ -1,9 +1,9 @@
-"""The law of an action at N states: what a policy says before anything is drawn.
+"""The distribution of an action at N states: what a policy says before anything is drawn.
 
 Legend: **N** states, **V** choices, **A** dimensions of an action.
 
-Two laws, one protocol: `Categorical` for a choice among V, `Gaussian` (diagonal) for a vector of A numbers. Both draw
-by inverse transform from given uniform numbers, so whoever holds the random stream decides what is drawn.
+Two distributions, one protocol: `Categorical` for a choice among V, `Gaussian` (diagonal) for a vector of A numbers.
+Both draw by inverse transform from given uniform numbers, so whoever holds the random stream decides what is drawn.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _TINY = 2.0**-54
 class Categorical:
     """A choice among V, at N states.
 
-    >>> law = Categorical.of_logits(torch.tensor([[0.0, 0.0]]))
-    >>> law.log_prob(torch.tensor([1]))
+    >>> distribution = Categorical.of_logits(torch.tensor([[0.0, 0.0]]))
+    >>> distribution.log_prob(torch.tensor([1]))
     tensor([-0.6931])
     """
 
@@ -51,7 +51,7 @@ class Categorical:
         return categorical_kl(self.log_probs_NV, other.log_probs_NV)
 
     def detached(self) -> Categorical:
-        """The same law as a constant."""
+        """The same distribution as a constant."""
         return Categorical(self.log_probs_NV.detach())
 
     def draw(self, uniforms_N: Tensor) -> Tensor:
@@ -99,7 +99,7 @@ class Gaussian:
         return (other.log_std_NA - self.log_std_NA + 0.5 * squares_NA * precision_NA - 0.5).sum(-1)
 
     def detached(self) -> Gaussian:
-        """The same law as a constant."""
+        """The same distribution as a constant."""
         return Gaussian(self.mean_NA.detach(), self.log_std_NA.detach())
 
     def draw(self, uniforms_NA: Tensor) -> Tensor:
@@ -115,7 +115,7 @@ class Gaussian:
         return self.mean_NA
 
 
-Law = Categorical | Gaussian
+Distribution = Categorical | Gaussian
 
 
 def standard_normals(uniforms: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ class Outputs(NamedTuple):
 class TextPolicy:
     """A Hugging Face causal language model with its tokenizer.
 
-    Always in evaluation mode: dropout would make the learner's law another one than the sampler's.
+    Always in evaluation mode: dropout would make the learner's distribution another one than the sampler's.
 
     Attributes:
         engine: how the network is computed: `decoder.Decoder` for the Llama family, `whole_model.WholeModel` for
@@ -134,8 +134,8 @@ class TextPolicy:
             )
         self.critic = TextCritic(self.model, separate=separate)
 
-    def law(self, batch: Batch, *, temperature: float = 1.0, twice: bool = False) -> Categorical:
-        """The whole law at each of the batch's own actions, N states in row order, differentiable.
+    def distribution(self, batch: Batch, *, temperature: float = 1.0, twice: bool = False) -> Categorical:
+        """The whole distribution at each of the batch's own actions, N states in row order, differentiable.
 
         It is N·V numbers: for a few rows, or a small vocabulary. With `twice` its gradient can be differentiated
         again, which the decoder's own kernels cannot: the model's own forward pass is used, with plain attention.
@@ -144,9 +144,9 @@ class TextPolicy:
         self._check_ids(rows.contexts, rows.actions)
         with self.computing():
             if not twice:
-                return Categorical(self.engine.law(rows, temperature=temperature))
+                return Categorical(self.engine.distribution(rows, temperature=temperature))
             with sdpa_kernel(SDPBackend.MATH):
-                return Categorical(WholeModel(self.model).law(rows, temperature=temperature))
+                return Categorical(WholeModel(self.model).distribution(rows, temperature=temperature))
 
     def answer_values(self, batch: Batch) -> Tensor:
         """log π(y|x) of each row's whole answer [B], float64, differentiable: what a loss on preferences reads."""
@@ -154,7 +154,7 @@ class TextPolicy:
 
     def values(self, rows: Rows) -> Tensor:
         """Q of every token where the rows' wanted tokens are chosen: the outputs themselves, no softmax taken. [N, V],
-        N states in row order, float32, differentiable; for a small vocabulary, as `law` is."""
+        N states in row order, float32, differentiable; for a small vocabulary, as `distribution` is."""
         self._check_ids(rows.contexts, rows.actions)
         with self.computing():
             return self.engine.logits(rows)

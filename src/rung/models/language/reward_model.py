@@ -1,4 +1,4 @@
-"""A reward model: a language model with one number at an answer's last token in place of the next token's law.
+"""A reward model: a language model with one number at an answer's last token in place of the next token's distribution.
 
 It is kept as Hugging Face's sequence classification with one label, so other tools load what rung trains.
 """

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rung.models.language.chunked_log_probs import chunked_log_probs, whole_law, whole_logits
+from rung.models.language.chunked_log_probs import chunked_log_probs, whole_distribution, whole_logits
 from rung.models.language.packing import Ids, Rows, distinct
 
 
@@ -79,7 +79,7 @@ class WholeModel:
         head = self.model.get_output_embeddings()
         return head.weight.new_zeros((0, head.weight.shape[1])) if self.plain_head else None
 
-    def law(self, rows: Rows, *, temperature: float) -> Tensor:
+    def distribution(self, rows: Rows, *, temperature: float) -> Tensor:
         """log π of every token of the vocabulary where the rows' wanted tokens are chosen, [N, V]."""
         if not rows.targets.size:
             return next(self.model.parameters()).new_zeros((0, self.model.get_input_embeddings().weight.shape[0]))
@@ -87,7 +87,7 @@ class WholeModel:
         if not self.plain_head:
             return self._of_logits(read_ND, temperature)
         head = self.model.get_output_embeddings()
-        return whole_law(read_ND, head.weight, head.bias, temperature)
+        return whole_distribution(read_ND, head.weight, head.bias, temperature)
 
     def logits(self, rows: Rows) -> Tensor:
         """The outputs before any softmax, for every token, where the rows' wanted tokens are chosen, [N, V]."""

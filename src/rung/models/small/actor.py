@@ -1,7 +1,8 @@
 """Drawing a small policy's actions in numpy, for collecting.
 
 At the 8 states or so of one step, torch spends 140 microseconds on what numpy does in 50: its cost for each operation,
-not the arithmetic. The law is the same as `SmallPolicy.law`, up to the rounding of its log-probabilities.
+not the arithmetic. The distribution is the same as `SmallPolicy.distribution`, up to the rounding of its
+log-probabilities.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ Array = npt.NDArray[Any]
 
 
 class SmallActor:
-    """A policy's law, to draw from. It looks at the weights as they are when it is made: make one for each collecting.
+    """A policy's distribution, to draw from. It looks at the weights as they are when it is made: make one for each
+    collecting.
 
     Example:
         actions_N, log_probs_N = policy.actor()(observations_NO, uniforms_N)
@@ -57,7 +59,7 @@ class SmallActor:
 
     @staticmethod
     def _choice(logits_NV: Array, uniforms_N: Array) -> tuple[Array, Array]:
-        """As `laws.Categorical.draw`: the first choice whose cumulative weight lies above u·total."""
+        """As `distributions.Categorical.draw`: the first choice whose cumulative weight lies above u·total."""
         weights_NV = logits_NV.astype(np.float64)
         weights_NV -= weights_NV.max(1, keepdims=True)
         ends_NV = np.exp(weights_NV).cumsum(1)

@@ -142,7 +142,7 @@ class Choice:
 
 
 class Vector:
-    """A normal law around the network's output, its deviation the same in every state.
+    """A normal distribution around the network's output, its deviation the same in every state.
 
     >>> head = Vector(np.zeros((1, 1)), np.zeros(1), np.array([[3.0]]))
     >>> head.slope(np.array([2.0]), None).tolist(), head.log_std_slope(np.array([2.0]), None).tolist()

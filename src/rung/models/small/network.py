@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from rung.batch import Batch
 from rung.errors import CheckpointError, DataError, SettingsError
-from rung.models.language.distributions import Categorical, Gaussian, Law
+from rung.models.language.distributions import Categorical, Distribution, Gaussian
 from rung.models.language.policy import Outputs
 from rung.models.small.actor import SmallActor
 from rung.models.small.by_hand import (
@@ -96,7 +96,7 @@ class SmallPolicy:
     log standard deviation that is the same in every state and begins at 0.
 
     **Who scales observations**: `scale` holds the running mean and variance that the collector counted, is saved with
-    the policy, and is applied by `scaled(raw)` alone. Everything else here (`__call__`, `law`, `act`, `mode`,
+    the policy, and is applied by `scaled(raw)` alone. Everything else here (`__call__`, `distribution`, `act`, `mode`,
     `values`) takes observations already scaled, because a batch holds them as the policy saw them.
 
     Example:
@@ -139,10 +139,10 @@ class SmallPolicy:
         """
         mask_BT = batch.action_mask_BT
         observations_NO, actions_N = self._flattened(batch)
-        law = self._law(observations_NO, temperature)
+        distribution = self._distribution(observations_NO, temperature)
         return Outputs(
-            spread(law.log_prob(actions_N), mask_BT),
-            spread(law.entropy(), mask_BT) if with_entropy else None,
+            spread(distribution.log_prob(actions_N), mask_BT),
+            spread(distribution.entropy(), mask_BT) if with_entropy else None,
             spread(self._values(observations_NO), mask_BT) if with_values else None,
         )
 
@@ -175,12 +175,12 @@ class SmallPolicy:
             return None
         return self._filled_value.through(observations_NO.numpy())
 
-    def law(self, batch: Batch, *, temperature: float = 1.0, twice: bool = False) -> Law:
-        """The law at each of the batch's own actions, [N] in row order, differentiable, `twice` or once."""
-        return self._law(self._flattened(batch)[0], temperature, twice=twice)
+    def distribution(self, batch: Batch, *, temperature: float = 1.0, twice: bool = False) -> Distribution:
+        """The distribution at each of the batch's own actions, [N] in row order, differentiable, `twice` or once."""
+        return self._distribution(self._flattened(batch)[0], temperature, twice=twice)
 
     def actor(self) -> SmallActor:
-        """What draws actions from the law as it is now; for collecting."""
+        """What draws actions from the distribution as it is now; for collecting."""
         return SmallActor(self._policy, self._log_std)
 
     def act(
@@ -202,7 +202,7 @@ class SmallPolicy:
         """Raw observations as the networks want them; unchanged where `scale` is None."""
         return raw_NO if self.scale is None else self.scale(raw_NO)
 
-    def _law(self, observations_NO: Tensor, temperature: float, *, twice: bool = False) -> Law:
+    def _distribution(self, observations_NO: Tensor, temperature: float, *, twice: bool = False) -> Distribution:
         """π^(1/temperature), normalised: logits / temperature, or a variance times temperature."""
         if not temperature > 0:
             raise ValueError(f"temperature: got {temperature}, expected a number above 0")

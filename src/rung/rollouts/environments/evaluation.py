@@ -34,7 +34,7 @@ def evaluate(
     episodes: int,
     seed: int = 0,
     greedy: bool = True,
-    environments: int = 8,
+    num_environments: int = 8,
 ) -> Evaluation:
     """Play `episodes` episodes. The same seed meets the same start states, whatever was evaluated before.
 
@@ -42,7 +42,7 @@ def evaluate(
 
     Args:
         greedy: take the likeliest action; False: draw, keyed by (seed, episode).
-        environments: copies open at a time.
+        num_environments: copies open at a time.
 
     Raises:
         SettingsError: the environment has no time limit.
@@ -64,7 +64,7 @@ def evaluate(
         returns_N[which] += rewards
         lengths_N[which] += 1
 
-    rows = open_rows(task, min(environments, episodes))
+    rows = open_rows(task, min(num_environments, episodes))
     try:
         play(rows, [episode_seed(seed, "evaluate", 0, episode) for episode in range(episodes)], choose, note)
     finally:

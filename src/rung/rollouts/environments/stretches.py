@@ -37,26 +37,28 @@ class StretchCollector:
     collector goes on as one that never stopped.
 
     Example:
-        collector = StretchCollector(environment_task("CartPole-v1"), environments=8, seed=1)
+        collector = StretchCollector(environment_task("CartPole-v1"), num_environments=8, seed=1)
         collected = collector.collect_steps(policy, 256)
     """
 
-    def __init__(self, task: EnvironmentTask, *, environments: int = 8, seed: int = 0, purpose: str = "train") -> None:
-        if environments < 1:
-            raise SettingsError([f"environments: got {environments}, expected at least 1"])
+    def __init__(
+        self, task: EnvironmentTask, *, num_environments: int = 8, seed: int = 0, purpose: str = "train"
+    ) -> None:
+        if num_environments < 1:
+            raise SettingsError([f"environments: got {num_environments}, expected at least 1"])
         self.task, self.seed, self.purpose = task, seed, purpose
         self.taken = 0
         """Steps of each environment so far; with seed and row they key the actions."""
-        self._rows = open_rows_to_learn(task, environments, seed=seed, purpose=purpose)
+        self._rows = open_rows_to_learn(task, num_environments, seed=seed, purpose=purpose)
         self._scaling = Scaling(task)
-        self._episodes_B = np.full(environments, -1)
-        self._returns_B = np.zeros(environments)
-        self._running_B = np.zeros(environments)
-        self._seen_BO = np.zeros((environments, task.observations), np.float32)
+        self._episodes_B = np.full(num_environments, -1)
+        self._returns_B = np.zeros(num_environments)
+        self._running_B = np.zeros(num_environments)
+        self._seen_BO = np.zeros((num_environments, task.observations), np.float32)
         shape = () if task.dimensions is None else (task.dimensions,)
-        self._actions = [np.zeros((0, *shape), np.int64 if task.choices else np.float32)] * environments
+        self._actions = [np.zeros((0, *shape), np.int64 if task.choices else np.float32)] * num_environments
         """Of each row's episode in progress: what replays it."""
-        self._uniforms = Blocks(seed, f"{purpose}/actions", (environments, *shape), by_row=True)
+        self._uniforms = Blocks(seed, f"{purpose}/actions", (num_environments, *shape), by_row=True)
 
     def collect_steps(self, policy: SmallPolicy, steps: int) -> Collected:
         """The next `steps` steps of every environment.
@@ -149,7 +151,7 @@ class StretchCollector:
         return {
             "task": self.task.name,
             "engine": self.task.engine,
-            "environments": len(self._rows),
+            "num_environments": len(self._rows),
             "seed": self.seed,
             "purpose": self.purpose,
         }
@@ -241,7 +243,7 @@ class _Stretch:
             cut_BT=torch.from_numpy(cut_BT),
             bootstrap_BT=torch.from_numpy(bootstrap_BT),
             group_ids_B=torch.arange(rows),
-            accuracy_B=torch.zeros(rows),
+            scores_B=torch.zeros(rows),
             truncated_B=torch.zeros(rows, dtype=torch.bool),
             values_BT=values_BT,
         )

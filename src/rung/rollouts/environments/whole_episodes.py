@@ -25,25 +25,27 @@ _FIRST_ROOM = 128
 
 
 class EpisodeCollector:
-    """Plays whole episodes on `environments` open copies.
+    """Plays whole episodes on `num_environments` open copies.
 
     The episodes of a group are reset with one seed, so they share their first observation (and the environment's own
     luck, where it has some); what the policy draws is keyed by (seed, start, sample). No start is met twice.
 
     Example:
-        collector = EpisodeCollector(environment_task("CartPole-v1"), environments=8, seed=1)
+        collector = EpisodeCollector(environment_task("CartPole-v1"), num_environments=8, seed=1)
         collected = collector.collect_episodes(policy, starts=4, samples_per_start=8)
     """
 
-    def __init__(self, task: EnvironmentTask, *, environments: int = 8, seed: int = 0, purpose: str = "train") -> None:
-        if environments < 1:
-            raise SettingsError([f"environments: got {environments}, expected at least 1"])
+    def __init__(
+        self, task: EnvironmentTask, *, num_environments: int = 8, seed: int = 0, purpose: str = "train"
+    ) -> None:
+        if num_environments < 1:
+            raise SettingsError([f"environments: got {num_environments}, expected at least 1"])
         task.require_time_limit()
         task.require_gymnasium()
         self.task, self.seed, self.purpose = task, seed, purpose
         self.starts = 0
         """Start states met so far."""
-        self._rows = open_rows(task, environments)
+        self._rows = open_rows(task, num_environments)
         self._scaling = Scaling(task)
 
     def collect_episodes(self, policy: SmallPolicy, starts: int, samples_per_start: int) -> Collected:
@@ -190,7 +192,7 @@ class _Sheet:
             cut_BT=torch.from_numpy(cut_BT),
             bootstrap_BT=torch.from_numpy(bootstrap_BT),
             group_ids_B=groups_B,
-            accuracy_B=torch.zeros(rows),
+            scores_B=torch.zeros(rows),
             truncated_B=torch.from_numpy(~self.terminated_E),
             values_BT=None if values_BT is None else torch.from_numpy(values_BT),
         )

@@ -23,7 +23,7 @@ _OF_TEXT = {
     "held-out items": "held-out episodes",
 }
 _WORDS = re.compile(rf"\b({'|'.join(sorted(_OF_TEXT, key=len, reverse=True))})\b", re.IGNORECASE)
-_HELD_OUT = "Score more episodes (evaluation.items) to make the interval narrower: four times as many halve it."
+_HELD_OUT = "Score more episodes (evaluation.num_items) to make the interval narrower: four times as many halve it."
 _OWN: Mapping[str, Mapping[str, str]] = {
     "held_out/score": {
         "meaning": "The mean return of the held-out episodes, which are never trained on; this is the number to"
@@ -39,8 +39,8 @@ _OWN: Mapping[str, Mapping[str, str]] = {
     },
     "reward/mean": {"meaning": "The mean return of the episodes that ended in this step."},
     "kl/start": {
-        "meaning": "How far the policy has moved from the one the run started with: the KL divergence of their laws"
-        " over actions, after the step.",
+        "meaning": "How far the policy has moved from the one the run started with: the KL divergence of their"
+        " distributions over actions, after the step.",
     },
     "entropy": {
         "meaning": "How undecided the policy is about its next action, averaged over the steps it took.",
@@ -110,7 +110,7 @@ _OWN: Mapping[str, Mapping[str, str]] = {
         "what_to_do": "Step more environments together (environments), or take task.engine=envpool.",
     },
     "seconds/learn": {"what_to_do": "Fewer epochs and larger minibatches make it faster."},
-    "seconds/evaluate": {"what_to_do": "Evaluate less often, or on fewer episodes (evaluation.items)."},
+    "seconds/evaluate": {"what_to_do": "Evaluate less often, or on fewer episodes (evaluation.num_items)."},
     "memory/peak_gib": {"what_to_do": "If it keeps growing, take fewer environments or a smaller replay."},
     "value/held_out_max_q": {
         "meaning": "The mean of max Q over a fixed set of states, those that a random policy met before training: what"

@@ -311,7 +311,7 @@ METRIC_LIST = [
         name="trpo/kl",
         unit=NATS,
         meaning="KL from the old policy to the new one, a step, exact; the natural-gradient step was bounded by it.",
-        healthy="between half of method.step.max_kl and 1.5 times that; 0 when no step was accepted",
+        healthy="between half of method.optimizer.max_kl and 1.5 times that; 0 when no step was accepted",
         low=0,
         what_to_do="If it is often 0, the surrogate does not improve: look at trpo/accepted and the advantages.",
     ),

@@ -81,7 +81,7 @@ def method_of(settings: SFTSettings) -> PolicyGradient:
         advantage=EpisodeReturn(),
         objective=ScoreFunction(),
         aggregation=PerToken(),
-        step=AdamW(
+        optimizer=AdamW(
             learning_rate=settings.learning_rate or (3e-3 if settings.model == "tiny" else 2e-5),
             weight_decay=settings.weight_decay,
             warmup_steps=settings.warmup_steps,
@@ -163,4 +163,4 @@ def _held_out(policy: TextPolicy, task: TextTask, settings: SFTSettings) -> Esti
             temperature=0.0,
             seed=settings.seed,
         )
-    return mean_at_k(scores.accuracy_NK)
+    return mean_at_k(scores.scores_NK)

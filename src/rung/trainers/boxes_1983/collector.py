@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from rung.batch import Episode
-from rung.faults import reach
+from rung.faults import fault_point
 from rung.methods import AdaptiveElements
 from rung.methods.parts.elements import SearchElement
 from rung.random import Stream
@@ -42,7 +42,7 @@ class TrialCollector:
 
     def collect(self, step: int, policy_version: int, phase: Phase) -> Collected:
         notes, self._notes = self._notes, []
-        reach("rollout.done")
+        fault_point("rollout.done")
         return Collected(batch=Trial(Stream(self.settings.seed, step, "trial")), metrics={}, notes=tuple(notes))
 
     def evaluate(self) -> Scores:
@@ -51,7 +51,7 @@ class TrialCollector:
         return trial_scores(
             self.task,
             self.policy,
-            trials=evaluation.items,
+            trials=evaluation.num_items,
             seed=self.settings.seed,
             greedy=evaluation.temperature == 0,
             noise=self.noise,
@@ -96,6 +96,6 @@ def trial_scores(
     ]
     return Scores(
         items=tuple(f"trial-{index}" for index in range(trials)),
-        accuracy_NK=np.array(steps, dtype=np.float64)[:, None],
+        scores_NK=np.array(steps, dtype=np.float64)[:, None],
         completions_NK=tuple(("",) for _ in range(trials)),
     )

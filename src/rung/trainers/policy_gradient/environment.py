@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from rung.batch import Batch, Episode
-from rung.faults import reach
+from rung.faults import fault_point
 from rung.methods import PolicyGradient
 from rung.models.small.environment_policy import EnvironmentPolicy
 from rung.models.small.network import SmallPolicy
@@ -32,7 +32,7 @@ from rung.trainers.trainer import Collected, Metrics, Phase
 class EnvironmentCollector:
     """Steps environments with the policy.
 
-    A method with a horizon gets that many steps of `settings.environments` environments; any other gets
+    A method with a horizon gets that many steps of `settings.num_environments` environments; any other gets
     `prompts_per_step` start states with `samples_per_prompt` whole episodes from each: a start state is a prompt.
     """
 
@@ -49,15 +49,15 @@ class EnvironmentCollector:
         self.met = met or task
         """What is stepped to learn from, where it is not the task itself, which is scored."""
         kind = EpisodeCollector if method.horizon is None else StretchCollector
-        self.source = kind(self.met, environments=settings.environments, seed=settings.seed)
+        self.source = kind(self.met, num_environments=settings.num_environments, seed=settings.seed)
         self.steps = 0
         """Environment steps taken so far."""
 
     def collect(self, step: int, policy_version: int, phase: Phase) -> Collected:
         with phase("sample"):
             rounds = self._rounds()
-            reach("rollout.done")
-        reach("reward.done")
+            fault_point("rollout.done")
+        fault_point("reward.done")
         self.steps += sum(one.environment_steps for one in rounds)
         batch = joined([one.batch for one in rounds])
         metrics = self._metrics(rounds) | self._of_groups(batch, len(rounds))
@@ -83,7 +83,7 @@ class EnvironmentCollector:
                 self.policy, self.settings.prompts_per_step, self.method.samples_per_prompt
             )
             returns = torch.from_numpy(more.returns_N)  # of a whole episode: what a filter may look at
-            rounds.append(dataclasses.replace(more, batch=more.batch.changed(accuracy_B=returns)))
+            rounds.append(dataclasses.replace(more, batch=more.batch.changed(scores_B=returns)))
             if keep is None or len(self._kept(joined([one.batch for one in rounds]))) >= wanted:
                 break
         return rounds
@@ -93,7 +93,7 @@ class EnvironmentCollector:
         keep = self.method.keep_group
         assert keep is not None
         groups = [torch.nonzero(batch.group_ids_B == group)[:, 0] for group in batch.group_ids_B.unique()]
-        differ = [rows_B for rows_B in groups if keep(batch.accuracy_B[rows_B].tolist())]
+        differ = [rows_B for rows_B in groups if keep(batch.scores_B[rows_B].tolist())]
         chosen = differ[: self.settings.prompts_per_step]
         return torch.cat(chosen) if chosen else torch.zeros(0, dtype=torch.int64)
 
@@ -123,7 +123,7 @@ class EnvironmentCollector:
         return environment_scores(
             self.task,
             self.policy,
-            episodes=evaluation.items,
+            episodes=evaluation.num_items,
             seed=self.settings.seed,
             greedy=evaluation.temperature == 0,
         )
@@ -166,7 +166,7 @@ def environment_scores(
     found = evaluate(task, policy, episodes=episodes, seed=seed, greedy=greedy)
     return Scores(
         items=tuple(f"episode-{index}" for index in range(episodes)),
-        accuracy_NK=found.returns_N[:, None],
+        scores_NK=found.returns_N[:, None],
         completions_NK=tuple(("",) for _ in range(episodes)),
     )
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rung.batch import Batch
 from rung.errors import NonFiniteError
-from rung.faults import reach
+from rung.faults import fault_point
 from rung.formulas.aggregations import token_mean
 from rung.formulas.masked import masked_mean, zeroed
 from rung.formulas.policy_losses import kl_from_old, ratio
@@ -20,7 +20,7 @@ from rung.methods.parts.aggregations import PerToken
 from rung.methods.parts.objectives import KLPenalty
 from rung.methods.parts.optimizers import NaturalGradient
 from rung.methods.parts.reference_kl import KLInReward
-from rung.models.language.distributions import Law
+from rung.models.language.distributions import Distribution
 from rung.trainers.optimizer import Optimized, gradient_step, require_finite_update
 from rung.trainers.policy_gradient.by_hand import by_hand
 from rung.trainers.policy_gradient.minibatches import cut_up, micro_batches
@@ -36,14 +36,14 @@ class Policy(Protocol):
     """What the learner needs of a model: one differentiable pass over a batch, and its trainable parameters.
 
     `with_values` is asked only of a policy with a critic; the critic's parameters are called `critic.NAME`.
-    `law` is asked only by a natural-gradient step.
+    `distribution` is asked only by a natural-gradient step.
     """
 
     def __call__(
         self, batch: Batch, *, temperature: float = 1.0, with_entropy: bool = False, **more: bool
     ) -> Outputs: ...
     def trainable(self) -> dict[str, torch.nn.Parameter]: ...
-    def law(self, batch: Batch, *, temperature: float = 1.0, twice: bool = False) -> Law: ...
+    def distribution(self, batch: Batch, *, temperature: float = 1.0, twice: bool = False) -> Distribution: ...
     def reference(self) -> Policy:
         """A frozen copy of the policy as it is. This and the next three are asked only where it is refreshed."""
         ...
@@ -86,14 +86,14 @@ class Learner:
     def _optimized(self) -> dict[str, torch.nn.Parameter]:
         """All parameters; the critic's alone where the policy takes natural-gradient steps."""
         named = self.policy.trainable()
-        natural = isinstance(self.method.step, NaturalGradient)
+        natural = isinstance(self.method.optimizer, NaturalGradient)
         return {name: parameter for name, parameter in named.items() if not natural or is_critics(name)}
 
     def _optimizer(self) -> torch.optim.Optimizer | None:
-        step, parameters = self.method.step, self.optimized.parameters
+        step, parameters = self.method.optimizer, self.optimized.parameters
         if not isinstance(step, NaturalGradient):
-            return step.optimizer(parameters)
-        return step.critic_step().optimizer(parameters) if parameters else None
+            return step.build(parameters)
+        return step.critic_optimizer().build(parameters) if parameters else None
 
     def update(self, batch: Batch, step: int, progress: float = 0.0) -> Update:
         """Learns from one rollout. Raises NonFiniteError before a NaN or infinity could reach the weights."""
@@ -105,10 +105,10 @@ class Learner:
         if self._takes_steps_apart(batch):
             batch = batch.by_step()
         record = UpdateRecord(batch)
-        if isinstance(self.method.step, NaturalGradient):
+        if isinstance(self.method.optimizer, NaturalGradient):
             natural_update(self, batch, record, (self.seed, step))
         else:
-            for epoch in range(self.method.epochs):
+            for epoch in range(self.method.num_epochs):
                 self._one_epoch(batch, (self.seed, step, epoch), record)
         if not self._critic_alone:  # a coefficient that steers the policy has nothing to steer
             self._adapt(batch, record)
@@ -139,8 +139,8 @@ class Learner:
         return self._learning_rate_at(max(self.updates - 1, 0))
 
     def _learning_rate_at(self, update: int) -> float:
-        step = self.method.step
-        gradient = step.critic_step() if isinstance(step, NaturalGradient) else step
+        step = self.method.optimizer
+        gradient = step.critic_optimizer() if isinstance(step, NaturalGradient) else step
         return gradient.learning_rate_at(update, self._progress)
 
     def _before(self, batch: Batch) -> Batch:
@@ -164,7 +164,7 @@ class Learner:
 
     def _takes_steps_apart(self, batch: Batch) -> bool:
         """Whether minibatches may mix the steps of a policy without memory; a mean over steps alone allows it."""
-        many = self.method.minibatches > 1 and isinstance(self.method.aggregation, PerToken)
+        many = self.method.num_minibatches > 1 and isinstance(self.method.aggregation, PerToken)
         return many and isinstance(batch.contexts, Tensor)
 
     def _adapt(self, batch: Batch, record: UpdateRecord) -> None:
@@ -223,7 +223,7 @@ class Learner:
         return log_probs_BT, values_BT
 
     def _one_epoch(self, batch: Batch, key: tuple[int, ...], record: UpdateRecord) -> None:
-        for rows_B, minibatch in cut_up(batch, self.method.minibatches, key):
+        for rows_B, minibatch in cut_up(batch, self.method.num_minibatches, key):
             self._one_update(minibatch, rows_B, record)
         record.epoch_over(self.method.diagnostics, self.loss)
 
@@ -242,14 +242,14 @@ class Learner:
                     continue
                 weights = (weights_BT[micro_rows_B], critic_BT[micro_rows_B])
                 losses.append(self._pass(minibatch.rows(micro_rows_B), weights, rows_B[micro_rows_B], record))
-        reach("update.backward")
+        fault_point("update.backward")
         self.world.sum_gradients(self.optimized.parameters)
         if self._critic_alone:
             self._leave_policy()
         if tokens == 0:
             return
         known = [loss for loss in losses if loss is not None]
-        self.make_step(sum(known) if len(known) == len(losses) else None, self.method.step.max_grad_norm, record)
+        self.make_step(sum(known) if len(known) == len(losses) else None, self.method.optimizer.max_grad_norm, record)
 
     def _leave_policy(self) -> None:
         """Takes the policy's gradients away: what has none, an optimiser leaves as it is, its own state included."""
@@ -300,7 +300,7 @@ class Learner:
     def _pass(self, micro: Batch, weights: tuple[Tensor, Tensor], rows_B: Tensor, record: UpdateRecord) -> float | None:
         """One micro-batch: its share of the loss, and, where gradients are on, of the gradient. None: the loss is taken
         when the epoch is over."""
-        entropy = self.method.entropy_bonus != 0 or record.epochs == 0
+        entropy = self.method.entropy_bonus != 0 or record.num_epochs == 0
         if torch.is_grad_enabled() and not self._critic_alone:
             known = {"temperature": self.temperature, "with_entropy": entropy}
             given = by_hand(self.policy, self.method, micro, weights, **known)

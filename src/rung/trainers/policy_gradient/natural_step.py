@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from rung.batch import Batch
-from rung.faults import reach
+from rung.faults import fault_point
 from rung.formulas.aggregations import token_mean
 from rung.formulas.natural_gradient import conjugate_gradient, longest_step
 from rung.methods.parts.critics import Critic
 from rung.methods.parts.optimizers import NaturalGradient
-from rung.models.language.distributions import Law
+from rung.models.language.distributions import Distribution
 from rung.trainers.optimizer import bound_norm, optimizer_step
 from rung.trainers.policy_gradient.by_hand import critic_by_hand
 from rung.trainers.policy_gradient.minibatches import cut_up, micro_batches
@@ -36,7 +36,7 @@ def natural_update(learner: Learner, batch: Batch, record: UpdateRecord, key: tu
         key: of the critic's minibatches, with the epoch's number after it.
     """
     assert learner.world.size == 1, "natural-gradient steps are not made by several processes"
-    step = learner.method.step
+    step = learner.method.optimizer
     assert isinstance(step, NaturalGradient)
     if not batch.action_mask_BT.any():
         return
@@ -63,7 +63,7 @@ class _Search:
         self.learner, self.batch, self.step, self.policy, self.record = learner, batch, step, policy, record
         self.weights_BT = learner.method.weights(batch, learner.world.total)
         with torch.no_grad():
-            self.old_laws = [self._law(micro).detached() for _, micro in self._micro(batch)]
+            self.old_distributions = [self._distribution(micro).detached() for _, micro in self._micro(batch)]
 
     def run(self) -> None:
         gradient_P, loss = self._gradient()
@@ -76,7 +76,7 @@ class _Search:
         product = self._fisher_product()
         direction_P = conjugate_gradient(product, -gradient_P, self.step.iterations)
         full_P = longest_step(direction_P, product(direction_P), self.step.max_kl).to(direction_P) * direction_P
-        reach("update.backward")
+        fault_point("update.backward")
         start = [parameter.detach().clone() for parameter in self.policy]
         for tried in range(self.step.backtracks + 1):
             self._place(start, full_P * self.step.shrink**tried)
@@ -84,7 +84,7 @@ class _Search:
             if improved > 0 and kl <= self.step.accept * self.step.max_kl:
                 self.learner.updates += 1
                 self.record.numbers |= {"trpo/kl": kl, "trpo/backtracks": float(tried), "trpo/accepted": 1.0}
-                reach("update.step")
+                fault_point("update.step")
                 return
         self._place(start, torch.zeros_like(full_P))
         self.record.numbers["trpo/backtracks"] = float(self.step.backtracks)
@@ -93,8 +93,8 @@ class _Search:
         for rows_B in micro_batches(batch, self.learner.micro_batch_tokens):
             yield rows_B, batch.rows(rows_B)
 
-    def _law(self, micro: Batch) -> Law:
-        return self.learner.policy.law(micro, temperature=self.learner.temperature)
+    def _distribution(self, micro: Batch) -> Distribution:
+        return self.learner.policy.distribution(micro, temperature=self.learner.temperature)
 
     def _gradient(self) -> tuple[Tensor, float]:
         """∂loss/∂θ of the policy alone, [P], and the loss; the record sees each pass."""
@@ -126,8 +126,8 @@ class _Search:
     def _kl(self) -> float:
         """Mean KL(π_old ‖ π) a step, exact."""
         total, count = 0.0, 0
-        for old, (_, micro) in zip(self.old_laws, self._micro(self.batch), strict=True):
-            kl_N = old.kl(self._law(micro))
+        for old, (_, micro) in zip(self.old_distributions, self._micro(self.batch), strict=True):
+            kl_N = old.kl(self._distribution(micro))
             total, count = total + float(kl_N.sum()), count + len(kl_N)
         return total / count
 
@@ -159,8 +159,10 @@ class FisherProduct:
         steps = int(self.batch.action_mask_BT.sum())
         image_P = self.step.damping * vector_P
         for rows_B in micro_batches(self.batch, self.learner.micro_batch_tokens):
-            law = self.learner.policy.law(self.batch.rows(rows_B), temperature=self.learner.temperature, twice=True)
-            kl = law.detached().kl(law).sum() / steps
+            distribution = self.learner.policy.distribution(
+                self.batch.rows(rows_B), temperature=self.learner.temperature, twice=True
+            )
+            kl = distribution.detached().kl(distribution).sum() / steps
             first = torch.autograd.grad(kl, self.policy, create_graph=True, materialize_grads=True)
             along = torch.dot(torch.cat([gradient.flatten() for gradient in first]), vector_P)
             second = torch.autograd.grad(along, self.policy, materialize_grads=True)
@@ -170,11 +172,11 @@ class FisherProduct:
 
 def _critic_epochs(learner: Learner, batch: Batch, step: NaturalGradient, key: tuple[int, ...]) -> None:
     """The critic's passes over the batch, an update a minibatch; a policy without memory has its steps mixed."""
-    if step.critic_minibatches > 1 and isinstance(batch.contexts, Tensor):
+    if step.num_critic_minibatches > 1 and isinstance(batch.contexts, Tensor):
         batch = batch.by_step()
-    for epoch in range(step.critic_epochs):
-        for _, minibatch in cut_up(batch, step.critic_minibatches, (*key, epoch)):
-            _critic_update(learner, minibatch, step.critic_step().max_grad_norm)
+    for epoch in range(step.num_critic_epochs):
+        for _, minibatch in cut_up(batch, step.num_critic_minibatches, (*key, epoch)):
+            _critic_update(learner, minibatch, step.critic_optimizer().max_grad_norm)
 
 
 def _critic_update(learner: Learner, batch: Batch, max_grad_norm: float) -> None:

@@ -97,7 +97,7 @@ class UpdateRecord:
         self.log_probs_BT = torch.zeros_like(batch.rewards_BT)
         self.entropy_BT = torch.zeros_like(batch.rewards_BT)
         self.seen_B = torch.zeros(len(batch), dtype=torch.bool)
-        self.epochs = 0
+        self.num_epochs = 0
         """Passes over the whole batch that are over."""
         self._passes: list[tuple[Batch, Tensor, Seen]] = []
         """Of the epoch that is going on: looked at all at once when it is over, which costs less."""
@@ -122,7 +122,7 @@ class UpdateRecord:
 
     def epoch_over(self, diagnostics: Diagnose | None = None, loss: Loss | None = None) -> None:
         """Keeps each row's first log-probs and entropy, and counts each diagnostic over every pass."""
-        self.epochs += 1
+        self.num_epochs += 1
         if not self._passes:
             return
         self._take_losses(loss)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from rung.batch import OK, Episode
-from rung.faults import reach
+from rung.faults import fault_point
 from rung.methods import PolicyGradient
 from rung.random import Stream
 from rung.rewards.judge import Judge
@@ -82,10 +82,10 @@ class TextCollector:
         items = [self.task.train[int(pick)] for pick in picks]
         with phase("sample"):
             episodes = self._sampled(items, step, first_group, policy_version)
-            reach("rollout.done")
+            fault_point("rollout.done")
         with phase("reward"):
             found = judged(self.judge, self.policy, items, episodes, first_group)
-            reach("reward.done")
+            fault_point("reward.done")
         samples = self.method.samples_per_prompt
         return [found[begin : begin + samples] for begin in range(0, len(found), samples)]
 

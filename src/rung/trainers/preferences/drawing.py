@@ -17,7 +17,7 @@ import numpy as np
 
 from rung.batch import OK, Episode, Judgement
 from rung.errors import DataError
-from rung.faults import reach
+from rung.faults import fault_point
 from rung.random import Stream, keyed_hash
 from rung.rewards.judge import Judge
 from rung.rollouts.sampler import Prompt, Sampler
@@ -267,7 +267,7 @@ class PairStore:
             os.fsync(file.fileno())
         self._rounds.append(_parsed(line, self.path, len(self._rounds)))
         self._read += len(line)
-        reach("pairs.round")
+        fault_point("pairs.round")
 
 
 def _parsed(line: bytes, path: Path, number: int) -> Round:

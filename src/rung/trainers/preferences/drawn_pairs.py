@@ -33,7 +33,7 @@ from rung.tasks.order import items_at
 from rung.tasks.pairs import Pair, PairTask
 from rung.tasks.prompts import prompt_value
 from rung.tasks.task import TextTask
-from rung.trainers.budget import Purse
+from rung.trainers.budget import Budget
 from rung.trainers.clock import Clock
 from rung.trainers.held_out import Scores, held_out_scores
 from rung.trainers.operations import Work
@@ -110,23 +110,23 @@ class DrawnPairCollector:
         collected.metrics["pairs/passes"] = self.pairs.drawn / len(self.pairs.train)
         return collected
 
-    def ends(self, purse: Purse) -> bool:
+    def ends(self, budget: Budget) -> bool:
         """Whether the run is over: its budget spent on training, or its passes made."""
         if self.made is None:
             return False
-        if self.pairs is None or any(axis in SPENT_BY_TRAINING for axis in purse.empty):
+        if self.pairs is None or any(axis in SPENT_BY_TRAINING for axis in budget.empty):
             return True
-        return bool(purse.empty) and self.pairs.drawn >= self.settings.pairs.passes * len(self.pairs.train)
+        return bool(budget.empty) and self.pairs.drawn >= self.settings.pairs.passes * len(self.pairs.train)
 
-    def progress(self, purse: Purse) -> float:
+    def progress(self, budget: Budget) -> float:
         """The share of the learning, 0 to 1, that is over: of the seconds kept for it, or of its passes."""
         if self.pairs is None:
             return 0.0
         shares = [0.0]
-        if (seconds := purse.limits.get("seconds")) is not None:
+        if (seconds := budget.limits.get("seconds")) is not None:
             kept = seconds * (1.0 - self.settings.pairs.seconds_share)
-            shares.append(1.0 - (seconds - purse.spent.seconds) / kept)
-        if purse.limits.keys() - {"seconds"}:
+            shares.append(1.0 - (seconds - budget.spent.seconds) / kept)
+        if budget.limits.keys() - {"seconds"}:
             shares.append(self.pairs.drawn / (self.settings.pairs.passes * len(self.pairs.train)))
         return min(1.0, max(shares))
 

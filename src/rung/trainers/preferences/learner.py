@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rung.batch import Batch
-from rung.faults import reach
+from rung.faults import fault_point
 from rung.formulas.masked import zeroed
 from rung.formulas.preference_losses import kto_anchor
 from rung.methods.preference_learning import PreferenceLearning
@@ -58,7 +58,7 @@ class PreferenceLearner:
         self.model, self.method, self.reference = model, method, reference
         self.micro_batch_tokens = micro_batch_tokens
         self.world = world or World.current()
-        self.optimizer = method.step.optimizer(model.trainable().values())
+        self.optimizer = method.optimizer.build(model.trainable().values())
         self.updates = 0
         """Updates made so far; the version of the policy."""
 
@@ -98,9 +98,9 @@ class PreferenceLearner:
             values_B[rows_B] = answers.values_B.detach()
             assert answers.values_B.grad is not None
             pushes_B[rows_B] = -answers.values_B.grad * count
-        reach("update.backward")
+        fault_point("update.backward")
         self.world.sum_gradients(parameters)
-        rate = self.method.step.learning_rate_at(self.updates, progress)
+        rate = self.method.optimizer.learning_rate_at(self.updates, progress)
         norm = self._step(parameters, loss, rate)
         mask_BT = rows.batch.action_mask_BT
         advantages_BT = zeroed(pushes_B[:, None].expand(mask_BT.shape), mask_BT)
@@ -117,7 +117,7 @@ class PreferenceLearner:
             self.optimizer,
             parameters,
             loss=loss,
-            max_grad_norm=self.method.step.max_grad_norm,
+            max_grad_norm=self.method.optimizer.max_grad_norm,
             learning_rate=learning_rate,
             world=self.world,
             update=self.updates + 1,

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rung.batch import Episode
 from rung.errors import CheckpointError, DataError
-from rung.faults import reach
+from rung.faults import fault_point
 from rung.methods.preference_learning import PreferenceLearning
 from rung.models.language.load import fingerprint
 from rung.settings import Settings
@@ -114,7 +114,7 @@ class PairCollector:
         asked = self.reference is not None and self._train_reference.lacks(picks)
         with phase("reference"):
             rows = self._rows(chosen, picks, self._train_reference)
-        reach("rollout.done")
+        fault_point("rollout.done")
         notes = (left_out(self.excluded),) if self.excluded and self.drawn == 0 else ()
         self.drawn += len(picks)
         return Collected(
@@ -146,7 +146,7 @@ class PairCollector:
 
     def evaluate(self) -> Scores:
         """The share of held-out pairs whose chosen answer has the higher reward, and how much it says of itself."""
-        most = min(self.settings.evaluation.items, len(self.held_out))
+        most = min(self.settings.evaluation.num_items, len(self.held_out))
         right, margins, losses = [np.zeros(0)], [np.zeros(0)], [np.zeros(0)]
         for first in range(0, most, self.method.pairs_per_step):
             picks = range(first, min(first + self.method.pairs_per_step, most))
@@ -160,7 +160,7 @@ class PairCollector:
         margins_M = np.concatenate(margins)
         return Scores(
             items=tuple(one.pair.id for one in self.held_out[:most]),
-            accuracy_NK=np.concatenate(right)[:, None],
+            scores_NK=np.concatenate(right)[:, None],
             completions_NK=(("",),) * most,
             beside={
                 "held_out/loss": _mean(np.concatenate(losses)),

@@ -124,7 +124,7 @@ class PairRows:
             values_B=values_B,
             reference_B=self.reference_B,
             lengths_B=self.batch.action_mask_BT.sum(1).to(values_B),
-            desirable_B=self.batch.accuracy_B >= CHOSEN,
+            desirable_B=self.batch.scores_B >= CHOSEN,
             pairs_M2=pairs_M2,
             at_least_M=self.at_least_B[pairs_M2[:, 0]],
             anchor=anchor,

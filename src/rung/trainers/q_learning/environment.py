@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rung.batch import Episode
 from rung.errors import CheckpointError
-from rung.faults import reach
+from rung.faults import fault_point
 from rung.methods.parts.q_learning import EpsilonGreedy, Prioritised
 from rung.methods.value_learning import ValueLearning
 from rung.models.small.q_network import QNetwork, QShape, boltzmann, epsilon_greedy
@@ -34,7 +34,8 @@ HELD_OUT, APART = 500, 4
 
 
 class ReplayCollector:
-    """Steps `settings.environments` environments; every `steps_between_updates` steps the learner makes its updates.
+    """Steps `settings.num_environments` environments; every `steps_between_updates` steps the learner makes its
+    updates.
 
     Resets are keyed by (seed, row, episode), drawn actions by (seed, step). What is saved are the replay and the
     actions of the episodes in progress, which are taken again on resume.
@@ -50,7 +51,7 @@ class ReplayCollector:
     ) -> None:
         self.settings, self.method, self.task = settings, method, task
         self.network, self.learner = network, learner
-        count = settings.environments
+        count = settings.num_environments
         self.steps = 0
         """Environment steps taken so far."""
         self._rows = open_rows_to_learn(task, count, seed=settings.seed, purpose="train")
@@ -86,7 +87,7 @@ class ReplayCollector:
             with phase("learn"):
                 for _ in range(updates):
                     self.learner.learn(self.replay)
-        reach("rollout.done")
+        fault_point("rollout.done")
         return Collected(batch=None, metrics=self._metrics(self.steps - before))
 
     def _until_due(self, end: int) -> int:
@@ -171,7 +172,7 @@ class ReplayCollector:
         return environment_scores(
             self.task,
             self.network,
-            episodes=evaluation.items,
+            episodes=evaluation.num_items,
             seed=self.settings.seed,
             greedy=evaluation.temperature == 0,
         )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rung.errors import NonFiniteError
-from rung.faults import reach
+from rung.faults import fault_point
 from rung.formulas.value_targets import n_step
 from rung.methods.parts.q_learning import Prioritised
 from rung.methods.value_learning import ValueLearning
@@ -89,7 +89,7 @@ class ValueLearner:
         self.updates = 0
         """Updates made so far; the version of the policy."""
         self.copy = None if method.target_network is None else network.reference()
-        self.optimizer = method.step.optimizer([network.flat])
+        self.optimizer = method.optimizer.build([network.flat])
         self._draws = Blocks(seed, "replay", (method.replay.batch,))
         self._errors, self._targets_made, self._weights_used = (Noted() for _ in range(3))
         self._norms: list[float] = []
@@ -101,7 +101,7 @@ class ValueLearner:
         weighted = torch.from_numpy(weights_UN) if len(weights_UN) else None
         losses_U = self.method.loss_of(torch.from_numpy(errors_UN), weighted)
         return ValueLearned(
-            learning_rate=self.method.step.learning_rate,
+            learning_rate=self.method.optimizer.learning_rate,
             losses=losses_U.tolist(),
             norms=norms,
             errors_N=errors_UN.reshape(-1),
@@ -124,7 +124,7 @@ class ValueLearner:
         actions_N = torch.from_numpy(window.actions_N).to(where)
         errors_N = method.errors(values_NV, actions_N, targets_N)
         given.back(method.gradient(values_NV, actions_N, errors_N, weights_N))
-        reach("update.backward")
+        fault_point("update.backward")
         self._make_step(errors_N)
         if isinstance(method.replay, Prioritised):
             replay.reprioritise(window, method.replay.priorities(errors_N).double().cpu().numpy())
@@ -156,7 +156,7 @@ class ValueLearner:
         return self.method.replay.weights(chances_N, len(replay), self.updates).float()
 
     def _make_step(self, errors_N: Tensor) -> None:
-        bound = self.method.step.max_grad_norm
+        bound = self.method.optimizer.max_grad_norm
         gradient = self.network.flat.grad
         assert gradient is not None
         norm = float(torch.linalg.vector_norm(gradient))
@@ -165,7 +165,7 @@ class ValueLearner:
             gradient.mul_(bound / (norm + 1e-6))
         optimizer_step(self.optimizer)
         self.updates += 1
-        reach("update.step")
+        fault_point("update.step")
         self._norms.append(norm)
 
     def tensors(self) -> dict[str, Tensor]:
@@ -188,7 +188,7 @@ def require_finite_values(errors: float, norm: float, update: int) -> None:
     if not (math.isfinite(errors) and math.isfinite(norm)):
         raise NonFiniteError(
             f"the errors y − Q add up to {errors}, the gradient's norm is {norm}, at update {update}: the "
-            "weights were left as they are. Usual causes: a learning rate too high (method.step.learning_rate), "
+            "weights were left as they are. Usual causes: a learning rate too high (method.optimizer.learning_rate), "
             "rewards of enormous size (method.clip_rewards), or Q running away without a target network "
             "(method.target_network)"
         )

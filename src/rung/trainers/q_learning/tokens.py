@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rung.batch import Episode
-from rung.faults import reach
+from rung.faults import fault_point
 from rung.formulas.value_targets import n_step
 from rung.methods.parts.q_learning import EpsilonGreedy
 from rung.methods.value_learning import ValueLearning
@@ -76,10 +76,10 @@ class TokenReplayCollector:
                 policy_version=policy_version,
                 epsilon=epsilon,
             )
-            reach("rollout.done")
+            fault_point("rollout.done")
         with phase("reward"):
             found = judged(self.judge, self.policy, items, episodes)
-            reach("reward.done")
+            fault_point("reward.done")
         before = self.tokens
         self.tokens += sum(int(episode.action_mask.sum()) for episode in found)
         self._keep(found)
@@ -168,7 +168,7 @@ class TokenValueLearner:
         self.updates = 0
         """Updates made so far; the version of the policy."""
         self.copy = None if method.target_network is None else policy.copied()
-        self.optimizer = method.step.optimizer(policy.trainable().values())
+        self.optimizer = method.optimizer.build(policy.trainable().values())
         self._draws = Blocks(seed, "replay", (method.replay.batch,))
 
     def update(self, batch: Due, step: int, progress: float = 0.0) -> ValueLearned:
@@ -177,7 +177,7 @@ class TokenValueLearner:
         none = np.zeros(0, np.float32)
         losses, norms, errors, targets = zip(*each, strict=True) if each else ((), (), (none,), (none,))
         return ValueLearned(
-            learning_rate=self.method.step.learning_rate,
+            learning_rate=self.method.optimizer.learning_rate,
             losses=losses,
             norms=norms,
             errors_N=np.concatenate(errors),
@@ -199,7 +199,7 @@ class TokenValueLearner:
             total += float(loss.detach())
             errors.append(errors_N.cpu())
             targets.append(targets_N.cpu())
-        reach("update.backward")
+        fault_point("update.backward")
         norm = self._make_step(sum(float(errors_N.sum()) for errors_N in errors))
         copy = method.target_network
         if copy is not None and self.copy is not None and self.updates % copy.updates == 0:
@@ -230,12 +230,12 @@ class TokenValueLearner:
 
     def _make_step(self, errors: float) -> float:
         parameters = list(self.policy.trainable().values())
-        bound = self.method.step.max_grad_norm
+        bound = self.method.optimizer.max_grad_norm
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, float("inf") if bound is None else bound))
         require_finite_values(errors, norm, self.updates + 1)
         self.optimizer.step()
         self.updates += 1
-        reach("update.step")
+        fault_point("update.step")
         return norm
 
     def tensors(self) -> dict[str, Tensor]:

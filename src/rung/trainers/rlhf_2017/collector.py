@@ -58,7 +58,7 @@ class PreferenceCollector:
             self._ask(step, self._due(step) - self.asked, at_random=False)
             found = self._fit(step, self.part.later_updates, "later")
             rewards_BT = self._rewards(collected.batch, steps_BTD)
-        batch = collected.batch.changed(rewards_BT=rewards_BT, accuracy_B=torch.zeros(len(collected.batch)))
+        batch = collected.batch.changed(rewards_BT=rewards_BT, scores_B=torch.zeros(len(collected.batch)))
         return Collected(
             batch=batch,
             metrics=collected.metrics | self._metrics(collected, batch, latest) | found,

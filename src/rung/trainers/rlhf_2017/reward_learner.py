@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rung.errors import NonFiniteError
-from rung.faults import reach
+from rung.faults import fault_point
 from rung.formulas.segment_preferences import adapted_l2, cross_entropy
 from rung.methods.parts.learned_reward import SegmentPreferences
 from rung.models.small.reward_ensemble import RewardEnsemble
@@ -95,7 +95,7 @@ class RewardLearner:
         index_UPM = torch.from_numpy(np.stack(chosen, 1))
         for index_PM in index_UPM:
             self._update(index_PM, has_P)
-        reach("reward.fitted")
+        fault_point("reward.fitted")
         return self._measure()
 
     def _update(self, index_PM: Tensor, has_P: Tensor) -> None:
