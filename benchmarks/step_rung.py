@@ -21,7 +21,7 @@ compute = sys.argv[3] if len(sys.argv) > 3 else "float32"
 policy = load_policy(str(model_folder()), compute=compute)
 policy.end_ids = ()  # every completion has its 64 tokens, as in the other measurement
 step_part = dataclasses.replace(GRPO.optimizer, learning_rate=LEARNING_RATE)
-method = GRPO.changed(name="bench", samples_per_prompt=samples, reference_kl=None, step=step_part)
+method = GRPO.changed(name="bench", samples_per_prompt=samples, reference_kl=None, optimizer=step_part)
 learner = Learner(policy, method, micro_batch_tokens=1024)
 sampler = Sampler(policy)
 prompts = [Prompt(str(i), i, policy.encode(text)) for i, text in enumerate(OPENINGS)]

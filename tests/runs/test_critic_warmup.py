@@ -28,7 +28,7 @@ STEP = AdamW(learning_rate=0.05, weight_decay=0.1)
 
 def method_with(warmup_steps: int, *, separate: bool = True) -> PolicyGradient:
     critic = ValueFunction(separate=separate, warmup_steps=warmup_steps)
-    return METHODS["vapo"].changed(name="warm", critic=critic, step=STEP, num_epochs=2, num_minibatches=2)
+    return METHODS["vapo"].changed(name="warm", critic=critic, optimizer=STEP, num_epochs=2, num_minibatches=2)
 
 
 def bytes_of(policy: TablePolicy) -> tuple[bytes, bytes]:

@@ -24,7 +24,7 @@ from rung.trainers.policy_gradient.learner import Learner
 from rung.trainers.world import World
 
 VARIANTS = [
-    *(m for m in METHODS.values() if isinstance(m, PolicyGradient) and not isinstance(m.step, NaturalGradient)),
+    *(m for m in METHODS.values() if isinstance(m, PolicyGradient) and not isinstance(m.optimizer, NaturalGradient)),
     GRPO.changed(name="token", aggregation=PerToken()),
     GRPO.changed(name="constant", aggregation=PerConstantLength(length=8)),
     GRPO.changed(name="prompt", aggregation=PerPrompt()),
@@ -170,7 +170,7 @@ class _Spoilt:
 def test_several_updates_a_rollout_use_the_log_probs_of_before_the_first() -> None:
     batch = assemble(random_episodes(groups=6))
     step = dataclasses.replace(GRPO.optimizer, learning_rate=0.3)
-    method = GRPO.changed(name="many", num_epochs=2, num_minibatches=3, step=step)
+    method = GRPO.changed(name="many", num_epochs=2, num_minibatches=3, optimizer=step)
     learner = Learner(TablePolicy(), method, reference=TablePolicy(seed=1))
     before = learner.log_probs(learner.policy, batch)
     update = learner.update(batch, 1)

@@ -23,7 +23,7 @@ EXACT = NaturalGradient(fisher_share=1.0, damping=1e-3, iterations=60)
 
 
 def learner_of(step: NaturalGradient = EXACT, tokens: int = 20) -> Learner:
-    return Learner(TablePolicy(critic=True), TRPO.changed(name="t", step=step), micro_batch_tokens=tokens)
+    return Learner(TablePolicy(critic=True), TRPO.changed(name="t", optimizer=step), micro_batch_tokens=tokens)
 
 
 def dense_fisher(policy: TablePolicy, batch: Batch) -> torch.Tensor:

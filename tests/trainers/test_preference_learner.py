@@ -168,7 +168,7 @@ def test_mismatched_answers_follow_another_pairs_prompt() -> None:
 def test_kto_learns_from_answers_labelled_alone() -> None:
     pairs = [dataclasses.replace(one, answers=one.answers[n % 2 : n % 2 + 1]) for n, one in enumerate(random_pairs(8))]
     rows = rows_with_reference(pairs, TableAnswers(seed=0))
-    faster = KTO.changed(optimizer=dataclasses.replace(KTO.step, learning_rate=0.05), loss=KTOLoss(beta=0.5))
+    faster = KTO.changed(optimizer=dataclasses.replace(KTO.optimizer, learning_rate=0.05), loss=KTOLoss(beta=0.5))
     learner = learner_of(faster)
     first = learner.update(rows, 1)
     for step in range(2, 20):
