@@ -76,7 +76,7 @@ def test_a_full_disk_leaves_the_older_one_in_use_and_says_so(tmp_path: Path, mon
     save(tmp_path, 1)
     for point in ("checkpoint.open", "checkpoint.file", "checkpoint.manifest"):
         monkeypatch.setenv("RUNG_FAULT", f"{point}:1:enospc")
-        checkpoint.reach.__globals__["_reached"].clear()
+        checkpoint.fault_point.__globals__["_reached"].clear()
         with pytest.raises(CheckpointError, match=r"needs .* MiB and there are .* MiB free"):
             save(tmp_path, 2)
         monkeypatch.delenv("RUNG_FAULT")

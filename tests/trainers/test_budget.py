@@ -136,7 +136,7 @@ def test_an_annealed_rate_falls_over_the_run_killed_or_not(
     runs: Runs, model: Path, tmp_path: Path, budget: dict[str, float]
 ) -> None:
     settings = text_settings(model, **budget)
-    settings["method"]["step"]["anneal"] = True
+    settings["method"]["optimizer"]["anneal"] = True
     settings["steps"] = 50 if budget else 4
     runs.settings = settings
     assert runs.ask("train", tmp_path / "whole")[0] == 0
@@ -153,7 +153,7 @@ def test_an_annealed_run_that_is_made_longer_says_that_its_rate_changes(
     runs: Runs, model: Path, tmp_path: Path
 ) -> None:
     settings = text_settings(model)
-    settings["method"]["step"]["anneal"] = True
+    settings["method"]["optimizer"]["anneal"] = True
     runs.settings = {**settings, "steps": 2}
     assert runs.ask("train", tmp_path / "run")[0] == 0
     code, said = runs.ask("resume", tmp_path / "run", changes={"steps": 3, "evaluation.every": 0})

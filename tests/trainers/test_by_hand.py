@@ -117,8 +117,9 @@ def test_a_natural_steps_critic_by_hand_is_autograds(
     with monkeypatch.context() as patch:
         counted(patch, *critics, off=True)
         expected, expected_metrics = updated(method, SHAPES[kind], batch)
+    # three steps of conjugate gradients enlarge float32's rounding, more on some processors than on others: 4e-6 seen
     for weight, found in weights.items():
-        torch.testing.assert_close(found, expected[weight], rtol=1e-4, atol=2e-6, msg=weight)
+        torch.testing.assert_close(found, expected[weight], rtol=1e-4, atol=1e-5, msg=weight)
     assert metrics["critic/explained_variance"] == pytest.approx(
         expected_metrics["critic/explained_variance"], rel=1e-3
     )

@@ -129,11 +129,11 @@ def test_all_equal_rewards_leave_the_weights_alone_apart_from_the_kl() -> None:
 
 
 @pytest.mark.parametrize("num_minibatches", [1, 4])
-def test_every_completion_excluded_skips_the_update_and_says_so(minibatches: int) -> None:
+def test_every_completion_excluded_skips_the_update_and_says_so(num_minibatches: int) -> None:
     batch = assemble(random_episodes())
     empty = batch.without(torch.ones(len(batch), dtype=torch.bool))
     policy = TablePolicy()
-    learner = Learner(policy, GRPO.changed(name="cut", num_minibatches=minibatches), reference=TablePolicy(seed=1))
+    learner = Learner(policy, GRPO.changed(name="cut", num_minibatches=num_minibatches), reference=TablePolicy(seed=1))
     update = learner.update(empty, 1)
     assert update.loss is None and update.grad_norm is None and learner.updates == 0
     assert update.metrics()["episodes/trained"] == 0

@@ -20,7 +20,7 @@ every_method = pytest.mark.parametrize("method", PREFERENCES, ids=lambda m: m.na
 
 
 def unbounded(method: PreferenceLearning) -> PreferenceLearning:
-    return dataclasses.replace(method, step=dataclasses.replace(method.optimizer, max_grad_norm=1e9))
+    return dataclasses.replace(method, optimizer=dataclasses.replace(method.optimizer, max_grad_norm=1e9))
 
 
 def learner_of(method: PreferenceLearning, *, tokens: int = 10_000, seed: int = 0) -> PreferenceLearner:
