@@ -52,7 +52,7 @@ def flat_gradient(learner: Learner) -> torch.Tensor:
 
 
 def unbounded(method: PolicyGradient) -> PolicyGradient:
-    return dataclasses.replace(method, step=dataclasses.replace(method.optimizer, max_grad_norm=1e9))
+    return dataclasses.replace(method, optimizer=dataclasses.replace(method.optimizer, max_grad_norm=1e9))
 
 
 @pytest.mark.parametrize("method", VARIANTS, ids=lambda m: m.name)
