@@ -32,13 +32,38 @@ def keyed_share(*key: str | int) -> float:
 
 def raw_numbers(*key: str | int, n: int) -> npt.NDArray[np.uint64]:
     """n raw 64-bit numbers of the Philox stream of this key."""
-    return np.random.Philox(key=keyed_hash(*key)).random_raw(n)
+    return philox(keyed_hash(*key)).random_raw(n)
+
+
+def philox(key: int) -> np.random.Philox:
+    """The stream of a 128-bit key. Use its raw numbers: numpy may change how a Generator turns them into others."""
+    return np.random.Philox(key=key)
+
+
+def generator(key: tuple[int, ...]) -> np.random.Generator:
+    """numpy's generator for a tuple of whole numbers, such as (seed, step, epoch)."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
 
 
 def draws(*key: str | int, width: int) -> Iterator[list[int]]:
     """Endless rows of `width` raw numbers of this key: take one after another until one suits."""
     for block in count():
         yield from raw_numbers(*key, block, n=16 * width).reshape(16, width).tolist()
+
+
+def episode_seed(seed: int, purpose: str, row: int, episode: int) -> int:
+    """The seed that an environment's episode is reset with: a function of what it is for, never of when it is played.
+
+    >>> episode_seed(0, "train", 3, 7) == episode_seed(0, "train", 3, 7) != episode_seed(0, "train", 7, 3)
+    True
+    """
+    key = _hash_of_list(b"rung-episode", 8, [int(seed), purpose, int(row), int(episode)])
+    return key >> 33  # 31 bits: some environments hand it to a C library's int
+
+
+def _hash_of_list(person: bytes, size: int, key: list[int | str]) -> int:
+    digest = hashlib.blake2b(json.dumps(key).encode("ascii"), digest_size=size, person=person)
+    return int.from_bytes(digest.digest(), "little")
 
 
 @dataclass(frozen=True)
@@ -60,10 +85,8 @@ class Stream:
 
     def uniforms(self, item: str, sample: int, n: int) -> npt.NDArray[np.float64]:
         """`n` numbers in [0, 1), float64: the first n of this sample's stream."""
-        name = json.dumps([int(self.seed), int(self.step), self.purpose, item, int(sample)])
-        digest = hashlib.blake2b(name.encode("ascii"), digest_size=16, person=b"rung-stream").digest()
-        # Raw Philox numbers, because numpy may change how a Generator turns them into floats, but not these.
-        raw = np.random.Philox(key=int.from_bytes(digest, "little")).random_raw(n)
+        key = _hash_of_list(b"rung-stream", 16, [int(self.seed), int(self.step), self.purpose, item, int(sample)])
+        raw = philox(key).random_raw(n)
         return (raw >> np.uint64(11)) * 2.0**-53
 
 

@@ -8,8 +8,9 @@ import pytest
 from spy_environment import EVENTS, spy_task
 
 from rung.errors import NonFiniteError
+from rung.random import episode_seed
 from rung.rollouts.environments.cartpole import CartPoleRows
-from rung.rollouts.environments.rows import MANY, EnvironmentRows, episode_seed, open_rows, play, replay, require_finite
+from rung.rollouts.environments.rows import MANY, EnvironmentRows, open_rows, play, replay, require_finite
 from rung.tasks.environment import environment_task
 
 
@@ -19,7 +20,7 @@ from rung.tasks.environment import environment_task
         "models.language.distributions",
         "models.small.observation_scale",
         "rollouts.environments.scaling",
-        "rollouts.environments.rows",
+        "random",
     ],
 )
 def test_examples_are_true(module: str) -> None:

@@ -16,8 +16,8 @@ from spy_environment import EVENTS, KnownPolicy, sharp_policy, spy_task
 
 from rung.batch import Batch
 from rung.errors import CheckpointError, NonFiniteError, SettingsError
-from rung.rollouts.environments.collected import Collected, CollectorState
-from rung.rollouts.environments.rows import episode_seed
+from rung.random import episode_seed
+from rung.rollouts.environments.collected import CollectorState, Steps
 from rung.rollouts.environments.stretches import StretchCollector
 from rung.tasks.environment import environment_task
 
@@ -28,7 +28,7 @@ def collector_of(environments: int = 1, name: str = "rung/Spy-v0", **options: An
     return StretchCollector(spy_task(name, **options), num_environments=environments, seed=3)
 
 
-def arrays(collected: Collected) -> dict[str, Any]:
+def arrays(collected: Steps) -> dict[str, Any]:
     batch = collected.batch
     tensors = {name: value for name, value in vars(batch).items() if isinstance(value, torch.Tensor)}
     return {
@@ -38,7 +38,7 @@ def arrays(collected: Collected) -> dict[str, Any]:
     }
 
 
-def same(one: Collected, other: Collected) -> bool:
+def same(one: Steps, other: Steps) -> bool:
     a, b = arrays(one), arrays(other)
     return a.keys() == b.keys() and all(a[n].dtype == b[n].dtype and np.array_equal(a[n], b[n]) for n in a)
 

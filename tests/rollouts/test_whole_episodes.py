@@ -8,7 +8,7 @@ import torch
 from spy_environment import EVENTS, KnownPolicy, sharp_policy, spy_task
 
 from rung.errors import CheckpointError, SettingsError
-from rung.rollouts.environments.rows import episode_seed
+from rung.random import episode_seed
 from rung.rollouts.environments.whole_episodes import EpisodeCollector
 from rung.tasks.environment import environment_task
 

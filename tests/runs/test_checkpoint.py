@@ -67,7 +67,7 @@ def test_one_step_is_found_by_its_number(tmp_path: Path) -> None:
 def test_tidy_keeps_the_newest_and_removes_what_was_half_written(tmp_path: Path) -> None:
     for step in (1, 2, 3, 4, 9):
         save(tmp_path, step)
-    (tmp_path / ".writing_step_000005").mkdir()
+    (tmp_path / "step_000005.aside").mkdir()
     checkpoint.tidy(tmp_path, keep=2, newest_step=4)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["step_000003", "step_000004"]
 

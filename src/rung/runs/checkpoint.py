@@ -1,8 +1,8 @@
 """Checkpoints: complete and verified, or ignored.
 
-A checkpoint is a folder `step_000010` of safetensors and JSON files. It is written aside, listed in a manifest with
-sizes and hashes, synced to disk and renamed once. What does not verify is not a checkpoint; the newest that verifies
-is the one in use, and older ones go only after a newer one is in place. No pickle anywhere.
+A checkpoint is a folder `step_000010` of safetensors and JSON files, written whole or not at all, with a manifest of
+sizes and hashes. What does not verify is not a checkpoint; the newest that verifies is the one in use, and older ones
+are removed only after a newer one is in place. No pickle anywhere.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from torch import Tensor
 
 from rung.errors import CheckpointError
 from rung.faults import fault_point
+from rung.whole_files import SUFFIX, folder_written_aside
 
 MANIFEST = "manifest.json"
 PIECE, PIECES = "piece", "frames-"
@@ -70,32 +71,23 @@ def write(
     pieces = pieces or {}
     kept = _kept_pieces(root, pieces)
     final = root / f"step_{step:06d}"
-    aside = root / f".writing_step_{step:06d}"
     new = {name: {PIECE: piece} for name, piece in pieces.items() if f"{name}.safetensors" not in kept}
     needed = sum(t.numel() * t.element_size() for group in (*tensors.values(), *new.values()) for t in group.values())
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(aside, ignore_errors=True)
-        _require_space(root, needed)
-        aside.mkdir()
-        fault_point("checkpoint.open")
-        for name, (source, _) in kept.items():
-            os.link(source, aside / name)
-        for name, group in (*tensors.items(), *new.items()):
-            save_file(
-                {key: value.detach().cpu().contiguous() for key, value in group.items()}, aside / f"{name}.safetensors"
-            )
-            fault_point("checkpoint.file")
-        (aside / "state.json").write_text(json.dumps(state, sort_keys=True))
-        _write_manifest(aside, {name: entry for name, (_, entry) in kept.items()})
-        fault_point("checkpoint.manifest")
-        if final.exists():
-            shutil.rmtree(final)
-        aside.rename(final)
-        _sync(root)
+        with folder_written_aside(final) as aside:
+            _require_space(root, needed)
+            fault_point("checkpoint.open")
+            for name, (source, _) in kept.items():
+                os.link(source, aside / name)
+            for name, group in (*tensors.items(), *new.items()):
+                held = {key: value.detach().cpu().contiguous() for key, value in group.items()}
+                save_file(held, aside / f"{name}.safetensors")
+                fault_point("checkpoint.file")
+            (aside / "state.json").write_text(json.dumps(state, sort_keys=True))
+            _write_manifest(aside, {name: entry for name, (_, entry) in kept.items()})
+            fault_point("checkpoint.manifest")
         fault_point("checkpoint.rename")
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(aside, ignore_errors=True)
         raise CheckpointError(
             f"checkpoint {step} could not be written to {root}: {error}. It needs {needed / 2**20:.1f} MiB "
             f"and there are {_free(root) / 2**20:.1f} MiB free; older checkpoints are "
@@ -133,7 +125,7 @@ def tidy(root: Path, keep: int, newest_step: int) -> None:
     """Removes what half-written checkpoints left, checkpoints past `newest_step`, and all but the newest `keep`."""
     found = _by_step(root)
     for folder in _folders(root):
-        if folder.name.startswith(".writing_"):
+        if folder.name.endswith(SUFFIX):
             shutil.rmtree(folder)
     for step, folder in found:
         if step > newest_step:
@@ -166,14 +158,6 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _kept_pieces(root: Path, pieces: Mapping[str, Tensor]) -> dict[str, tuple[Path, dict[str, Any]]]:
     """Pieces that the newest checkpoint under `root` holds already: the file, and its entry in the manifest."""
     found = _by_step(root)
@@ -189,14 +173,10 @@ def _kept_pieces(root: Path, pieces: Mapping[str, Tensor]) -> dict[str, tuple[Pa
 
 
 def _write_manifest(folder: Path, known: Mapping[str, dict[str, Any]]) -> None:
-    """`known`: entries of files that are links and were synced when they were written."""
+    """`known`: entries of files that are links and were hashed when they were written."""
     files = sorted(path for path in folder.iterdir() if path.name != MANIFEST and path.name not in known)
-    for path in files:
-        _sync(path)
     listing = {path.name: {"bytes": path.stat().st_size, "sha256": _digest(path)} for path in files} | dict(known)
     (folder / MANIFEST).write_text(json.dumps({"files": listing, "torch": torch.__version__}, sort_keys=True))
-    _sync(folder / MANIFEST)
-    _sync(folder)
 
 
 def _problem(folder: Path) -> str | None:

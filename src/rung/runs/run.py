@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -35,7 +34,7 @@ from rung.trainers.held_out import Scores, cut_scores_back, load_scores, save_sc
 from rung.trainers.operations import work_of
 from rung.trainers.parts import Parts, build, environment
 from rung.trainers.trainer import Learned, Metrics
-from rung.whole_files import write_whole
+from rung.whole_files import folder_written_aside, write_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -308,11 +307,8 @@ class _Run:
 
         Returns what they said.
         """
-        aside = self.folder / "final.writing"
-        shutil.rmtree(aside, ignore_errors=True)
-        self.parts.policy.save(aside)
-        shutil.rmtree(self.folder / "final", ignore_errors=True)
-        aside.rename(self.folder / "final")
+        with folder_written_aside(self.folder / "final") as aside:
+            self.parts.policy.save(aside)
         self.files.merge_samples()
         if self.parts.settings.reporting.page:
             self.parts.collector.film(self.folder)

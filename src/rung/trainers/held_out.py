@@ -17,6 +17,7 @@ from rung.rewards.judge import Judge
 from rung.rollouts.sampler import Prompt, Sampler
 from rung.settings import Settings
 from rung.tasks.task import Item, TextTask
+from rung.whole_files import write_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +94,7 @@ def save_scores(folder: Path, step: int, scores: Scores) -> None:
     target = folder / "held_out" / f"step_{step:06d}.json"
     target.parent.mkdir(exist_ok=True)
     accuracy = [[None if np.isnan(value) else value for value in row] for row in scores.scores_NK.tolist()]
-    aside = target.with_suffix(".writing")
-    aside.write_text(json.dumps({"step": step, "items": scores.items, "accuracy": accuracy}))
-    aside.replace(target)
+    write_whole(target, json.dumps({"step": step, "items": scores.items, "accuracy": accuracy}).encode())
 
 
 def load_scores(folder: Path, step: int) -> npt.NDArray[np.float64] | None:

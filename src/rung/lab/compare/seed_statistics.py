@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from rung.random import philox
 from rung.runs.statistics import standard_error
 
 Array = npt.NDArray[np.float64]
@@ -163,7 +164,7 @@ def _drawn_means(scores_SN: Array, common_items: bool) -> Array:
     seeds, items = scores_SN.shape
     there_SN = (~np.isnan(scores_SN)).astype(np.float64)
     filled_SN = np.nan_to_num(scores_SN)
-    random = np.random.Philox(key=[seeds, items])  # its raw numbers: numpy promises them to stay the same
+    random = philox(seeds | items << 64)
     means_DS = np.empty((DRAWS, seeds))
     for draw in range(DRAWS):
         picked_S = _picks(random, seeds, seeds)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +13,7 @@ from rung.batch import Batch
 from rung.formulas import covariances, policy_losses, slopes
 from rung.formulas.masked import zeroed
 from rung.methods.parts.aggregations import Total
+from rung.random import generator
 
 
 def _advantages(batch: Batch) -> Tensor:
@@ -243,8 +243,7 @@ class ClipCov:
         ratio_BT = _ratio(batch, log_probs_BT)
         low_BT, high_BT = policy_losses.clip_binds(ratio_BT, advantages_BT, mask_BT, self.low, self.high)
         candidates_BT = mask_BT & (cov_BT > self.above) & (cov_BT < self.below) & ~low_BT & ~high_BT
-        draw = np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
-        luck_N = torch.from_numpy(draw.random(int(mask_BT.sum()))).to(mask_BT.device)  # pyright: ignore[reportUnknownMemberType]
+        luck_N = torch.from_numpy(generator(key).random(int(mask_BT.sum()))).to(mask_BT.device)  # pyright: ignore[reportUnknownMemberType]
         luck_BT = torch.zeros_like(cov_BT).masked_scatter(mask_BT, luck_N)  # one number a token, whatever the padding
         return covariances.largest(luck_BT, candidates_BT, _at_least_one(self.share, mask_BT))
 

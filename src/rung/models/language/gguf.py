@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import torch
 
 from rung.errors import DataError, MissingExtra
 from rung.models.language.lora import quiet
+from rung.whole_files import folder_written_aside
 
 
 def cache_folder() -> Path:
@@ -24,7 +23,7 @@ def imported(file: Path) -> Path:
     """The folder with the dequantised float32 weights and the tokenizer of `file`.
 
     It is made on the first call (20 s and 538 MB for 135 million parameters) and found again by the file's content.
-    It is written aside and renamed, so a folder that is there is complete.
+    A folder that is there is complete.
 
     Raises:
         MissingExtra: the gguf package is not installed.
@@ -35,20 +34,10 @@ def imported(file: Path) -> Path:
     folder = cache_folder() / "gguf" / f"{file.stem}-{digest[:16]}"
     if folder.is_dir():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=".import-", dir=folder.parent))
-    try:
-        with quiet():
-            model, tokenizer = _read(file)
-            model.save_pretrained(aside)
-            tokenizer.save_pretrained(aside)
-        try:
-            aside.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # else another process was first, with the same content
-                raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with folder_written_aside(folder, first_wins=True) as aside, quiet():
+        model, tokenizer = _read(file)
+        model.save_pretrained(aside)
+        tokenizer.save_pretrained(aside)
     return folder
 
 

@@ -15,7 +15,7 @@ from rung.errors import CheckpointError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Collected:
+class Steps:
     """Example: CartPole, 8 environments of 256 steps: `environment_steps=2048`, `returns_N=array([23., 17., ...])`."""
 
     batch: Batch

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from rung.errors import SettingsError
 from rung.models.small.environment_policy import EnvironmentPolicy
-from rung.random import Stream
-from rung.rollouts.environments.rows import Array, episode_seed, open_rows, play, require_finite
+from rung.random import Stream, episode_seed
+from rung.rollouts.environments.rows import Array, open_rows, play, require_finite
 from rung.rollouts.environments.whole_episodes import EpisodeLuck
 from rung.tasks.environment import EnvironmentTask
 

@@ -7,8 +7,6 @@ that no row could idle, and none could be replayed alone. Nothing here resets it
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,23 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from rung.errors import NonFiniteError
+from rung.random import episode_seed
 from rung.rollouts.environments.atari import AtariRows
 from rung.rollouts.environments.cartpole import CartPoleRows, is_plain_cartpole
 from rung.rollouts.environments.envpool import EnvpoolRows
 from rung.tasks.environment import EnvironmentTask
 
 Array = npt.NDArray[Any]
-
-
-def episode_seed(seed: int, purpose: str, row: int, episode: int) -> int:
-    """The seed that an episode is reset with: a function of what it is for, never of when it is played.
-
-    >>> episode_seed(0, "train", 3, 7) == episode_seed(0, "train", 3, 7) != episode_seed(0, "train", 7, 3)
-    True
-    """
-    name = json.dumps([int(seed), purpose, int(row), int(episode)])
-    digest = hashlib.blake2b(name.encode("ascii"), digest_size=8, person=b"rung-episode").digest()
-    return int.from_bytes(digest, "little") >> 33  # 31 bits: some environments hand it to a C library's int
 
 
 class EnvironmentRows:

@@ -13,9 +13,9 @@ import torch
 from rung.batch import Batch
 from rung.errors import CheckpointError, SettingsError
 from rung.models.small.network import SmallPolicy
-from rung.random import Blocks
-from rung.rollouts.environments.collected import Collected, CollectorState
-from rung.rollouts.environments.rows import Array, episode_seed, open_rows_to_learn, replay, require_finite
+from rung.random import Blocks, episode_seed
+from rung.rollouts.environments.collected import CollectorState, Steps
+from rung.rollouts.environments.rows import Array, open_rows_to_learn, replay, require_finite
 from rung.rollouts.environments.scaling import Scaling
 from rung.tasks.environment import EnvironmentTask
 
@@ -60,7 +60,7 @@ class StretchCollector:
         """Of each row's episode in progress: what replays it."""
         self._uniforms = Blocks(seed, f"{purpose}/actions", (num_environments, *shape), by_row=True)
 
-    def collect_steps(self, policy: SmallPolicy, steps: int) -> Collected:
+    def collect_steps(self, policy: SmallPolicy, steps: int) -> Steps:
         """The next `steps` steps of every environment.
 
         `contexts` are the observations [B, T, O] as the policy saw them. `discounts_BT` is 0 where an episode
@@ -218,7 +218,7 @@ class _Stretch:
         self.rewards_BT[:, t] = rewards_B
         self.ended_BT[:, t] = ended_B
 
-    def collected(self, policy: SmallPolicy, next_BO: Array) -> Collected:
+    def collected(self, policy: SmallPolicy, next_BO: Array) -> Steps:
         """The batch, with the critic's values of every state and of what follows each cut."""
         rows, steps = self.ended_BT.shape
         cut_BT, bootstrap_BT = np.zeros((rows, steps), bool), np.zeros((rows, steps))
@@ -247,7 +247,7 @@ class _Stretch:
             truncated_B=torch.zeros(rows, dtype=torch.bool),
             values_BT=values_BT,
         )
-        return Collected(
+        return Steps(
             batch=batch,
             returns_N=np.array(self.returns),
             lengths_N=np.array(self.lengths, np.int64),

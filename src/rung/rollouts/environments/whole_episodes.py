@@ -14,9 +14,9 @@ from torch import Tensor
 from rung.batch import Batch
 from rung.errors import SettingsError
 from rung.models.small.network import SmallPolicy
-from rung.random import Stream
-from rung.rollouts.environments.collected import Collected, CollectorState
-from rung.rollouts.environments.rows import Array, episode_seed, open_rows, play, require_finite
+from rung.random import Stream, episode_seed
+from rung.rollouts.environments.collected import CollectorState, Steps
+from rung.rollouts.environments.rows import Array, open_rows, play, require_finite
 from rung.rollouts.environments.scaling import Scaling
 from rung.tasks.environment import EnvironmentTask
 
@@ -48,7 +48,7 @@ class EpisodeCollector:
         self._rows = open_rows(task, num_environments)
         self._scaling = Scaling(task)
 
-    def collect_episodes(self, policy: SmallPolicy, starts: int, samples_per_start: int) -> Collected:
+    def collect_episodes(self, policy: SmallPolicy, starts: int, samples_per_start: int) -> Steps:
         """`starts` · `samples_per_start` episodes, the rows of a group beside each other.
 
         Rows are right-padded. `discounts_BT` is 0 at a terminated episode's last step; where the time limit cut it
@@ -169,7 +169,7 @@ class _Sheet:
         if over_N.any():
             self.finals_EO[episodes_N[over_N]] = self._scaling.final(raw_NO[over_N])
 
-    def collected(self, policy: SmallPolicy, groups_B: Tensor) -> Collected:
+    def collected(self, policy: SmallPolicy, groups_B: Tensor) -> Steps:
         """The batch: one row an episode, right-padded to the longest."""
         rows, steps = len(self.lengths_E), int(self.lengths_E.max())
         mask_BT = np.arange(steps) < self.lengths_E[:, None]
@@ -196,7 +196,7 @@ class _Sheet:
             truncated_B=torch.from_numpy(~self.terminated_E),
             values_BT=None if values_BT is None else torch.from_numpy(values_BT),
         )
-        return Collected(
+        return Steps(
             batch=batch,
             returns_N=self.returns_E.copy(),
             lengths_N=self.lengths_E.copy(),

@@ -7,7 +7,6 @@ the log-probs are the ones that reinforcement learning uses.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +32,7 @@ from rung.trainers.assemble import assemble
 from rung.trainers.held_out import score
 from rung.trainers.parts import limit_threads
 from rung.trainers.policy_gradient.learner import Learner
+from rung.whole_files import folder_written_aside, write_whole
 
 if TYPE_CHECKING:
     from rung.models.language.policy import TextPolicy
@@ -107,12 +107,9 @@ def sft(settings: SFTSettings, folder: Path, *, quiet: bool = False, say: Say = 
     before = _held_out(policy, task, settings)
     losses = _train(learner, policy, task.examples, settings, (lambda line: None) if quiet else say)
     after = _held_out(policy, task, settings)
-    folder.mkdir(parents=True, exist_ok=True)
-    aside = folder / "final.writing"
-    shutil.rmtree(aside, ignore_errors=True)
-    policy.save(aside)
-    aside.rename(folder / "final")
-    (folder / "losses.json").write_text(json.dumps(losses))
+    with folder_written_aside(folder / "final") as aside:
+        policy.save(aside)
+    write_whole(folder / "losses.json", json.dumps(losses).encode())
     return SFTSummary(folder=folder, loss=losses[-1] if losses else float("nan"), before=before, after=after)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rung.models.language.gguf import cache_folder
+from rung.whole_files import folder_written_aside
 
 if TYPE_CHECKING:
     from rung.settings import TaskSettings
@@ -32,9 +32,7 @@ def tiny_for(task: TaskSettings) -> Path:
     folder = cache_folder() / "tiny" / f"{task.slug()}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     if not (folder / "final").is_dir():
         print(f"making the tiny model for '{task.name}' once (kept in {folder})", file=sys.stderr)  # noqa: T201
-        aside = folder.with_name(f"{folder.name}.{os.getpid()}.writing")
-        shutil.rmtree(aside, ignore_errors=True)
-        sft(settings, aside, say=lambda line: print(f"  {line}", file=sys.stderr))  # noqa: T201
         shutil.rmtree(folder, ignore_errors=True)
-        aside.rename(folder)
+        with folder_written_aside(folder, first_wins=True) as aside:
+            sft(settings, aside, say=lambda line: print(f"  {line}", file=sys.stderr))  # noqa: T201
     return folder / "final"

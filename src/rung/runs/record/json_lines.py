@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from rung.errors import DataError
-from rung.whole_files import write_whole
+from rung.whole_files import sync, write_whole
 
 Row = dict[str, float | None]
 Say = Callable[[str], None]
@@ -89,7 +89,7 @@ class Cut:
 def cut_rows(path: Path, step: int) -> Cut:
     """Takes away every row of a later step than `step`, and a half-written last line; kept bytes stay as they are.
 
-    Written aside and renamed, so a kill leaves the old file or the new one. Raises `DataError` as `read_rows` does.
+    A kill leaves the old file or the new one. Raises `DataError` as `read_rows` does.
     """
     if not path.exists():
         return Cut(0, 0, ())
@@ -192,7 +192,7 @@ class JsonLines:
                 while rest:
                     rest = rest[os.write(handle, rest) :]
                 if self.sync:
-                    os.fsync(handle)
+                    sync(handle)
             except OSError:
                 os.ftruncate(handle, end)
                 raise

@@ -17,8 +17,7 @@ from rung.methods import PolicyGradient
 from rung.models.small.environment_policy import EnvironmentPolicy
 from rung.models.small.network import SmallPolicy
 from rung.rollouts.environments.atari import AtariGame
-from rung.rollouts.environments.collected import Collected as Steps
-from rung.rollouts.environments.collected import CollectorState
+from rung.rollouts.environments.collected import CollectorState, Steps
 from rung.rollouts.environments.evaluation import evaluate, greedy_player
 from rung.rollouts.environments.stretches import StretchCollector
 from rung.rollouts.environments.whole_episodes import EpisodeCollector

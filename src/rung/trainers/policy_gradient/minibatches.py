@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from rung.batch import Batch
+from rung.random import generator
 
 
 def minibatches(batch: Batch, count: int, key: tuple[int, ...]) -> Iterator[Tensor]:
@@ -26,9 +27,7 @@ def minibatches(batch: Batch, count: int, key: tuple[int, ...]) -> Iterator[Tens
     rows_B = torch.nonzero(counted_B)[:, 0]
     # Groups of one are rows: no need to look each of them up.
     whole = count <= len(groups) < len(rows_B)
-    order = np.random.Generator(np.random.Philox(np.random.SeedSequence(key))).permutation(
-        len(groups) if whole else len(rows_B)
-    )
+    order = generator(key).permutation(len(groups) if whole else len(rows_B))
     units = [rows_B[batch.group_ids_B[rows_B] == group] for group in groups] if whole else []
     for part in np.array_split(order, count):
         if len(part):

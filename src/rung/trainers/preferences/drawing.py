@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -23,6 +22,7 @@ from rung.rewards.judge import Judge
 from rung.rollouts.sampler import Prompt, Sampler
 from rung.tasks.prompts import plain_prompt
 from rung.tasks.task import Item, TextTask
+from rung.whole_files import sync
 
 ALL_RIGHT, ALL_WRONG, ALIKE = "with every answer right", "with every answer wrong", "with all answers alike in reward"
 TOO_FEW = "with fewer than two different answers"
@@ -264,7 +264,7 @@ class PairStore:
         with self.path.open("ab") as file:
             file.write(line)
             file.flush()
-            os.fsync(file.fileno())
+            sync(file.fileno())
         self._rounds.append(_parsed(line, self.path, len(self._rounds)))
         self._read += len(line)
         fault_point("pairs.round")

@@ -17,8 +17,8 @@ from rung.faults import fault_point
 from rung.methods.parts.q_learning import EpsilonGreedy, Prioritised
 from rung.methods.value_learning import ValueLearning
 from rung.models.small.q_network import QNetwork, QShape, boltzmann, epsilon_greedy
-from rung.random import Blocks
-from rung.rollouts.environments.rows import episode_seed, open_rows, open_rows_to_learn, replay, require_finite
+from rung.random import Blocks, episode_seed
+from rung.rollouts.environments.rows import open_rows, open_rows_to_learn, replay, require_finite
 from rung.rollouts.replay import Frame, Replay
 from rung.settings import Settings
 from rung.tasks.environment import EnvironmentTask
