@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rung.lab.labels.comparison_rows import read_comparisons
 from rung.lab.labels.labelling_page import LabellingPage
-from rung.lab.labels.pair_rows import read_pairs
-from rung.lab.labels.store import PairStore
+from rung.lab.labels.store import LabelStore
 from rung.lab.pages import PageServer
 
 
@@ -77,8 +77,8 @@ class Labelling:
 @contextmanager
 def served(pairs: Path, people: tuple[str, ...] = ("anna",), *, wanted: int = 1) -> Iterator[PageServer]:
     """The same page from a thread of this process, which starts at once. For tests that kill nothing."""
-    with PairStore(pairs.with_name(f"{pairs.name}.labels")) as store:
-        store.take_in(read_pairs(pairs))
+    with LabelStore(pairs.with_name(f"{pairs.name}.labels")) as store:
+        store.take_in(read_comparisons(pairs))
         page = LabellingPage(store=store, folder=pairs.parent, wanted=wanted, question="Which one is better?")
         with PageServer(page.routes(), people=people) as server:
             thread = threading.Thread(target=server.run)

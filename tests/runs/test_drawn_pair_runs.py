@@ -20,8 +20,8 @@ from rung.tasks.order import items_at
 from rung.trainers.budget import Budget
 from rung.trainers.operations import work_of
 from rung.trainers.parts import Parts
-from rung.trainers.preferences.drawing import PairStore
 from rung.trainers.preferences.drawn_pairs import DrawnPairCollector
+from rung.trainers.preferences.drawn_rounds import DrawnRounds
 
 TASK = {"name": "arithmetic", "levels": [1], "size": 40, "held_out": 6}
 HARD = {**TASK, "levels": [5]}
@@ -205,8 +205,8 @@ def test_of_seconds_drawing_takes_its_share(made: Path, tmp_path: Path) -> None:
 def test_runs_share_what_is_the_same_and_each_pays(made: Path, tmp_path: Path, monkeypatch) -> None:
     shared = tmp_path / "shared"
     draws: list[int] = []
-    append = PairStore._append
-    monkeypatch.setattr(PairStore, "_append", lambda self, one: (draws.append(one.made.tokens), append(self, one))[1])
+    append = DrawnRounds._append
+    monkeypatch.setattr(DrawnRounds, "_append", lambda self, one: (draws.append(one.made.tokens), append(self, one))[1])
 
     def first_step(name: str, method: str, **more: Any) -> tuple[dict[str, Any], dict[str, float]]:
         (tmp_path / name).mkdir()

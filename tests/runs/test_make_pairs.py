@@ -9,7 +9,7 @@ import pytest
 
 from rung.errors import DataError, SettingsError
 from rung.models.language.tiny import tiny_model
-from rung.runs.recipes.pairs import make_pairs, write_rows
+from rung.runs.recipes.pairs import make_pairs
 from rung.settings import PairsSettings
 from rung.tasks.load import load_pairs, load_task
 
@@ -99,13 +99,3 @@ def test_wrong_files_are_refused_before_anything_is_drawn(tmp_path: Path) -> Non
         with pytest.raises(SettingsError, match=words):
             make_pairs(settings_of("no-such-model", tmp_path), out)
     assert there.read_text() == "x"
-
-
-def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
-    class Broken:
-        def keys(self):
-            raise RuntimeError("stopped")
-
-    with pytest.raises((TypeError, RuntimeError)):
-        write_rows([{"prompt": "x", "chosen": "a"}, Broken()], tmp_path / "half.jsonl")  # type: ignore[list-item]
-    assert list(tmp_path.iterdir()) == []

@@ -91,7 +91,7 @@ def _evaluated(
     from rung.settings import read_eval
 
     if samples is not None:
-        from rung.runs.recipes.pairs import require_new_file
+        from rung.tasks.rows import require_new_file
 
         require_new_file(samples, "--samples")
     with found(run_or_model, step) as it, found(base) if base is not None else contextlib.nullcontext() as other:
@@ -113,9 +113,10 @@ def _evaluated(
             rewards=asked.rewards,
         )
     if samples is not None:
-        from rung.runs.recipes.pairs import write_rows
+        from rung.tasks.rows import write_rows
 
-        write_rows(result.samples, samples)
+        samples.parent.mkdir(parents=True, exist_ok=True)
+        write_rows(result.samples, samples, "--samples")
     return {"model": run_or_model, "task": asked.task.name, "split": asked.split, **result.as_data()}
 
 

@@ -11,11 +11,10 @@ from rung.commands.output import say, tell
 from rung.errors import MissingExtra, SettingsError
 
 if TYPE_CHECKING:
-    from rung.lab.labels.pair_rows import PairFile
-    from rung.lab.labels.store import PairStore
+    from rung.lab.labels.comparison_rows import ComparisonFile
+    from rung.lab.labels.store import LabelStore
 
 QUESTION = "Which one is better?"
-LONGEST_NAME = 80
 
 
 def label(
@@ -61,13 +60,13 @@ def label(
     Votes are on the disk before the page says so; stop and start again at any time. The exported choice is the answer
     that most people gave; ties, even votes and can't-tells are left out and counted.
     """
-    from rung.lab.labels.pair_rows import read_pairs
-    from rung.lab.labels.store import PairStore
+    from rung.lab.labels.comparison_rows import read_comparisons
+    from rung.lab.labels.store import LabelStore
 
     people = labeller or ["labeller"]
     _check(people, votes_per_pair, pairs, [("--export", export), ("--votes", votes)])
-    file = read_pairs(pairs)
-    with PairStore(labels or pairs.with_name(f"{pairs.name}.labels")) as store:
+    file = read_comparisons(pairs)
+    with LabelStore(labels or pairs.with_name(f"{pairs.name}.labels")) as store:
         _take_in(store, file)
         if export is not None or votes is not None:
             _export(store, export, votes)
@@ -77,6 +76,8 @@ def label(
 
 def _check(people: list[str], wanted: int, pairs: Path, targets: list[tuple[str, Path | None]]) -> None:
     """Raises SettingsError with everything that is wrong, before a file is made."""
+    from rung.lab.labels.comparison import LONGEST_NAME
+
     problems = [
         f"--labeller: got {name!r}, expected a name of 1 to {LONGEST_NAME} characters that can be seen"
         for name in people
@@ -94,7 +95,7 @@ def _check(people: list[str], wanted: int, pairs: Path, targets: list[tuple[str,
         tell(f"warning: --votes-per-pair {wanted} needs {wanted} people, and {links}")
 
 
-def _take_in(store: PairStore, file: PairFile) -> None:
+def _take_in(store: LabelStore, file: ComparisonFile) -> None:
     new = store.take_in(file)
     missing = store.count() - len(file.pairs)
     say(f"{file.path}: {file.in_words()}" + (f", {new:,} of them new" if 0 < new < len(file.pairs) else ""))
@@ -102,7 +103,7 @@ def _take_in(store: PairStore, file: PairFile) -> None:
         tell(f"warning: {store.file.path} has {missing:,} more, which are not in {file.path} any more; they stay in it")
 
 
-def _export(store: PairStore, export: Path | None, votes: Path | None) -> None:
+def _export(store: LabelStore, export: Path | None, votes: Path | None) -> None:
     from rung.lab.labels.agreement import RULE, agreement_of
     from rung.lab.labels.export import export_labelled, export_votes
 
@@ -114,7 +115,9 @@ def _export(store: PairStore, export: Path | None, votes: Path | None) -> None:
         say(f"agreement: {agreement_of(store.standing()).in_words()}")
 
 
-def _serve(store: PairStore, file: PairFile, *, people: list[str], port: int, wanted: int, question: str) -> None:
+def _serve(
+    store: LabelStore, file: ComparisonFile, *, people: list[str], port: int, wanted: int, question: str
+) -> None:
     try:
         from rung.lab.labels.labelling_page import LabellingPage
         from rung.lab.pages import PageServer

@@ -1,14 +1,14 @@
-"""Pairs of answers of which one was preferred, from a JSONL or Parquet file.
+"""Preference pairs: two answers to one prompt, of which one was preferred; read from and written to rows of files.
 
-Columns: `prompt`, `chosen`, `rejected` (text, or messages), and as wanted `id` and `margin` (by how much the chosen
-one is better). Chosen and rejected may be whole conversations: what they have in common before the last message is
-the prompt. Answers labelled one by one have `prompt`, `completion` and `label` (true: good).
+Columns: `prompt`, `chosen`, `rejected` (text, or messages), and optionally `id` and `margin` (by how much the chosen
+one is better). Chosen and rejected may be whole conversations: what they share before the last message is the prompt.
+Answers labelled one by one have `prompt`, `completion` and `label` (true: good).
 
-What cannot be used without harm is left out, counted, and said:
-    unlabelled    `prompt` and `completions`, and nobody has chosen yet
+Rows that would do harm are left out and counted:
+    unlabelled    `prompt` and `completions`, of which none was chosen yet
     identical     chosen and rejected are the same text
-    conflicting   the same two answers stand in the file both ways round; all of these rows are left out
-    empty         an answer without a letter
+    conflicting   the same two answers are in the file both ways round; all of these rows are left out
+    empty         an answer of white space
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rung.random import raw_numbers
 from rung.rewards.reward import Prompt
 from rung.tasks.file_task import prompt_key, split_by_prompt
 from rung.tasks.prompts import prompt_problem, prompt_value
-from rung.tasks.rows import Problems, checked_id, no_prompt, raw_rows, with_own_ids
+from rung.tasks.rows import Problems, checked_id, no_prompt, prompt_row, raw_rows, with_own_ids
 
 _OTHER_NAMES = {
     "chosen": ("response_chosen", "preferred", "accepted", "winner", "better", "positive", "response_j"),
@@ -47,12 +47,12 @@ class Pair:
     chosen: str | None
     rejected: str | None
     margin: float = 0.0
-    """By how much the chosen one is better; 0 where nobody said."""
+    """By how much the chosen one is better; 0 where it is not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairTask:
-    """Pairs to learn from, and pairs kept from training. `pair_task("pairs.jsonl")` gives one."""
+    """Pairs to learn from, and held-out pairs. `pair_task("pairs.jsonl")` gives one."""
 
     name: str
     train: Sequence[Pair]
@@ -61,7 +61,7 @@ class PairTask:
     """How many rows were left out, by reason."""
 
     def notes(self) -> tuple[str, ...]:
-        """What was left out, as a sentence; empty when nothing was."""
+        """What was left out, as a sentence; none when nothing was."""
         return (left_out(self.excluded),) if self.excluded else ()
 
 
@@ -89,7 +89,7 @@ def pair_task(
         held_out: the share of prompts kept from training, by a hash of the row's id; at least one. Pairs of one
             prompt stay on one side. 0: none.
         held_out_file: a second file that is the held-out side; then every pair of the first is trained on.
-        keep_conflicts: learn from pairs that stand in the file both ways round, as from people who disagree.
+        keep_conflicts: keep pairs that are in the file both ways round, as from people who disagree.
         resample: the seed of a draw with replacement of as many training pairs as there are: what each member of an
             ensemble learns from (Christiano et al. 2017, arXiv:1706.03741, section 2.2.3).
 
@@ -119,6 +119,21 @@ def pair_task(
         drawn = raw_numbers("resampled pairs", resample, n=len(train)) % len(train)
         train = [train[int(number)] for number in drawn]
     return PairTask(name=path.stem, train=tuple(train), held_out=tuple(held), excluded=excluded)
+
+
+def pair_row(pair: Pair, /, **more: Any) -> dict[str, Any]:
+    """The row of a pair, to be written.
+
+    >>> pair_row(Pair(number=1, id="1", prompt="2+3=", chosen="5", rejected="6"), chosen_reward=1.0)
+    {'id': '1', 'prompt': '2+3=', 'chosen': '5', 'rejected': '6', 'chosen_reward': 1.0}
+    """
+    return prompt_row(pair.id, pair.prompt, chosen=pair.chosen, rejected=pair.rejected, **more)
+
+
+def written_pair(number: int, row: Mapping[str, Any]) -> Pair:
+    """The pair of a row that `pair_row` made. KeyError or TypeError for another."""
+    prompt, chosen, rejected = prompt_value(row["prompt"]), str(row["chosen"]), str(row["rejected"])
+    return Pair(number=number, id=row["id"], prompt=prompt, chosen=chosen, rejected=rejected)
 
 
 def _read(path: Path, keep_conflicts: bool, excluded: dict[str, int]) -> list[Pair]:
@@ -262,7 +277,7 @@ def _without_conflicts(pairs: Sequence[Pair], excluded: dict[str, int]) -> list[
 
 
 def _way(pair: Pair) -> tuple[Any, bool]:
-    """The pair without its order, or the answer without its label; and which way round it stands."""
+    """The pair without its order, or the answer without its label; and which way round it is."""
     if pair.chosen is None or pair.rejected is None:
         return (prompt_key(pair), pair.chosen or pair.rejected), pair.chosen is not None
     return (prompt_key(pair), *sorted((pair.chosen, pair.rejected))), pair.chosen < pair.rejected

@@ -66,8 +66,18 @@ def _message_problem(where: str, message: Any) -> str | None:
 def _text_problem(where: str, text: str) -> str | None:
     if not text.strip():
         return f"{where}: is empty"
+    wrong = surrogate_problem(text)
+    return wrong and f"{where}: {wrong}"
+
+
+def surrogate_problem(text: str) -> str | None:
+    """What is wrong with a text that UTF-8 cannot hold, None for every other.
+
+    >>> surrogate_problem("2" + chr(0xD800))
+    'holds half of a surrogate pair at character 1, which is no text'
+    """
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        return f"{where}: holds half of a surrogate pair at character {error.start}, which is no text"
+        return f"holds half of a surrogate pair at character {error.start}, which is no text"
     return None

@@ -1,4 +1,4 @@
-"""Read JSONL and Parquet rows; every problem is found before training, with file and row.
+"""JSONL and Parquet rows, read and written. Every problem of a file is found before training, with file and row.
 
 JSONL: one JSON object a line, UTF-8. Blank lines are skipped; the row's number is the line's. Parquet: row 1 is the
 first. The first ten problems are listed, and how many there are in all.
@@ -15,7 +15,8 @@ from typing import Any, Protocol, TypeVar
 
 from rung.errors import DataError, SettingsError, nearest
 from rung.rewards.reward import Prompt
-from rung.tasks.prompts import prompt_problem, prompt_value
+from rung.tasks.prompts import plain_prompt, prompt_problem, prompt_value
+from rung.whole_files import written_aside
 
 _LISTED = 10
 _LONGEST_LINE = 64 * 2**20
@@ -238,3 +239,50 @@ def with_own_ids(rows: Sequence[N], problems: Problems) -> list[N]:
             kept.append(row)
         first_at.setdefault(row.id, row.number)
     return kept
+
+
+def prompt_row(row_id: str, prompt: Prompt, /, **columns: Any) -> dict[str, Any]:
+    """A row to write.
+
+    >>> prompt_row("7", "2+2=", chosen="4", rejected="5")
+    {'id': '7', 'prompt': '2+2=', 'chosen': '4', 'rejected': '5'}
+    """
+    return {"id": row_id, "prompt": plain_prompt(prompt), **columns}
+
+
+def require_new_file(out: Path, option: str) -> None:
+    """SettingsError, naming the option, when rows cannot be written there or something is there already."""
+    _require_ending(out, option)
+    if out.exists():
+        raise SettingsError([f"{option}: {out} is there already; choose another name"])
+
+
+def write_rows(rows: Sequence[Mapping[str, Any]], out: Path, option: str) -> None:
+    """Writes rows to a .jsonl or .parquet file, whole or not at all. Raises SettingsError, naming the option."""
+    _require_ending(out, option)
+    if not out.parent.is_dir():
+        raise SettingsError([f"{option}: {out}: there is no folder {out.parent}"])
+    with written_aside(out) as aside:
+        if out.suffix == ".jsonl":
+            aside.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+        else:
+            _write_parquet(rows, aside, f"{option}: {out}")
+
+
+def _require_ending(out: Path, option: str) -> None:
+    if out.suffix not in (".jsonl", ".parquet"):
+        raise SettingsError([f"{option}: got {out}, expected a name that ends in .jsonl or .parquet"])
+
+
+def _write_parquet(rows: Sequence[Mapping[str, Any]], aside: Path, where: str) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    try:
+        table = pyarrow.Table.from_pydict({name: [row.get(name) for row in rows] for name in names})
+        pyarrow.parquet.write_table(table, aside)
+    except pyarrow.ArrowException as error:
+        raise SettingsError(
+            [f"{where}: a Parquet column holds values of one kind: {error}; write a .jsonl file"]
+        ) from error

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from rung.lab.labels.pair import Answer, Vote, Which
-from rung.lab.labels.pair_rows import read_pairs
-from rung.lab.labels.store import PairStore
+from rung.lab.labels.comparison import Answer, Vote, Which
+from rung.lab.labels.comparison_rows import read_comparisons
+from rung.lab.labels.store import LabelStore
 
 
 @pytest.fixture
@@ -51,16 +51,16 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(pairs_file: Callable[..., Path], clock: Clock) -> Iterator[PairStore]:
+def store(pairs_file: Callable[..., Path], clock: Clock) -> Iterator[LabelStore]:
     """A store with the pairs p0 to p3, whose clock stands."""
     path = pairs_file(some_rows(4))
-    with PairStore(path.with_name("pairs.jsonl.labels"), now=clock) as it:
-        it.take_in(read_pairs(path))
+    with LabelStore(path.with_name("pairs.jsonl.labels"), now=clock) as it:
+        it.take_in(read_comparisons(path))
         yield it
 
 
 @pytest.fixture
-def vote(store: PairStore) -> Callable[..., Vote]:
+def vote(store: LabelStore) -> Callable[..., Vote]:
     """A vote that the store takes: as shown, with an id of its own."""
     made = iter(range(1000))
 

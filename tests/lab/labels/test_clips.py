@@ -12,7 +12,7 @@ from PIL import Image
 
 from rung.errors import DataError
 from rung.lab.labels.clips import LARGEST_CLIP, read_clip
-from rung.lab.labels.pair_rows import read_pairs
+from rung.lab.labels.comparison_rows import read_comparisons
 
 
 def gif(colour: int = 0, side: int = 8) -> bytes:
@@ -36,10 +36,12 @@ def row(first: Any, second: Any = "clips/b.gif") -> dict[str, Any]:
 
 def test_clips_are_read_and_known_by_what_they_show(clips: Path, pairs_file: Callable[..., Path]) -> None:
     path = pairs_file([row("clips/a.gif")])
-    before = read_pairs(path)
+    before = read_comparisons(path)
     assert before.pairs[0].completions == ({"clip": "clips/a.gif"}, {"clip": "clips/b.gif"})
     (clips / "clips" / "a.gif").write_bytes(gif(5))
-    assert read_pairs(path).fingerprints != before.fingerprints  # another clip under the same name is another pair
+    assert (
+        read_comparisons(path).fingerprints != before.fingerprints
+    )  # another clip under the same name is another pair
 
 
 @pytest.mark.parametrize(
@@ -72,7 +74,7 @@ def test_a_clip_that_cannot_be_shown_is_refused(
     (clips / "huge.gif").write_bytes(gif() + bytes(LARGEST_CLIP))
     (clips / "wide.gif").write_bytes(b"GIF89a" + (60000).to_bytes(2, "little") + b"\x01\x00" + bytes(20))
     with pytest.raises(DataError) as error:
-        read_pairs(pairs_file([row(name)]))
+        read_comparisons(pairs_file([row(name)]))
     assert words in str(error.value) and "pairs.jsonl:1: completions[0]: " in str(error.value)
 
 
@@ -80,7 +82,7 @@ def test_a_clip_and_a_key_too_many(clips: Path, pairs_file: Callable[..., Path])
     wrong = row("clips/a.gif")
     wrong["completions"][0]["kind"] = "gif"
     with pytest.raises(DataError, match="has 'clip', 'kind', expected"):
-        read_pairs(pairs_file([wrong]))
+        read_comparisons(pairs_file([wrong]))
 
 
 def test_a_link_put_there_later_is_not_followed(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -13,10 +13,10 @@ import pytest
 
 from rung.errors import SettingsError
 from rung.lab.labels.agreement import Sides, agreement_of, sides_of, verdict, verdicts
+from rung.lab.labels.comparison import Vote
+from rung.lab.labels.comparison_rows import read_comparisons
 from rung.lab.labels.export import export_labelled, export_votes
-from rung.lab.labels.pair import Vote
-from rung.lab.labels.pair_rows import read_pairs
-from rung.lab.labels.store import PairStore
+from rung.lab.labels.store import LabelStore
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -45,7 +45,7 @@ def test_the_rule(answers: str, expected: str) -> None:
     assert verdict([words[mark] for mark in answers.replace(" ", "")]) == expected  # type: ignore[misc]
 
 
-def label_all(store: PairStore, vote: Callable[..., Vote]) -> None:
+def label_all(store: LabelStore, vote: Callable[..., Vote]) -> None:
     """p0: second by two to one; p1: first, once undone; p2: tie; p3: can't tell."""
     store.record(vote("p0", "anna", "first"))
     store.record(vote("p0", "ben", "second"))
@@ -79,8 +79,8 @@ def test_what_goes_out_comes_in_again(store, vote, tmp_path: Path, ending: str, 
     label_all(store, vote)
     out = tmp_path / f"out{ending}"
     export(store, out)
-    file = read_pairs(out)
-    with PairStore(tmp_path / "again.labels") as again:
+    file = read_comparisons(out)
+    with LabelStore(tmp_path / "again.labels") as again:
         again.take_in(file)
         kept = {pair.id for pair in file.pairs}
         seen = [vote for vote in store.votes() if vote.pair in kept]
@@ -104,8 +104,8 @@ def test_messages_and_other_columns_go_out_as_they_came(tmp_path: Path, pairs_fi
     answers = [[{"role": "assistant", "content": text}] for text in ("a", "b")]
     row = {"id": "m", "prompt": messages, "chosen": answers[0], "rejected": answers[1], "level": 3, "tags": ["x"]}
     for ending in (".jsonl", ".parquet"):
-        with PairStore(tmp_path / f"m{ending}.labels") as store:
-            store.take_in(read_pairs(pairs_file([row])))
+        with LabelStore(tmp_path / f"m{ending}.labels") as store:
+            store.take_in(read_comparisons(pairs_file([row])))
             left = store.left_of("m", "anna")
             store.record(Vote(submit="s-1", pair="m", labeller="anna", answer="second", left=left, at=1.5))
             export_labelled(store, tmp_path / f"out{ending}")
@@ -127,13 +127,13 @@ def test_a_file_that_cannot_be_written_is_said(store, vote, tmp_path: Path, pair
     with pytest.raises(SettingsError, match=r"nothing to write to .*: 0 pairs; left out: 4 not labelled"):
         export_labelled(store, tmp_path / "out.jsonl")
     label_all(store, vote)
-    with pytest.raises(SettingsError, match=r"--export: .*out.csv: expected a name that ends in .jsonl or .parquet"):
+    with pytest.raises(SettingsError, match=r"--export: got .*out.csv, expected a name that ends in .jsonl"):
         export_labelled(store, tmp_path / "out.csv")
     with pytest.raises(SettingsError, match=r"--votes: .*there is no folder"):
         export_votes(store, tmp_path / "no" / "out.jsonl")
     mixed = [{"id": "x", "prompt": "text", "completions": ["a", "b"]}]
     mixed += [{"id": "y", "prompt": [{"role": "user", "content": "m"}], "completions": ["a", "b"]}]
-    store.take_in(read_pairs(pairs_file(mixed)))
+    store.take_in(read_comparisons(pairs_file(mixed)))
     with pytest.raises(SettingsError, match=r"a Parquet column holds values of one kind.*write a .jsonl file"):
         export_votes(store, tmp_path / "out.parquet")
     assert not (tmp_path / "out.parquet").exists() and not list(tmp_path.glob("*.aside"))

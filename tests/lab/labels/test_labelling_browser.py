@@ -14,10 +14,10 @@ from labelling import Labelling, served
 from PIL import Image, ImageDraw
 from playwright.sync_api import Browser
 
+from rung.lab.labels.comparison import Vote
+from rung.lab.labels.comparison_rows import read_comparisons
 from rung.lab.labels.labelling_page import shown_text
-from rung.lab.labels.pair import Vote
-from rung.lab.labels.pair_rows import read_pairs
-from rung.lab.labels.store import PairStore
+from rung.lab.labels.store import LabelStore
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def tab(browser: Browser) -> Iterator[Callable[..., Watched]]:
 
 
 def votes_of(pairs: Path) -> list[Vote]:
-    with PairStore(pairs.with_name(f"{pairs.name}.labels")) as store:
+    with LabelStore(pairs.with_name(f"{pairs.name}.labels")) as store:
         return store.votes()
 
 
@@ -72,7 +72,7 @@ def test_keys_and_clicks_say_what_they_mean(tab, pairs_file, rows) -> None:
         assert seen.after("2") == "Saved: tie."
         assert seen.said == []
         it.stop()
-    votes, pairs = votes_of(path), read_pairs(path).pairs
+    votes, pairs = votes_of(path), read_comparisons(path).pairs
     sides = ["left", "left", "right", "right", "tie", "unsure", "left", "right", "tie", "tie"]
     assert [vote.side or vote.answer for vote in votes] == sides
     assert [vote.undone for vote in votes] == [False] * 8 + [True, False]

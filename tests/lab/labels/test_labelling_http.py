@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from labelling import Client, Labelling, served
 
-from rung.lab.labels.pair import other
-from rung.lab.labels.store import PairStore
+from rung.lab.labels.comparison import other
+from rung.lab.labels.store import LabelStore
 
 GIF = (
     b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
@@ -135,7 +135,7 @@ def test_nobody_else_gets_in(running: Labelling) -> None:
 
 def test_a_vote_that_cannot_be_written_is_not_acknowledged(pairs_file, rows) -> None:
     path = pairs_file(rows(2))
-    with served(path) as server, PairStore(path.with_name("pairs.jsonl.labels")) as beside:
+    with served(path) as server, LabelStore(path.with_name("pairs.jsonl.labels")) as beside:
         client = Client(server.port, server.links["anna"].partition("?token=")[2])
         said = client.vote(client.next()["pair"], "left")
         beside.file.run("CREATE TRIGGER full BEFORE INSERT ON votes BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
@@ -158,7 +158,7 @@ def test_two_people_label_at_once_without_meeting(pairs_file: Callable[..., Path
         assert it.client("anna").next()["answers"] == 24
         said = it.stop()
     assert "24 votes on 24 of 24 pairs; left preferred:" in said
-    with PairStore(path.with_name("pairs.jsonl.labels")) as store:
+    with LabelStore(path.with_name("pairs.jsonl.labels")) as store:
         votes = store.votes()
     assert Counter(vote.pair for vote in votes) == {f"p{i}": 1 for i in range(24)}
     assert {vote.labeller for vote in votes} == {"anna", "ben"}
@@ -197,7 +197,7 @@ def test_killed_in_the_middle_of_submits_nothing_acknowledged_is_lost(pairs_file
             it.kill()
             for thread in threads:
                 thread.join(60)
-    with PairStore(path.with_name("pairs.jsonl.labels")) as store:
+    with LabelStore(path.with_name("pairs.jsonl.labels")) as store:
         votes = store.votes()
     kept = {vote.submit: vote.labeller for vote in votes}
     assert len(acknowledged) >= 45

@@ -13,11 +13,11 @@ import torch
 from PIL import Image
 
 from rung.errors import DataError
-from rung.lab.labels.pair import Answer as Said
-from rung.lab.labels.pair import Vote
-from rung.lab.labels.pair_rows import read_pairs
+from rung.lab.labels.comparison import Answer as Said
+from rung.lab.labels.comparison import Vote
+from rung.lab.labels.comparison_rows import read_comparisons
 from rung.lab.labels.people import People
-from rung.lab.labels.store import PairStore
+from rung.lab.labels.store import LabelStore
 from rung.library import build
 from rung.runs.loop import Clock
 from rung.settings import read_run
@@ -30,7 +30,7 @@ MORE = tuple(f"method.learned_reward.{one}" for one in ("segment=20", "first_upd
 
 def vote(folder: Path, choose: Callable[[int], Said], *, most: int = 1000) -> None:
     """Answers what is open in the store, as the page would."""
-    with PairStore(folder / "pairs.jsonl.labels") as store:
+    with LabelStore(folder / "pairs.jsonl.labels") as store:
         for _ in range(most):
             asked = store.ask("anna", wanted=1)
             if asked is None:
@@ -61,7 +61,7 @@ def test_clips_go_out_and_votes_come_back(tmp_path: Path) -> None:
     parts, found = collector(tmp_path, lambda number: said.get(number, "first"))
     found.collect(1, 0, Clock().phase)
     found.collect(2, 0, Clock().phase)
-    file = read_pairs(tmp_path / "pairs.jsonl")
+    file = read_comparisons(tmp_path / "pairs.jsonl")
     assert [pair.id for pair in file.pairs] == [f"Pendulum-v1-0-{number}" for number in range(5)]
     assert file.pairs[0].completions[0] == {"clip": "clips/000000-first.gif"}
     assert found.learner.preferred_N.tolist() == [1.0, 0.0, 0.5, 1.0], "can't tell is dropped"

@@ -13,24 +13,24 @@ from typing import Any
 import pytest
 
 from rung.errors import DataError, SettingsError
-from rung.lab.labels.pair import Vote
-from rung.lab.labels.pair_rows import read_pairs
-from rung.lab.labels.store import LEASE_SECONDS, Conflict, PairStore
+from rung.lab.labels.comparison import Vote
+from rung.lab.labels.comparison_rows import read_comparisons
+from rung.lab.labels.store import LEASE_SECONDS, Conflict, LabelStore
 
 
-def asked(store: PairStore, labeller: str, wanted: int = 1) -> str | None:
+def asked(store: LabelStore, labeller: str, wanted: int = 1) -> str | None:
     found = store.ask(labeller, wanted=wanted)
     return None if found is None else found.pair.id
 
 
-def test_the_file_is_safe(store: PairStore) -> None:
+def test_the_file_is_safe(store: LabelStore) -> None:
     """WAL, synchronous=FULL (2), foreign keys; and the marks by which the file is known again."""
     values = [store.file.rows(f"PRAGMA {name}")[0][0] for name in ("journal_mode", "synchronous", "foreign_keys")]
     assert values == ["wal", 2, 1]
     assert store.file.rows("PRAGMA application_id")[0][0] == int.from_bytes(b"rung")
 
 
-def test_pairs_come_in_the_order_of_the_file_and_once(store: PairStore, vote: Callable[..., Vote]) -> None:
+def test_pairs_come_in_the_order_of_the_file_and_once(store: LabelStore, vote: Callable[..., Vote]) -> None:
     seen = []
     while (pair := asked(store, "anna")) is not None:
         assert asked(store, "anna") == pair  # a reload shows the same pair
@@ -41,14 +41,14 @@ def test_pairs_come_in_the_order_of_the_file_and_once(store: PairStore, vote: Ca
     assert asked(store, "ben", wanted=2) == "p0"
 
 
-def test_two_people_never_hold_the_same_pair_unless_both_are_wanted(store: PairStore) -> None:
+def test_two_people_never_hold_the_same_pair_unless_both_are_wanted(store: LabelStore) -> None:
     assert [asked(store, name) for name in ("anna", "ben", "cleo", "dora")] == ["p0", "p1", "p2", "p3"]
     assert asked(store, "emil") is None
     assert store.held_by_others("emil", wanted=1) == 4
     assert asked(store, "emil", wanted=2) == "p0"
 
 
-def test_a_lease_ends_and_a_late_vote_still_counts(store: PairStore, vote: Callable[..., Vote], clock) -> None:
+def test_a_lease_ends_and_a_late_vote_still_counts(store: LabelStore, vote: Callable[..., Vote], clock) -> None:
     assert asked(store, "anna") == "p0"
     late = vote("p0", "anna")
     clock.time += LEASE_SECONDS - 1
@@ -60,7 +60,7 @@ def test_a_lease_ends_and_a_late_vote_still_counts(store: PairStore, vote: Calla
     assert Counter(it.pair for it in store.standing()) == {"p0": 2}
 
 
-def test_the_same_submit_counts_once_and_another_under_its_id_is_refused(store: PairStore, vote) -> None:
+def test_the_same_submit_counts_once_and_another_under_its_id_is_refused(store: LabelStore, vote) -> None:
     it = vote("p0")
     for _ in range(3):
         store.record(it)
@@ -72,7 +72,7 @@ def test_the_same_submit_counts_once_and_another_under_its_id_is_refused(store: 
     assert store.votes() == [it]
 
 
-def test_what_cannot_be_taken_is_said(store: PairStore, vote) -> None:
+def test_what_cannot_be_taken_is_said(store: LabelStore, vote) -> None:
     store.record(vote("p0"))
     with pytest.raises(Conflict, match="answered this pair already"):
         store.record(vote("p0", answer="second"))
@@ -84,7 +84,7 @@ def test_what_cannot_be_taken_is_said(store: PairStore, vote) -> None:
     assert len(store.votes()) == 1
 
 
-def test_undo_is_a_row_of_its_own_and_brings_the_pair_back(store: PairStore, vote) -> None:
+def test_undo_is_a_row_of_its_own_and_brings_the_pair_back(store: LabelStore, vote) -> None:
     store.record(vote("p0"))
     store.record(vote("p1", answer="tie"))
     assert asked(store, "anna") == "p2"
@@ -99,7 +99,7 @@ def test_undo_is_a_row_of_its_own_and_brings_the_pair_back(store: PairStore, vot
     assert len(store.votes()) == 3
 
 
-def test_one_undoes_only_ones_own(store: PairStore, vote) -> None:
+def test_one_undoes_only_ones_own(store: LabelStore, vote) -> None:
     store.record(vote("p0", "ben"))
     assert store.undo("anna", "undo-1") is None
     store.record(vote("p1", "anna"))
@@ -108,7 +108,7 @@ def test_one_undoes_only_ones_own(store: PairStore, vote) -> None:
     assert [it.labeller for it in store.standing()] == ["ben"]
 
 
-def test_nothing_is_ever_deleted_or_changed(store: PairStore, vote) -> None:
+def test_nothing_is_ever_deleted_or_changed(store: LabelStore, vote) -> None:
     store.record(vote("p0"))
     store.undo("anna", "undo-1")
     for statement in (
@@ -122,53 +122,53 @@ def test_nothing_is_ever_deleted_or_changed(store: PairStore, vote) -> None:
     assert len(store.votes()) == 1
 
 
-def test_left_and_right_are_random_keyed_and_steady(store: PairStore, tmp_path: Path, pairs_file, rows) -> None:
+def test_left_and_right_are_random_keyed_and_steady(store: LabelStore, tmp_path: Path, pairs_file, rows) -> None:
     path = pairs_file(rows(400), "many.jsonl")
-    with PairStore(tmp_path / "many.labels") as many:
-        many.take_in(read_pairs(path))
+    with LabelStore(tmp_path / "many.labels") as many:
+        many.take_in(read_comparisons(path))
         sides = {name: [many.left_of(pair.id, name) for pair in many.pairs()] for name in ("anna", "ben")}
     for order in sides.values():
         assert 150 < order.count("first") < 250  # five standard deviations about a half
     both = sum(one == two for one, two in zip(*sides.values(), strict=True))
     assert 150 < both < 250  # each person's order is their own
-    with PairStore(tmp_path / "many.labels") as again:
+    with LabelStore(tmp_path / "many.labels") as again:
         assert [again.left_of(pair.id, "anna") for pair in again.pairs()] == sides["anna"]
-    with PairStore(tmp_path / "other.labels") as other_file:
+    with LabelStore(tmp_path / "other.labels") as other_file:
         assert [other_file.left_of(f"p{i}", "anna") for i in range(400)] != sides["anna"]
 
 
-def test_a_changed_pair_is_refused_and_new_ones_are_added(store: PairStore, pairs_file, rows) -> None:
+def test_a_changed_pair_is_refused_and_new_ones_are_added(store: LabelStore, pairs_file, rows) -> None:
     longer = pairs_file(rows(6))
-    assert store.take_in(read_pairs(longer)) == 2
-    assert store.take_in(read_pairs(longer)) == 0
+    assert store.take_in(read_comparisons(longer)) == 2
+    assert store.take_in(read_comparisons(longer)) == 0
     changed = rows(6)
     changed[3]["completions"][0] = "changed"
     with pytest.raises(DataError, match=r"pairs.jsonl:4: id 'p3' was labelled with another prompt") as error:
-        store.take_in(read_pairs(pairs_file(changed)))
+        store.take_in(read_comparisons(pairs_file(changed)))
     assert "new id" in str(error.value)
     assert store.count() == 6
 
 
-def test_votes_of_a_file_come_in_once(store: PairStore, pairs_file, rows) -> None:
+def test_votes_of_a_file_come_in_once(store: LabelStore, pairs_file, rows) -> None:
     some = rows(1)
     said = {"submit": "s-1", "labeller": "ben", "answer": "second", "left": "first", "at": "2026-01-02T03:04:05Z"}
     some[0]["votes"] = [said, {**said, "submit": "s-2", "answer": "tie", "undone": True}]
     for _ in range(2):
-        store.take_in(read_pairs(pairs_file(some)))
+        store.take_in(read_comparisons(pairs_file(some)))
     assert [(it.submit, it.answer, it.undone) for it in store.votes()] == [
         ("s-1", "second", False),
         ("s-2", "tie", True),
     ]
     some[0]["votes"] = [{**said, "answer": "first"}]
     with pytest.raises(DataError, match=r"pairs.jsonl:1: votes: The submit id 's-1' belongs to another answer"):
-        store.take_in(read_pairs(pairs_file(some)))
+        store.take_in(read_comparisons(pairs_file(some)))
 
 
-def test_the_latest_of_two_imported_votes_of_one_person_stands(store: PairStore, pairs_file, rows) -> None:
+def test_the_latest_of_two_imported_votes_of_one_person_stands(store: LabelStore, pairs_file, rows) -> None:
     some = rows(1)
     said = {"labeller": "ben", "left": "first", "at": "2026-01-02T03:04:05Z"}
     some[0]["votes"] = [{**said, "submit": "s-1", "answer": "first"}, {**said, "submit": "s-2", "answer": "second"}]
-    store.take_in(read_pairs(pairs_file(some)))
+    store.take_in(read_comparisons(pairs_file(some)))
     assert [it.answer for it in store.standing()] == ["second"]
     assert len(store.votes()) == 2
 
@@ -176,12 +176,12 @@ def test_the_latest_of_two_imported_votes_of_one_person_stands(store: PairStore,
 def test_many_at_once_lose_nothing_and_share_nothing(tmp_path: Path, pairs_file, rows) -> None:
     """Four people in four threads over two connections to one file, as two processes would have them."""
     path = tmp_path / "shared.labels"
-    file = read_pairs(pairs_file(rows(40), "forty.jsonl"))
-    with PairStore(path) as one, PairStore(path) as two:
+    file = read_comparisons(pairs_file(rows(40), "forty.jsonl"))
+    with LabelStore(path) as one, LabelStore(path) as two:
         assert (one.take_in(file), two.take_in(file)) == (40, 0)
         errors: list[BaseException] = []
 
-        def work(store: PairStore, name: str) -> None:
+        def work(store: LabelStore, name: str) -> None:
             try:
                 while (found := store.ask(name, wanted=1)) is not None:
                     it = {"submit": f"{name}-{found.pair.id}", "pair": found.pair.id, "labeller": name, "at": 0.0}
@@ -207,7 +207,7 @@ def _foreign(path: Path) -> None:
 
 
 def _newer(path: Path) -> None:
-    with PairStore(path) as store:
+    with LabelStore(path) as store:
         store.file.run("PRAGMA user_version = 9")
 
 
@@ -225,19 +225,19 @@ def test_what_is_no_labels_file_is_left_alone(tmp_path: Path, make: Any, error: 
     make(path)
     before = path.read_bytes() if path.is_file() else None
     with pytest.raises(error, match=words):
-        PairStore(path)
+        LabelStore(path)
     assert (path.read_bytes() if path.is_file() else None) == before
 
 
-def test_a_damaged_file_is_said_to_be(store: PairStore, tmp_path: Path) -> None:
+def test_a_damaged_file_is_said_to_be(store: LabelStore, tmp_path: Path) -> None:
     path = tmp_path / "damaged.labels"
-    with PairStore(path):
+    with LabelStore(path):
         pass
     data = bytearray(path.read_bytes())
     data[100:600] = b"\xff" * 500
     path.write_bytes(data)
     with pytest.raises(DataError, match="damaged"):
-        PairStore(path)
+        LabelStore(path)
 
 
 def test_a_file_that_may_only_be_read_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,4 +248,4 @@ def test_a_file_that_may_only_be_read_is_said_to_be(tmp_path: Path, monkeypatch:
     sqlite3.connect(path).close()
     monkeypatch.setattr(sqlite3, "connect", connect)
     with pytest.raises(SettingsError, match=r"--labels: .*x.labels cannot be used: .*readonly"):
-        PairStore(path)
+        LabelStore(path)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from rung.lab.labels.pair import Answer, Vote
+from rung.lab.labels.comparison import Answer, Vote
 
 
 @dataclass(frozen=True)

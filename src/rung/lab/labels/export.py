@@ -1,21 +1,19 @@
-"""Labelled pairs as a data file that training reads, and votes as a file that keeps them all."""
+"""Exports of labels: preferred completions as a file that training reads, and all votes as a file that keeps them."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rung.errors import SettingsError
 from rung.lab.labels.agreement import Verdict, verdicts
-from rung.lab.labels.pair import Pair, Vote, other
-from rung.lab.labels.pair_rows import CHOSEN_REJECTED, FIRST_SECOND
-from rung.lab.labels.store import PairStore
-from rung.lab.labels.vote_rows import vote_row
-from rung.whole_files import written_aside
+from rung.lab.labels.comparison import Comparison, Vote
+from rung.lab.labels.comparison_rows import CHOSEN_REJECTED, FIRST_SECOND, vote_row
+from rung.lab.labels.store import LabelStore
+from rung.tasks.rows import prompt_row, write_rows
 
 _LEFT_OUT: Mapping[Verdict, str] = {
     "unlabelled": "not labelled",
@@ -27,7 +25,7 @@ _LEFT_OUT: Mapping[Verdict, str] = {
 
 @dataclass(frozen=True)
 class Exported:
-    """How many rows went out, and how many pairs did not, by why."""
+    """How many rows were written, and how many comparisons were left out, by reason."""
 
     rows: int
     left_out: Counter[str] = field(default_factory=Counter[str])
@@ -39,21 +37,20 @@ class Exported:
         return text
 
 
-def export_labelled(store: PairStore, path: Path) -> Exported:
-    """Writes `id`, `prompt`, `chosen`, `rejected`, `votes` and the pairs' other columns to .jsonl or .parquet.
+def export_labelled(store: LabelStore, path: Path) -> Exported:
+    """Writes `id`, `prompt`, `chosen`, `rejected`, `votes` and the other columns to .jsonl or .parquet.
 
     Which completion was chosen: see `verdicts`. The file appears whole or not at all.
-    Raises: SettingsError when the ending is another one, or no pair has a preferred completion.
+    Raises: SettingsError when the ending is another one, or no comparison has a preferred completion.
     """
     found, votes = verdicts(store.standing()), _votes_by_pair(store)
     rows, left_out = [], Counter[str]()
     for pair in store.pairs():
         preferred: Verdict = found.get(pair.id, "unlabelled")
-        if preferred in ("first", "second"):
-            completions = dict(zip(FIRST_SECOND, pair.completions, strict=True))
-            names = CHOSEN_REJECTED if preferred == "first" else (CHOSEN_REJECTED[1], CHOSEN_REJECTED[0])
-            both = {"chosen": completions[preferred], "rejected": completions[other(preferred)]}
-            rows.append(_row(pair, both, [vote_row(vote, names) for vote in votes[pair.id]]))
+        if preferred in FIRST_SECOND:
+            names = CHOSEN_REJECTED if preferred == "first" else CHOSEN_REJECTED[::-1]
+            named = dict(zip(names, pair.completions, strict=True))
+            rows.append(_row(pair, {name: named[name] for name in CHOSEN_REJECTED}, votes[pair.id], names))
         else:
             left_out[_LEFT_OUT[preferred]] += 1
     exported = Exported(len(rows), left_out)
@@ -63,54 +60,23 @@ def export_labelled(store: PairStore, path: Path) -> Exported:
     return exported
 
 
-def export_votes(store: PairStore, path: Path) -> Exported:
-    """Writes every pair with its two `completions` and all its `votes`, undone ones too, to .jsonl or .parquet.
+def export_votes(store: LabelStore, path: Path) -> Exported:
+    """Writes every comparison with its two `completions` and all its `votes`, undone ones too, to .jsonl or .parquet.
 
-    Read again by `read_pairs`, the file gives the same pairs and votes.
+    `read_comparisons` of the file gives the same comparisons and votes.
     """
     votes = _votes_by_pair(store)
-    rows = [
-        _row(pair, {"completions": list(pair.completions)}, [vote_row(vote, FIRST_SECOND) for vote in votes[pair.id]])
-        for pair in store.pairs()
-    ]
+    rows = [_row(pair, {"completions": list(pair.completions)}, votes[pair.id], FIRST_SECOND) for pair in store.pairs()]
     write_rows(rows, path, "--votes")
     return Exported(len(rows))
 
 
-def write_rows(rows: Sequence[Mapping[str, Any]], path: Path, option: str) -> None:
-    """Writes rows to a .jsonl or .parquet file, whole or not at all. Raises SettingsError, naming the option."""
-    if path.suffix not in (".jsonl", ".parquet"):
-        raise SettingsError([f"{option}: {path}: expected a name that ends in .jsonl or .parquet"])
-    if not path.parent.is_dir():
-        raise SettingsError([f"{option}: {path}: there is no folder {path.parent}"])
-    with written_aside(path) as aside:
-        if path.suffix == ".jsonl":
-            lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-            aside.write_text("".join(lines), encoding="utf-8")
-        else:
-            _write_parquet(rows, aside, path, option)
+def _row(pair: Comparison, completions: Mapping[str, Any], votes: list[Vote], names: tuple[str, ...]) -> dict[str, Any]:
+    written = [vote_row(vote, names) for vote in votes]
+    return prompt_row(pair.id, pair.prompt, **completions, votes=written, **pair.columns)
 
 
-def _write_parquet(rows: Sequence[Mapping[str, Any]], aside: Path, path: Path, option: str) -> None:
-    import pyarrow
-    import pyarrow.parquet
-
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    try:
-        table = pyarrow.Table.from_pydict({name: [row.get(name) for row in rows] for name in names})
-        pyarrow.parquet.write_table(table, aside)
-    except pyarrow.ArrowException as error:
-        raise SettingsError(
-            [f"{option}: {path}: a Parquet column holds values of one kind: {error}; write a .jsonl file"]
-        ) from error
-
-
-def _row(pair: Pair, completions: Mapping[str, Any], votes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    prompt = pair.prompt if isinstance(pair.prompt, str) else [dict(message) for message in pair.prompt]
-    return {"id": pair.id, "prompt": prompt, **completions, "votes": list(votes), **pair.columns}
-
-
-def _votes_by_pair(store: PairStore) -> defaultdict[str, list[Vote]]:
+def _votes_by_pair(store: LabelStore) -> defaultdict[str, list[Vote]]:
     found: defaultdict[str, list[Vote]] = defaultdict(list)
     for vote in store.votes():
         found[vote.pair].append(vote)

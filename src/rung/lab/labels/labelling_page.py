@@ -21,8 +21,8 @@ from starlette.routing import Route
 
 from rung.lab.labels.agreement import agreement_of, sides_of
 from rung.lab.labels.clips import is_clip, read_clip
-from rung.lab.labels.pair import ANSWERS, Answer, Vote, Which, other
-from rung.lab.labels.store import Asked, Conflict, PairStore
+from rung.lab.labels.comparison import ANSWERS, Answer, Vote, Which, other
+from rung.lab.labels.store import Asked, Conflict, LabelStore
 from rung.lab.pages import Refused, person, read_object, shipped
 from rung.runs.record.visible import shown_text
 
@@ -41,7 +41,7 @@ class LabellingPage:
         question: what the page asks.
     """
 
-    store: PairStore
+    store: LabelStore
     folder: Path
     wanted: int
     question: str

@@ -1,7 +1,7 @@
-"""A labels file on the disk: SQLite in WAL mode with synchronous=FULL.
+"""The labels file: its tables, in SQLite, in WAL mode with synchronous=FULL.
 
-When a transaction ends, what it wrote survives a kill and a power cut. Several threads and several processes may use
-one file at once.
+What a transaction wrote survives a kill and a power cut. Several threads and several processes may use one file at
+once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,62 @@ from pathlib import Path
 from typing import Any
 
 from rung.errors import DataError, SettingsError
-from rung.lab.labels import schema
+
+APPLICATION = 0x72756E67
+"""`rung` in ASCII: how a labels file is told from another program's database."""
+VERSION = 1
+
+TABLES = """
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE pairs (
+  place INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL UNIQUE,
+  fingerprint TEXT NOT NULL,
+  content TEXT NOT NULL
+);
+
+CREATE TABLE votes (
+  number INTEGER PRIMARY KEY AUTOINCREMENT,
+  submit TEXT NOT NULL UNIQUE,
+  pair TEXT NOT NULL REFERENCES pairs (id),
+  labeller TEXT NOT NULL,
+  answer TEXT NOT NULL CHECK (answer IN ('first', 'second', 'tie', 'unsure')),
+  left TEXT NOT NULL CHECK (left IN ('first', 'second')),
+  at REAL NOT NULL,
+  seconds REAL
+);
+CREATE INDEX votes_of_a_pair ON votes (pair, labeller, number);
+
+CREATE TABLE undos (
+  vote INTEGER PRIMARY KEY REFERENCES votes (number),
+  submit TEXT NOT NULL UNIQUE,
+  at REAL NOT NULL
+);
+
+CREATE TABLE leases (
+  pair TEXT NOT NULL REFERENCES pairs (id),
+  labeller TEXT NOT NULL,
+  until REAL NOT NULL,
+  PRIMARY KEY (pair, labeller)
+) WITHOUT ROWID;
+
+CREATE VIEW standing AS
+  SELECT * FROM votes AS vote
+  WHERE NOT EXISTS (SELECT 1 FROM undos WHERE undos.vote = vote.number)
+  AND NOT EXISTS (
+    SELECT 1 FROM votes AS later
+    WHERE later.pair = vote.pair AND later.labeller = vote.labeller AND later.number > vote.number
+    AND NOT EXISTS (SELECT 1 FROM undos WHERE undos.vote = later.number)
+  );
+
+CREATE TRIGGER votes_stay BEFORE DELETE ON votes BEGIN SELECT RAISE(ABORT, 'votes are kept'); END;
+CREATE TRIGGER votes_do_not_change BEFORE UPDATE ON votes BEGIN SELECT RAISE(ABORT, 'votes do not change'); END;
+CREATE TRIGGER undos_stay BEFORE DELETE ON undos BEGIN SELECT RAISE(ABORT, 'undos are kept'); END;
+CREATE TRIGGER undos_do_not_change BEFORE UPDATE ON undos BEGIN SELECT RAISE(ABORT, 'undos do not change'); END;
+"""
+"""`standing` has the votes that count: of each person and pair the latest that was not undone. Votes and undos are only
+ever added: the triggers refuse every change and removal."""
 
 _PATIENCE = 20
 """Seconds to wait for another process that is writing."""
@@ -50,12 +105,10 @@ class LabelsFile:
         application = self._one("PRAGMA application_id")
         version = self._one("PRAGMA user_version")
         tables = self._one("SELECT count(*) FROM sqlite_schema")
-        if tables and application != schema.APPLICATION:
+        if tables and application != APPLICATION:
             raise SettingsError([f"--labels: {self.path} is another program's database; name another file"])
-        if tables and version != schema.VERSION:
-            raise SettingsError(
-                [f"--labels: {self.path} is of version {version}, this rung knows version {schema.VERSION}"]
-            )
+        if tables and version != VERSION:
+            raise SettingsError([f"--labels: {self.path} is of version {version}, this rung knows version {VERSION}"])
         if self._one("PRAGMA journal_mode = WAL") != "wal":
             raise SettingsError([f"--labels: {self.path}: no WAL mode there; choose a folder on a local disk"])
         for setting in ("synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF"):
@@ -67,11 +120,11 @@ class LabelsFile:
         with self.transaction():
             if self._one("SELECT count(*) FROM sqlite_schema"):
                 return  # another process was first
-            for statement in _statements(schema.TABLES):
+            for statement in _statements(TABLES):
                 self._base.execute(statement)
             self.run("INSERT INTO facts VALUES ('order key', :key)", key=secrets.token_hex(8))
-            self._base.execute(f"PRAGMA application_id = {schema.APPLICATION}")
-            self._base.execute(f"PRAGMA user_version = {schema.VERSION}")
+            self._base.execute(f"PRAGMA application_id = {APPLICATION}")
+            self._base.execute(f"PRAGMA user_version = {VERSION}")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

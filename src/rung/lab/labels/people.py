@@ -22,12 +22,13 @@ from torch import Tensor
 from rung.batch import Batch
 from rung.errors import DataError
 from rung.lab.labels.agreement import Verdict, verdicts
+from rung.lab.labels.comparison_rows import read_comparisons
 from rung.lab.labels.filming import Strips
-from rung.lab.labels.pair_rows import read_pairs
-from rung.lab.labels.store import PairStore
+from rung.lab.labels.store import LabelStore
 from rung.rollouts.environments.stretches import StretchCollector, Underway
 from rung.settings.schema import PreferenceSettings
 from rung.tasks.environment import EnvironmentTask
+from rung.tasks.rows import prompt_row
 from rung.trainers.rlhf_2017.labellers import INCOMPARABLE, Answer, Labeller, Question
 from rung.whole_files import write_whole
 
@@ -107,14 +108,14 @@ class People:
                 write_whole(clips / name, self.strips.clip((rollout, row, step), segment.steps_NKD.shape[1]))
                 names.append(f"clips/{name}")
             if self._id(question.number) not in known:
-                row = {"id": self._id(question.number), "prompt": PROMPT}
-                lines.append(json.dumps({**row, "completions": [{"clip": name} for name in names]}))
+                row = prompt_row(self._id(question.number), PROMPT, completions=[{"clip": name} for name in names])
+                lines.append(json.dumps(row))
         write_whole(self.pairs, "".join(f"{line}\n" for line in lines).encode())
         with self._store() as store:
-            store.take_in(read_pairs(self.pairs))
+            store.take_in(read_comparisons(self.pairs))
 
-    def _store(self) -> PairStore:
-        return PairStore(self.pairs.with_name(f"{self.pairs.name}.labels"))
+    def _store(self) -> LabelStore:
+        return LabelStore(self.pairs.with_name(f"{self.pairs.name}.labels"))
 
     def _wait(self, waiting: Mapping[str, int]) -> dict[int, Answer]:
         said = False

@@ -1,4 +1,4 @@
-"""The pair store: pairs, votes and leases of one labels file."""
+"""The label store: comparisons, votes and leases of one labels file."""
 
 from __future__ import annotations
 
@@ -11,15 +11,47 @@ from types import TracebackType
 from typing import Any
 
 from rung.errors import DataError
-from rung.lab.labels import schema
+from rung.lab.labels.comparison import Comparison, Vote, Which
+from rung.lab.labels.comparison_rows import ComparisonFile
 from rung.lab.labels.labels_file import LabelsFile
-from rung.lab.labels.pair import Pair, Vote, Which
-from rung.lab.labels.pair_rows import PairFile
 from rung.random import keyed_share
 from rung.tasks.prompts import prompt_value
 
 LEASE_SECONDS = 600.0
-"""How long a pair is kept for whoever has it before their eyes."""
+"""How long a pair is kept for the person who looks at it."""
+
+_NEXT_PAIR = """
+SELECT id FROM pairs
+WHERE NOT EXISTS (SELECT 1 FROM standing WHERE standing.pair = pairs.id AND standing.labeller = :labeller)
+AND (SELECT count(*) FROM standing WHERE standing.pair = pairs.id)
+  + (SELECT count(*) FROM leases WHERE leases.pair = pairs.id) < :wanted
+ORDER BY place LIMIT 1
+"""
+"""The first one, in the order of the file, that this person has not answered and that lacks answers even when
+everybody who looks at it now answers. (Their own leases come first, by _OWN_LEASE.)"""
+
+_HELD_BY_OTHERS = """
+SELECT count(*) FROM pairs
+WHERE NOT EXISTS (SELECT 1 FROM standing WHERE standing.pair = pairs.id AND standing.labeller = :labeller)
+AND (SELECT count(*) FROM standing WHERE standing.pair = pairs.id) < :wanted
+"""
+
+_OWN_LEASE = """
+SELECT pair FROM leases WHERE labeller = :labeller
+AND NOT EXISTS (SELECT 1 FROM standing WHERE standing.pair = leases.pair AND standing.labeller = :labeller)
+ORDER BY until DESC LIMIT 1
+"""
+"""What this person looks at: the same one after a reload, the one taken back after an undo."""
+
+_ALL_VOTES = """
+SELECT votes.submit, pair, labeller, answer, left, votes.at, seconds, undos.vote IS NOT NULL
+FROM votes LEFT JOIN undos ON undos.vote = votes.number ORDER BY votes.number
+"""
+
+_VOTE = ("submit", "pair", "labeller", "answer", "left", "at", "seconds")
+"""The columns of a vote."""
+
+_STANDING_VOTES = f"SELECT {', '.join(_VOTE)}, 0 FROM standing ORDER BY number"
 
 
 class Conflict(Exception):
@@ -28,14 +60,14 @@ class Conflict(Exception):
 
 @dataclass(frozen=True)
 class Asked:
-    """A pair for one person, and which completion stands on the left."""
+    """A comparison for one person, and which completion stands on the left."""
 
-    pair: Pair
+    pair: Comparison
     left: Which
 
 
-class PairStore:
-    """Pairs, who answered what, and who has which pair before their eyes. Safe to use from several threads.
+class LabelStore:
+    """Comparisons, their votes, and who looks at which one now. Safe to use from several threads.
 
     Args:
         path: the labels file; it is made when it is not there.
@@ -44,8 +76,8 @@ class PairStore:
     Raises: SettingsError when the path holds something else; DataError when the file is damaged.
 
     Example:
-        with PairStore(Path("pairs.jsonl.labels")) as store:
-            store.take_in(read_pairs(Path("pairs.jsonl")))
+        with LabelStore(Path("pairs.jsonl.labels")) as store:
+            store.take_in(read_comparisons(Path("pairs.jsonl")))
             asked = store.ask("anna", wanted=2)
             store.record(Vote(submit="6f0c", pair=asked.pair.id, labeller="anna", answer="first", ...))
     """
@@ -54,11 +86,11 @@ class PairStore:
         self.file, self.now = LabelsFile(path), now
         ((self._order_key,),) = self.file.rows("SELECT value FROM facts WHERE name = 'order key'")
 
-    def take_in(self, file: PairFile) -> int:
-        """Adds a file's pairs and votes; what is there already stays as it is. Returns how many pairs are new.
+    def take_in(self, file: ComparisonFile) -> int:
+        """Adds a file's comparisons and votes; those known already stay as they are. Returns how many are new.
 
-        Raises: DataError, when an id is known with other completions, for its votes are not about these; or when a
-            vote's submit id is known with another answer.
+        Raises: DataError when an id is known with other completions, which its votes were not about, or a vote's
+            submit id with another answer.
         """
         with self.file.transaction():
             known: dict[str, str] = dict(self.file.rows("SELECT id, fingerprint FROM pairs"))
@@ -77,7 +109,7 @@ class PairStore:
                 self._take_in_vote(vote, file)
         return len(new)
 
-    def _add(self, pair: Pair, fingerprint: str) -> None:
+    def _add(self, pair: Comparison, fingerprint: str) -> None:
         self.file.run(
             "INSERT INTO pairs (id, fingerprint, content) VALUES (:id, :fingerprint, :content)",
             id=pair.id,
@@ -85,7 +117,7 @@ class PairStore:
             content=json.dumps([pair.prompt, pair.completions, pair.columns], ensure_ascii=True),
         )
 
-    def _take_in_vote(self, vote: Vote, file: PairFile) -> None:
+    def _take_in_vote(self, vote: Vote, file: ComparisonFile) -> None:
         try:
             if self._is_here(vote):
                 return
@@ -95,35 +127,35 @@ class PairStore:
         if vote.undone:
             self._undo(number, f"undo of {vote.submit}", vote.at)
 
-    def pair(self, pair_id: str) -> Pair | None:
-        """The pair of an id, None when there is none."""
+    def pair(self, pair_id: str) -> Comparison | None:
+        """The comparison of an id, None when there is none."""
         found = self.file.rows("SELECT id, content FROM pairs WHERE id = :id", id=pair_id)
         return _pair(*found[0]) if found else None
 
-    def pairs(self) -> Iterator[Pair]:
-        """Every pair, in the order in which they came."""
+    def pairs(self) -> Iterator[Comparison]:
+        """Every comparison, in the order in which they were added."""
         for row in self.file.rows("SELECT id, content FROM pairs ORDER BY place"):
             yield _pair(*row)
 
     def count(self) -> int:
-        """How many pairs there are."""
+        """How many comparisons there are."""
         return self.file.rows("SELECT count(*) FROM pairs")[0][0]
 
     def left_of(self, pair_id: str, labeller: str) -> Which:
-        """Which completion stands on the left for this person: a coin keyed by the file, the pair and the person."""
+        """Which completion stands on the left for this person: a coin keyed by file, comparison and person."""
         return "first" if keyed_share("left", self._order_key, pair_id, labeller) < 0.5 else "second"
 
     def ask(self, labeller: str, *, wanted: int) -> Asked | None:
-        """The next pair for this person, leased to them; None when there is nothing to ask them now.
+        """The next comparison for this person, leased to them; None when there is nothing to ask them now.
 
         Args:
-            wanted: how many people are to answer each pair.
+            wanted: how many people are to answer each one.
         """
         given = {"labeller": labeller, "wanted": wanted}
         with self.file.transaction():
             now = self.now()
             self.file.run("DELETE FROM leases WHERE until <= :now", now=now)
-            found = self.file.rows(schema.OWN_LEASE, labeller=labeller) or self.file.rows(schema.NEXT_PAIR, **given)
+            found = self.file.rows(_OWN_LEASE, labeller=labeller) or self.file.rows(_NEXT_PAIR, **given)
             if not found:
                 return None
             pair_id = found[0][0]
@@ -133,14 +165,14 @@ class PairStore:
         return Asked(pair, self.left_of(pair_id, labeller))
 
     def held_by_others(self, labeller: str, *, wanted: int) -> int:
-        """After `ask` gave None: how many pairs others have before their eyes, which may come to this person yet."""
-        return self.file.rows(schema.HELD_BY_OTHERS, labeller=labeller, wanted=wanted)[0][0]
+        """After `ask` gave None: how many others look at now, which this person may still be asked."""
+        return self.file.rows(_HELD_BY_OTHERS, labeller=labeller, wanted=wanted)[0][0]
 
     def record(self, vote: Vote) -> None:
-        """Keeps a vote. The same vote again, known by its submit id, is fine and changes nothing.
+        """Keeps a vote. The same vote again, known by its submit id, changes nothing.
 
-        Raises: Conflict, with words for the person: the pair is unknown, was answered by them already, or was shown
-            the other way round.
+        Raises: Conflict, with words for the person: the comparison is unknown, was answered by them already, or was
+            shown the other way round.
         """
         given = {"pair": vote.pair, "labeller": vote.labeller}
         with self.file.transaction():
@@ -156,9 +188,9 @@ class PairStore:
             self.file.run("DELETE FROM leases WHERE pair = :pair AND labeller = :labeller", **given)
 
     def undo(self, labeller: str, submit: str) -> str | None:
-        """Takes this person's latest standing vote back, by a row of its own; the pair is theirs again.
+        """Takes this person's latest standing vote back, by a row of its own, and leases them the comparison again.
 
-        Returns the pair's id, None when there is nothing to undo. The same undo again changes nothing.
+        Returns the comparison's id, None when there is nothing to undo. The same undo again changes nothing.
         """
         done = (
             "SELECT pair FROM undos JOIN votes ON vote = number WHERE undos.submit = :submit AND labeller = :labeller"
@@ -177,22 +209,21 @@ class PairStore:
         return pair_id
 
     def votes(self) -> list[Vote]:
-        """Every vote that was ever made, undone ones too, in the order in which they came."""
-        return [_vote(row) for row in self.file.rows(schema.ALL_VOTES)]
+        """Every vote ever made, undone ones too, in their order."""
+        return [_vote(row) for row in self.file.rows(_ALL_VOTES)]
 
     def standing(self) -> list[Vote]:
-        """The votes that count: of each person and pair the latest that was not undone."""
-        return [_vote(row) for row in self.file.rows(schema.STANDING_VOTES)]
+        """The votes that count: the latest of each person and comparison that was not undone."""
+        return [_vote(row) for row in self.file.rows(_STANDING_VOTES)]
 
     def _lease(self, pair_id: str, labeller: str, until: float) -> None:
         lease = {"pair": pair_id, "labeller": labeller, "until": until}
         self.file.run("INSERT OR REPLACE INTO leases VALUES (:pair, :labeller, :until)", **lease)
 
     def _insert(self, vote: Vote) -> int:
-        columns = ("submit", "pair", "labeller", "answer", "left", "at", "seconds")
         return self.file.run(
-            f"INSERT INTO votes ({', '.join(columns)}) VALUES ({', '.join(f':{name}' for name in columns)})",
-            **{name: getattr(vote, name) for name in columns},
+            f"INSERT INTO votes ({', '.join(_VOTE)}) VALUES ({', '.join(f':{name}' for name in _VOTE)})",
+            **{name: getattr(vote, name) for name in _VOTE},
         )
 
     def _undo(self, number: int, submit: str, at: float) -> None:
@@ -207,7 +238,7 @@ class PairStore:
             raise Conflict(f"The submit id {vote.submit!r} belongs to another answer.")
         return bool(found)
 
-    def __enter__(self) -> PairStore:
+    def __enter__(self) -> LabelStore:
         return self
 
     def __exit__(
@@ -216,20 +247,10 @@ class PairStore:
         self.file.close()
 
 
-def _pair(pair_id: str, content: str) -> Pair:
+def _pair(pair_id: str, content: str) -> Comparison:
     prompt, (first, second), columns = json.loads(content)
-    return Pair(id=pair_id, prompt=prompt_value(prompt), completions=(first, second), columns=columns)
+    return Comparison(id=pair_id, prompt=prompt_value(prompt), completions=(first, second), columns=columns)
 
 
 def _vote(row: tuple[Any, ...]) -> Vote:
-    submit, pair, labeller, answer, left, at, seconds, undone = row
-    return Vote(
-        submit=submit,
-        pair=pair,
-        labeller=labeller,
-        answer=answer,
-        left=left,
-        at=at,
-        seconds=seconds,
-        undone=bool(undone),
-    )
+    return Vote(**dict(zip((*_VOTE, "undone"), (*row[:-1], bool(row[-1])), strict=True)))

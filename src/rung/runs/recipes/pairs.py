@@ -1,11 +1,9 @@
-"""A file of pairs from a model's own samples (`rung pairs`); pair_drawing.py says what makes a pair."""
+"""A file of pairs from a model's own samples (`rung pairs`); preferences/drawing.py says what makes a pair."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from rung.errors import DataError, SettingsError
 from rung.rewards.judge import Judge
@@ -13,11 +11,11 @@ from rung.rollouts.sampler import Sampler
 from rung.settings import PairsSettings, TaskSettings
 from rung.tasks.load import load_text_task
 from rung.tasks.order import items_at
+from rung.tasks.rows import require_new_file, write_rows
 from rung.tasks.task import TextTask
 from rung.trainers.parts import limit_threads, rewards_of
 from rung.trainers.preferences.drawing import Group, PairsMade, Wanted, answered, paired
 from rung.trainers.preferences.drawing import unlabelled as of_people
-from rung.whole_files import written_aside
 
 PROMPTS_AT_ONCE = 64
 Say = Callable[[str], None]
@@ -33,7 +31,7 @@ def make_pairs(settings: PairsSettings, out: Path, *, unlabelled: bool = False, 
         SettingsError: `out` is there already or ends in neither .jsonl nor .parquet, or the task has no reward.
         DataError: no prompt gave a pair; then nothing is written.
     """
-    require_new_file(out)
+    require_new_file(out, "--out")
     limit_threads(settings.learner)
     task = load_text_task(settings.task.name, seed=settings.seed, **settings.task.options())
     rewards = () if unlabelled else rewards_of(settings.rewards, task)
@@ -54,29 +52,9 @@ def make_pairs(settings: PairsSettings, out: Path, *, unlabelled: bool = False, 
             rows = [row for groups in chunks for row in paired(groups, judge, _wanted(settings), made)]
     if not rows:
         raise DataError([f"{out}: nothing to write: {'; '.join(made.lines())}"])
-    write_rows(rows, out)
-    return made
-
-
-def require_new_file(out: Path, option: str = "--out") -> None:
-    """SettingsError when rows cannot be written there."""
-    if out.suffix not in (".jsonl", ".parquet"):
-        raise SettingsError([f"{option}: got {out}, expected a name that ends in .jsonl or .parquet"])
-    if out.exists():
-        raise SettingsError([f"{option}: {out} is there already; choose another name"])
-
-
-def write_rows(rows: Sequence[Mapping[str, Any]], out: Path) -> None:
-    """The rows as a file that appears whole or not at all."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    with written_aside(out) as aside:
-        if out.suffix == ".parquet":
-            import pyarrow
-            import pyarrow.parquet
-
-            pyarrow.parquet.write_table(pyarrow.Table.from_pylist([dict(row) for row in rows]), aside)
-        else:
-            aside.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_rows(rows, out, "--out")
+    return made
 
 
 def _wanted(settings: PairsSettings) -> Wanted:

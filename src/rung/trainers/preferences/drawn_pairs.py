@@ -30,8 +30,7 @@ from rung.rewards.judge import Judge
 from rung.rollouts.sampler import Sampler
 from rung.settings import Settings
 from rung.tasks.order import items_at
-from rung.tasks.pairs import Pair, PairTask
-from rung.tasks.prompts import prompt_value
+from rung.tasks.pairs import PairTask, written_pair
 from rung.tasks.task import TextTask
 from rung.trainers.budget import Budget
 from rung.trainers.clock import Clock
@@ -41,13 +40,11 @@ from rung.trainers.preferences.drawing import (
     ALL_RIGHT,
     ALL_WRONG,
     PairsMade,
-    PairStore,
-    Round,
     Wanted,
     answered,
     paired,
-    store_name,
 )
+from rung.trainers.preferences.drawn_rounds import DrawnRounds, Round, rounds_name
 from rung.trainers.preferences.pairs import PairCollector
 from rung.trainers.preferences.tokens import encoded
 from rung.trainers.trainer import Collected, Metrics, Phase
@@ -149,7 +146,7 @@ class DrawnPairCollector:
     def _draw(self) -> tuple[PairsMade, dict[str, float], list[dict[str, Any]]]:
         """Rounds until it is enough, from the file where another run has drawn them already."""
         assert self.shared is not None, "a run that is trained has a place for its rounds"
-        store = PairStore(self.shared / store_name(self._decided_by()), self._round)
+        store = DrawnRounds(self.shared / rounds_name(self._decided_by()), self._round)
         made, rows = PairsMade(), list[dict[str, Any]]()
         seconds: dict[str, float] = {}
         tokens = number = barren = 0
@@ -160,7 +157,7 @@ class DrawnPairCollector:
             rows += one.rows
             for name, value in one.seconds.items():
                 seconds[name] = seconds.get(name, 0.0) + value
-            tokens += sum(len(ids) for row in one.rows for ids, _ in encoded(self.policy, _pair(0, row)).answers)
+            tokens += sum(len(ids) for row in one.rows for ids, _ in encoded(self.policy, written_pair(0, row)).answers)
             barren = 0 if one.rows else barren + 1
         return made, seconds, rows
 
@@ -206,7 +203,7 @@ class DrawnPairCollector:
 
     def _take(self, rows: list[dict[str, Any]]) -> None:
         if rows:
-            pairs = tuple(_pair(number, row) for number, row in enumerate(rows, start=1))
+            pairs = tuple(written_pair(number, row) for number, row in enumerate(rows, start=1))
             task = PairTask(name=self.task.name, train=pairs, held_out=())
             self.pairs = PairCollector(self.settings, self.method, task, self.policy, self.reference)
 
@@ -259,11 +256,6 @@ class DrawnPairCollector:
 
     def close(self) -> None:
         self.judge.close()
-
-
-def _pair(number: int, row: Mapping[str, Any]) -> Pair:
-    prompt, chosen, rejected = prompt_value(row["prompt"]), str(row["chosen"]), str(row["rejected"])
-    return Pair(number=number, id=row["id"], prompt=prompt, chosen=chosen, rejected=rejected)
 
 
 def _metrics(made: PairsMade) -> Metrics:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from rung.errors import DataError
-from rung.trainers.preferences.drawing import PairsMade, PairStore, Round, store_name
+from rung.trainers.preferences.drawing import PairsMade
+from rung.trainers.preferences.drawn_rounds import DrawnRounds, Round, rounds_name
 
 
 class Counted:
@@ -28,9 +29,9 @@ class Counted:
 
 def test_a_round_is_drawn_once_and_comes_back_as_it_was(tmp_path: Path) -> None:
     draw = Counted()
-    store = PairStore(tmp_path / "new" / "seed-0.jsonl", draw)
+    store = DrawnRounds(tmp_path / "new" / "seed-0.jsonl", draw)
     first = [store.at(number) for number in (0, 1, 2)]
-    again = PairStore(tmp_path / "new" / "seed-0.jsonl", draw)
+    again = DrawnRounds(tmp_path / "new" / "seed-0.jsonl", draw)
     assert [again.at(number) for number in (0, 1, 2)] == first
     assert draw.drawn == [0, 1, 2]
     assert first[2] == Counted()(2), "what was written is what was drawn"
@@ -43,7 +44,7 @@ def test_two_at_once_draw_each_round_once(tmp_path: Path) -> None:
     found: list[list[Round]] = [[], []]
 
     def run(which: int) -> None:
-        store = PairStore(tmp_path / "both.jsonl", draws[which])
+        store = DrawnRounds(tmp_path / "both.jsonl", draws[which])
         found[which] = [store.at(number) for number in range(12)]
 
     threads = [threading.Thread(target=run, args=(which,)) for which in (0, 1)]
@@ -57,13 +58,13 @@ def test_two_at_once_draw_each_round_once(tmp_path: Path) -> None:
 
 def test_half_a_line_is_cut_off_and_drawn_again(tmp_path: Path) -> None:
     path = tmp_path / "killed.jsonl"
-    whole = PairStore(path, Counted())
+    whole = DrawnRounds(path, Counted())
     for number in (0, 1):
         whole.at(number)
     kept = path.read_bytes()
     path.write_bytes(kept[:-7])
     draw = Counted()
-    store = PairStore(path, draw)
+    store = DrawnRounds(path, draw)
     assert store.at(1) == whole.at(1)
     assert draw.drawn == [1] and path.read_bytes() == kept
 
@@ -73,13 +74,13 @@ def test_half_a_line_is_cut_off_and_drawn_again(tmp_path: Path) -> None:
 )
 def test_a_line_that_is_no_round_is_named(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "damaged.jsonl"
-    PairStore(path, Counted()).at(0)
+    DrawnRounds(path, Counted()).at(0)
     path.write_bytes(path.read_bytes() + line)
     with pytest.raises(DataError, match=r"damaged\.jsonl:2: is no round of drawn pairs"):
-        PairStore(path, Counted()).at(1)
+        DrawnRounds(path, Counted()).at(1)
 
 
 def test_the_name_is_of_all_that_decides() -> None:
     what = {"seed": 3, "model": "abc", "task": {"name": "arithmetic", "levels": [1]}}
-    assert store_name(what).startswith("seed-3-")
-    assert store_name({**what, "model": "abd"}) != store_name(what) != store_name({**what, "task": {"name": "x"}})
+    assert rounds_name(what).startswith("seed-3-")
+    assert rounds_name({**what, "model": "abd"}) != rounds_name(what) != rounds_name({**what, "task": {"name": "x"}})

@@ -12,7 +12,7 @@ import pyarrow.parquet
 import pytest
 
 from rung.errors import DataError, SettingsError
-from rung.lab.labels.pair_rows import LONGEST, read_pairs
+from rung.lab.labels.comparison_rows import LONGEST, read_comparisons
 
 MESSAGES = [{"role": "user", "content": "2+2?"}]
 SAID = {"submit": "s-1", "labeller": "ben", "answer": "first", "left": "first", "at": "2026-01-02T03:04:05Z"}
@@ -23,7 +23,7 @@ def answer(text: str) -> list[dict[str, str]]:
 
 
 def test_texts_messages_and_both_kinds_of_columns(pairs_file: Callable[..., Path]) -> None:
-    file = read_pairs(
+    file = read_comparisons(
         pairs_file(
             [
                 {"id": "a", "prompt": "2+2=", "completions": ["4", "5"], "level": 3},
@@ -41,7 +41,7 @@ def test_texts_messages_and_both_kinds_of_columns(pairs_file: Callable[..., Path
 
 
 def test_every_two_of_several_completions_are_a_pair(pairs_file: Callable[..., Path]) -> None:
-    file = read_pairs(pairs_file([{"id": "q", "prompt": "x", "completions": ["a", "b", "c"]}]))
+    file = read_comparisons(pairs_file([{"id": "q", "prompt": "x", "completions": ["a", "b", "c"]}]))
     assert [(pair.id, pair.completions) for pair in file.pairs] == [
         ("q/1-2", ("a", "b")),
         ("q/1-3", ("a", "c")),
@@ -55,13 +55,13 @@ def test_parquet_reads_as_jsonl_does(tmp_path: Path, pairs_file: Callable[..., P
         {"id": "b", "prompt": MESSAGES, "completions": [answer("1"), answer("2")], "votes": []},
     ]
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "pairs.parquet")
-    one, two = read_pairs(tmp_path / "pairs.parquet"), read_pairs(pairs_file(rows))
+    one, two = read_comparisons(tmp_path / "pairs.parquet"), read_comparisons(pairs_file(rows))
     assert (one.pairs, one.votes, one.fingerprints) == (two.pairs, two.votes, two.fingerprints)
     assert len(one.votes) == 1
 
 
 def test_identical_empty_and_endless_completions_are_left_out_and_counted(pairs_file: Callable[..., Path]) -> None:
-    file = read_pairs(
+    file = read_comparisons(
         pairs_file(
             [
                 {"prompt": "a", "completions": ["same", "same"]},
@@ -82,7 +82,7 @@ def test_identical_empty_and_endless_completions_are_left_out_and_counted(pairs_
 
 def test_a_file_of_which_nothing_is_left_is_refused(pairs_file: Callable[..., Path]) -> None:
     with pytest.raises(DataError, match="no pair is left to label: 1 of two equal completions"):
-        read_pairs(pairs_file([{"prompt": "a", "completions": ["same", "same"]}]))
+        read_comparisons(pairs_file([{"prompt": "a", "completions": ["same", "same"]}]))
 
 
 @pytest.mark.parametrize(
@@ -131,16 +131,18 @@ def test_a_file_of_which_nothing_is_left_is_refused(pairs_file: Callable[..., Pa
 def test_a_wrong_row_is_refused_with_file_and_row(pairs_file: Callable[..., Path], row: Any, words: str) -> None:
     path = pairs_file([{"prompt": "fine", "completions": ["a", "b"]}, row])
     with pytest.raises(DataError) as error:
-        read_pairs(path)
+        read_comparisons(path)
     assert str(error.value).startswith(f"{path}:2: ") and words in str(error.value)
 
 
 def test_duplicate_ids_are_refused_also_those_that_arise(pairs_file: Callable[..., Path]) -> None:
     pair = {"prompt": "x", "completions": ["a", "b"]}
     with pytest.raises(DataError, match="id 'q' is also the id of row 1"):
-        read_pairs(pairs_file([{"id": "q", **pair}, {"id": "q", **pair}]))
+        read_comparisons(pairs_file([{"id": "q", **pair}, {"id": "q", **pair}]))
     with pytest.raises(DataError, match=":2: id 'q/1-2' is also that of a pair of row 1"):
-        read_pairs(pairs_file([{"id": "q", "prompt": "x", "completions": ["a", "b", "c"]}, {"id": "q/1-2", **pair}]))
+        read_comparisons(
+            pairs_file([{"id": "q", "prompt": "x", "completions": ["a", "b", "c"]}, {"id": "q/1-2", **pair}])
+        )
 
 
 def test_what_is_no_utf8_is_refused_with_row_and_byte(tmp_path: Path) -> None:
@@ -148,12 +150,12 @@ def test_what_is_no_utf8_is_refused_with_row_and_byte(tmp_path: Path) -> None:
     good = json.dumps({"prompt": "x", "completions": ["a", "b"]}).encode() + b"\n"
     path.write_bytes(good + good.replace(b'"a"', b'"caf\xe9"'))
     with pytest.raises(DataError, match=r"pairs.jsonl:2: is not UTF-8: byte 0xe9 at offset"):
-        read_pairs(path)
+        read_comparisons(path)
 
 
 def test_a_missing_file_and_an_empty_one(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"PAIRS: there is no file"):
-        read_pairs(tmp_path / "no.jsonl")
+        read_comparisons(tmp_path / "no.jsonl")
     (tmp_path / "empty.jsonl").write_text("")
     with pytest.raises(DataError, match="the file has no rows"):
-        read_pairs(tmp_path / "empty.jsonl")
+        read_comparisons(tmp_path / "empty.jsonl")

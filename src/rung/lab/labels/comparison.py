@@ -1,7 +1,8 @@
-"""What a person is asked, and what the person said.
+"""Comparisons and votes: what a person is asked, and what the person said.
 
-The two completions of a pair are `first` and `second`, in the order of the file. Which of them stands on the left is
-drawn for each person and pair, and kept with each vote; so a vote says both what was preferred and where it stood.
+The two completions of a comparison are `first` and `second`, in the order of the file. Which of them stands on the
+left is drawn for each person and comparison, and kept with each vote. So a vote says what was preferred and where it
+stood.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ Which = Literal["first", "second"]
 Answer = Literal["first", "second", "tie", "unsure"]
 """`unsure` is "can't tell": no judgement at all, where `tie` is the judgement that both are as good."""
 
+LONGEST_NAME = 80
+"""Characters of a person's name."""
 ANSWERS: tuple[Answer, ...] = ("first", "second", "tie", "unsure")
 
 
@@ -25,26 +28,27 @@ def other(which: Which) -> Which:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pair:
+class Comparison:
     """Two completions of one prompt, each a text, a list of messages, or `{"clip": "walk-3.gif"}`.
 
-    Example: `Pair(id="7", prompt="2+2=", completions=("4", "5"))`
+    Example: `Comparison(id="7", prompt="2+2=", completions=("4", "5"))`
     """
 
     id: str
     prompt: Prompt
     completions: tuple[Any, Any]
     columns: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """The row's other columns; they go out again with the pair."""
+    """The row's other columns; an export writes them again."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Vote:
-    """One answer of one person, kept for ever."""
+    """One answer of one person. Votes are never deleted."""
 
     submit: str
-    """Made by the page before the first attempt to send, so that a second attempt is known to be one."""
+    """An id that the page makes before it first sends the vote, so that a vote sent twice counts once."""
     pair: str
+    """The comparison's id."""
     labeller: str
     answer: Answer
     left: Which
@@ -52,7 +56,7 @@ class Vote:
     at: float
     """When, in seconds since 1970, UTC."""
     seconds: float | None = None
-    """How long the pair was looked at."""
+    """How long the person looked."""
     undone: bool = False
 
     @property
