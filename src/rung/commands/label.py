@@ -108,9 +108,9 @@ def _export(store: LabelStore, export: Path | None, votes: Path | None) -> None:
     from rung.lab.labels.export import export_labelled, export_votes
 
     if votes is not None:
-        say(f"{votes}: {export_votes(store, votes).in_words()} with {_votes(len(store.votes()))}")
+        say(f"{votes}: {export_votes(store, votes)} with {_votes(len(store.votes()))}")
     if export is not None:
-        say(f"{export}: {export_labelled(store, export).in_words()}")
+        say(f"{export}: {export_labelled(store, export)}")
         say(f"chosen is {RULE}")
         say(f"agreement: {agreement_of(store.standing()).in_words()}")
 

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from rung.errors import DataError, SettingsError
+from rung.errors import SettingsError
 from rung.random import keyed_share
 from rung.rewards.math_answer import MathAnswer
 from rung.rewards.reward import Prompt, WeightedReward
-from rung.tasks.rows import Row, read_rows
+from rung.tasks.rows import Problems, Row, read_rows
 from rung.tasks.task import Example, Item, TextTask
 
 
@@ -32,13 +32,13 @@ def file_task(
 
     Args:
         path: a .jsonl or .parquet file.
-        seed: not used: which rows are held out depends on their ids alone, so runs can be compared.
+        seed: not used; which rows are held out depends on their ids alone, so that runs can be compared.
         held_out: the share of prompts kept from training, by a hash of the row's id; at least one. Rows with one
             prompt stay on one side: that of the first of them. 0: none.
         held_out_file: a second file that is the held-out side; then every row of the first is trained on.
         skip_bad_rows: leave out rows that cannot be used, and warn of how many, instead of refusing the file.
-        stop: an answer ends at the first token whose text contains one of these, as `["."]`, for models that
-            go on and on.
+        stop: an answer ends at the first token whose text contains one of these, as `["."]`, for models that do not
+            end by themselves.
 
     Raises:
         SettingsError: a file is missing, or the split would leave a side empty.
@@ -71,7 +71,7 @@ def _item(row: Row) -> Item:
 
 
 class Prompted(Protocol):
-    """What can be split: a row, a pair."""
+    """A row or a pair: it has an id and a prompt."""
 
     @property
     def id(self) -> str: ...
@@ -84,8 +84,8 @@ P = TypeVar("P", bound=Prompted)
 
 
 def split_by_prompt(path: Path, rows: Sequence[P], share: float) -> tuple[list[P], list[P]]:
-    """Train and held-out rows, by the hash of the first id among the rows of one prompt; the smallest hash is held
-    out in any case. SettingsError when there is one prompt only."""
+    """Train and held-out rows, by the hash of the first id among the rows of one prompt. The smallest hash is always
+    held out. SettingsError when there is one prompt only."""
     if share == 0:
         return list(rows), []
     first_id: dict[Any, str] = {}
@@ -105,7 +105,7 @@ def split_by_prompt(path: Path, rows: Sequence[P], share: float) -> tuple[list[P
 
 
 def prompt_key(row: Prompted) -> Any:
-    """What tells prompts apart."""
+    """The prompt as a key: equal for equal prompts."""
     prompt = row.prompt
     return prompt if isinstance(prompt, str) else tuple((m["role"], m["content"]) for m in prompt)
 
@@ -123,7 +123,7 @@ def _warn_of_shared(path: Path, train: Sequence[Row], held_path: Path, held: Seq
 
 
 def _examples(path: Path, rows: Sequence[Row], skip_bad: bool) -> tuple[Example, ...]:
-    examples, wrong = [], []
+    examples, problems = [], Problems(path)
     for row in rows:
         completion = row.columns.get("completion")
         if completion is None:
@@ -132,13 +132,12 @@ def _examples(path: Path, rows: Sequence[Row], skip_bad: bool) -> tuple[Example,
         if text:
             examples.append(Example(prompt=row.prompt, completion=text))
         else:
-            wrong.append(f"{path}:{row.number}: completion: expected a text or one assistant message, not empty")
-    if wrong and skip_bad:
-        what = f"{len(wrong)} worked examples are skipped (skip_bad_rows): {wrong[0]}"
+            problems.add(row.number, "completion: expected a text or one assistant message, not empty")
+    if not skip_bad:
+        problems.raise_any()
+    elif problems.count:
+        what = f"{problems.count} worked examples are skipped (skip_bad_rows): {problems.listed[0]}"
         warnings.warn(what, UserWarning, stacklevel=3)
-    elif wrong:
-        rest = [f"{path}: {len(wrong)} problems in all, the first 10 are listed"] if len(wrong) > 10 else []
-        raise DataError(wrong[:10] + rest)
     return tuple(examples)
 
 

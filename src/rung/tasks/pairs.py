@@ -24,7 +24,7 @@ from rung.random import raw_numbers
 from rung.rewards.reward import Prompt
 from rung.tasks.file_task import prompt_key, split_by_prompt
 from rung.tasks.prompts import prompt_problem, prompt_value
-from rung.tasks.rows import Problems, checked_id, no_prompt, prompt_row, raw_rows, with_own_ids
+from rung.tasks.rows import Problems, checked_id, counts_in_words, no_prompt, prompt_row, raw_rows, with_own_ids
 
 _OTHER_NAMES = {
     "chosen": ("response_chosen", "preferred", "accepted", "winner", "better", "positive", "response_j"),
@@ -71,7 +71,7 @@ def left_out(excluded: Mapping[str, int]) -> str:
     >>> left_out({"identical": 2, "empty": 1})
     'pairs left out: 2 identical, 1 empty'
     """
-    return f"pairs left out: {', '.join(f'{count} {reason}' for reason, count in excluded.items())}"
+    return f"pairs left out: {counts_in_words(excluded)}"
 
 
 def pair_task(
@@ -122,11 +122,12 @@ def pair_task(
 
 
 def pair_row(pair: Pair, /, **more: Any) -> dict[str, Any]:
-    """The row of a pair, to be written.
+    """The row of a pair of two answers, to be written.
 
     >>> pair_row(Pair(number=1, id="1", prompt="2+3=", chosen="5", rejected="6"), chosen_reward=1.0)
     {'id': '1', 'prompt': '2+3=', 'chosen': '5', 'rejected': '6', 'chosen_reward': 1.0}
     """
+    assert pair.chosen is not None and pair.rejected is not None, f"{pair.id} was labelled alone"
     return prompt_row(pair.id, pair.prompt, chosen=pair.chosen, rejected=pair.rejected, **more)
 
 

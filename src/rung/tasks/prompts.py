@@ -1,4 +1,4 @@
-"""What a prompt in a data file may be, and what is wrong with one that is not."""
+"""Prompts in data files: what is allowed, and what is wrong with one that is not."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def prompt_problem(prompt: Any) -> str | None:
 
 
 def prompt_value(prompt: str | list[dict[str, str]]) -> Prompt:
-    """A prompt that has no problem, in the shape that items carry."""
+    """A valid prompt in the form that items carry."""
     if isinstance(prompt, str):
         return prompt
     return tuple({"role": message["role"], "content": message["content"]} for message in prompt)
 
 
 def plain_prompt(prompt: Prompt) -> Any:
-    """A prompt as JSON has it."""
+    """A prompt as a JSON value."""
     return prompt if isinstance(prompt, str) else [dict(message) for message in prompt]
 
 

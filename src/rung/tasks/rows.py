@@ -38,7 +38,7 @@ class Row:
 
 
 class Numbered(Protocol):
-    """A row of a file, or what was made of it."""
+    """A row of a file, or something made from one."""
 
     @property
     def number(self) -> int: ...
@@ -58,7 +58,7 @@ class Problems:
         self.listed: list[str] = []
         self.count = 0
         self.of_file = False
-        """Whether something is wrong with the whole file, so that rows may be missing that nobody saw."""
+        """Whether something is wrong with the whole file, so that rows may be missing unseen."""
 
     def add(self, row: int | None, what: str) -> None:
         self.count += 1
@@ -67,7 +67,7 @@ class Problems:
             self.listed.append(f"{self.path}:{row}: {what}" if row is not None else f"{self.path}: {what}")
 
     def warn_any(self, kept: int) -> None:
-        """Warns of what was left out, if anything was."""
+        """Warns of the rows that were left out, if there are any."""
         if self.count:
             warnings.warn(
                 f"{self.path}: {self.count} of {self.count + kept} rows are skipped (skip_bad_rows): "
@@ -91,8 +91,8 @@ class Problems:
 def read_rows(path: Path, *, skip_bad: bool = False) -> list[Row]:
     """The rows of a .jsonl or .parquet file.
 
-    With `skip_bad` a row that cannot be used is left out, and a warning says how many were and why; what is wrong with
-    the whole file, and a file without one usable row, is an error still.
+    With `skip_bad` a row that cannot be used is left out, and a warning says how many were and why. A problem of the
+    whole file, or a file without one usable row, is still an error.
 
     Raises:
         SettingsError: there is no such file.
@@ -110,7 +110,7 @@ def read_rows(path: Path, *, skip_bad: bool = False) -> list[Row]:
 
 
 def raw_rows(path: Path, problems: Problems) -> list[tuple[int, Mapping[str, Any]]]:
-    """Every row of a file that can be read, with its number and nothing of it checked.
+    """Every row of a file that can be read, with its number, unchecked.
 
     Raises: SettingsError: there is no such file.
     """
@@ -239,6 +239,15 @@ def with_own_ids(rows: Sequence[N], problems: Problems) -> list[N]:
             kept.append(row)
         first_at.setdefault(row.id, row.number)
     return kept
+
+
+def counts_in_words(counts: Mapping[str, int]) -> str:
+    """Counts by reason.
+
+    >>> counts_in_words({"identical": 2000, "empty": 1})
+    '2,000 identical, 1 empty'
+    """
+    return ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
 
 
 def prompt_row(row_id: str, prompt: Prompt, /, **columns: Any) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def test_export_has_the_usual_columns_and_counts_what_it_leaves_out(store, vote,
     label_all(store, vote)
     out = tmp_path / f"out{ending}"
     exported = export_labelled(store, out)
-    assert exported.in_words() == "2 pairs; left out: 1 tied, 1 that nobody could tell"
+    assert exported == "2 pairs; left out: 1 tied, 1 that nobody could tell"
     rows = lines(out) if ending == ".jsonl" else pyarrow.parquet.read_table(out).to_pylist()
     assert [(row["id"], row["prompt"], row["chosen"], row["rejected"]) for row in rows] == [
         ("p0", "0+0=", "1", "0"),

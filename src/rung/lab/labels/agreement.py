@@ -1,7 +1,7 @@
-"""How far several people agree beyond chance, from whole counts, so exactly.
+"""Agreement between people beyond chance, computed exactly from counts, and the verdict of their votes.
 
-Both measures are 1 when everybody always agrees, 0 when they agree as often as chance would have it, and negative
-below that. Categories are nominal: first, second, tie.
+Both measures are 1 when everybody always agrees, 0 when they agree as often as by chance, and negative below that.
+Categories are nominal: first, second, tie.
 
 >>> cohen_kappa([("yes", "yes")] * 20 + [("yes", "no")] * 5 + [("no", "yes")] * 10 + [("no", "no")] * 15)
 Fraction(2, 5)
@@ -20,13 +20,13 @@ from rung.lab.labels.comparison import Answer, Vote
 
 @dataclass(frozen=True)
 class Agreement:
-    """What was measured, over how many pairs. `value` is None where it is not defined."""
+    """The measure, its value (None where it is not defined), and over how many pairs."""
 
     measure: Literal["Cohen's kappa", "Krippendorff's alpha"]
     value: Fraction | None
     pairs: int
     same: int
-    """Pairs on which everybody who judged said the same."""
+    """Pairs on which all who judged gave the same answer."""
 
     def in_words(self) -> str:
         if not self.pairs:
@@ -38,9 +38,9 @@ class Agreement:
 
 
 def agreement(answers: Mapping[str, Mapping[str, str]]) -> Agreement:
-    """Of the answers by pair and person: Cohen's kappa for two people, Krippendorff's alpha for more.
+    """Cohen's kappa for two people, Krippendorff's alpha for more, of the answers by pair and person.
 
-    Only pairs that two or more people judged count; whoever could not tell has not judged, and is left out before.
+    Only pairs that two or more people judged count. Answers of those who could not tell are to be left out before.
     """
     units = [given for given in answers.values() if len(given) > 1]
     people = sorted({name for given in units for name in given})
@@ -94,7 +94,7 @@ Verdict = Literal["first", "second", "tie", "even", "unsure", "unlabelled"]
 
 
 def verdict(answers: Iterable[Answer]) -> Verdict:
-    """What people think of one pair, by the rule above.
+    """The verdict on one pair, by RULE.
 
     >>> verdict(["first", "first", "second"]), verdict(["first", "second"]), verdict(["unsure"]), verdict([])
     ('first', 'even', 'unsure', 'unlabelled')
@@ -121,7 +121,7 @@ def verdicts(standing: Iterable[Vote]) -> dict[str, Verdict]:
 
 
 def agreement_of(standing: Iterable[Vote]) -> Agreement:
-    """How far people agree, over the pairs that two or more of them judged."""
+    """The agreement of the standing votes, can't-tells left out."""
     answers: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for vote in standing:
         if vote.answer != "unsure":
@@ -131,7 +131,7 @@ def agreement_of(standing: Iterable[Vote]) -> Agreement:
 
 @dataclass(frozen=True)
 class Sides:
-    """How often the preferred one stood on the left, and how often on the right."""
+    """How often the preferred completion was on the left, and how often on the right."""
 
     left: int
     right: int
@@ -148,6 +148,6 @@ class Sides:
 
 
 def sides_of(standing: Iterable[Vote]) -> Sides:
-    """Left and right counts of the votes that prefer one."""
+    """The sides of the votes that prefer one completion."""
     counts = Counter(vote.side for vote in standing)
     return Sides(left=counts["left"], right=counts["right"])

@@ -1,4 +1,4 @@
-"""Clips of episodes: GIF files in the folder of the pairs, or below it, shown side by side and played again."""
+"""Clips of episodes: GIF files in the folder of the pairs or below it, shown side by side and repeated."""
 
 from __future__ import annotations
 
@@ -58,5 +58,5 @@ def read_clip(name: str, folder: Path) -> bytes:
 
 
 def clip_digest(completion: Any, folder: Path) -> str:
-    """A hash of what a clip shows, so that another clip under the same name is noticed."""
+    """A hash of a clip's content, so that another clip under the same name is noticed."""
     return hashlib.sha256(read_clip(completion["clip"], folder)).hexdigest()

@@ -30,7 +30,7 @@ from rung.lab.labels.clips import clip_digest, clip_problem, is_clip
 from rung.lab.labels.comparison import ANSWERS, LONGEST_NAME, Answer, Comparison, Vote, Which
 from rung.random import keyed_hash
 from rung.tasks.prompts import ROLES, surrogate_problem
-from rung.tasks.rows import Problems, Row, read_rows
+from rung.tasks.rows import Problems, Row, counts_in_words, read_rows
 
 LONGEST = 1_000_000
 """Characters of a completion."""
@@ -63,11 +63,12 @@ class ComparisonFile:
 
     def in_words(self) -> str:
         """ "48 pairs (2 left out: 2 of two equal completions)"."""
-        count = f"{len(self.pairs):,} {'pair' if len(self.pairs) == 1 else 'pairs'}"
-        if not self.left_out:
-            return count
-        reasons = ", ".join(f"{number:,} {why}" for why, number in self.left_out.items())
-        return f"{count} ({self.left_out.total():,} left out: {reasons})"
+        left_out = f" ({self.left_out.total():,} left out: {counts_in_words(self.left_out)})" if self.left_out else ""
+        return number_of_pairs(len(self.pairs)) + left_out
+
+
+def number_of_pairs(count: int) -> str:
+    return f"{count:,} {'pair' if count == 1 else 'pairs'}"
 
 
 def read_comparisons(path: Path) -> ComparisonFile:
@@ -99,7 +100,7 @@ def read_comparisons(path: Path) -> ComparisonFile:
                 numbers[pair.id] = row.number
                 votes += [_vote(values, pair.id, _words(row.columns)) for values in row.columns.get("votes") or []]
     if not pairs and not problems.count:
-        problems.add(None, f"no pair is left to label: {', '.join(f'{n} {why}' for why, n in left_out.items())}")
+        problems.add(None, f"no pair is left to label: {counts_in_words(left_out)}")
     problems.raise_any()
     return ComparisonFile(
         path=path,
@@ -220,7 +221,7 @@ def _fingerprint(pair: Comparison, folder: Path) -> str:
     return f"{keyed_hash('pair', shown, *clips):032x}"
 
 
-def vote_row(vote: Vote, names: tuple[str, str]) -> dict[str, Any]:
+def vote_row(vote: Vote, names: Sequence[str]) -> dict[str, Any]:
     """A vote as the object that a file holds; `names` are the words for the first completion and the second."""
     words: dict[str, str] = dict(zip(FIRST_SECOND, names, strict=True))
     at = datetime.fromtimestamp(vote.at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rung.errors import SettingsError
 from rung.lab.labels.agreement import Verdict, verdicts
 from rung.lab.labels.comparison import Comparison, Vote
-from rung.lab.labels.comparison_rows import CHOSEN_REJECTED, FIRST_SECOND, vote_row
+from rung.lab.labels.comparison_rows import CHOSEN_REJECTED, FIRST_SECOND, number_of_pairs, vote_row
 from rung.lab.labels.store import LabelStore
-from rung.tasks.rows import prompt_row, write_rows
+from rung.tasks.rows import counts_in_words, prompt_row, write_rows
 
 _LEFT_OUT: Mapping[Verdict, str] = {
     "unlabelled": "not labelled",
@@ -23,24 +22,12 @@ _LEFT_OUT: Mapping[Verdict, str] = {
 }
 
 
-@dataclass(frozen=True)
-class Exported:
-    """How many rows were written, and how many comparisons were left out, by reason."""
-
-    rows: int
-    left_out: Counter[str] = field(default_factory=Counter[str])
-
-    def in_words(self) -> str:
-        text = f"{self.rows:,} {'pair' if self.rows == 1 else 'pairs'}"
-        if self.left_out:
-            text += f"; left out: {', '.join(f'{count:,} {why}' for why, count in self.left_out.items())}"
-        return text
-
-
-def export_labelled(store: LabelStore, path: Path) -> Exported:
+def export_labelled(store: LabelStore, path: Path) -> str:
     """Writes `id`, `prompt`, `chosen`, `rejected`, `votes` and the other columns to .jsonl or .parquet.
 
-    Which completion was chosen: see `verdicts`. The file appears whole or not at all.
+    Which completion was chosen: see `verdicts`. The file appears whole or not at all. Returns how many rows were
+    written, and how many comparisons were left out, by reason.
+
     Raises: SettingsError when the ending is another one, or no comparison has a preferred completion.
     """
     found, votes = verdicts(store.standing()), _votes_by_pair(store)
@@ -53,14 +40,14 @@ def export_labelled(store: LabelStore, path: Path) -> Exported:
             rows.append(_row(pair, {name: named[name] for name in CHOSEN_REJECTED}, votes[pair.id], names))
         else:
             left_out[_LEFT_OUT[preferred]] += 1
-    exported = Exported(len(rows), left_out)
+    said = number_of_pairs(len(rows)) + (f"; left out: {counts_in_words(left_out)}" if left_out else "")
     if not rows:
-        raise SettingsError([f"--export: nothing to write to {path}: {exported.in_words()}"])
+        raise SettingsError([f"--export: nothing to write to {path}: {said}"])
     write_rows(rows, path, "--export")
-    return exported
+    return said
 
 
-def export_votes(store: LabelStore, path: Path) -> Exported:
+def export_votes(store: LabelStore, path: Path) -> str:
     """Writes every comparison with its two `completions` and all its `votes`, undone ones too, to .jsonl or .parquet.
 
     `read_comparisons` of the file gives the same comparisons and votes.
@@ -68,7 +55,7 @@ def export_votes(store: LabelStore, path: Path) -> Exported:
     votes = _votes_by_pair(store)
     rows = [_row(pair, {"completions": list(pair.completions)}, votes[pair.id], FIRST_SECOND) for pair in store.pairs()]
     write_rows(rows, path, "--votes")
-    return Exported(len(rows))
+    return number_of_pairs(len(rows))
 
 
 def _row(pair: Comparison, completions: Mapping[str, Any], votes: list[Vote], names: tuple[str, ...]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Clips of segments for people: an episode is replayed from its seed and its actions, and the segment filmed."""
+"""Clips of segments for people: an episode is replayed from its seed and actions, and the segment is filmed."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ Place = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Strip:
-    """One episode's part in one rollout, with all that replays it from the episode's beginning.
+    """The part of an episode in one rollout, with all that it takes to replay the episode from its beginning.
 
     Example: `Strip(seed=7, actions_T=array of 230 actions, earlier=200)` is the episode's steps 200 to 229.
     """
 
     seed: int
     actions_T: Array
-    """The episode's, up to the end of the part."""
+    """The episode's actions up to the end of the part."""
     earlier: int
-    """How many of them were taken in rollouts before."""
+    """How many of them belong to earlier rollouts."""
 
 
 class Strips:
@@ -45,7 +45,7 @@ class Strips:
         self._strips: dict[Place, Strip] = {}
 
     def add(self, rollout: int, source: StretchCollector, underway: list[Underway], batch: Batch) -> None:
-        """Keeps what a rollout did, given which episodes were underway in each row before it."""
+        """Keeps a rollout's strips, given the episodes that were underway in each row before it."""
         begun = [0] * len(underway)
         for row, begin, end in episode_pieces(batch):
             before = underway[row]
@@ -60,7 +60,7 @@ class Strips:
         self._strips = {place: strip for place, strip in self._strips.items() if place[0] >= before}
 
     def clip(self, place: Place, length: int) -> bytes:
-        """A GIF of the segment of so many steps that begins there.
+        """A GIF of the segment that begins at `place` and has `length` steps.
 
         Raises:
             SettingsError: the environment cannot be rendered here.
@@ -81,7 +81,7 @@ class Strips:
         return found
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Puts back what `tensors` gave."""
+        """Restores the strips from `tensors`."""
         self._strips = {}
         for name in sorted(name.removesuffix(".from") for name in tensors if name.endswith(".from")):
             rollout, row, step = map(int, name.split("."))

@@ -1,6 +1,6 @@
-"""The labelling page's side of the conversation: the next pair, a vote, an undo, a clip.
+"""The server's side of the labelling page: the next pair, a vote, an undo, a clip.
 
-A vote is answered only after it is on the disk. Whoever gets no answer sends the same submit id again.
+A vote is answered only after it is on the disk. A page that gets no answer sends the same submit id again.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class LabellingPage:
         return Response(data, media_type="image/gif")
 
     def _state(self, who: str) -> dict[str, Any]:
-        """What the page shows now: a pair, or that there is none, and how far everything is."""
+        """What the page shows now: a pair or none, and the progress."""
         asked = self.store.ask(who, wanted=self.wanted)
         standing = self.store.standing()
         mine = [vote for vote in standing if vote.labeller == who]
@@ -140,7 +140,7 @@ def _submit(said: dict[str, Any]) -> str:
 
 
 async def _answer(work: Callable[[], dict[str, Any]]) -> Response:
-    """What `work` brings, as JSON; what it refuses, in words."""
+    """The result of `work` as JSON, or its refusal in words."""
     try:
         return JSONResponse(await run_in_threadpool(work))
     except Conflict as error:

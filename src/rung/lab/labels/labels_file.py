@@ -40,6 +40,7 @@ CREATE TABLE votes (
   at REAL NOT NULL,
   seconds REAL
 );
+
 CREATE INDEX votes_of_a_pair ON votes (pair, labeller, number);
 
 CREATE TABLE undos (
@@ -65,12 +66,15 @@ CREATE VIEW standing AS
   );
 
 CREATE TRIGGER votes_stay BEFORE DELETE ON votes BEGIN SELECT RAISE(ABORT, 'votes are kept'); END;
+
 CREATE TRIGGER votes_do_not_change BEFORE UPDATE ON votes BEGIN SELECT RAISE(ABORT, 'votes do not change'); END;
+
 CREATE TRIGGER undos_stay BEFORE DELETE ON undos BEGIN SELECT RAISE(ABORT, 'undos are kept'); END;
+
 CREATE TRIGGER undos_do_not_change BEFORE UPDATE ON undos BEGIN SELECT RAISE(ABORT, 'undos do not change'); END;
 """
-"""`standing` has the votes that count: of each person and pair the latest that was not undone. Votes and undos are only
-ever added: the triggers refuse every change and removal."""
+"""One statement per paragraph. Votes and undos are only ever added: the triggers refuse every change and removal.
+`standing` has the votes that count: of each person and pair the latest that was not undone."""
 
 _PATIENCE = 20
 """Seconds to wait for another process that is writing."""
@@ -120,7 +124,7 @@ class LabelsFile:
         with self.transaction():
             if self._one("SELECT count(*) FROM sqlite_schema"):
                 return  # another process was first
-            for statement in _statements(TABLES):
+            for statement in TABLES.split("\n\n"):
                 self._base.execute(statement)
             self.run("INSERT INTO facts VALUES ('order key', :key)", key=secrets.token_hex(8))
             self._base.execute(f"PRAGMA application_id = {APPLICATION}")
@@ -156,14 +160,3 @@ class LabelsFile:
 
     def _one(self, question: str) -> Any:
         return self._base.execute(question).fetchone()[0]
-
-
-def _statements(script: str) -> Iterator[str]:
-    """The statements of a script one by one; a trigger's inner semicolons end none."""
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
-    assert not statement.strip(), "the script ends within a statement"

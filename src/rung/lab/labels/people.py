@@ -1,11 +1,11 @@
-"""People answer through the labelling page: clips and pairs go out into a folder, votes come back from its store.
+"""People as labellers of segments: clips and pairs are written to a folder, and votes are read from its store.
 
     FOLDER/pairs.jsonl, FOLDER/clips/*.gif      what `rung label FOLDER/pairs.jsonl` shows
     FOLDER/pairs.jsonl.labels                   the page's store of votes
-    FOLDER/answers/step_000012-later.json       which answers the run took up in step 12
+    FOLDER/answers/step_000012-later.json       the answers that the run used in step 12
 
-A run that is killed and resumed asks the same questions again under the same names, and takes up in each step what
-that step had taken up before the kill, whatever was voted since.
+A run that is killed and resumed asks the same questions under the same ids, and each step uses the answers that it used
+before the kill, even when there are more votes by now.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ from rung.whole_files import write_whole
 
 PROMPT = "Which one does better?"
 WEIGHTS: Mapping[Verdict, Answer] = {"first": 1.0, "second": 0.0, "tie": 0.5, "even": 0.5, "unsure": INCOMPARABLE}
-"""Votes that stand even are a tie; can't-tell is incomparable, and dropped."""
+"""Even votes are a tie; can't-tell is incomparable, and dropped."""
 _SECONDS = 1.0
-"""Between two looks at the store while the run waits."""
+"""How often the store is read while the run waits."""
 
 
 def people(asked: PreferenceSettings, task: EnvironmentTask, seed: int) -> Labeller:
-    """The people who label through the page of `rung label`."""
+    """People who label in the page of `rung label`."""
     assert asked.folder is not None, "found with the contradictions"
     return People(Path(asked.folder), task, seed=seed, most_waiting=asked.most_waiting)
 
 
 class People:
-    """Waits, at the end of asking, until no more than `most_waiting` questions have no answer; goes on with the rest.
+    """After asking, waits until at most `most_waiting` questions have no answer, and goes on with the others.
 
     Example: `People(Path("labels"), task, seed=0, most_waiting=20)`, beside it `rung label labels/pairs.jsonl`.
     """
@@ -95,7 +95,7 @@ class People:
         return f"{self._task.name}-{self.seed}-{number}"
 
     def _show(self, asked: Sequence[Question]) -> None:
-        """Adds clips and pairs to the folder, and to the store, so that an open page shows them."""
+        """Adds clips and pairs to the folder and the store, so that an open page shows them."""
         clips = self.folder / "clips"
         clips.mkdir(parents=True, exist_ok=True)
         lines = self.pairs.read_text(encoding="utf-8").splitlines() if self.pairs.is_file() else []

@@ -16,6 +16,7 @@ from rung.lab.labels.comparison_rows import ComparisonFile
 from rung.lab.labels.labels_file import LabelsFile
 from rung.random import keyed_share
 from rung.tasks.prompts import prompt_value
+from rung.tasks.rows import Problems
 
 LEASE_SECONDS = 600.0
 """How long a pair is kept for the person who looks at it."""
@@ -94,14 +95,13 @@ class LabelStore:
         """
         with self.file.transaction():
             known: dict[str, str] = dict(self.file.rows("SELECT id, fingerprint FROM pairs"))
-            changed = [
-                f"{file.path}:{file.row_numbers[pair.id]}: id {pair.id!r} was labelled with another prompt or other "
-                f"completions in {self.file.path}; give the row a new id, or name another labels file"
-                for pair in file.pairs
-                if known.get(pair.id, file.fingerprints[pair.id]) != file.fingerprints[pair.id]
-            ]
-            if changed:
-                raise DataError([*changed[:10], f"{file.path}: {len(changed)} such rows in all"])
+            problems = Problems(file.path)
+            for pair in file.pairs:
+                if known.get(pair.id, file.fingerprints[pair.id]) != file.fingerprints[pair.id]:
+                    what = f"id {pair.id!r} was labelled with another prompt or other completions in {self.file.path}"
+                    remedy = "give the row a new id, or name another labels file"
+                    problems.add(file.row_numbers[pair.id], f"{what}; {remedy}")
+            problems.raise_any()
             new = [pair for pair in file.pairs if pair.id not in known]
             for pair in new:
                 self._add(pair, file.fingerprints[pair.id])

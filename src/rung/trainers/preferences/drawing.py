@@ -14,7 +14,7 @@ from rung.random import Stream, keyed_hash
 from rung.rewards.judge import Judge
 from rung.rollouts.sampler import Prompt, Sampler
 from rung.tasks.pairs import Pair, pair_row
-from rung.tasks.rows import prompt_row
+from rung.tasks.rows import counts_in_words, prompt_row
 from rung.tasks.task import Item, TextTask
 
 ALL_RIGHT, ALL_WRONG, ALIKE = "with every answer right", "with every answer wrong", "with all answers alike in reward"
@@ -70,7 +70,7 @@ class PairsMade:
         said = [f"{self.rows:,} rows from {self.prompts:,} prompts"]
         for what, counts in (("prompts without a row", self.no_pair), ("samples left out", self.left_out)):
             if counts:
-                said.append(f"{what}: {', '.join(f'{count:,} {reason}' for reason, count in counts.items())}")
+                said.append(f"{what}: {counts_in_words(counts)}")
         return said
 
 

@@ -1,4 +1,4 @@
-"""The numbers of one step's answers: how the model tells the preferred ones from the others."""
+"""Preference metrics of one step: how well the model tells the preferred answers from the others."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from rung.trainers.trainer import Metrics
 
 
 def rewards_of_answers(answers: Answers, method: PreferenceLearning) -> Tensor:
-    """[B] the reward that the model implies: its log-ratio to the reference where there is one; else its log-prob per
-    token, or a reward model's score."""
+    """[B] the implied rewards: the log-ratio to the reference where there is one, else the log-prob per token, or a
+    reward model's score."""
     if method.loss.has_reference:
         return answers.log_ratios_B()
     return answers.means_B() if method.trains_policy() else answers.values_B
 
 
 def right_of_each(answers: Answers, method: PreferenceLearning) -> Tensor:
-    """One a pair: 1 where the chosen answer has the higher reward, 0 where the rejected one has, a half where neither.
+    """Accuracy per pair: 1 where the chosen answer has the higher reward, 0 where the rejected one has, a half where
+    they are equal.
 
     Answers that were labelled alone, [B], count as if the other answer had a reward of 0.
     """
@@ -32,7 +33,7 @@ def right_of_each(answers: Answers, method: PreferenceLearning) -> Tensor:
 
 
 def of_answers(answers: Answers, method: PreferenceLearning) -> Metrics:
-    """Accuracy, margin, and both answers' numbers apart: a growing margin may hide that both fall."""
+    """Accuracy, margin, and the numbers of both answers separately: a growing margin may hide that both fall."""
     rewards_B, values_B = rewards_of_answers(answers, method).detach(), answers.values_B.detach()
     good_B, bad_B = answers.desirable_B, ~answers.desirable_B
     found: Metrics = {
@@ -52,9 +53,9 @@ def of_answers(answers: Answers, method: PreferenceLearning) -> Metrics:
 
 
 def calibration_error(margins_M: npt.NDArray[np.float64], *, bins: int = 10) -> float | None:
-    """How far σ(margin) is from the share of right pairs: |mean σ - share| over equally full bins, weighted. 0 to 1.
+    """Calibration error of σ(margin): |mean σ - share of right pairs| over equally full bins, weighted. 0 to 1.
 
-    A pair counts both ways round (σ right, 1 - σ wrong), so a model that always says a half is calibrated: so it is.
+    A pair counts both ways round (σ right, 1 - σ wrong), so a model that always says a half is calibrated.
 
     >>> calibration_error(np.full(100, 20.0)) < 1e-6
     True

@@ -1,4 +1,4 @@
-"""Pairs as rows of token ids: the two answers of a pair share one prompt, and stay together in a micro-batch."""
+"""Pairs in tokens: the two answers of a pair share one prompt and stay together in a micro-batch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Ids = npt.NDArray[np.int64]
 
 
 class AnswerModel(Protocol):
-    """A policy or a reward model: gives each answer one number."""
+    """A policy or a reward model: one number for each answer."""
 
     @property
     def tokenizer(self) -> Any: ...
@@ -43,7 +43,7 @@ class AnswerModel(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedPair:
-    """A pair in tokens. Both answers continue the very same prompt ids, and end with exactly one end token."""
+    """A pair in tokens. Both answers continue the same prompt ids and end with exactly one end token."""
 
     pair: Pair
     prompt: Ids
@@ -67,7 +67,7 @@ def encoded(model: AnswerModel, pair: Pair) -> EncodedPair:
 
 
 def answer_ids(model: AnswerModel, text: str, pair: Pair) -> Ids:
-    """The answer's own tokens and one end token, also where the text brings its end token with it."""
+    """The answer's tokens and exactly one end token, whether or not the text ends with its own."""
     ids = model.tokenizer.encode(text, add_special_tokens=False)
     while ids and ids[-1] in model.end_ids:
         ids.pop()
@@ -98,11 +98,11 @@ def episodes_of(found: EncodedPair, group: int) -> list[Episode]:
 
 @dataclass(frozen=True, kw_only=True)
 class PairRows:
-    """A step's answers, one a row; rows with one group id are a pair."""
+    """A step's answers, one per row; rows with the same group id are a pair."""
 
     batch: Batch
     at_least_B: Tensor
-    """The pair's margin, on both of its rows."""
+    """The pair's margin, in both of its rows."""
     reference_B: Tensor | None = None
     """The reference's log-probs; None where the loss has no reference."""
 
@@ -118,7 +118,7 @@ class PairRows:
         )
 
     def answers(self, values_B: Tensor, anchor: float = 0.0) -> Answers:
-        """What the loss sees, given the model's number for each row."""
+        """The loss's input, given the model's number for each row."""
         pairs_M2 = pairs_of(self.batch)
         return Answers(
             values_B=values_B,
@@ -139,7 +139,7 @@ def pair_rows(found: Sequence[EncodedPair]) -> PairRows:
 
 
 def whole_pairs(batch: Batch, tokens: int) -> Iterator[Tensor]:
-    """Consecutive row indices that hold about `tokens` tokens, at least one pair each; a pair is never cut apart.
+    """Consecutive row indices that hold about `tokens` tokens, at least one pair each; pairs are never split.
 
     A pair's prompt counts once.
     """
@@ -159,7 +159,7 @@ def whole_pairs(batch: Batch, tokens: int) -> Iterator[Tensor]:
 
 
 def answer_values(model: AnswerModel, batch: Batch, tokens: int) -> Tensor:
-    """[B] float64, without gradient, in the micro-batches that learning uses: equal weights give equal bits."""
+    """[B] float64, without gradient, in the same micro-batches as learning, so that equal weights give equal bits."""
     values_B = torch.zeros(len(batch), dtype=torch.float64)
     with torch.no_grad():
         for rows_B in whole_pairs(batch, tokens):
