@@ -125,7 +125,7 @@ def _serve(
         raise MissingExtra("the labelling page", "pages") from error
     from rung.lab.labels.agreement import sides_of
 
-    page = LabellingPage(store=store, folder=file.folder, wanted=wanted, question=question)
+    page = LabellingPage(store=store, folder=file.path.parent, wanted=wanted, question=question)
     with PageServer(page.routes(), people=people, port=port, refused=lambda words: tell(f"warning: {words}")) as server:
         for name, link in server.links.items():
             say(f"{name}: {link}")

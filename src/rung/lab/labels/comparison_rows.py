@@ -57,10 +57,6 @@ class ComparisonFile:
     left_out: Counter[str] = field(default_factory=Counter[str])
     """How many comparisons were left out, by reason."""
 
-    @property
-    def folder(self) -> Path:
-        return self.path.parent
-
     def in_words(self) -> str:
         """ "48 pairs (2 left out: 2 of two equal completions)"."""
         left_out = f" ({self.left_out.total():,} left out: {counts_in_words(self.left_out)})" if self.left_out else ""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from rung.errors import DataError
 from rung.faults import fault_point
@@ -30,12 +30,6 @@ class Round:
     """By phase."""
 
 
-class Draws(Protocol):
-    """Draws a round, which depends on its number alone, but for the seconds."""
-
-    def __call__(self, number: int) -> Round: ...
-
-
 def rounds_name(what: Mapping[str, Any]) -> str:
     """The name of the file of all rounds that `what` decides: JSON-like data.
 
@@ -49,10 +43,11 @@ def rounds_name(what: Mapping[str, Any]) -> str:
 class DrawnRounds:
     """The rounds in one file; a missing one is drawn and appended.
 
-    Raises DataError for a complete line that is no round.
+    `draw` makes a round, which depends on its number alone, but for the seconds. Raises DataError for a complete line
+    that is no round.
     """
 
-    def __init__(self, path: Path, draw: Draws) -> None:
+    def __init__(self, path: Path, draw: Callable[[int], Round]) -> None:
         self.path, self.draw = path, draw
         self._rounds: list[Round] = []
         self._read = 0
