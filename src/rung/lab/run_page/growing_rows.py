@@ -31,14 +31,32 @@ class GrowingRows:
         self._file = 0
         self._end = 0
         self._last = b""
+        self._half = 0
 
     def since(self, epoch: int, begin: int) -> dict[str, Any]:
         """Looks at the file, then what came after the first `begin` rows of that epoch."""
+        self._try_to_look()
+        return {**self._found.since(epoch, begin), "problem": self.problem}
+
+    def all_rows(self) -> list[Row]:
+        """Looks at the file until there is nothing new, then every row."""
+        before = -1
+        while self._end != before:
+            before = self._end
+            self._try_to_look()
+        return list(self._found.rows)
+
+    def half_line(self) -> str:
+        """What is said of a last line without an end, once nobody writes the file any more."""
+        if not self._half:
+            return ""
+        return f"{self.path.name}: the last line was only half written ({self._half} bytes) and is left out"
+
+    def _try_to_look(self) -> None:
         try:
             self._look()
         except OSError as error:
             self.problem = f"{self.path.name}: cannot be read ({error.strerror or error})"
-        return {**self._found.since(epoch, begin), "problem": self.problem}
 
     def _look(self) -> None:
         try:
@@ -57,11 +75,13 @@ class GrowingRows:
     def _begin_anew(self, file: int) -> None:
         if self._end:
             self._found.restart()
-        self._file, self._end, self._last, self.problem = file, 0, b"", ""
+        self._file, self._end, self._last, self._half, self.problem = file, 0, b"", 0, ""
 
     def _take(self, data: bytes) -> None:
         rows: list[Row] = []
-        for line in data.split(b"\n")[:-1]:
+        *lines, rest = data.split(b"\n")
+        self._half = len(rest)
+        for line in lines:
             try:
                 row = parse_row(line, f"{self.path.name}, row {len(self._found.rows) + len(rows) + 1}")
                 if not isinstance(row.get("step"), int):

@@ -8,6 +8,7 @@ from typing import Any
 
 from rung.errors import DataError, SettingsError
 from rung.lab.run_page.growing_rows import GrowingRows
+from rung.lab.run_page.overview import overview
 from rung.lab.run_page.solved import Solved
 from rung.lab.run_page.step_shown import STEP_COLUMNS, TOKEN_COLUMNS, shown_step, shown_tokens
 from rung.lab.run_page.stored_samples import StoredSamples
@@ -37,11 +38,8 @@ class OpenedRun:
                 [f"RUN: {folder} holds no run: neither settings.yaml nor metrics.jsonl is in it{_runs_below(folder)}"]
             )
         self.stored = StoredSamples(folder)
-        self._growing = {
-            "metrics": GrowingRows(folder / "metrics.jsonl"),
-            "timings": GrowingRows(folder / "timings.jsonl"),
-            "solved": Solved(self.stored),
-        }
+        self._files = {name: GrowingRows(folder / f"{name}.jsonl") for name in ("metrics", "timings")}
+        self._growing = {**self._files, "solved": Solved(self.stored)}
         self._lock = threading.Lock()
 
     @property
@@ -53,6 +51,20 @@ class OpenedRun:
         """What `metrics`, `timings` or `solved` have since; see `Follow.since`."""
         with self._lock:
             return self._growing[what].since(epoch, begin)
+
+    def rows(self, what: str) -> list[dict[str, Any]]:
+        """All rows of `metrics` or `timings` as far as they can be read."""
+        with self._lock:
+            return self._files[what].all_rows()
+
+    def problem(self, what: str) -> str:
+        """What is wrong with the file of `metrics` or `timings` when nobody writes it any more; empty: nothing."""
+        with self._lock:
+            return self._files[what].problem or self._files[what].half_line()
+
+    def overview(self) -> dict[str, Any]:
+        """The run at a glance; see `overview`."""
+        return overview(self.folder, self.rows("metrics"), self.rows("timings"))
 
     def in_environment(self) -> bool:
         """Whether the run acts in an environment, as far as its first rows tell."""

@@ -1,76 +1,163 @@
-"""report.html: a run as one page, in one file, that asks the network for nothing.
+"""report.html: the viewer's page in one file, with the run's data inside it, that asks the network for nothing.
 
-Everything a model or a data file wrote is inert: text is escaped or set as text by the script, samples travel as JSON
-with `<` escaped, and the page's own policy forbids every script but ours and every request.
+Everything a model or a data file wrote is inert: it travels as JSON, the scripts set it as text, and the page's own
+policy forbids every script but ours and every request. A large run is thinned to a page that a browser opens at once.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import base64
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
-from rung.lab.run_page import page_sections as sections
-from rung.lab.run_page.page_assets import SCRIPT, STYLE, content_policy
-from rung.lab.run_page.page_data import RunRecord, read_run
-from rung.lab.run_page.page_sections import text
-from rung.runs.metrics.of_environments import in_environment
+from rung.errors import DataError
+from rung.lab.one_file import encoded, in_one_file
+from rung.lab.run_page.meanings import meanings
+from rung.lab.run_page.opened_run import OpenedRun
+from rung.lab.run_page.overview import FILM
+from rung.lab.run_page.solved import solved_items
+from rung.lab.run_page.step_shown import MOST_ROWS, STEP_COLUMNS, TOKEN_COLUMNS, shown_step, shown_tokens
+from rung.runs.record.visible import visible
 from rung.whole_files import write_whole
+
+STATIC = Path(__file__).with_name("static")
+MOST_STEPS = 24
+"""Steps whose samples are in the page: first, last, and evenly between."""
+LARGEST_STEP = 2_000_000
+"""Bytes of one step's samples and tokens."""
+LARGEST_SAMPLES = 8_000_000
+"""Bytes of all samples."""
+LARGEST_ROWS = 2_000_000
+"""Bytes of metrics, and of timings."""
+MOST_MAPPED = 200
+"""Steps in the map of prompts."""
+LARGEST_FILM = 3_000_000
+"""Bytes of a film that is shown within the page; a larger one stays beside it."""
+
+T = TypeVar("T")
 
 
 def write_report(folder: Path) -> Path:
     """Writes `folder/report.html` from what is in the folder and returns its path.
 
-    Works on a run that is unfinished, has no evaluation or holds damaged files (the page says so). Raises `DataError`
-    when the folder holds no run.
+    Works on a run that is unfinished, has no evaluation or holds damaged files (the page says so). Raises
+    `SettingsError` when the folder holds no run.
 
     >>> # write_report(Path("runs/a")) -> Path("runs/a/report.html")
     """
-    target = Path(folder) / "report.html"
-    write_whole(target, page(read_run(folder)).encode("utf-8"))
+    run = OpenedRun(Path(folder))
+    target = run.folder / "report.html"
+    write_whole(target, page(run).encode("utf-8"))
     return target
 
 
-def page(run: RunRecord) -> str:
+def page(run: OpenedRun) -> str:
     """The whole page as text."""
-    parts = [
-        sections.header(run),
-        sections.problems(run.problems),
-        sections.warnings(run.warnings),
-        sections.curves(run.metrics, run.timings),
-        sections.film(run.film),
-        sections.samples_table(run.samples, environment=in_environment(run.metrics)),
-        sections.metrics_table(run.metrics, run.timings),
-        sections.method_card(run.method),
-        sections.settings(run.settings),
-    ]
-    return frame(f"{run.name}: rung report", parts, _data(run) if run.samples["rows"] else "")
+    state, seen, problems = run.state(), run.overview(), list[str]()
+    metrics, timings = run.rows("metrics"), run.rows("timings")
+    kept = {"metrics": _bounded(metrics, _is_evaluated), "timings": _bounded(timings)}
+    steps = _samples(run, state["steps"], problems)
+    names = dict.fromkeys(name for row in (*metrics, *timings) for name in row)
+    data = {
+        "name": run.name,
+        "state": {**state, "steps": list(steps)},
+        "overview": seen,
+        "film": _film(run.folder, seen["film"]),
+        "grown": {
+            **{what: {**_table(rows), "problem": run.problem(what)} for what, rows in kept.items()},
+            "solved": {"rows": _mapped(run, state["steps"], problems), "problem": "\n".join(problems)},
+        },
+        "meanings": meanings(names, environment=run.in_environment()),
+        "left_out": _left_out(
+            [
+                ("steps with samples", len(steps), len(state["steps"])),
+                ("rows of metrics", len(kept["metrics"]), len(metrics)),
+            ]
+        ),
+    }
+    islands = {"run-data": encoded(data), **{f"step-{step}": text for step, text in steps.items()}}
+    return in_one_file((STATIC / "page.html").read_text(encoding="utf-8"), [STATIC], islands)
 
 
-def frame(title: str, parts: Sequence[str], scripts: str = "") -> str:
-    """A page of ours around these sections."""
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{content_policy()}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{text(title)}</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<main>
-{"".join(parts)}
-</main>
-{scripts}
-</body>
-</html>
-"""
+def spread(of: Sequence[T], count: int) -> list[T]:
+    """The first, the last, and `count` - 2 evenly between.
+
+    >>> spread(range(1, 101), 4)
+    [1, 34, 67, 100]
+    """
+    if len(of) <= count:
+        return list(of)
+    return [of[round(i * (len(of) - 1) / (count - 1))] for i in range(count)]
 
 
-def _data(run: RunRecord) -> str:
-    data = {**run.samples, "parts": sections.part_names(run.samples)}
-    island = json.dumps(data, ensure_ascii=True, allow_nan=False)
-    for mark in "<>&":
-        island = island.replace(mark, f"\\u{ord(mark):04x}")
-    return f'<script type="application/json" id="samples-data">{island}</script>\n<script>{SCRIPT}</script>'
+def _samples(run: OpenedRun, steps: Sequence[int], problems: list[str]) -> dict[int, str]:
+    """Each step's samples and their tokens as JSON, of so many steps as may be."""
+    found: dict[int, str] = {}
+    for step in spread(steps, MOST_STEPS):
+        try:
+            rows = run.stored.read(step, tuple(dict.fromkeys(STEP_COLUMNS + TOKEN_COLUMNS)))
+        except (DataError, OSError) as error:
+            problems.append(visible(str(error), limit=300))
+            continue
+        found[step] = _step(rows)
+    while sum(map(len, found.values())) > LARGEST_SAMPLES and len(found) > 2:
+        found = {step: found[step] for step in spread(list(found), (len(found) + 2) // 2)}
+    return found
+
+
+def _step(rows: Sequence[dict[str, Any]]) -> str:
+    size, tokens = 0, list[str]()
+    for row in rows[:MOST_ROWS]:
+        tokens.append(encoded(shown_tokens(row)))
+        size += len(tokens[-1]) + len(row["completion"] or "") + len(row["prompt"] or "")
+        if size > LARGEST_STEP and len(tokens) > 1:
+            tokens.pop()
+            break
+    return f'{{"shown":{encoded(shown_step(rows, most=len(tokens)))},"tokens":[{",".join(tokens)}]}}'
+
+
+def _mapped(run: OpenedRun, steps: Sequence[int], problems: list[str]) -> list[dict[str, Any]]:
+    def read() -> Iterator[dict[str, Any]]:
+        for step in spread(steps, MOST_MAPPED):
+            try:
+                yield {"step": step, "items": solved_items(run.stored.read(step, ("item", "status", "accuracy")))}
+            except (DataError, OSError) as error:
+                problem = visible(str(error), limit=300)
+                if problem not in problems:
+                    problems.append(problem)
+
+    return _bounded(list(read()))
+
+
+def _is_evaluated(row: dict[str, Any]) -> bool:
+    return row.get("held_out/score") is not None
+
+
+def _bounded(rows: list[dict[str, Any]], keep: Callable[[dict[str, Any]], bool] = lambda _: False) -> list[Any]:
+    """So many rows as may be, evenly; those that `keep` names are kept first, whatever their size."""
+    size = len(encoded(rows))
+    if size <= LARGEST_ROWS:
+        return rows
+    some = {id(row) for row in spread(rows, max(2, len(rows) * LARGEST_ROWS // size))}
+    return [row for row in rows if id(row) in some or keep(row)]
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The rows without their names repeated: `{"names": ["step", ...], "rows": [[1, ...], ...]}`."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return {"names": names, "rows": [[row.get(name) for name in names] for row in rows]}
+
+
+def _left_out(parts: Sequence[tuple[str, int, int]]) -> str:
+    said = [f"{kept:,} of {all_:,} {what}" for what, kept, all_ in parts if kept < all_]
+    if not said:
+        return ""
+    return f"This page holds {' and '.join(said)}, evenly spread. The run's folder has all: rung view RUN shows them."
+
+
+def _film(folder: Path, film: dict[str, int] | None) -> str:
+    """The film as an address that holds it; empty where there is none or it is too large."""
+    if film is None or film["bytes"] > LARGEST_FILM:
+        return ""
+    return f"data:image/gif;base64,{base64.b64encode((folder / FILM).read_bytes()).decode('ascii')}"

@@ -28,12 +28,12 @@ TOKEN_COLUMNS = (
 )
 
 
-def shown_step(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A step's groups and samples as JSON values. `row` of a sample is its place in the file.
+def shown_step(rows: Sequence[Mapping[str, Any]], *, most: int | None = None) -> dict[str, Any]:
+    """A step's groups and samples as JSON values, at most so many. `row` of a sample is its place in the file.
 
     Example: `shown_step(rows)["samples"][0]` is `{"row": 0, "group": 0, "reward": 1.0, ...}`.
     """
-    shown = rows[:MOST_ROWS]
+    shown = rows[: MOST_ROWS if most is None else most]
     first_of_group: dict[Any, Mapping[str, Any]] = {}
     for row in shown:
         first_of_group.setdefault(row["group"], row)
@@ -105,7 +105,13 @@ def _text(text: str | None, limit: int = MOST_CHARACTERS) -> str:
 
 
 def _numbers(values: Sequence[Any] | None, count: int) -> list[float | None] | None:
-    return _listed(values, count, finite)
+    return _listed(values, count, _short)
+
+
+def _short(value: Any) -> float | None:
+    """Six significant digits: what was stored has no more, and a page of tokens is half as large."""
+    number = finite(value)
+    return None if number is None else float(f"{number:.6g}")
 
 
 def _listed(values: Sequence[Any] | None, count: int, made: Any) -> list[Any] | None:
@@ -120,4 +126,4 @@ def _differences(
 ) -> list[float | None] | None:
     if ones is None or others is None:
         return None
-    return [None if a is None or b is None else a - b for a, b in zip(ones, others, strict=True)]
+    return [None if a is None or b is None else _short(a - b) for a, b in zip(ones, others, strict=True)]

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from rung.errors import DataError, SettingsError
+from rung.errors import DataError
 from rung.lab.pages import Refused, shipped
+from rung.lab.run_page.meanings import meanings
 from rung.lab.run_page.opened_run import OpenedRun
-from rung.runs.metrics.registry import METRICS, explain_metric
+from rung.lab.run_page.overview import FILM, film_in
 from rung.runs.record.visible import visible
 
 STATIC = Path(__file__).with_name("static")
@@ -34,6 +35,8 @@ class ViewerPage:
             *shipped(STATIC),
             Route("/runs", self._runs),
             Route("/state", self._state),
+            Route("/overview", self._overview),
+            Route("/film", self._film),
             Route("/grown", self._grown),
             Route("/step", self._step),
             Route("/tokens", self._tokens),
@@ -47,6 +50,16 @@ class ViewerPage:
 
     def _state(self, request: Request) -> Response:
         return JSONResponse(self._run(request).state())
+
+    def _overview(self, request: Request) -> Response:
+        run = self._run(request)
+        return _found(run.overview)
+
+    def _film(self, request: Request) -> Response:
+        run = self._run(request)
+        if film_in(run.folder, []) is None:
+            raise Refused(404, f"There is no film in this run: {FILM}.")
+        return FileResponse(run.folder / FILM, media_type="image/gif")
 
     def _grown(self, request: Request) -> Response:
         what = request.query_params.get("what", "")
@@ -65,8 +78,7 @@ class ViewerPage:
     def _meanings(self, request: Request) -> Response:
         names = request.query_params.getlist("name")[:MOST_NAMES]
         environment = all(run.in_environment() for run in self.runs)
-        meanings = [meaning(name, environment=environment) for name in names]
-        return JSONResponse({"order": list(METRICS), "meanings": meanings})
+        return JSONResponse(meanings(names, environment=environment))
 
     def _run(self, request: Request) -> OpenedRun:
         number = _whole(request, "run")
@@ -80,23 +92,6 @@ def run_names(runs: Sequence[OpenedRun]) -> list[str]:
     names = [run.name for run in runs]
     paths = [visible(str(run.folder), limit=200) for run in runs]
     return [name if names.count(name) == 1 else path for name, path in zip(names, paths, strict=True)]
-
-
-def meaning(name: str, *, environment: bool = False) -> dict[str, Any]:
-    """What is known about a metric, for the page; nothing but its name when it is none of ours."""
-    try:
-        metric = explain_metric(name, environment=environment)
-    except SettingsError:
-        return {"name": name, "unit": "", "meaning": "", "healthy": "", "low": None, "high": None, "what_to_do": ""}
-    return {
-        "name": name,
-        "unit": metric.unit,
-        "meaning": metric.meaning,
-        "healthy": metric.healthy,
-        "low": metric.low,
-        "high": metric.high,
-        "what_to_do": metric.what_to_do,
-    }
 
 
 def _whole(request: Request, name: str) -> int:

@@ -1,7 +1,7 @@
 // One picture of curves: steps to the right, several runs over each other, numbers where one points.
 
 import { element } from "./pages.js";
-import { drawn, short, ticks, withUnit } from "./numbers.js";
+import { drawn, isOutside, scaled, short, ticks, withUnit } from "./numbers.js";
 
 const WIDTH = 360;
 const HEIGHT = 170;
@@ -9,6 +9,8 @@ const LEFT = 46;
 const RIGHT = 8;
 const TOP = 8;
 const BOTTOM = 22;
+const SMOOTHED_FROM = 50; // points; a longer curve is faint behind its running mean
+const COLOURS = 6; // of one kind of line; the next ones are drawn thinner
 const MOST_POINTS = 500; // of one curve; of a longer one each stretch's lowest and highest are drawn
 
 /** The curve thinned: of every stretch the lowest and the highest point, in their order. */
@@ -25,9 +27,26 @@ export function thinned(points) {
   return kept;
 }
 
+/** Along what a chart of a run's steps goes; another chart may go along what was spent. */
+export const STEPS = { said: (at) => `step ${at}`, tick: String, whole: true };
+
+export const classOf = (colour) => `c${colour % COLOURS}${colour >= COLOURS ? " more" : ""}`;
+
+/** The mean of each point and its neighbours, a fiftieth of the curve on either side; null for a short curve. */
+export function smoothed(points) {
+  const window = Math.floor(points.length / 50);
+  if (points.length < SMOOTHED_FROM || points.some((point) => point.length !== 2)) return null;
+  let [sum, begin, end] = [0, 0, 0];
+  return points.map(([step], at) => {
+    while (end < Math.min(points.length, at + window + 1)) sum += points[end++][1];
+    while (begin < at - window) sum -= points[begin++][1];
+    return [step, sum / (end - begin)];
+  });
+}
+
 /** Lowest and highest value shown; a healthy bound that is near belongs into the picture. */
 function range(curves, low, high) {
-  const values = curves.flatMap((curve) => curve.points.flatMap((point) => point.slice(1)));
+  const values = curves.flatMap((curve) => [curve.points, ...(curve.behind ?? [])].flat().flatMap((point) => point.slice(1)));
   let [least, most] = [Infinity, -Infinity];
   for (const value of values) { least = Math.min(least, value); most = Math.max(most, value); }
   const span = most - least || Math.abs(most) || 1;
@@ -48,15 +67,17 @@ function nearest(points, step) {
 
 /**
  * Draws into `place`. `curves` are {name, colour, points: [[step, value] or [step, value, low, high], ...]}; `metric`
- * has name, unit, low, high. Points carry an interval where they have four numbers.
+ * has name, unit, low, high. Points carry an interval where they have four numbers. `behind` of a curve, where it has
+ * them, are the courses that it is the mean of.
  */
-export function chart(place, curves, metric) {
+export function chart(place, curves, metric, axis = STEPS) {
   const filled = curves.filter((curve) => curve.points.length);
   const readout = element("p", "", { class: "readout number" });
   if (!filled.length) return place.replaceChildren(element("p", "Not measured yet.", { class: "soft small" }));
   const [least, most] = range(filled, metric.low, metric.high);
-  const first = Math.min(...filled.map((curve) => curve.points[0][0]));
-  const last = Math.max(...filled.map((curve) => curve.points.at(-1)[0]));
+  const courses = filled.flatMap((curve) => [curve.points, ...(curve.behind ?? [])]);
+  const first = Math.min(...courses.map((points) => points[0][0]));
+  const last = Math.max(...courses.map((points) => points.at(-1)[0]));
   const x = (step) => LEFT + (WIDTH - LEFT - RIGHT) * (last > first ? (step - first) / (last - first) : 0.5);
   const y = (value) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - (value - least) / (most - least));
   const svg = drawn("svg", {
@@ -66,14 +87,14 @@ export function chart(place, curves, metric) {
   drawOutside(svg, metric, least, most, y);
   for (const tick of ticks(least, most, 4)) {
     svg.append(drawn("line", { x1: LEFT, x2: WIDTH - RIGHT, y1: y(tick), y2: y(tick), class: "grid" }));
-    svg.append(drawn("text", { x: LEFT - 5, y: y(tick) + 3.5, "text-anchor": "end" }, short(Number(tick.toPrecision(10)))));
+    svg.append(drawn("text", { x: LEFT - 5, y: y(tick) + 3.5, "text-anchor": "end" }, scaled(tick, most > 1.3 ? "" : metric.unit))); // a mean return is no share
   }
-  for (const tick of ticks(first, last, 5).filter(Number.isInteger)) {
-    svg.append(drawn("text", { x: x(tick), y: HEIGHT - 6, "text-anchor": "middle" }, String(tick)));
+  for (const tick of ticks(first, last, 5).filter((at) => !axis.whole || Number.isInteger(at))) {
+    svg.append(drawn("text", { x: x(tick), y: HEIGHT - 6, "text-anchor": "middle" }, axis.tick(tick)));
   }
   for (const curve of filled) drawCurve(svg, curve, x, y);
   const mark = svg.appendChild(drawn("g", { class: "mark" }));
-  follow(svg, mark, { filled, metric, readout, x, y, first, last });
+  follow(svg, mark, { filled, metric, axis, readout, x, y, first, last });
   place.replaceChildren(svg, readout);
 }
 
@@ -93,25 +114,29 @@ function drawCurve(svg, curve, x, y) {
   if (between.length > 1) {
     const there = between.map((p) => `${x(p[0])},${y(p[3])}`);
     const back = between.toReversed().map((p) => `${x(p[0])},${y(p[2])}`);
-    svg.append(drawn("polygon", { points: [...there, ...back].join(" "), class: `between c${curve.colour}` }));
+    svg.append(drawn("polygon", { points: [...there, ...back].join(" "), class: `between ${classOf(curve.colour)}` }));
   }
-  if (points.length > 1) {
-    const path = points.map((p) => `${x(p[0]).toFixed(1)},${y(p[1]).toFixed(1)}`).join(" ");
-    svg.append(drawn("polyline", { points: path, class: `curve c${curve.colour}` }));
-  }
-  if (points.length < 20) for (const p of points) svg.append(drawn("circle", { cx: x(p[0]), cy: y(p[1]), r: 2.2, class: `dot c${curve.colour}` }));
+  const smooth = smoothed(curve.points);
+  const line = (course, kind) => {
+    const path = course.map((p) => `${x(p[0]).toFixed(1)},${y(p[1]).toFixed(1)}`).join(" ");
+    if (course.length > 1) svg.append(drawn("polyline", { points: path, class: `${kind} ${classOf(curve.colour)}` }));
+  };
+  for (const course of curve.behind ?? []) line(course, "faint");
+  line(points, smooth ? "faint" : "curve");
+  if (smooth) line(thinned(smooth), "curve");
+  if (points.length < 20) for (const p of points) svg.append(drawn("circle", { cx: x(p[0]), cy: y(p[1]), r: 2.2, class: `dot ${classOf(curve.colour)}` }));
 }
 
 /** The mark under the pointer, moved by keys too, and the numbers there. */
-function follow(svg, mark, { filled, metric, readout, x, y, first, last }) {
+function follow(svg, mark, { filled, metric, axis, readout, x, y, first, last }) {
   let at = last;
   const show = (step) => {
     const stops = filled.map((curve) => [curve, nearest(curve.points, step)]);
     at = stops.reduce((a, b) => (Math.abs(b[1][0] - step) < Math.abs(a[1][0] - step) ? b : a))[1][0];
     mark.replaceChildren(drawn("line", { x1: x(at), x2: x(at), y1: TOP, y2: HEIGHT - BOTTOM, class: "cursor" }));
     const said = stops.filter(([, point]) => point[0] === at);
-    for (const [curve, point] of said) mark.append(drawn("circle", { cx: x(at), cy: y(point[1]), r: 3.5, class: `dot c${curve.colour}` }));
-    readout.replaceChildren(element("span", `step ${at}`, { class: "soft" }), ...said.map(([curve, point]) => value(curve, point, metric)));
+    for (const [curve, point] of said) mark.append(drawn("circle", { cx: x(at), cy: y(point[1]), r: 3.5, class: `dot ${classOf(curve.colour)}` }));
+    readout.replaceChildren(element("span", axis.said(at), { class: "soft" }), ...said.map(([curve, point]) => value(curve, point, metric)));
   };
   const rest = () => {
     at = last;
@@ -138,8 +163,8 @@ function follow(svg, mark, { filled, metric, readout, x, y, first, last }) {
 }
 
 function value(curve, point, metric) {
-  const made = element("span", "", { class: `said c${curve.colour}` });
-  const wrong = (metric.low !== null && point[1] < metric.low) || (metric.high !== null && point[1] > metric.high);
+  const made = element("span", "", { class: `said ${classOf(curve.colour)}` });
+  const wrong = isOutside(metric, point[1]);
   const between = point.length === 4 ? ` (${withUnit(point[2], metric.unit)} to ${withUnit(point[3], metric.unit)})` : "";
   made.append(element("b", withUnit(point[1], metric.unit) + between, wrong ? { class: "wrong" } : {}));
   made.append(element("span", ` ${curve.name}${wrong ? ", outside" : ""}`, { class: "soft" }));

@@ -1,14 +1,12 @@
 // Every metric of the runs that are shown, with what it means and where it is healthy.
 
-import { ask, by, element } from "./pages.js";
+import { by, element } from "./pages.js";
 import { chart } from "./chart.js";
+import { inOrder, learn, meaningOf } from "./meanings.js";
 
-const LONGEST_ADDRESS = 2000; // what is more is asked in another
 const PARTS_OF_ANOTHER = new Set(["step", "held_out/low", "held_out/high"]);
 
-const meanings = new Map();
 const panels = new Map();
-let order = [];
 
 function namesOf(runs) {
   const names = new Set();
@@ -16,32 +14,15 @@ function namesOf(runs) {
   return [...names].filter((name) => !PARTS_OF_ANOTHER.has(name));
 }
 
-async function learnMeanings(names) {
-  const missing = names.filter((name) => !meanings.has(name)).map((name) => `name=${encodeURIComponent(name)}`);
-  while (missing.length) {
-    let address = `meanings?${missing.shift()}`;
-    while (missing.length && address.length + missing[0].length < LONGEST_ADDRESS) address += `&${missing.shift()}`;
-    const answer = await ask(address);
-    order = answer.order;
-    for (const meaning of answer.meanings) meanings.set(meaning.name, meaning);
-  }
-}
-
-function place(name) {
-  const rank = order.indexOf(name);
-  if (rank >= 0) return rank;
-  return name.startsWith("reward/") ? order.indexOf("reward/mean") + 0.5 : order.length;
-}
-
 function panelOf(name) {
   if (!panels.has(name)) {
-    const meaning = meanings.get(name);
+    const meaning = meaningOf(name);
     const panel = element("section", "", { class: "panel metric" });
     panel.append(element("h2", name));
     const picture = panel.appendChild(element("div"));
-    if (meaning?.meaning) panel.append(element("p", meaning.meaning, { class: "small" }));
-    if (meaning?.healthy) panel.append(element("p", `Healthy: ${meaning.healthy}.`, { class: "small soft" }));
-    if (meaning?.what_to_do) {
+    if (meaning.meaning) panel.append(element("p", meaning.meaning, { class: "small" }));
+    if (meaning.healthy) panel.append(element("p", `Healthy: ${meaning.healthy}.`, { class: "small soft" }));
+    if (meaning.what_to_do) {
       const more = panel.appendChild(element("details"));
       more.append(element("summary", "What to do", { class: "small" }), element("p", meaning.what_to_do, { class: "small" }));
     }
@@ -63,10 +44,9 @@ function pointsOf(run, name) {
 export async function showCurves(runs) {
   const shown = runs.filter((run) => run.shown);
   const names = namesOf(shown);
-  await learnMeanings(names);
-  names.sort((a, b) => place(a) - place(b) || (a < b ? -1 : 1));
+  await learn(names);
   const wanted = by("find-metric").value.trim().toLowerCase();
-  const kept = names.filter((name) => name.toLowerCase().includes(wanted));
+  const kept = inOrder(names).filter((name) => name.toLowerCase().includes(wanted));
   const grid = by("curve-grid");
   const wish = kept.map((name) => panelOf(name).panel);
   if (wish.length !== grid.children.length || wish.some((panel, i) => grid.children[i] !== panel)) {
@@ -81,5 +61,5 @@ function draw(name, runs) {
   if (drawn === now || picture.contains(document.activeElement)) return; // whoever is reading it is not disturbed
   panelOf(name).drawn = now;
   const curves = runs.map((run) => ({ name: run.name, colour: run.number, points: pointsOf(run, name) }));
-  chart(picture, curves, meanings.get(name) ?? { name, unit: "", low: null, high: null });
+  chart(picture, curves, meaningOf(name));
 }

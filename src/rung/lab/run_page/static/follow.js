@@ -1,12 +1,12 @@
 // One run, followed: what is new comes on every look; what a resumed run took back goes.
 
-import { ask } from "./pages.js";
+import { source } from "./source.js";
 
 const MOST_ANSWERS = 200; // in one look
 
 class Followed {
   constructor(what, run) {
-    this.address = `grown?what=${what}&run=${run}`;
+    [this.what, this.run] = [what, run];
     this.epoch = 0;
     this.rows = [];
     this.problem = "";
@@ -16,7 +16,7 @@ class Followed {
   async look() {
     let changed = false;
     for (let answers = 0; answers < MOST_ANSWERS; answers++) {
-      const answer = await ask(`${this.address}&epoch=${this.epoch}&from=${this.rows.length}`);
+      const answer = await source.grown(this.what, this.run, this.epoch, this.rows.length);
       changed ||= answer.epoch !== this.epoch || answer.rows.length > 0 || answer.problem !== this.problem;
       if (answer.epoch !== this.epoch) this.rows = [];
       this.epoch = answer.epoch;
@@ -42,7 +42,7 @@ export class Run {
 
   /** Which of its parts changed. */
   async look() {
-    const state = await ask(`state?run=${this.number}`);
+    const state = await source.state(this.number);
     const changed = new Set();
     if (JSON.stringify(state) !== JSON.stringify(this.state)) changed.add("state");
     this.state = state;

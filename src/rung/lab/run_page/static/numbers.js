@@ -25,6 +25,15 @@ export function withUnit(value, unit) {
   return unit === "seconds" ? `${short(value)} s` : short(value);
 }
 
+/** A number at an axis: shares in percent. */
+export function scaled(tick, unit) {
+  const value = Number(tick.toPrecision(10));
+  return unit === "share of 1" ? `${short(value * 100)} %` : short(value);
+}
+
+/** Whether a value lies outside a metric's healthy range. */
+export const isOutside = ({ low, high }, value) => (low !== null && value < low) || (high !== null && value > high);
+
 /** Round numbers between two ends, about so many. */
 export function ticks(low, high, count) {
   const rough = (high - low) / count || 1;

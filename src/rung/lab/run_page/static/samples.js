@@ -1,7 +1,8 @@
 // The samples of a step: found, sorted, in groups side by side, compared with the same prompt elsewhere.
 
-import { ask, by, element } from "./pages.js";
+import { by, element } from "./pages.js";
 import { fill, short } from "./numbers.js";
+import { source } from "./source.js";
 import { showTokens } from "./tokens.js";
 import { difference } from "./words.js";
 
@@ -136,7 +137,7 @@ function compareOf(group, samples, panel) {
     if (!select.value) return;
     const [run, step] = select.value.split(" ").map(Number);
     try {
-      const there = await ask(`step?run=${run}&step=${step}`);
+      const there = await source.step(run, step);
       compared(shown, group, samples, there, places.find(([value]) => value === select.value)[1]);
     } catch (error) {
       shown.replaceChildren(element("p", error.message, { class: "notice" }));
@@ -185,7 +186,7 @@ async function load() {
       "No samples are stored yet. A run on an environment stores none: its episodes are no text, and its returns are among the curves (reward/mean).", { class: "soft" }));
   }
   try {
-    const found = await ask(`step?run=${run.number}&step=${step}`);
+    const found = await source.step(run.number, step);
     if (ticket !== asked) return; // another step was asked for meanwhile
     here = { run: run.number, ...found };
   } catch (error) {

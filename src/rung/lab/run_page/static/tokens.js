@@ -1,7 +1,8 @@
 // The tokens of one sample, coloured by one of their numbers; all numbers of the token one points at.
 
-import { ask, element } from "./pages.js";
+import { element } from "./pages.js";
 import { fill, short } from "./numbers.js";
+import { source } from "./source.js";
 
 const MOST_AT_FIRST = 2000; // tokens put on the page before somebody asks for the rest
 
@@ -80,7 +81,7 @@ function numbersOf(tokens, at) {
 /** Fills `place` with the tokens of a sample. */
 export async function showTokens(place, run, step, row) {
   place.replaceChildren(element("p", "Reading …", { class: "soft small" }));
-  const tokens = await ask(`tokens?run=${run}&step=${step}&row=${row}`);
+  const tokens = await source.tokens(run, step, row);
   if (!tokens.own.length) return place.replaceChildren(element("p", "No tokens: the completion is empty.", { class: "soft" }));
   const tools = element("p", "", { class: "tools" });
   const label = tools.appendChild(element("label", "Colour by "));

@@ -1,16 +1,19 @@
-// The viewer: which runs there are, which view is open, and a look at what is new every two seconds.
+// The page of runs: which there are, which view is open, and, where there is a server, a look at what is new every two
+// seconds.
 
-import { ask, by, element, Refused } from "./pages.js";
+import { by, element, Refused } from "./pages.js";
 import { showCurves } from "./curves.js";
 import { Run } from "./follow.js";
 import { drawn } from "./numbers.js";
+import { showOverview } from "./overview.js";
 import { listenToSamples, openStep, showSamples } from "./samples.js";
 import { listenToSolved, showSolved } from "./solved.js";
+import { source } from "./source.js";
 import { listenToTime, showTime } from "./time.js";
 
 const LOOK_AGAIN = 2000; // milliseconds
 const LOOK_AT_FINISHED = 10000; // a finished run may be resumed
-const TABS = ["curves", "samples", "prompts", "time", "settings"];
+const TABS = ["overview", "curves", "samples", "prompts", "time", "settings"];
 
 let runs = [];
 
@@ -55,6 +58,7 @@ function showSettings() {
 }
 
 const SHOW = {
+  overview: () => showOverview(runs),
   curves: () => showCurves(runs),
   samples: () => showSamples(runs),
   prompts: () => showSolved(runs),
@@ -98,7 +102,7 @@ async function look() {
     const changed = await Promise.all(runs.map((run) => run.look()));
     warn(runs.flatMap((run) => run.problems().map((problem) => `${run.name}: ${problem}`)).join("\n"));
     const going = runs.filter((run) => !run.state.finished).length;
-    by("following").textContent = going ? `following ${going === 1 ? "a run" : `${going} runs`} without a final model yet` : "finished";
+    by("following").textContent = !source.live ? "" : going ? `following ${going === 1 ? "a run" : `${going} runs`} without a final model yet` : "finished";
     if (changed.some((parts) => parts.size)) await show();
   } catch (error) {
     warn(error instanceof Refused ? error.message : "The server does not answer. This page looks again by itself.");
@@ -108,19 +112,23 @@ async function look() {
 async function start() {
   for (;;) {
     try {
-      runs = (await ask("runs")).runs.map((name, number) => new Run(number, name));
+      runs = (await source.runs()).map((name, number) => new Run(number, name));
       break;
     } catch (error) {
       warn(error instanceof Refused ? error.message : "The server does not answer. This page looks again by itself.");
       await new Promise((go) => setTimeout(go, LOOK_AGAIN));
     }
   }
-  document.title = `${runs.map((run) => run.name).join(", ")} – rung view`;
+  document.title = `${runs.map((run) => run.name).join(", ")} – ${source.title}`;
+  by("title").textContent = source.title;
+  by("left-out").textContent = source.leftOut;
+  by("left-out").hidden = !source.leftOut;
   showLegend();
   await choose(TABS.includes(location.hash.slice(1)) ? location.hash.slice(1) : TABS[0]);
   for (;;) {
-    if (!document.hidden) await look();
+    if (!document.hidden || !source.live) await look();
     document.body.dataset.looked = String(Number(document.body.dataset.looked ?? 0) + 1);
+    if (!source.live) return;
     await new Promise((go) => setTimeout(go, runs.every((run) => run.state.finished) ? LOOK_AT_FINISHED : LOOK_AGAIN));
   }
 }

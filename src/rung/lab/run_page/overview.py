@@ -1,0 +1,173 @@
+"""A run at a glance: its state, the numbers to believe, its warnings, its method and its film, as JSON values."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rung.errors import SettingsError
+from rung.lab.diagnosis.warnings import RunWarning, warning_log
+from rung.lab.run_page.reading import object_in
+from rung.runs.metrics.of_environments import STEPS, in_environment
+from rung.runs.metrics.registry import shown
+from rung.runs.record.console import duration
+from rung.runs.record.json_lines import Row
+from rung.runs.record.visible import shown_text, visible
+from rung.runs.statistics import Difference, score_difference
+
+FILM = "episode.gif"
+"""Where training leaves the film of an episode."""
+
+
+def overview(folder: Path, metrics: Sequence[Row], timings: Sequence[Row]) -> dict[str, Any]:
+    """The overview of a run's folder. What cannot be read is a sentence in `problems`.
+
+    Example: `overview(Path("runs/a"), metrics, timings)["state"]` is `"Finished after 20 steps. ..."`.
+    """
+    problems: list[str] = []
+    return {
+        "state": _state(folder, metrics, timings),
+        "figures": _figures(folder, metrics, problems),
+        "warnings": _warnings(metrics),
+        "method": _method(object_in(folder / "method.json", problems)),
+        "film": film_in(folder, problems),
+        "problems": [visible(problem, limit=300) for problem in problems],
+    }
+
+
+def _state(folder: Path, metrics: Sequence[Row], timings: Sequence[Row]) -> str:
+    last = max((int(row.get("step") or 0) for row in metrics), default=0)
+    state = f"Finished after {last:,} steps." if (folder / "final").is_dir() else f"Unfinished: {last:,} steps so far."
+    seconds = sum(row.get("seconds/step") or 0.0 for row in timings)
+    tokens = sum(row.get("tokens/generated") or 0.0 for row in metrics)
+    if not seconds:
+        return state
+    drawn = f"{STEPS} taken" if in_environment(metrics) else "tokens generated"
+    return f"{state} {duration(seconds)} of training{f', {tokens:,.0f} {drawn}' if tokens else ''}."
+
+
+def _figures(folder: Path, metrics: Sequence[Row], problems: list[str]) -> list[tuple[str, str]]:
+    """(value, caption) of the held-out score before and after, the gain between them, and the training reward."""
+    evaluated = [row for row in metrics if row.get("held_out/score") is not None]
+    figures = [(shown("held_out/score", row["held_out/score"]), _evaluation(row)) for row in evaluated[:1]]
+    if len(evaluated) > 1:
+        last = evaluated[-1]
+        figures.append((shown("held_out/score", last["held_out/score"]), _evaluation(last)))
+        figures.append(_gain(_paired_gain(folder / "held_out", problems), evaluated))
+    rewards = [value for row in metrics if (value := row.get("reward/mean")) is not None]
+    if rewards:
+        tenth = max(1, len(rewards) // 10)
+        before, after = (shown("reward/mean", sum(part) / tenth) for part in (rewards[:tenth], rewards[-tenth:]))
+        figures.append((f"{before} → {after}", "training reward, first and last tenth of the steps"))
+    if not evaluated:
+        figures.append(("no held-out score", "this run was not evaluated on held-out items"))
+    return figures
+
+
+def _evaluation(row: Row) -> str:
+    step = int(row.get("step") or 0)
+    low, high = (row.get(f"held_out/{end}") for end in ("low", "high"))
+    said = [shown("held_out/score", end) for end in (low, high)]
+    interval = "" if low is None or high is None else f", 95 % interval {said[0]} to {said[1]}"
+    return ("held-out before training" if step == 0 else f"held-out at step {step:,}") + interval
+
+
+def _paired_gain(folder: Path, problems: list[str]) -> Difference | None:
+    """The last evaluation against the first, item by item; None without two evaluations of the same items."""
+    paths = sorted(folder.glob("step_*.json"))
+    if len(paths) < 2:
+        return None
+    first, last = object_in(paths[0], problems), object_in(paths[-1], problems)
+    if not first.get("items") or first["items"] != last.get("items"):
+        return None
+    try:
+        before, after = (np.asarray(found.get("accuracy"), dtype=np.float64) for found in (first, last))
+        return score_difference(before, after)
+    except (SettingsError, ValueError, TypeError) as error:
+        problems.append(f"held_out: the evaluations cannot be compared: {error}")
+        return None
+
+
+def _gain(gain: Difference | None, evaluated: Sequence[Row]) -> tuple[str, str]:
+    scores = [row["held_out/score"] or 0.0 for row in evaluated]
+    scale, unit = (100, " points") if all(0 <= score <= 1 for score in scores) else (1, "")
+    if gain is None:
+        change = (scores[-1] - scores[0]) * scale
+        return f"{change:+.1f}{unit}", "difference of the two scores, not paired by item"
+    caption = f"paired on {gain.items:,} items, 95 % interval {gain.low * scale:+.1f} to {gain.high * scale:+.1f}"
+    if (ratio := gain.in_standard_errors) is not None:
+        caption += f", {ratio:.1f} standard errors ({gain.standard_error * scale:.1f}{unit} each)"
+    return f"{gain.value * scale:+.1f}{unit}", caption
+
+
+def _warnings(metrics: Sequence[Row]) -> list[dict[str, str]]:
+    """Every warning of the run once, with the steps at which it came up."""
+    came_up: dict[tuple[str, str], list[tuple[int, RunWarning]]] = {}
+    for step, warning in warning_log(metrics):
+        came_up.setdefault((warning.name, warning.subject), []).append((step, warning))
+    return [_warning([step for step, _ in times], times[-1][1]) for times in came_up.values()]
+
+
+def _warning(steps: Sequence[int], warning: RunWarning) -> dict[str, str]:
+    said = {
+        "says": warning.says[:1].upper() + warning.says[1:],
+        "when": f"step {steps[0]:,}" if len(steps) == 1 else f"{len(steps)} times, first at step {steps[0]:,}",
+        "evidence": f"{warning.evidence[:1].upper()}{warning.evidence[1:]}.",
+        "advice": f"Likely cause: {warning.cause}. {warning.change}.",
+    }
+    return {name: visible(text, limit=2000) for name, text in said.items()}
+
+
+def _method(card: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The method as it ran: formula, slots, paper, deviations; of a card of another shape what it has."""
+    if not card:
+        return None
+    text = {name: _shown(card.get(name) or "") for name in ("name", "summary", "formula", "paper")}
+    slots, deviations = card.get("slots"), card.get("deviations")
+    arxiv = re.fullmatch(r"arXiv:(\d{4}\.\d{4,5})", text["paper"])
+    return {
+        **text,
+        "link": f"https://arxiv.org/abs/{arxiv[1]}" if arxiv else "",
+        "slots": [[_shown(name), _shown(describe(part))] for name, part in slots.items()]
+        if isinstance(slots, dict)
+        else [],
+        "deviations": [_shown(line) for line in deviations] if isinstance(deviations, list) else [],
+    }
+
+
+def describe(value: Any) -> str:
+    """A slot's filling in one line: `ClippedSurrogate(low=0.2, high=0.28)`."""
+    if value is None:
+        return "none"
+    if isinstance(value, dict) and isinstance(value.get("part"), str):
+        inside = ", ".join(f"{name}={describe(inner)}" for name, inner in value.items() if name != "part")
+        return f"{value['part']}({inside})" if inside else value["part"]
+    if isinstance(value, float):
+        return f"{value:g}"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _shown(value: object) -> str:
+    return shown_text(str(value)[:4000])
+
+
+def film_in(folder: Path, problems: list[str]) -> dict[str, int] | None:
+    """How large the film is; None where there is none that can be shown."""
+    path = folder / FILM
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file:
+            begin = file.read(6)
+    except OSError as error:
+        problems.append(f"{FILM}: cannot be read ({error.strerror or error})")
+        return None
+    if begin not in (b"GIF87a", b"GIF89a"):
+        problems.append(f"{FILM}: is no GIF, so it is not shown")
+        return None
+    return {"bytes": path.stat().st_size}
