@@ -25,10 +25,21 @@ export function withUnit(value, unit) {
   return unit === "seconds" ? `${short(value)} s` : short(value);
 }
 
+/** A number in a few letters: `1.5M`, `20K`, `7`, `1e-4`. */
+export function large(value) {
+  const size = Math.abs(value);
+  for (const [scale, mark] of [[1e15, "P"], [1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "K"]]) {
+    if (size >= scale) return `${Number((value / scale).toPrecision(3))}${mark}`;
+  }
+  const rounded = Number(value.toPrecision(3));
+  return size !== 0 && size < 1e-3 ? rounded.toExponential() : String(rounded);
+}
+
 /** A number at an axis: shares in percent. */
 export function scaled(tick, unit) {
   const value = Number(tick.toPrecision(10));
-  return unit === "share of 1" ? `${short(value * 100)} %` : short(value);
+  if (unit === "share of 1") return `${short(value * 100)} %`;
+  return Math.abs(value) < 1e-3 || Math.abs(value) >= 1e4 ? large(value) : short(value);
 }
 
 /** Whether a value lies outside a metric's healthy range. */

@@ -117,7 +117,8 @@ function elsewhere(item) {
   const places = [["", "compare with …"]];
   for (const run of runs) {
     for (const row of run.solved.rows) {
-      if ((run.number !== here.run || row.step !== here.step) && row.items.some(([name]) => name === item)) {
+      const another = run.number !== here.run || row.step !== here.step;
+      if (another && run.state.steps.includes(row.step) && row.items.some(([name]) => name === item)) {
         places.push([`${run.number} ${row.step}`, runs.length > 1 ? `${run.name}, step ${row.step}` : `step ${row.step}`]);
       }
     }
@@ -225,6 +226,10 @@ export function openStep(run, step, text) {
   offerSteps(true);
   by("sample-step").value = String(step);
   by("find-text").value = text;
+  if (!runs[run].state.steps.includes(step)) { // a report holds some steps only
+    by("sample-step").value = "";
+    return by("sample-list").replaceChildren(element("p", `The samples of step ${step} are not in this page; rung view shows them.`, { class: "notice" }));
+  }
   load();
 }
 

@@ -1,0 +1,96 @@
+"""comparison.html: the result of a comparison as one page in one file, that asks the network for nothing.
+
+Every foreign string is escaped by the template and has its invisible characters written out; the charts get theirs as
+JSON and set them as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+
+from rung.lab.compare import sections
+from rung.lab.compare.curves import score_charts, score_rows, trace_charts
+from rung.lab.one_file import encoded, in_one_file
+from rung.runs.metrics.of_environments import STEPS, said_of_steps
+from rung.runs.metrics.registry import shown
+from rung.runs.record.visible import visible
+
+STATIC = Path(__file__).with_name("static")
+CHARTS = Path(__file__).parents[1] / "run_page" / "static"
+"""Where chart.js is."""
+LONGEST_TEXT = 2000
+AXIS_NAMES = {
+    "tokens": "tokens generated",
+    "trained": "tokens trained",
+    "steps": STEPS,
+    "seconds": "seconds",
+    "flops": "operations",
+}
+IN_ENVIRONMENTS = {**AXIS_NAMES, "tokens": STEPS, "trained": f"{STEPS} trained on"}
+COLOURS = 6
+"""As many kinds of curve as view.css has; the next ones are drawn thinner."""
+
+
+def page(data: Mapping[str, Any]) -> str:
+    """The whole page as text; `data` is what comparison.json holds."""
+    scored = sorted((row for row in data["methods"] if row["score"] is not None), key=lambda row: -row["score"])
+    order = [row["method"] for row in data["methods"]]
+    environment = sections.in_environments(scored)
+    spent, traces = score_charts(data), trace_charts(data, said_of_steps if environment else str)
+    html = _template(shares=data["shares"]).render(
+        data=data,
+        title=f"{len(order)} method{'s' * (len(order) != 1)} on {data['task']['name']}",
+        scored=scored,
+        environment=environment,
+        legend_entries=[(name, f"c{at % COLOURS}") for at, name in enumerate(order)],
+        few=min((len(row["seeds"]) for row in scored), default=0) < 4,
+        chances=sections.chances(scored, data["pairs"]) if len(scored) > 1 else [],
+        pairs=sections.differences(data["pairs"], shares=data["shares"]),
+        axes=IN_ENVIRONMENTS if environment else AXIS_NAMES,
+        drew=[row for row in scored if row.get("drawn_pairs")],  # results of before have none
+        spent=spent,
+        traces=traces,
+    )
+    starts = [row["start"] for row in scored if row["start"] is not None]
+    charts = {
+        "scores": score_rows(scored, order),
+        "start": float(np.mean(starts)) if starts else None,
+        "shares": data["shares"],
+        "charts": [*spent, *traces],
+    }
+    return in_one_file(html, [STATIC, CHARTS], {"charts-data": encoded(charts)})
+
+
+def _template(*, shares: bool) -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(STATIC),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_seen,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    number = partial(shown, "")
+    environment.filters |= {
+        "number": number,
+        "score": _share if shares else number,
+        "large": sections.large,
+        "whole": sections.whole,
+        "percent": sections.percent,
+    }
+    return environment.get_template("comparison.html")
+
+
+def _share(score: float | None) -> str:
+    return "–" if score is None else f"{score * 100:.1f} %"
+
+
+def _seen(value: Any) -> Any:
+    """What the template prints, before it is escaped."""
+    return visible(value, limit=LONGEST_TEXT, keep_newlines=True) if type(value) is str else value
