@@ -79,9 +79,15 @@ def _join(name: str, folders: Sequence[Path], parts: dict[str, str]) -> None:
         if other not in parts:
             _join(other, folders, parts)
     exports = ", ".join(_EXPORT.findall(text))
-    body = _EXPORT.sub("", _IMPORT.sub(r'const {\1} = modules["\2"];', text))
-    assert not re.search(r"^(import|export)\b", body, re.MULTILINE), f"{name}: only named imports and exports are joined"
+    body = _EXPORT.sub("", _IMPORT.sub(_taken, text))
+    assert not re.search(r"^(import|export)\b", body, re.MULTILINE), (
+        f"{name}: only named imports and exports are joined"
+    )
     parts[name] = f'modules["{name}"] = (() => {{\n{body}return {{ {exports} }};\n}})();'
+
+
+def _taken(found: re.Match[str]) -> str:
+    return f'const {{{found[1].replace(" as ", ": ")}}} = modules["{found[2]}"];'
 
 
 def _text(name: str, folders: Sequence[Path]) -> str:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
-import shutil
-import subprocess
-from html.parser import HTMLParser
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from browser import Watched, chromium
+from jinja2 import UndefinedError
+from pages_read import LOADING, ReadPage
+from playwright.sync_api import Browser, expect
 
-from rung.lab.compare.pictures import mean_curve, short
-from rung.lab.compare.sections import page
+from rung.lab.compare.curves import mean_curve
+from rung.lab.compare.page import page
+from rung.lab.compare.sections import large
 from rung.lab.compare.verdict import RULE
 
 HOSTILE = "</title><script>document.title='owned'</script><img src=x onerror=alert(1)>\x1b[31m\u202e&amp;"
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 def run(seed: int, score: float) -> dict[str, Any]:
@@ -101,20 +104,8 @@ def made_up(*names: str) -> dict[str, Any]:
     }
 
 
-def tags(html: str) -> list[tuple[str, dict[str, str | None]]]:
-    found: list[tuple[str, dict[str, str | None]]] = []
-    parser = HTMLParser()
-    parser.handle_starttag = lambda tag, attributes: found.append((tag, dict(attributes)))  # type: ignore[method-assign]
-    parser.feed(html)
-    return found
-
-
 def words(html: str) -> str:
-    pieces: list[str] = []
-    parser = HTMLParser()
-    parser.handle_data = pieces.append  # type: ignore[method-assign]
-    parser.feed(html)
-    return " ".join(" ".join(pieces).split())
+    return ReadPage(html).text
 
 
 def test_everything_is_there() -> None:
@@ -141,7 +132,12 @@ def test_everything_is_there() -> None:
 
 def test_the_best_stands_first_and_colours_stay_with_the_method() -> None:
     html = page(made_up())
-    assert html.index(">grpo<") < html.index(">reinforce<", html.index("<h2>Held-out score</h2>"))
+    table = html[html.index("<h2>Held-out score</h2>") :]
+    assert table.index(">grpo<") < table.index(">reinforce<")
+    charts = ReadPage(html).data("charts-data")
+    assert [(row["name"], row["colour"]) for row in charts["scores"]] == [("grpo", 1), ("reinforce", 0)]
+    assert [(line["name"], line["colour"]) for line in charts["charts"][0]["curves"]] == [("reinforce", 0), ("grpo", 1)]
+    assert '<span class="said c1">grpo</span>' in html
 
 
 def test_pairs_that_are_told_apart_are_bold_and_others_are_not() -> None:
@@ -172,6 +168,17 @@ def test_a_comparison_in_an_environment_counts_its_steps() -> None:
     said = words(page(data))
     assert "environment steps taken" in said and "Episode length, environment steps" in said
     assert not re.search(r"\btokens?\b", said), said
+    charts = json.dumps(ReadPage(page(data)).data("charts-data"))
+    assert not re.search(r"\btokens?\b", charts) and "environment steps" in charts
+
+
+def test_what_was_drawn_first_is_told_where_methods_learn_from_pairs() -> None:
+    data = made_up()
+    assert "draw them first" not in words(page(data))
+    drawn = {"prompts": 40.0, "drawn": 25.0, "without": 15.0, "all_right": 4.0, "all_wrong": 11.0, "passes": 2.5}
+    data["methods"][1]["drawn_pairs"] = {**drawn, "settings": {"k": 4, "passes": 3}}
+    said = words(page(data))
+    assert "draw them first" in said and "grpo 40 4 25 15 4 11 3 2.50" in said
 
 
 def test_failed_and_unfinished() -> None:
@@ -195,20 +202,30 @@ def test_foreign_text_is_inert_and_nothing_is_asked_for() -> None:
     data["differences"][1]["changes"] = [HOSTILE]
     data["settings_that_differ"] = {HOSTILE: {HOSTILE: HOSTILE}}
     html = page(data)
-    found = tags(html)
-    assert not {tag for tag, _ in found} & {"script", "img", "iframe", "object", "embed", "form", "link", "base", "a"}
-    assert not [name for _, attributes in found for name in attributes if name.startswith("on")]
-    for _, attributes in found:
-        for name in ("src", "href", "xlink:href", "action"):
-            assert not (attributes.get(name) or "#").startswith(("http", "//", "data:", "javascript"))
+    found = ReadPage(html)
+    names = {tag for tag, _ in found.tags}
+    assert not names & {*LOADING, "a"}
+    assert [a for tag, a in found.tags if tag == "script"] == [{"type": "application/json", "id": "charts-data"}, {}]
+    assert not [name for _, attributes in found.tags for name in attributes if name.startswith("on") or name == "src"]
     assert "\x1b" not in html and "\u202e" not in html
-    assert sum(tag == "title" for tag, _ in found) == 1
+    assert sum(tag == "title" for tag, _ in found.tags) == 1
+    assert "document.title='owned'" in found.text and "<" not in found.islands["charts-data"]
+    assert found.data("charts-data")["charts"][0]["curves"][1]["name"].startswith("</title><script>")
+    assert found.policy.startswith("default-src 'none'; ") and "unsafe" not in found.policy
 
 
 def test_the_check_above_would_see_it() -> None:
     """Negative control."""
     html = page(made_up()).replace("</main>", f"{HOSTILE}</main>")
-    assert {"script", "img"} <= {tag for tag, _ in tags(html)}
+    found = ReadPage(html)
+    assert "img" in {tag for tag, _ in found.tags} and sum(tag == "script" for tag, _ in found.tags) == 3
+
+
+def test_a_result_without_a_field_is_refused_and_not_shown_half() -> None:
+    data = made_up()
+    del data["budget"]["words"]
+    with pytest.raises(UndefinedError, match="words"):
+        page(data)
 
 
 def test_the_same_data_gives_the_same_page_and_stays_as_it_was() -> None:
@@ -223,6 +240,8 @@ def test_many_methods_have_lines_of_their_own() -> None:
     data["pairs"], data["differences"] = [], []
     html = page(data)
     assert all(f"method-{index}" in html for index in range(16))
+    lines = ReadPage(html).data("charts-data")["charts"][0]["curves"]
+    assert [line["colour"] for line in lines] == list(range(16))
 
 
 def test_mean_curve_keeps_to_what_all_seeds_have() -> None:
@@ -232,32 +251,48 @@ def test_mean_curve_keeps_to_what_all_seeds_have() -> None:
     assert (x[0], x[-1]) == (0.0, 10.0) and (y[0], y[-1]) == (0.5, 1.0)
 
 
+def test_a_line_is_the_mean_of_the_runs_behind_it() -> None:
+    data = made_up()
+    (first, *_), *_ = [chart["curves"] for chart in ReadPage(page(data)).data("charts-data")["charts"]]
+    assert [run[-1] for run in first["behind"]] == [[2048.0, 0.32], [2048.0, 0.28]]
+    assert first["points"][0] == [0.0, 0.2] and first["points"][-1] == [2048.0, 0.3]
+    for method in data["methods"]:
+        method["runs"] = method["runs"][:1]
+    alone = ReadPage(page(data)).data("charts-data")["charts"][0]["curves"][0]
+    assert alone["behind"] == [] and alone["points"] == [[0.0, 0.2], [2048.0, 0.32]]
+
+
 def test_short_numbers() -> None:
-    assert [short(value) for value in (0, 999, 1000, 1.5e6, 2e9, 3e12)] == ["0", "999", "1K", "1.5M", "2G", "3T"]
+    assert [large(value) for value in (0, 999, 1000, 1.5e6, 2e9, 3e12)] == ["0", "999", "1K", "1.5M", "2G", "3T"]
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
-def test_in_a_browser(tmp_path: Path) -> None:
-    assert BROWSER is not None
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as it:
+        yield it
+
+
+def test_in_a_browser(browser: Browser, tmp_path: Path) -> None:
     data = made_up("reinforce", HOSTILE)
+    data["methods"] += [row(f"method-{index}", 0.1 + index / 50) for index in range(6)]
     data["task"]["name"] = HOSTILE
     (tmp_path / "comparison.html").write_text(page(data))
-    flags = (
-        "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --enable-logging=stderr"
-    )
-    done = subprocess.run(
-        [
-            BROWSER,
-            *flags.split(),
-            "--dump-dom",
-            f"--user-data-dir={tmp_path / 'profile'}",
-            f"file://{tmp_path}/comparison.html",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
-    assert "CONSOLE" not in done.stderr, "nothing was refused, no error"
-    assert "<title>owned</title>" not in done.stdout and done.stdout.count("<svg") >= 8
+    for width, scheme in ((1200, "light"), (390, "dark")):
+        context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+        seen = Watched.of(context.new_page())
+        seen.page.goto(f"file://{tmp_path}/comparison.html")
+        expect(seen.page.locator("svg.chart")).to_have_count(7)  # three axes, four metrics
+        expect(seen.page.locator("#scores svg path.fill")).to_have_count(8)
+        first = seen.page.locator("#spent-tokens")
+        expect(first.locator("polyline.curve")).to_have_count(8)
+        expect(first.locator("polyline.faint")).to_have_count(16)
+        first.locator("svg").focus()
+        seen.page.keyboard.press("End")
+        assert "2.05K generated tokens" in first.locator(".readout").inner_text()
+        assert "30.0 % reinforce" in " ".join(first.locator(".readout").inner_text().split())
+        strokes = first.locator("polyline.curve").evaluate_all("all => all.map(one => getComputedStyle(one).stroke)")
+        assert len(set(strokes)) == 6 and "none" not in strokes
+        over = seen.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert over <= 0 and seen.said == []
+        assert seen.page.title().startswith("8 methods on </title><script>")
+        context.close()

@@ -11,10 +11,10 @@ from random_digits import SHORTEST, random_digits
 
 from rung.commands.comparing import Asked, comparison_of
 from rung.lab.compare.child import run
-from rung.lab.compare.pictures import mean_curve
+from rung.lab.compare.curves import mean_curve
+from rung.lab.compare.page import page
 from rung.lab.compare.plan import Comparison, claim, outcome_file, run_folder, shared_folder
 from rung.lab.compare.results import result, without_clock
-from rung.lab.compare.sections import page
 from rung.runs.record.json_lines import read_rows
 
 SETS = (

@@ -1,227 +1,170 @@
+"""report.html: the viewer in one file. What is inside it, how large it may be, and what it says of a damaged run."""
+
 from __future__ import annotations
 
 import base64
-import hashlib
 import itertools
 import json
 import re
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from made_up_runs import episode, make_run, write_step
+from pages_read import LOADING, ReadPage
 
-from rung.errors import DataError
-from rung.lab.run_page.page import write_report
-from rung.lab.run_page.page_assets import SCRIPT
-from rung.lab.run_page.page_data import SAMPLES_A_STEP, TEXT_LIMIT
-from rung.lab.run_page.page_sections import describe
-from rung.runs.record.visible import visible
-
-
-class Page(HTMLParser):
-    """The tags, attributes and text of a page, as a browser's parser splits them."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: list[str] = []
-        self.scripts: list[str] = []
-        self._in_script = False
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        self._in_script = tag == "script"
-
-    def handle_endtag(self, tag: str) -> None:
-        self._in_script = False
-
-    def handle_data(self, data: str) -> None:
-        (self.scripts if self._in_script else self.texts).append(data)
-
-    @property
-    def text(self) -> str:
-        return "".join(self.texts)
-
-    def data(self) -> dict[str, Any]:
-        return json.loads(self.scripts[0])
+from rung.errors import SettingsError
+from rung.lab.run_page import page as page_module
+from rung.lab.run_page.opened_run import OpenedRun
+from rung.lab.run_page.page import MOST_STEPS, spread, write_report
+from rung.lab.run_page.step_shown import MOST_CHARACTERS
+from rung.runs.record.samples import part_name
+from rung.runs.record.visible import shown_text
 
 
-def report(folder: Path) -> Page:
-    return Page(write_report(folder).read_text(encoding="utf-8"))
+def report(folder: Path) -> ReadPage:
+    return ReadPage(write_report(folder).read_text(encoding="utf-8"))
 
 
-def write_evaluation(folder: Path, step: int, scores: list[list[float | None]]) -> None:
-    (folder / "held_out").mkdir(exist_ok=True)
-    content = {"step": step, "items": [f"i{i}" for i in range(len(scores))], "accuracy": scores}
-    (folder / "held_out" / f"step_{step:06d}.json").write_text(json.dumps(content))
+def data_of(folder: Path) -> dict[str, Any]:
+    return report(folder).data("run-data")
+
+
+def rows_of(table: dict[str, Any]) -> list[dict[str, Any]]:
+    return [dict(zip(table["names"], row, strict=True)) for row in table["rows"]]
 
 
 def test_hostile_text_is_inert(made_up_run: Callable[..., Path], hostile: list[str]) -> None:
     folder = made_up_run(20, name="<img src=x onerror=alert(1)>")
     raw = write_report(folder).read_bytes()
     assert not re.search(rb"[\x00-\x08\x0b-\x1f]", raw) and b"\xe2\x80\xae" not in raw
-    page = Page(raw.decode("utf-8"))
-    assert not {tag for tag, _ in page.tags} & {
-        "img",
-        "iframe",
-        "object",
-        "embed",
-        "link",
-        "base",
-        "form",
-        "audio",
-        "video",
-    }
+    page = ReadPage(raw.decode("utf-8"))
+    assert not {tag for tag, _ in page.tags} & LOADING
     assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
-    assert [attributes for tag, attributes in page.tags if tag == "script"] == [
-        {"type": "application/json", "id": "samples-data"},
-        {},
-    ]
-    assert page.scripts[1] == SCRIPT
-    assert "<" not in page.scripts[0] and page.scripts[0].isascii()
-    shown = {row["completion"] for row in page.data()["rows"]}
-    assert shown == {visible(text, limit=TEXT_LIMIT, keep_newlines=True) for text in hostile} | {"late"}
+    scripts = [attributes for tag, attributes in page.tags if tag == "script"]
+    assert scripts[-1] == {} and {a["type"] for a in scripts[:-1]} == {"application/json"} and len(page.scripts) == 1
+    assert all("<" not in text and text.isascii() for text in page.islands.values())
+    shown = {sample["completion"] for sample in page.data("step-20")["shown"]["samples"]}
+    cut = [text if len(text) <= MOST_CHARACTERS else text[:MOST_CHARACTERS] for text in hostile]
+    told = [shown_text(text) + "… (80,000 more characters)" * (len(text) == MOST_CHARACTERS) for text in cut]
+    assert shown == {*told, "late"}
 
 
 def test_the_page_asks_the_network_for_nothing(made_up_run: Callable[..., Path]) -> None:
     page = report(made_up_run())
-    policy = next(a["content"] for tag, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
-    assert policy is not None and policy.startswith("default-src 'none'; ")
-    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
-    assert f"script-src 'sha256-{digest}'" in policy
-    loading = [(tag, a) for tag, a in page.tags if {"src", "srcset", "data", "action"} & set(a)]
-    assert loading == []
-    links = {a["href"] for tag, a in page.tags if tag == "a"}
-    assert links == {"https://arxiv.org/abs/2402.03300"}
-    assert all((a.get("xlink:href") or "#").startswith("#") for _, a in page.tags)
+    assert page.policy.startswith("default-src 'none'; script-src 'sha256-") and "unsafe" not in page.policy
+    assert not [a for _, a in page.tags if {"src", "srcset", "data", "action", "href"} & set(a)]
+    assert page.data("run-data")["overview"]["method"]["link"] == "https://arxiv.org/abs/2402.03300"
 
 
-def test_a_whole_run_is_told(made_up_run: Callable[..., Path]) -> None:
-    folder = made_up_run(20)
-    (folder / "final").mkdir()
-    write_evaluation(folder, 0, [[0.0], [0.0], [1.0], [0.0]])
-    write_evaluation(folder, 10, [[0.5], [0.0], [1.0], [1.0]])
-    write_evaluation(folder, 20, [[1.0, None], [0.0, 0.0], [1.0, 1.0], [None, 1.0]])
-    page = report(folder)
-    for words in (
-        "Finished after 20 steps. 1m 22s of training, 12,800 tokens generated.",
-        "held-out before training, 95 % interval 13.0 % to 26.0 %",
-        "held-out at step 20",
-        "+50.0 points",
-        "paired on 4 items, 95 % interval",
-        "1.7 standard errors (28.9 points each)",
-        "Clip(low=0.2)",
-        "J = E[ρ A]",
-        "How undecided the policy is about its next token",
-        "falls slowly and stays above a tenth of its first value",
-        "siblings <b>",
-        "name: '</pre><script>'",
-    ):
-        assert words in page.text, words
-    assert sum(tag == "svg" for tag, _ in page.tags) == 9
+def test_it_holds_what_the_server_would_answer(tmp_path: Path) -> None:
+    make_run(tmp_path / "run", 3)
+    run, page = OpenedRun(tmp_path / "run"), report(tmp_path / "run")
+    data = page.data("run-data")
+    assert (data["name"], data["state"], data["left_out"]) == ("run", run.state(), "")
+    assert data["overview"] == json.loads(json.dumps(run.overview()))
+    for what in ("metrics", "timings"):
+        filled = [{name: row.get(name) for name in data["grown"][what]["names"]} for row in run.rows(what)]
+        assert rows_of(data["grown"][what]) == filled and data["grown"][what]["problem"] == ""
+    assert data["grown"]["solved"]["rows"] == run.grown("solved", 0, 0)["rows"]
+    for step in (1, 2, 3):
+        island = page.data(f"step-{step}")
+        assert {"step": step, **island["shown"]} == run.step(step)
+        assert island["tokens"] == [run.tokens(step, row) for row in range(6)]
+    told = {meaning["name"]: meaning for meaning in data["meanings"]["meanings"]}
+    assert told["kl/start"]["high"] == 1.0 and {"reward/mean", "seconds/learn"} <= set(told)
 
 
-def test_the_samples_of_first_middle_and_last_steps_are_in_it(made_up_run: Callable[..., Path]) -> None:
-    data = report(made_up_run(20)).data()
-    assert data["steps"][0] == 1 and data["steps"][-1] == 20 and len(data["steps"]) == 9
-    assert max(later - step for step, later in itertools.pairwise(data["steps"])) == 3
-    assert data["parts"] == ["correct", "format"]
-    late = next(row for row in data["rows"] if row["completion"] == "late")
-    assert (late["kind"], late["status"], late["reward"], late["truncated"]) == (
-        "failed",
-        "correct: timeout",
-        "–",
-        True,
-    )
-    first = data["rows"][0]
-    assert (first["kind"], first["reward"], first["parts"]) == ("right", "1.10", {"correct": "1.00", "format": "0.200"})
-    assert (first["advantage"], first["tokens"]) == ("0.500", 3)
-    assert len([row for row in data["rows"] if row["step"] == 1]) <= SAMPLES_A_STEP
+def test_long_runs_are_thinned_evenly_and_the_page_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_module, "LARGEST_ROWS", 4000)
+    files = make_run(tmp_path / "run", 0)
+    for step in range(1, 101):
+        write_step(files, step, [episode(0, 0)])
+    page = report(tmp_path / "run")
+    data = page.data("run-data")
+    steps = data["state"]["steps"]
+    assert steps == [int(name.removeprefix("step-")) for name in page.islands if name != "run-data"]
+    assert (steps[0], steps[-1], len(steps)) == (1, 100, MOST_STEPS)
+    assert max(later - step for step, later in itertools.pairwise(steps)) == 5
+    kept = rows_of(data["grown"]["metrics"])
+    assert {row["step"] for row in kept} >= {1, 100, *range(2, 101, 2)}, "evaluations are all kept"
+    assert 50 < len(kept) < 90
+    assert data["left_out"].startswith(f"This page holds 24 of 100 steps with samples and {len(kept)} of 100 rows of")
+    assert "rung view RUN shows them" in data["left_out"]
+
+
+def test_large_steps_are_cut_and_few_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = make_run(tmp_path / "run", 0)
+    for step in range(1, 11):
+        write_step(files, step, [episode(0, i, text="long " * 100) for i in range(20)])
+    whole = len(report(tmp_path / "run").islands["step-1"])
+    monkeypatch.setattr(page_module, "LARGEST_STEP", whole // 4)
+    monkeypatch.setattr(page_module, "LARGEST_SAMPLES", whole)
+    page = report(tmp_path / "run")
+    steps = page.data("run-data")["state"]["steps"]
+    assert steps[0] == 1 and steps[-1] == 10 and 2 < len(steps) < 10
+    assert sum(len(text) for name, text in page.islands.items() if name != "run-data") <= whole
+    island = page.data("step-1")
+    shown, tokens = island["shown"], island["tokens"]
+    assert len(shown["samples"]) == len(tokens) and 1 <= len(tokens) < 20
+    assert shown["left_out"] == 20 - len(tokens)
+    monkeypatch.setattr(page_module, "LARGEST_STEP", 1)
+    assert len(report(tmp_path / "run").data("step-1")["tokens"]) == 1, "never an empty step"
+
+
+def test_steps_are_spread_from_the_first_to_the_last() -> None:
+    assert spread([1, 2, 3], 5) == [1, 2, 3] and spread(range(1, 10), 3) == [1, 5, 9]
 
 
 def test_an_unfinished_run_without_evaluation(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "reward/mean": 0.5}\n{"step": 2, "reward')
-    page = report(tmp_path)
-    assert "Unfinished: 1 steps so far." in page.text
-    assert "no held-out score" in page.text
-    assert "No completion has been stored." in page.text
-    assert "the last line was only half written (19 bytes) and is left out" in page.text
-    assert not [tag for tag, _ in page.tags if tag == "script"]
+    data = data_of(tmp_path)
+    assert data["overview"]["state"] == "Unfinished: 1 steps so far." and not data["state"]["finished"]
+    assert data["state"]["steps"] == [] and len(rows_of(data["grown"]["metrics"])) == 1
+    assert "the last line was only half written (19 bytes) and is left out" in data["grown"]["metrics"]["problem"]
 
 
 def test_a_run_that_has_not_begun(tmp_path: Path) -> None:
     (tmp_path / "settings.yaml").write_text("steps: 3\n")
-    assert "No step has been made yet." in report(tmp_path).text
+    data = data_of(tmp_path)
+    assert data["state"]["settings"] == "steps: 3\n" and rows_of(data["grown"]["metrics"]) == []
 
 
 def test_damaged_files_leave_a_page_that_says_so(made_up_run: Callable[..., Path]) -> None:
     folder = made_up_run(12)
     (folder / "method.json").write_text("[" * 100_000)
     (folder / "timings.jsonl").write_text("nonsense\n")
-    (folder / "samples" / "step_000001.parquet").write_bytes(b"PAR1 nonsense")
-    write_evaluation(folder, 0, [[0.0], ["seven"]])
-    write_evaluation(folder, 12, [[0.0], [1.0]])
+    (folder / "samples" / part_name(1)).write_bytes(b"PAR1 nonsense")
     page = report(folder)
-    for words in (
-        "method.json: not JSON",
-        "timings.jsonl:1: ",
-        "step_000001.parquet: not a readable",
-        "cannot be compared",
-    ):
-        assert words in page.text, words
-    assert "difference of the two scores, not paired by item" in page.text
-
-
-@pytest.mark.parametrize(
-    "card", [[], {"slots": [1]}, {"name": 3, "slots": {"a": [1, None]}, "deviations": "x"}, {"paper": "javascript:1"}]
-)
-def test_a_card_of_another_shape_is_shown_as_far_as_it_goes(tmp_path: Path, card: Any) -> None:
-    (tmp_path / "settings.yaml").write_text("a: 1\n")
-    (tmp_path / "method.json").write_text(json.dumps(card))
-    page = report(tmp_path)
-    assert "Settings" in page.text and not [a for tag, a in page.tags if tag == "a"]
-
-
-def test_the_difference_is_said_to_be_unpaired_without_scores_by_item(made_up_run: Callable[..., Path]) -> None:
-    assert "difference of the two scores, not paired by item" in report(made_up_run(10)).text
-
-
-def test_warnings_and_values_outside_their_range_are_marked(tmp_path: Path) -> None:
-    rows = [{"step": step, "length/truncated": 0.9} for step in range(1, 8)]
-    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    page = report(tmp_path)
-    assert "Most completions are cut off before they end" in page.text and "step 5" in page.text
-    assert any(a.get("class") == "number outside" for tag, a in page.tags if tag == "td")
-    assert "because a completion cut off can seldom be right" in page.text
+    data = page.data("run-data")
+    assert "timings.jsonl, row 1: not a line" in data["grown"]["timings"]["problem"]
+    assert data["grown"]["solved"]["problem"].count("step_000001.parquet: not a readable") == 1
+    assert any("method.json: not JSON" in words for words in data["overview"]["problems"])
+    assert data["state"]["steps"] == list(range(2, 13)) and "step-1" not in page.islands
 
 
 def test_a_film_is_inside_the_page_and_a_large_one_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path
-    (folder / "settings.yaml").write_text("steps: 1\n")
-    assert "Film" not in report(folder).text
-    film = folder / "episode.gif"
+    (tmp_path / "settings.yaml").write_text("steps: 1\n")
+    data = data_of(tmp_path)
+    assert data["overview"]["film"] is None and data["film"] == ""
+    film = tmp_path / "episode.gif"
     film.write_bytes(b"GIF89a" + bytes(range(256)))
-    monkeypatch.setattr("rung.lab.run_page.page_data.LARGEST_FILM", film.stat().st_size)
-    shown = report(folder)
-    (image,) = [attributes for tag, attributes in shown.tags if tag == "img"]
-    kind, _, encoded = (image["src"] or "").partition(",")
-    assert kind == "data:image/gif;base64" and base64.b64decode(encoded) == film.read_bytes() and image["alt"]
-    (policy,) = [a["content"] for tag, a in shown.tags if tag == "meta" and a.get("http-equiv")]
-    assert "img-src data:;" in (policy or "") and "default-src 'none'" in (policy or "")
+    monkeypatch.setattr(page_module, "LARGEST_FILM", film.stat().st_size)
+    shown = report(tmp_path)
+    kind, _, held = shown.data("run-data")["film"].partition(",")
+    assert kind == "data:image/gif;base64" and base64.b64decode(held) == film.read_bytes()
+    assert "img-src data:;" in shown.policy
     film.write_bytes(film.read_bytes() + b".")
-    large = report(folder)
-    assert not [tag for tag, _ in large.tags if tag == "img"] and "0.0 MB, more than this page should" in large.text
-    assert "episode.gif" in [attributes.get("href") for tag, attributes in large.tags if tag == "a"]
+    data = data_of(tmp_path)
+    assert data["film"] == "" and data["overview"]["film"] == {"bytes": film.stat().st_size}
     film.write_bytes(b"<svg onload=alert(1)>")
-    other = report(folder)
-    assert "episode.gif: is no GIF" in other.text and not [tag for tag, _ in other.tags if tag == "img"]
+    data = data_of(tmp_path)
+    assert data["film"] == "" and data["overview"]["problems"] == ["episode.gif: is no GIF, so it is not shown"]
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no run here"):
+    with pytest.raises(SettingsError, match="holds no run"):
         write_report(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -232,16 +175,6 @@ def test_writing_twice_gives_the_same_page(made_up_run: Callable[..., Path]) -> 
     assert write_report(folder).read_bytes() == once
 
 
-@pytest.mark.parametrize(
-    ("value", "words"),
-    [
-        (None, "none"),
-        (0.04, "0.04"),
-        ({"part": "KL", "k": {"part": "K3"}, "b": 1}, "KL(k=K3, b=1)"),
-        ({"other": 1}, '{"other": 1}'),
-        ([1, 2], "[1, 2]"),
-        ("x", "x"),
-    ],
-)
-def test_slots_are_described_in_one_line(value: Any, words: str) -> None:
-    assert describe(value) == words
+def test_values_that_json_does_not_know_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text(json.dumps({"step": 1, "reward/__proto__": 1.0}) + "\n")
+    assert rows_of(data_of(tmp_path)["grown"]["metrics"]) == [{"step": 1, "reward/__proto__": 1.0}]

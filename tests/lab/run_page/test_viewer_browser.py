@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from browser import Canary, Watched, chromium
 from made_up_runs import PIECES, episode, make_run, served, write_step
 from playwright.sync_api import Browser, expect
 
 from rung.batch import Judgement
+from rung.rollouts.environments.recording import animated
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +32,8 @@ def tab(browser: Browser) -> Iterator[Callable[..., Watched]]:
         seen = Watched.of(contexts[-1].new_page())
         seen.page.goto(link)
         seen.page.wait_for_selector("body[data-looked]")
+        if seen.page.locator("#tab-curves").count():
+            seen.page.click("#tab-curves")
         return seen
 
     yield build
@@ -66,6 +70,29 @@ def test_curves_of_two_runs_lie_over_each_other_with_meaning_range_and_numbers(t
         expect(kl.locator("polyline.curve")).to_have_count(1)
         seen.page.fill("#find-metric", "kl/")
         assert [h.inner_text() for h in seen.page.locator(".metric h2").all()] == ["kl/start"]
+        assert seen.said == []
+
+
+def test_a_run_at_a_glance_and_its_new_rows(tab, tmp_path: Path) -> None:
+    files = make_run(tmp_path / "one", 2)
+    make_run(tmp_path / "two", 3, text=False)
+    (tmp_path / "two" / "episode.gif").write_bytes(animated([np.zeros((4, 4, 3), np.uint8)] * 2, fps=25))
+    with served(tmp_path / "one", tmp_path / "two") as server:
+        seen = tab(server.links["viewer"])
+        page = seen.page
+        page.click("#tab-overview")
+        one, two = page.locator(".overview").nth(0), page.locator(".overview").nth(1)
+        expect(one.locator("h2")).to_have_text("one")
+        assert "Unfinished: 2 steps so far." in one.inner_text() and "50.0 %" in one.inner_text()
+        assert two.locator("img.film").evaluate("node => node.decode().then(() => node.naturalWidth)") > 0
+        row = two.locator("tr").filter(has=page.get_by_text("kl/start", exact=True))
+        expect(row.locator("td.number")).to_have_text(["0.4", "1.2"])
+        expect(row.locator("td.wrong")).to_have_text("1.2")  # above 1
+        assert "running away from the model it started with" in two.inner_text()
+        write_step(files, 3)
+        expect(page.locator(".overview").first).to_contain_text("Unfinished: 3 steps so far.")
+        page.get_by_role("button", name="two").click()
+        expect(page.locator(".overview")).to_have_count(1)
         assert seen.said == []
 
 
@@ -243,7 +270,7 @@ def test_everything_is_reached_by_keys_and_fits_a_phone(tab, tmp_path: Path) -> 
         seen = tab(server.links["viewer"], viewport={"width": 390, "height": 800}, color_scheme="dark")
         page = seen.page
         page.locator("#tab-curves").focus()
-        for name in ("samples", "prompts", "time", "settings", "curves"):
+        for name in ("samples", "prompts", "time", "settings", "overview", "curves"):
             page.keyboard.press("ArrowRight")
             assert page.evaluate("document.activeElement.id") == f"tab-{name}"
             assert page.locator(f"#{name}").is_visible()

@@ -52,7 +52,16 @@ def test_each_route_answers_with_json(ask: Callable[..., tuple[int, str]]) -> No
     assert meanings["order"][:2] == ["step", "reward/mean"]
     kl, part, other = meanings["meanings"]
     assert kl["high"] == 1.0 and "'format'" in part["meaning"] and other["meaning"] == ""
+    assert got("overview?run=1")["state"].startswith("Unfinished: 2 steps so far.")
     assert "<script" in ask("")[1] and ask("static/view.js")[0] == 200
+
+
+def test_a_film_is_sent_and_nothing_else_by_its_name(tmp_path: Path, ask: Callable[..., tuple[int, str]]) -> None:
+    film = tmp_path / "one" / "episode.gif"
+    film.write_bytes(b"GIF89a a film")
+    assert ask("film?run=0") == (200, "GIF89a a film")
+    film.write_bytes(b"<svg onload=alert(1)>")
+    assert ask("film?run=0")[0] == 404
 
 
 @pytest.mark.parametrize(
@@ -66,6 +75,8 @@ def test_each_route_answers_with_json(ask: Callable[..., tuple[int, str]]) -> No
         ("step?run=0&step=99", 404, "there are no samples of step 99"),
         ("step?run=0&step=999999999999999", 400, "step: expected a whole number."),
         ("tokens?run=0&step=1&row=17", 404, "has 6 samples"),
+        ("overview?run=2", 404, "There are 2 runs"),
+        ("film?run=0", 404, "There is no film in this run"),
         ("../../etc/passwd", 404, ""),
         ("static/../page.html", 404, ""),
     ],
@@ -78,7 +89,15 @@ def test_wrong_questions_are_refused_in_words(
 
 
 def test_nobody_else_comes_in_and_nothing_can_be_written(ask: Callable[..., tuple[int, str]]) -> None:
-    for path in ("runs", "state?run=0", "step?run=0&step=1", "tokens?run=0&step=1&row=0", "static/view.js"):
+    for path in (
+        "runs",
+        "state?run=0",
+        "overview?run=0",
+        "film?run=0",
+        "step?run=0&step=1",
+        "tokens?run=0&step=1&row=0",
+        "static/view.js",
+    ):
         assert ask(path, known=False)[0] == 401
     assert ask("runs", method="POST")[0] in (403, 411)
     assert ask("runs", method="DELETE")[0] in (403, 411)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pages_read import ReadPage
 
 from rung.lab.diagnosis.warnings import warnings_in
 from rung.lab.run_page.opened_run import OpenedRun
@@ -34,9 +35,9 @@ TIMINGS = [{"step": step, "tokens_per_second": 5000.0, "seconds/step": 0.25} for
 
 
 def report(folder: Path) -> str:
-    """The words of the report's page."""
-    html = re.sub(r"<(style|script)\b.*?</\1>", "", write_report(folder).read_text(encoding="utf-8"), flags=re.DOTALL)
-    return re.sub(r"<[^>]+>", "", html)
+    """The words that the report's page holds about the run."""
+    data = ReadPage(write_report(folder).read_text(encoding="utf-8")).data("run-data")
+    return json.dumps([data["overview"], data["meanings"]["meanings"]], ensure_ascii=False)
 
 
 @pytest.fixture
@@ -63,14 +64,18 @@ def test_a_text_run_s_metrics_are_as_they_were() -> None:
 
 def test_the_report_says_environment_steps(folder: Path) -> None:
     said = re.sub(r"tokens/(generated|trained)|tokens_per_second", "", report(folder))
-    assert "1,280 environment steps taken." in said and "Episode length, environment steps" in said
+    assert "1,280 environment steps taken." in said and "The mean length of the episodes" in said
     assert "agree about the same environment steps" in said, "the warning"
     assert not OF_TEXT.search(said), OF_TEXT.search(said)
     for row in (rows := [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]):
         row.pop("environment/steps", None)
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     text = report(folder)
-    assert "1,280 tokens generated." in text and "environment step" not in text and "Completion length" in text
+    assert (
+        "1,280 tokens generated." in text
+        and "environment step" not in text
+        and "The mean length of a completion" in text
+    )
 
 
 def test_curves_and_warnings_and_the_console() -> None:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rung.lab.compare.page import page
 from rung.lab.compare.plan import PAGE, Comparison, claim
 from rung.lab.compare.results import write_result
 from rung.lab.compare.runs import Say, run_all
-from rung.lab.compare.page import page
 from rung.runs.lock import RunLock
 from rung.runs.stopping import STOPPED_BY_SIGNAL
 from rung.whole_files import write_whole

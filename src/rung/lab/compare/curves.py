@@ -1,4 +1,4 @@
-"""The curves of a comparison's page as data: held-out score and metrics against what was spent, seeds and their mean."""
+"""The curves of a comparison as data: held-out score and metrics against what was spent, seeds and their mean."""
 
 from __future__ import annotations
 

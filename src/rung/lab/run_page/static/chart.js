@@ -116,7 +116,7 @@ function drawCurve(svg, curve, x, y) {
     const back = between.toReversed().map((p) => `${x(p[0])},${y(p[2])}`);
     svg.append(drawn("polygon", { points: [...there, ...back].join(" "), class: `between ${classOf(curve.colour)}` }));
   }
-  const smooth = smoothed(curve.points);
+  const smooth = curve.behind ? null : smoothed(curve.points); // a mean is smooth enough
   const line = (course, kind) => {
     const path = course.map((p) => `${x(p[0]).toFixed(1)},${y(p[1]).toFixed(1)}`).join(" ");
     if (course.length > 1) svg.append(drawn("polyline", { points: path, class: `${kind} ${classOf(curve.colour)}` }));
