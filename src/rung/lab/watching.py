@@ -1,4 +1,4 @@
-"""The observers of an ordinary run: warnings while it trains, and at its end the curves, the page and a diagnosis."""
+"""The observers of an ordinary run: warnings while it trains, and at its end the page and a diagnosis."""
 
 from __future__ import annotations
 
@@ -21,17 +21,15 @@ class Warnings:
 
 
 class Page:
-    """Draws curves.png and writes report.html when the run has ended."""
+    """Writes report.html when the run has ended."""
 
     def stepped(self, metrics: Sequence[Row]) -> Iterable[str]:
         return ()
 
     def finished(self, run: Finished) -> Iterable[str]:
         from rung.lab.run_page.page import write_report
-        from rung.lab.run_page.pictures import draw_curves
 
         try:
-            draw_curves(run.metrics, run.folder / "curves.png", timings=run.timings)
             write_report(run.folder)
         except OSError as error:
             return [f"the model is saved, but its report could not be written: {error}"]
