@@ -117,7 +117,7 @@ def test_everything_is_there() -> None:
         "60.0 %",
         "0.81",
         "0.19",
-        "2 of 2",
+        "grpo − reinforce +30.0 points +20.0 points to +40.0 points 0.01 0.01 2 of 2 yes",
         "2.4%",
         "50.0%",
         "12.5%",

@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from rung.lab.compare import sections
 from rung.lab.compare.curves import score_charts, score_rows, trace_charts
+from rung.lab.compare.verdict import ALPHA
 from rung.lab.one_file import encoded, in_one_file
 from rung.runs.metrics.of_environments import STEPS, said_of_steps
 from rung.runs.metrics.registry import shown
@@ -47,11 +48,11 @@ def page(data: Mapping[str, Any]) -> str:
         data=data,
         title=f"{len(order)} method{'s' * (len(order) != 1)} on {data['task']['name']}",
         scored=scored,
+        alpha=ALPHA,
         environment=environment,
         legend_entries=[(name, f"c{at % COLOURS}") for at, name in enumerate(order)],
         few=min((len(row["seeds"]) for row in scored), default=0) < 4,
         chances=sections.chances(scored, data["pairs"]) if len(scored) > 1 else [],
-        pairs=sections.differences(data["pairs"], shares=data["shares"]),
         axes=IN_ENVIRONMENTS if environment else AXIS_NAMES,
         drew=[row for row in scored if row.get("drawn_pairs")],  # results of before have none
         spent=spent,
@@ -80,6 +81,7 @@ def _template(*, shares: bool) -> Template:
     environment.filters |= {
         "number": number,
         "score": _share if shares else number,
+        "points": (lambda change: f"{change * 100:+.1f} points") if shares else (lambda change: f"{change:+.4g}"),
         "large": sections.large,
         "whole": sections.whole,
         "percent": sections.percent,

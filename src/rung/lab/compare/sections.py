@@ -1,4 +1,4 @@
-"""What a comparison's template cannot say by itself: numbers in words, and the cells of the pairs' tables."""
+"""What a comparison's template cannot say by itself: numbers in words, and who beats whom."""
 
 from __future__ import annotations
 
@@ -39,31 +39,6 @@ def _chance(found: Mapping[tuple[str, str], Data], row: str, column: str) -> Dat
         "apart": known["p_adjusted"] is not None and known["p_adjusted"] < ALPHA,
         "shade": f"{'p' if value > 0.5 else 'n'}{level}" if level else "s0",
     }
-
-
-def differences(pairs: Sequence[Data], *, shares: bool) -> list[Data]:
-    """Each pair's difference in words; no cells where one seed in common tells nothing."""
-    return [
-        {"after": pair["after"], "before": pair["before"], "cells": _difference(pair, shares=shares)} for pair in pairs
-    ]
-
-
-def _difference(pair: Data, *, shares: bool) -> list[str]:
-    one = pair["difference"]
-    if one is None:
-        return []
-
-    def points(value: float) -> str:
-        return f"{value * 100:+.1f} points" if shares else f"{value:+.4g}"
-
-    return [
-        points(one["value"]),
-        f"{points(one['low'])} to {points(one['high'])}",
-        f"{one['p']:.2g}",
-        f"{pair['p_adjusted']:.2g}",
-        f"{one['won']} of {one['seeds']}",
-        "yes" if pair["p_adjusted"] < ALPHA else "no",
-    ]
 
 
 def large(value: float | None) -> str:
