@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_up_runs import make_run, write_step
 
+from rung.lab.diagnosis.warnings import new_warnings
+from rung.lab.run_page import overview as module
 from rung.lab.run_page.opened_run import OpenedRun
 from rung.lab.run_page.overview import describe
 
@@ -72,6 +75,23 @@ def test_warnings_come_once_with_their_steps(tmp_path: Path) -> None:
     (warning,) = overview(tmp_path)["warnings"]
     assert warning["says"] == "Most completions are cut off before they end" and warning["when"] == "step 5"
     assert warning["evidence"].endswith(".") and "Likely cause: " in warning["advice"]
+
+
+def test_a_run_that_grows_has_each_row_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = make_run(tmp_path / "run", 4)  # kl/start is above 1 from step 3 on
+    whole = OpenedRun(tmp_path / "run")
+    assert [warning["when"] for warning in whole.overview()["warnings"]] == ["step 3"]
+    asked: list[int] = []
+    monkeypatch.setattr(module, "new_warnings", lambda rows: asked.append(len(rows)) or new_warnings(rows))
+    for step in range(5, 9):
+        write_step(files, step, **{"length/truncated": 0.9})
+    growing = whole.overview()["warnings"]
+    write_step(files, 9, **{"length/truncated": 0.9})
+    growing = whole.overview()["warnings"]
+    assert asked == [5, 6, 7, 8, 9] and len(growing) > 1
+    assert growing == OpenedRun(tmp_path / "run").overview()["warnings"]
+    files.cut_back(2)
+    assert whole.overview()["warnings"] == []
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,11 @@ class GrowingRows:
         self._try_to_look()
         return {**self._found.since(epoch, begin), "problem": self.problem}
 
+    @property
+    def epoch(self) -> int:
+        """It grows by one whenever rows were taken back."""
+        return self._found.epoch
+
     def all_rows(self) -> list[Row]:
         """Looks at the file until there is nothing new, then every row."""
         before = -1

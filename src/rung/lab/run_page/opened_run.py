@@ -8,7 +8,7 @@ from typing import Any
 
 from rung.errors import DataError, SettingsError
 from rung.lab.run_page.growing_rows import GrowingRows
-from rung.lab.run_page.overview import overview
+from rung.lab.run_page.overview import WarningLog, overview
 from rung.lab.run_page.solved import Solved
 from rung.lab.run_page.step_shown import STEP_COLUMNS, TOKEN_COLUMNS, shown_step, shown_tokens
 from rung.lab.run_page.stored_samples import StoredSamples
@@ -40,6 +40,7 @@ class OpenedRun:
         self.stored = StoredSamples(folder)
         self._files = {name: GrowingRows(folder / f"{name}.jsonl") for name in ("metrics", "timings")}
         self._growing = {**self._files, "solved": Solved(self.stored)}
+        self._warnings = WarningLog()
         self._lock = threading.Lock()
 
     @property
@@ -64,7 +65,10 @@ class OpenedRun:
 
     def overview(self) -> dict[str, Any]:
         """The run at a glance; see `overview`."""
-        return overview(self.folder, self.rows("metrics"), self.rows("timings"))
+        with self._lock:
+            metrics, timings = (self._files[what].all_rows() for what in ("metrics", "timings"))
+            warnings = self._warnings.after(metrics, epoch=self._files["metrics"].epoch)
+        return overview(self.folder, metrics, timings, warnings)
 
     def in_environment(self) -> bool:
         """Whether the run acts in an environment, as far as its first rows tell."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rung.errors import SettingsError
-from rung.lab.diagnosis.warnings import RunWarning, warning_log
+from rung.lab.diagnosis.warnings import RunWarning, new_warnings, warning_log
 from rung.lab.run_page.reading import object_in
 from rung.runs.metrics.of_environments import STEPS, in_environment
 from rung.runs.metrics.registry import shown
@@ -24,16 +24,38 @@ FILM = "episode.gif"
 """Where training leaves the film of an episode."""
 
 
-def overview(folder: Path, metrics: Sequence[Row], timings: Sequence[Row]) -> dict[str, Any]:
+class WarningLog:
+    """The warnings of a run with the steps at which they came up. Each row is looked at once, also of a run that grows.
+
+    Example: `WarningLog().after(metrics, epoch=0)` is `[(12, RunWarning(...)), ...]`.
+    """
+
+    def __init__(self) -> None:
+        self._log: list[tuple[int, RunWarning]] = []
+        self._seen, self._epoch = 0, 0
+
+    def after(self, rows: Sequence[Row], *, epoch: int) -> Sequence[tuple[int, RunWarning]]:
+        """The log after the last of these rows; a new epoch begins anew."""
+        if not self._seen or epoch != self._epoch:
+            self._log, self._seen, self._epoch = warning_log(rows), len(rows), epoch
+        for end in range(self._seen + 1, len(rows) + 1):
+            self._log += [(int(rows[end - 1].get("step") or 0), warning) for warning in new_warnings(rows[:end])]
+        self._seen = len(rows)
+        return self._log
+
+
+def overview(
+    folder: Path, metrics: Sequence[Row], timings: Sequence[Row], warnings: Sequence[tuple[int, RunWarning]]
+) -> dict[str, Any]:
     """The overview of a run's folder. What cannot be read is a sentence in `problems`.
 
-    Example: `overview(Path("runs/a"), metrics, timings)["state"]` is `"Finished after 20 steps. ..."`.
+    Example: `overview(Path("runs/a"), metrics, timings, [])["state"]` is `"Finished after 20 steps. ..."`.
     """
     problems: list[str] = []
     return {
         "state": _state(folder, metrics, timings),
         "figures": _figures(folder, metrics, problems),
-        "warnings": _warnings(metrics),
+        "warnings": _warnings(warnings),
         "method": _method(object_in(folder / "method.json", problems)),
         "film": film_in(folder, problems),
         "problems": [visible(problem, limit=300) for problem in problems],
@@ -105,10 +127,10 @@ def _gain(gain: Difference | None, evaluated: Sequence[Row]) -> tuple[str, str]:
     return f"{gain.value * scale:+.1f}{unit}", caption
 
 
-def _warnings(metrics: Sequence[Row]) -> list[dict[str, str]]:
+def _warnings(log: Sequence[tuple[int, RunWarning]]) -> list[dict[str, str]]:
     """Every warning of the run once, with the steps at which it came up."""
     came_up: dict[tuple[str, str], list[tuple[int, RunWarning]]] = {}
-    for step, warning in warning_log(metrics):
+    for step, warning in log:
         came_up.setdefault((warning.name, warning.subject), []).append((step, warning))
     return [_warning([step for step, _ in times], times[-1][1]) for times in came_up.values()]
 

@@ -5,7 +5,7 @@ import { drawn, isOutside, scaled, short, ticks, withUnit } from "./numbers.js";
 
 const WIDTH = 360;
 const HEIGHT = 170;
-const LEFT = 46;
+const LEFT = 52;
 const RIGHT = 8;
 const TOP = 8;
 const BOTTOM = 22;
