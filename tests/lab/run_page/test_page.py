@@ -175,6 +175,6 @@ def test_writing_twice_gives_the_same_page(made_up_run: Callable[..., Path]) -> 
     assert write_report(folder).read_bytes() == once
 
 
-def test_values_that_json_does_not_know_are_left_out(tmp_path: Path) -> None:
+def test_a_metric_with_a_name_of_the_language_is_a_metric(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text(json.dumps({"step": 1, "reward/__proto__": 1.0}) + "\n")
     assert rows_of(data_of(tmp_path)["grown"]["metrics"]) == [{"step": 1, "reward/__proto__": 1.0}]

@@ -58,6 +58,7 @@ def page(run: OpenedRun) -> str:
     metrics, timings = run.rows("metrics"), run.rows("timings")
     kept = {"metrics": _bounded(metrics, _is_evaluated), "timings": _bounded(timings)}
     steps = _samples(run, state["steps"], problems)
+    mapped = _mapped(run, state["steps"], problems)
     names = dict.fromkeys(name for row in (*metrics, *timings) for name in row)
     data = {
         "name": run.name,
@@ -66,13 +67,14 @@ def page(run: OpenedRun) -> str:
         "film": _film(run.folder, seen["film"]),
         "grown": {
             **{what: {**_table(rows), "problem": run.problem(what)} for what, rows in kept.items()},
-            "solved": {"rows": _mapped(run, state["steps"], problems), "problem": "\n".join(problems)},
+            "solved": {"rows": mapped, "problem": "\n".join(problems)},
         },
         "meanings": meanings(names, environment=run.in_environment()),
         "left_out": _left_out(
             [
                 ("steps with samples", len(steps), len(state["steps"])),
                 ("rows of metrics", len(kept["metrics"]), len(metrics)),
+                ("steps in the map of prompts", len(mapped), len(state["steps"])),
             ]
         ),
     }
