@@ -11,8 +11,8 @@ from environment_cases import CASES, score
 from workload import answer
 
 from rung.library import build
-from rung.settings import read_run
 from rung.trainers.q_learning.environment import ReplayCollector
+from rung.trainers.reading import read_run
 
 case, wanted, seed = CASES[int(sys.argv[1])], int(sys.argv[2]), sys.argv[3]
 sets = [*case.sets, "learner.threads=1", "reporting.page=false"]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rung.errors import MissingExtra, RungError
 from rung.library import train
-from rung.settings import read_run
+from rung.trainers.reading import read_run
 
 
 def smollm2() -> Path:

@@ -31,8 +31,8 @@ from rung.methods import METHODS
 from rung.methods.ase_ace import BOXES
 from rung.methods.parts.elements import Lifetimes
 from rung.runs.statistics import wilson
-from rung.settings import read_run
-from rung.trainers.parts import Parts
+from rung.trainers.reading import read_run
+from rung.trainers.rollout_trainer import RolloutTrainer
 
 SEEDS, MANY, THIRTY = range(10), range(200), 30
 NEEDED = {"ase_ace": 8}
@@ -54,7 +54,7 @@ class Run:
         return self.lengths + [self.lengths[-1]] * (FAILURES - len(self.lengths))
 
 
-def played(method: str, seed: int, *sets: str) -> tuple[Run, Parts]:
+def played(method: str, seed: int, *sets: str) -> tuple[Run, RolloutTrainer]:
     """The whole run of one seed, in this process."""
     flags = {"method": method, "task": "cartpole-1983", "seed": str(seed)}
     parts = build(read_run(flags=flags, sets=[f"steps={FAILURES}", *sets]).required())

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rung.methods import METHODS
-from rung.settings import read_run
+from rung.trainers.reading import read_run
 
 ladder: Any = importlib.import_module("dapo_ladder")
 SLOTS = ("objective", "aggregation", "keep_group", "shape_reward", "drop_rows")

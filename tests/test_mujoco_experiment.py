@@ -18,8 +18,8 @@ from rung.errors import NonFiniteError
 from rung.methods import METHODS
 from rung.methods.explain import difference
 from rung.methods.parts.objectives import ClippedSurrogate, KLPenalty, Surrogate
-from rung.settings import read_run
 from rung.trainers.optimizer import require_finite_update
+from rung.trainers.reading import read_run
 from rung.trainers.world import World
 
 ROOT = Path(__file__).parent.parent

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rung.settings import read_run
+from rung.trainers.reading import read_run
 
 experiment: Any = importlib.import_module("rlhf_2017")
 PENDULUM, REACHER = experiment.TASKS

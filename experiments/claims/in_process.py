@@ -14,21 +14,23 @@ from unittest.mock import patch
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from rung.commands.planning import planned
 from rung.library import build
 from rung.models.small import by_hand as small_layers
 from rung.runs.loop import Clock
-from rung.trainers.parts import Parts
+from rung.runs.planning import planned
 from rung.trainers.policy_gradient.learner import Learner
+from rung.trainers.rollout_trainer import RolloutTrainer
 
 
-def parts_of(method: str, task: str, *, seed: int, model: str | None = None, sets: Iterable[str] = ()) -> Parts:
+def parts_of(
+    method: str, task: str, *, seed: int, model: str | None = None, sets: Iterable[str] = ()
+) -> RolloutTrainer:
     """What `rung train METHOD --task TASK --seed SEED` would begin with, its recipe included, on one thread."""
     flags = {"method": method, "task": task, "model": model, "seed": str(seed)}
     return build(planned(flags, None, None, ("learner.threads=1", *sets), None, None).settings)
 
 
-def collected(parts: Parts, step: int = 1) -> Any:
+def collected(parts: RolloutTrainer, step: int = 1) -> Any:
     """One rollout's batch of the policy as it is."""
     return parts.collector.collect(step, parts.learner.updates, Clock().phase).batch
 
@@ -41,7 +43,7 @@ def operations(act: Callable[[], object]) -> float:
     return float(counter.get_total_flops())
 
 
-def kept_bytes(parts: Parts) -> dict[str, int]:
+def kept_bytes(parts: RolloutTrainer) -> dict[str, int]:
     """What must stay in memory from step to step, by what it is for; after at least one update."""
     learner = parts.learner
     assert isinstance(learner, Learner) and learner.optimizer is not None

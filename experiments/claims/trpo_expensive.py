@@ -22,7 +22,7 @@ from in_process import collected, operations, parts_of
 from running import plots, recorded, save_picture
 
 from rung.batch import Batch
-from rung.trainers.parts import Parts
+from rung.trainers.rollout_trainer import RolloutTrainer
 
 SEEDS = (11, 12, 13)
 CLAIM = Claim(
@@ -73,7 +73,7 @@ def code_lines(names: Sequence[str]) -> int:
     return sum(bool(line) and not line.startswith("#") for line in lines)
 
 
-def one_update(parts: Parts, batch: Batch, start: Mapping[str, Any]) -> float:
+def one_update(parts: RolloutTrainer, batch: Batch, start: Mapping[str, Any]) -> float:
     """Seconds of one update from the weights `start`."""
     parts.policy.load_state(start)
     began = time.perf_counter()

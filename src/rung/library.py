@@ -11,8 +11,8 @@ from rung.lab.watching import watching
 from rung.runs import run
 from rung.runs.run import Summary, handed
 from rung.settings import Settings, read_settings
-from rung.trainers import parts
-from rung.trainers.parts import Parts
+from rung.trainers import choose
+from rung.trainers.trainer import Trainer
 
 
 def train(
@@ -32,6 +32,6 @@ def resume(
     return run.resume(folder, changes, quiet=quiet, shared=shared, observers=watching(page=page), hands=handed(people))
 
 
-def build(settings: Settings, folder: Path | None = None, shared: Path | None = None) -> Parts:
-    """Everything a run is made of, built from its settings; nothing is trained and nothing written yet."""
-    return parts.build(settings, handed(people), folder, shared)
+def build(settings: Settings, folder: Path | None = None, shared: Path | None = None) -> Trainer:
+    """The trainer of these settings; nothing is trained and nothing written yet."""
+    return choose.build(settings, handed(people), folder, shared)

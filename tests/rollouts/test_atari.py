@@ -18,9 +18,10 @@ from rung.methods import METHODS
 from rung.models.small.q_network import QNetwork
 from rung.rollouts.environments.atari import AtariGame, AtariRows, area_weights
 from rung.rollouts.environments.rows import open_rows, replay
-from rung.settings import Settings, read_run
+from rung.settings import Settings
 from rung.tasks.environment import environment_task
 from rung.trainers.q_learning.environment import q_shape
+from rung.trainers.reading import read_run
 
 PONG = "ALE/Pong-v5"
 

@@ -18,10 +18,10 @@ from rung.methods.parts.objectives import KLPenalty
 from rung.methods.parts.optimizers import AdamW
 from rung.methods.policy_gradient import PolicyGradient
 from rung.models.language.tiny import tiny_model
-from rung.settings import read_run
-from rung.settings.contradictions import doubtful
 from rung.trainers.assemble import assemble
+from rung.trainers.fits import doubtful
 from rung.trainers.policy_gradient.learner import Learner
+from rung.trainers.reading import read_run
 
 STEP = AdamW(learning_rate=0.05, weight_decay=0.1)
 

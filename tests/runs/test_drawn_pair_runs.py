@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from costs import work_of
 from random_digits import SHORTEST, random_digits
 from run_server import COMPARED, KILLED, Runs, assert_same
 
@@ -18,10 +19,9 @@ from rung.settings import settings_from
 from rung.tasks.load import load_task
 from rung.tasks.order import items_at
 from rung.trainers.budget import Budget
-from rung.trainers.operations import work_of
-from rung.trainers.parts import Parts
 from rung.trainers.preferences.drawn_pairs import DrawnPairCollector
 from rung.trainers.preferences.drawn_rounds import DrawnRounds
+from rung.trainers.rollout_trainer import RolloutTrainer
 
 TASK = {"name": "arithmetic", "levels": [1], "size": 40, "held_out": 6}
 HARD = {**TASK, "levels": [5]}
@@ -80,7 +80,7 @@ def whole(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def drawn(made: Path, folder: Path, **more: Any) -> tuple[Parts, DrawnPairCollector, dict[str, Any]]:
+def drawn(made: Path, folder: Path, **more: Any) -> tuple[RolloutTrainer, DrawnPairCollector, dict[str, Any]]:
     """The parts of a run after its first step, and that step's metrics; nothing was trained."""
     folder.mkdir(exist_ok=True)
     parts = build(settings_from({**settings_of(made), **more}), folder)

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from rung.cli import app
 from rung.library import train
 from rung.models.small.network import SmallPolicy
-from rung.settings import read_run, settings_from
+from rung.settings import settings_from
+from rung.trainers.reading import read_run
 
 COMPARED = ("metrics.jsonl", "final/small_policy.safetensors", "settings.yaml", "method.json")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from run_server import KILLED, Runs, assert_same
 
-from rung.settings import read_run
+from rung.trainers.reading import read_run
 
 COMPARED = ("metrics.jsonl", "final/small_policy.safetensors", "settings.yaml", "method.json")
 SETS = (

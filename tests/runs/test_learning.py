@@ -16,7 +16,8 @@ import torch
 from rung.library import train
 from rung.runs.recipes.tiny import tiny_for
 from rung.runs.run import Summary
-from rung.settings import Settings, read_run
+from rung.settings import Settings
+from rung.trainers.reading import read_run
 
 MARGIN = 0.03
 

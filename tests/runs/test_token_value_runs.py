@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 from rung.cli import app
 from rung.models.language.tiny import tiny_model
-from rung.settings import read_eval, read_run, settings_from
+from rung.settings import read_eval, settings_from
 from rung.tasks.load import load_text_task
+from rung.trainers.reading import read_run
 
 TASK = {"symbols": 8, "length": 3, "held_out": 20}
 VARIANTS: dict[str, dict[str, Any]] = {

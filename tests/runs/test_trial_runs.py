@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 from rung.cli import app
 from rung.errors import DataError
 from rung.library import resume, train
-from rung.settings import read_run
 from rung.trainers.boxes_1983 import collector as trial_collector
 from rung.trainers.boxes_1983.policy import BoxPolicy
 from rung.trainers.boxes_1983.trials import loops
+from rung.trainers.reading import read_run
 
 COMPARED = ("metrics.jsonl", "final/box_policy.safetensors", "settings.yaml", "method.json")
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from rung.cli import app
 from rung.library import train
 from rung.rollouts import replay as replay_module
-from rung.settings import read_run
+from rung.trainers.reading import read_run
 
 COMPARED = ("metrics.jsonl", "final/q_network.safetensors", "settings.yaml", "method.json")
 SMALL = {

@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from rung.errors import SettingsError
-from rung.settings import BudgetSettings, read_run, read_settings, to_yaml
+from rung.settings import BudgetSettings, read_settings, to_yaml
+from rung.trainers.reading import read_run
 
 FLAGS = {"model": "tiny", "method": "grpo", "task": "arithmetic"}
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rung.settings import read_run, settings_from, with_whole_paths
+from rung.settings import settings_from, with_whole_paths
+from rung.trainers.reading import read_run
 
 FLAGS = {"model": "m", "method": "grpo", "task": "rows.jsonl"}
 

@@ -8,9 +8,10 @@ import pytest
 
 from rung.errors import SettingsError
 from rung.methods import METHODS, PolicyGradient
-from rung.settings import read_changes, read_eval, read_run, read_sft, settings_from
+from rung.settings import read_eval, read_sft, settings_from
 from rung.settings.given import leaves
 from rung.settings.recipes import recipe_names
+from rung.trainers.reading import read_changes, read_run
 
 FLAGS = {"model": "gpt2", "method": "grpo", "task": "arithmetic"}
 

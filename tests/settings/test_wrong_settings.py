@@ -7,7 +7,7 @@ import math
 import pytest
 
 from rung.methods import METHODS
-from rung.settings import read_run
+from rung.trainers.reading import read_run
 
 FLAGS = {"model": "gpt2", "method": "grpo", "task": "arithmetic"}
 

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from costs import work_of
 from run_server import KILLED, Runs, assert_same
 
 from rung.methods import METHODS
 from rung.models.language.tiny import tiny_model
 from rung.models.small.network import SmallPolicy, SmallShape
-from rung.settings import read_run
 from rung.trainers.budget import Budget, Spent, spent_on
-from rung.trainers.operations import Work, work, work_of
+from rung.trainers.policy_gradient.work import work
+from rung.trainers.reading import read_run
+from rung.trainers.work import Work
 
 
 def text_settings(model: Path, **budget: float) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from rung.runs.recipes.rlhf import RLHF, rlhf
 from rung.settings.schema import RewardSettings
 from rung.tasks.load import load_text_task
 from rung.tasks.pairs import pair_task
-from rung.trainers.parts import rewards_of
+from rung.trainers.build import rewards_of
 from rung.trainers.preferences.reward_model import learned_rewards, reward_folders
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from costs import work_of
 from torch.utils.flop_counter import FlopCounterMode
 
 from rung.methods import METHODS, AdaptiveElements, PreferenceLearning
@@ -14,9 +15,13 @@ from rung.methods.parts.q_learning import DoubleTarget, Every
 from rung.models.language.reward_model import RewardModel
 from rung.models.language.tiny import tiny_model
 from rung.models.small.q_network import QNetwork, QShape
+from rung.trainers.boxes_1983.kind import element_work
 from rung.trainers.boxes_1983.policy import BoxPolicy
 from rung.trainers.budget import Budget, Spent, spent_on
-from rung.trainers.operations import Work, element_work, preference_work, value_work, work, work_of
+from rung.trainers.policy_gradient.work import work
+from rung.trainers.preferences.kind import preference_work
+from rung.trainers.q_learning.kind import value_work
+from rung.trainers.work import Work
 
 
 def test_pairs_by_hand() -> None:

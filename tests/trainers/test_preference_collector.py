@@ -16,11 +16,12 @@ from rung.batch import Batch
 from rung.library import build, train
 from rung.methods import METHODS
 from rung.runs.loop import Clock
-from rung.settings import Settings, read_run
-from rung.trainers.parts import Parts
+from rung.settings import Settings
+from rung.trainers.reading import read_run
 from rung.trainers.rlhf_2017.collector import PreferenceCollector
 from rung.trainers.rlhf_2017.labellers import Oracle, Question
 from rung.trainers.rlhf_2017.segments import Segments
+from rung.trainers.rollout_trainer import RolloutTrainer
 
 
 class Point(gymnasium.Env):  # type: ignore[type-arg]
@@ -69,9 +70,9 @@ def settings(**sets: Any) -> Settings:
 
 @pytest.fixture
 def make() -> Iterator[Any]:
-    opened: list[Parts] = []
+    opened: list[RolloutTrainer] = []
 
-    def of(**sets: Any) -> tuple[Parts, PreferenceCollector]:
+    def of(**sets: Any) -> tuple[RolloutTrainer, PreferenceCollector]:
         parts = build(settings(**sets))
         opened.append(parts)
         assert isinstance(parts.collector, PreferenceCollector)
@@ -82,7 +83,7 @@ def make() -> Iterator[Any]:
         parts.collector.close()
 
 
-def steps(parts: Parts, first: int, last: int) -> list[tuple[Batch, dict[str, Any]]]:
+def steps(parts: RolloutTrainer, first: int, last: int) -> list[tuple[Batch, dict[str, Any]]]:
     found = []
     for step in range(first, last + 1):
         collected = parts.collector.collect(step, parts.learner.updates, Clock().phase)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rung.commands.folders import found
 from rung.commands.output import say, tell
+from rung.runs.folders import found
 
 if TYPE_CHECKING:
     from rung.models.language.policy import TextPolicy

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rung.commands.folders import new_folder
 from rung.commands.options import AsJson, Config, Model, Recipe, Rewards, Sets, Task
 from rung.commands.output import columns, only_the_result, print_json, say, tell
 from rung.errors import SettingsError
+from rung.runs.folders import new_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -136,11 +136,12 @@ def plan_lines(comparison: Comparison, folder: Path, jobs: int) -> list[str]:
 
 def _warnings(comparison: Comparison) -> Iterator[str]:
     """What is probably not meant, once, with the methods that it is about."""
-    from rung.settings.contradictions import doubtful
+    from rung.trainers.choose import kind_for
 
     about: dict[str, list[str]] = {}
     for method, settings in comparison.settings.items():
-        for warning in doubtful(settings, settings.resolved_method()):
+        resolved = settings.resolved_method()
+        for warning in kind_for(settings, resolved).doubts(settings, resolved):
             about.setdefault(warning, []).append(method)
     for warning, methods in about.items():
         whose = "" if len(methods) == len(comparison.settings) else f"{', '.join(methods)}: "
@@ -149,12 +150,12 @@ def _warnings(comparison: Comparison) -> Iterator[str]:
 
 def _pairs_line(comparison: Comparison) -> list[str]:
     """How the methods that learn from pairs come by them."""
-    from rung.settings.pair_source import draws_pairs
+    from rung.trainers.choose import kind_for
 
     drawing = {
         method: settings.pairs
         for method, settings in comparison.settings.items()
-        if draws_pairs(settings, settings.resolved_method())
+        if kind_for(settings, settings.resolved_method()).draws_pairs
     }
     if not drawing:
         return []

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from rung.commands.planning import planned
 from rung.errors import DataError, SettingsError, did_you_mean
+from rung.runs.planning import planned
 
 if TYPE_CHECKING:
     from rung.lab.compare.plan import Comparison
+    from rung.runs.plan import Plan
     from rung.settings import Settings
-    from rung.settings.plan import Plan
 
 LADDER = ("reinforce", "reinforce_baseline", "actor_critic", "trpo", "ppo@lm-human-preferences", "grpo", "dapo")
 """What is compared when no method is named. PPO is the one for text: the paper's makes 320 updates of each rollout."""
@@ -159,10 +159,9 @@ def _sets_by_method(texts: Sequence[str], methods: Sequence[str], problems: list
 def _as_compared(plan: Plan, written: set[str], limits: Mapping[str, float]) -> Settings:
     """A run's settings with what a comparison wants where the user has `written` nothing else: a recipe gives way."""
     from rung.settings import with_whole_paths
-    from rung.settings.pair_source import takes_a_file
 
     settings = plan.settings
-    if takes_a_file(settings, plan.method):
+    if plan.kind.stored_pairs:
         raise SettingsError(["pairs.source: in a comparison pairs are the model's own samples; leave it out"])
     if settings.budget.limits() != limits:
         raise SettingsError(["budget: a comparison's is given by --budget; leave it out of the settings"])

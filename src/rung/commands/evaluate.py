@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rung.commands.folders import found
 from rung.commands.options import AsJson, Rewards, Seed, Sets, Task
 from rung.commands.output import columns, only_the_result, print_json, say
 from rung.errors import SettingsError
+from rung.runs.folders import found
 
 if TYPE_CHECKING:
     from rung.settings import Settings
@@ -122,9 +122,9 @@ def _evaluated(
 
 def _require_answers(run: Settings) -> None:
     """SettingsError when a run's own task is a file of pairs, whose answers nothing judges."""
-    from rung.settings.pair_source import takes_a_file
+    from rung.trainers.choose import kind_for
 
-    if takes_a_file(run, run.resolved_method()):
+    if kind_for(run, run.resolved_method()).stored_pairs:
         raise SettingsError(
             [
                 f"--task: missing; this run's own task is {run.task.name}, pairs that were learnt from; name a task "

@@ -20,7 +20,8 @@ def resume(
 
     It starts from the newest good checkpoint. --set steps=N changes its length.
     """
-    from rung.settings import read_changes, read_settings
+    from rung.settings import read_settings
+    from rung.trainers.reading import read_changes
 
     file = folder / "settings.yaml"
     if not file.is_file():

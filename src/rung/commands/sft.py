@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rung.commands.folders import new_folder, problems_with
 from rung.commands.options import Config, Model, Out, Quiet, Seed, Sets, SkipBadRows, Task, with_skipping
 from rung.commands.output import say
+from rung.runs.folders import new_folder, problems_with
 
 if TYPE_CHECKING:
     from rung.runs.statistics import Estimate

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from rung.commands.folders import new_folder
 from rung.commands.options import (
     AsJson,
     Config,
@@ -22,7 +21,8 @@ from rung.commands.options import (
     with_skipping,
 )
 from rung.commands.output import print_json, say
-from rung.commands.planning import planned
+from rung.runs.folders import new_folder
+from rung.runs.planning import planned
 
 Method = Annotated[
     str | None, typer.Argument(metavar="METHOD", help="A method's name (rung methods).", show_default=False)
@@ -46,7 +46,7 @@ def train(
     plan = planned(_flags(method, model, task, seed), config, recipe, with_skipping(sets, skip_bad_rows), rewards, out)
     folder = out or new_folder(plan.method.name, plan.settings.task)
     from rung.library import train as start
-    from rung.settings.plan_text import plan_lines
+    from rung.runs.plan_text import plan_lines
 
     lines = [*plan_lines(plan), f"  folder    {folder}"]
     raise typer.Exit(start(plan.settings, folder, quiet=quiet, plan=lines).exit_code)
@@ -73,7 +73,7 @@ def check(
     if as_json:
         print_json(plan.as_data())
         return
-    from rung.settings.plan_text import plan_lines
+    from rung.runs.plan_text import plan_lines
 
     for line in plan_lines(plan):
         say(line)

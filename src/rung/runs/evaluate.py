@@ -35,8 +35,8 @@ from rung.tasks.prompts import plain_prompt
 from rung.tasks.task import Item, TextTask
 from rung.trainers.boxes_1983.collector import trial_scores
 from rung.trainers.boxes_1983.policy import BoxPolicy
+from rung.trainers.build import rewards_of
 from rung.trainers.held_out import Scores, score
-from rung.trainers.parts import rewards_of
 from rung.trainers.policy_gradient.environment import environment_scores
 
 if TYPE_CHECKING:

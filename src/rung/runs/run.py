@@ -9,10 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rung.batch import Episode
 from rung.errors import CheckpointError, SettingsError
-from rung.methods import PolicyGradient, PreferenceLearning
-from rung.methods.data import as_data, from_data
 from rung.methods.explain import card
 from rung.methods.parts.optimizers import anneals
 from rung.runs import checkpoint
@@ -28,12 +25,12 @@ from rung.runs.statistics import Difference, Estimate, mean_score, score_differe
 from rung.runs.stopping import STOPPED_BY_SIGNAL, StopRequest
 from rung.settings import Settings, read_settings, to_yaml, with_whole_paths
 from rung.trainers.budget import Budget, spent_on
+from rung.trainers.build import rounding
+from rung.trainers.choose import build
 from rung.trainers.clock import peak_gib
 from rung.trainers.handed import Handed, MakesLabeller
 from rung.trainers.held_out import Scores, cut_scores_back, load_scores, save_scores
-from rung.trainers.operations import work_of
-from rung.trainers.parts import Parts, build, environment
-from rung.trainers.trainer import Learned, Metrics
+from rung.trainers.trainer import Metrics, State, Step, Trainer
 from rung.whole_files import folder_written_aside, write_whole
 
 
@@ -102,10 +99,10 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     settings = with_whole_paths(settings, Path.cwd())
     with RunLock(folder):
-        parts = build(settings, hands or handed(), folder, shared)
-        write_whole(folder / "method.json", json.dumps(card(parts.method), indent=2, ensure_ascii=False).encode())
+        trainer = build(settings, hands or handed(), folder, shared)
+        write_whole(folder / "method.json", json.dumps(card(trainer.method), indent=2, ensure_ascii=False).encode())
         write_whole(folder / "settings.yaml", to_yaml(settings).encode())
-        return _Run(parts, folder, quiet, observers).go(done=0, plan=plan)
+        return _Run(trainer, settings, folder, quiet, observers).go(done=0, plan=plan)
 
 
 def resume(
@@ -129,8 +126,8 @@ def resume(
     require_tracker(settings.reporting.tracker)
     with RunLock(folder):
         found, refused = checkpoint.newest(folder / "checkpoints")
-        parts = build(settings, hands or handed(), folder, shared)
-        run = _Run(parts, folder, quiet, observers, found.step if found else 0)
+        trainer = build(settings, hands or handed(), folder, shared)
+        run = _Run(trainer, settings, folder, quiet, observers, found.step if found else 0)
         for sentence in [*refused, *_anneals_anew(before, settings)]:
             run.console.warn(sentence)
         if changes:
@@ -169,8 +166,7 @@ def _changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
 def _anneals_anew(before: Settings, now: Settings) -> list[str]:
     """What is to be said where a rate that falls to 0 over the run meets another length of it."""
     method = now.resolved_method()
-    falls = isinstance(method, PolicyGradient | PreferenceLearning) and anneals(method.optimizer)
-    if not falls or (before.steps, before.budget) == (now.steps, now.budget):
+    if not anneals(getattr(method, "optimizer", None)) or (before.steps, before.budget) == (now.steps, now.budget):
         return []
     return [
         "method.optimizer.anneal: the learning rate falls to 0 over the run's new length from here on; the steps "
@@ -186,23 +182,31 @@ def _words(score: Estimate) -> str:
 class _Run:
     """The record of one run in its folder: what the loop tells it goes to files, console and checkpoints."""
 
-    def __init__(self, parts: Parts, folder: Path, quiet: bool, observers: Sequence[Observer], done: int = 0) -> None:
-        self.parts, self.folder, self.observers = parts, folder, observers
+    def __init__(
+        self,
+        trainer: Trainer,
+        settings: Settings,
+        folder: Path,
+        quiet: bool,
+        observers: Sequence[Observer],
+        done: int = 0,
+    ) -> None:
+        self.trainer, self.settings, self.folder, self.observers = trainer, settings, folder, observers
         self.console = ConsoleReport(
-            total_steps=parts.settings.steps,
+            total_steps=settings.steps,
             first_step=done,
-            samples_every=parts.settings.reporting.samples_every,
+            samples_every=settings.reporting.samples_every,
             quiet=quiet,
         )
         self.files = RunFiles(folder, say=self.console.warn)
         self.checkpoints = folder / "checkpoints"
         self.history: list[Metrics] = []
-        self.budget = Budget(parts.settings.budget.limits(), work_of(parts.method, parts.policy))
+        self.budget = Budget(settings.budget.limits(), trainer.work)
 
     def restore(self, found: checkpoint.Checkpoint | None) -> list[str]:
         """Loads a checkpoint, if there is one, and cuts every file back to it; returns what was done, in sentences."""
         step = found.step if found else 0
-        checkpoint.tidy(self.checkpoints, self.parts.settings.saving.keep, step)
+        checkpoint.tidy(self.checkpoints, self.settings.saving.keep, step)
         said = [f"resumed from step {step} in {self.folder}", *self.files.cut_back(step if found else -1)]
         cut_scores_back(self.folder, step if found else -1)
         self.history = list(self.files.history())
@@ -210,12 +214,9 @@ class _Run:
         if found is None:
             return said
         state = found.state()
-        self.parts.policy.load_state(found.tensors("policy"))
-        self.parts.learner.load_tensors(found.tensors("optimizer"))
-        self.parts.learner.updates = state["updates"]
-        self.parts.collector.load_state(state["collector"], {**found.tensors("collector"), **found.pieces()})
-        self.parts.learner.method = from_data(state["method"])  # its coefficients may have moved
-        now = environment()
+        tensors = {name: found.tensors(name) for name in ("policy", "optimizer", "collector")}
+        self.trainer.load_state(State(numbers=state, tensors=tensors, pieces=found.pieces()))
+        now = rounding()
         differs = [
             f"{key} was {state['environment'].get(key)}, is {now[key]}"
             for key in now
@@ -229,13 +230,13 @@ class _Run:
 
     def go(self, *, done: int, plan: Sequence[str]) -> Summary:
         with (
-            closing(self.parts.collector),
+            closing(self.trainer),
             StopRequest() as stop,
             self.console,
             closing(self.tracking()) as self.tracked,
         ):
             self.console.start(plan)
-            ended = run_steps(self.parts, self, stop, done=done, budget=self.budget)
+            ended = run_steps(self.trainer, self.settings, self, stop, done=done, budget=self.budget)
             said = self.finish(ended.step) if ended.finished else ()
             summary = self.summary(ended.step, ended.finished, said)
             self.console.finish(summary.lines())
@@ -244,9 +245,9 @@ class _Run:
     def tracking(self) -> Tracking:
         """The tracker, told of the steps so far."""
         return Tracking(
-            self.parts.settings.reporting.tracker,
+            self.settings.reporting.tracker,
             self.folder,
-            self.parts.settings.as_data(),
+            self.settings.as_data(),
             metrics=self.history,
             timings=read_rows(self.files.timings.path).rows,
             say=self.console.warn,
@@ -267,13 +268,14 @@ class _Run:
     def said(self, sentence: str) -> None:
         self.console.warn(sentence)
 
-    def sampled(self, step: int, episodes: Sequence[Episode], learned: Learned) -> None:
+    def sampled(self, step: Step) -> None:
+        episodes, batch = step.episodes, step.batch
         if not episodes:
             return
-        prompts = [self.parts.collector.prompt_of(episode) for episode in episodes]
-        advantages_BT = None if learned.batch is None else learned.batch.advantages_BT
+        prompts = [self.trainer.prompt_of(episode) for episode in episodes]
+        advantages_BT = None if batch is None else batch.advantages_BT
         advantages = [None] * len(episodes) if advantages_BT is None else list(advantages_BT)
-        self.files.write_samples(step, episodes, prompts=prompts, advantages=advantages, learnt=learned.batch)
+        self.files.write_samples(step.number, episodes, prompts=prompts, advantages=advantages, learnt=batch)
         self.console.samples(episodes, prompts)
 
     def save(self, step: int) -> None:
@@ -282,25 +284,10 @@ class _Run:
                 f"step {step}: the disk of {self.folder} takes no more, so no checkpoint was begun; older ones are "
                 "untouched. Free some space, then: rung resume"
             )
-        learner = self.parts.learner
-        checkpoint.write(
-            self.checkpoints,
-            step,
-            {
-                "policy": self.parts.policy.state(),
-                "optimizer": learner.tensors(),
-                "collector": self.parts.collector.tensors(),
-            },
-            {
-                "step": step,
-                "updates": learner.updates,
-                "method": as_data(learner.method),
-                "collector": self.parts.collector.state(),
-                "environment": environment(),
-            },
-            self.parts.collector.pieces(),
-        )
-        checkpoint.tidy(self.checkpoints, self.parts.settings.saving.keep, step)
+        state = self.trainer.state()
+        numbers = {"step": step, **state.numbers, "environment": rounding()}
+        checkpoint.write(self.checkpoints, step, state.tensors, numbers, state.pieces)
+        checkpoint.tidy(self.checkpoints, self.settings.saving.keep, step)
 
     def finish(self, step: int) -> tuple[str, ...]:
         """The last things: the model as a Hugging Face folder, the samples in one file; then the observers' turn.
@@ -308,10 +295,10 @@ class _Run:
         Returns what they said.
         """
         with folder_written_aside(self.folder / "final") as aside:
-            self.parts.policy.save(aside)
+            self.trainer.save(aside)
         self.files.merge_samples()
-        if self.parts.settings.reporting.page:
-            self.parts.collector.film(self.folder)
+        if self.settings.reporting.page:
+            self.trainer.film(self.folder)
         run = Finished(folder=self.folder, metrics=self.history, timings=read_rows(self.files.timings.path).rows)
         return tuple(sentence for observer in self.observers for sentence in observer.finished(run))
 

@@ -19,10 +19,8 @@ True
 from __future__ import annotations
 
 from rung.settings.load import (
-    read_changes,
     read_eval,
     read_pairs,
-    read_run,
     read_settings,
     read_sft,
     settings_from,
@@ -75,10 +73,8 @@ __all__ = [
     "Section",
     "Settings",
     "TaskSettings",
-    "read_changes",
     "read_eval",
     "read_pairs",
-    "read_run",
     "read_settings",
     "read_sft",
     "settings_from",

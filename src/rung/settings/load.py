@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from rung.settings.command_line import Assignment, read_assignments, read_flags, read_rewards
 from rung.settings.given import NOWHERE, Given, Origin, given, plain
+from rung.settings.kinds import Kinds
 from rung.settings.layers import merged, read_file, usable
 from rung.settings.messages import keys_of
 from rung.settings.paths import anchored
@@ -16,8 +17,6 @@ from rung.settings.reading import Reading, placed
 from rung.settings.recipes import NONE, read_recipe
 from rung.settings.schema import SAMPLES, EvalSettings, PairsSettings, Section, Settings, SFTSettings
 
-FEW_STEPS = 64
-"""A rollout of fewer steps than this needs many environments."""
 Flags = Mapping[str, object]
 S = TypeVar("S", bound=Section)
 
@@ -29,10 +28,11 @@ def read_run(
     flags: Flags | None = None,
     rewards: Sequence[str] = (),
     sets: Sequence[str] = (),
+    kinds: Kinds | None = None,
 ) -> Reading[Settings]:
     """A run's settings. Later layers win: recipe, `config`, `flags` and `rewards`, `sets`.
 
-    The model `tiny` brings the recipe `tiny`, unless another recipe or `none` is named.
+    `kinds` bring recipes by the names of method, model and task, and know what cannot go together.
 
     >>> read_run(flags={"model": "tiny", "method": "grpo", "task": "arithmetic"}, sets=["steps=5"]).settings.steps
     5
@@ -45,13 +45,13 @@ def read_run(
     assignments = read_assignments(sets, keys, problems)
     problems += more
     layers = [*first, *usable([one.layer for one in assignments], problems)]
-    chosen = recipe or _environments_recipe(layers) or _tinys_recipe(layers) or NONE
+    chosen = recipe or (None if kinds is None else _brought(layers, kinds)) or NONE
     if chosen != NONE:
         from rung.settings.method_layers import fitted
 
         recipe_layers = usable([read_recipe(chosen, problems)], problems)
         layers = [*(fitted(layer, _named(layers, "method")) for layer in recipe_layers), *layers]
-    return _run(layers, keys, problems, _notes(assignments), None if chosen == NONE else chosen)
+    return _run(layers, keys, problems, _notes(assignments), None if chosen == NONE else chosen, kinds)
 
 
 def _file(config: Path | None, problems: list[str]) -> Given | None:
@@ -87,20 +87,22 @@ def read_pairs(
 def read_eval(
     *,
     run: Settings | None = None,
+    values: bool = False,
     flags: Flags | None = None,
     rewards: Sequence[str] = (),
     sets: Sequence[str] = (),
 ) -> Reading[EvalSettings]:
     """The settings of `rung eval`. Task, limits and seed are the run's, unless `flags` or `sets` say otherwise.
 
-    Its rewards are the run's too where the task is the run's own.
+    Its rewards are the run's too where the task is the run's own. `values`: the run's model gives values, which are no
+    distribution to draw from, so it is evaluated as in the run.
     """
     problems: list[str] = []
     layer = None
     if run is not None:
         body = run.as_data()
         of_run = {key: body[key] for key in ("task", "max_new_tokens", "seed")}
-        if of_values(run):
+        if values:
             of_run["temperature"] = run.evaluation.temperature
         layer = given({**of_run, "items": run.evaluation.num_items}, Origin("the run's settings"))
     given_rewards = read_rewards(rewards, problems)
@@ -109,14 +111,6 @@ def read_eval(
     if run is None or asked is None or asked.rewards or asked.task.name != run.task.name:
         return reading
     return replace(reading, settings=asked.model_copy(update={"rewards": run.rewards}))
-
-
-def of_values(run: Settings) -> bool:
-    """Whether a run's language model has learnt values, which are no distribution to draw from."""
-    from rung.methods import ValueLearning
-    from rung.settings.network import SMALL
-
-    return run.model != SMALL and isinstance(run.resolved_method(), ValueLearning)
 
 
 def _read(schema: type[S], first: Sequence[Given | None], sets: Sequence[str], problems: list[str]) -> Reading[S]:
@@ -157,7 +151,7 @@ def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
     return _plain_layers([given(settings.as_data(), NOWHERE), *(one.layer for one in assignments)])
 
 
-def read_changes(settings: Settings, sets: Sequence[str]) -> dict[str, Any]:
+def read_changes(settings: Settings, sets: Sequence[str], kinds: Kinds | None = None) -> dict[str, Any]:
     """`--set` texts for settings that exist, as dotted keys and values.
 
     SettingsError with every problem, those of the settings that would result included.
@@ -166,7 +160,7 @@ def read_changes(settings: Settings, sets: Sequence[str]) -> dict[str, Any]:
     keys = run_keys(settings.method.name)
     assignments = read_assignments(sets, keys, problems)
     layers = usable([given(settings.as_data(), NOWHERE), *(one.layer for one in assignments)], problems)
-    _run(layers, keys, problems, []).required()
+    _run(layers, keys, problems, [], kinds=kinds).required()
     return {one.key: plain(one.value) for one in assignments}
 
 
@@ -186,14 +180,19 @@ def _plain_layers(layers: Sequence[Given]) -> Settings:
 
 
 def _run(
-    layers: Sequence[Given], keys: Sequence[str], problems: list[str], notes: list[str], recipe: str | None = None
+    layers: Sequence[Given],
+    keys: Sequence[str],
+    problems: list[str],
+    notes: list[str],
+    recipe: str | None = None,
+    kinds: Kinds | None = None,
 ) -> Reading[Settings]:
     from rung.settings.method_layers import read_method
     from rung.settings.validate import validated_run
 
     method = read_method([layer.value["method"] for layer in layers if "method" in layer.value])
     tree = merged([_without_method(layer) for layer in layers], notes)
-    settings, found = validated_run(tree, method, keys)
+    settings, found = validated_run(tree, method, keys, kinds)
     tree = Given({**tree.value, "method": method.written}, tree.origin)
     problems = [*problems, *(placed(sentence, tree) for sentence in found)]
     return Reading(
@@ -217,43 +216,12 @@ def _named(layers: Sequence[Given], key: str) -> str | None:
     return found[-1] if found and isinstance(found[-1], str) else None
 
 
-def _environments_recipe(layers: Sequence[Given]) -> str | None:
-    """The recipe that an environment brings: for groups, whole episodes, short stretches of many, one for long."""
-    from rung.methods import METHODS, PolicyGradient, ValueLearning
-    from rung.tasks.cart_pole import NAME
-    from rung.tasks.environment import is_atari, looks_like_environment
-
-    task = _named(layers, "task")
-    if task == NAME:
-        return "trials"
-    if task is None or not looks_like_environment(task):
-        return None
-    method = METHODS.get(_named(layers, "method") or "")
-    if isinstance(method, ValueLearning) and is_atari(task):
-        return "environment_atari"
-    if isinstance(method, ValueLearning):
-        return "environment_values_as_published" if "@" in method.name else "environment_values"
-    if not isinstance(method, PolicyGradient) or method.horizon is None:
-        groups = isinstance(method, PolicyGradient) and method.samples_per_prompt > 1
-        return "environment_groups" if groups else "environment_episodes"
-    if method.horizon >= FEW_STEPS:
-        return "environment"
-    return "environment_workers_as_published" if "@" in method.name else "environment_workers"
-
-
-def _tinys_recipe(layers: Sequence[Given]) -> str | None:
-    """The tiny model's recipe; it has other numbers where it learns from pairs, or the values of tokens."""
-    from rung.methods import METHODS, PreferenceLearning, ValueLearning
-
-    if _named(layers, "model") != "tiny":
-        return None
-    method = METHODS.get(_named(layers, "method") or "")
-    if isinstance(method, ValueLearning):
-        return "tiny_values"
-    if not isinstance(method, PreferenceLearning):
-        return "tiny"
+def _brought(layers: Sequence[Given], kinds: Kinds) -> str | None:
+    """The recipe that the kind of the method brings by itself."""
     sources = [source.value for layer in layers if (source := layer.at("pairs.source")) is not None]
-    return "tiny_drawn_pairs" if sources and sources[-1] == SAMPLES else "tiny_pairs"
+    names = {key: _named(layers, key) for key in ("method", "model", "task")}
+    drawn = bool(sources) and sources[-1] == SAMPLES
+    return kinds.recipe(names["method"], model=names["model"], task=names["task"], draws_pairs=drawn)
 
 
 def _notes(assignments: Sequence[Assignment]) -> list[str]:

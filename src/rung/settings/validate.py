@@ -8,8 +8,8 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from rung.methods import GRPO
-from rung.settings.contradictions import contradictions
 from rung.settings.given import Given, plain, without
+from rung.settings.kinds import Kinds
 from rung.settings.messages import problems_in
 from rung.settings.method_layers import MethodReading
 from rung.settings.schema import Section, Settings
@@ -28,7 +28,9 @@ def validated(tree: Given, schema: type[S], keys: Sequence[str]) -> tuple[S | No
         return None, list(problems_in(error, schema, keys))
 
 
-def validated_run(tree: Given, method: MethodReading, keys: Sequence[str]) -> tuple[Settings | None, list[str]]:
+def validated_run(
+    tree: Given, method: MethodReading, keys: Sequence[str], kinds: Kinds | None = None
+) -> tuple[Settings | None, list[str]]:
     """A run's settings, or every problem: of the keys, of the method, and of both together.
 
     Contradictions are looked for even when some keys are wrong: among the others, with defaults in place of the
@@ -40,8 +42,8 @@ def validated_run(tree: Given, method: MethodReading, keys: Sequence[str]) -> tu
     wrong = [path for path, _ in found]
     problems = [*(sentence for _, sentence in found), *method.problems]
     rest = settings or _salvaged(body, wrong, keys)
-    if rest is not None:
-        problems += [one for one in contradictions(rest, method.method) if not _concerns(one, wrong)]
+    if rest is not None and kinds is not None:
+        problems += [one for one in kinds.problems(rest, method.method) if not _concerns(one, wrong)]
     return (None if problems else settings), problems
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from rung.trainers.operations import Work
+from rung.trainers.work import Work
 
 AXES = {
     "tokens": "generated tokens",
@@ -115,8 +115,3 @@ def share_spent(budget: Budget) -> float:
     0.5
     """
     return min(1.0, max((getattr(budget.spent, axis) / limit for axis, limit in budget.limits.items()), default=0.0))
-
-
-def is_empty(budget: Budget) -> bool:
-    """Whether a run that learns as it draws is over: its budget is empty."""
-    return bool(budget.empty)

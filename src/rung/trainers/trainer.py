@@ -1,12 +1,12 @@
-"""What the loop knows of a kind of method: who collects, who learns, and what both bring."""
+"""A trainer: what trains a policy by one kind of method, a step at a time, and what one step brings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from torch import Tensor
 
@@ -14,66 +14,43 @@ from rung.batch import Batch, Episode
 from rung.methods import Method
 from rung.trainers.held_out import Scores
 
-Phase = Callable[[str], AbstractContextManager[None]]
-"""`with phase("sample"):` counts the seconds inside."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Collected:
-    """One rollout: the batch to learn from, what it showed, and the episodes that people want to see."""
-
-    batch: Any
-    """What the learner of this kind of method takes: a `Batch` for policy gradients."""
-    metrics: Metrics
-    episodes: Sequence[Episode] = ()
-    """Row by row of the batch; empty where rows are no episodes."""
-    notes: tuple[str, ...] = ()
-    """Sentences for the user: what went on with less than was asked for."""
-    seconds: Mapping[str, float] = field(default_factory=dict[str, float])
-    """By phase: of work that was done before, perhaps by another run, and that this one pays for."""
-    evaluate: bool = False
-    """Whether the score after this step is worth knowing, whatever the settings say."""
-
-
-class Collector(Protocol):
-    """Collects rollouts of the policy as it is, and scores it. Everything that must survive a kill is its state."""
-
-    def collect(self, step: int, policy_version: int, phase: Phase) -> Collected: ...
-    def evaluate(self) -> Scores: ...
-    def film(self, folder: Path) -> None:
-        """Leaves a film of the policy at work in the run's folder, where there is something to see."""
-        ...
-
-    def prompt_of(self, episode: Episode) -> str: ...
-    def state(self) -> Mapping[str, Any]:
-        """JSON-like numbers."""
-        ...
-
-    def tensors(self) -> dict[str, Tensor]: ...
-    def pieces(self) -> dict[str, Tensor]:
-        """Large tensors in pieces, by names that change with their content: unchanged ones are not written again."""
-        ...
-
-    def load_state(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-        """Takes over a checkpoint's state; `tensors` holds the pieces too."""
-        ...
-
-    def close(self) -> None: ...
-
+if TYPE_CHECKING:
+    from rung.trainers.budget import Budget
+    from rung.trainers.work import Work
 
 Metrics = dict[str, float | None]
+Phase = Callable[[str], AbstractContextManager[None]]
+"""`with phase("sample"):` counts the seconds inside."""
+B = TypeVar("B")
+B_co = TypeVar("B_co", covariant=True)
+B_contra = TypeVar("B_contra", contravariant=True)
+
+
+def untimed(name: str) -> AbstractContextManager[None]:
+    """A phase that counts no seconds."""
+    return nullcontext()
+
+
+class Policy(Protocol):
+    """What is trained, as far as every kind has it in common."""
+
+    def state(self) -> dict[str, Tensor]: ...
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None: ...
+    def save(self, folder: Path) -> None:
+        """Writes it as people use it: a Hugging Face folder for a language model."""
+        ...
 
 
 class Learned(Protocol):
-    """What was learnt of one rollout."""
+    """What was learnt in one step."""
 
     @property
     def batch(self) -> Batch | None:
-        """The rows that were learnt from, for comparing the policy with its start; None where there are none."""
+        """The rows that were learnt from, with their advantages; None where rows are not kept."""
         ...
 
     def metrics(self) -> Metrics:
-        """The numbers about it, by metric name."""
+        """The numbers about it, by metric name; `loss` among them."""
         ...
 
 
@@ -87,20 +64,152 @@ class NothingLearned:
         return {}
 
 
-class Learns(Protocol):
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One step of training.
+
+    Example: after `step = trainer.step()`, `step.metrics["loss"]` is its loss, `step.batch.advantages_BT` its
+    advantages, `step.episodes[0].text` its first completion.
+    """
+
+    number: int
+    metrics: Metrics
+    learned: Learned
+    episodes: Sequence[Episode] = ()
+    """Row by row of the batch; empty where rows are no episodes."""
+    notes: tuple[str, ...] = ()
+    """Sentences for the user: what went on with less than was asked for."""
+    seconds: Mapping[str, float] = field(default_factory=dict[str, float])
+    """By phase: of work that was done before, perhaps by another run, and that this step pays for."""
+    evaluate: bool = False
+    """Whether the score after this step is worth knowing, whatever the settings say."""
+
+    @property
+    def batch(self) -> Batch | None:
+        """The rows that were learnt from, with their advantages; None where rows are not kept."""
+        return self.learned.batch
+
+    @property
+    def loss(self) -> float | None:
+        """The mean loss of the step's updates; None where nothing was learnt."""
+        return self.metrics.get("loss")
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """Everything of a trainer that must survive a kill."""
+
+    numbers: Mapping[str, Any]
+    """JSON-like."""
+    tensors: Mapping[str, Mapping[str, Tensor]]
+    """By group; each group is a file of a checkpoint."""
+    pieces: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
+    """Large tensors by names that change with their content: an unchanged one is not written again."""
+
+
+class Trainer(Protocol):
+    """Trains a policy by one kind of method. The loop calls it and knows nothing of the kind.
+
+    Example: `rung.trainer(model="tiny", method="grpo", task="arithmetic")`, then `step()` as often as you like.
+    """
+
+    @property
+    def method(self) -> Method:
+        """With its coefficients as they are now: one that adapts is a new part."""
+        ...
+
+    @property
+    def policy(self) -> Policy: ...
+    @property
+    def work(self) -> Work:
+        """Floating-point operations a token."""
+        ...
+
+    def step(self, *, progress: float | None = None, phase: Phase = untimed) -> Step:
+        """Draws, judges and learns once. `progress`, 0 to 1: the share of the run that is behind it; None: by steps."""
+        ...
+
+    def evaluate(self) -> Scores:
+        """The held-out score of the policy as it is."""
+        ...
+
+    def over(self, budget: Budget) -> bool:
+        """Whether a run that has spent so much is over."""
+        ...
+
+    def why_over(self) -> str:
+        """Why the task has nothing more to give, in words; empty while it has."""
+        ...
+
+    def progress(self, budget: Budget) -> float:
+        """The share of the run's learning, 0 to 1, that is over when so much is spent."""
+        ...
+
+    def state(self) -> State: ...
+    def load_state(self, state: State) -> None:
+        """Goes on from what `state` gave."""
+        ...
+
+    def prompt_of(self, episode: Episode) -> str:
+        """The prompt of an episode as text, for people."""
+        ...
+
+    def film(self, folder: Path) -> None:
+        """Leaves a film of the policy at work in the folder, where there is something to see."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Writes the policy as people use it."""
+        ...
+
+    def close(self) -> None:
+        """Ends what it started: environments, reward processes."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collected(Generic[B]):
+    """One rollout: the batch to learn from, what it showed, and the episodes that people want to see."""
+
+    batch: B
+    metrics: Metrics
+    episodes: Sequence[Episode] = ()
+    notes: tuple[str, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict[str, float])
+    evaluate: bool = False
+
+
+class Collector(Protocol[B_co]):
+    """Collects rollouts of the policy as it is, and scores it. Everything that must survive a kill is its state."""
+
+    def collect(self, step: int, policy_version: int, phase: Phase) -> Collected[B_co]: ...
+    def evaluate(self) -> Scores: ...
+    def film(self, folder: Path) -> None: ...
+    def prompt_of(self, episode: Episode) -> str: ...
+    def state(self) -> Mapping[str, Any]: ...
+    def tensors(self) -> dict[str, Tensor]: ...
+    def pieces(self) -> dict[str, Tensor]: ...
+    def load_state(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Takes over a checkpoint's state; `tensors` holds the pieces too."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Learner(Protocol[B_contra]):
     """Owns what is trained. Everything that must survive a kill is in `method`, `updates` and `tensors`."""
 
-    method: Method
-    """With its coefficients as they are now: a coefficient that adapts is a new part."""
+    method: Any
+    """The method, with its coefficients as they are now."""
     updates: int
     """Updates made so far; the version of the policy."""
 
-    def update(self, batch: Any, step: int, progress: float = 0.0) -> Learned:
-        """Learns from what the collector of this kind of method brings; so much of the run, 0 to 1, is behind it."""
+    def update(self, batch: B_contra, step: int, progress: float = 0.0) -> Learned:
+        """Learns from what the collector of this kind brings; so much of the run, 0 to 1, is behind it."""
         ...
 
     def tensors(self) -> dict[str, Tensor]:
-        """The optimiser's state, by name."""
+        """The optimizer's state, by name."""
         ...
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None: ...

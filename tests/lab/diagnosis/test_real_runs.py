@@ -20,7 +20,8 @@ from rung.lab.diagnosis.illnesses import diagnose
 from rung.library import train
 from rung.models.language.tiny import tiny_model
 from rung.rollouts.sampler import Sampler
-from rung.settings import read_run, settings_from, to_yaml
+from rung.settings import settings_from, to_yaml
+from rung.trainers.reading import read_run
 
 REWARDS = """
 def digits(completions, **more):

@@ -20,9 +20,9 @@ from rung.lab.labels.people import People
 from rung.lab.labels.store import LabelStore
 from rung.library import build
 from rung.runs.loop import Clock
-from rung.settings import read_run
-from rung.trainers.parts import Parts
+from rung.trainers.reading import read_run
 from rung.trainers.rlhf_2017.collector import PreferenceCollector
+from rung.trainers.rollout_trainer import RolloutTrainer
 
 SETS = ("preferences.labels=5", "preferences.labeller=people", "steps=2", "num_environments=2", "method.horizon=90")
 MORE = tuple(f"method.learned_reward.{one}" for one in ("segment=20", "first_updates=5", "later_updates=2"))
@@ -47,7 +47,9 @@ def vote(folder: Path, choose: Callable[[int], Said], *, most: int = 1000) -> No
             store.record(given)
 
 
-def collector(folder: Path, choose: Callable[[int], Said], *, waiting: int = 0) -> tuple[Parts, PreferenceCollector]:
+def collector(
+    folder: Path, choose: Callable[[int], Said], *, waiting: int = 0
+) -> tuple[RolloutTrainer, PreferenceCollector]:
     sets = [*SETS, *MORE, f"preferences.folder={folder}", f"preferences.most_waiting={waiting}"]
     parts = build(read_run(flags={"method": "rlhf@2017", "task": "Pendulum-v1"}, sets=sets).required())
     assert isinstance(parts.collector, PreferenceCollector) and isinstance(parts.collector.labeller, People)

@@ -13,7 +13,7 @@ from rung.tasks.load import load_text_task
 from rung.tasks.order import items_at
 from rung.tasks.rows import require_new_file, write_rows
 from rung.tasks.task import TextTask
-from rung.trainers.parts import limit_threads, rewards_of
+from rung.trainers.build import limit_threads, rewards_of
 from rung.trainers.preferences.drawing import Group, PairsMade, Wanted, answered, paired
 from rung.trainers.preferences.drawing import unlabelled as of_people
 

@@ -25,8 +25,9 @@ from rung.runs.recipes.pairs import make_pairs
 from rung.runs.recipes.sft import sft
 from rung.runs.recipes.tiny import tiny_for
 from rung.runs.run import resume, train
-from rung.settings import Settings, TaskSettings, read_pairs, read_run, read_sft
+from rung.settings import Settings, TaskSettings, read_pairs, read_sft
 from rung.tasks.load import load_pairs, load_text_task
+from rung.trainers.reading import read_run
 from rung.whole_files import write_whole
 
 STAGES = {"sft": "sft", "pairs": "pairs.jsonl", "reward_model": "reward_model", "policy": "policy"}

@@ -29,8 +29,8 @@ from rung.tasks.load import load_text_task
 from rung.tasks.order import batch_indices
 from rung.tasks.task import Example, TextTask
 from rung.trainers.assemble import assemble
+from rung.trainers.build import limit_threads
 from rung.trainers.held_out import score
-from rung.trainers.parts import limit_threads
 from rung.trainers.policy_gradient.learner import Learner
 from rung.whole_files import folder_written_aside, write_whole
 

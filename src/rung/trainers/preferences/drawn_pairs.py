@@ -35,7 +35,6 @@ from rung.tasks.task import TextTask
 from rung.trainers.budget import Budget
 from rung.trainers.clock import Clock
 from rung.trainers.held_out import Scores, held_out_scores
-from rung.trainers.operations import Work
 from rung.trainers.preferences.drawing import (
     ALL_RIGHT,
     ALL_WRONG,
@@ -48,6 +47,7 @@ from rung.trainers.preferences.drawn_rounds import DrawnRounds, Round, rounds_na
 from rung.trainers.preferences.pairs import PairCollector
 from rung.trainers.preferences.tokens import encoded
 from rung.trainers.trainer import Collected, Metrics, Phase
+from rung.trainers.work import Work
 from rung.whole_files import write_whole
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rung.errors import RungError
-from rung.settings.load import of_values, read_settings
+from rung.settings.load import read_settings
+from rung.settings.network import SMALL
 from rung.settings.schema import Settings, TaskSettings
 
 if TYPE_CHECKING:
@@ -37,11 +38,14 @@ def _flags(task: TaskSettings) -> str:
 
 def learnt_values(folder: Path) -> bool:
     """Whether this is the model of a run whose method learns values, which its outputs then are."""
+    from rung.trainers.choose import kind_for
+
     file = folder.parent / "settings.yaml"
     if not file.is_file():
         return False
     try:
-        return of_values(read_settings(file))
+        run = read_settings(file)
+        return kind_for(run, run.resolved_method()).values and run.model != SMALL
     except RungError:  # whatever lies there, it is no run that can be told of
         return False
 

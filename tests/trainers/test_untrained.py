@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from rung.cli import app
 from rung.models.language.tiny import tiny_model
-from rung.settings.taught import is_fresh
 from rung.tasks.load import load_text_task
+from rung.trainers.q_learning.untrained import is_fresh
 
 TASK = ("--task", "copying", "--set", "task.symbols=8")
 

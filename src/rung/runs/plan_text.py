@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rung.methods import Method, PolicyGradient, ValueLearning
-from rung.settings.memory import Memory
-from rung.settings.pair_source import draws_pairs
-from rung.settings.plan import Plan, Written
-from rung.settings.units import count
+from rung.methods import Method
+from rung.runs.plan import Plan, Written
+from rung.trainers.memory import Memory
+from rung.trainers.units import count
 
 
 def plan_lines(plan: Plan) -> list[str]:
@@ -41,7 +40,7 @@ def _entry(label: str, *lines: str) -> Iterator[str]:
 def _run(plan: Plan) -> Iterator[str]:
     steps, limits = plan.settings.steps, plan.settings.budget.limits()
     spent = " or ".join(f"{_amount(limit)} {axis}" for axis, limit in limits.items())
-    if draws_pairs(plan.settings, plan.method):
+    if plan.kind.draws_pairs:
         yield f"a budget of {spent}, which drawing and learning share; of tokens, which only drawing spends, all"
         prompts = plan.task.train_items
         yield f"at most {count(steps, 'step')}; seed {plan.settings.seed}; {prompts:,} prompts to draw answers to"
@@ -62,9 +61,7 @@ def _run(plan: Plan) -> Iterator[str]:
 
 def _evaluation(plan: Plan) -> Iterator[str]:
     evaluation = plan.settings.evaluation
-    best = (
-        "the token of the highest value each time" if isinstance(plan.method, ValueLearning) else "most likely tokens"
-    )
+    best = "the token of the highest value each time" if plan.kind.values else "most likely tokens"
     how = best if evaluation.temperature == 0 else f"temperature {evaluation.temperature:g}"
     when = f"every {evaluation.every} steps, " if evaluation.every else ""
     if plan.task.environment:
@@ -106,7 +103,7 @@ def _trained(plan: Plan) -> Iterator[str]:
 
 def _answers(method: Method) -> bool:
     """Whether the model as it starts gives the answers that are learnt from."""
-    return isinstance(method, PolicyGradient) and method.behaviour is not None
+    return getattr(method, "behaviour", None) is not None
 
 
 def _memory(memory: Memory, prompt_tokens: int) -> Iterator[str]:

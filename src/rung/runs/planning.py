@@ -5,21 +5,19 @@ No model is loaded and no reward is run; a data file's rows are read, so that ba
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rung.commands.folders import problems_with
 from rung.errors import RungError, SettingsError
+from rung.runs.folders import problems_with
 from rung.settings.reading import Reading, placed
 
 if TYPE_CHECKING:
+    from rung.runs.plan import Plan, TaskFacts
     from rung.settings import Settings
     from rung.settings.network import Network
-    from rung.settings.plan import Plan, TaskFacts
-    from rung.tasks.environment import EnvironmentTask
     from rung.tasks.load import Task
     from rung.tasks.pairs import PairTask
 
@@ -39,8 +37,8 @@ def planned(
 ) -> Plan:
     """The plan of these arguments. SettingsError or DataError with the problems of settings, task, rewards, model and
     folder together."""
-    from rung.settings import read_run
-    from rung.settings.plan import make_plan
+    from rung.runs.plan import make_plan
+    from rung.trainers.reading import read_run
 
     reading = read_run(recipe=recipe, config=config, flags=flags, sets=sets or (), rewards=rewards or ())
     more: list[str] = problems_with(out, resumable=True) if out is not None else []
@@ -65,10 +63,11 @@ def planned(
 
 def _task(reading: Reading[Any], more: list[str]) -> AnyTask | None:
     """The task, even where other settings are wrong, so that its problems are told with theirs."""
-    from rung.methods import METHODS, PreferenceLearning
+    from rung.methods import METHODS
     from rung.settings.given import plain
     from rung.settings.schema import SAMPLES
     from rung.tasks.load import load_pairs, load_task
+    from rung.trainers.choose import kind_of
 
     written = reading.tree.at("task")
     chosen = plain(written) if written is not None else None
@@ -77,9 +76,10 @@ def _task(reading: Reading[Any], more: list[str]) -> AnyTask | None:
     options = {key: value for key, value in chosen.items() if key != "name"}
     seed = reading.settings.seed if reading.settings is not None else 0
     try:
-        of_pairs = isinstance(METHODS.get(_method_name(reading)), PreferenceLearning)
         source = reading.tree.at("pairs.source")
-        if of_pairs and (source is None or source.value != SAMPLES):
+        method = METHODS.get(_method_name(reading))
+        drawn = source is not None and source.value == SAMPLES
+        if method is not None and kind_of(method, draws_pairs=drawn).stored_pairs:
             return load_pairs(chosen["name"], **options)
         return load_task(chosen["name"], seed=seed, **options)
     except RungError as error:
@@ -105,18 +105,15 @@ def _by_path(problem: str, options: Mapping[str, Any]) -> str:
 
 
 def _network(reading: Reading[Any], task: AnyTask | None, more: list[str]) -> Network | None:
-    from rung.settings.network import SMALL, table
-    from rung.tasks.cart_pole import BOX_COUNT, CartPole1983
-    from rung.tasks.environment import EnvironmentTask
+    from rung.settings.network import SMALL
 
     model = reading.tree.at("model")
     if model is None or not isinstance(model.value, str) or not model.value:
         return None
-    if isinstance(task, EnvironmentTask) and model.value == SMALL:
+    in_environment = task is not None and not hasattr(task, "train")
+    if in_environment and model.value == SMALL:
         return _environments_network(reading, task)
-    if isinstance(task, CartPole1983) and model.value == SMALL:
-        return table(BOX_COUNT * len(_tables(reading)))
-    if isinstance(task, EnvironmentTask | CartPole1983):
+    if in_environment:
         more.append(
             placed(
                 f"model: got '{model.value}', but '{task.name}' is an environment, which a small network acts in; "
@@ -131,6 +128,17 @@ def _network(reading: Reading[Any], task: AnyTask | None, more: list[str]) -> Ne
             more.append(placed(problem, reading.tree))
         return None
     return _language_model("model", model.value, reading, task, more)
+
+
+def _environments_network(reading: Reading[Any], task: AnyTask) -> Network | None:
+    """What acts in an environment; None while the settings have problems."""
+    from rung.trainers.choose import kind_for
+
+    settings = reading.settings
+    if settings is None:
+        return None
+    method = settings.resolved_method()
+    return kind_for(settings, method).size(settings, method, task)
 
 
 def _teacher(reading: Reading[Any], task: AnyTask | None, more: list[str]) -> Network | None:
@@ -155,29 +163,6 @@ def _language_model(
         for problem in getattr(error, "problems", [str(error)]):
             more.append(placed(f"{key}:{problem.removeprefix('model:')}", reading.tree))
         return None
-
-
-def _environments_network(reading: Reading[Any], task: EnvironmentTask) -> Network | None:
-    from rung.methods import ValueLearning
-    from rung.settings.network import small_network
-    from rung.settings.schema import NetworkSettings
-    from rung.trainers.q_learning.environment import q_shape
-
-    settings = reading.settings
-    method = None if settings is None else settings.resolved_method()
-    hidden = (NetworkSettings() if settings is None else settings.network).hidden
-    if isinstance(method, ValueLearning) and task.choices is not None:
-        found = small_network(1, task.choices, hidden)
-        return dataclasses.replace(found, parameters=q_shape(task, method).numbers())
-    return small_network(task.observations, task.choices or task.dimensions or 0, hidden)
-
-
-def _tables(reading: Reading[Any]) -> tuple[str, ...]:
-    """The tables of the boxes that the method trains; none while the settings have problems."""
-    from rung.methods import AdaptiveElements
-
-    method = reading.settings.resolved_method() if reading.settings is not None else None
-    return method.tables() if isinstance(method, AdaptiveElements) else ()
 
 
 def _wrong_rewards(settings: Settings) -> Iterator[str]:
@@ -229,13 +214,13 @@ def _wrong_task(settings: Settings, task: AnyTask | None) -> Iterator[str]:
     """What a task lacks that these settings need of it."""
     if task is None:
         return
-    from rung.settings.contradictions import task_misfits
-    from rung.tasks.pairs import PairTask
+    from rung.trainers.choose import kind_for
 
-    if isinstance(task, PairTask):
-        yield from _wrong_pairs(settings, task)
+    method = settings.resolved_method()
+    kind = kind_for(settings, method)
+    yield from kind.task_problems(settings, method, task)
+    if kind.stored_pairs:
         return
-    yield from task_misfits(settings.resolved_method(), task)
     if not hasattr(task, "train"):
         if settings.rewards:
             yield f"rewards: '{settings.task.name}' is an environment, which gives its own reward; leave rewards out"
@@ -252,24 +237,10 @@ def _wrong_task(settings: Settings, task: AnyTask | None) -> Iterator[str]:
         )
 
 
-def _wrong_pairs(settings: Settings, task: PairTask) -> Iterator[str]:
-    from rung.methods import PreferenceLearning
-
-    method = settings.resolved_method()
-    alone = next((pair for pair in task.train if pair.chosen is None or pair.rejected is None), None)
-    if isinstance(method, PreferenceLearning) and method.loss.paired and alone is not None:
-        yield (
-            f"method.name: {method.name} learns from pairs, and row {alone.number} of {settings.task.name} is an "
-            "answer labelled alone; kto takes such rows"
-        )
-
-
 def _facts(task: AnyTask, settings: Settings) -> TaskFacts:
-    from rung.settings.plan import TaskFacts
-    from rung.tasks.cart_pole import CartPole1983
-    from rung.tasks.environment import EnvironmentTask
+    from rung.runs.plan import TaskFacts
 
-    if isinstance(task, EnvironmentTask | CartPole1983):
+    if not hasattr(task, "train"):
         return TaskFacts(train_items=0, held_out_items=settings.evaluation.num_items, prompt_tokens=1, environment=True)
     prompts = [task.train[index].prompt for index in range(min(64, len(task.train)))]
     letters = max(

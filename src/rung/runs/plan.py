@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from rung.errors import SettingsError
-from rung.methods import Method, ValueLearning, method_named
+from rung.methods import Method, method_named
 from rung.methods.data import as_data
 from rung.methods.explain import card
-from rung.settings.contradictions import doubtful
 from rung.settings.given import leaves, plain
-from rung.settings.memory import Memory, has_copy, keeps_target, memory_of, trained_parameters
 from rung.settings.network import Network
-from rung.settings.pair_source import takes_a_file
 from rung.settings.reading import Reading, placed
 from rung.settings.schema import Section, Settings
-from rung.settings.taught import outputs_that_are_no_values
-from rung.settings.units import Units, units_of
+from rung.trainers.choose import kind_for
+from rung.trainers.kind import Kind
+from rung.trainers.memory import Memory, has_copy, memory_of, trained_parameters
+from rung.trainers.units import Units
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +61,7 @@ class Plan:
 
     settings: Settings
     method: Method
+    kind: Kind
     units: Units
     network: Network
     task: TaskFacts
@@ -95,12 +95,12 @@ class Plan:
     @property
     def keeps_copy(self) -> bool:
         """Whether a frozen copy of the start is kept beside the model."""
-        return has_copy(self.settings, self.method)
+        return has_copy(self.settings, self.method, self.kind)
 
     @property
     def keeps_target(self) -> bool:
         """Whether an older copy of a language model makes the targets."""
-        return not self.task.environment and keeps_target(self.method)
+        return self.kind.values and self.kind.frozen_copies(self.settings, self.method) > 0
 
     def as_data(self) -> dict[str, Any]:
         """The plan as JSON-like data: what `rung check --json` prints."""
@@ -152,22 +152,21 @@ def make_plan(
     """
     settings = reading.required()
     method = settings.resolved_method()
-    problems = [placed(problem, reading.tree) for problem in _misfits(settings, network)]
+    kind = kind_for(settings, method)
+    problems = [placed(problem, reading.tree) for problem in _misfits(settings, kind, network)]
     if problems:
         raise SettingsError(problems)
-    units = units_of(settings, method, environment=task.environment)
+    units = kind.units(settings, method)
     memory = memory_of(
         settings,
         method,
+        kind,
         network,
         episodes=units.episodes,
         prompt_tokens=task.prompt_tokens,
         teacher=teacher,
-        environment=task.environment,
     )
-    warnings = [*doubtful(settings, method), *_warnings(settings, units, task)]
-    if isinstance(method, ValueLearning) and not task.environment:
-        warnings += outputs_that_are_no_values(settings)
+    warnings = [*kind.doubts(settings, method), *_warnings(settings, units, task)]
     if free_bytes is not None and memory.total > free_bytes:
         warnings.append(
             f"memory: about {memory.gib:.1f} GiB are needed and {free_bytes / 2**30:.1f} GiB are free; "
@@ -176,6 +175,7 @@ def make_plan(
     return Plan(
         settings=settings,
         method=method,
+        kind=kind,
         units=units,
         network=network,
         task=task,
@@ -202,10 +202,9 @@ def written(reading: Reading[Settings]) -> Iterator[Written]:
         yield Written(key, plain(value), value.origin.place, default, whose)
 
 
-def _misfits(settings: Settings, network: Network) -> Iterator[str]:
+def _misfits(settings: Settings, kind: Kind, network: Network) -> Iterator[str]:
     context = network.context_length
-    draws = not takes_a_file(settings, settings.resolved_method())
-    if draws and context is not None and settings.max_new_tokens >= context:
+    if not kind.stored_pairs and context is not None and settings.max_new_tokens >= context:
         yield (
             f"max_new_tokens: got {settings.max_new_tokens}, but the model's context of {context} tokens holds prompt "
             "and completion together"

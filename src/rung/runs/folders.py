@@ -107,9 +107,10 @@ def _newest_checkpoint(run: Path) -> Checkpoint:
 
 def _save(settings: Settings, saved: Checkpoint, folder: Path) -> None:
     """The checkpoint as an ordinary model folder."""
-    from rung.library import build
+    from rung.runs.run import handed
+    from rung.trainers.choose import build
 
-    parts = build(settings)
-    with contextlib.closing(parts.collector):
-        parts.policy.load_state(saved.tensors("policy"))
-        parts.policy.save(folder)
+    trainer = build(settings, handed())
+    with contextlib.closing(trainer):
+        trainer.policy.load_state(saved.tensors("policy"))
+        trainer.save(folder)

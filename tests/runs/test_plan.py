@@ -9,11 +9,11 @@ import pytest
 
 from rung.errors import SettingsError
 from rung.methods import METHODS
-from rung.settings import read_run
-from rung.settings.memory import memory_of, micro_batch_tokens
+from rung.runs.plan import TaskFacts, make_plan, shown, written
+from rung.runs.plan_text import millions, plan_lines, size_in_words
 from rung.settings.network import TINY
-from rung.settings.plan import TaskFacts, make_plan, shown, written
-from rung.settings.plan_text import millions, plan_lines, size_in_words
+from rung.trainers.memory import memory_of, micro_batch_tokens
+from rung.trainers.reading import read_run
 
 FACTS = TaskFacts(train_items=20_000, held_out_items=400, prompt_tokens=8)
 FLAGS = {"model": "tiny", "method": "grpo", "task": "arithmetic"}

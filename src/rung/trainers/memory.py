@@ -1,23 +1,20 @@
-"""How much memory a run needs at most, from the network's shape and the settings. An estimate: it says of what."""
+"""How much memory a run needs at most, from the model's shape and the settings. An estimate: it says of what."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from rung.methods import Method, PolicyGradient, ValueLearning
+from rung.methods import Method
 from rung.settings.network import Network
 from rung.settings.schema import Settings
 
-FLOAT = 4
-"""Bytes of a weight, a gradient and an optimiser's number: always float32."""
+if TYPE_CHECKING:
+    from rung.trainers.kind import Kind
 
-KEPT = 576
-"""Bytes of the Python objects that hold one completion in the replay of a text task: four arrays and their record."""
-A_STEP = 5
-"""Bytes of a token in it beside its id: its reward, and whether the policy chose it."""
-SMALL_VOCABULARY = 1 << 16
-"""Token ids below this are kept as two bytes, others as four."""
+FLOAT = 4
+"""Bytes of a weight, a gradient and an optimizer's number: always float32."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +41,12 @@ class Memory:
 def memory_of(
     settings: Settings,
     method: Method,
+    kind: Kind,
     network: Network,
     *,
     episodes: int,
     prompt_tokens: int,
     teacher: Network | None = None,
-    environment: bool = False,
 ) -> Memory:
     """The estimate, for steps of so many episodes and prompts of about `prompt_tokens` tokens."""
     trained = trained_parameters(settings, network)
@@ -59,31 +56,21 @@ def memory_of(
     tokens = micro_batch_tokens(settings, episodes, prompt_tokens)
     places = rows * (prompt_tokens + settings.max_new_tokens)
     base = network.parameters * FLOAT
-    own_critic = isinstance(method, PolicyGradient) and method.critic is not None and method.critic.separate
+    copies = int(has_copy(settings, method, kind)) + kind.frozen_copies(settings, method)
+    own = kind.memory(settings, method, network, prompt_tokens)
     return Memory(
         {
             "weights": base + (network.parameters * 2 if low else 0) + (trained * FLOAT if settings.lora else 0),
             "gradients": trained * FLOAT,
             "optimiser": 2 * trained * FLOAT,
-            "critic": 4 * base if own_critic else 0,
-            "reference": base * copies(settings, method),
+            "critic": own.get("critic", 0),
+            "reference": base * copies,
             "teacher": 0 if teacher is None else teacher.parameters * FLOAT,
-            "replay": 0 if environment else replay_bytes(settings, method, network.vocabulary, prompt_tokens),
+            "replay": own.get("replay", 0),
             "kv cache": 2 * network.layers * network.kv_width * places * compute,
             "activations": activations(settings, network, tokens) * compute,
         }
     )
-
-
-def replay_bytes(settings: Settings, method: Method, vocabulary: int, prompt_tokens: int) -> int:
-    """What past completions take at most, once the replay is full or the run over: as many short ones as there can be,
-    since each keeps its prompt."""
-    if not isinstance(method, ValueLearning):
-        return 0
-    completions = min(settings.steps * settings.prompts_per_step, method.replay.capacity)
-    tokens = min(completions * settings.max_new_tokens, method.replay.capacity)
-    an_id = 2 if vocabulary <= SMALL_VOCABULARY else 4
-    return completions * (KEPT + prompt_tokens * an_id) + tokens * (an_id + A_STEP)
 
 
 def trained_parameters(settings: Settings, network: Network) -> int:
@@ -93,30 +80,12 @@ def trained_parameters(settings: Settings, network: Network) -> int:
     return network.lora_parameters(settings.lora.rank, settings.lora.targets)
 
 
-def copies(settings: Settings, method: Method) -> int:
-    """Frozen copies of the policy: the start, a reference that has left it, a target network."""
-    refreshed = isinstance(method, PolicyGradient) and method.refreshes_reference() and settings.reporting.kl_rows > 0
-    return int(has_copy(settings, method)) + int(refreshed) + int(keeps_target(method))
-
-
-def keeps_target(method: Method) -> bool:
-    """Whether an older copy of the model makes its targets."""
-    return isinstance(method, ValueLearning) and method.target_network is not None
-
-
-def has_copy(settings: Settings, method: Method) -> bool:
+def has_copy(settings: Settings, method: Method, kind: Kind) -> bool:
     """Whether the start is kept as a copy of its own: for the method's KL or for the metric `kl/start`.
 
     With LoRA the start is the base with the adapter off, and needs none.
     """
-    return settings.lora is None and needs_start(settings, method)
-
-
-def needs_start(settings: Settings, method: Method) -> bool:
-    """Whether anything is compared with the policy as it was at the start."""
-    if isinstance(method, ValueLearning):  # values have no KL
-        return False
-    return method.needs_start() or settings.reporting.kl_rows > 0
+    return settings.lora is None and kind.needs_start(settings, method)
 
 
 def micro_batch_tokens(settings: Settings, episodes: int, prompt_tokens: int) -> int:

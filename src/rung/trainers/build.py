@@ -1,0 +1,120 @@
+"""What several kinds build alike: rewards and their judge, language models, teachers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from rung.errors import SettingsError
+from rung.rewards.judge import Judge
+from rung.rewards.reward import Reward, WeightedReward
+from rung.rewards.user import UserReward
+from rung.settings import LearnerSettings, RewardSettings, Settings, TaskSettings
+from rung.tasks.task import TextTask
+from rung.trainers.fits import is_function
+from rung.trainers.kind import Setup
+from rung.trainers.preferences.reward_model import learned_rewards
+
+if TYPE_CHECKING:
+    from rung.models.language.lora import Lora
+    from rung.models.language.policy import TextPolicy
+
+
+def limit_threads(learner: LearnerSettings) -> None:
+    """As many threads as the settings say; all of them when they say nothing."""
+    if learner.threads is not None:
+        torch.set_num_threads(learner.threads)
+
+
+def rewards_of(chosen: Sequence[RewardSettings], task: TextTask) -> Sequence[WeightedReward]:
+    """The task's own rewards, or the user's list in its order, in which `task` stands for the task's own."""
+    if not chosen:
+        return task.rewards
+    found: list[WeightedReward] = []
+    for part in chosen:
+        if part.function == "task":
+            found += [WeightedReward(reward=own.reward, weight=own.weight * part.weight) for own in task.rewards]
+        else:
+            each = _rewards(part)
+            found += [WeightedReward(reward=one, weight=part.weight / len(each)) for one in each]
+    return found
+
+
+def _rewards(part: RewardSettings) -> Sequence[Reward]:
+    """A user's function, or the reward models in a folder."""
+    if is_function(part.function):
+        return [UserReward(part.function, name=part.name)]
+    return learned_rewards(part.function, part.part)
+
+
+@contextmanager
+def judging(settings: Settings, rewards: Sequence[WeightedReward]) -> Iterator[Judge]:
+    """A judge by these rewards. It has processes of its own: they end if what is built with it fails."""
+    asked = settings.rewarding
+    judge = Judge(rewards, deadline_s=asked.deadline_s, max_failed_share=asked.max_failed_share)
+    try:
+        yield judge
+    except BaseException:
+        judge.close()
+        raise
+
+
+def language_model(setup: Setup) -> TextPolicy:
+    """The language model that is trained."""
+    from rung.models.language.load import load_policy
+
+    settings, learner = setup.settings, setup.settings.learner
+    policy = load_policy(
+        place_of(settings.model, setup),
+        lora=lora_of(settings),
+        device=learner.device,
+        compute=learner.compute,
+        seed=settings.seed,
+    )
+    policy.recompute = learner.checkpoint_activations
+    return policy
+
+
+def teacher_of(setup: Setup, policy: TextPolicy) -> TextPolicy | None:
+    """The model that is distilled from, frozen. SettingsError when it reads text as other tokens."""
+    settings = setup.settings
+    if settings.teacher is None:
+        return None
+    from rung.models.language.load import differing_tokens, load_policy
+
+    place = place_of(settings.teacher, setup)
+    teacher = load_policy(place, device=settings.learner.device, compute=settings.learner.compute)
+    teacher.model.requires_grad_(False)
+    problem = differing_tokens(policy, teacher)
+    if problem is not None:
+        raise SettingsError([f"teacher: {settings.teacher} {problem}; choose a teacher with the model's own tokenizer"])
+    return teacher
+
+
+def place_of(spec: str, setup: Setup) -> str:
+    """The model's folder or id; `tiny` is made for the task first, or, where it is a file of pairs, for arithmetic."""
+    of_text = isinstance(setup.task, TextTask)
+    task = setup.settings.task if of_text else TaskSettings(name="arithmetic")
+    return str(setup.handed.tiny(task)) if spec == "tiny" else spec
+
+
+def lora_of(settings: Settings) -> Lora | None:
+    """The low-rank change that is trained; None: all weights are."""
+    from rung.models.language.lora import Lora
+
+    if settings.lora is None:
+        return None
+    targets: dict[str, Any] = {} if settings.lora.targets is None else {"targets": settings.lora.targets}
+    return Lora(rank=settings.lora.rank, alpha=settings.lora.alpha, **targets)
+
+
+def rounding() -> dict[str, object]:
+    """What bitwise equality depends on beside the settings; stored with each checkpoint and compared on resume."""
+    return {
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "cuda": torch.cuda.is_available(),
+    }

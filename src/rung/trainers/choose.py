@@ -1,0 +1,122 @@
+"""The kind of a method: the one place that tells kinds apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rung.errors import SettingsError
+from rung.methods import METHODS, AdaptiveElements, Method, PolicyGradient, PreferenceLearning, ValueLearning
+from rung.settings import Settings
+from rung.settings.schema import SAMPLES
+from rung.tasks.cart_pole import NAME as CART_POLE
+from rung.tasks.environment import looks_like_environment
+from rung.trainers.fits import budget_fits, rewards_fit
+from rung.trainers.handed import Handed
+from rung.trainers.kind import Kind, Setup
+from rung.trainers.trainer import Trainer
+
+
+def kind_of(method: Method, *, environment: bool = False, draws_pairs: bool = False) -> Kind:
+    """The kind of a method on a task that is an environment or a text, with pairs of its own or from a file."""
+    from rung.trainers.boxes_1983.kind import Boxes
+    from rung.trainers.policy_gradient.on_environments import OnEnvironments
+    from rung.trainers.policy_gradient.on_text import OnText
+    from rung.trainers.preferences.kind import DrawnPairs, RewardModelling, StoredPairs
+    from rung.trainers.q_learning.kind import OfActions, OfTokens
+    from rung.trainers.rlhf_2017.kind import LearnedRewards
+
+    match method:
+        case PolicyGradient(learned_reward=None):
+            return OnEnvironments() if environment else OnText()
+        case PolicyGradient():
+            return LearnedRewards()
+        case ValueLearning():
+            return OfActions() if environment else OfTokens()
+        case PreferenceLearning():
+            if draws_pairs:
+                return DrawnPairs()
+            return StoredPairs() if method.trains_policy() else RewardModelling()
+        case AdaptiveElements():
+            return Boxes()
+        case _:
+            return _own(method)
+
+
+def _own(method: Any) -> Kind:
+    """The kind that a method from outside brings along."""
+    kind = getattr(method, "kind", None)
+    if callable(kind):
+        return kind()
+    raise SettingsError(
+        [
+            f"method: got a {type(method).__name__}, which is no kind of method that rung has and brings none; give it "
+            "a function `kind()` that returns a rung.trainers.kind.Kind"
+        ]
+    )
+
+
+def kind_for(settings: Settings, method: Method) -> Kind:
+    """The kind of a run's method."""
+    return kind_of(
+        method,
+        environment=is_environment(settings.model, settings.task.name),
+        draws_pairs=settings.pairs.source == SAMPLES,
+    )
+
+
+def is_environment(model: str, task: str) -> bool:
+    """Whether a small network acts in an environment, by the names of model and task."""
+    return model == "small" or task == CART_POLE or looks_like_environment(task)
+
+
+def recipe_for(method: str | None, *, model: str | None, task: str | None, draws_pairs: bool) -> str | None:
+    """The recipe that a method, a model and a task bring by their names."""
+    model, task = model or "", task or ""
+    environment = is_environment("", task)
+    found = METHODS.get(method or "")
+    if found is None:
+        if environment:
+            return "trials" if task == CART_POLE else "environment_episodes"
+        return "tiny" if model == "tiny" else None
+    if task == CART_POLE:
+        return "trials"
+    return kind_of(found, environment=environment, draws_pairs=draws_pairs).recipe(found, model=model, task=task)
+
+
+def problems(settings: Settings, method: Method | None) -> Iterator[str]:
+    """Settings that are each valid and cannot go together; each sentence begins with the setting to change.
+
+    `method` None: it has problems of its own.
+    """
+    environment = is_environment(settings.model, settings.task.name)
+    yield from rewards_fit(settings)
+    yield from budget_fits(settings, environment=environment)
+    if method is None:
+        return
+    kind = kind_for(settings, method)
+    yield from kind.problems(settings, method)
+    if settings.task.name == CART_POLE and not kind.draws_pairs and not hasattr(method, "tables"):
+        boxed = ", ".join(name for name, one in METHODS.items() if hasattr(one, "tables"))
+        yield (
+            f"task.name: got '{CART_POLE}', whose boxes only {boxed} learn in; for '{method.name}' there is CartPole-v1"
+        )
+
+
+def build(settings: Settings, handed: Handed, folder: Path | None = None, shared: Path | None = None) -> Trainer:
+    """The trainer of these settings: task, rewards, model and optimizer. Nothing is trained and nothing written yet.
+
+    `folder` is the run's, `shared` the one in which runs share what they draw alike; a run that draws its pairs writes
+    them there.
+    """
+    from rung.trainers.build import limit_threads
+
+    limit_threads(settings.learner)
+    method = settings.resolved_method()
+    kind = kind_for(settings, method)
+    task = kind.load_task(settings)
+    wrong = [*problems(settings, method), *kind.misfits(method, task)]
+    if wrong:
+        raise SettingsError(wrong)
+    return kind.build(Setup(settings=settings, method=method, task=task, handed=handed, folder=folder, shared=shared))

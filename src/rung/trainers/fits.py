@@ -1,0 +1,85 @@
+"""Settings that are each valid and cannot go together, and those that can but seldom should, whatever the method."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from rung.settings import Settings
+from rung.settings.schema import TASKS_OWN, NetworkSettings, OwnPairsSettings, PreferenceSettings
+
+HIGH_LEARNING_RATE = 1e-2
+
+
+def rewards_fit(settings: Settings) -> Iterator[str]:
+    """Rewards that cannot be told apart, count for nothing, or are no rewards."""
+    counts = Counter(part.part for part in settings.rewards)
+    for name in sorted(name for name, count in counts.items() if count > 1):
+        yield f"rewards: got {counts[name]} parts called '{name}', expected different names; give each its `name`"
+    if settings.rewards and all(part.weight == 0 for part in settings.rewards):
+        yield "rewards: got weight 0 for every part, expected at least one that counts"
+    for index, part in enumerate(settings.rewards):
+        if part.function != TASKS_OWN and not is_function(part.function) and not Path(part.function).is_dir():
+            yield (
+                f"rewards.{index}.function: got '{part.function}', expected 'task', path/file.py:function or the "
+                "folder of a reward model"
+            )
+
+
+def budget_fits(settings: Settings, *, environment: bool) -> Iterator[str]:
+    """Only environments have environment steps."""
+    if settings.budget.steps is not None and not environment:
+        yield (
+            f"budget.steps: got {settings.budget.steps}, but '{settings.task.name}' has no environment steps; set "
+            "budget.tokens, budget.trained, budget.seconds or budget.flops"
+        )
+
+
+def no_network(settings: Settings, why: str) -> Iterator[str]:
+    """Where `network.hidden` has nothing to shape."""
+    if settings.network != NetworkSettings():
+        yield f"network.hidden: got {list(settings.network.hidden)}, but {why}"
+
+
+def no_pairs(settings: Settings, name: str) -> Iterator[str]:
+    """Where the section `pairs` says nothing to a method that draws samples at every step."""
+    if settings.pairs != OwnPairsSettings():
+        yield f"pairs: '{name}' draws samples at every step and takes no pairs; leave pairs out"
+
+
+def no_labels(settings: Settings, name: str) -> Iterator[str]:
+    """Where nobody is asked for labels."""
+    if settings.preferences != PreferenceSettings():
+        yield (
+            f"preferences: '{name}' learns from the task's own reward and asks for no labels; set "
+            "method.learned_reward to SegmentPreferences, or leave preferences out"
+        )
+
+
+def general_doubts(settings: Settings) -> Iterator[str]:
+    """What is probably not meant, for every method that draws."""
+    if settings.evaluation.num_samples > 1 and settings.evaluation.temperature == 0:
+        yield (
+            f"evaluation.num_samples: the {settings.evaluation.num_samples} samples of an item are all equal at "
+            "evaluation.temperature 0"
+        )
+    if settings.learner.micro_batch_tokens < settings.max_new_tokens:
+        yield (
+            f"learner.micro_batch_tokens: {settings.learner.micro_batch_tokens} is less than one episode of "
+            f"max_new_tokens {settings.max_new_tokens}; a micro-batch then holds one episode and needs more"
+        )
+    if settings.steps == 0:
+        yield "steps: 0, so the model is only evaluated"
+
+
+def doubtful_rate(rate: float | None) -> Iterator[str]:
+    """A learning rate beyond what is usual."""
+    if rate is not None and rate > HIGH_LEARNING_RATE:
+        yield f"method.optimizer.learning_rate: {rate:g} is very high; 1e-6 to 1e-3 is usual"
+
+
+def is_function(text: str) -> bool:
+    """Whether a reward's `function` is of the form path/file.py:function."""
+    file, colon, name = text.rpartition(":")
+    return bool(colon) and file.endswith(".py") and name.isidentifier()

@@ -1,0 +1,105 @@
+"""Policy gradients on text: a step draws completions, has them judged, and learns from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rung.errors import SettingsError
+from rung.methods import Method, PolicyGradient
+from rung.methods.parts.advantages import ProcessNormalized
+from rung.rewards.reward import JudgesSteps
+from rung.settings import Settings
+from rung.settings.network import Network
+from rung.trainers.build import judging, language_model, rewards_of, teacher_of
+from rung.trainers.fits import general_doubts, no_labels, no_network, no_pairs
+from rung.trainers.kind import Kind, Setup
+from rung.trainers.memory import FLOAT
+from rung.trainers.policy_gradient.learner import Learner
+from rung.trainers.policy_gradient.rollouts import doubtful_slots, rollout_units, too_few_to_compare
+from rung.trainers.policy_gradient.text import TextCollector
+from rung.trainers.policy_gradient.work import work
+from rung.trainers.rollout_trainer import RolloutTrainer
+from rung.trainers.units import Units
+from rung.trainers.work import Work, counted
+
+
+class OnText(Kind):
+    """REINFORCE to DAPO on prompts."""
+
+    def recipe(self, method: Method, *, model: str, task: str) -> str | None:
+        return "tiny" if model == "tiny" else None
+
+    def problems(self, settings: Settings, method: PolicyGradient) -> Iterator[str]:
+        yield from no_network(settings, f"'{settings.model}' has layers of its own; leave it out")
+        if method.needs_teacher and settings.teacher is None:
+            yield "teacher: got none, but the method learns from one; set a model folder or a hub id"
+        if settings.teacher is not None and not method.needs_teacher:
+            yield f"teacher: got '{settings.teacher}', but '{method.name}' learns from none; leave it out"
+        kl = method.reference_kl
+        if settings.lora is not None and kl is not None and kl.refresh_every is not None:
+            yield (
+                "method.reference_kl.refresh_every: with lora the reference is the base model, which does not change; "
+                "set it to null, or leave lora out"
+            )
+        yield from too_few_to_compare(settings, method)
+        yield from no_labels(settings, method.name)
+        yield from no_pairs(settings, method.name)
+
+    def doubts(self, settings: Settings, method: PolicyGradient) -> Iterator[str]:
+        yield from doubtful_slots(settings, method)
+        yield from general_doubts(settings)
+
+    def units(self, settings: Settings, method: PolicyGradient) -> Units:
+        episodes = settings.prompts_per_step * method.samples_per_prompt
+        return rollout_units(
+            settings,
+            method,
+            f"{settings.prompts_per_step:,} prompts x {method.samples_per_prompt:,} samples = {episodes:,} episodes, "
+            f"at most {episodes * settings.max_new_tokens:,} new tokens ({settings.max_new_tokens:,} each)",
+        )
+
+    def frozen_copies(self, settings: Settings, method: PolicyGradient) -> int:
+        return int(method.refreshes_reference() and settings.reporting.kl_rows > 0)
+
+    def memory(
+        self, settings: Settings, method: PolicyGradient, size: Network, prompt_tokens: int
+    ) -> Mapping[str, int]:
+        own_critic = method.critic is not None and method.critic.separate
+        return {"critic": 4 * size.parameters * FLOAT} if own_critic else {}
+
+    def work(self, method: PolicyGradient, policy: Any) -> Work:
+        weights = counted(policy)
+        return work(method, policy=weights.policy, critic=weights.critic, trained=weights.trained)
+
+    def build(self, setup: Setup) -> RolloutTrainer[Any]:
+        settings, method, task = setup.settings, setup.method, setup.task
+        rewards = rewards_of(settings.rewards, task)
+        if isinstance(method.advantage, ProcessNormalized) and not any(
+            isinstance(one.reward, JudgesSteps) for one in rewards
+        ):
+            names = ", ".join(one.reward.name for one in rewards)
+            raise SettingsError(
+                [
+                    f"method.advantage: ProcessNormalized needs a reward that judges steps, but '{task.name}' has "
+                    f"{names}; set task.steps=true with the task arithmetic or running-sum, or choose grpo"
+                ]
+            )
+        with judging(settings, rewards) as judge:
+            policy = language_model(setup)
+            if method.critic is not None:
+                policy.add_critic(separate=method.critic.separate)
+            start = policy.reference() if self.needs_start(settings, method) else None
+            learner = Learner(
+                policy,
+                method,
+                reference=start,
+                teacher=teacher_of(setup, policy),
+                temperature=settings.temperature,
+                micro_batch_tokens=settings.learner.micro_batch_tokens,
+                seed=settings.seed,
+            )
+            collector = TextCollector(settings, method, task, policy, judge, start)
+        return RolloutTrainer(
+            settings, policy, collector=collector, learner=learner, work=self.work(method, policy), start=start
+        )

@@ -1,0 +1,44 @@
+"""Settings read for a run: with the recipes that kinds of methods bring, and with what cannot go together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rung.methods import Method
+from rung.settings import Reading, Settings, load
+from rung.settings.load import Flags
+from rung.trainers import choose
+
+
+class Kinds:
+    """What the settings ask of the kinds of methods."""
+
+    def recipe(self, method: str | None, *, model: str | None, task: str | None, draws_pairs: bool) -> str | None:
+        return choose.recipe_for(method, model=model, task=task, draws_pairs=draws_pairs)
+
+    def problems(self, settings: Settings, method: Method | None) -> Iterator[str]:
+        return choose.problems(settings, method)
+
+
+def read_run(
+    *,
+    recipe: str | None = None,
+    config: Path | None = None,
+    flags: Flags | None = None,
+    rewards: Sequence[str] = (),
+    sets: Sequence[str] = (),
+) -> Reading[Settings]:
+    """A run's settings. Later layers win: recipe, `config`, `flags` and `rewards`, `sets`.
+
+    The kind of the method brings a recipe, unless another one or `none` is named.
+
+    >>> read_run(flags={"model": "tiny", "method": "grpo", "task": "arithmetic"}, sets=["steps=5"]).settings.steps
+    5
+    """
+    return load.read_run(recipe=recipe, config=config, flags=flags, rewards=rewards, sets=sets, kinds=Kinds())
+
+
+def read_changes(settings: Settings, sets: Sequence[str]) -> dict[str, object]:
+    """`--set` texts for settings that exist, as dotted keys and values; SettingsError with every problem."""
+    return load.read_changes(settings, sets, kinds=Kinds())

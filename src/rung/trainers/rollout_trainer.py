@@ -1,0 +1,150 @@
+"""A trainer whose step is a rollout and what is learnt from it; every kind of method here is one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Protocol
+
+import torch
+from torch import Tensor
+
+from rung.batch import Batch, Episode
+from rung.methods import Method
+from rung.models.language.distributions import Distribution
+from rung.settings import Settings
+from rung.trainers.budget import Budget, share_spent
+from rung.trainers.held_out import Scores
+from rung.trainers.trainer import B, Collector, Learner, Phase, Policy, State, Step, untimed
+from rung.trainers.work import Work
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Compared(Protocol):
+    """A policy whose distributions can be compared with another's."""
+
+    def distribution(self, batch: Batch, *, temperature: float = 1.0) -> Distribution: ...
+
+
+class RolloutTrainer(Generic[B]):
+    """Collects, learns, and remembers both.
+
+    Attributes:
+        collector: brings rollouts and scores the policy.
+        learner: owns the optimizer and the method with its coefficients as they are now.
+        start: the policy as it began, frozen: the reference, and what `kl/start` is measured against. None where
+            nothing is compared with it.
+        steps: steps made so far.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        policy: Any,
+        *,
+        collector: Collector[B],
+        learner: Learner[B],
+        work: Work,
+        start: Compared | None = None,
+    ) -> None:
+        self.settings, self._policy, self.start, self._work = settings, policy, start, work
+        self.collector, self.learner = collector, learner
+        self.steps = 0
+
+    @property
+    def method(self) -> Method:
+        return self.learner.method
+
+    @property
+    def policy(self) -> Policy:
+        return self._policy
+
+    @property
+    def work(self) -> Work:
+        return self._work
+
+    def step(self, *, progress: float | None = None, phase: Phase = untimed) -> Step:
+        self.steps += 1
+        share = (self.steps - 1) / max(self.settings.steps, 1) if progress is None else progress
+        collected = self.collector.collect(self.steps, self.learner.updates, phase)
+        with phase("learn"):
+            learned = self.learner.update(collected.batch, self.steps, share)
+            metrics = collected.metrics | learned.metrics() | {"kl/start": self._kl_to_start(learned.batch)}
+        return Step(
+            number=self.steps,
+            metrics=metrics,
+            learned=learned,
+            episodes=collected.episodes,
+            notes=collected.notes,
+            seconds=collected.seconds,
+            evaluate=collected.evaluate,
+        )
+
+    def _kl_to_start(self, batch: Batch | None) -> float | None:
+        """KL(policy ‖ start) a token, exact over the vocabulary, at the tokens of the first `kl_rows` rows."""
+        if self.start is None or batch is None:
+            return None
+        rows_B = torch.nonzero(batch.counted_B())[: self.settings.reporting.kl_rows, 0]
+        if not len(rows_B):
+            return None
+        total, tokens, temperature = 0.0, 0, self.settings.temperature
+        with torch.no_grad():
+            for row_B in rows_B.split(1):
+                row = batch.rows(row_B)
+                here, start = (one.distribution(row, temperature=temperature) for one in (self._policy, self.start))
+                kl_N = here.kl(start)
+                total, tokens = total + float(kl_N.sum()), tokens + len(kl_N)
+        return total / tokens
+
+    def evaluate(self) -> Scores:
+        return self.collector.evaluate()
+
+    def over(self, budget: Budget) -> bool:
+        return bool(budget.empty)
+
+    def why_over(self) -> str:
+        return ""
+
+    def progress(self, budget: Budget) -> float:
+        return share_spent(budget)
+
+    def state(self) -> State:
+        from rung.methods.data import as_data
+
+        numbers = {
+            "steps": self.steps,
+            "updates": self.learner.updates,
+            "method": as_data(self.learner.method),
+            "collector": self.collector.state(),
+        }
+        tensors = {
+            "policy": self._policy.state(),
+            "optimizer": self.learner.tensors(),
+            "collector": self.collector.tensors(),
+        }
+        return State(numbers=numbers, tensors=tensors, pieces=self.collector.pieces())
+
+    def load_state(self, state: State) -> None:
+        from rung.methods.data import from_data
+
+        numbers, tensors = state.numbers, state.tensors
+        self.steps = int(numbers["steps"])
+        self._policy.load_state(tensors["policy"])
+        self.learner.load_tensors(dict(tensors["optimizer"]))
+        self.learner.updates = int(numbers["updates"])
+        of_collector: Mapping[str, Tensor] = {**tensors["collector"], **state.pieces}
+        self.collector.load_state(numbers["collector"], of_collector)
+        self.learner.method = from_data(numbers["method"])  # its coefficients may have moved
+
+    def prompt_of(self, episode: Episode) -> str:
+        return self.collector.prompt_of(episode)
+
+    def film(self, folder: Path) -> None:
+        self.collector.film(folder)
+
+    def save(self, folder: Path) -> None:
+        self._policy.save(folder)
+
+    def close(self) -> None:
+        self.collector.close()
