@@ -35,7 +35,7 @@ def chat(
     from rung.models.language.load import load_policy
     from rung.rollouts.sampler import Sampler
 
-    with found(model) as it:
+    with found(model, say=tell) as it:
         policy = load_policy(_folder(it.model))
     talk = Talk(Sampler(policy), temperature=temperature, max_new_tokens=max_new_tokens, seed=seed)
     tell("talks by turns; an empty line starts afresh" if talk.by_turns else "continues your text: no chat template")

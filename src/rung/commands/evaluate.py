@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rung.commands.options import AsJson, Rewards, Seed, Sets, Task
-from rung.commands.output import columns, only_the_result, print_json, say
+from rung.commands.output import columns, only_the_result, print_json, say, tell
 from rung.errors import SettingsError
 from rung.runs.folders import found
 
@@ -94,7 +94,7 @@ def _evaluated(
         from rung.tasks.rows import require_new_file
 
         require_new_file(samples, "--samples")
-    with found(run_or_model, step) as it, found(base) if base is not None else contextlib.nullcontext() as other:
+    with found(run_or_model, step, say=tell) as it, found(base, say=tell) if base is not None else contextlib.nullcontext() as other:
         if it.settings is not None and flags["task"] is None:
             _require_answers(it.settings)
         asked = read_eval(run=it.settings, flags=flags, rewards=rewards, sets=sets).required()

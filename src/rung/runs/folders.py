@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from rung.runs.checkpoint import Checkpoint
 
 RUNS = Path("runs")
+Say = Callable[[str], None]
+
+
+def silent(line: str) -> None:
+    """Says nothing."""
 
 
 def new_folder(name: str, task: TaskSettings) -> Path:
@@ -47,7 +52,7 @@ class Found:
 
 
 @contextlib.contextmanager
-def found(run_or_model: str, step: int | None = None) -> Iterator[Found]:
+def found(run_or_model: str, step: int | None = None, *, say: Say = silent) -> Iterator[Found]:
     """The model of a run's folder (its `final`, else its newest checkpoint), or the model itself.
 
     With `step` it is the run's checkpoint of that step. A checkpoint is made into an ordinary model folder for as long
@@ -70,7 +75,7 @@ def found(run_or_model: str, step: int | None = None) -> Iterator[Found]:
         yield Found(str(run / "final"), settings)
         return
     with _model_folder() as folder:
-        _save(settings, _newest_checkpoint(run), folder)
+        _save(settings, _newest_checkpoint(run, say), folder)
         yield Found(str(folder), settings)
 
 
@@ -92,16 +97,16 @@ def _checkpoint_of(run: Path, step: int) -> Checkpoint:
     return checkpoint.of_step(run / "checkpoints", step)
 
 
-def _newest_checkpoint(run: Path) -> Checkpoint:
+def _newest_checkpoint(run: Path, say: Say) -> Checkpoint:
     from rung.commands.output import tell
     from rung.runs import checkpoint
 
     newest, refused = checkpoint.newest(run / "checkpoints")
     for sentence in refused:
-        tell(f"warning: {sentence}")
+        say(f"warning: {sentence}")
     if newest is None:
         raise SettingsError([f"{run}: this run has no final model and no checkpoint yet"])
-    tell(f"{run} is not finished: its checkpoint of step {newest.step} is used")
+    say(f"{run} is not finished: its checkpoint of step {newest.step} is used")
     return newest
 
 
