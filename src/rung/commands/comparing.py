@@ -81,13 +81,14 @@ def comparison_of(asked: Asked) -> Comparison:
 
 def _methods(asked: Asked, problems: list[str]) -> list[str]:
     """The methods that can be compared; a problem for each of the others, and for one that is named twice."""
-    from rung.methods import METHODS, PreferenceLearning, own_name
+    from rung.methods import METHODS, own_name
+    from rung.trainers.choose import kind_of
 
     named, refused = [own_name(name) for name in asked.methods] or list(LADDER), list[str]()
     for name in dict.fromkeys(named):
         if name not in METHODS:
             problems.append(f"METHOD: got '{name}'{did_you_mean(name, METHODS)}; valid: {', '.join(METHODS)}")
-        elif isinstance(method := METHODS[name], PreferenceLearning) and not method.trains_policy():
+        elif not kind_of(METHODS[name]).trains_policy:
             refused.append(name)
             problems.append(
                 f"METHOD: '{name}' trains a model of the reward, which answers no prompts and has no score to compare; "
@@ -100,9 +101,10 @@ def _methods(asked: Asked, problems: list[str]) -> list[str]:
 
 def _given_by_us(method: str, limits: Mapping[str, float]) -> list[str]:
     """What every run of a comparison is given as if by `--set`: its budget; its own samples where it needs pairs."""
-    from rung.methods import METHODS, PreferenceLearning
+    from rung.methods import METHODS
+    from rung.trainers.choose import kind_of
 
-    pairs = ["pairs.source=samples"] if isinstance(METHODS[method], PreferenceLearning) else []
+    pairs = ["pairs.source=samples"] if kind_of(METHODS[method]).stored_pairs else []
     return [*(f"budget.{axis}={limit!r}" for axis, limit in limits.items()), *pairs]
 
 

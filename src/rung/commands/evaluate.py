@@ -94,7 +94,10 @@ def _evaluated(
         from rung.tasks.rows import require_new_file
 
         require_new_file(samples, "--samples")
-    with found(run_or_model, step, say=tell) as it, found(base, say=tell) if base is not None else contextlib.nullcontext() as other:
+    with (
+        found(run_or_model, step, say=tell) as it,
+        found(base, say=tell) if base is not None else contextlib.nullcontext() as other,
+    ):
         if it.settings is not None and flags["task"] is None:
             _require_answers(it.settings)
         asked = read_eval(run=it.settings, flags=flags, rewards=rewards, sets=sets).required()

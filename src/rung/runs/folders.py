@@ -98,7 +98,6 @@ def _checkpoint_of(run: Path, step: int) -> Checkpoint:
 
 
 def _newest_checkpoint(run: Path, say: Say) -> Checkpoint:
-    from rung.commands.output import tell
     from rung.runs import checkpoint
 
     newest, refused = checkpoint.newest(run / "checkpoints")

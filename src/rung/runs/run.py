@@ -20,6 +20,7 @@ from rung.runs.recipes.tiny import tiny_for
 from rung.runs.record.console import ConsoleReport
 from rung.runs.record.files import RunFiles
 from rung.runs.record.json_lines import read_rows
+from rung.runs.record.notebook import NotebookReport, in_notebook
 from rung.runs.record.trackers.tracking import Tracking, require_tracker
 from rung.runs.statistics import Difference, Estimate, mean_score, score_difference
 from rung.runs.stopping import STOPPED_BY_SIGNAL, StopRequest
@@ -192,7 +193,8 @@ class _Run:
         done: int = 0,
     ) -> None:
         self.trainer, self.settings, self.folder, self.observers = trainer, settings, folder, observers
-        self.console = ConsoleReport(
+        report = NotebookReport if in_notebook() else ConsoleReport
+        self.console = report(
             total_steps=settings.steps,
             first_step=done,
             samples_every=settings.reporting.samples_every,

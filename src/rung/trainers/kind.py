@@ -47,6 +47,8 @@ class Kind:
     """The task is a file of pairs, and nothing is drawn."""
     draws_pairs: bool = False
     """Drawing and learning come one after the other and share the budget."""
+    trains_policy: bool = True
+    """What is trained answers or acts; a reward model does neither and has no score to compare."""
     values: bool = False
     """What is trained gives values of actions, which are no distribution to draw from."""
 

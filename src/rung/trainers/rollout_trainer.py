@@ -126,7 +126,7 @@ class RolloutTrainer(Generic[B]):
         return State(numbers=numbers, tensors=tensors, pieces=self.collector.pieces())
 
     def load_state(self, state: State) -> None:
-        from rung.methods.data import from_data
+        from rung.methods.data import with_settings
 
         numbers, tensors = state.numbers, state.tensors
         self.steps = int(numbers["steps"])
@@ -135,7 +135,7 @@ class RolloutTrainer(Generic[B]):
         self.learner.updates = int(numbers["updates"])
         of_collector: Mapping[str, Tensor] = {**tensors["collector"], **state.pieces}
         self.collector.load_state(numbers["collector"], of_collector)
-        self.learner.method = from_data(numbers["method"])  # its coefficients may have moved
+        self.learner.method = with_settings(self.learner.method, numbers["method"])  # its coefficients may have moved
 
     def prompt_of(self, episode: Episode) -> str:
         return self.collector.prompt_of(episode)

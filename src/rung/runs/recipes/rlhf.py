@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from rung.errors import SettingsError, did_you_mean
-from rung.methods import METHODS, PreferenceLearning, own_name
+from rung.methods import METHODS, own_name
 from rung.runs.observers import Observer
 from rung.runs.recipes.pairs import make_pairs
 from rung.runs.recipes.sft import sft
@@ -27,6 +27,7 @@ from rung.runs.recipes.tiny import tiny_for
 from rung.runs.run import resume, train
 from rung.settings import Settings, TaskSettings, read_pairs, read_sft
 from rung.tasks.load import load_pairs, load_text_task
+from rung.trainers.choose import kind_of
 from rung.trainers.reading import read_run
 from rung.whole_files import write_whole
 
@@ -117,7 +118,8 @@ def _wrong_settings(asked: RLHF) -> Iterator[str]:
     """What is wrong with any stage, before anything is made."""
     if asked.reward_models < 1:
         yield f"--reward-models: got {asked.reward_models}, expected at least 1"
-    if isinstance(METHODS.get(own_name(asked.method)), PreferenceLearning):
+    method = METHODS.get(own_name(asked.method))
+    if method is not None and kind_of(method).stored_pairs:
         yield (
             f"--method: got '{asked.method}', which learns from pairs, and the last stage learns from a reward; choose "
             f"grpo or rloo, or, without a reward model: rung train {asked.method} --task {asked.pairs or 'PAIRS'}"

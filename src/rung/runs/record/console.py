@@ -121,10 +121,7 @@ class ConsoleReport:
 
     def time_left(self) -> str:
         """`3m 20s left`, from the mean of the last 20 steps; empty before the first."""
-        left = self.total_steps - self._step
-        if not self._seconds or left <= 0:
-            return ""
-        return f"{duration(left * sum(self._seconds) / len(self._seconds))} left"
+        return time_left(self.total_steps - self._step, self._seconds)
 
     def plain_line(self, metrics: Row, timings: Row) -> str:
         """The line of one step where there is no terminal: only what this step measured."""
@@ -178,12 +175,7 @@ class ConsoleReport:
         return Group(self._bar, Text(self._live_line(), no_wrap=True, overflow="ellipsis"))
 
     def _live_line(self) -> str:
-        parts = []
-        for label, name in _labels(self._latest):
-            if name in self._latest:
-                at = f" (step {self._held_out_step})" if name == "held_out/score" else ""
-                parts.append(f"{label} {shown(name, self._latest[name])}{at}")
-        return "  ".join(parts) or "the first step is being made"
+        return "  ".join(newest_numbers(self._latest, self._held_out_step)) or "the first step is being made"
 
     def _refresh(self) -> None:
         if self._live is None or self._gone:
@@ -240,6 +232,22 @@ def _chosen(episodes: Sequence[Episode], count: int) -> list[int]:
     best = [max(rewarded, key=lambda pair: (pair[0], -pair[1]))[1], min(rewarded)[1]] if rewarded else []
     order = dict.fromkeys([*best, *range(len(episodes))])
     return list(order)[:count]
+
+
+def newest_numbers(latest: Mapping[str, float], held_out_step: int | None = None) -> list[str]:
+    """The newest value of what a line shows, each with its label; of a score also the step it was taken at."""
+    found = [(label, name) for label, name in _labels(latest) if name in latest]
+    at = "" if held_out_step is None else f" (step {held_out_step})"
+    return [f"{label} {shown(name, latest[name])}{at if name == 'held_out/score' else ''}" for label, name in found]
+
+
+def time_left(steps: int, seconds: Sequence[float]) -> str:
+    """`3m 20s left` for so many steps, from the mean seconds of the last ones; empty where nothing is known.
+
+    >>> time_left(20, [10.0]), time_left(0, [10.0])
+    ('3m 20s left', '')
+    """
+    return f"{duration(steps * sum(seconds) / len(seconds))} left" if seconds and steps > 0 else ""
 
 
 def duration(seconds: float) -> str:

@@ -100,6 +100,8 @@ class StoredPairs(OfPairs):
 class RewardModelling(StoredPairs):
     """A reward model fitted to a file of pairs."""
 
+    trains_policy = False
+
     def build(self, setup: Setup) -> RolloutTrainer[Any]:
         from rung.models.language.reward_model import new_reward_model
 

@@ -1,0 +1,147 @@
+"""A run's folder, opened: its metrics, samples, score and policy, from Python or a notebook."""
+
+from __future__ import annotations
+
+import base64
+import html
+import tempfile
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rung.errors import DataError, SettingsError
+from rung.runs.record.json_lines import read_rows
+from rung.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    import pyarrow
+
+    from rung.runs.run import Summary
+
+Row = Mapping[str, Any]
+
+
+class SavedRun:
+    """A run's folder, opened. Everything is read when it is asked for, so a run that still trains can be looked at.
+
+    Attributes:
+        folder: where it lies.
+        summary: how it ended, where this run has just been trained here; else None.
+
+    Example:
+
+        run = rung.open("runs/grpo-arithmetic-1")
+        run.score                       # 0.83, the last held-out score
+        run.metrics()[-1]["kl/start"]   # 0.012
+        run.table().to_pandas()         # where pandas is installed
+        run.samples(step=20)[0]["completion"]
+        run.policy()                    # the trained model
+
+    Raises:
+        SettingsError: the folder holds no run.
+    """
+
+    def __init__(self, folder: str | Path, summary: Summary | None = None) -> None:
+        self.folder, self.summary = Path(folder), summary
+        if not (self.folder / "settings.yaml").is_file():
+            raise SettingsError([f"{self.folder}: holds no run (there is no settings.yaml in it)"])
+
+    def __repr__(self) -> str:
+        score = "no score yet" if self.score is None else f"score {self.score:.3f}"
+        return f"SavedRun({str(self.folder)!r}, step {self.step}, {score})"
+
+    @cached_property
+    def settings(self) -> Settings:
+        """What it was asked to do."""
+        return read_settings(self.folder / "settings.yaml")
+
+    @property
+    def step(self) -> int:
+        """The last step that was recorded; 0 before the first."""
+        rows = self.metrics()
+        return int(rows[-1]["step"]) if rows else 0
+
+    @property
+    def score(self) -> float | None:
+        """The last held-out score: a share of right answers, or an environment's mean return. None before the first."""
+        scores = [row["held_out/score"] for row in self.metrics() if row.get("held_out/score") is not None]
+        return scores[-1] if scores else None
+
+    @property
+    def finished(self) -> bool:
+        """Whether it came to its end and left a model in `final`."""
+        return (self.folder / "final").is_dir()
+
+    def metrics(self) -> list[Row]:
+        """A dict a step by metric name, in order; `rung explain-metric NAME` says what one means."""
+        return list(read_rows(self.folder / "metrics.jsonl").rows)
+
+    def timings(self) -> list[Row]:
+        """Seconds by phase, a dict a step."""
+        return list(read_rows(self.folder / "timings.jsonl").rows)
+
+    def table(self) -> pyarrow.Table:
+        """The metrics as a pyarrow table: a row a step, a column a metric, null where a step has no such number."""
+        import pyarrow as pa
+
+        rows = self.metrics()
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        kinds = {name: pa.int64() if name == "step" else pa.float64() for name in names}
+        return pa.table({name: pa.array([row.get(name) for row in rows], kinds[name]) for name in names})
+
+    def samples(self, step: int | None = None) -> list[Row]:
+        """The completions of one step, or of all: prompt, completion, tokens, rewards by part, advantages.
+
+        DataError when there are none of that step; an environment's episodes are not kept.
+        """
+        from rung.runs.record import samples
+
+        parts = dict(samples.parts(self.folder / "samples"))
+        if step is not None and step not in parts:
+            there = f"there are samples of steps {min(parts)} to {max(parts)}" if parts else "there are none at all"
+            raise DataError([f"{self.folder}: no samples of step {step}; {there}"])
+        chosen = parts.values() if step is None else [parts[step]]
+        return [row for part in chosen for row in samples.read_part(part)]
+
+    def policy(self, device: str | None = None) -> Any:
+        """The trained policy: a language model that answers, a network that acts, or a reward model that scores.
+
+        DataError while the run has left no model.
+        """
+        final = self.folder / "final"
+        if not final.is_dir():
+            raise DataError([f"{self.folder}: no model yet; the run writes it at its end (rung resume {self.folder})"])
+        return loaded(final, device=device)
+
+    def curves(self) -> bytes:
+        """The run's curves as a PNG."""
+        from rung.lab.run_page.pictures import draw_curves
+
+        with tempfile.TemporaryDirectory() as folder:
+            draw_curves(self.metrics(), Path(folder) / "curves.png", timings=self.timings())
+            return (Path(folder) / "curves.png").read_bytes()
+
+    def _repr_html_(self) -> str:
+        """The run in a notebook: what it is, and its curves."""
+        picture = base64.b64encode(self.curves()).decode("ascii")
+        title = html.escape(repr(self))
+        return f'<p>{title}</p><img alt="curves" style="max-width:100%" src="data:image/png;base64,{picture}">'
+
+
+def loaded(folder: Path, *, device: str | None = None) -> Any:
+    """The policy in a run's `final`, of whatever kind it is."""
+    from rung.models.language.load import is_reward_model, load_policy
+    from rung.models.small.environment_policy import load_environment_policy
+    from rung.tasks.cart_pole import BOX_COUNT
+    from rung.trainers.boxes_1983.policy import CONFIG, BoxPolicy
+
+    if not (folder / "config.json").is_file():
+        return (
+            BoxPolicy.load(folder, boxes=BOX_COUNT) if (folder / CONFIG).is_file() else load_environment_policy(folder)
+        )
+    if is_reward_model(folder):
+        from rung.models.language.reward_model import load_reward_model
+
+        return load_reward_model(folder, device=device)
+    return load_policy(str(folder), device=device)

@@ -1,0 +1,116 @@
+"""What a run shows in a notebook: one bar with the newest numbers, redrawn in place, and warnings below it."""
+
+from __future__ import annotations
+
+import html
+import sys
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from rung.batch import Episode
+from rung.runs.record.console import Row, newest_numbers, sample_text, time_left
+
+MOST_WARNINGS = 20
+"""Shown below the bar, the newest last."""
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+class NotebookReport:
+    """Shows a run in a notebook's cell; the same calls as `ConsoleReport`. `quiet` shows nothing but warnings."""
+
+    def __init__(
+        self,
+        *,
+        total_steps: int,
+        first_step: int = 0,
+        samples_every: int = 10,
+        quiet: bool = False,
+        display: Any = None,
+    ) -> None:
+        self.total_steps, self.samples_every, self.quiet = total_steps, samples_every, quiet
+        self._step = first_step
+        self._seconds: list[float] = []
+        self._latest: dict[str, float] = {}
+        self._said: list[str] = []
+        self._sample = self._end = ""
+        self._display = display or _cell()
+        self._shown: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self, plan_lines: Sequence[str]) -> None:
+        """The bar, before the first step."""
+        self._draw()
+
+    def step(self, metrics: Row, timings: Row | None = None) -> None:
+        """One step's numbers."""
+        self._step = int(metrics.get("step") or 0)
+        numbers = {**metrics, **(timings or {})}
+        self._latest |= {name: value for name, value in numbers.items() if value is not None}
+        seconds = numbers.get("seconds/step")
+        if seconds is not None and self._step > 0:
+            self._seconds = [*self._seconds[-19:], seconds]
+        self._draw()
+
+    def samples(self, episodes: Sequence[Episode], prompts: Sequence[str | None] | None = None) -> None:
+        """The first completion of the step, in place of the last one shown."""
+        if not episodes or self.samples_every <= 0 or self._step % self.samples_every:
+            return
+        title, body = sample_text(episodes[0], prompts[0] if prompts is not None else None)
+        self._sample = f"<details><summary>{html.escape(title)}</summary><pre>{html.escape(body)}</pre></details>"
+
+    def warn(self, warning: str) -> None:
+        """A warning in words, also when quiet."""
+        self._said = [*self._said, warning][-MOST_WARNINGS:]
+        self._draw(always=True)
+
+    def finish(self, summary: Sequence[str]) -> None:
+        """The bar gives way to the summary."""
+        self._end = "".join(f"<div>{html.escape(line)}</div>" for line in summary)
+        self._draw()
+
+    def close(self) -> None:
+        """Nothing stands open."""
+
+    def _draw(self, *, always: bool = False) -> None:
+        if self.quiet and not always:
+            return
+        left = time_left(self.total_steps - self._step, self._seconds)
+        bar = f'<progress value="{self._step}" max="{max(self.total_steps, 1)}" style="width:60%"></progress>'
+        head = f"<div>{bar} step {self._step}/{self.total_steps} {html.escape(left)}</div>"
+        numbers = f"<div>{html.escape('   '.join(newest_numbers(self._latest)))}</div>"
+        warnings = "".join(f"<div>warning: {html.escape(one)}</div>" for one in self._said)
+        page = self._end + warnings if self._end else head + numbers + self._sample + warnings
+        if self._shown is None:
+            self._shown = self._display(_Html(page), display_id=True)
+        else:
+            self._shown.update(_Html(page))
+
+
+class _Html:
+    """HTML, as a notebook asks an object for it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def _repr_html_(self) -> str:
+        return self.text
+
+
+def _cell() -> Any:
+    from IPython.display import display
+
+    return display
