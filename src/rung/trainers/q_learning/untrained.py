@@ -38,14 +38,12 @@ def _flags(task: TaskSettings) -> str:
 
 def learnt_values(folder: Path) -> bool:
     """Whether this is the model of a run whose method learns values, which its outputs then are."""
-    from rung.trainers.choose import kind_for
-
     file = folder.parent / "settings.yaml"
     if not file.is_file():
         return False
     try:
         run = read_settings(file)
-        return kind_for(run, run.resolved_method()).values and run.model != SMALL
+        return hasattr(run.resolved_method(), "value_target") and run.model != SMALL
     except RungError:  # whatever lies there, it is no run that can be told of
         return False
 
