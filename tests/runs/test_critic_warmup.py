@@ -19,7 +19,7 @@ from rung.methods.parts.optimizers import AdamW
 from rung.methods.policy_gradient import PolicyGradient
 from rung.models.language.tiny import tiny_model
 from rung.trainers.assemble import assemble
-from rung.trainers.fits import doubtful
+from rung.trainers.choose import kind_for
 from rung.trainers.policy_gradient.learner import Learner
 from rung.trainers.reading import read_run
 
@@ -130,5 +130,5 @@ def test_what_is_told_and_refused() -> None:
     flags = {"method": "vapo", "task": "arithmetic", "model": "tiny"}
     for steps, warned in ((50, True), (51, False)):
         settings = read_run(flags=flags, sets=[f"steps={steps}"]).required()
-        said = "\n".join(doubtful(settings, settings.resolved_method()))
+        said = "\n".join(kind_for(settings, settings.resolved_method()).doubts(settings, settings.resolved_method()))
         assert ("so the policy is never trained" in said) == warned

@@ -158,9 +158,9 @@ def test_trained_tokens_leave_room_for_the_passes(made: Path, tmp_path: Path) ->
     )
     assert 2 * tokens >= 200 > 2 * (tokens - of_last)
     budget = Budget({"trained": 200}, work_of(parts.method, parts.policy))
-    assert not parts.ends(budget)
+    assert not parts.over(budget)
     budget.pay({"tokens/trained": 200.0}, 0.0)
-    assert parts.ends(budget), "training spends this budget, so it ends the run"
+    assert parts.over(budget), "training spends this budget, so it ends the run"
 
 
 def test_an_annealed_rate_falls_over_the_passes_or_the_seconds_that_are_kept_for_them(
@@ -249,7 +249,7 @@ def test_a_budget_that_drawing_does_not_spend_does_not_draw_for_ever(made: Path,
     more = {"rewards": [], "task": HARD, "budget": {"trained": 10**6}}
     parts, collector, metrics = drawn(made, tmp_path / "run", **more)
     assert metrics["pairs/prompts"] == 3 * 3 and collector.pairs is None
-    assert parts.ends(Budget({"trained": 10**6}, work_of(parts.method, parts.policy)))
+    assert parts.over(Budget({"trained": 10**6}, work_of(parts.method, parts.policy)))
 
 
 def test_pairs_that_are_gone_or_others_are_refused_on_resume(made: Path, tmp_path: Path) -> None:

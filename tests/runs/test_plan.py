@@ -12,7 +12,9 @@ from rung.methods import METHODS
 from rung.runs.plan import TaskFacts, make_plan, shown, written
 from rung.runs.plan_text import millions, plan_lines, size_in_words
 from rung.settings.network import TINY
+from rung.trainers.choose import kind_for
 from rung.trainers.memory import memory_of, micro_batch_tokens
+from rung.trainers.policy_gradient.on_text import OnText
 from rung.trainers.reading import read_run
 
 FACTS = TaskFacts(train_items=20_000, held_out_items=400, prompt_tokens=8)
@@ -148,7 +150,9 @@ def test_the_activation_estimate_is_close_to_what_autograd_keeps():
     settings = reading.required()
     method = settings.resolved_method()
     assert micro_batch_tokens(settings, rows, 8) == 8 + rows * steps
-    estimate = memory_of(settings, method, TINY, episodes=rows, prompt_tokens=8).parts["activations"]
+    estimate = memory_of(settings, method, kind_for(settings, method), TINY, episodes=rows, prompt_tokens=8).parts[
+        "activations"
+    ]
     assert sum(size for size, _ in kept.values()) == pytest.approx(estimate, rel=0.25)
 
 
@@ -192,7 +196,9 @@ def test_the_replay_of_a_text_task_counts_as_it_lies_in_memory(vocabulary, promp
     settings = read_run(flags={"model": "tiny", "method": "dqn", "task": "copying"}, sets=sets).required()
     network = dataclasses.replace(TINY, vocabulary=vocabulary)
     units = {"episodes": 1, "prompt_tokens": prompt}
-    estimate = memory_of(settings, settings.resolved_method(), network, **units).parts["replay"]
+    estimate = memory_of(
+        settings, (method := settings.resolved_method()), kind_for(settings, method), network, **units
+    ).parts["replay"]
     ids, ones, nothing = np.arange(prompt), np.ones(length, bool), np.zeros(length)
     tracemalloc.start()
     try:
@@ -205,7 +211,7 @@ def test_the_replay_of_a_text_task_counts_as_it_lies_in_memory(vocabulary, promp
         tracemalloc.stop()
     assert len(replay) == steps
     assert held == pytest.approx(estimate, rel=0.1)
-    of_policy = memory_of(read_run(flags=FLAGS).required(), METHODS["grpo"], TINY, **units).parts["replay"]
+    of_policy = memory_of(read_run(flags=FLAGS).required(), METHODS["grpo"], OnText(), TINY, **units).parts["replay"]
     assert of_policy == 0
 
 

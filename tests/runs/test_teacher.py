@@ -15,9 +15,9 @@ from rung.library import build
 from rung.methods import METHODS
 from rung.models.language.load import differing_tokens, load_policy
 from rung.models.language.tiny import tiny_model
-from rung.settings import settings_from
 from rung.trainers.assemble import assemble
 from rung.trainers.policy_gradient.learner import Learner
+from rung.trainers.reading import settings_from
 
 
 def folder_of(path: Path, seed: int, *, sharper: float = 1.0) -> str:

@@ -81,8 +81,8 @@ def test_killed_and_resumed_ends_the_same(runs: Runs, model: Path, tmp_path: Pat
 
 def test_an_evaluation_of_the_run_is_greedy_unless_somebody_asks_otherwise(model: Path) -> None:
     run = settings_from(settings(model))
-    assert read_eval(run=run).required().temperature == 0.0
-    assert read_eval(run=run, flags={"temperature": "0.5"}).required().temperature == 0.5
+    assert read_eval(run=run, values=True).required().temperature == 0.0
+    assert read_eval(run=run, values=True, flags={"temperature": "0.5"}).required().temperature == 0.5
     other = run.changed({"method.name": "dqn"}).as_data() | {"method": {"name": "grpo"}}
     assert read_eval(run=settings_from(other)).required().temperature == 1.0
 

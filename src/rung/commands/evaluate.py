@@ -100,7 +100,8 @@ def _evaluated(
     ):
         if it.settings is not None and flags["task"] is None:
             _require_answers(it.settings)
-        asked = read_eval(run=it.settings, flags=flags, rewards=rewards, sets=sets).required()
+        values = it.settings is not None and _gives_values(it.settings)
+        asked = read_eval(run=it.settings, values=values, flags=flags, rewards=rewards, sets=sets).required()
         from rung.runs.evaluate import evaluate as measured
 
         result = measured(
@@ -121,6 +122,14 @@ def _evaluated(
         samples.parent.mkdir(parents=True, exist_ok=True)
         write_rows(result.samples, samples, "--samples")
     return {"model": run_or_model, "task": asked.task.name, "split": asked.split, **result.as_data()}
+
+
+def _gives_values(run: Settings) -> bool:
+    """Whether a run's language model gives values of tokens, which are no distribution to draw from."""
+    from rung.trainers.choose import kind_for
+
+    kind = kind_for(run, run.resolved_method())
+    return kind.values and not kind.environment
 
 
 def _require_answers(run: Settings) -> None:

@@ -82,7 +82,8 @@ def recipe_for(method: str | None, *, model: str | None, task: str | None, draws
         return "tiny" if model == "tiny" else None
     if task == CART_POLE:
         return "trials"
-    return kind_of(found, environment=environment, draws_pairs=draws_pairs).recipe(found, model=model, task=task)
+    kind = kind_of(found, environment=environment, draws_pairs=draws_pairs)
+    return kind.recipe(found, model=model, task=task) or ("environment_episodes" if environment else None)
 
 
 def problems(settings: Settings, method: Method | None) -> Iterator[str]:
@@ -115,8 +116,9 @@ def build(settings: Settings, handed: Handed, folder: Path | None = None, shared
     limit_threads(settings.learner)
     method = settings.resolved_method()
     kind = kind_for(settings, method)
+    if wrong := list(problems(settings, method)):
+        raise SettingsError(wrong)
     task = kind.load_task(settings)
-    wrong = [*problems(settings, method), *kind.misfits(method, task)]
-    if wrong:
+    if wrong := list(kind.misfits(method, task)):
         raise SettingsError(wrong)
     return kind.build(Setup(settings=settings, method=method, task=task, handed=handed, folder=folder, shared=shared))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from rung.errors import SettingsError
 from rung.methods import Method
 from rung.settings import Reading, Settings, load
 from rung.settings.load import Flags
@@ -37,6 +39,14 @@ def read_run(
     5
     """
     return load.read_run(recipe=recipe, config=config, flags=flags, rewards=rewards, sets=sets, kinds=Kinds())
+
+
+def settings_from(data: Mapping[str, Any]) -> Settings:
+    """Settings from plain nested data; SettingsError with every problem, and with what cannot go together."""
+    settings = load.settings_from(data)
+    if problems := list(choose.problems(settings, settings.resolved_method())):
+        raise SettingsError(problems)
+    return settings
 
 
 def read_changes(settings: Settings, sets: Sequence[str]) -> dict[str, object]:
