@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from rung.methods.parts.elements import Actor, CriticElement, Lifetimes
+from rung.methods.parts.elements import CriticElement
+from rung.methods.parts.protocols import Actor, fact, formula_of
+from rung.methods.ranges import out_of_range
+from rung.methods.slots import check_slots
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,25 +30,29 @@ class AdaptiveElements:
     actor: Actor
     critic: CriticElement | None = None
 
+    def __post_init__(self) -> None:
+        check_slots(self)
+
     def changed(self, **slots: Any) -> Self:
         """A copy with other slots; its parent is this method unless another is named."""
         return replace(self, **{"parent": self.name, **slots})
 
     def problems(self) -> list[str]:
         """What makes this combination of slots impossible, as sentences; empty when it can run."""
-        if isinstance(self.actor, Lifetimes) and self.critic is not None:
-            return [
-                "method.critic: got CriticElement, but Lifetimes learns from whole lifetimes and reads no r̂; "
-                "set it to null, or the actor to SearchElement"
-            ]
-        return []
+        found = list(out_of_range(self))
+        if self.critic is not None and not fact(self.actor, "reads_critic", True):
+            found.append(
+                f"method.critic: got CriticElement, but {type(self.actor).__name__} learns from whole lifetimes and "
+                "reads no r̂; set it to null, or the actor to SearchElement"
+            )
+        return found
 
     def formula(self) -> str:
         """The actor's rule and the critic's; without a critic r̂ is the reward itself."""
-        lines = [self.actor.formula]
+        lines = [formula_of(self.actor)]
         if self.critic is not None:
             lines.append(self.critic.formula)
-        elif not isinstance(self.actor, Lifetimes):
+        elif fact(self.actor, "reads_critic", True):
             lines.append("r̂ = r, -1 at a failure and 0 before")
         return "\n".join(lines)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from torch import Tensor
 
-from rung.methods.parts.optimizers import AdamW, RMSprop
-from rung.methods.parts.preference_losses import LOG_PROBS, Answers, PreferenceLoss
+from rung.methods.parts.preference_losses import LOG_PROBS, Answers
+from rung.methods.parts.protocols import GradientOptimizer, PreferenceLoss, fact, formula_of
+from rung.methods.ranges import FROM_1, out_of_range
+from rung.methods.slots import check_slots
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +30,12 @@ class PreferenceLearning:
     """Where the definition goes beyond, or away from, what the paper states."""
 
     loss: PreferenceLoss
-    optimizer: AdamW | RMSprop
-    pairs_per_step: int = 64
+    optimizer: GradientOptimizer
+    pairs_per_step: Annotated[int, FROM_1] = 64
     """Pairs of one update; for a loss without pairs (KTO) answers come in pairs where the data has them."""
+
+    def __post_init__(self) -> None:
+        check_slots(self)
 
     def changed(self, **slots: Any) -> Self:
         """A copy with other slots; its parent is this method unless another is named."""
@@ -38,9 +43,7 @@ class PreferenceLearning:
 
     def problems(self) -> list[str]:
         """What makes this combination of slots impossible, as sentences; empty when it can run."""
-        found: list[str] = []
-        if self.pairs_per_step < 1:
-            found.append(f"method.pairs_per_step: got {self.pairs_per_step}, expected at least 1")
+        found = list(out_of_range(self))
         if not self.loss.paired and self.pairs_per_step == 1:
             found.append(
                 f"method.pairs_per_step: got 1, but {type(self.loss).__name__} estimates the KL from answers to other "
@@ -51,8 +54,12 @@ class PreferenceLearning:
     def formula(self) -> str:
         """What is lowered, and the step that lowers it."""
         over = "pairs (x, y_w, y_l)" if self.loss.paired else "answers (x, y)"
-        inside = [self.loss.inside] if self.loss.inside else []
-        return "\n".join([f"L = E[ {self.loss.formula} ] over {over}", *inside, self.optimizer.formula])
+        lines = [
+            f"L = E[ {formula_of(self.loss)} ] over {over}",
+            fact(self.loss, "inside", ""),
+            formula_of(self.optimizer),
+        ]
+        return "\n".join(line for line in lines if line)
 
     def needs_start(self) -> bool:
         """Whether the loss has a reference: the policy as it was at the start."""

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import torch
 from torch import Tensor
 
 from rung.formulas.value_targets import bootstrapped, chosen
-from rung.methods.parts.q_learning import (
-    DoubleTarget,
+from rung.methods.parts.protocols import (
     Exploration,
-    Prioritised,
+    QLayers,
+    QOptimizer,
     Replay,
     TargetNetwork,
     TDError,
-    ValueNetwork,
-    ValueStep,
     ValueTarget,
+    fact,
+    formula_of,
 )
+from rung.methods.ranges import FROM_1, out_of_range
+from rung.methods.slots import check_slots
 
 
 @dataclass(frozen=True, kw_only=True)
 class ValueLearning:
-    """A method that learns Q from a replay: L = mean of error ( y − Q(s, a) ) over past steps, lowered by `step`.
+    """A method that learns Q from a replay: L = mean of error ( y − Q(s, a) ) over past steps, lowered by `optimizer`.
 
     Example: `DQN.changed(name="dqn-calm", target_network=Every(updates=500))` is DQN with a target network.
     """
@@ -39,20 +41,20 @@ class ValueLearning:
     deviations: tuple[str, ...] = ()
     """Where the definition goes beyond, or away from, what the paper states."""
 
-    horizon: int = 1000
+    horizon: Annotated[int, FROM_1] = 1000
     """Environment steps of one step of the run, which has one row of metrics; it changes nothing that is learnt. On a
     text task a step of the run is one completion of each of `prompts_per_step` prompts."""
     exploration: Exploration
     replay: Replay
-    steps_between_updates: int = 1
+    steps_between_updates: Annotated[int, FROM_1] = 1
     """Environment steps, or tokens, between two rounds of updates."""
-    updates: int = 1
+    updates: Annotated[int, FROM_1] = 1
     """Updates a round."""
     clip_rewards: bool = False
     """Learn from the reward's sign alone; scores stay what they are."""
     life_loss_ends: bool = False
     """A lost life ends what is learnt from, though the game goes on; only games that count lives know it."""
-    network: ValueNetwork
+    network: QLayers
     """On a text task the language model's own outputs are Q in its place."""
     value_target: ValueTarget
     target_network: TargetNetwork | None = None
@@ -60,7 +62,10 @@ class ValueLearning:
     error: TDError
     sum_errors: bool = False
     """The gradient is the sum over a minibatch, not the mean: what DeepMind's released code does."""
-    optimizer: ValueStep
+    optimizer: QOptimizer
+
+    def __post_init__(self) -> None:
+        check_slots(self)
 
     def changed(self, **slots: Any) -> Self:
         """A copy with other slots; its parent is this method unless another is named."""
@@ -71,9 +76,7 @@ class ValueLearning:
         return list(self._problems())
 
     def _problems(self) -> Iterator[str]:
-        for slot in ("horizon", "steps_between_updates", "updates"):
-            if getattr(self, slot) < 1:
-                yield f"method.{slot}: got {getattr(self, slot)}, expected at least 1"
+        yield from out_of_range(self)
         replay = self.replay
         if replay.capacity < replay.batch + self.value_target.steps:
             yield (
@@ -85,24 +88,24 @@ class ValueLearning:
                 f"method.replay.starts: got {replay.starts}, but one update takes {replay.batch} steps; set "
                 f"{replay.batch} or more"
             )
-        if isinstance(self.value_target, DoubleTarget) and self.target_network is None:
+        if self.value_target.asks_twice and self.target_network is None:
             yield (
-                "method.target_network: got none, but DoubleTarget needs two networks: with one it is MaxTarget; set "
-                "Every, or value_target to MaxTarget"
+                f"method.target_network: got none, but {type(self.value_target).__name__} needs two networks: with one "
+                "it is MaxTarget; set Every, or value_target to MaxTarget"
             )
 
     def formula(self) -> str:
         """What is lowered, and what stands inside it, from the parts."""
         copy = self.target_network is not None
         over = "∑" if self.sum_errors else "mean"
-        weight = "w " if isinstance(self.replay, Prioritised) else ""
-        lines = [f"L = {over} over a minibatch of {weight}{self.error.formula}", self.value_target.formula(copy)]
+        weight = "w " if fact(self.replay, "weighted", False) else ""
+        lines = [f"L = {over} over a minibatch of {weight}{formula_of(self.error)}", self.value_target.formula(copy)]
         if self.network.duelling:
             lines.append("Q(s, a) = V(s) + A(s, a) − mean_a A(s, a)")
-        lines += [part.formula for part in (self.target_network, self.replay, self.exploration) if part is not None]
+        lines += [formula_of(part) for part in (self.target_network, self.replay, self.exploration) if part is not None]
         every = "step" if self.steps_between_updates == 1 else f"{self.steps_between_updates:,} steps"
         rounds = f"{self.updates:,} update{'s' if self.updates > 1 else ''} every {every}"
-        return "\n".join([*lines, f"{rounds}: {self.optimizer.formula}"])
+        return "\n".join([*lines, f"{rounds}: {formula_of(self.optimizer)}"])
 
     def needs_start(self) -> bool:
         """Nothing is compared with the start."""

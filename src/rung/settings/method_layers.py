@@ -1,18 +1,17 @@
-"""A method's slots as settings: layers laid over the method's own definition, ranges, and the tree of its keys."""
+"""A method's slots as settings: layers laid over the method's own definition, and the tree of its keys."""
 
 from __future__ import annotations
 
-import math
-import types
-import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from rung.errors import SettingsError
 from rung.methods import GRPO, METHODS, Method, unknown
-from rung.methods.data import IDENTITY, as_data, from_data
+from rung.methods.data import IDENTITY, as_data, classes_by_name, from_data
 from rung.methods.data import slots as slots_of
+from rung.methods.ranges import out_of_range
+from rung.methods.slots import hints_of, shipped_for
 from rung.settings.given import Given, given, only_written, plain
 
 
@@ -46,7 +45,7 @@ def read_method(layers: Sequence[Given]) -> MethodReading:
     replaced, notes = _replaced_names(layers)
     problems += replaced
     data = {**plain(merged), "name": (known or GRPO).name}
-    problems += out_of_range(data)
+    problems += out_of_range(data, classes_by_name())
     method: Method | None = None
     try:
         method = from_data(data)
@@ -162,215 +161,18 @@ def _place(value: Given) -> str:
     return value.origin.place if value.origin is not None else "the method's definition"
 
 
-@dataclass(frozen=True)
-class Range:
-    """Which numbers a part's field takes."""
-
-    holds: Callable[[float], bool]
-    words: str
-
-
-_ABOVE_0 = Range(lambda value: value > 0, "more than 0")
-_FROM_0 = Range(lambda value: value >= 0, "at least 0")
-_FROM_1 = Range(lambda value: value >= 1, "at least 1")
-_SHARE = Range(lambda value: 0 <= value <= 1, "between 0 and 1")
-_BELOW_HALF = Range(lambda value: 0 <= value < 0.5, "at least 0 and below 0.5")
-_PART = Range(lambda value: 0 < value <= 1, "more than 0 and at most 1")
-_ANY = Range(math.isfinite, "a number")
-_BELOW_1 = Range(lambda value: 0 <= value < 1, "at least 0 and below 1")
-
-RANGES: Mapping[str, Range] = {
-    "samples_per_prompt": _FROM_1,
-    "num_epochs": _FROM_1,
-    "num_minibatches": _FROM_1,
-    "AdamW.learning_rate": _ABOVE_0,
-    "AdamW.beta1": _BELOW_1,
-    "AdamW.beta2": _BELOW_1,
-    "AdamW.epsilon": _ABOVE_0,
-    "AdamW.weight_decay": _FROM_0,
-    "AdamW.warmup_steps": _FROM_0,
-    "AdamW.max_grad_norm": _ABOVE_0,
-    "ClippedSurrogate.low": _SHARE,
-    "ClippedSurrogate.high": _FROM_0,
-    "ClippedSurrogate.dual": Range(lambda value: value > 1, "more than 1"),
-    "SequenceClippedSurrogate.low": _SHARE,
-    "SequenceClippedSurrogate.high": _FROM_0,
-    "ClippedWeight.high": _FROM_1,
-    "WithinProbability.low": _SHARE,
-    "WithinProbability.high": _SHARE,
-    "WithinProbability.pull": _FROM_0,
-    "ClipCov.low": _SHARE,
-    "ClipCov.high": _FROM_0,
-    "ClipCov.share": _PART,
-    "ClipCov.above": _ANY,
-    "ClipCov.below": _ANY,
-    "KLCov.share": _PART,
-    "KLCov.coefficient": _FROM_0,
-    "KLPenalty.coefficient": _FROM_0,
-    "KLPenalty.target": _ABOVE_0,
-    "horizon": _FROM_1,
-    "entropy_bonus": _FROM_0,
-    "RMSprop.learning_rate": _ABOVE_0,
-    "RMSprop.alpha": _BELOW_1,
-    "RMSprop.epsilon": _ABOVE_0,
-    "RMSprop.warmup_steps": _FROM_0,
-    "RMSprop.max_grad_norm": _ABOVE_0,
-    "NaturalGradient.max_kl": _ABOVE_0,
-    "NaturalGradient.iterations": _FROM_1,
-    "NaturalGradient.damping": _FROM_0,
-    "NaturalGradient.fisher_share": _PART,
-    "NaturalGradient.backtracks": _FROM_0,
-    "NaturalGradient.shrink": Range(lambda value: 0 < value < 1, "more than 0 and less than 1"),
-    "NaturalGradient.accept": _ABOVE_0,
-    "NaturalGradient.critic_learning_rate": _ABOVE_0,
-    "NaturalGradient.num_critic_epochs": _FROM_0,
-    "NaturalGradient.num_critic_minibatches": _FROM_1,
-    "ValueFunction.coefficient": _FROM_0,
-    "ValueFunction.clip": _ABOVE_0,
-    "ValueFunction.warmup_steps": _FROM_0,
-    "GAE.discount": _SHARE,
-    "GAE.lam": _SHARE,
-    "LengthAdaptiveGAE.alpha": _ABOVE_0,
-    "LengthAdaptiveGAE.discount": _SHARE,
-    "NStep.discount": _SHARE,
-    "NStep.steps": _FROM_1,
-    "GroupCentredBatchScaled.epsilon": _FROM_0,
-    "GroupCentredBatchScaled.ddof": Range(lambda value: value in (0, 1), "0 or 1"),
-    "Whiten.epsilon": _FROM_0,
-    "Whiten.ddof": Range(lambda value: value in (0, 1), "0 or 1"),
-    "AccuraciesDiffer.most_batches": _FROM_1,
-    "SoftOverlong.limit": _FROM_1,
-    "SoftOverlong.cache": _FROM_1,
-    "TruncatedImportance.cap": _ABOVE_0,
-    "MaskedImportance.low": _FROM_0,
-    "MaskedImportance.high": _ABOVE_0,
-    "KLInReward.target": _ABOVE_0,
-    "KLInReward.adapt_over": _FROM_1,
-    "KLInLoss.coefficient": _FROM_0,
-    "KLInReward.coefficient": _FROM_0,
-    "KLInAdvantage.coefficient": _FROM_0,
-    "KLInLoss.refresh_every": _FROM_1,
-    "KLInReward.refresh_every": _FROM_1,
-    "KLInAdvantage.refresh_every": _FROM_1,
-    "NormalizedByOthers.epsilon": _FROM_0,
-    "ProcessNormalized.epsilon": _FROM_0,
-    "ProcessNormalized.ddof": Range(lambda value: value in (0, 1), "0 or 1"),
-    "RewardToGo.discount": _SHARE,
-    "GroupNormalized.epsilon": _FROM_0,
-    "GroupNormalized.ddof": Range(lambda value: value in (0, 1), "0 or 1"),
-    "PerConstantLength.length": _FROM_1,
-    "SegmentPreferences.members": _FROM_1,
-    "SegmentPreferences.segment": _FROM_1,
-    "SegmentPreferences.first_share": _SHARE,
-    "SegmentPreferences.rate_halves_at": _FROM_1,
-    "SegmentPreferences.recent_steps": _FROM_1,
-    "SegmentPreferences.coin_share": _SHARE,
-    "SegmentPreferences.reward_std": _ABOVE_0,
-    "SegmentPreferences.l2_low": _FROM_1,
-    "SegmentPreferences.l2_high": _FROM_1,
-    "SegmentPreferences.predictor_rate": _ABOVE_0,
-    "SegmentPreferences.pairs_per_update": _FROM_1,
-    "SegmentPreferences.first_updates": _FROM_1,
-    "SegmentPreferences.later_updates": _FROM_0,
-    "ByDisagreement.candidates": _FROM_1,
-    "steps_between_updates": _FROM_1,
-    "updates": _FROM_1,
-    "EpsilonGreedy.start": _SHARE,
-    "EpsilonGreedy.end": _SHARE,
-    "EpsilonGreedy.over": _FROM_1,
-    "EpsilonGreedy.evaluation": _SHARE,
-    "Boltzmann.temperature": _ABOVE_0,
-    "Uniform.capacity": _FROM_1,
-    "Uniform.starts": _FROM_1,
-    "Uniform.batch": _FROM_1,
-    "Prioritised.capacity": _FROM_1,
-    "Prioritised.starts": _FROM_1,
-    "Prioritised.batch": _FROM_1,
-    "Prioritised.alpha": _SHARE,
-    "Prioritised.beta": _SHARE,
-    "Prioritised.beta_over": _FROM_1,
-    "Prioritised.epsilon": _ABOVE_0,
-    "Layers2013.first": _FROM_1,
-    "Layers2013.second": _FROM_1,
-    "Layers2015.first": _FROM_1,
-    "Layers2015.second": _FROM_1,
-    "MaxTarget.discount": _SHARE,
-    "MaxTarget.steps": _FROM_1,
-    "DoubleTarget.discount": _SHARE,
-    "DoubleTarget.steps": _FROM_1,
-    "Every.updates": _FROM_1,
-    "Every.share": Range(lambda value: 0 < value <= 1, "more than 0 and at most 1"),
-    "ClippedError.limit": _ABOVE_0,
-    "Adam.learning_rate": _ABOVE_0,
-    "Adam.beta1": _BELOW_1,
-    "Adam.beta2": _BELOW_1,
-    "Adam.epsilon": _ABOVE_0,
-    "Adam.max_grad_norm": _ABOVE_0,
-    "CentredRMSprop.learning_rate": _ABOVE_0,
-    "CentredRMSprop.decay": _BELOW_1,
-    "CentredRMSprop.epsilon": _ABOVE_0,
-    "CentredRMSprop.max_grad_norm": _ABOVE_0,
-    "pairs_per_step": _FROM_1,
-    "DPOLoss.beta": _ABOVE_0,
-    "ConservativeDPOLoss.beta": _ABOVE_0,
-    "ConservativeDPOLoss.flipped": _BELOW_HALF,
-    "RobustDPOLoss.beta": _ABOVE_0,
-    "RobustDPOLoss.flipped": _BELOW_HALF,
-    "IPOLoss.tau": _ABOVE_0,
-    "SimPOLoss.beta": _ABOVE_0,
-    "SimPOLoss.target": _FROM_0,
-    "ORPOLoss.weight": _FROM_0,
-    "KTOLoss.beta": _ABOVE_0,
-    "KTOLoss.desirable": _FROM_0,
-    "KTOLoss.undesirable": _FROM_0,
-    "APOZeroLoss.beta": _ABOVE_0,
-    "APODownLoss.beta": _ABOVE_0,
-    "Unlikelihood.alpha": _FROM_0,
-    "SearchElement.step_size": _ABOVE_0,
-    "SearchElement.decay": _BELOW_1,
-    "SearchElement.noise": _FROM_0,
-    "CriticElement.step_size": _ABOVE_0,
-    "CriticElement.gamma": _SHARE,
-    "CriticElement.decay": _BELOW_1,
-    "Lifetimes.decay": _SHARE,
-    "Lifetimes.weight": _ABOVE_0,
-    "Lifetimes.base": _FROM_0,
-    "Lifetimes.multiple": _FROM_0,
-}
-"""By part and field. Every number of every part stands here; a test holds that to be so."""
-
-
-def out_of_range(data: Mapping[str, Any], path: str = "method") -> Iterator[str]:
-    """A sentence for every number of a method's data that is out of its range; wrong types are not its business."""
-    part = f"{data['part']}." if "part" in data else ""
-    for key, value in data.items():
-        limits = RANGES.get(f"{part}{key}")
-        if isinstance(value, Mapping):
-            yield from out_of_range(value, f"{path}.{key}")
-        elif limits is not None and _is_number(value) and not limits.holds(value):
-            yield f"{path}.{key}: got {value}, expected {limits.words}"
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def method_keys(kind: type[Any]) -> list[str]:
     """Every dotted key that a method of this kind can have: `method.objective`, `method.objective.high`, ..."""
     return list(dict.fromkeys(["method", "method.name", *_keys_of(kind, "method")]))
 
 
 def _keys_of(cls: Any, path: str) -> Iterator[str]:
-    for name, hint in typing.get_type_hints(cls).items():
-        if name in IDENTITY or typing.get_origin(hint) is typing.ClassVar:
+    for name, hint in hints_of(cls).items():
+        if name in IDENTITY:
             continue
         yield f"{path}.{name}"
-        parts = [choice for choice in _choices(hint) if is_dataclass(choice)]
+        parts = shipped_for(hint)
         if parts:
             yield f"{path}.{name}.part"
         for part in parts:
             yield from _keys_of(part, f"{path}.{name}")
-
-
-def _choices(hint: Any) -> Iterable[Any]:
-    return typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)

@@ -1,4 +1,4 @@
-"""What makes chosen answers likelier than rejected ones: called with the answers, gives one loss a pair (or an answer).
+"""Preference losses: called with the answers, each gives one number a pair, or an answer.
 
 `reads` says which number of an answer the loss is about: its log-prob under the policy, or a reward model's score;
 `inside` says what the letters of its formula stand for.
@@ -7,13 +7,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
 from rung.batch import Batch
 from rung.formulas import preference_losses
+from rung.methods.ranges import ABOVE_0, BELOW_HALF, FROM_0
 
 LOG_PROBS, SCORES = "log-probs", "scores"
 _H = "h = log π/π_ref(y_w) - log π/π_ref(y_l)"
@@ -24,8 +25,8 @@ _MEAN_H = "h = log π/π_ref(y_w) / |y_w| - log π/π_ref(y_l) / |y_l|"
 class DPOLoss:
     """-log σ(β h): pairs are told apart by the policy's own log-ratio to its reference, as by a reward."""
 
-    beta: float = 0.1
-    """How dear it is to move from the reference: large keeps the policy near."""
+    beta: Annotated[float, ABOVE_0] = 0.1
+    """KL strength: larger stays closer to the reference."""
     per_token: bool = False
     """h of log-ratios divided by the answers' lengths (length-normalised DPO)."""
     reads: ClassVar[str] = LOG_PROBS
@@ -48,8 +49,8 @@ class DPOLoss:
 class ConservativeDPOLoss:
     """DPO that believes a share of the labels to be flipped, so that no margin is worth growing for ever."""
 
-    beta: float = 0.1
-    flipped: float = 0.1
+    beta: Annotated[float, ABOVE_0] = 0.1
+    flipped: Annotated[float, BELOW_HALF] = 0.1
     """ε: the share of labels that are wrong."""
     inside: ClassVar[str] = _H
     reads: ClassVar[str] = LOG_PROBS
@@ -68,8 +69,8 @@ class ConservativeDPOLoss:
 class RobustDPOLoss:
     """DPO made unbiased under labels of which a known share is flipped."""
 
-    beta: float = 0.1
-    flipped: float = 0.1
+    beta: Annotated[float, ABOVE_0] = 0.1
+    flipped: Annotated[float, BELOW_HALF] = 0.1
     """ε: the share of labels that are wrong, below a half."""
     inside: ClassVar[str] = _H
     reads: ClassVar[str] = LOG_PROBS
@@ -89,8 +90,8 @@ class RobustDPOLoss:
 class IPOLoss:
     """(h - 1/(2τ))²: the margin is drawn to one value, so that certain labels do not drive it to infinity."""
 
-    tau: float = 0.1
-    """How dear it is to move from the reference."""
+    tau: Annotated[float, ABOVE_0] = 0.1
+    """KL strength: larger stays closer to the reference."""
     per_token: bool = False
     """h of log-ratios divided by the answers' lengths, as TRL has it."""
     reads: ClassVar[str] = LOG_PROBS
@@ -113,8 +114,8 @@ class IPOLoss:
 class SimPOLoss:
     """The mean log-prob itself is the reward, and it must differ by a target margin; no reference is kept."""
 
-    beta: float = 2.5
-    target: float = 1.4
+    beta: Annotated[float, ABOVE_0] = 2.5
+    target: Annotated[float, FROM_0] = 1.4
     """γ: the margin in β-scaled nats a token."""
     inside: ClassVar[str] = ""
     reads: ClassVar[str] = LOG_PROBS
@@ -134,7 +135,7 @@ class SimPOLoss:
 class ORPOLoss:
     """Fine-tuning on the chosen answer, and beside it the odds ratio of the two; no reference is kept."""
 
-    weight: float = 0.1
+    weight: Annotated[float, FROM_0] = 0.1
     """λ: of the odds ratio's loss."""
     inside: ClassVar[str] = "log p = log π(y)/|y|, odds p = p/(1 - p)"
     reads: ClassVar[str] = LOG_PROBS
@@ -155,10 +156,10 @@ class ORPOLoss:
 class KTOLoss:
     """λ_y (1 - σ(±β (log-ratio - z))): each answer alone is called good or bad, measured against the mean KL z."""
 
-    beta: float = 0.1
-    desirable: float = 1.0
+    beta: Annotated[float, ABOVE_0] = 0.1
+    desirable: Annotated[float, FROM_0] = 1.0
     """λ_D: the weight of a good answer."""
-    undesirable: float = 1.0
+    undesirable: Annotated[float, FROM_0] = 1.0
     """λ_U: the weight of a bad one."""
     inside: ClassVar[str] = "r = log π/π_ref(y), z = max(0, mean r of answers put after other prompts)"
     reads: ClassVar[str] = LOG_PROBS
@@ -183,7 +184,7 @@ class KTOLoss:
 class APOZeroLoss:
     """1 - σ(β r_w) + σ(β r_l): chosen answers up, rejected ones down; for answers better than the policy's own."""
 
-    beta: float = 0.1
+    beta: Annotated[float, ABOVE_0] = 0.1
     inside: ClassVar[str] = "r = log π/π_ref(y)"
     reads: ClassVar[str] = LOG_PROBS
     has_reference: ClassVar[bool] = True
@@ -202,7 +203,7 @@ class APOZeroLoss:
 class APODownLoss:
     """σ(β r_w) + 1 - σ(β (r_w - r_l)): both down, the rejected more; for answers worse than the policy's own."""
 
-    beta: float = 0.1
+    beta: Annotated[float, ABOVE_0] = 0.1
     inside: ClassVar[str] = "r = log π/π_ref(y)"
     reads: ClassVar[str] = LOG_PROBS
     has_reference: ClassVar[bool] = True
@@ -221,7 +222,7 @@ class APODownLoss:
 class Unlikelihood:
     """-log π(y_w) + α log π(y_l): fine-tuning on the chosen answer, and away from the rejected one."""
 
-    alpha: float = 0.5
+    alpha: Annotated[float, FROM_0] = 0.5
     """0: fine-tuning on the chosen answers alone."""
     inside: ClassVar[str] = ""
     reads: ClassVar[str] = LOG_PROBS
@@ -255,21 +256,6 @@ class BradleyTerry:
         return preference_losses.bradley_terry(
             answers.chosen(scores_B), answers.rejected(scores_B), answers.at_least_M.to(scores_B)
         )
-
-
-PreferenceLoss = (
-    DPOLoss
-    | ConservativeDPOLoss
-    | RobustDPOLoss
-    | IPOLoss
-    | SimPOLoss
-    | ORPOLoss
-    | KTOLoss
-    | APOZeroLoss
-    | APODownLoss
-    | Unlikelihood
-    | BradleyTerry
-)
 
 
 CHOSEN, REJECTED = 1.0, 0.0
