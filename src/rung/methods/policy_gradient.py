@@ -19,6 +19,7 @@ from rung.methods.parts.aggregations import alone
 from rung.methods.parts.filters import FrozenStart
 from rung.methods.parts.learned_reward import SegmentPreferences
 from rung.methods.parts.objectives import old_log_probs
+from rung.methods.parts.optimizers import NaturalGradient
 from rung.methods.parts.protocols import (
     Advantage,
     AfterUpdates,
@@ -32,7 +33,6 @@ from rung.methods.parts.protocols import (
     RewardShaping,
     RowFilter,
     Total,
-    TrustRegion,
     Whitening,
     WithSlope,
     fact,
@@ -196,9 +196,9 @@ class PolicyGradient:
     def updates_per_rollout(self) -> int:
         return self.num_epochs * self.num_minibatches
 
-    def trust_region(self) -> TrustRegion | None:
+    def trust_region(self) -> NaturalGradient | None:
         """The optimizer, where the policy takes natural-gradient steps; None: it takes gradient steps."""
-        return cast("TrustRegion", self.optimizer) if fact(self.optimizer, "trust_region", False) else None
+        return cast("NaturalGradient", self.optimizer) if fact(self.optimizer, "trust_region", False) else None
 
     def needs_old_log_probs(self) -> bool:
         """Whether the learner's log-probs must be taken before the first update.

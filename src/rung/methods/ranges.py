@@ -64,7 +64,8 @@ def out_of_range(value: Any, classes: Mapping[str, type[Any]] | None = None, pat
         if isinstance(inner, Mapping) or is_dataclass(inner):
             yield from out_of_range(inner, classes, f"{path}.{key}")
         elif key in limits and _is_number(inner) and not limits[key].holds(inner):
-            yield f"{path}.{key}: got {inner}, expected {limits[key].words}"
+            got = int(inner) if float(inner).is_integer() else inner
+            yield f"{path}.{key}: got {got}, expected {limits[key].words}"
 
 
 def _is_number(value: Any) -> bool:

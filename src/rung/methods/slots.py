@@ -53,7 +53,7 @@ def check_slots(method: Any) -> None:
 
 
 def _misfits(owner: Any, path: str) -> Iterator[str]:
-    for name, hint in hints_of(type(owner)).items():
+    for name, hint in hints_of(cast("type[Any]", type(owner))).items():
         value, where = getattr(owner, name), f"{path}.{name}"
         shipped = shipped_for(hint)
         if not (shipped or is_open(hint)) or (value is None and types.NoneType in choices(hint)):

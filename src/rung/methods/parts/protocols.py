@@ -172,7 +172,8 @@ class Optimizer(Protocol):
     """Optimizer: how a gradient becomes an update.
 
     Facts: `anneal = True`, the rate falls to 0 over the run; `updates_allowed`, updates of a rollout at most;
-    `trust_region = True`, the policy takes natural-gradient steps (`TrustRegion`) and all else is the critic's.
+    `trust_region = True`, the policy takes natural-gradient steps, as `NaturalGradient`, and all else is the
+    critic's.
     """
 
     @property
@@ -185,29 +186,6 @@ class Optimizer(Protocol):
 
 class GradientOptimizer(Optimizer, Protocol):
     """Optimizer of a preference loss: one step a gradient, never a trust region."""
-
-
-class TrustRegion(Protocol):
-    """The numbers of a natural-gradient step, as `NaturalGradient` explains them."""
-
-    @property
-    def max_kl(self) -> float: ...
-    @property
-    def iterations(self) -> int: ...
-    @property
-    def damping(self) -> float: ...
-    @property
-    def fisher_share(self) -> float: ...
-    @property
-    def backtracks(self) -> int: ...
-    @property
-    def shrink(self) -> float: ...
-    @property
-    def accept(self) -> float: ...
-    @property
-    def num_critic_epochs(self) -> int: ...
-    @property
-    def num_critic_minibatches(self) -> int: ...
 
 
 class PreferenceLoss(Protocol):

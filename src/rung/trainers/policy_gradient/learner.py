@@ -98,9 +98,8 @@ class Learner:
         if self._takes_steps_apart(batch):
             batch = batch.by_step()
         record = UpdateRecord(batch)
-        trust_region = self.method.trust_region()
-        if trust_region is not None:
-            natural_update(self, trust_region, batch, record, (self.seed, step))
+        if self.method.trust_region() is not None:
+            natural_update(self, batch, record, (self.seed, step))
         else:
             for epoch in range(self.method.num_epochs):
                 self._one_epoch(batch, (self.seed, step, epoch), record)

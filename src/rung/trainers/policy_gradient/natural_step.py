@@ -12,7 +12,8 @@ from rung.batch import Batch
 from rung.faults import fault_point
 from rung.formulas.aggregations import token_mean
 from rung.formulas.natural_gradient import conjugate_gradient, longest_step
-from rung.methods.parts.protocols import Critic, TrustRegion
+from rung.methods.parts.optimizers import NaturalGradient
+from rung.methods.parts.protocols import Critic
 from rung.models.language.distributions import Distribution
 from rung.trainers.optimizer import bound_norm, optimizer_step
 from rung.trainers.policy_gradient.by_hand import critic_by_hand
@@ -28,15 +29,15 @@ def is_critics(name: str) -> bool:
     return name.startswith("critic.")
 
 
-def natural_update(
-    learner: Learner, step: TrustRegion, batch: Batch, record: UpdateRecord, key: tuple[int, ...]
-) -> None:
+def natural_update(learner: Learner, batch: Batch, record: UpdateRecord, key: tuple[int, ...]) -> None:
     """One natural-gradient step of the policy, then the critic's epochs. One process only.
 
     Args:
         key: of the critic's minibatches, with the epoch's number after it.
     """
     assert learner.world.size == 1, "natural-gradient steps are not made by several processes"
+    step = learner.method.trust_region()
+    assert step is not None
     if not batch.action_mask_BT.any():
         return
     named = learner.policy.trainable()
@@ -55,7 +56,7 @@ class _Search:
         self,
         learner: Learner,
         batch: Batch,
-        step: TrustRegion,
+        step: NaturalGradient,
         policy: Sequence[torch.nn.Parameter],
         record: UpdateRecord,
     ) -> None:
@@ -149,7 +150,9 @@ class _Search:
 class FisherProduct:
     """v -> (F + damping) v, with F the Hessian of the mean KL(π_old ‖ π) at π = π_old: two backward passes."""
 
-    def __init__(self, learner: Learner, batch: Batch, policy: Sequence[torch.nn.Parameter], step: TrustRegion) -> None:
+    def __init__(
+        self, learner: Learner, batch: Batch, policy: Sequence[torch.nn.Parameter], step: NaturalGradient
+    ) -> None:
         self.learner, self.batch, self.policy, self.step = learner, batch, policy, step
 
     def __call__(self, vector_P: Tensor) -> Tensor:
@@ -167,7 +170,7 @@ class FisherProduct:
         return image_P
 
 
-def _critic_epochs(learner: Learner, batch: Batch, step: TrustRegion, key: tuple[int, ...]) -> None:
+def _critic_epochs(learner: Learner, batch: Batch, step: NaturalGradient, key: tuple[int, ...]) -> None:
     """The critic's passes over the batch, an update a minibatch; a policy without memory has its steps mixed."""
     if step.num_critic_minibatches > 1 and isinstance(batch.contexts, Tensor):
         batch = batch.by_step()
