@@ -14,13 +14,19 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 from rung.errors import SettingsError, did_you_mean
-from rung.methods.kind import KINDS, Method
+from rung.methods.adaptive_elements import AdaptiveElements
+from rung.methods.kind import Method
+from rung.methods.policy_gradient import PolicyGradient
+from rung.methods.preference_learning import PreferenceLearning
 from rung.methods.slots import SHIPPED, choices, hints_of, is_open, shipped_for
+from rung.methods.value_learning import ValueLearning
 
 Classes = Mapping[str, type[Any]]
 """Parts by name."""
 
-IDENTITY = ("name", "paper", "summary", "parent", "deviations")
+KINDS: tuple[type[Method], ...] = (PolicyGradient, AdaptiveElements, ValueLearning, PreferenceLearning)
+"""Every shipped kind of method; a method's data names its kind."""
+IDENTITY = tuple(f.name for f in fields(Method))
 """Fields that say what a method is called; every other field is a slot."""
 
 
@@ -41,7 +47,7 @@ def as_data(value: Any) -> Any:
     if not is_dataclass(value):
         return value
     content = {f.name: as_data(getattr(value, f.name)) for f in fields(value)}
-    return {"kind" if isinstance(value, KINDS) else "part": type(value).__name__, **content}
+    return {"kind" if isinstance(value, Method) else "part": type(value).__name__, **content}
 
 
 def own_parts(parts: Sequence[type[Any]]) -> dict[str, type[Any]]:
@@ -69,11 +75,11 @@ def from_data(data: Mapping[str, Any], parts: Sequence[type[Any]] = ()) -> Metho
     """The method that `as_data` wrote; data without a kind is a PolicyGradient's.
 
     Args:
-        parts: classes of parts that rung does not ship.
+        parts: classes of parts, or of a kind of method, that rung does not ship.
 
     Raises SettingsError listing every unknown kind, slot, part or type.
     """
-    kinds = {kind.__name__: kind for kind in KINDS}
+    kinds = {kind.__name__: kind for kind in (*KINDS, *(part for part in parts if issubclass(part, Method)))}
     kind = data.get("kind", KINDS[0].__name__)
     if not isinstance(kind, str) or kind not in kinds:
         raise SettingsError([f"method.kind: got {kind!r}{did_you_mean(str(kind), kinds)}; valid: {', '.join(kinds)}"])
@@ -127,7 +133,7 @@ class _Reading:
         before = len(self.problems)
         values: dict[str, Any] = {}
         for key, value in data.items():
-            if key == "part" and cls not in KINDS:
+            if key == "part" and not issubclass(cls, Method):
                 continue
             if key in known:
                 values[key] = self._value(hints[key], value, f"{where}.{key}")

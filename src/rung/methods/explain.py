@@ -1,4 +1,4 @@
-"""What a method is, and what it changes from another, printed from the definitions themselves."""
+"""Explanations of methods, and the differences between two, printed from their definitions."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from rung.batch import Batch
 from rung.formulas.masked import zeroed
 from rung.formulas.policy_losses import capped
+from rung.methods.kind import Method
 from rung.methods.parts.aggregations import alone
 from rung.methods.parts.filters import FrozenStart
 from rung.methods.parts.learned_reward import SegmentPreferences
@@ -38,29 +39,19 @@ from rung.methods.parts.protocols import (
     fact,
     formula_of,
 )
-from rung.methods.ranges import FROM_0, FROM_1, out_of_range
-from rung.methods.slots import check_slots
+from rung.methods.ranges import FROM_0, FROM_1
 
 
 @dataclass(frozen=True, kw_only=True)
-class PolicyGradient:
+class PolicyGradient(Method):
     """A policy-gradient method: J = E[ aggregation ( objective ) - reference KL ], raised by `optimizer`.
 
     Example: `GRPO.changed(name="grpo-two", num_minibatches=2)` is GRPO with two updates a rollout.
     """
 
-    name: str
-    paper: str
-    summary: str
-    """One sentence: the idea."""
-    parent: str | None = None
-    """The method below on the ladder, which `rung diff` compares with."""
-    deviations: tuple[str, ...] = ()
-    """Where the definition goes beyond, or away from, what the paper states."""
-
     samples_per_prompt: Annotated[int, FROM_1]
     behaviour: FrozenStart | None = None
-    """Who gives the answers that are learnt from. None: the policy itself."""
+    """The model whose answers are learnt from. None: the policy itself."""
     horizon: Annotated[int, FROM_1] | None = None
     """Steps of each environment that one rollout takes. None: whole episodes, as text always is."""
     learned_reward: SegmentPreferences | None = None
@@ -83,16 +74,8 @@ class PolicyGradient:
     num_minibatches: Annotated[int, FROM_1] = 1
     """Updates a pass."""
 
-    def __post_init__(self) -> None:
-        check_slots(self)
-
-    def changed(self, **slots: Any) -> Self:
-        """A copy with other slots; its parent is this method unless another is named."""
-        return replace(self, **{"parent": self.name, **slots})
-
-    def problems(self) -> list[str]:
-        """What makes this combination of slots impossible, as sentences; empty when it can run."""
-        return [*out_of_range(self), *self._too_few_samples(), *self._too_many_updates(), *self._missing_partners()]
+    def contradictions(self) -> Iterator[str]:
+        yield from (*self._too_few_samples(), *self._too_many_updates(), *self._missing_partners())
 
     def _too_few_samples(self) -> Iterator[str]:
         if self.samples_per_prompt != 1:

@@ -1,15 +1,16 @@
-"""Learning the value of actions: Q(s, a), pulled towards the reward and what Q says of the state that followed."""
+"""Q-learning: Q(s, a) moves towards the reward plus the value of the next state."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Annotated, Any, Self
+from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from rung.formulas.value_targets import bootstrapped, chosen
+from rung.methods.kind import Method
 from rung.methods.parts.protocols import (
     Exploration,
     QLayers,
@@ -21,28 +22,18 @@ from rung.methods.parts.protocols import (
     fact,
     formula_of,
 )
-from rung.methods.ranges import FROM_1, out_of_range
-from rung.methods.slots import check_slots
+from rung.methods.ranges import FROM_1
 
 
 @dataclass(frozen=True, kw_only=True)
-class ValueLearning:
+class ValueLearning(Method):
     """A method that learns Q from a replay: L = mean of error ( y − Q(s, a) ) over past steps, lowered by `optimizer`.
 
     Example: `DQN.changed(name="dqn-calm", target_network=Every(updates=500))` is DQN with a target network.
     """
 
-    name: str
-    paper: str
-    summary: str
-    """One sentence: the idea."""
-    parent: str | None = None
-    """The method below on the ladder, which `rung diff` compares with."""
-    deviations: tuple[str, ...] = ()
-    """Where the definition goes beyond, or away from, what the paper states."""
-
     horizon: Annotated[int, FROM_1] = 1000
-    """Environment steps of one step of the run, which has one row of metrics; it changes nothing that is learnt. On a
+    """Environment steps per step of the run, which has one row of metrics; learning does not depend on it. On a
     text task a step of the run is one completion of each of `prompts_per_step` prompts."""
     exploration: Exploration
     replay: Replay
@@ -53,7 +44,7 @@ class ValueLearning:
     clip_rewards: bool = False
     """Learn from the reward's sign alone; scores stay what they are."""
     life_loss_ends: bool = False
-    """A lost life ends what is learnt from, though the game goes on; only games that count lives know it."""
+    """For learning, a lost life ends the episode, though the game goes on; only for games that count lives."""
     network: QLayers
     """On a text task the language model's own outputs are Q in its place."""
     value_target: ValueTarget
@@ -64,19 +55,7 @@ class ValueLearning:
     """The gradient is the sum over a minibatch, not the mean: what DeepMind's released code does."""
     optimizer: QOptimizer
 
-    def __post_init__(self) -> None:
-        check_slots(self)
-
-    def changed(self, **slots: Any) -> Self:
-        """A copy with other slots; its parent is this method unless another is named."""
-        return replace(self, **{"parent": self.name, **slots})
-
-    def problems(self) -> list[str]:
-        """What makes this combination of slots impossible, as sentences; empty when it can run."""
-        return list(self._problems())
-
-    def _problems(self) -> Iterator[str]:
-        yield from out_of_range(self)
+    def contradictions(self) -> Iterator[str]:
         replay = self.replay
         if replay.capacity < replay.batch + self.value_target.steps:
             yield (
@@ -95,7 +74,7 @@ class ValueLearning:
             )
 
     def formula(self) -> str:
-        """What is lowered, and what stands inside it, from the parts."""
+        """The loss, and what stands inside it, from the parts."""
         copy = self.target_network is not None
         over = "∑" if self.sum_errors else "mean"
         weight = "w " if fact(self.replay, "weighted", False) else ""
@@ -106,10 +85,6 @@ class ValueLearning:
         every = "step" if self.steps_between_updates == 1 else f"{self.steps_between_updates:,} steps"
         rounds = f"{self.updates:,} update{'s' if self.updates > 1 else ''} every {every}"
         return "\n".join([*lines, f"{rounds}: {formula_of(self.optimizer)}"])
-
-    def needs_start(self) -> bool:
-        """Nothing is compared with the start."""
-        return False
 
     def targets(self, returns_N: Tensor, factors_N: Tensor, values_NV: Tensor | None, judged_NV: Tensor) -> Tensor:
         """[N] y: `values_NV` is the trained network's Q of the next states, `judged_NV` the one that makes targets."""

@@ -173,7 +173,7 @@ def read_changes(settings: Settings, sets: Sequence[str]) -> dict[str, Any]:
 def run_keys(method: str | None = None) -> list[str]:
     """Every dotted key that a run's settings can have: those of this method's kind included, or of any kind's."""
     from rung.methods import METHODS
-    from rung.methods.kind import KINDS
+    from rung.methods.data import KINDS
     from rung.settings.method_layers import method_keys
 
     kinds = [type(METHODS[method])] if method in METHODS else KINDS

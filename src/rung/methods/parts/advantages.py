@@ -72,7 +72,7 @@ class RewardToGo:
 
 @dataclass(frozen=True)
 class RightAnswers:
-    """A = 1 at every token of a right answer, 0 at those of any other: imitate what was right, shun nothing.
+    """A = 1 at every token of a right answer, 0 at those of any other: imitate right answers, ignore the others.
 
     Right is an accuracy of 1, whatever the rewards add up to.
     """
@@ -195,7 +195,7 @@ class ProcessNormalized:
 
 @dataclass(frozen=True)
 class TeacherLogRatio:
-    """A_t = log π_teacher(a_t) - log π(a_t), discount 0: each token is judged by the teacher, and by nothing later."""
+    """A_t = log π_teacher(a_t) - log π(a_t), discount 0: the teacher judges each token by itself."""
 
     formula: ClassVar[str] = "A_{i,t} = log π_teacher(a_t) - log π(a_t)"
     needs_teacher: ClassVar[bool] = True

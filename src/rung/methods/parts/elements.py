@@ -1,4 +1,4 @@
-"""What acts in each box of a divided state space, and the critic beside it."""
+"""Actors and critic of a state space that is divided into boxes, each with numbers of its own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class SearchElement:
     """The associative search element (ASE): one weight a box, pushed by whatever reinforcement follows its actions."""
 
     step_size: Annotated[float, ABOVE_0] = 1000.0
-    """α. What is reinforced is small: a hundredth of r̂ at first."""
+    """α. It is large because r̂ times the trace is small: a hundredth of r̂ at first."""
     decay: Annotated[float, BELOW_1] = 0.9
     """δ of the eligibility trace, a time step."""
     noise: Annotated[float, FROM_0] = 0.01
@@ -30,7 +30,7 @@ class SearchElement:
 
 @dataclass(frozen=True)
 class CriticElement:
-    """The adaptive critic element (ACE): foretells the reinforcement to come, and turns a rare r into an r̂ at every
+    """The adaptive critic element (ACE): predicts the reinforcement to come, and turns a rare r into an r̂ at every
     step."""
 
     step_size: Annotated[float, ABOVE_0] = 0.5

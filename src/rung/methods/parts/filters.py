@@ -114,6 +114,6 @@ class MaskedImportance:
 
 @dataclass(frozen=True)
 class FrozenStart:
-    """The model as the run found it answers throughout, and never changes: offline learning, drawn as it is needed."""
+    """The starting model gives every answer and never changes: offline learning, sampled on demand."""
 
     formula: ClassVar[str] = "o_i ~ π_start, the model as the run found it"

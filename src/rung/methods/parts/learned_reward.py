@@ -1,4 +1,4 @@
-"""Where the reward comes from when the task's own is hidden: from preferences between segments of behaviour."""
+"""Learned reward: fitted to preferences between segments of behaviour, in place of the task's own."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class SegmentPreferences:
     recent_steps: Annotated[int, FROM_1] = 25_000
     """Steps kept to ask about, the newest; the predictions are normalised over them."""
     coin_share: Annotated[float, SHARE] = 0.1
-    """The share of answers taken to be a coin's."""
+    """Share of answers assumed to be random."""
     reward_std: Annotated[float, ABOVE_0] = 1.0
     """Of the predicted rewards; their mean is 0."""
     l2_low: Annotated[float, FROM_1] = 1.1

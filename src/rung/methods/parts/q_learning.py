@@ -1,4 +1,4 @@
-"""The parts of Q-learning: targets, replay memories, exploration, errors, networks and their optimizers."""
+"""Parts of Q-learning: targets, replays, exploration, errors, networks and their optimizers."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from rung.methods.ranges import ABOVE_0, ABOVE_0_TO_1, BELOW_1, FROM_1, SHARE
 
 @dataclass(frozen=True)
 class MaxTarget:
-    """y = r + γ max_a Q(s', a): the network that the targets are made with both chooses and judges."""
+    """y = r + γ max_a Q(s', a): the network that makes the targets both chooses and judges the next action."""
 
     discount: Annotated[float, SHARE] = 0.99
     steps: Annotated[int, FROM_1] = 1
-    """Rewards that are taken as they came before Q is asked."""
+    """Steps of true reward before the value of the next state (n-step)."""
     asks_twice: ClassVar[bool] = False
     """Whether the network being trained sees the next states too."""
 
@@ -38,7 +38,7 @@ class DoubleTarget:
 
     discount: Annotated[float, SHARE] = 0.99
     steps: Annotated[int, FROM_1] = 1
-    """Rewards that are taken as they came before Q is asked."""
+    """Steps of true reward before the value of the next state (n-step)."""
     asks_twice: ClassVar[bool] = True
     """Whether the network being trained sees the next states too."""
 
@@ -76,7 +76,7 @@ class Uniform:
 
 @dataclass(frozen=True)
 class Prioritised:
-    """A step is drawn in proportion to how wrong Q was about it, and weighted for that (arXiv:1511.05952)."""
+    """Steps are drawn in proportion to Q's error on them, with importance weights (arXiv:1511.05952)."""
 
     capacity: Annotated[int, FROM_1] = 1_000_000
     starts: Annotated[int, FROM_1] = 50_000
@@ -110,7 +110,7 @@ class Prioritised:
 
 @dataclass(frozen=True)
 class EpsilonGreedy:
-    """The best action by Q, but with probability ε any action, each alike; ε falls linearly, then stays."""
+    """The best action by Q, and with probability ε a uniformly random one; ε falls linearly, then stays."""
 
     start: Annotated[float, SHARE] = 1.0
     end: Annotated[float, SHARE] = 0.1
@@ -197,7 +197,7 @@ class ClippedError:
 @dataclass(frozen=True)
 class Layers2013:
     """Images: 16 8x8 stride 4, 32 4x4 stride 2, 256 units (arXiv:1312.5602). Vectors: two layers of ReLU.
-    Text: none of it, a language model's own outputs are Q."""
+    Text: not used, a language model's own outputs are Q."""
 
     first: Annotated[int, FROM_1] = 64
     """Units of the first hidden layer, for observations that are vectors."""
@@ -214,22 +214,12 @@ class Layers2013:
 
 
 @dataclass(frozen=True)
-class Layers2015:
+class Layers2015(Layers2013):
     """Images: 32 8x8 stride 4, 64 4x4 stride 2, 64 3x3 stride 1, 512 units (Nature). Vectors: two layers of ReLU.
-    Text: none of it, a language model's own outputs are Q."""
+    Text: not used, a language model's own outputs are Q."""
 
-    first: Annotated[int, FROM_1] = 64
-    """Units of the first hidden layer, for observations that are vectors."""
-    second: Annotated[int, FROM_1] = 64
-    duelling: bool = False
-    """Q(s, a) = V(s) + A(s, a) − mean A(s, ·): two heads on one network (arXiv:1511.06581)."""
     convolutions: ClassVar[tuple[tuple[int, int, int], ...]] = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
-    """Channels, width of the kernel, stride."""
     units: ClassVar[int] = 512
-
-    @property
-    def hidden(self) -> tuple[int, int]:
-        return (self.first, self.second)
 
 
 @dataclass(frozen=True)
@@ -304,12 +294,12 @@ def _bound(max_grad_norm: float | None) -> str:
 
 @dataclass(frozen=True)
 class Every:
-    """Targets are made with a copy of Q that is brought up to date now and then (doi:10.1038/nature14236)."""
+    """A copy of Q makes the targets; it follows Q every so many updates (doi:10.1038/nature14236)."""
 
     updates: Annotated[int, FROM_1] = 10_000
-    """Updates of Q between two of the copy."""
+    """Updates of Q between two updates of the copy."""
     share: Annotated[float, ABOVE_0_TO_1] = 1.0
-    """1: the copy becomes Q; less: it moves by this share of the way."""
+    """1: the copy becomes Q; less: it moves this share of the way."""
 
     @property
     def formula(self) -> str:

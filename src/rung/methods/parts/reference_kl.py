@@ -51,8 +51,21 @@ def _reference(batch: Batch) -> Tensor:
     return zeroed(batch.reference_log_probs_BT, batch.action_mask_BT)
 
 
+class NoKL:
+    """A reference KL of nothing: each of the three below says where it comes in."""
+
+    def rewards(self, batch: Batch) -> Tensor:
+        return batch.rewards_BT
+
+    def advantages(self, batch: Batch, advantages_BT: Tensor) -> Tensor:
+        return advantages_BT
+
+    def loss(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
+        return torch.zeros_like(log_probs_BT)
+
+
 @dataclass(frozen=True)
-class KLInLoss:
+class KLInLoss(NoKL):
     """coefficient · estimator, added to each token's loss."""
 
     coefficient: Annotated[float, FROM_0] = 0.04
@@ -64,19 +77,13 @@ class KLInLoss:
     def formula(self) -> str:
         return f"{self.coefficient:g} {formula_of(self.estimator)} in the loss{_refreshed(self.refresh_every)}"
 
-    def advantages(self, batch: Batch, advantages_BT: Tensor) -> Tensor:
-        return advantages_BT
-
     def loss(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
         kl_BT = self.estimator(zeroed(log_probs_BT, batch.action_mask_BT), _reference(batch))
         return self.coefficient * zeroed(kl_BT, batch.action_mask_BT)
 
-    def rewards(self, batch: Batch) -> Tensor:
-        return batch.rewards_BT
-
 
 @dataclass(frozen=True)
-class KLInReward:
+class KLInReward(NoKL):
     """-coefficient · estimator, added to each token's reward before the advantage. A `target` makes it adapt."""
 
     coefficient: Annotated[float, FROM_0] = 0.05
@@ -112,12 +119,6 @@ class KLInReward:
         error = min(max(measured["kl/sequence"] / self.target - 1, -0.2), 0.2)
         return replace(self, coefficient=self.coefficient * (1 + error * measured["episodes"] / self.adapt_over))
 
-    def advantages(self, batch: Batch, advantages_BT: Tensor) -> Tensor:
-        return advantages_BT
-
-    def loss(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
-        return torch.zeros_like(log_probs_BT)
-
     def rewards(self, batch: Batch) -> Tensor:
         assert batch.old_log_probs_BT is not None, "KL in the reward needs the learner's log-probs of the rollout"
         kl_BT = self.estimator(zeroed(batch.old_log_probs_BT, batch.action_mask_BT), _reference(batch))
@@ -125,7 +126,7 @@ class KLInReward:
 
 
 @dataclass(frozen=True)
-class KLInAdvantage:
+class KLInAdvantage(NoKL):
     """-coefficient · the estimator's sum from t on, taken off the advantage after the rewards were normalised.
 
     As KLInReward, but a group's mean and deviation are of the task's rewards alone (OpenRLHF).
@@ -149,12 +150,6 @@ class KLInAdvantage:
         kl_BT = zeroed(self.estimator(zeroed(batch.old_log_probs_BT, mask_BT), _reference(batch)), mask_BT)
         to_go_BT = kl_BT.flip(1).cumsum(1).flip(1)
         return zeroed(advantages_BT - self.coefficient * to_go_BT.to(advantages_BT), mask_BT)
-
-    def loss(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
-        return torch.zeros_like(log_probs_BT)
-
-    def rewards(self, batch: Batch) -> Tensor:
-        return batch.rewards_BT
 
 
 def _refreshed(every: int | None) -> str:
