@@ -13,7 +13,7 @@ from rung.methods.parts.optimizers import AdamW
 DAPO = GRPO.changed(
     name="dapo",
     paper="arXiv:2503.14476",
-    summary="GRPO with a higher upper clip, prompts of mixed results only, equal weight per token and a soft length penalty.",
+    summary="GRPO with a higher upper clip, only prompts of mixed results, equal token weights, a soft length penalty.",
     samples_per_prompt=16,
     keep_group=AccuraciesDiffer(refill=True),
     shape_reward=SoftOverlong(limit=20480, cache=4096),

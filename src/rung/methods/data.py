@@ -79,11 +79,12 @@ def from_data(data: Mapping[str, Any], parts: Sequence[type[Any]] = ()) -> Metho
 
     Raises SettingsError listing every unknown kind, slot, part or type.
     """
-    kinds = {kind.__name__: kind for kind in (*KINDS, *(part for part in parts if issubclass(part, Method)))}
+    own_kinds = [part for part in parts if issubclass(part, Method)]
+    kinds = {kind.__name__: kind for kind in (*KINDS, *own_kinds)}
     kind = data.get("kind", KINDS[0].__name__)
     if not isinstance(kind, str) or kind not in kinds:
         raise SettingsError([f"method.kind: got {kind!r}{did_you_mean(str(kind), kinds)}; valid: {', '.join(kinds)}"])
-    reading = _Reading(own_parts(parts))
+    reading = _Reading(own_parts([part for part in parts if part not in own_kinds]))
     method = reading.build(kinds[kind], {key: value for key, value in data.items() if key != "kind"}, "method")
     if reading.problems or method is None:
         raise SettingsError(reading.problems)
@@ -101,7 +102,7 @@ def with_settings(method: Method, overrides: Mapping[str, Any], parts: Sequence[
     ClippedSurrogate(low=0.2, high=0.28, dual=None)
     """
     merged = _merged(typing.cast("dict[str, Any]", as_data(method)), overrides)
-    return from_data(merged, [*dict.fromkeys([*_own_parts_of(method), *parts])])
+    return from_data(merged, [*dict.fromkeys([type(method), *_own_parts_of(method), *parts])])
 
 
 def _own_parts_of(value: Any) -> list[type[Any]]:

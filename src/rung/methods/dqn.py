@@ -19,7 +19,7 @@ from rung.methods.value_learning import ValueLearning
 DQN = ValueLearning(
     name="dqn",
     paper="arXiv:1312.5602",
-    summary="Learn Q from past steps drawn at random from a replay; take the best action by Q, and sometimes a random one.",
+    summary="Learn Q from past steps drawn at random from a replay; mostly take the best action by Q.",
     exploration=EpsilonGreedy(start=1.0, end=0.1, over=1_000_000, evaluation=0.05),
     replay=Uniform(capacity=1_000_000, starts=50_000, batch=32),
     steps_between_updates=1,
