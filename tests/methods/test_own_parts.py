@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -299,3 +300,14 @@ def test_nothing_asks_for_the_class_of_a_part() -> None:
         for name in re.findall(r"\w+", line)
     }
     assert "Tensor" in asked and not asked & set(SHIPPED)
+
+
+def test_the_example_in_the_docs_runs_as_it_stands() -> None:
+    lines = (parts.__doc__ or "").split("Complete:\n")[1].split("`MINE` trains")[0]
+    names: dict = {"__name__": __name__}
+    exec(textwrap.dedent(lines), names)
+    assert not torch.equal(weights_after(names["MINE"]), weights_after(GRPO))
+    assert from_data(as_data(names["MINE"]), parts=[names["ShrunkReturn"]]) == names["MINE"]
+    assert names["MINE"].changed(advantage=names["ShrunkReturn"](2.0)).problems() == [
+        "method.advantage.share: got 2, expected between 0 and 1"
+    ]

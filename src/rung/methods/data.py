@@ -18,7 +18,7 @@ from rung.methods.adaptive_elements import AdaptiveElements
 from rung.methods.kind import Method
 from rung.methods.policy_gradient import PolicyGradient
 from rung.methods.preference_learning import PreferenceLearning
-from rung.methods.slots import SHIPPED, choices, hints_of, is_open, shipped_for
+from rung.methods.slots import SHIPPED, choices, hints_of, protocol_of, shipped_for
 from rung.methods.value_learning import ValueLearning
 
 Classes = Mapping[str, type[Any]]
@@ -149,9 +149,9 @@ class _Reading:
     def _value(self, hint: Any, value: Any, where: str) -> Any:
         if value is None and types.NoneType in choices(hint):
             return None
-        shipped = shipped_for(hint)
-        if shipped or is_open(hint):
-            return self._part(shipped, self.own if is_open(hint) else {}, value, where)
+        shipped, protocol = shipped_for(hint), protocol_of(hint)
+        if shipped or protocol:
+            return self._part(shipped, self.own if protocol else {}, value, where)
         plain = [choice for choice in choices(hint) if choice is not types.NoneType]
         return self._plain(plain[0], value, where)
 

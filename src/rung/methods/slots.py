@@ -40,9 +40,9 @@ def shipped_for(hint: Any) -> list[type[Any]]:
     return [part for one in choices(hint) for part in PARTS.get(one, own.get(one, ()))]
 
 
-def is_open(hint: Any) -> bool:
-    """Whether a part of one's own can fill a slot of this type."""
-    return any(getattr(one, "_is_protocol", False) for one in choices(hint))
+def protocol_of(hint: Any) -> type[Any] | None:
+    """The protocol of an open slot, which a part of one's own can fill; None for every other type."""
+    return next((one for one in choices(hint) if getattr(one, "_is_protocol", False)), None)
 
 
 def check_slots(method: Any) -> None:
@@ -55,19 +55,19 @@ def check_slots(method: Any) -> None:
 def _misfits(owner: Any, path: str) -> Iterator[str]:
     for name, hint in hints_of(cast("type[Any]", type(owner))).items():
         value, where = getattr(owner, name), f"{path}.{name}"
-        shipped = shipped_for(hint)
-        if not (shipped or is_open(hint)) or (value is None and types.NoneType in choices(hint)):
+        shipped, protocol = shipped_for(hint), protocol_of(hint)
+        if not (shipped or protocol) or (value is None and types.NoneType in choices(hint)):
             continue
-        if type(value) not in shipped:
-            wrong = _misfit(value, hint)
-            if wrong:
-                names = ", ".join(part.__name__ for part in shipped)
-                yield f"{where}: got {wrong}; expected one of {names}{_own(hint)}"
-                continue
-        yield from _misfits(value, where)
+        wrong = "" if type(value) in shipped else _misfit(value, protocol)
+        if wrong:
+            asked = "" if protocol is None else ", ".join(members(protocol).values())
+            own = f", or a dataclass of your own with {asked}" if asked else ""
+            yield f"{where}: got {wrong}; expected one of {', '.join(part.__name__ for part in shipped)}{own}"
+        else:
+            yield from _misfits(value, where)
 
 
-def _misfit(value: Any, hint: Any) -> str:
+def _misfit(value: Any, protocol: type[Any] | None) -> str:
     """What is wrong with a part that is not one of the slot's shipped ones; empty when it satisfies the protocol."""
     if isinstance(value, type):
         name = cast("type[Any]", value).__name__
@@ -78,15 +78,12 @@ def _misfit(value: Any, hint: Any) -> str:
         return f"{value!r}, no dataclass"
     if not frozen:
         return f"{cls.__name__}, which can change: write @dataclass(frozen=True) above it"
-    if SHIPPED.get(cls.__name__) is cls or not is_open(hint):
+    if protocol is None:
+        return cls.__name__
+    if SHIPPED.get(cls.__name__) is cls:
         return f"{cls.__name__}, a part of another slot"
-    lacking = [lacks(cls, one) for one in choices(hint) if getattr(one, "_is_protocol", False)]
-    return "" if [] in lacking else f"{cls.__name__}, which lacks {', '.join(lacking[0])}"
-
-
-def _own(hint: Any) -> str:
-    own = [one for one in choices(hint) if getattr(one, "_is_protocol", False)]
-    return "".join(f", or a frozen dataclass of your own with {', '.join(members(one).values())}" for one in own)
+    lacking = lacks(cls, protocol)
+    return f"{cls.__name__}, which lacks {', '.join(lacking)}" if lacking else ""
 
 
 class _Nothing(typing.Protocol):
