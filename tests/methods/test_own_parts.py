@@ -305,7 +305,7 @@ def test_nothing_asks_for_the_class_of_a_part() -> None:
 def test_the_example_in_the_docs_runs_as_it_stands() -> None:
     lines = (parts.__doc__ or "").split("Complete:\n")[1].split("`MINE` trains")[0]
     names: dict = {"__name__": __name__}
-    exec(textwrap.dedent(lines), names)
+    exec(compile(textwrap.dedent(lines), "example", "exec", dont_inherit=True), names)
     assert not torch.equal(weights_after(names["MINE"]), weights_after(GRPO))
     assert from_data(as_data(names["MINE"]), parts=[names["ShrunkReturn"]]) == names["MINE"]
     assert names["MINE"].changed(advantage=names["ShrunkReturn"](2.0)).problems() == [
