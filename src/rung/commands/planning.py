@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rung.commands.folders import problems_with
 from rung.errors import RungError, SettingsError
-from rung.settings.reading import Reading, placed
+from rung.settings.given import Reading, placed
 
 if TYPE_CHECKING:
     from rung.settings import Settings

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from rung.errors import SettingsError
-from rung.methods import Method, ValueLearning, method_named
+from rung.methods import Method, ValueLearning
 from rung.methods.data import as_data
 from rung.methods.explain import card
 from rung.settings.contradictions import doubtful
-from rung.settings.given import leaves, plain
+from rung.settings.given import Reading, leaves, placed, plain
 from rung.settings.memory import Memory, has_copy, keeps_target, memory_of, trained_parameters
 from rung.settings.network import Network
 from rung.settings.pair_source import takes_a_file
-from rung.settings.reading import Reading, placed
 from rung.settings.schema import Section, Settings
 from rung.settings.taught import outputs_that_are_no_values
 from rung.settings.units import Units, units_of
@@ -189,7 +188,7 @@ def make_plan(
 def written(reading: Reading[Settings]) -> Iterator[Written]:
     """Every setting that somebody wrote, with its place and its default."""
     settings = reading.required()
-    method = as_data(method_named(settings.method.name))
+    method = as_data(settings.method.definition())
     for key, value in leaves(reading.tree):
         if value.origin is None:
             continue

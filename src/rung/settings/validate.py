@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
-
-from pydantic import ValidationError
 
 from rung.methods import GRPO
 from rung.settings.contradictions import contradictions
 from rung.settings.given import Given, plain, without
-from rung.settings.messages import problems_in
 from rung.settings.method_layers import MethodReading
-from rung.settings.schema import Section, Settings
-
-S = TypeVar("S", bound=Section)
-
-Problem = tuple[str, str]
-"""The dotted path of the setting, and the sentence."""
-
-
-def validated(tree: Given, schema: type[S], keys: Sequence[str]) -> tuple[S | None, list[Problem]]:
-    """The settings, or what pydantic finds wrong, every finding a sentence."""
-    try:
-        return schema.model_validate(plain(tree)), []
-    except ValidationError as error:
-        return None, list(problems_in(error, schema, keys))
+from rung.settings.schema import Settings
 
 
 def validated_run(tree: Given, method: MethodReading, keys: Sequence[str]) -> tuple[Settings | None, list[str]]:
@@ -35,8 +18,8 @@ def validated_run(tree: Given, method: MethodReading, keys: Sequence[str]) -> tu
     wrong ones, and only those are told that do not concern a wrong key.
     """
     sound = method.method is not None
-    body = Given({**tree.value, "method": method.written if sound else Given(GRPO.name)}, tree.origin)
-    settings, found = validated(body, Settings, keys)
+    body = Given({**tree.value, "method": method.whole if sound else Given(GRPO.name)}, tree.origin)
+    settings, found = Settings.checked(plain(body), keys)
     wrong = [path for path, _ in found]
     problems = [*(sentence for _, sentence in found), *method.problems]
     rest = settings or _salvaged(body, wrong, keys)
@@ -52,7 +35,7 @@ def _salvaged(body: Given, wrong: Sequence[str], keys: Sequence[str]) -> Setting
     for name in ("model", "task"):
         if body.at(name) is None or (name == "task" and body.at("task.name") is None):
             body = Given({**body.value, name: Given("?")}, body.origin)
-    return validated(body, Settings, keys)[0]
+    return Settings.checked(plain(body), keys)[0]
 
 
 def _concerns(problem: str, wrong: Sequence[str]) -> bool:
