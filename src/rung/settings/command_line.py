@@ -103,7 +103,7 @@ def read_flags(flags: Mapping[str, object], problems: list[str]) -> Given:
             continue
         origin = Origin("METHOD" if key == "method" else f"--{key.replace('_', '-')}")
         is_text = isinstance(text, str) and key not in NAMES
-        value = read_yaml(text, origin.source, problems, with_lines=False) if is_text else Given(text, origin)
+        value = read_yaml(text, origin.source, problems, with_lines=False) if is_text else given(text, origin)
         if value is not None:
             inside[key] = Given(value.value, origin)
     return Given(inside)

@@ -52,11 +52,16 @@ def own_definition(layers: Sequence[Given]) -> tuple[list[Given], Given | None]:
     """The layers, and the definition that the highest name brings with it; None where rung knows the method.
 
     In the definition's place its own name is left, and the slots in which it differs from its parent: those were
-    chosen, and lie over a recipe's. What it has from its parent lies below.
+    chosen, and lie over a recipe's. What it has from its parent lies below. A definition that another name replaces
+    leaves its name alone.
     """
     at = max((index for index, layer in enumerate(layers) if "name" in layer.value), default=None)
-    if at is None or "kind" not in layers[at].value:
+    if at is None:
         return list(layers), None
+    below_it = [Given({"name": one.value["name"]}, one.origin) if "kind" in one.value else one for one in layers[:at]]
+    layers = [*below_it, *layers[at:]]
+    if "kind" not in layers[at].value:
+        return layers, None
     own = layers[at]
     below = given(plain(own), None) if own.origin == NOWHERE else own
     parent = own.value.get("parent")

@@ -27,6 +27,7 @@ EXPECTED = {
     "greater_than_equal": "{ge} or more",
     "less_than_equal": "{le} or less",
     "literal_error": "{expected}",
+    "json_invalid": "JSON",
 }
 """What each kind of finding says was expected; braces are filled from pydantic's own context."""
 
@@ -92,7 +93,7 @@ def _sentence(detail: ErrorDetails, path: str, schema: type[BaseModel], keys: Se
         words = words if path in ("method", "task") else words.removeprefix("a name, or ")
     if _takes_null(schema, loc):
         words += ", or null"
-    return f"{path}: got {shortened(detail['input'])}, expected {words}"
+    return f"{path or schema.__name__}: got {shortened(detail['input'])}, expected {words}"
 
 
 def shortened(value: Any) -> str:
@@ -103,7 +104,7 @@ def shortened(value: Any) -> str:
 
 def _takes_null(schema: type[BaseModel], loc: Sequence[Any]) -> bool:
     section = section_at(schema, loc[:-1])
-    if section is None or loc[-1] not in section.model_fields:
+    if not loc or section is None or loc[-1] not in section.model_fields:
         return False
     return type(None) in _optional(section.model_fields[loc[-1]].annotation)
 

@@ -133,7 +133,7 @@ def _replaced_names(layers: Sequence[Given]) -> tuple[list[str], list[str]]:
 
 
 def _place(value: Given) -> str:
-    return value.origin.place if value.origin is not None else "the method's definition"
+    return value.origin.place or "the settings" if value.origin is not None else "the method's definition"
 
 
 def method_keys(kind: type[Any]) -> list[str]:

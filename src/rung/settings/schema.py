@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, Strict
 
 from rung.settings.objects import GIVEN, is_method, method_text, model_text, own_parts, rewards_text, task_text
-from rung.settings.section import Amount, Count, Section
+from rung.settings.section import Amount, Count, Data, Section
 
 if TYPE_CHECKING:
     from rung.methods import Method
@@ -43,6 +43,7 @@ class MethodSettings(Section):
     """
 
     model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Data]
     name: str
     _parts: tuple[type[Any], ...] = PrivateAttr(())
 
@@ -83,6 +84,7 @@ class TaskSettings(Section):
     """
 
     model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Data]
     name: str = Field(min_length=1)
 
     def options(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Large numbers may be written as people write them: `200K`, `2M`, `1.5G`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Self
 
@@ -127,6 +128,19 @@ def _amount(value: Any) -> Any:
     return found
 
 
+def _data(value: Any) -> Any:
+    """What settings.yaml can hold, tuples as lists."""
+    if isinstance(value, list | tuple):
+        return [_data(inner) for inner in value]
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: _data(inner) for key, inner in value.items()}
+    if not isinstance(value, str | int | float | None) or (isinstance(value, float) and not math.isfinite(value)):
+        raise PydanticCustomError("data", "text, finite numbers, true or false, lists of them or keys with them")
+    return value
+
+
+Data = Annotated[Any, BeforeValidator(_data)]
+"""A value that settings.yaml can hold."""
 Count = Annotated[int, BeforeValidator(_count), Field(ge=1)]
 """A whole number from 1; `200K` and `2M` are understood."""
 Amount = Annotated[float, BeforeValidator(_amount), Field(gt=0)]
