@@ -14,7 +14,7 @@ from rung.settings.layers import NONE, merged, read_file, read_recipe, usable
 from rung.settings.messages import keys_of
 from rung.settings.objects import own_parts, taken_apart
 from rung.settings.paths import anchored
-from rung.settings.schema import SAMPLES, EvalSettings, PairsSettings, Settings, SFTSettings
+from rung.settings.schema import SAMPLES, SMALL, EvalSettings, PairsSettings, Settings, SFTSettings
 from rung.settings.section import Section
 
 if TYPE_CHECKING:
@@ -187,7 +187,6 @@ def read_eval(
 def of_values(run: Settings) -> bool:
     """Whether a run's language model has learnt values, which are no distribution to draw from."""
     from rung.methods import ValueLearning
-    from rung.settings.network import SMALL
 
     return run.model != SMALL and isinstance(run.resolved_method(), ValueLearning)
 

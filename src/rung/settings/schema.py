@@ -18,6 +18,8 @@ from rung.settings.section import Amount, Count, Data, Section
 if TYPE_CHECKING:
     from rung.methods import Method
 
+SMALL = "small"
+"""As a model: a small network, for environments."""
 TASKS_OWN = "task"
 """As a reward's `function`: the task's own rewards."""
 SAMPLES = "samples"
