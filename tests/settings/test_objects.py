@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, ClassVar
 
 import pytest
 
 from rung.errors import SettingsError
 from rung.methods import DAPO, DPO, GRPO, METHODS, PPO
-from rung.methods.data import from_data
 from rung.methods.parts.aggregations import PerToken
 from rung.methods.parts.optimizers import AdamW
+from rung.methods.ranges import SHARE
 from rung.settings import Settings, read_changes, read_run, read_settings, settings_from, settings_of, to_yaml
 from rung.settings import with_whole_paths as whole_paths
 from rung.settings.objects import GIVEN, Objects, method_text, own_parts, taken_apart
@@ -30,7 +30,11 @@ def short(prompts, completions, **columns):
 class Halved:
     """A part of one's own."""
 
-    share: float = 0.5
+    share: Annotated[float, SHARE] = 0.5
+    needs_group: ClassVar[bool] = True
+
+    def __call__(self, batch):
+        return self.share * batch.rewards_BT
 
 
 # Methods.
@@ -104,25 +108,37 @@ def test_the_command_line_speaks_of_handed_in_methods_by_name(tmp_path):
     assert problem.startswith(f"{file}:3: method.num_epochs: got 0, expected")
 
 
-needs_open_parts = pytest.mark.skipif(
-    "parts" not in inspect.signature(from_data).parameters, reason="from_data takes no parts yet"
-)
-
-
-@needs_open_parts
-def test_classes_of_parts_are_kept_beside_the_text(tmp_path):
+def test_a_part_of_ones_own_is_set_checked_written_and_read_back(tmp_path):
     assert own_parts(GRPO) == ()
-    mine = GRPO.changed(name="mine", advantage=Halved())
-    settings = Settings(**{**MINIMAL, "method": mine})
-    assert settings.method.parts == own_parts(mine) == (Halved,)
-    assert settings.as_data()["method"]["advantage"] == {"part": "Halved", "share": 0.5}
-    assert "Halved" not in repr(settings.method.parts[0].__module__)
+    settings = Settings(**{**MINIMAL, "method": GRPO.changed(advantage=Halved())})
+    assert settings.method.parts == (Halved,)
+    assert settings.as_data()["method"] == {"name": "grpo", "advantage": {"part": "Halved", "share": 0.5}}
+    changed = settings.changed({"method.advantage.share": 0.25})
+    assert changed.resolved_method().advantage == Halved(0.25)
+    with pytest.raises(SettingsError, match=r"method\.advantage\.share: got 2, expected between 0 and 1"):
+        settings.changed({"method.advantage.share": 2})
+    file = tmp_path / "settings.yaml"
+    file.write_text(to_yaml(changed))
+    again = read_run(recipe="none", config=file, parts=[Halved]).required()
+    assert again == changed and again.resolved_method() == changed.resolved_method()
+    (problem,) = read_run(recipe="none", config=file).problems
+    assert "method.advantage: got part 'Halved'" in problem and "parts=[Halved]" in problem
+    named = settings_of({**MINIMAL, "settings": {"method.advantage": "Halved"}}, parts=[Halved]).required()
+    assert named.resolved_method().advantage == Halved()
+
+
+def test_classes_of_parts_are_kept_beside_the_text(tmp_path):
     kept = settings_from({**MINIMAL}, parts=[Halved])
     assert kept.method.parts == (Halved,)
     assert kept.changed({"steps": 3}).method.parts == (Halved,)
+    assert kept.changed({"method": GRPO.changed(advantage=Halved(), num_epochs=2)}).method.parts == (Halved,)
     assert whole_paths(kept, tmp_path).method.parts == (Halved,)
     assert read_run(flags=MINIMAL, parts=[Halved]).required().method.parts == (Halved,)
     assert settings_of({"settings": kept, "steps": 4}).required().method.parts == (Halved,)
+    methods = {"my.py:MINE": MINE.changed(name="mine", advantage=Halved(0.75))}
+    read = read_run(flags={**MINIMAL, "method": "my.py:MINE"}, methods=methods).required()
+    assert read.method.parts == (Halved,) and read.resolved_method().advantage == Halved(0.75)
+    assert taken_apart({"method": methods["my.py:MINE"]})[1].parts == (Halved,)
 
 
 # Rewards, tasks, models.

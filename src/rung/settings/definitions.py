@@ -7,19 +7,9 @@ from typing import Any
 
 from rung.errors import SettingsError
 from rung.methods import METHODS, Method
-from rung.methods.data import IDENTITY, as_data, from_data, with_settings
+from rung.methods.data import IDENTITY, as_data, from_data
 from rung.settings.given import NOWHERE, Given, given, plain
 from rung.settings.objects import method_text
-
-
-def built(data: Mapping[str, Any], parts: Sequence[type[Any]]) -> Method:
-    """The method that data describes, whose slots may also be filled by these classes."""
-    return from_data(data, parts) if parts else from_data(data)
-
-
-def laid_over(method: Method, slots: Mapping[str, Any], parts: Sequence[type[Any]]) -> Method:
-    """The method with some slots set, which these classes may fill too."""
-    return with_settings(method, slots, parts) if parts else with_settings(method, slots)
 
 
 def definition(layers: Sequence[Given], parts: Sequence[type[Any]] = ()) -> Method | None:
@@ -32,7 +22,7 @@ def definition(layers: Sequence[Given], parts: Sequence[type[Any]] = ()) -> Meth
         name = named[-1].value["name"].value
         return METHODS.get(name) if isinstance(name, str) else None
     try:
-        return built(plain(named[-1]), parts)
+        return from_data(plain(named[-1]), parts)
     except SettingsError:  # told by read_method
         return None
 

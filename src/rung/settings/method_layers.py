@@ -8,11 +8,11 @@ from typing import Any
 
 from rung.errors import SettingsError
 from rung.methods import GRPO, METHODS, Method, unknown
-from rung.methods.data import IDENTITY, as_data, classes_by_name
+from rung.methods.data import IDENTITY, as_data, classes_by_name, from_data
 from rung.methods.data import slots as slots_of
 from rung.methods.ranges import out_of_range
 from rung.methods.slots import hints_of, shipped_for
-from rung.settings.definitions import built, overlay_parts, own_definition, with_name
+from rung.settings.definitions import overlay_parts, own_definition, with_name
 from rung.settings.given import Given, given, only_written, plain
 
 
@@ -53,7 +53,7 @@ def read_method(layers: Sequence[Given], parts: Sequence[type[Any]] = ()) -> Met
     method: Method | None = None
     try:
         problems += out_of_range(data, classes_by_name(parts))
-        method = built(data, parts)
+        method = from_data(data, parts)
     except SettingsError as error:
         problems += error.problems
     if method is not None and (known is not None or own is not None):

@@ -171,15 +171,17 @@ def _changed(before: Any, after: Any) -> Any:
 
 
 def own_parts(method: Any) -> tuple[type[Any], ...]:
-    """The classes of a method's parts that are not rung's."""
-    return tuple(dict.fromkeys(kind for kind in _classes(method) if kind.__module__.partition(".")[0] != "rung"))
+    """The classes of a method's parts, and of their parts, that are not rung's."""
+    from rung.methods.slots import SHIPPED
+
+    return tuple(dict.fromkeys(part for part in _parts_in(method) if SHIPPED.get(part.__name__) is not part))
 
 
-def _classes(value: Any) -> Iterator[type[Any]]:
-    if is_dataclass(value):
-        yield type(value)
-        for one in fields(value):
-            yield from _classes(getattr(value, one.name))
+def _parts_in(value: Any) -> Iterator[type[Any]]:
+    for inner in (getattr(value, one.name) for one in fields(value)):
+        if is_dataclass(inner):
+            yield type(inner)
+            yield from _parts_in(inner)
 
 
 def _is_model(value: Any) -> bool:

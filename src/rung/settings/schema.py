@@ -67,16 +67,16 @@ class MethodSettings(Section):
     def definition(self) -> Method:
         """The method that is named, without the slots set here; one that rung does not know is all of it."""
         from rung.methods import method_named
-        from rung.settings.definitions import built
+        from rung.methods.data import from_data
 
-        return built(self.as_data(), self._parts) if "kind" in self.overrides() else method_named(self.name)
+        return from_data(self.as_data(), self._parts) if "kind" in self.overrides() else method_named(self.name)
 
     def resolved(self) -> Method:
         """The method itself. SettingsError with every problem in its slots."""
-        from rung.settings.definitions import laid_over
+        from rung.methods.data import with_settings
 
         method = self.definition()
-        return method if "kind" in self.overrides() else laid_over(method, self.overrides(), self._parts)
+        return method if "kind" in self.overrides() else with_settings(method, self.overrides(), self._parts)
 
 
 class TaskSettings(Section):
