@@ -9,7 +9,7 @@
     method_layers.py   the same for a method's slots, over the method's own definition
     definitions.py     the definition below them: rung's own, or one that was handed in
     objects.py         what is handed in from Python, and the name that stands for it in settings
-    former.py          former names
+    former.py, elsewhere.py    former names, and those of other libraries
     paths.py           what a relative path is relative to
     messages.py, validate.py, contradictions.py    what is wrong, in sentences
     listing.py         every setting as a table, for `rung settings` and docs/settings.md

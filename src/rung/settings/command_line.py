@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rung.errors import did_you_mean
+from rung.settings.elsewhere import suggestion
 from rung.settings.former import todays
 from rung.settings.given import Given, Origin, given
 from rung.settings.yaml_text import read_yaml
@@ -70,7 +70,7 @@ def whole_key(typed: str, keys: Sequence[str], problems: list[str], source: str)
         problems.append(f"{source}: could be any of {', '.join(candidates)}; write the whole key")
         return None
     problems.append(
-        f"{source}: unknown key{did_you_mean(typed, keys)}; valid: {', '.join(sorted(top))} and what they hold "
+        f"{source}: unknown key{suggestion(typed, keys)}; valid: {', '.join(sorted(top))} and what they hold "
         "(an option of the task is task.OPTION)"
     )
     return None

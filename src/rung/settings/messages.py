@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from rung.errors import did_you_mean
+from rung.settings.elsewhere import suggestion
 
 EXPECTED = {
     "int_type": "a whole number",
@@ -50,7 +50,7 @@ def unknown_key(path: str, valid: Sequence[str], keys: Sequence[str]) -> str:
     >>> unknown_key("evaluation.evry", ["every", "items"], ["evaluation.every", "evaluation.num_items"])
     "evaluation.evry: unknown key; did you mean 'evaluation.every'?; valid here: every, items"
     """
-    return f"{path}: unknown key{did_you_mean(path, keys)}; valid here: {', '.join(valid)}"
+    return f"{path}: unknown key{suggestion(path, keys)}; valid here: {', '.join(valid)}"
 
 
 def section_at(schema: type[BaseModel], path: Sequence[Any]) -> type[BaseModel] | None:
