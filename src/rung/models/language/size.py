@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from rung.errors import DataError, MissingExtra
+from rung.models.language.load import nowhere
 from rung.models.language.lora import linear_layers, quiet, usual_targets
 from rung.models.language.tiny import CHARACTERS, tiny_config
 
@@ -185,12 +186,7 @@ def _hub_config(model: str) -> Path:
     try:
         return Path(hf_hub_download(model, "config.json"))
     except (HFValidationError, HfHubHTTPError, OSError, ValueError) as error:
-        raise DataError(
-            [
-                f"model: '{model}' is neither a folder nor a .gguf file here, nor could it be had from the hub "
-                f"({type(error).__name__}: {_words(error)})"
-            ]
-        ) from error
+        raise nowhere(model, error) from error
 
 
 def _words(error: Exception) -> str:
