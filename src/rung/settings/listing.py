@@ -120,7 +120,7 @@ def _of_schema(schema: type[Section], above: str, command: str) -> Iterator[Sett
 
 
 def _of_methods() -> Iterator[Setting]:
-    from rung.methods.kind import KINDS
+    from rung.methods.data import KINDS
 
     said: set[Setting] = set()
     for kind in KINDS:

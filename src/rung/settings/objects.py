@@ -139,8 +139,11 @@ def _name(value: Any, otherwise: str) -> str:
 
 def is_method(value: Any) -> bool:
     """Whether an object is a method of any kind."""
-    needs = ("name", "paper", "changed", "problems", "formula")
-    return is_dataclass(value) and not isinstance(value, type) and all(hasattr(value, name) for name in needs)
+    if not is_dataclass(value):
+        return False
+    from rung.methods import Method
+
+    return isinstance(value, Method)
 
 
 def method_text(method: Any) -> dict[str, Any]:
@@ -171,10 +174,11 @@ def _changed(before: Any, after: Any) -> Any:
 
 
 def own_parts(method: Any) -> tuple[type[Any], ...]:
-    """The classes of a method's parts, and of their parts, that are not rung's."""
-    from rung.methods.slots import SHIPPED
+    """The classes of a method, of its parts and of their parts that are not rung's."""
+    from rung.methods.data import classes_by_name
 
-    return tuple(dict.fromkeys(part for part in _parts_in(method) if SHIPPED.get(part.__name__) is not part))
+    shipped, found = classes_by_name(), dict.fromkeys([type(method), *_parts_in(method)])
+    return tuple(part for part in found if shipped.get(part.__name__) is not part)
 
 
 def _parts_in(value: Any) -> Iterator[type[Any]]:
