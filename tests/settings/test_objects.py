@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 import pytest
 
 from rung.errors import SettingsError
-from rung.methods import DAPO, DPO, GRPO, METHODS, PPO
+from rung.methods import DAPO, DPO, GRPO, METHODS, PPO, Method
 from rung.methods.parts.aggregations import PerToken
 from rung.methods.parts.optimizers import AdamW
 from rung.methods.ranges import SHARE
@@ -254,6 +254,8 @@ def test_keywords_are_the_command_line_in_python():
     assert [f"--set {note}" for note in python.notes] == list(line.notes)
     dotted = settings_of({**MINIMAL, "settings": {"evaluation.every": 5, "evaluation": {"num_items": 3}}}).required()
     assert (dotted.evaluation.every, dotted.evaluation.num_items) == (5, 3)
+    both = settings_of({**MINIMAL, "evaluation": {"every": 5}, "settings": {"evaluation": {"num_items": 3}}}).required()
+    assert both == dotted
     assert settings_of({**MINIMAL, "model": "tiny"}, "none").recipe is None
 
 
@@ -267,7 +269,8 @@ def test_keywords_over_whole_settings_take_no_recipe():
 @pytest.mark.parametrize(
     ("keywords", "problems"),
     [
-        ({"stepz": 5}, ["stepz: unknown key; did you mean 'steps'?; valid here: model, method, "]),
+        ({"stepz": 5}, ["stepz: unknown key; did you mean 'steps'?; valid: budget, evaluation, "]),
+        ({"every": 5}, ["every: could be any of evaluation.every, saving.every; write the whole key"]),
         ({"steps": "a", "seed": -1}, ["seed: got -1, expected 0 or more", "steps: got 'a', expected a whole number"]),
         ({"evaluation": {"evry": 1}}, ["evaluation.evry: unknown key; did you mean 'evaluation.every'?; valid here: "]),
         ({"settings": {"evaluation.evry": 1}}, ["evaluation.evry: unknown key; did you mean 'evaluation.every'?"]),
@@ -288,3 +291,31 @@ def test_former_names_are_read_in_keywords_too():
     assert (
         settings_of({**MINIMAL, "environments": 3, "settings": {"method.epochs": 2}}).required().num_environments == 3
     )
+
+
+# Kinds.
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnKind(Method):
+    """A kind of method of one's own."""
+
+    rate: Annotated[float, SHARE] = 0.5
+
+    def formula(self):
+        return "nothing"
+
+
+def test_a_kind_of_ones_own_is_stored_whole_and_read_back_with_its_class(tmp_path):
+    method = OwnKind(name="odd", paper="none", summary="Does nothing.", rate=0.25)
+    settings = Settings(**{**MINIMAL, "method": method})
+    assert settings.method.parts == (OwnKind,) and settings.as_data()["method"]["kind"] == "OwnKind"
+    file = tmp_path / "settings.yaml"
+    file.write_text(to_yaml(settings))
+    again = read_run(recipe="none", config=file, parts=[OwnKind]).required()
+    assert again == settings and again.resolved_method() == method
+    assert again.changed({"method.rate": 0.75}).resolved_method().rate == 0.75
+    with pytest.raises(SettingsError, match=r"method\.rate: got 2, expected between 0 and 1"):
+        again.changed({"method.rate": 2})
+    (problem,) = read_run(recipe="none", config=file).problems
+    assert "method.kind: got 'OwnKind'" in problem

@@ -92,17 +92,12 @@ def settings_of(keywords: Mapping[str, Any], recipe: str | None = None, *, parts
     method = data.get("method", further.get("method"))
     keys = run_keys(method if isinstance(method, str) else None)
     layers = [] if below is None else [given(below.as_data(), NOWHERE)]
-    layers += [_assigned(key, value, keys, notes).layer for key, value in {**data, **further}.items()]
+    for typed, value in [*data.items(), *further.items()]:
+        key = whole_key(todays(typed), keys, problems, typed)
+        if key is not None:
+            layers.append(Assignment(key, given(value, NOWHERE), typed).layer)
+            notes += [f"{typed} means {key}"] if key != typed else []
     return _over_recipe(usable(layers, problems), recipe, keys, problems, notes, more_objects.parts, {})
-
-
-def _assigned(typed: str, value: Any, keys: Sequence[str], notes: list[str]) -> Assignment:
-    """A keyword as an assignment; the unique end of a key means the whole of it, a wrong one is told later."""
-    now = todays(typed)
-    key = whole_key(now, keys, [], typed) or now
-    if key != typed:
-        notes.append(f"{typed} means {key}")
-    return Assignment(key, given(value, NOWHERE), typed)
 
 
 def _over_recipe(
