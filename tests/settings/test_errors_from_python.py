@@ -119,6 +119,25 @@ def test_the_same_sentence_from_python_and_from_a_set(key, value, tmp_path):
     assert read.endswith(told.partition(": got")[2] if ": got" in told else told)
 
 
+@pytest.mark.parametrize(
+    ("method", "problem"),
+    [
+        ("grpp", "method: got 'grpp'; did you mean 'grpo'?"),
+        ({"name": "grpo", "num_epochz": 2}, "method.num_epochz: unknown key; did you mean 'num_epochs'?"),
+        ({"name": "grpo", "optimizer": {"learning_rate": 0}}, "method.optimizer.learning_rate: got 0, expected more"),
+        (
+            {"name": "reinforce", "advantage": "GroupNormalized"},
+            "method.samples_per_prompt: got 1, but GroupNormalized",
+        ),
+        ({"name": "grpo", "objective": "Clipped"}, "method.objective: got part 'Clipped'"),
+    ],
+)
+def test_a_wrong_method_is_told_at_once(method, problem):
+    with pytest.raises(SettingsError) as error:
+        Settings(**{**MINIMAL, "method": method})
+    assert error.value.problems[0].startswith(problem)
+
+
 def test_a_section_cannot_be_altered():
     settings = Settings(**MINIMAL)
     with pytest.raises(SettingsError, match=r"steps: settings never change; make a copy: settings\.changed"):

@@ -1,6 +1,7 @@
 """A run's settings: their shape, their layers, and every problem in them at once.
 
     section.py         what every group of settings is: frozen, closed, wrong values in our words; `2M` as a number
+    method.py          a method's name and what differs from its definition
     schema.py          every setting with its type, range, default and a sentence
     load.py            layers to settings: recipe < file < flags < --set; the same from Python
     given.py           values that remember where they were written, and what reading them gives
@@ -34,13 +35,13 @@ from rung.settings.load import (
     settings_of,
     with_whole_paths,
 )
+from rung.settings.method import MethodSettings
 from rung.settings.schema import (
     BudgetSettings,
     EvalSettings,
     EvaluationSettings,
     LearnerSettings,
     LoraSettings,
-    MethodSettings,
     NetworkSettings,
     PairsSettings,
     ReportingSettings,

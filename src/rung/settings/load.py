@@ -266,9 +266,7 @@ def _run(
 
     method = read_method([layer.value["method"] for layer in layers if "method" in layer.value], parts)
     tree = merged([_without_method(layer) for layer in layers], notes)
-    settings, found = validated_run(tree, method, keys)
-    if settings is not None and parts:
-        settings = settings.model_copy(update={"method": settings.method.with_parts(parts)})
+    settings, found = validated_run(tree, method, keys, parts)
     tree = Given({**tree.value, "method": method.written}, tree.origin)
     problems = [*problems, *(placed(sentence, tree) for sentence in found)]
     return Reading(

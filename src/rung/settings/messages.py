@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from rung.errors import SettingsError
 from rung.settings.elsewhere import suggestion
 
 EXPECTED = {
@@ -41,7 +42,11 @@ def problems_in(error: ValidationError, schema: type[BaseModel], keys: Sequence[
     """(dotted path, sentence) of every finding; `keys` are all valid keys, for the nearest name."""
     for detail in error.errors(include_url=False):
         path = ".".join(str(part) for part in detail["loc"])
-        yield path, _sentence(detail, path, schema, keys)
+        ours = detail.get("ctx", {}).get("error")
+        if isinstance(ours, SettingsError):  # of a method's slots, which say their own paths
+            yield from ((path, problem) for problem in ours.problems)
+        else:
+            yield path, _sentence(detail, path, schema, keys)
 
 
 def unknown_key(path: str, valid: Sequence[str], keys: Sequence[str]) -> str:

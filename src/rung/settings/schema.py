@@ -6,13 +6,14 @@ Frozen and closed: an unknown key, a wrong type (a bool is not a whole number), 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, Strict
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Strict
 
-from rung.settings.objects import GIVEN, is_method, method_text, model_text, own_parts, rewards_text, task_text
+from rung.settings.method import MethodSettings, method_of, sound
+from rung.settings.objects import GIVEN, model_text, rewards_text, task_text
 from rung.settings.section import Amount, Count, Data, Section
 
 if TYPE_CHECKING:
@@ -24,59 +25,6 @@ TASKS_OWN = "task"
 """As a reward's `function`: the task's own rewards."""
 SAMPLES = "samples"
 """As `pairs.source`: the model's own samples."""
-
-
-def _method(value: Any) -> Any:
-    """A name alone stands for the method of that name; a method object for its name and what differs, or all of it."""
-    if isinstance(value, str | Mapping | MethodSettings) or not is_method(value):
-        return _named(value)
-    return MethodSettings.model_validate(method_text(value)).with_parts(own_parts(value))
-
-
-def _named(value: Any) -> Any:
-    """A name alone stands for a section with that name."""
-    return {"name": value} if isinstance(value, str) else value
-
-
-class MethodSettings(Section):
-    """A method's name and the slots that differ from its definition, or a whole definition, which names its `kind`.
-
-    Example: `MethodSettings.model_validate({"name": "grpo", "optimizer": {"learning_rate": 1e-5}})`.
-    """
-
-    model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, Data]
-    name: str
-    _parts: tuple[type[Any], ...] = PrivateAttr(())
-
-    @property
-    def parts(self) -> tuple[type[Any], ...]:
-        """The classes of the user's own parts. They are handed in as objects and are never written."""
-        return self._parts
-
-    def with_parts(self, parts: Sequence[type[Any]]) -> MethodSettings:
-        """The same settings, whose slots may also be filled by these classes."""
-        copy = self.model_copy()
-        copy._parts = tuple(dict.fromkeys(parts))
-        return copy
-
-    def overrides(self) -> dict[str, Any]:
-        """The slots alone, nested like `rung.methods.data.as_data`."""
-        return dict(self.model_extra or {})
-
-    def definition(self) -> Method:
-        """The method that is named, without the slots set here; one that rung does not know is all of it."""
-        from rung.methods import method_named
-        from rung.methods.data import from_data
-
-        return from_data(self.as_data(), self._parts) if "kind" in self.overrides() else method_named(self.name)
-
-    def resolved(self) -> Method:
-        """The method itself. SettingsError with every problem in its slots."""
-        from rung.methods.data import with_settings
-
-        method = self.definition()
-        return method if "kind" in self.overrides() else with_settings(method, self.overrides(), self._parts)
 
 
 class TaskSettings(Section):
@@ -267,7 +215,7 @@ class Settings(Section):
 
     model: Annotated[str, BeforeValidator(model_text)] = Field(min_length=1)
     """A Hugging Face folder or hub id, a `.gguf` file, or `tiny`; `small` is a small network, for environments."""
-    method: Annotated[MethodSettings, BeforeValidator(_method)]
+    method: Annotated[MethodSettings, BeforeValidator(method_of), AfterValidator(sound)]
     """A method's name (`rung methods`) and the slots that differ from its definition."""
     task: Annotated[TaskSettings, BeforeValidator(task_text)]
     """A task's name, or a .jsonl or .parquet file, and the options it is loaded with."""
