@@ -99,7 +99,7 @@ def _one(episode: Any) -> Batch:
     )
 
 
-@pytest.mark.parametrize("kind", ["llama", "qwen2"])
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "gpt2"])
 def test_saving_merges_and_leaves_the_policy_as_it_is(
     kind: str, make_policy: Make, tmp_path: Path, ragged: Batch
 ) -> None:

@@ -5,19 +5,19 @@ No model is loaded and no reward is run; a data file's rows are read, so that ba
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rung.commands.folders import problems_with
 from rung.errors import RungError, SettingsError
-from rung.settings.reading import Reading, placed
+from rung.settings.given import Reading, placed
 
 if TYPE_CHECKING:
+    from rung.models.language.size import ModelShape
     from rung.settings import Settings
-    from rung.settings.network import Network
     from rung.settings.plan import Plan, TaskFacts
     from rung.tasks.environment import EnvironmentTask
     from rung.tasks.load import Task
@@ -58,7 +58,7 @@ def planned(
     settings = reading.required(more)
     assert task is not None and network is not None, "each of them is there when it has no problem"
     facts = _facts(task, settings)
-    notes = getattr(task, "notes", tuple)()
+    notes = [*getattr(task, "notes", tuple)(), *_unknown_sizes(model=network, teacher=teacher)]
     free = free_memory(settings.learner.device)
     return make_plan(reading, network, facts, teacher=teacher, free_bytes=free, notes=notes)
 
@@ -104,8 +104,9 @@ def _by_path(problem: str, options: Mapping[str, Any]) -> str:
     return f"task.{named[0][1]}: {problem}" if named else problem
 
 
-def _network(reading: Reading[Any], task: AnyTask | None, more: list[str]) -> Network | None:
-    from rung.settings.network import SMALL, table
+def _network(reading: Reading[Any], task: AnyTask | None, more: list[str]) -> ModelShape | None:
+    from rung.models.language.size import ModelShape
+    from rung.settings.schema import SMALL
     from rung.tasks.cart_pole import BOX_COUNT, CartPole1983
     from rung.tasks.environment import EnvironmentTask
 
@@ -115,7 +116,7 @@ def _network(reading: Reading[Any], task: AnyTask | None, more: list[str]) -> Ne
     if isinstance(task, EnvironmentTask) and model.value == SMALL:
         return _environments_network(reading, task)
     if isinstance(task, CartPole1983) and model.value == SMALL:
-        return table(BOX_COUNT * len(_tables(reading)))
+        return ModelShape(parameters=BOX_COUNT * len(_tables(reading)), vocabulary=2)
     if isinstance(task, EnvironmentTask | CartPole1983):
         more.append(
             placed(
@@ -133,7 +134,7 @@ def _network(reading: Reading[Any], task: AnyTask | None, more: list[str]) -> Ne
     return _language_model("model", model.value, reading, task, more)
 
 
-def _teacher(reading: Reading[Any], task: AnyTask | None, more: list[str]) -> Network | None:
+def _teacher(reading: Reading[Any], task: AnyTask | None, more: list[str]) -> ModelShape | None:
     """The model that is learnt from, where one is named."""
     teacher = reading.tree.at("teacher")
     if teacher is None or not isinstance(teacher.value, str) or not teacher.value:
@@ -143,23 +144,29 @@ def _teacher(reading: Reading[Any], task: AnyTask | None, more: list[str]) -> Ne
 
 def _language_model(
     key: str, value: str, reading: Reading[Any], task: AnyTask | None, more: list[str]
-) -> Network | None:
+) -> ModelShape | None:
     """The network of a language model's name under `model` or `teacher`; None with a problem where there is none."""
-    from rung.settings.network import network_of, tiny_network
+    from rung.models.language.size import shape_of, tiny_shape
 
     if value == "tiny":
-        return tiny_network(getattr(task, "characters", None))
+        return tiny_shape(getattr(task, "characters", None))
     try:
-        return network_of(value)
+        return shape_of(value)
     except RungError as error:
         for problem in getattr(error, "problems", [str(error)]):
             more.append(placed(f"{key}:{problem.removeprefix('model:')}", reading.tree))
         return None
 
 
-def _environments_network(reading: Reading[Any], task: EnvironmentTask) -> Network | None:
+def _unknown_sizes(**shapes: ModelShape | None) -> Iterator[str]:
+    for key, shape in shapes.items():
+        if shape is not None and shape.unknown is not None:
+            yield f"{key}: its size is not known, so its memory is not estimated: {shape.unknown}"
+
+
+def _environments_network(reading: Reading[Any], task: EnvironmentTask) -> ModelShape | None:
     from rung.methods import ValueLearning
-    from rung.settings.network import small_network
+    from rung.models.language.size import ModelShape
     from rung.settings.schema import NetworkSettings
     from rung.trainers.q_learning.environment import q_shape
 
@@ -167,9 +174,11 @@ def _environments_network(reading: Reading[Any], task: EnvironmentTask) -> Netwo
     method = None if settings is None else settings.resolved_method()
     hidden = (NetworkSettings() if settings is None else settings.network).hidden
     if isinstance(method, ValueLearning) and task.choices is not None:
-        found = small_network(1, task.choices, hidden)
-        return dataclasses.replace(found, parameters=q_shape(task, method).numbers())
-    return small_network(task.observations, task.choices or task.dimensions or 0, hidden)
+        numbers = q_shape(task, method).numbers()
+    else:
+        sizes = (task.observations, *hidden, task.choices or task.dimensions or 0)
+        numbers = sum((before + 1) * after for before, after in pairwise(sizes))
+    return ModelShape(parameters=numbers, layers=len(hidden), width=max(hidden))
 
 
 def _tables(reading: Reading[Any]) -> tuple[str, ...]:

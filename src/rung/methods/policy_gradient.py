@@ -50,6 +50,7 @@ class PolicyGradient(Method):
     """
 
     samples_per_prompt: Annotated[int, FROM_1]
+    """Answers to each prompt: a group."""
     behaviour: FrozenStart | None = None
     """The model whose answers are learnt from. None: the policy itself."""
     horizon: Annotated[int, FROM_1] | None = None

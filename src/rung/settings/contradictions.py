@@ -11,9 +11,8 @@ from rung.methods.parts.advantages import OthersInBatch, ProcessNormalized, Righ
 from rung.methods.parts.aggregations import PerConstantLength
 from rung.methods.parts.optimizers import NaturalGradient
 from rung.methods.parts.q_learning import Prioritised
-from rung.settings.network import SMALL
 from rung.settings.pair_source import draws_pairs, pair_problems, takes_a_file
-from rung.settings.schema import TASKS_OWN, NetworkSettings, PreferenceSettings, Settings
+from rung.settings.schema import SMALL, TASKS_OWN, NetworkSettings, PreferenceSettings, Settings
 from rung.tasks.cart_pole import NAME as CART_POLE
 from rung.tasks.environment import EnvironmentTask, looks_like_environment
 from rung.tasks.task import TextTask

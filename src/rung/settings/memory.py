@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rung.methods import Method, PolicyGradient, ValueLearning
-from rung.settings.network import Network
 from rung.settings.schema import Settings
+
+if TYPE_CHECKING:
+    from rung.models.language.size import ModelShape
 
 FLOAT = 4
 """Bytes of a weight, a gradient and an optimiser's number: always float32."""
@@ -44,11 +47,11 @@ class Memory:
 def memory_of(
     settings: Settings,
     method: Method,
-    network: Network,
+    network: ModelShape,
     *,
     episodes: int,
     prompt_tokens: int,
-    teacher: Network | None = None,
+    teacher: ModelShape | None = None,
     environment: bool = False,
 ) -> Memory:
     """The estimate, for steps of so many episodes and prompts of about `prompt_tokens` tokens."""
@@ -86,7 +89,7 @@ def replay_bytes(settings: Settings, method: Method, vocabulary: int, prompt_tok
     return completions * (KEPT + prompt_tokens * an_id) + tokens * (an_id + A_STEP)
 
 
-def trained_parameters(settings: Settings, network: Network) -> int:
+def trained_parameters(settings: Settings, network: ModelShape) -> int:
     """How many weights change."""
     if settings.lora is None:
         return network.parameters
@@ -128,7 +131,7 @@ def micro_batch_tokens(settings: Settings, episodes: int, prompt_tokens: int) ->
     return min(max(settings.learner.micro_batch_tokens, episode), whole_step)
 
 
-def activations(settings: Settings, network: Network, tokens: int) -> int:
+def activations(settings: Settings, network: ModelShape, tokens: int) -> int:
     """Numbers kept for the backward pass over so many tokens: 6 widths and 4 inner widths a token and layer (what
     autograd was seen to save in our decoder); with `checkpoint_activations` 2 widths a layer, and one layer whole.
     """

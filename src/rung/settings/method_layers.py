@@ -12,6 +12,7 @@ from rung.methods.data import IDENTITY, as_data, classes_by_name, from_data
 from rung.methods.data import slots as slots_of
 from rung.methods.ranges import out_of_range
 from rung.methods.slots import hints_of, shipped_for
+from rung.settings.definitions import overlay_parts, own_definition, with_name
 from rung.settings.given import Given, given, only_written, plain
 
 
@@ -22,47 +23,52 @@ class MethodReading:
     method: Method | None
     """None when it has problems."""
     written: Given
-    """`name` and the slots that somebody wrote: what becomes `Settings.method`."""
+    """`name` and the slots that somebody wrote."""
+    whole: Given
+    """What becomes `Settings.method`: what was written, or for a method that rung does not know all of it."""
     problems: tuple[str, ...]
     """Sentences that begin with the setting's path: `method.optimizer.learning_rate: got ...`."""
     notes: tuple[str, ...] = ()
     """A name that a higher layer replaced."""
 
 
-def read_method(layers: Sequence[Given]) -> MethodReading:
+def read_method(layers: Sequence[Given], parts: Sequence[type[Any]] = ()) -> MethodReading:
     """The layers of `method`, lowest first, laid over the definition of the method that the highest one names.
 
-    With an unknown name the other keys are still checked, against GRPO: the names of the slots are common to all.
+    A layer that says its `kind` is a definition itself; the other layers lie over it. With an unknown name the other
+    keys are still checked, against GRPO: the names of the slots are common to all.
     """
     problems: list[str] = []
-    layers = [_sound(_with_name(layer), problems) for layer in layers]
-    name = _name(layers, problems)
-    known = METHODS.get(name) if name is not None else None
-    merged = given(as_data(known or GRPO), None)
-    for layer in layers:
+    named, own = own_definition([with_name(layer) for layer in layers])
+    sound = [_sound(layer, problems) for layer in named]
+    name = _name(sound, problems, known=own is not None)
+    known = METHODS.get(name) if name is not None and own is None else None
+    merged = own or given(as_data(known or GRPO), None)
+    for layer in sound:
         merged = overlay_parts(merged, layer)
     written = only_written(merged) or Given({})
-    replaced, notes = _replaced_names(layers)
+    replaced, notes = _replaced_names(sound)
     problems += replaced
-    data = {**plain(merged), "name": (known or GRPO).name}
-    problems += out_of_range(data, classes_by_name())
+    data = plain(merged) if own is not None else {**plain(merged), "name": (known or GRPO).name}
     method: Method | None = None
     try:
-        method = from_data(data)
+        problems += out_of_range(data, classes_by_name(parts))
+        method = from_data(data, parts)
     except SettingsError as error:
         problems += error.problems
-    if method is not None and known is not None:
+    if method is not None and (known is not None or own is not None):
         problems += method.problems()
     problems = list(dict.fromkeys(problems))
-    return MethodReading(None if problems else method, written, tuple(problems), tuple(notes))
+    whole = written if own is None else merged
+    return MethodReading(None if problems else method, written, whole, tuple(problems), tuple(notes))
 
 
-def fitted(recipe: Given, method_name: str | None) -> Given:
+def fitted(recipe: Given, method: Method | None) -> Given:
     """The recipe less the slots and the parts' numbers that the chosen method does not have: one serves every method.
 
     A learning rate is left out for a method whose step has none (TRPO); everything, where there is no such method.
     """
-    slots, method = recipe.value.get("method"), METHODS.get(method_name or "")
+    slots = recipe.value.get("method")
     if slots is None or not isinstance(slots.value, dict):
         return recipe
     if method is None:
@@ -82,38 +88,6 @@ def fitted(recipe: Given, method_name: str | None) -> Given:
     return Given({**recipe.value, "method": Given(kept, slots.origin)}, recipe.origin)
 
 
-def overlay_parts(below: Given | None, above: Given) -> Given:
-    """`overlay` for slots: a part that changes its kind keeps nothing of the old one's numbers.
-
-    A part's name alone (`objective: ClippedSurrogate`) fills the slot with that part's defaults.
-    """
-    if _is_part(below) and isinstance(above.value, str):
-        above = Given({"part": above}, above.origin)
-    if not isinstance(above.value, dict):
-        return above
-    lower = _keys(below)
-    part = above.value.get("part")
-    if part is not None and ("part" not in lower or lower["part"].value != part.value):
-        lower = {}
-    merged = {key: overlay_parts(lower.get(key), inner) for key, inner in above.value.items()}
-    return Given({**lower, **merged}, above.origin)
-
-
-def _is_part(below: Given | None) -> bool:
-    return below is not None and isinstance(below.value, dict) and "part" in below.value
-
-
-def _keys(below: Given | None) -> dict[str, Given]:
-    if below is None or not isinstance(below.value, dict | str):
-        return {}
-    return {"part": below} if isinstance(below.value, str) else below.value
-
-
-def _with_name(layer: Given) -> Given:
-    """`method: grpo` as `method: {name: grpo}`."""
-    return layer if isinstance(layer.value, dict) else Given({"name": layer}, layer.origin)
-
-
 def _sound(layer: Given, problems: list[str]) -> Given:
     """The layer less what only describes the method."""
     kept: dict[str, Given] = {}
@@ -125,7 +99,8 @@ def _sound(layer: Given, problems: list[str]) -> Given:
     return Given(kept, layer.origin)
 
 
-def _name(layers: Sequence[Given], problems: list[str]) -> str | None:
+def _name(layers: Sequence[Given], problems: list[str], *, known: bool) -> str | None:
+    """The highest layer's name; it must be one of METHODS where no definition of its own is `known`."""
     names = [layer.value["name"] for layer in layers if "name" in layer.value]
     if not names:
         problems.append(f"method.name: missing; expected one of {', '.join(METHODS)}")
@@ -134,7 +109,7 @@ def _name(layers: Sequence[Given], problems: list[str]) -> str | None:
     if not isinstance(name, str):
         problems.append(f"method.name: got {plain(names[-1])!r}, expected one of {', '.join(METHODS)}")
         return None
-    if name not in METHODS:
+    if name not in METHODS and not known:
         problems.append(f"method.name: {unknown(name)}")
     return name
 
@@ -158,7 +133,7 @@ def _replaced_names(layers: Sequence[Given]) -> tuple[list[str], list[str]]:
 
 
 def _place(value: Given) -> str:
-    return value.origin.place if value.origin is not None else "the method's definition"
+    return value.origin.place or "the settings" if value.origin is not None else "the method's definition"
 
 
 def method_keys(kind: type[Any]) -> list[str]:

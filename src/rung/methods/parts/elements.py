@@ -34,7 +34,7 @@ class CriticElement:
     step."""
 
     step_size: Annotated[float, ABOVE_0] = 0.5
-    """β."""
+    """β: how far an error moves the values."""
     gamma: Annotated[float, SHARE] = 0.95
     """γ, the discount a time step."""
     decay: Annotated[float, BELOW_1] = 0.8
