@@ -229,7 +229,8 @@ class TextPolicy:
             raise DataError(
                 [
                     "the prompt is a list of messages, but this model's tokenizer has no chat template: "
-                    "give the prompt as a str, or use a model trained for chat"
+                    "give the prompt as a str (a reasoning-gym task does so with task.chat=false), or use a model "
+                    "trained for chat"
                 ]
             )
         try:
@@ -252,9 +253,14 @@ class TextPolicy:
     def token_texts(self) -> list[str]:
         """The text of every token by itself, by id, special tokens included."""
         if self._token_texts is None:
-            single = [[i] for i in range(self.model.get_input_embeddings().weight.shape[0])]
-            self._token_texts = self.tokenizer.batch_decode(single, clean_up_tokenization_spaces=False)
+            self._token_texts = self.decode_whole(
+                [[i] for i in range(self.model.get_input_embeddings().weight.shape[0])]
+            )
         return self._token_texts
+
+    def decode_whole(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        """The text of each row of ids, special tokens included."""
+        return self.tokenizer.batch_decode(rows, clean_up_tokenization_spaces=False)
 
     def pieces(self, ids: Sequence[int] | npt.NDArray[Any]) -> tuple[str, ...]:
         """Each token's text by itself. A character whose bytes are shared by tokens is a replacement mark in each."""
