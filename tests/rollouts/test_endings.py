@@ -19,7 +19,7 @@ from rung.rollouts import sampler as module
 from rung.rollouts.endings import Endings
 from rung.rollouts.sampler import InProcessSampler
 from rung.rollouts.sampling import Prompt, Sampler
-from rung.tasks.load import load_task
+from rung.tasks.load import load_text_task
 
 TEXT = ["the answer is given here", "so it answers: 4 + 4 = 8, and < is less than >", "an answer, an answer"] * 3
 CHAT = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant:"
@@ -121,7 +121,7 @@ def test_what_else_is_in_the_batch_changes_nothing(make: Make, monkeypatch: pyte
 
 def test_stop_texts_that_no_answer_can_hold_are_refused(make: Make) -> None:
     tiny = tiny_model(0, characters="0123456789+=")
-    with pytest.raises(SettingsError, match="stop: got '</a', but this model's vocabulary has no '/', '<', 'a'|no '/'"):
+    with pytest.raises(SettingsError, match=r"stop: got '</a', but this model's vocabulary has no '/', so that"):
         draw(tiny, ["1+1="], stop=("</a",))
     with pytest.raises(SettingsError, match="stop: got '', expected a text of at least one character"):
         draw(make(), stop=("",))
@@ -141,7 +141,7 @@ def test_a_sampler_notes_the_version_that_was_delivered(make: Make) -> None:
 @pytest.mark.skipif(importlib.util.find_spec("reasoning_gym") is None, reason="reasoning-gym is not installed")
 def test_a_reasoning_gym_task_is_sampled_and_judged(make: Make) -> None:
     """Its stop text `</answer>` is no single token of a real tokenizer."""
-    task = load_task("chain_sum", size=4, held_out=2, max_terms=2, max_digits=1)
+    task = load_text_task("chain_sum", size=4, held_out=2, max_terms=2, max_digits=1)
     policy = make("<answer>8</answer>", context=1024)
     items = list(task.train[:2])
     prompts = [Prompt(item.id, i, policy.encode(item.prompt)) for i, item in enumerate(items)]

@@ -1,1 +1,4 @@
-"""How episodes are collected. `sampling.py` is a sampler's interface, `sampler.py` draws from the learner's own weights."""
+"""How episodes are collected.
+
+`sampling.py` is a sampler's interface; `sampler.py` is the one that draws from the learner's own weights.
+"""

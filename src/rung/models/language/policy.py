@@ -253,9 +253,8 @@ class TextPolicy:
     def token_texts(self) -> list[str]:
         """The text of every token by itself, by id, special tokens included."""
         if self._token_texts is None:
-            self._token_texts = self.decode_whole(
-                [[i] for i in range(self.model.get_input_embeddings().weight.shape[0])]
-            )
+            size = self.model.get_input_embeddings().weight.shape[0]
+            self._token_texts = self.decode_whole([[i] for i in range(size)])
         return self._token_texts
 
     def decode_whole(self, rows: Sequence[Sequence[int]]) -> list[str]:
