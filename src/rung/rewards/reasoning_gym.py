@@ -20,8 +20,7 @@ from functools import lru_cache
 from typing import Any
 
 from rung.errors import SettingsError, did_you_mean
-from rung.rewards.child import Child, ChildError, Limits
-from rung.rewards.one_by_one import judged_one_by_one
+from rung.rewards.child import Child, ChildError, Limits, judged_one_by_one
 from rung.rewards.reward import Prompt, Score
 from rung.rewards.text_is_not_code import Guard
 

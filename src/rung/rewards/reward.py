@@ -74,14 +74,14 @@ class Reward(Protocol):
 
 @runtime_checkable
 class OpenReward(Reward, Protocol):
-    """A reward that is ready to judge and holds a child process until it is closed."""
+    """A reward that is ready to judge, keeps deadlines of its own, and may hold a child process until it is closed."""
 
     def close(self) -> None: ...
 
 
 @runtime_checkable
 class ChildReward(Reward, Protocol):
-    """A reward whose code runs in a killable child. It is plain data until `open` gives one that holds the child."""
+    """A reward that is plain data until `open` makes it ready to judge, as a rule in a killable child."""
 
     def open(self, deadline_s: float) -> OpenReward: ...
 
