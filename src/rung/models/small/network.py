@@ -22,15 +22,12 @@ from rung.batch import Batch
 from rung.errors import SettingsError
 from rung.models.language.distributions import Categorical, Distribution, Gaussian
 from rung.models.language.policy import Outputs
-from rung.models.small.actor import SmallActor
-from rung.models.small.by_hand import (
+from rung.models.small.heads import Choice, SmallActor, SmallPass, Vector
+from rung.models.small.layers import (
     FEW_ROWS,
     TANH,
-    Choice,
     Filled,
     NetworkPass,
-    SmallPass,
-    Vector,
     as_arrays,
     forward,
     gradient_of,

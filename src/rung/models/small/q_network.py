@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from rung.errors import SettingsError
 from rung.formulas.value_targets import duelling
-from rung.models.small.by_hand import RELU, Arrays, as_arrays, backward, forward
+from rung.models.small.layers import RELU, NetworkPass, as_arrays, forward
 from rung.models.state import load_shaped, save_shaped, take_over
 
 NAME = "q_network"
@@ -185,7 +185,7 @@ class QNetwork:
         """As `values`, with a way back into `flat.grad` that for a few small layers takes half of autograd's time."""
         if self.arrays is None:
             return QPass.by_autograd(self.values(observations_N), self.flat)
-        return QPass.by_hand(self.arrays, observations_N.numpy(), self._gradients)
+        return QPass.by_hand(NetworkPass.of(self.arrays, observations_N.numpy(), self._gradients, RELU))
 
     def mode(self, observations_N: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         """The best action of each state; the first of equals."""
@@ -313,11 +313,6 @@ class QPass:
         return QPass(graph_NV.detach(), back)
 
     @staticmethod
-    def by_hand(layers: Arrays, observations_N: npt.NDArray[Any], gradients: Arrays) -> QPass:
-        """Layers with ReLU between them, in numpy; `gradients` are filled."""
-        *given, values = forward(layers, observations_N, RELU)
-
-        def back(gradient_NV: Tensor) -> None:
-            backward(layers, given, gradient_NV.numpy(), RELU, gradients)
-
-        return QPass(torch.from_numpy(values), back)
+    def by_hand(passed: NetworkPass) -> QPass:
+        """The pass of layers in numpy."""
+        return QPass(torch.from_numpy(passed.out_N), lambda gradient_NV: passed.back(gradient_NV.numpy()))
