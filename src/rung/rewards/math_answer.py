@@ -18,7 +18,7 @@ from typing import Any
 from rung.errors import MissingExtra, RewardError
 from rung.rewards.answers import final_answer, read_number, same_number
 from rung.rewards.child import Child, Limits, judged_one_by_one
-from rung.rewards.reward import REFUSED, Prompt, Score
+from rung.rewards.reward import REFUSED, Prompt, Score, judged_once
 from rung.rewards.text_is_not_code import CodeRefused, Guard
 
 _LONGEST = 1000
@@ -82,11 +82,7 @@ class MathAnswer:
     def __call__(
         self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Mapping[str, Sequence[Any]]
     ) -> list[Score]:
-        opened = self.open(self.deadline_s)
-        try:
-            return opened(prompts, completions, columns)
-        finally:
-            opened.close()
+        return judged_once(self, self.deadline_s, prompts, completions, columns)
 
     def final_answer(self, completion: str) -> str | None:
         """The answer that counts; numbers in one form, so that 1,000 and 1000.0 are one vote."""

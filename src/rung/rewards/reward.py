@@ -86,6 +86,21 @@ class ChildReward(Reward, Protocol):
     def open(self, deadline_s: float) -> OpenReward: ...
 
 
+def judged_once(
+    reward: ChildReward,
+    deadline_s: float,
+    prompts: Sequence[Prompt],
+    completions: Sequence[str],
+    columns: Mapping[str, Sequence[Any]],
+) -> list[Score]:
+    """Open a reward for one batch, and close it."""
+    opened = reward.open(deadline_s)
+    try:
+        return opened(prompts, completions, columns)
+    finally:
+        opened.close()
+
+
 @runtime_checkable
 class JudgesSteps(Reward, Protocol):
     """A reward that also says what each step of a completion is worth, and where it ends.

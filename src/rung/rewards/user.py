@@ -16,7 +16,7 @@ from typing import Any
 
 from rung.errors import RewardError, SettingsError, did_you_mean
 from rung.rewards.child import Child, ChildError, judged_one_by_one
-from rung.rewards.reward import OpenReward, Prompt, Score
+from rung.rewards.reward import OpenReward, Prompt, Score, judged_once
 from rung.rewards.user_function import all_scores, guard_for, guarded, rows_of
 from rung.rewards.values import called_in_thread
 
@@ -103,11 +103,7 @@ class UserReward:
     def __call__(
         self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Mapping[str, Sequence[Any]]
     ) -> list[Score]:
-        opened = self.open(_DEADLINE_S)
-        try:
-            return opened(prompts, completions, columns)
-        finally:
-            opened.close()
+        return judged_once(self, _DEADLINE_S, prompts, completions, columns)
 
 
 class _InChild:

@@ -1,4 +1,4 @@
-"""What every network that acts in environments has in common: drawing actions, and taking the best."""
+"""The interface of a network that acts in environments: drawing actions, and taking the best."""
 
 from __future__ import annotations
 

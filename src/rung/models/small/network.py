@@ -44,7 +44,7 @@ _MOST = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class SmallShape:
-    """What a small policy is made like.
+    """The sizes of a small policy.
 
     Example: `SmallShape(observations=4, choices=2)` for CartPole, `SmallShape(observations=17, dimensions=6)` for
     HalfCheetah.
@@ -178,7 +178,7 @@ class SmallPolicy:
         return self._distribution(self._flattened(batch)[0], temperature, twice=twice)
 
     def actor(self) -> SmallActor:
-        """What draws actions from the distribution as it is now; for collecting."""
+        """Draws actions from the distribution as it is now; for collecting."""
         return SmallActor(self._policy, self._log_std)
 
     def act(

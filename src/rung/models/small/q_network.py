@@ -1,4 +1,4 @@
-"""A network that says what each action is worth: Q(s, ·), for observations that are vectors or stacks of images.
+"""Q-networks: the value Q(s, ·) of every action, for observations that are vectors or stacks of images.
 
 Legend: **N** states, **O** numbers of a vector, **V** actions.
 """
@@ -31,7 +31,7 @@ _MOST = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class QShape:
-    """What a Q network is made like, and how it is to be played by.
+    """The sizes of a Q network, and how its actions are drawn for a score.
 
     Example: `QShape(observation=(4,), choices=2)` for CartPole, `QShape(observation=(4, 84, 84), choices=6,
     convolutions=((16, 8, 4), (32, 4, 2)), hidden=(256,))` for Pong.
@@ -48,7 +48,7 @@ class QShape:
     duelling: bool = False
     """V(s) and A(s, ·) in place of one output layer."""
     epsilon: float = 0.05
-    """With which chance any action is taken when actions are drawn for a score."""
+    """The chance of a random action when actions are drawn for a score."""
     temperature: float | None = None
     """Drawn from softmax(Q / temperature) instead; None: ε-greedy."""
 
@@ -178,7 +178,7 @@ class QNetwork:
         return out_NV if self._value is None else duelling(F.linear(inside_N, *self._value)[:, 0], out_NV)
 
     def actor(self) -> QActor:
-        """What chooses actions by the weights as they are, and as they will be: it looks at them each time."""
+        """Chooses actions by the weights as they are at each call."""
         return QActor(self)
 
     def to_learn(self, observations_N: Tensor) -> QPass:
@@ -235,7 +235,7 @@ Array = npt.NDArray[Any]
 
 
 class QActor:
-    """Example: `actor.explore(observations_N, uniforms_N, epsilon=0.1)`."""
+    """Chooses actions by the values of a Q-network. Example: `network.actor()(observations_N, uniforms_N)`."""
 
     def __init__(self, network: QNetwork) -> None:
         self._network = network
