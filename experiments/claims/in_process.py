@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rung.commands.planning import planned
 from rung.library import build
-from rung.models.small import by_hand as small_layers
+from rung.models.small import layers as small_layers
 from rung.runs.loop import Clock
 from rung.trainers.parts import Parts
 from rung.trainers.policy_gradient.learner import Learner

@@ -19,7 +19,7 @@ from rung.lab.diagnosis.finding import Finding
 from rung.lab.diagnosis.illnesses import diagnose
 from rung.library import train
 from rung.models.language.tiny import tiny_model
-from rung.rollouts.sampler import Sampler
+from rung.rollouts.sampler import InProcessSampler
 from rung.settings import read_run, settings_from, to_yaml
 
 REWARDS = """
@@ -123,9 +123,9 @@ def test_a_learning_rate_of_a_trillionth(settings: Any, findings: Any) -> None:
 def test_a_sampler_with_other_weights_than_the_learner(
     settings: Any, findings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    draw = Sampler.sample
+    draw = InProcessSampler.sample
 
-    def perturbed(self: Sampler, *arguments: Any, **more: Any) -> list[Episode]:
+    def perturbed(self: InProcessSampler, *arguments: Any, **more: Any) -> list[Episode]:
         weights = [weight for weight in self.policy.trainable().values() if weight.ndim > 1]
         kept = [weight.detach().clone() for weight in weights]
         noise = torch.Generator().manual_seed(0)
@@ -138,7 +138,7 @@ def test_a_sampler_with_other_weights_than_the_learner(
                 for weight, before in zip(weights, kept, strict=True):
                     weight.copy_(before)
 
-    monkeypatch.setattr(Sampler, "sample", perturbed)
+    monkeypatch.setattr(InProcessSampler, "sample", perturbed)
     assert findings(settings("digits"))["sampler_gap"].severity == "serious"
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rung.rewards.numbers import read_number, same_number
+from rung.rewards.answers import read_number, same_number
 
 NUMBERS = st.fractions(max_denominator=10**6).filter(lambda f: abs(f) < 10**12)
 SIGNED = st.integers(-(10**15), 10**15)
