@@ -1,4 +1,4 @@
-"""Real short runs with an illness made on purpose are told what they have; healthy ones are left alone."""
+"""Real short runs with a fault made on purpose are told what they have; healthy ones are left alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch
 
 from rung.batch import Episode
 from rung.lab.diagnosis.finding import Finding
-from rung.lab.diagnosis.illnesses import diagnose
+from rung.lab.diagnosis.rules import diagnose
 from rung.library import train
 from rung.models.language.tiny import tiny_model
 from rung.rollouts.sampler import InProcessSampler

@@ -1,23 +1,22 @@
-"""What only control problems show: a critic that foresees nothing, natural-gradient steps that are refused."""
+"""What only control problems show: a critic that predicts nothing, natural-gradient steps that are refused."""
 
 from __future__ import annotations
 
 from rung.lab.diagnosis.finding import Finding
-from rung.lab.diagnosis.stored import ENOUGH_STEPS, StoredRun, span
+from rung.lab.diagnosis.observed import ENOUGH_STEPS, ObservedRun, span
 
-FORESEES = 0.1
+PREDICTS = 0.1
 """Explained variance below which a critic is as good as none."""
 
 
-def blind_critic(run: StoredRun) -> Finding | None:
+def blind_critic(run: ObservedRun) -> Finding | None:
     """The critic explains nothing of the returns, and the score does not rise."""
     explained = run.mean("critic/explained_variance", run.late)
-    if explained is None or explained >= FORESEES or len(run.steps) < ENOUGH_STEPS or run.learned:
+    if explained is None or explained >= PREDICTS or len(run.steps) < ENOUGH_STEPS or run.learned:
         return None
     return Finding(
-        name="blind_critic",
         severity="doubtful",
-        says="the critic foresees next to nothing of the returns",
+        says="the critic predicts next to nothing of the returns",
         evidence=f"it explains {explained:.2f} of their variance over {span(run.late)}; 1 is all of it",
         cause="the critic learns too slowly, or what it sees does not tell the returns apart",
         change="Give the critic's loss more weight or the run more epochs, or use a method without a critic",
@@ -28,13 +27,12 @@ def blind_critic(run: StoredRun) -> Finding | None:
     )
 
 
-def refused_steps(run: StoredRun) -> Finding | None:
+def refused_steps(run: ObservedRun) -> Finding | None:
     """The line search refuses most natural-gradient steps."""
     accepted = run.mean("trpo/accepted", run.late)
     if accepted is None or accepted >= 0.5 or run.learned:
         return None
     return Finding(
-        name="refused_steps",
         severity="serious",
         says="most natural-gradient steps are refused, so that the policy stands still",
         evidence=f"{accepted:.0%} of the steps in {span(run.late)} were accepted",
@@ -44,15 +42,14 @@ def refused_steps(run: StoredRun) -> Finding | None:
     )
 
 
-def returns_stand_still(run: StoredRun) -> Finding | None:
-    """The policy moved, the returns did not."""
+def returns_stand_still(run: ObservedRun) -> Finding | None:
+    """The whole run is over and the returns have not risen."""
     trend = run.trend("reward/mean")
     if not run.in_environment or len(run.steps) < ENOUGH_STEPS or trend is None or run.learned or run.lost_most:
         return None
     if trend.rises:
         return None
     return Finding(
-        name="returns_stand_still",
         severity="doubtful",
         says="the returns do not rise",
         evidence=f"mean return {trend.before:.4g} over the first third of the steps, {trend.after:.4g} over the last "
