@@ -12,7 +12,8 @@ from rung.batch import Judgement
 from rung.methods import GRPO
 from rung.models.language.load import load_policy
 from rung.random import Stream
-from rung.rollouts.sampler import Prompt, Sampler
+from rung.rollouts.sampler import InProcessSampler
+from rung.rollouts.sampling import Prompt
 from rung.trainers.assemble import assemble
 from rung.trainers.policy_gradient.learner import Learner
 
@@ -23,7 +24,7 @@ policy.end_ids = ()  # every completion has its 64 tokens, as in the other measu
 step_part = dataclasses.replace(GRPO.optimizer, learning_rate=LEARNING_RATE)
 method = GRPO.changed(name="bench", samples_per_prompt=samples, reference_kl=None, optimizer=step_part)
 learner = Learner(policy, method, micro_batch_tokens=1024)
-sampler = Sampler(policy)
+sampler = InProcessSampler(policy)
 prompts = [Prompt(str(i), i, policy.encode(text)) for i, text in enumerate(OPENINGS)]
 
 rows = []

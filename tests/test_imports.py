@@ -32,6 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "settings": {"methods", "tasks", "rewards", "models", "recipes", *SHARED},
     "trainers": {"settings", "formulas", "methods", "tasks", "rewards", "models", "rollouts", *SHARED},
     "runs": {"trainers", "settings", "methods", "tasks", "rewards", "models", "rollouts", *SHARED},
+    "parts": {"methods", *SHARED},
     "lab": {"runs", "trainers", "settings", "methods", "tasks", "rewards", "models", "rollouts", *SHARED},
 }
 """What each folder of src/rung may import beside itself. A folder not listed here (the command line, the package

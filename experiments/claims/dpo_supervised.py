@@ -22,7 +22,8 @@ from enumeration import Tree, World, expected_return, gradient, kl, optimum_PS, 
 from in_process import collected, operations, parts_of
 from running import plots, rung, save_picture
 
-from rung.methods.parts.preference_losses import Answers, DPOLoss, PreferenceLoss, Unlikelihood
+from rung.methods.parts.preference_losses import Answers, DPOLoss, Unlikelihood
+from rung.methods.parts.protocols import PreferenceLoss
 from rung.runs.recipes.tiny import tiny_for
 from rung.settings import TaskSettings
 

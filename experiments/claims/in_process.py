@@ -15,7 +15,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from rung.library import build
-from rung.models.small import by_hand as small_layers
+from rung.models.small import layers as small_layers
 from rung.runs.loop import Clock
 from rung.runs.planning import planned
 from rung.trainers.policy_gradient.learner import Learner

@@ -19,6 +19,7 @@ from rung.commands.output import say
 from rung.commands.pairs import pairs
 from rung.commands.resume import resume
 from rung.commands.rlhf import rlhf
+from rung.commands.settings import settings
 from rung.commands.sft import sft
 from rung.commands.tasks import explain_metric, tasks
 from rung.commands.train import check, train
@@ -50,6 +51,7 @@ app.command()(diagnose)
 app.command()(methods)
 app.command()(explain)
 app.command()(diff)
+app.command()(settings)
 app.command()(tasks)
 app.command("explain-metric")(explain_metric)
 

@@ -7,7 +7,8 @@ import pytest
 from rung.commands.chat import Talk
 from rung.models.language.tiny import tiny_model
 from rung.random import Stream
-from rung.rollouts.sampler import Prompt, Sampler
+from rung.rollouts.sampler import InProcessSampler
+from rung.rollouts.sampling import Prompt
 
 TEMPLATE = (
     "{% for m in messages %}{{ m.role[0] }}:{{ m.content }};{% endfor %}{% if add_generation_prompt %}a:{% endif %}"
@@ -20,11 +21,11 @@ def policy():
 
 
 def talk(policy, **changes):
-    return Talk(Sampler(policy), **{"temperature": 1.0, "max_new_tokens": 6, "seed": 0, **changes})
+    return Talk(InProcessSampler(policy), **{"temperature": 1.0, "max_new_tokens": 6, "seed": 0, **changes})
 
 
 def greedy(policy, prompt):
-    (episode,) = Sampler(policy).sample(
+    (episode,) = InProcessSampler(policy).sample(
         [Prompt("x", 0, policy.encode(prompt))],
         samples_per_prompt=1,
         max_new_tokens=6,

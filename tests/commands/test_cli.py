@@ -56,10 +56,10 @@ def test_nothing_heavy_is_loaded_for_help():
     assert done.stdout.splitlines()[-1] == "loaded: []"
 
 
-def test_methods_and_check_do_without_transformers(tmp_path):
+def test_methods_settings_and_the_check_of_a_small_network_do_without_transformers(tmp_path):
     code = (
         "import sys\nfrom rung.cli import app\n"
-        "for command in (['methods'], ['check', 'grpo', '--model', 'tiny', '--task', 'arithmetic']):\n"
+        "for command in (['methods'], ['settings'], ['check', 'boxes', '--task', 'cartpole-1983']):\n"
         "    try:\n        app(command)\n    except SystemExit as end:\n        assert end.code == 0\n"
         "print('loaded:', [name for name in ('transformers', 'matplotlib') if name in sys.modules])"
     )

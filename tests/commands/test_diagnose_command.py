@@ -15,7 +15,8 @@ def test_json_is_one_object_with_the_same_findings(rung, finished):
     found = rung("diagnose", finished, "--json").json
     assert set(found) == {"run", "summary", "healthy", "findings"} and found["healthy"] is False
     for one in found["findings"]:
-        assert set(one) == {"name", "severity", "says", "evidence", "cause", "change", "setting", "value", "now"}
+        said = {"name", "subject", "severity", "says", "evidence", "cause", "change"}
+        assert set(one) == said | {"setting", "value", "now"}
         assert f"{one['severity']}: {one['name']}: " in rung("diagnose", finished).out
 
 

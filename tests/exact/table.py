@@ -27,8 +27,9 @@ from torch import Tensor
 from rung.formulas import divergences
 from rung.methods import ONLINE_RFT, REINFORCE, REINFORCE_BASELINE, RFT, RLOO
 from rung.methods.parts.advantages import EpisodeReturn, GroupCentred, GroupNormalized
-from rung.methods.parts.aggregations import Aggregation, PerConstantLength, PerEpisode, PerSequence, PerToken
-from rung.methods.parts.reference_kl import K1, K2, K3, KLInLoss, KLInReward, ReferenceKL
+from rung.methods.parts.aggregations import PerConstantLength, PerEpisode, PerSequence, PerToken
+from rung.methods.parts.protocols import Aggregation, ReferenceKL
+from rung.methods.parts.reference_kl import K1, K2, K3, KLInLoss, KLInReward
 from rung.methods.policy_gradient import PolicyGradient
 
 WORLDS = range(6)

@@ -17,10 +17,10 @@ from rung.methods.parts.preference_losses import (
     DPOLoss,
     IPOLoss,
     KTOLoss,
-    PreferenceLoss,
     RobustDPOLoss,
     SimPOLoss,
 )
+from rung.methods.parts.protocols import PreferenceLoss
 from rung.methods.parts.reference_kl import K1, KLInReward
 
 BETA, FLIPPED = 0.5, 0.2

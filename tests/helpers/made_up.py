@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rung.lab.diagnosis.stored import Evaluated, Sample, StoredRun
+from rung.lab.diagnosis.observed import Evaluated, ObservedRun, Sample
 from rung.settings import settings_from
 
 ITEMS = 200
@@ -85,14 +85,14 @@ def run(
     settings: Mapping[str, Any] | None = SETTINGS,
     change: Callable[[int], Mapping[str, Any]] | None = None,
     **fields: Any,
-) -> StoredRun:
+) -> ObservedRun:
     """The healthy run, its rows changed by `change(step)` (None takes a metric away), its other fields by `fields`."""
     scores = {0: 0.3, 20: 0.5, 40: 0.7} if scores is None else scores
     rows = [{"step": 0}, *({"step": i, **metrics(i), **(change(i) if change else {})} for i in range(1, steps + 1))]
     for step, score in scores.items():
         if step <= steps:
             rows[step]["held_out/score"] = score
-            rows[step]["held_out/low"] = score - 0.06
+            rows[step] |= {"held_out/low": score - 0.06, "held_out/high": score + 0.06}
     whole: dict[str, Any] = {
         "name": "made-up",
         "rows": rows,
@@ -101,7 +101,7 @@ def run(
         "first_samples": samples(1),
         "last_samples": samples(steps),
     }
-    return StoredRun(**{**whole, **fields})
+    return ObservedRun(**{**whole, **fields})
 
 
 def flat(score: float = 0.3) -> dict[int, float]:

@@ -8,6 +8,7 @@ from method_batches import log_probs_of, mixed_batch, mixed_mask, normal, one
 
 from rung.batch import Batch
 from rung.formulas.masked import zeroed
+from rung.methods import REINFORCE
 from rung.methods.parts.advantages import (
     EpisodeReturn,
     GroupCentred,
@@ -20,6 +21,7 @@ from rung.methods.parts.advantages import (
 from rung.methods.parts.aggregations import PerPrompt, PerToken
 from rung.methods.parts.objectives import ClippedSurrogate, ScoreFunction
 from rung.methods.parts.optimizers import AdamW, RMSprop
+from rung.methods.parts.protocols import fact
 from rung.methods.parts.reference_kl import K1, K2, K3, KLInLoss, KLInReward
 
 
@@ -89,7 +91,7 @@ def test_which_advantages_compare_one_prompts_samples() -> None:
     }
     needs[False] = (EpisodeReturn(), RewardToGo(), EpisodeReturn(OthersInBatch()), RewardToGo(1.0, OthersInBatch()))
     needs[False] = (*needs[False], RightAnswers())
-    assert all(part.needs_group is expected for expected, parts in needs.items() for part in parts)
+    assert all(fact(part, "needs_group", False) is expected for expected, parts in needs.items() for part in parts)
 
 
 def test_formulas_in_words_follow_the_numbers() -> None:
@@ -132,7 +134,7 @@ def test_diagnostics_name_where_each_bound_binds() -> None:
     gone_BT = batch.action_mask_BT & (gradient_BT == 0) & (batch.advantages_BT != 0)
     assert torch.equal(found["clip/share"], gone_BT) and bool(gone_BT.any())
     assert torch.equal(found["clip/low"] | found["clip/high"], gone_BT)
-    assert ScoreFunction().diagnostics(batch, log_probs_BT) == {}
+    assert REINFORCE.diagnostics(batch, log_probs_BT) == {}
 
 
 def test_an_objective_without_advantages_says_so() -> None:

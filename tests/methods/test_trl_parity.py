@@ -12,9 +12,10 @@ from trl_numbers import FILE, cases, inputs, made_by_trl
 from rung.batch import Batch
 from rung.methods import GRPO, PolicyGradient
 from rung.methods.parts.advantages import GroupNormalized
-from rung.methods.parts.aggregations import Aggregation, PerConstantLength, PerSequence, PerToken
+from rung.methods.parts.aggregations import PerConstantLength, PerSequence, PerToken
 from rung.methods.parts.objectives import ClippedSurrogate
-from rung.methods.parts.reference_kl import K2, K3, Estimator, KLInLoss
+from rung.methods.parts.protocols import Aggregation, Estimator
+from rung.methods.parts.reference_kl import K2, K3, KLInLoss
 
 SAVED = json.loads(FILE.read_text(encoding="utf-8"))
 AGGREGATIONS: dict[str, Aggregation] = {

@@ -22,10 +22,10 @@ from rung.methods.parts.preference_losses import (
     IPOLoss,
     KTOLoss,
     ORPOLoss,
-    PreferenceLoss,
     RobustDPOLoss,
     SimPOLoss,
 )
+from rung.methods.parts.protocols import PreferenceLoss
 
 SAVED = json.loads(FILE.read_text(encoding="utf-8"))
 GIVEN = SAVED["inputs"]

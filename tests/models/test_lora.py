@@ -14,7 +14,8 @@ from rung.models.language.lora import Lora, add_adapter, has_adapter
 from rung.models.language.policy import TextPolicy
 from rung.models.language.tiny import tiny_model
 from rung.random import Stream
-from rung.rollouts.sampler import Prompt, Sampler
+from rung.rollouts.sampler import InProcessSampler
+from rung.rollouts.sampling import Prompt
 
 Make = Callable[..., Any]
 LORA = Lora(rank=2, alpha=8)
@@ -73,11 +74,11 @@ def test_sampler_and_learner_agree_on_a_trained_adapter() -> None:
     asked = {"samples_per_prompt": 2, "max_new_tokens": 5, "temperature": 1.0, "stream": Stream(0, 0, "t")}
     prompts = [Prompt("a", 0, policy.encode("1+1="))]
     for who in (policy, policy.reference()):
-        for episode in Sampler(who).sample(prompts, **asked):
+        for episode in InProcessSampler(who).sample(prompts, **asked):
             batch = _one(episode)
             learner = who(batch).log_probs_BT[0].detach().numpy()
             assert abs(learner - episode.log_probs).max() < 1e-5
-    a, b = (Sampler(who).sample(prompts, **asked)[0] for who in (policy, policy.reference()))
+    a, b = (InProcessSampler(who).sample(prompts, **asked)[0] for who in (policy, policy.reference()))
     assert a.log_probs[0] != b.log_probs[0]
 
 
@@ -99,7 +100,7 @@ def _one(episode: Any) -> Batch:
     )
 
 
-@pytest.mark.parametrize("kind", ["llama", "qwen2"])
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "gpt2"])
 def test_saving_merges_and_leaves_the_policy_as_it_is(
     kind: str, make_policy: Make, tmp_path: Path, ragged: Batch
 ) -> None:

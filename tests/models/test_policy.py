@@ -135,7 +135,7 @@ def test_a_state_that_does_not_fit_changes_nothing() -> None:
     name = next(iter(good))
     bad: list[tuple[dict[str, torch.Tensor], str]] = [
         ({k: v for k, v in good.items() if k != name}, f"{name} is missing"),
-        ({**good, "extra": torch.zeros(1)}, "extra is not trained here"),
+        ({**good, "extra": torch.zeros(1)}, "extra is no part of the trained weights of this model"),
         ({**good, name: good[name][:1]}, rf"{name}: got \(1, 128\)"),
         ({**good, name: good[name].half()}, "torch.float16"),
         ({}, r"\(and \d+ more\)"),

@@ -13,7 +13,7 @@ import torch
 from rung.errors import CheckpointError, DataError, SettingsError
 from rung.models.small.environment_policy import load_environment_policy
 from rung.models.small.network import SmallPolicy, SmallShape
-from rung.models.small.q_network import CONFIG, QNetwork, QShape, boltzmann, epsilon_greedy
+from rung.models.small.q_network import NAME, QNetwork, QShape, boltzmann, epsilon_greedy
 
 VECTOR = QShape(observation=(4,), choices=3, hidden=(16, 8))
 IMAGE = QShape(observation=(4, 20, 20), choices=3, hidden=(8,), convolutions=((2, 4, 2), (3, 3, 1)), duelling=True)
@@ -169,8 +169,8 @@ def test_saved_and_loaded_it_is_the_same(shape: QShape, tmp_path: Path) -> None:
 )
 def test_a_hostile_file_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
     QNetwork(VECTOR).save(tmp_path)
-    content = json.loads((tmp_path / CONFIG).read_text())
-    (tmp_path / CONFIG).write_text(json.dumps({**content, **change}))
+    content = json.loads((tmp_path / f"{NAME}.json").read_text())
+    (tmp_path / f"{NAME}.json").write_text(json.dumps({**content, **change}))
     with pytest.raises((DataError, SettingsError)):
         QNetwork.load(tmp_path)
 

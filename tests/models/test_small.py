@@ -13,8 +13,10 @@ from torch import Tensor
 
 from rung.errors import CheckpointError, DataError, SettingsError
 from rung.models.language.distributions import Categorical, Gaussian
-from rung.models.small.network import CONFIG, WEIGHTS, SmallPolicy, SmallShape
+from rung.models.small.network import NAME, SmallPolicy, SmallShape
 from rung.models.small.observation_scale import ObservationScale
+
+CONFIG, WEIGHTS = f"{NAME}.json", f"{NAME}.safetensors"
 
 
 def by_hand(policy: SmallPolicy, network: str, observation_O: Tensor) -> Tensor:

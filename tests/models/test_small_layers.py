@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from rung.models.small import by_hand as small_layers
-from rung.models.small.by_hand import through
+from rung.models.small import layers as small_layers
+from rung.models.small.layers import through
 
 
 def layers_of(*widths: int) -> list[tuple[Tensor, Tensor]]:

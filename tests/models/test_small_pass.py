@@ -9,7 +9,7 @@ from small_policies import HOLES, SHAPES, batch_of, loud
 from torch import Tensor
 
 from rung.models.language.distributions import Categorical, Distribution, Gaussian
-from rung.models.small.by_hand import Choice, Vector
+from rung.models.small.heads import Choice, Vector
 from rung.models.small.network import SmallPolicy, SmallShape
 
 N = 6

@@ -15,7 +15,7 @@ import torch
 from rung.errors import RewardError, SettingsError
 from rung.rewards.judge import Judge, columns_of
 from rung.rewards.reward import Failure, WeightedReward
-from rung.rewards.user import UserReward
+from rung.rewards.user import FunctionReward
 from rung.tasks.task import Item
 
 
@@ -268,8 +268,8 @@ def test_a_reward_sees_prompts_completions_and_columns_in_order():
         assert [j.total for j in judge(items(2), ["x", "y"])] == [0.0, 1.0]
 
 
-def test_a_lambda_is_a_user_reward_in_process():
-    reward = UserReward(lambda completions: [float(len(text)) for text in completions], name="length")
+def test_a_lambda_is_a_reward_in_process():
+    reward = FunctionReward(lambda completions: [float(len(text)) for text in completions], name="length")
     with Judge([WeightedReward(reward=reward)]) as judge:
         assert [j.total for j in judge(items(2), ["a", "abc"])] == [1.0, 3.0]
         assert judge.part_names == ("length",)

@@ -13,7 +13,7 @@ from processes import left_behind
 
 from rung.errors import MissingExtra
 from rung.rewards import math_answer
-from rung.rewards.final_answer import final_answer
+from rung.rewards.answers import final_answer
 from rung.rewards.judge import Judge
 from rung.rewards.math_answer import MathAnswer, decided
 from rung.rewards.reward import Failure, OpenReward, WeightedReward

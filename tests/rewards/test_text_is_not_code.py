@@ -13,15 +13,14 @@ import pytest
 from hostile import DEEP, OTHER_BYTES, READERS, for_sympy, makers
 
 from rung.errors import RewardError, SettingsError
-from rung.rewards.jobs import math_verify_job
+from rung.rewards.child import judged_one_by_one
 from rung.rewards.judge import Judge
-from rung.rewards.math_answer import MathAnswer
-from rung.rewards.one_by_one import judged_one_by_one
+from rung.rewards.math_answer import MathAnswer, math_verify_job
 from rung.rewards.plain_syntax import not_plain
 from rung.rewards.reasoning_gym import ReasoningGymScore, Source, _score, made_entries, question_key
 from rung.rewards.reward import Failure, WeightedReward
 from rung.rewards.text_is_not_code import CodeRefused, Guard
-from rung.rewards.user import UserReward
+from rung.rewards.user import FunctionReward, UserReward
 from rung.tasks.task import Item
 
 EVALUATE = ("n_queens", "string_insertion", "spiral_matrix", "binary_matrix")
@@ -312,7 +311,7 @@ def test_a_users_function_that_evaluates_completions_is_refused_in_words(user: P
     with pytest.raises(RewardError, match="refused"):
         UserReward(f"{user}:later")(["p"] * 2, [attack, "1 + 1"], {})
     assert not marker.exists()
-    here = UserReward(lambda completions: [float(eval(text)) for text in completions], name="here")
+    here = FunctionReward(lambda completions: [float(eval(text)) for text in completions], name="here")
     with pytest.raises(RewardError, match="refused"):
         here(["p"], [attack], {})
     assert not marker.exists() and here(["p"], ["1+1"], {}) == [2.0]

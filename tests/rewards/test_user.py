@@ -1,24 +1,19 @@
-"""A user's own reward: both signatures, in a child by file, here for what no file holds; every fault by name."""
+"""A file's function as a reward: both signatures, in a child; every fault by name."""
 
 from __future__ import annotations
 
-import os
-import random
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
 from processes import left_behind
 
 from rung.errors import RewardError, SettingsError
 from rung.rewards.judge import Judge
 from rung.rewards.reward import Failure, WeightedReward
-from rung.rewards.user import UserReward, found_again
+from rung.rewards.user import UserReward
 from rung.tasks.task import Item
 
 USER = """
@@ -258,54 +253,6 @@ def test_a_stray_module_in_the_working_folder_is_not_imported(
     (tmp_path / "elsewhere" / "json.py").write_text("raise RuntimeError('shadowed')\n")
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert call(f"{file}:length", ["abc"]) == [3.0]
-
-
-def test_functions_of_files_go_to_a_child_and_others_stay(file: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(str(file.parent))
-    import my_rewards
-
-    try:
-        assert found_again(my_rewards.length) == str(file)
-        pids: list[int] = []
-        reward = UserReward(my_rewards.length)
-        assert reward.name == "length" and reward(["p"], ["abc"], {}) == [3.0]
-        assert found_again(my_rewards.grader) is None
-        here = UserReward(lambda completions: [float(pids.append(os.getpid()) is None)] * len(completions), name="here")
-        assert here(["p"], ["a"], {}) == [1.0] and pids == [os.getpid()]
-    finally:
-        del sys.modules["my_rewards"]
-
-
-def test_in_process_inputs_generators_and_folder_are_put_back():
-    random.seed(1), np.random.seed(1), torch.manual_seed(1)
-    folder = Path.cwd()
-
-    def careless(prompts: list[str], completions: list[str], answer: list[Any]) -> list[float]:
-        random.seed(9), np.random.seed(9), torch.manual_seed(9)
-        os.chdir("/")
-        answer[0]["x"] = 2
-        completions[0] = ""
-        return [1.0]
-
-    completions, answers = ["a"], [{"x": 1}]
-    assert call(careless, completions, answer=answers) == [1.0]
-    assert (completions, answers, Path.cwd()) == (["a"], [{"x": 1}], folder)
-    after = (random.random(), np.random.rand(), torch.rand(1).item())
-    random.seed(1), np.random.seed(1), torch.manual_seed(1)
-    assert after == (random.random(), np.random.rand(), torch.rand(1).item())
-
-
-def test_in_process_hangs_and_raises_have_their_name():
-    def hangs(completions: list[str]) -> list[float]:
-        while True:
-            time.sleep(0.01)
-
-    with pytest.raises(RewardError, match=r"reward 'hangs': timeout: did not return within 0.2 s"):
-        UserReward(hangs, deadline_s=0.2)(["p"], ["c"], {})
-    with pytest.raises(RewardError, match=r"reward 'odd': raised: ZeroDivisionError"):
-        UserReward(lambda completions: 1 / 0, name="odd")(["p"], ["c"], {})
-    with pytest.raises(RewardError, match="returned 1 value for 2 completions"):
-        UserReward(lambda completions: [1.0], name="odd")(["p", "q"], ["c", "d"], {})
 
 
 def test_a_column_that_is_no_json_is_an_error_by_name(file: Path):

@@ -8,8 +8,7 @@ import pytest
 from rung.batch import OK, Episode, Judgement
 from rung.rewards.judge import Judge
 from rung.rewards.reward import JudgesSteps, WeightedReward
-from rung.rewards.rules import NumberEquals
-from rung.rewards.worked_steps import WorkedSteps
+from rung.rewards.rules import NumberEquals, WorkedSteps
 from rung.tasks.library.arithmetic import arithmetic
 from rung.tasks.task import Item
 from rung.trainers.assemble import assemble, step_rewards

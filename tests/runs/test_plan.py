@@ -9,14 +9,15 @@ import pytest
 
 from rung.errors import SettingsError
 from rung.methods import METHODS
+from rung.models.language.size import ModelShape, tiny_shape
 from rung.runs.plan import TaskFacts, make_plan, shown, written
 from rung.runs.plan_text import millions, plan_lines, size_in_words
-from rung.settings.network import TINY
 from rung.trainers.choose import kind_for
 from rung.trainers.memory import memory_of, micro_batch_tokens
 from rung.trainers.policy_gradient.on_text import OnText
 from rung.trainers.reading import read_run
 
+TINY = tiny_shape(None)
 FACTS = TaskFacts(train_items=20_000, held_out_items=400, prompt_tokens=8)
 FLAGS = {"model": "tiny", "method": "grpo", "task": "arithmetic"}
 
@@ -345,3 +346,13 @@ def test_a_run_on_a_file_of_pairs_draws_nothing_that_could_be_too_long(tmp_path)
     )
     flags = {"model": "tiny", "task": str(tmp_path / "pairs.jsonl"), "method": "dpo"}
     assert plan("max_new_tokens=512", flags=flags).settings.max_new_tokens == 512
+
+
+def test_a_size_that_is_not_known_stops_nothing_and_is_said():
+    unknown = ModelShape(parameters=0, unknown="no such architecture")
+    for sets in ([], ["lora.rank=4"], ["lora.targets=[q_prj]"]):
+        made = make_plan(read_run(flags=FLAGS, sets=sets), unknown, FACTS, free_bytes=1)
+        text = "\n".join(plan_lines(made))
+        assert "trained   the model's size is not known: no such architecture" in text
+        assert "memory    not estimated" in text and "MiB" not in text
+        assert made.as_data()["weights"]["counted"] is False and not any("memory" in one for one in made.warnings)

@@ -15,7 +15,7 @@ from rung.library import build
 from rung.models.language.load import load_policy
 from rung.models.language.tiny import tiny_model
 from rung.random import Stream
-from rung.rollouts.sampler import Sampler
+from rung.rollouts.sampler import InProcessSampler
 from rung.settings import Settings, settings_from
 from rung.tasks.order import items_at
 from rung.trainers.policy_gradient.learner import Learner
@@ -51,7 +51,7 @@ def by_start(asked: Settings, model: str, step: int, drawn: int) -> list[list[in
 
     task = load_text_task(asked.task.name, seed=asked.seed, **asked.task.options())
     items = [task.train[int(n)] for n in items_at(asked.seed, drawn, asked.prompts_per_step, len(task.train))]
-    episodes = Sampler(policy).sample(
+    episodes = InProcessSampler(policy).sample(
         prompts_of(policy, items, 0),
         samples_per_prompt=4,
         max_new_tokens=3,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rung.settings.given import NOWHERE, Given, Origin, given, leaves, only_written, overlay, plain, without
-from rung.settings.reading import placed
+from rung.settings.given import NOWHERE, Given, Origin, given, leaves, only_written, overlay, placed, plain, without
 
 FILE = Origin("run.yaml", 3)
 FLAG = Origin("--set steps")

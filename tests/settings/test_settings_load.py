@@ -10,7 +10,7 @@ from rung.errors import SettingsError
 from rung.methods import METHODS, PolicyGradient
 from rung.settings import read_eval, read_sft, settings_from
 from rung.settings.given import leaves
-from rung.settings.recipes import recipe_names
+from rung.settings.layers import recipe_names
 from rung.trainers.reading import read_changes, read_run
 
 FLAGS = {"model": "gpt2", "method": "grpo", "task": "arithmetic"}
@@ -74,11 +74,10 @@ def test_later_layers_win(config):
     }
 
 
-def test_a_toml_file_is_a_file_too(config):
-    file = config('steps = 7\n[method]\nname = "rloo"\n[method.optimizer]\nlearning_rate = 1e-5\n', "run.toml")
-    settings = read_run(config=file, flags={"model": "gpt2", "task": "arithmetic"}).required()
-    assert (settings.steps, settings.method.name) == (7, "rloo")
-    assert settings.resolved_method().optimizer.learning_rate == 1e-5
+def test_a_toml_file_is_refused_in_words(config):
+    file = config("steps = 7\n", "run.toml")
+    (problem,) = read_run(config=file, flags=FLAGS).problems
+    assert problem == f"{file}: got a TOML file, expected YAML: write `key = value` as `key: value`, tables indented"
 
 
 def test_an_empty_file_and_a_byte_order_mark_are_fine(config):

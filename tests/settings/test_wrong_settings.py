@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 
 from rung.methods import METHODS
@@ -288,31 +286,3 @@ def test_a_file_that_is_not_there_or_is_a_folder(tmp_path):
 def test_a_long_value_is_shortened():
     (problem,) = read_run(flags=FLAGS, sets=[f"steps={'x' * 10_000}"]).problems
     assert len(problem) < 250 and problem.endswith("expected a whole number")
-
-
-def test_every_number_of_every_part_has_its_range():
-    """A part that gets a new number must get a range with it."""
-    import typing
-    from dataclasses import is_dataclass
-
-    from rung.methods.kind import KINDS
-    from rung.settings.method_layers import RANGES
-
-    def numbers(cls, name):
-        for key, hint in typing.get_type_hints(cls).items():
-            choices = typing.get_args(hint) or (hint,)
-            if typing.get_origin(hint) is typing.ClassVar:
-                continue
-            if int in choices or float in choices:
-                yield f"{name}{key}"
-            for choice in choices:
-                if is_dataclass(choice):
-                    yield from numbers(choice, f"{choice.__name__}.")
-
-    assert {number for kind in KINDS for number in numbers(kind, "")} == set(RANGES)
-
-
-def test_no_range_lets_nan_through():
-    from rung.settings.method_layers import RANGES
-
-    assert not any(limits.holds(math.nan) for limits in RANGES.values())

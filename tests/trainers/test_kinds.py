@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+import copy
 import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import pytest
 import torch
@@ -15,6 +16,8 @@ from torch import Tensor
 import rung
 from rung.errors import SettingsError
 from rung.methods import METHODS
+from rung.methods.kind import Method
+from rung.methods.ranges import ABOVE_0
 from rung.models.small.network import SmallPolicy, SmallShape
 from rung.trainers.choose import kind_of
 from rung.trainers.kind import Kind, Setup
@@ -28,30 +31,17 @@ SOURCE = Path(rung.__file__).parent
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RandomSearch:
-    """Keeps a random change of the weights when the rollout after it was better: a method, its kind and its learner."""
+class RandomSearch(Method):
+    """Keeps a random change of the weights when the rollout after it was better."""
 
-    name: str = "random_search"
-    paper: str = "Rastrigin 1963"
-    summary: str = "Tries a random change and keeps it if it helps."
-    parent: str | None = None
-    deviations: tuple[str, ...] = ()
-    size: float = 0.1
+    size: Annotated[float, ABOVE_0] = 0.1
     samples_per_prompt: int = 2
-    horizon: None = None
-    keep_group: None = None
 
-    def changed(self, **slots: Any) -> RandomSearch:
-        return dataclasses.replace(self, **slots)
-
-    def problems(self) -> list[str]:
-        return []
+    horizon: ClassVar[None] = None
+    keep_group: ClassVar[None] = None
 
     def formula(self) -> str:
         return "θ ← θ + ε where J(θ + ε) > J(θ)"
-
-    def needs_start(self) -> bool:
-        return False
 
     def kind(self) -> Kind:
         return OfRandomSearch()
@@ -108,7 +98,9 @@ class Search:
 
 
 def trainer_of(steps: int) -> Any:
-    method: Any = RandomSearch()
+    method = RandomSearch(
+        name="random_search", paper="Rastrigin 1963", summary="Tries changes and keeps those that help."
+    )
     settings = rung.Settings(
         model="small",
         method="reinforce",
@@ -127,7 +119,7 @@ def test_a_kind_from_outside_trains_and_goes_on_from_its_state() -> None:
     whole = trainer_of(6)
     for _ in range(3):
         whole.step()
-    state, returns = whole.state(), []
+    state, returns = copy.deepcopy(whole.state()), []
     for _ in range(3):
         returns.append(whole.step().metrics["reward/mean"])
     again = trainer_of(6)

@@ -13,7 +13,7 @@ from rung.runs.folders import found
 
 if TYPE_CHECKING:
     from rung.models.language.policy import TextPolicy
-    from rung.rollouts.sampler import Sampler
+    from rung.rollouts.sampler import InProcessSampler
     from rung.tasks.task import Message
 
 
@@ -33,11 +33,11 @@ def chat(
     With a chat template it answers, without one it continues your text. Ctrl-D leaves.
     """
     from rung.models.language.load import load_policy
-    from rung.rollouts.sampler import Sampler
+    from rung.rollouts.sampler import InProcessSampler
 
     with found(model, say=tell) as it:
         policy = load_policy(_folder(it.model))
-    talk = Talk(Sampler(policy), temperature=temperature, max_new_tokens=max_new_tokens, seed=seed)
+    talk = Talk(InProcessSampler(policy), temperature=temperature, max_new_tokens=max_new_tokens, seed=seed)
     tell("talks by turns; an empty line starts afresh" if talk.by_turns else "continues your text: no chat template")
     for line in _lines():
         if not line.strip():
@@ -49,10 +49,10 @@ def chat(
 class Talk:
     """A conversation, or a series of texts to continue, with one model.
 
-    Example: `Talk(Sampler(policy), temperature=0.0, max_new_tokens=8, seed=0).answer("2+3=")` is `"5"`.
+    Example: `Talk(InProcessSampler(policy), temperature=0.0, max_new_tokens=8, seed=0).answer("2+3=")` is `"5"`.
     """
 
-    def __init__(self, sampler: Sampler, *, temperature: float, max_new_tokens: int, seed: int) -> None:
+    def __init__(self, sampler: InProcessSampler, *, temperature: float, max_new_tokens: int, seed: int) -> None:
         self.sampler = sampler
         self.temperature, self.max_new_tokens, self.seed = temperature, max_new_tokens, seed
         self.by_turns = bool(self._policy.tokenizer.chat_template)
@@ -70,7 +70,7 @@ class Talk:
     def answer(self, line: str) -> str:
         """What the model says to this line. The oldest turns are forgotten when they do not fit its context."""
         from rung.random import Stream
-        from rung.rollouts.sampler import Prompt
+        from rung.rollouts.sampling import Prompt
 
         if self.by_turns:
             self.messages.append({"role": "user", "content": line})

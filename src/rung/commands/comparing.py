@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from rung.errors import DataError, SettingsError, did_you_mean
 from rung.runs.planning import planned
 
@@ -136,10 +134,9 @@ def _budget(asked: Asked, model: str | None, problems: list[str]) -> tuple[str, 
     else:
         try:
             return axis, BudgetSettings.model_validate({axis: written.strip() or "nothing"}).limits()[axis]
-        except ValidationError as error:
-            words = {"greater_than_equal": "1 or more", "greater_than": "more than 0"}
-            first = error.errors()[0]
-            problems.append(f"--budget {axis}: got '{written}', expected {words.get(first['type'], first['msg'])}")
+        except SettingsError as error:
+            expected = error.problems[0].rpartition(", expected ")[2].removesuffix(", or null")
+            problems.append(f"--budget {axis}: got '{written}', expected {expected}")
     return None
 
 

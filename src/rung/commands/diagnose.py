@@ -19,7 +19,7 @@ def diagnose(
 
     From its folder alone, also while it trains: the evidence, the likely cause, the setting to change.
     """
-    from rung.lab.diagnosis.illnesses import diagnose as diagnosed
+    from rung.lab.diagnosis.rules import diagnose as diagnosed
 
     found = diagnosed(folder)
     if as_json:

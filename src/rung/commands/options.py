@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 Config = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="Settings from a YAML or TOML file.", show_default=False)
+    Path | None, typer.Option("--config", metavar="FILE", help="Settings from a YAML file.", show_default=False)
 ]
 Recipe = Annotated[
     str | None,

@@ -36,7 +36,7 @@ def eligibility(trace: float, signal: float, decay: float) -> float:
 
 
 def internal_reinforcement(reward: float, prediction: float, prediction_before: float, discount: float) -> float:
-    """r̂ = r + γ p(t) − p(t − 1), how much better things went than the critic had foretold.
+    """r̂ = r + γ p(t) − p(t − 1), how much better things went than the critic had predicted.
 
     Barto, Sutton and Anderson 1983, eq. 4. At a failure p(t) is 0: it is not the prediction of the state from which
     the next trial starts.

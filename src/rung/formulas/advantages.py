@@ -1,4 +1,4 @@
-"""How much better an episode was than what was to be expected, by comparison with other episodes.
+"""Advantages: how much better an episode was than expected, by comparison with other episodes.
 
 All take [B] returns and [B] bool `counted_B`: rows that are not counted (a reward that failed, an overlong
 completion that was filtered) are in no mean and get exactly 0. In a group whose counted returns are all equal

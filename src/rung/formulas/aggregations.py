@@ -1,4 +1,4 @@
-"""From one loss a token to one loss a batch: weights [B,T] so that loss = ∑ weights · losses.
+"""Aggregation weights: [B,T], so that the batch's loss = ∑ weights · the tokens' losses.
 
 The counts are arguments: the caller takes them over the whole batch (all micro-batches, all processes), so the
 gradient does not depend on how the batch is cut. A count of 0 gives weights 0, not a division. Weights are float64:

@@ -1,4 +1,4 @@
-"""Which tokens drive the entropy down: a token's share of the covariance of advantage and log-probability."""
+"""Token covariances: each token's share of the covariance of advantage and log-probability, which lowers entropy."""
 
 from __future__ import annotations
 

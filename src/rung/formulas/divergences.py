@@ -44,7 +44,7 @@ def k3(log_probs: Tensor, reference_log_probs: Tensor) -> Tensor:
 def categorical_kl(log_probs_V: Tensor, other_log_probs_V: Tensor) -> Tensor:
     """KL(p ‖ q) = ∑_v p_v (log p_v - log q_v) over the last dimension, from normalised log-probabilities.
 
-    What p never chooses adds nothing, whatever q says of it.
+    Outcomes with p = 0 add nothing, whatever q is.
 
     >>> categorical_kl(torch.tensor([0.0, -torch.inf]), torch.tensor([0.5, 0.5]).log())    # log 2
     tensor(0.6931)

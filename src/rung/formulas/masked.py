@@ -1,4 +1,4 @@
-"""Sums and means that skip what the policy did not choose."""
+"""Masked sums and means: they skip what the policy did not choose."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Solving F s = g without ever forming F: what a natural-gradient step needs."""
+"""Natural gradient: conjugate gradients solve F s = g without forming F, and the step's length follows from F."""
 
 from __future__ import annotations
 

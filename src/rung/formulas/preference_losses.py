@@ -169,7 +169,7 @@ def bradley_terry(chosen_scores_M: Tensor, rejected_scores_M: Tensor, at_least_M
 def unlikelihood(chosen_M: Tensor, rejected_M: Tensor, alpha: float) -> Tensor:
     """-log π(y_w) + α log π(y_l): the baseline of the DPO paper (section 6); α 0 is fine-tuning on the chosen. [M].
 
-    It has no lower bound for α > 0, which is why it ends in nonsense.
+    It has no lower bound for α > 0, so answers degenerate in the end.
 
     >>> unlikelihood(torch.tensor([-1.0]), torch.tensor([-2.0]), alpha=0.5)
     tensor([0.])

@@ -1,4 +1,4 @@
-"""From rewards to returns and advantages over time: what followed an action, discounted."""
+"""Returns and advantages over time: the discounted rewards that followed an action."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""∂loss/∂log π(a) and ∂loss/∂V, the chain rule's first links, by hand: one value for each own step, [N].
+"""Derivatives by hand: ∂loss/∂log π(a) and ∂loss/∂V, one value for each own step, [N].
 
 For small networks, whose arithmetic takes less time than autograd's account of it. Each is what autograd makes of its
 namesake in `policy_losses` and `value_losses`; there is no mask, because what is masked is not among the N.

@@ -1,6 +1,6 @@
-"""Q-learning: a state's next value, the target made of it, and how far Q is from it. N rows, K steps, V actions.
+"""Q-learning: the next state's value, the target and the error. N rows, K steps, V actions.
 
-To be read with the order of things in mind: a reward `r_t` follows action `a_t` taken in `s_t`, and leads to `s_{t+1}`.
+Order of events: reward `r_t` follows action `a_t` taken in `s_t`, and leads to `s_{t+1}`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def double_value(values_NV: Tensor, judged_NV: Tensor) -> Tensor:
 def n_step(rewards_NK: Tensor, discounts_NK: Tensor, cut_NK: Tensor, discount: float) -> tuple[Tensor, Tensor, Tensor]:
     """The first steps of y = r_t + γ r_{t+1} + ... + γᵏ V(s_{t+k}): their return, the factor before V, and k itself.
 
-    k is K, or fewer: an episode that terminated (`discounts_NK` is 0 there) has factor 0, for nothing follows; one that
+    k is K, or fewer: an episode that terminated (`discounts_NK` is 0 there) has factor 0, as nothing follows; one that
     was cut after a step (`cut_NK`) is followed by V of the observation that was cut off, with γ to the steps until
     there. What stands behind an end or a cut is not read, NaN included. [N,K] -> ([N], [N], int64 [N]).
 

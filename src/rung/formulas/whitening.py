@@ -1,4 +1,4 @@
-"""Centring and scaling by all real steps of a batch. Sums are given, so that they may be taken over all processes."""
+"""Whitening: centring and scaling by all real steps of a batch. The caller sums over all processes."""
 
 from __future__ import annotations
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rung.lab.diagnosis.illnesses import diagnose
+from rung.lab.diagnosis.rules import diagnose
 from rung.lab.diagnosis.warnings import new_warnings
 from rung.runs.observers import Finished, Observer, Row
 
 
 class Warnings:
-    """Says the usual troubles of a run in words, each when it comes up; at the end, what is still wrong."""
+    """Tells each warning when it comes up; at the end, what is wrong with the whole run."""
 
     def stepped(self, metrics: Sequence[Row]) -> Iterable[str]:
         return [warning.text() for warning in new_warnings(metrics)]

@@ -6,22 +6,19 @@ from rung.errors import SettingsError, did_you_mean
 from rung.methods.actor_critic import ACTOR_CRITIC
 from rung.methods.adaptive_elements import AdaptiveElements
 from rung.methods.ase_ace import ASE, ASE_ACE, BOXES
-from rung.methods.dapo import DAPO
+from rung.methods.dapo import DAPO, VAPO
 from rung.methods.dpo import CDPO, DPO, IPO, LN_DPO, RDPO
 from rung.methods.dqn import DQN, VALUE_PRESETS
 from rung.methods.grpo import DR_GRPO, GRPO
-from rung.methods.kin import (
+from rung.methods.grpo_family import (
     CISPO,
     CLIP_COV,
-    DISTILLATION,
     GRPO_ITERATIVE,
     GRPO_PROCESS,
     GSPO,
     KL_COV,
     LITE_PPO,
     MAXRL,
-    REINFORCE_PLUS_PLUS,
-    VAPO,
 )
 from rung.methods.kind import Method
 from rung.methods.policy_gradient import PolicyGradient
@@ -29,7 +26,7 @@ from rung.methods.ppo import PPO, PPO_KL
 from rung.methods.preference_learning import PreferenceLearning
 from rung.methods.preferences import APO_DOWN, APO_ZERO, KTO, ORPO, SIMPO, UNLIKELIHOOD
 from rung.methods.presets import PRESETS
-from rung.methods.reinforce import REINFORCE, REINFORCE_BASELINE
+from rung.methods.reinforce import DISTILLATION, REINFORCE, REINFORCE_BASELINE, REINFORCE_PLUS_PLUS
 from rung.methods.reward_model import REWARD_MODEL
 from rung.methods.rft import ONLINE_RFT, RFT
 from rung.methods.rlhf_2017 import RLHF_2017
@@ -40,7 +37,7 @@ from rung.methods.value_learning import ValueLearning
 BEGINNINGS = (BOXES, ASE, ASE_ACE)
 LADDER = (REINFORCE, REINFORCE_BASELINE, RLOO, ACTOR_CRITIC, TRPO, PPO, PPO_KL, GRPO, DR_GRPO, DAPO)
 LEARNED_REWARD = (RLHF_2017,)
-KIN = (
+VARIANTS = (
     REINFORCE_PLUS_PLUS,
     GSPO,
     CISPO,
@@ -60,7 +57,7 @@ PREFERENCES = (
     REWARD_MODEL,
 )
 
-_RUNGS = (*BEGINNINGS, DQN, *LADDER, *LEARNED_REWARD, *KIN, *PREFERENCES, *PRESETS, *VALUE_PRESETS)
+_RUNGS = (*BEGINNINGS, DQN, *LADDER, *LEARNED_REWARD, *VARIANTS, *PREFERENCES, *PRESETS, *VALUE_PRESETS)
 METHODS: dict[str, Method] = {method.name: method for method in _RUNGS}
 
 

@@ -23,7 +23,7 @@ BOXES = AdaptiveElements(
 ASE = BOXES.changed(
     name="ase",
     paper="Barto, Sutton and Anderson 1983, IEEE Trans. SMC 13:834-846",
-    summary="One weight a box, pushed against whatever was done shortly before the failure.",
+    summary="One weight per box, moved away from the actions taken shortly before a failure.",
     actor=SearchElement(),
     deviations=(
         "Friction is off, as in the authors' program pole.c; the task's options turn it on.",
@@ -33,7 +33,7 @@ ASE = BOXES.changed(
 
 ASE_ACE = ASE.changed(
     name="ase_ace",
-    summary="A critic learns to foretell the failure, so the actor is told at every step, and not only at the end.",
+    summary="A critic learns to predict failure, so the actor gets feedback at every step and not only at the end.",
     critic=CriticElement(),
     deviations=(
         *ASE.deviations,

@@ -1,7 +1,7 @@
 """Methods as plain data: to JSON and back, slot by slot, with every problem named at once.
 
-A part is written `{"part": "ClippedSurrogate", "low": 0.2, "high": 0.28}`. Only the parts that a slot's own type
-names can fill it, so nothing is ever imported by a name found in a file.
+A part is written `{"part": "ClippedSurrogate", "low": 0.2, "high": 0.28}`. What can be named are the slot's shipped
+parts and the classes that the caller hands in, so nothing is ever imported by a name found in a file.
 """
 
 from __future__ import annotations
@@ -9,14 +9,24 @@ from __future__ import annotations
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 from rung.errors import SettingsError, did_you_mean
-from rung.methods.kind import KINDS, Method
+from rung.methods.adaptive_elements import AdaptiveElements
+from rung.methods.kind import Method
+from rung.methods.policy_gradient import PolicyGradient
+from rung.methods.preference_learning import PreferenceLearning
+from rung.methods.slots import SHIPPED, choices, hints_of, protocol_of, shipped_for
+from rung.methods.value_learning import ValueLearning
 
-IDENTITY = ("name", "paper", "summary", "parent", "deviations")
+Classes = Mapping[str, type[Any]]
+"""Parts by name."""
+
+KINDS: tuple[type[Method], ...] = (PolicyGradient, AdaptiveElements, ValueLearning, PreferenceLearning)
+"""Every shipped kind of method; a method's data names its kind."""
+IDENTITY = tuple(f.name for f in fields(Method))
 """Fields that say what a method is called; every other field is a slot."""
 
 
@@ -37,26 +47,51 @@ def as_data(value: Any) -> Any:
     if not is_dataclass(value):
         return value
     content = {f.name: as_data(getattr(value, f.name)) for f in fields(value)}
-    return {"kind" if isinstance(value, KINDS) else "part": type(value).__name__, **content}
+    return {"kind" if isinstance(value, Method) else "part": type(value).__name__, **content}
 
 
-def from_data(data: Mapping[str, Any]) -> Method:
+def own_parts(parts: Sequence[type[Any]]) -> dict[str, type[Any]]:
+    """Handed-in classes by name; SettingsError where two parts would have one name."""
+    found: dict[str, type[Any]] = {}
+    problems: list[str] = []
+    for part in parts:
+        name, taken = part.__name__, {**SHIPPED, **found}
+        if not is_dataclass(part):
+            problems.append(f"parts: got {name}, expected a frozen dataclass: write @dataclass(frozen=True) above it")
+        elif taken.get(name, part) is not part:
+            problems.append(f"parts: got a class named {name}, the name of another part; give yours a name of its own")
+        found[name] = part
+    if problems:
+        raise SettingsError(problems)
+    return found
+
+
+def classes_by_name(parts: Sequence[type[Any]] = ()) -> dict[str, type[Any]]:
+    """Every kind of method, every shipped part and every handed-in one, by name."""
+    return {**{kind.__name__: kind for kind in KINDS}, **SHIPPED, **own_parts(parts)}
+
+
+def from_data(data: Mapping[str, Any], parts: Sequence[type[Any]] = ()) -> Method:
     """The method that `as_data` wrote; data without a kind is a PolicyGradient's.
+
+    Args:
+        parts: classes of parts, or of a kind of method, that rung does not ship.
 
     Raises SettingsError listing every unknown kind, slot, part or type.
     """
-    kinds = {kind.__name__: kind for kind in KINDS}
+    own_kinds = [part for part in parts if issubclass(part, Method)]
+    kinds = {kind.__name__: kind for kind in (*KINDS, *own_kinds)}
     kind = data.get("kind", KINDS[0].__name__)
     if not isinstance(kind, str) or kind not in kinds:
         raise SettingsError([f"method.kind: got {kind!r}{did_you_mean(str(kind), kinds)}; valid: {', '.join(kinds)}"])
-    problems: list[str] = []
-    method = _build(kinds[kind], {key: value for key, value in data.items() if key != "kind"}, "method", problems)
-    if problems or method is None:
-        raise SettingsError(problems)
+    reading = _Reading(own_parts([part for part in parts if part not in own_kinds]))
+    method = reading.build(kinds[kind], {key: value for key, value in data.items() if key != "kind"}, "method")
+    if reading.problems or method is None:
+        raise SettingsError(reading.problems)
     return method
 
 
-def with_settings(method: Method, overrides: Mapping[str, Any]) -> Method:
+def with_settings(method: Method, overrides: Mapping[str, Any], parts: Sequence[type[Any]] = ()) -> Method:
     """The method with some slots set from a user's settings, nested like `as_data`'s result.
 
     A part's name alone fills a slot with that part's defaults: `{"reference_kl": "KLInLoss"}`; None empties it.
@@ -67,7 +102,14 @@ def with_settings(method: Method, overrides: Mapping[str, Any]) -> Method:
     ClippedSurrogate(low=0.2, high=0.28, dual=None)
     """
     merged = _merged(typing.cast("dict[str, Any]", as_data(method)), overrides)
-    return from_data(merged)
+    return from_data(merged, [*dict.fromkeys([type(method), *_own_parts_of(method), *parts])])
+
+
+def _own_parts_of(value: Any) -> list[type[Any]]:
+    """The classes of a method's parts, and of their parts, that rung does not ship."""
+    inside = [getattr(value, f.name) for f in fields(value)]
+    found = [part for one in inside if is_dataclass(one) for part in (type(one), *_own_parts_of(one))]
+    return [part for part in found if SHIPPED.get(part.__name__) is not part]
 
 
 def _merged(data: Any, overrides: Any) -> Any:
@@ -80,72 +122,72 @@ def _merged(data: Any, overrides: Any) -> Any:
     return {**below, **{key: _merged(below.get(key), value) for key, value in given.items()}}
 
 
-def _build(cls: type[Any], data: Mapping[str, Any], where: str, problems: list[str]) -> Any:
-    hints = typing.get_type_hints(cls)
-    known = {f.name: f for f in fields(cls)}
-    values: dict[str, Any] = {}
-    for key, value in data.items():
-        if key == "part" and cls not in KINDS:
-            continue
-        if key not in known:
+class _Reading:
+    """One reading of data: what may be named, and the problems found so far."""
+
+    def __init__(self, own: Classes) -> None:
+        self.own = own
+        self.problems: list[str] = []
+
+    def build(self, cls: type[Any], data: Mapping[str, Any], where: str) -> Any:
+        hints, known = hints_of(cls), {f.name: f for f in fields(cls)}
+        before = len(self.problems)
+        values: dict[str, Any] = {}
+        for key, value in data.items():
+            if key == "part" and not issubclass(cls, Method):
+                continue
+            if key in known:
+                values[key] = self._value(hints[key], value, f"{where}.{key}")
+                continue
             valid = [name for name in known if name not in IDENTITY]
             listed = f"valid: {', '.join(valid)}" if valid else f"{cls.__name__} has no settings"
-            problems.append(f"{where}.{key}: unknown key{did_you_mean(str(key), valid)}; {listed}")
-            continue
-        values[key] = _value(hints[key], value, f"{where}.{key}", problems)
-    required = [f.name for f in known.values() if f.default is MISSING and f.default_factory is MISSING]
-    missing = [name for name in required if name not in data]
-    problems.extend(f"{where}.{name}: missing" for name in missing)
-    return None if missing or problems else cls(**values)
+            self.problems.append(f"{where}.{key}: unknown key{did_you_mean(str(key), valid)}; {listed}")
+        required = [f.name for f in known.values() if f.default is MISSING and f.default_factory is MISSING]
+        self.problems += [f"{where}.{name}: missing" for name in required if name not in data]
+        return None if len(self.problems) > before else cls(**values)
 
+    def _value(self, hint: Any, value: Any, where: str) -> Any:
+        if value is None and types.NoneType in choices(hint):
+            return None
+        shipped, protocol = shipped_for(hint), protocol_of(hint)
+        if shipped or protocol:
+            return self._part(shipped, self.own if protocol else {}, value, where)
+        plain = [choice for choice in choices(hint) if choice is not types.NoneType]
+        return self._plain(plain[0], value, where)
 
-def _choices(hint: Any) -> list[Any]:
-    return list(typing.get_args(hint)) if isinstance(hint, types.UnionType) else [hint]
-
-
-def _value(hint: Any, value: Any, where: str, problems: list[str]) -> Any:
-    choices = _choices(hint)
-    if value is None and type(None) in choices:
+    def _part(self, shipped: Sequence[type[Any]], own: Classes, value: Any, where: str) -> Any:
+        parts = {**{part.__name__: part for part in shipped}, **own}
+        content = {"part": value} if isinstance(value, str) else value
+        if not isinstance(content, Mapping):
+            self.problems.append(f"{where}: got {value!r}, expected one of {', '.join(parts)}, with its settings")
+            return None
+        content = typing.cast("Mapping[str, Any]", content)
+        name = content.get("part", shipped[0].__name__ if len(shipped) == 1 else None)
+        if isinstance(name, str) and name in parts:
+            return self.build(parts[name], content, where)
+        hand_in = ""
+        if isinstance(name, str) and name.isidentifier() and name not in classes_by_name():
+            hand_in = f"; is it yours? Hand its class in: resume(folder, parts=[{name}]), or --parts my.py"
+        nearest = did_you_mean(str(name), parts)
+        self.problems.append(f"{where}: got part {name!r}{nearest}, expected one of {', '.join(parts)}{hand_in}")
         return None
-    parts: dict[str, type[Any]] = {choice.__name__: choice for choice in choices if is_dataclass(choice)}  # pyright: ignore
-    if parts:
-        return _part(parts, value, where, problems)
-    plain = [choice for choice in choices if choice is not type(None)]
-    return _plain(plain[0], value, where, problems)
 
+    def _plain(self, kind: Any, value: Any, where: str) -> Any:
+        if typing.get_origin(kind) is tuple:
+            return self._texts(value, where)
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        wrong_kind = not isinstance(value, kind) or (kind is int and isinstance(value, bool))
+        if wrong_kind or (isinstance(value, float) and not math.isfinite(value)):
+            words = {int: "a whole number", float: "a finite number", str: "text", bool: "true or false"}
+            self.problems.append(f"{where}: got {value!r}, expected {words.get(kind, kind.__name__)}")
+            return None
+        return value
 
-def _part(parts: Mapping[str, type[Any]], value: Any, where: str, problems: list[str]) -> Any:
-    content = {"part": value} if isinstance(value, str) else value
-    if not isinstance(content, Mapping):
-        problems.append(f"{where}: got {value!r}, expected one of {', '.join(parts)}, with its settings")
+    def _texts(self, value: Any, where: str) -> tuple[str, ...] | None:
+        items = typing.cast("list[Any] | tuple[Any, ...]", value) if isinstance(value, (list, tuple)) else (None,)
+        texts = tuple(item for item in items if isinstance(item, str))
+        if len(texts) == len(items):
+            return texts
+        self.problems.append(f"{where}: got {value!r}, expected a list of texts")
         return None
-    content = typing.cast("Mapping[str, Any]", content)
-    name = content.get("part", next(iter(parts)) if len(parts) == 1 else None)
-    if not isinstance(name, str) or name not in parts:
-        problems.append(
-            f"{where}: got part {name!r}{did_you_mean(str(name), parts)}, expected one of {', '.join(parts)}"
-        )
-        return None
-    return _build(parts[name], content, where, problems)
-
-
-def _plain(kind: Any, value: Any, where: str, problems: list[str]) -> Any:
-    if typing.get_origin(kind) is tuple:
-        return _texts(value, where, problems)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    wrong_kind = not isinstance(value, kind) or (kind is int and isinstance(value, bool))
-    if wrong_kind or (isinstance(value, float) and not math.isfinite(value)):
-        words = {int: "a whole number", float: "a finite number", str: "text", bool: "true or false"}
-        problems.append(f"{where}: got {value!r}, expected {words.get(kind, kind.__name__)}")
-        return None
-    return value
-
-
-def _texts(value: Any, where: str, problems: list[str]) -> tuple[str, ...] | None:
-    items = typing.cast("list[Any] | tuple[Any, ...]", value) if isinstance(value, (list, tuple)) else (None,)
-    texts = tuple(item for item in items if isinstance(item, str))
-    if len(texts) == len(items):
-        return texts
-    problems.append(f"{where}: got {value!r}, expected a list of texts")
-    return None

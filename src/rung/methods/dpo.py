@@ -24,7 +24,7 @@ DPO = PreferenceLearning(
 IPO = DPO.changed(
     name="ipo",
     paper="arXiv:2310.12036",
-    summary="DPO with a squared loss: certain labels draw the margin to one value instead of to infinity.",
+    summary="DPO with a squared loss: the margin has a finite target, even where every label is certain.",
     loss=IPOLoss(tau=0.1),
     deviations=(
         "τ, optimiser and batch are not the paper's, which has no experiment with language models.",
@@ -35,7 +35,7 @@ IPO = DPO.changed(
 CDPO = DPO.changed(
     name="cdpo",
     paper="Mitchell 2023, A note on DPO with noisy preferences",
-    summary="DPO that holds a share of the labels to be flipped, so that margins stay finite.",
+    summary="DPO that assumes a share of the labels to be flipped, so margins stay finite.",
     loss=ConservativeDPOLoss(beta=0.1, flipped=0.1),
     deviations=("The note names no share of flipped labels; 0.1 is ours. Everything else is DPO's.",),
 )
@@ -53,7 +53,7 @@ RDPO = DPO.changed(
 LN_DPO = DPO.changed(
     name="ln_dpo",
     paper="arXiv:2411.15124",
-    summary="DPO on log-ratios per token, so that a long answer has no larger say than a short one (Tülu 3).",
+    summary="DPO on log-ratios per token, so long and short answers count the same (Tülu 3).",
     loss=DPOLoss(beta=5.0, per_token=True),
     optimizer=AdamW(learning_rate=5e-7),
     pairs_per_step=128,

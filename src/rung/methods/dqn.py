@@ -19,7 +19,7 @@ from rung.methods.value_learning import ValueLearning
 DQN = ValueLearning(
     name="dqn",
     paper="arXiv:1312.5602",
-    summary="Q is learnt from past steps drawn again at random, and the best action by Q is taken nearly always.",
+    summary="Learn Q from past steps drawn at random from a replay; mostly take the best action by Q.",
     exploration=EpsilonGreedy(start=1.0, end=0.1, over=1_000_000, evaluation=0.05),
     replay=Uniform(capacity=1_000_000, starts=50_000, batch=32),
     steps_between_updates=1,
@@ -43,7 +43,7 @@ DQN_2013 = DQN.changed(name="dqn@2013", summary="DQN as the 2013 paper has it: n
 DQN_2015 = DQN.changed(
     name="dqn@2015",
     paper="doi:10.1038/nature14236",
-    summary="DQN as in Nature: an older copy of Q makes the targets, and errors count up to 1.",
+    summary="DQN as in Nature: an older copy of Q makes the targets, and the error's gradient is clipped to 1.",
     steps_between_updates=4,
     life_loss_ends=True,
     network=Layers2015(),

@@ -1,4 +1,4 @@
-"""What a method is, and what it changes from another, printed from the definitions themselves."""
+"""Explanations of methods, and the differences between two, printed from their definitions."""
 
 from __future__ import annotations
 
@@ -62,8 +62,9 @@ def _difference(slot: str, before: Any, after: Any) -> list[Change]:
 
 
 def first_paragraph(part: Any) -> str:
-    """The first sentence-or-two of a part's own docstring."""
-    return " ".join((type(part).__doc__ or "").split("\n\n")[0].split())
+    """The first paragraph of a part's docstring; empty where it has only the one that `dataclass` writes."""
+    text = type(part).__doc__ or ""
+    return "" if text.startswith(f"{type(part).__name__}(") else " ".join(text.split("\n\n")[0].split())
 
 
 def card(method: Method) -> dict[str, Any]:
@@ -85,7 +86,7 @@ def explain(method: Method) -> str:
     for slot in slots(method):
         value = getattr(method, slot)
         lines.append(f"  {slot:<19} {describe(value)}")
-        if is_dataclass(value):
+        if is_dataclass(value) and first_paragraph(value):
             lines.append(f"  {'':<19}   {first_paragraph(value)}")
     if method.deviations:
         lines += ["", "beyond the paper:"] + [f"  - {deviation}" for deviation in method.deviations]

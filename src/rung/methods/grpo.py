@@ -11,7 +11,7 @@ from rung.methods.ppo import PPO
 GRPO = PPO.changed(
     name="grpo",
     paper="arXiv:2402.03300",
-    summary="PPO's clipped step without a critic: a sample's advantage is how it compares with its siblings.",
+    summary="PPO's clipped step without a critic: a sample's advantage compares it with its prompt's others.",
     samples_per_prompt=64,
     horizon=None,
     reference_kl=KLInLoss(coefficient=0.04, estimator=K3()),

@@ -1,51 +1,51 @@
-"""What every kind of method has in common: a frozen dataclass that says who it is; its other fields are slots."""
+"""A method of any kind: a frozen dataclass that says who it is, and whose other fields are its slots."""
 
 from __future__ import annotations
 
-from dataclasses import Field
-from typing import Any, ClassVar, Protocol, Self
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
-from rung.methods.adaptive_elements import AdaptiveElements
-from rung.methods.policy_gradient import PolicyGradient
-from rung.methods.preference_learning import PreferenceLearning
-from rung.methods.value_learning import ValueLearning
+from rung.methods.ranges import out_of_range
+from rung.methods.slots import check_slots
 
 
-class Method(Protocol):
-    """A method of any kind, as the command line, the settings and the docs see it.
+@dataclass(frozen=True, kw_only=True)
+class Method(ABC):
+    """A method, as the command line, the settings and the docs see it. Each kind of method is a subclass.
 
     Example: `METHODS["grpo"]` is a `PolicyGradient`; its `formula()` begins with "J = E[ ".
     """
 
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    name: str
+    paper: str
+    summary: str
+    """One sentence: the idea."""
+    parent: str | None = None
+    """The method below on the ladder, which `rung diff` compares with."""
+    deviations: tuple[str, ...] = ()
+    """Where the definition goes beyond, or away from, what the paper states."""
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def paper(self) -> str: ...
-    @property
-    def summary(self) -> str: ...
-    @property
-    def parent(self) -> str | None: ...
-    @property
-    def deviations(self) -> tuple[str, ...]: ...
+    def __post_init__(self) -> None:
+        check_slots(self)
 
     def changed(self, **slots: Any) -> Self:
         """A copy with other slots; its parent is this method unless another is named."""
-        ...
+        return replace(self, **{"parent": self.name, **slots})
 
     def problems(self) -> list[str]:
-        """What makes this combination of slots impossible, as sentences; empty when it can run."""
-        ...
+        """Sentences that say why the method cannot run; empty when it can."""
+        return [*out_of_range(self), *self.contradictions()]
 
+    def contradictions(self) -> Iterable[str]:
+        """Sentences for slots that cannot stand together."""
+        return ()
+
+    @abstractmethod
     def formula(self) -> str:
-        """What is climbed or lowered, and what stands inside it, from the parts; one line each."""
-        ...
+        """What is maximised or minimised, and what stands inside it, from the parts; one line each."""
 
     def needs_start(self) -> bool:
         """Whether the method compares the policy with what it was at the start of the run."""
-        ...
-
-
-KINDS: tuple[type[Any], ...] = (PolicyGradient, AdaptiveElements, ValueLearning, PreferenceLearning)
-"""Every kind of method there is; a method's data names its kind."""
+        return False

@@ -6,111 +6,143 @@ methods, and the training loop knows no method's name.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Any, Self, cast
 
 from torch import Tensor
 
 from rung.batch import Batch
 from rung.formulas.masked import zeroed
 from rung.formulas.policy_losses import capped
-from rung.methods.parts.advantages import Advantage, LengthAdaptiveGAE, RightAnswers, TeacherLogRatio
-from rung.methods.parts.aggregations import Aggregation, Total, Whiten, alone
-from rung.methods.parts.critics import Critic
-from rung.methods.parts.filters import Behaviour, Correction, DropRows, KeepGroup, ShapeReward
-from rung.methods.parts.learned_reward import LearnedReward
-from rung.methods.parts.objectives import (
-    ClipCov,
-    ClippedSurrogate,
-    KLCov,
-    KLPenalty,
+from rung.methods.kind import Method
+from rung.methods.parts.aggregations import alone
+from rung.methods.parts.filters import FrozenStart
+from rung.methods.parts.learned_reward import SegmentPreferences
+from rung.methods.parts.objectives import old_log_probs
+from rung.methods.parts.optimizers import NaturalGradient
+from rung.methods.parts.protocols import (
+    Advantage,
+    AfterUpdates,
+    Aggregation,
+    Correction,
+    Critic,
+    GroupFilter,
     Objective,
-    ScoreFunction,
-    Surrogate,
-    WithinProbability,
+    Optimizer,
+    ReferenceKL,
+    RewardShaping,
+    RowFilter,
+    Total,
+    Whitening,
     WithSlope,
-    old_log_probs,
+    fact,
+    formula_of,
 )
-from rung.methods.parts.optimizers import NaturalGradient, Step
-from rung.methods.parts.reference_kl import KLInReward, ReferenceKL
+from rung.methods.ranges import FROM_0, FROM_1
 
 
 @dataclass(frozen=True, kw_only=True)
-class PolicyGradient:
-    """A policy-gradient method: J = E[ aggregation ( objective ) - reference KL ], climbed by `step`.
+class PolicyGradient(Method):
+    """A policy-gradient method: J = E[ aggregation ( objective ) - reference KL ], raised by `optimizer`.
 
     Example: `GRPO.changed(name="grpo-two", num_minibatches=2)` is GRPO with two updates a rollout.
     """
 
-    name: str
-    paper: str
-    summary: str
-    """One sentence: the idea."""
-    parent: str | None = None
-    """The method below on the ladder, which `rung diff` compares with."""
-    deviations: tuple[str, ...] = ()
-    """Where the definition goes beyond, or away from, what the paper states."""
-
-    samples_per_prompt: int
-    behaviour: Behaviour | None = None
-    """Who gives the answers that are learnt from. None: the policy itself."""
-    horizon: int | None = None
+    samples_per_prompt: Annotated[int, FROM_1]
+    """Answers to each prompt: a group."""
+    behaviour: FrozenStart | None = None
+    """The model whose answers are learnt from. None: the policy itself."""
+    horizon: Annotated[int, FROM_1] | None = None
     """Steps of each environment that one rollout takes. None: whole episodes, as text always is."""
-    learned_reward: LearnedReward | None = None
-    """What stands in the place of the task's own reward. None: the task's own is learnt from."""
-    keep_group: KeepGroup | None = None
-    shape_reward: ShapeReward | None = None
+    learned_reward: SegmentPreferences | None = None
+    """A reward that is learnt, in place of the task's own. None: the task's own."""
+    keep_group: GroupFilter | None = None
+    shape_reward: RewardShaping | None = None
     reference_kl: ReferenceKL | None = None
     critic: Critic | None = None
     advantage: Advantage
-    whiten: Whiten | None = None
+    whiten: Whitening | None = None
     objective: Objective
-    entropy_bonus: float = 0.0
-    """The policy's entropy at each token, times this, is climbed too."""
+    entropy_bonus: Annotated[float, FROM_0] = 0.0
+    """Weight of the policy's entropy at each token, which is raised too."""
     correction: Correction | None = None
-    drop_rows: DropRows | None = None
+    drop_rows: RowFilter | None = None
     aggregation: Aggregation
-    optimizer: Step
-    num_epochs: int = 1
+    optimizer: Optimizer
+    num_epochs: Annotated[int, FROM_1] = 1
     """Passes over one rollout's samples."""
-    num_minibatches: int = 1
+    num_minibatches: Annotated[int, FROM_1] = 1
     """Updates a pass."""
 
-    def changed(self, **slots: Any) -> Self:
-        """A copy with other slots; its parent is this method unless another is named."""
-        return replace(self, **{"parent": self.name, **slots})
+    def contradictions(self) -> Iterator[str]:
+        yield from (*self._too_few_samples(), *self._too_many_updates(), *self._missing_partners())
 
-    def problems(self) -> list[str]:
-        """What makes this combination of slots impossible, as sentences; empty when it can run."""
-        found: list[str] = []
-        for slot in ("samples_per_prompt", "num_epochs", "num_minibatches"):
-            if getattr(self, slot) < 1:
-                found.append(f"method.{slot}: got {getattr(self, slot)}, expected at least 1")
-        if self.advantage.needs_group and self.samples_per_prompt == 1:
-            found.append(
+    def _too_few_samples(self) -> Iterator[str]:
+        if self.samples_per_prompt != 1:
+            return
+        if fact(self.advantage, "needs_group", False):
+            yield (
                 f"method.samples_per_prompt: got 1, but {type(self.advantage).__name__} compares the samples of one "
                 "prompt: with one sample every advantage is 0; set 2 or more"
             )
-        if not self.objective.uses_ratio and self.num_epochs * self.num_minibatches > 1:
-            found.append(
-                f"method.num_epochs x method.num_minibatches: got {self.num_epochs} x {self.num_minibatches} updates a "
-                "rollout, but "
+        if self.keep_group is not None:
+            yield "method.keep_group: got samples_per_prompt 1, but one sample never differs; set 2 or more"
+
+    def _too_many_updates(self) -> Iterator[str]:
+        updates = f"{self.num_epochs} x {self.num_minibatches}"
+        if self.updates_per_rollout() > 1 and not fact(self.objective, "uses_ratio", False):
+            yield (
+                f"method.num_epochs x method.num_minibatches: got {updates} updates a rollout, but "
                 f"{type(self.objective).__name__} has no ratio to correct for samples of an older policy; set both to 1"
             )
-        return [*found, *self._missing_partners(), *self._others_answers()]
+        allowed: int | None = fact(self.optimizer, "updates_allowed", None)
+        if allowed is not None and self.updates_per_rollout() > allowed:
+            yield (
+                f"method.num_epochs x method.num_minibatches: got {updates}, but {type(self.optimizer).__name__} makes "
+                f"{'one step' if allowed == 1 else f'{allowed} steps'} a rollout; set both to 1"
+            )
 
-    def _others_answers(self) -> Iterator[str]:
+    def _missing_partners(self) -> Iterator[str]:
+        needs_critic = fact(self.advantage, "needs_critic", False)
+        if needs_critic and self.critic is None:
+            yield f"method.critic: got none, but {type(self.advantage).__name__} needs its values; set ValueFunction"
+        if self.critic is not None and not needs_critic:
+            yield (
+                f"method.critic: {type(self.advantage).__name__} does not read its values, so it would be trained for "
+                "nothing; set it to null, or the advantage to GAE"
+            )
+        if self.learned_reward is not None and self.keep_group is not None:
+            yield (
+                "method.keep_group: looks at the task's own returns, which a learned reward is to replace; "
+                "set it to null"
+            )
+        if self.trust_region() is not None:
+            yield from self._against_the_trust_region(type(self.optimizer).__name__)
+        if self.behaviour is not None:
+            yield from self._others_answers(type(self.behaviour).__name__)
+
+    def _against_the_trust_region(self, optimizer: str) -> Iterator[str]:
+        warmup_steps = fact(self.critic, "warmup_steps", 0)
+        if warmup_steps:
+            yield (
+                f"method.critic.warmup_steps: got {warmup_steps}, but with {optimizer} policy and critic always learn "
+                "together; set it to 0"
+            )
+        if not fact(self.objective, "unbounded", False):
+            yield (
+                f"method.objective: got {type(self.objective).__name__}, but {optimizer} bounds the step itself; "
+                "set Surrogate"
+            )
+
+    def _others_answers(self, giver: str) -> Iterator[str]:
         """What cannot learn from answers that are not the policy's own."""
-        if self.behaviour is None:
-            return
-        giver = type(self.behaviour).__name__
-        for slot, wanted in (("advantage", RightAnswers), ("objective", ScoreFunction)):
+        for slot, wanted in (("advantage", "RightAnswers"), ("objective", "ScoreFunction")):
             got = getattr(self, slot)
-            if not isinstance(got, wanted):
+            if not fact(got, "learns_from_others", False):
                 yield (
                     f"method.{slot}: got {type(got).__name__}, which takes answers as the policy's own, but "
-                    f"{giver} gives them; set {wanted.__name__}, or method.behaviour to null"
+                    f"{giver} gives them; set {wanted}, or method.behaviour to null"
                 )
         if self.reference_kl is not None:
             yield (
@@ -118,59 +150,20 @@ class PolicyGradient:
                 f"answers, but {giver} gives them; set it to null, or method.behaviour to null"
             )
 
-    def _missing_partners(self) -> Iterator[str]:
-        if self.advantage.needs_critic and self.critic is None:
-            yield f"method.critic: got none, but {type(self.advantage).__name__} needs its values; set ValueFunction"
-        if self.critic is not None and not self.advantage.needs_critic:
-            yield (
-                f"method.critic: {type(self.advantage).__name__} does not read its values, so it would be trained for "
-                "nothing; set it to null, or the advantage to GAE"
-            )
-        if self.keep_group is not None and self.samples_per_prompt == 1:
-            yield "method.keep_group: got samples_per_prompt 1, but one sample never differs; set 2 or more"
-        if self.learned_reward is not None and self.keep_group is not None:
-            yield (
-                "method.keep_group: looks at the task's own returns, which a learned reward is to replace; "
-                "set it to null"
-            )
-        if isinstance(self.optimizer, NaturalGradient):
-            if self.critic is not None and self.critic.warmup_steps:
-                yield (
-                    f"method.critic.warmup_steps: got {self.critic.warmup_steps}, but with NaturalGradient policy and "
-                    "critic always learn together; set it to 0"
-                )
-            if self.updates_per_rollout() > 1:
-                yield (
-                    f"method.num_epochs x method.num_minibatches: got {self.num_epochs} x {self.num_minibatches}, but "
-                    "NaturalGradient makes one step a rollout; set both to 1"
-                )
-            if not isinstance(self.objective, Surrogate):
-                yield (
-                    f"method.objective: got {type(self.objective).__name__}, but NaturalGradient bounds the step "
-                    "itself; set Surrogate"
-                )
-
     def formula(self) -> str:
-        """The objective that is climbed, and the advantage inside it, from the parts."""
-        kl = f"; {self.reference_kl.formula}" if self.reference_kl is not None else ""
+        """The objective that is raised, and the advantage inside it, from the parts; one line each."""
+        kl = "" if self.reference_kl is None else f"; {formula_of(self.reference_kl)}"
         entropy = f" + {self.entropy_bonus:g} entropy" if self.entropy_bonus else ""
-        lines = [f"J = E[ {self.aggregation.formula} {self.objective.formula} ]{entropy}{kl}", self.advantage.formula]
+        lines = [f"J = E[ {formula_of(self.aggregation)} {formula_of(self.objective)} ]{entropy}{kl}"]
         beside = (
-            self.behaviour,
-            self.learned_reward,
-            self.whiten,
-            self.critic,
-            self.shape_reward,
-            self.keep_group,
-            self.correction,
-            self.drop_rows,
+            *(self.advantage, self.behaviour, self.learned_reward, self.whiten, self.critic, self.shape_reward),
+            *(self.keep_group, self.correction, self.drop_rows, self.trust_region()),
         )
-        lines += [part.formula for part in beside if part is not None]
-        return "\n".join([*lines, self.optimizer.formula] if isinstance(self.optimizer, NaturalGradient) else lines)
+        return "\n".join([*lines, *(formula_of(part) for part in beside if part is not None)])
 
     def critic_learns_alone(self, step: int) -> bool:
         """Whether the policy stays as it is in this step of the run, counted from 1."""
-        return self.critic is not None and step <= self.critic.warmup_steps
+        return step <= fact(self.critic, "warmup_steps", 0)
 
     def needs_start(self) -> bool:
         """Whether the policy as it was at the start stands in the objective, or answers in the policy's place."""
@@ -178,24 +171,38 @@ class PolicyGradient:
 
     def refreshes_reference(self) -> bool:
         """Whether the reference follows the policy from time to time."""
-        return self.reference_kl is not None and self.reference_kl.refresh_every is not None
+        return self.refresh_every() is not None
+
+    def refresh_every(self) -> int | None:
+        """Steps after which the policy as it is becomes the reference. None: it stays the start."""
+        return fact(self.reference_kl, "refresh_every", None)
 
     def updates_per_rollout(self) -> int:
         return self.num_epochs * self.num_minibatches
+
+    def trust_region(self) -> NaturalGradient | None:
+        """The optimizer, where the policy takes natural-gradient steps; None: it takes gradient steps."""
+        return cast("NaturalGradient", self.optimizer) if fact(self.optimizer, "trust_region", False) else None
 
     def needs_old_log_probs(self) -> bool:
         """Whether the learner's log-probs must be taken before the first update.
 
         With one update a rollout the current log-probs are the old ones, and a whole pass is saved.
         """
-        in_reward = self.reference_kl is not None and self.reference_kl.needs_old_log_probs
-        many = self.objective.uses_ratio and self.updates_per_rollout() > 1
-        return in_reward or many or isinstance(self.optimizer, NaturalGradient) or self.needs_teacher
+        many = fact(self.objective, "uses_ratio", False) and self.updates_per_rollout() > 1
+        return many or any(fact(part, "needs_old_log_probs", False) for part in self._parts())
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether the advantage reads a teacher's log-probs."""
-        return isinstance(self.advantage, TeacherLogRatio)
+        """Whether a part reads a teacher's log-probs."""
+        return any(fact(part, "needs_teacher", False) for part in self._parts())
+
+    def weighs_steps_alike(self) -> bool:
+        """Whether the loss is a mean over steps alone, so that minibatches may mix the steps of many episodes."""
+        return fact(self.aggregation, "mean_over_steps", False)
+
+    def _parts(self) -> list[Any]:
+        return [getattr(self, f.name) for f in fields(self)]
 
     def with_advantages(self, batch: Batch, total: Total = alone) -> Batch:
         """The batch with advantages, and the critic's targets: after the reward was shaped and any KL taken off it."""
@@ -213,21 +220,21 @@ class PolicyGradient:
         return batch if self.drop_rows is None else self.drop_rows(batch)
 
     def _value_targets(self, batch: Batch, advantages_BT: Tensor) -> Tensor:
-        if isinstance(self.advantage, LengthAdaptiveGAE):
-            return self.advantage.value_targets(batch)
+        own: Callable[[Batch], Tensor] | None = fact(self.advantage, "value_targets", None)
+        if own is not None:
+            return own(batch)
         assert batch.values_BT is not None, "a critic's values come before the advantages"
         return advantages_BT + batch.values_BT.to(advantages_BT)
 
     @property
     def chooses_tokens(self) -> bool:
         """Whether the objective picks tokens by comparing all of an update's, so that it must see them together."""
-        return isinstance(self.objective, (ClipCov, KLCov))
+        return fact(self.objective, "chosen", None) is not None
 
     def choosing(self, minibatch: Batch, log_probs_BT: Tensor, total: Total, key: tuple[int, ...]) -> Batch:
         """The minibatch with the tokens that its objective chooses, by the current log-probs of the whole update."""
-        if not isinstance(self.objective, (ClipCov, KLCov)):
-            return minibatch
-        return minibatch.changed(chosen_BT=self.objective.chosen(minibatch, log_probs_BT, total, key))
+        chosen: Callable[..., Tensor] | None = fact(self.objective, "chosen", None)
+        return minibatch if chosen is None else minibatch.changed(chosen_BT=chosen(minibatch, log_probs_BT, total, key))
 
     def minibatch(self, minibatch: Batch, total: Total) -> Batch:
         """The minibatch as it is learnt from: its advantages whitened, if that is done by minibatch."""
@@ -243,15 +250,13 @@ class PolicyGradient:
         stands beside them.
         """
         assert batch.advantages_BT is not None, "the advantage comes before"
-        in_loss = self.reference_kl is not None and self.reference_kl.in_loss
-        if (
-            in_loss
-            or self.critic is not None
-            or self.entropy_bonus != 0
-            or isinstance(self.objective, (KLPenalty, WithinProbability, KLCov))
-        ):
+        alone = self.critic is None and self.entropy_bonus == 0 and not self._kl_in_loss()
+        if not (alone and fact(self.objective, "zero_without_advantage", False)):
             return batch.counted_B()
         return (zeroed(batch.advantages_BT, batch.action_mask_BT) != 0).any(1)
+
+    def _kl_in_loss(self) -> bool:
+        return self.reference_kl is not None and fact(self.reference_kl, "in_loss", True)
 
     def losses(self, batch: Batch, log_probs_BT: Tensor, entropy_BT: Tensor | None = None) -> Tensor:
         """[B,T] loss of each token, to be weighted by `weights` and summed. The critic's is apart."""
@@ -268,19 +273,18 @@ class PolicyGradient:
     def by_hand(self) -> WithSlope | None:
         """The objective, where it is the whole loss beside critic and entropy bonus and all slopes are known by hand;
         None: autograd is needed."""
-        objective, kl = self.objective, self.reference_kl
-        bounded = isinstance(objective, ClippedSurrogate) and objective.dual is not None
-        clipped = self.critic is not None and self.critic.clip is not None
-        more = self.correction is not None or (kl is not None and kl.in_loss)
-        return objective if isinstance(objective, WithSlope) and not (bounded or clipped or more) else None
+        whole = self.correction is None and not self._kl_in_loss()
+        beside = self.critic is None or fact(self.critic, "has_slope", False)
+        known = fact(self.objective, "has_slope", False)
+        return cast("WithSlope", self.objective) if whole and beside and known else None
 
     def diagnostics(self, batch: Batch, log_probs_BT: Tensor) -> dict[str, Tensor]:
         """bool [B,T] by metric name: which tokens each bound touched."""
-        found = dict(self.objective.diagnostics(batch, log_probs_BT))
-        before_BT = batch.old_log_probs_BT
-        if isinstance(self.objective, WithinProbability):
-            before_BT = batch.sampler_log_probs_BT
-        if self.objective.uses_ratio and before_BT is not None:
+        own: Callable[..., Mapping[str, Tensor]] | None = fact(self.objective, "diagnostics", None)
+        found: dict[str, Tensor] = {} if own is None else dict(own(batch, log_probs_BT))
+        to_sampler = fact(self.objective, "ratio_to_sampler", False)
+        before_BT = batch.sampler_log_probs_BT if to_sampler else batch.old_log_probs_BT
+        if fact(self.objective, "uses_ratio", False) and before_BT is not None:
             here_BT = log_probs_BT.detach()
             found["ratio/capped"] = capped(here_BT, before_BT.to(here_BT), batch.action_mask_BT)
         return found
@@ -289,11 +293,16 @@ class PolicyGradient:
         """[B,T] weights with which the whole batch's losses are summed; taken before it is cut into micro-batches."""
         return self.aggregation(batch, total)
 
-    def adapted(self, *, kl_old: float | None, kl_sequence: float | None, episodes: int) -> PolicyGradient:
+    def measured(self, after: AfterUpdates) -> dict[str, float]:
+        """What the parts measure after a rollout's updates, by metric name."""
+        asked: list[Callable[[AfterUpdates], Mapping[str, float]] | None]
+        asked = [fact(part, "measured", None) for part in reversed(self._parts())]
+        return {name: number for measure in asked if measure is not None for name, number in measure(after).items()}
+
+    def adapted(self, measured: Mapping[str, float]) -> Self:
         """The method for the next rollout: coefficients that steer to a target have moved. Itself when none does."""
-        method = self
-        if isinstance(self.objective, KLPenalty) and kl_old is not None:
-            method = replace(method, objective=self.objective.adapted(kl_old))
-        if isinstance(self.reference_kl, KLInReward) and kl_sequence is not None:
-            method = replace(method, reference_kl=self.reference_kl.adapted(kl_sequence, episodes))
-        return method
+        asked: dict[str, Callable[[Mapping[str, float]], Any] | None]
+        asked = {f.name: fact(getattr(self, f.name), "adapted", None) for f in fields(self)}
+        parts = {slot: adapt(measured) for slot, adapt in asked.items() if adapt is not None}
+        moved = {slot: part for slot, part in parts.items() if part != getattr(self, slot)}
+        return replace(self, **moved) if moved else self

@@ -2,57 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor
 
-from rung.methods.parts.optimizers import AdamW, RMSprop
-from rung.methods.parts.preference_losses import LOG_PROBS, Answers, PreferenceLoss
+from rung.methods.kind import Method
+from rung.methods.parts.preference_losses import LOG_PROBS, Answers
+from rung.methods.parts.protocols import GradientOptimizer, PreferenceLoss, fact, formula_of
+from rung.methods.ranges import FROM_1
 
 
 @dataclass(frozen=True, kw_only=True)
-class PreferenceLearning:
+class PreferenceLearning(Method):
     """A method that lowers E[ loss ] over stored pairs, one update a step; nothing is sampled.
 
     Example: `DPO.changed(name="dpo-near", loss=DPOLoss(beta=0.5))` keeps nearer to the reference.
     """
 
-    name: str
-    paper: str
-    summary: str
-    """One sentence: the idea."""
-    parent: str | None = None
-    """The method which `rung diff` compares with."""
-    deviations: tuple[str, ...] = ()
-    """Where the definition goes beyond, or away from, what the paper states."""
-
     loss: PreferenceLoss
-    optimizer: AdamW | RMSprop
-    pairs_per_step: int = 64
+    optimizer: GradientOptimizer
+    pairs_per_step: Annotated[int, FROM_1] = 64
     """Pairs of one update; for a loss without pairs (KTO) answers come in pairs where the data has them."""
 
-    def changed(self, **slots: Any) -> Self:
-        """A copy with other slots; its parent is this method unless another is named."""
-        return replace(self, **{"parent": self.name, **slots})
-
-    def problems(self) -> list[str]:
-        """What makes this combination of slots impossible, as sentences; empty when it can run."""
-        found: list[str] = []
-        if self.pairs_per_step < 1:
-            found.append(f"method.pairs_per_step: got {self.pairs_per_step}, expected at least 1")
+    def contradictions(self) -> Iterator[str]:
         if not self.loss.paired and self.pairs_per_step == 1:
-            found.append(
+            yield (
                 f"method.pairs_per_step: got 1, but {type(self.loss).__name__} estimates the KL from answers to other "
                 "prompts of the step; set 2 or more"
             )
-        return found
 
     def formula(self) -> str:
-        """What is lowered, and the step that lowers it."""
+        """The loss, and the optimizer."""
         over = "pairs (x, y_w, y_l)" if self.loss.paired else "answers (x, y)"
-        inside = [self.loss.inside] if self.loss.inside else []
-        return "\n".join([f"L = E[ {self.loss.formula} ] over {over}", *inside, self.optimizer.formula])
+        lines = [
+            f"L = E[ {formula_of(self.loss)} ] over {over}",
+            fact(self.loss, "inside", ""),
+            formula_of(self.optimizer),
+        ]
+        return "\n".join(line for line in lines if line)
 
     def needs_start(self) -> bool:
         """Whether the loss has a reference: the policy as it was at the start."""

@@ -1,4 +1,4 @@
-"""Other ways from preferences to a policy: KTO, SimPO, ORPO, APO, unlikelihood."""
+"""Preference methods beside DPO: KTO, SimPO, ORPO, APO, unlikelihood."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rung.methods.parts.preference_losses import APODownLoss, APOZeroLoss, KTOLo
 KTO = DPO.changed(
     name="kto",
     paper="arXiv:2402.01306",
-    summary="Answers are called good or bad one by one; gains and losses count as in prospect theory. No pairs needed.",
+    summary="Learns from answers labelled good or bad, with gains and losses as in prospect theory. No pairs needed.",
     loss=KTOLoss(beta=0.1, desirable=1.0, undesirable=1.0),
     optimizer=AdamW(learning_rate=5e-6),
     pairs_per_step=32,

@@ -150,7 +150,7 @@ GRPO_TRL = GRPO.changed(
 
 GRPO_VERL = GRPO.changed(
     name="grpo@verl",
-    summary="GRPO as verl 0.9.1 runs it when asked for it: a dual clip, four updates a rollout, no KL.",
+    summary="GRPO with the settings of verl 0.9.1: a dual clip, four updates a rollout, no KL.",
     reference_kl=None,
     advantage=GroupNormalized(epsilon=1e-6, ddof=1),
     objective=ClippedSurrogate(low=0.2, high=0.2, dual=3.0),
@@ -188,7 +188,7 @@ GRPO_OPENRLHF = GRPO.changed(
 
 GRPO_NEMO = GRPO.changed(
     name="grpo@nemo-rl",
-    summary="GRPO as NeMo RL's recipe runs it: mean and deviation leave the sample itself out.",
+    summary="GRPO as in NeMo RL's recipe: mean and deviation over the prompt's other samples.",
     samples_per_prompt=16,
     reference_kl=KLInLoss(coefficient=0.01, estimator=K3()),
     advantage=NormalizedByOthers(epsilon=1e-6),

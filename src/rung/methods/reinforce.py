@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from rung.methods.parts.advantages import OthersInBatch, RewardToGo
-from rung.methods.parts.aggregations import PerEpisode
-from rung.methods.parts.objectives import ScoreFunction
+from rung.methods.parts.advantages import OthersInBatch, RewardToGo, TeacherLogRatio
+from rung.methods.parts.aggregations import PerEpisode, PerToken, Whiten
+from rung.methods.parts.objectives import ClippedSurrogate, ScoreFunction
 from rung.methods.parts.optimizers import AdamW
+from rung.methods.parts.reference_kl import K1, KLInReward
 from rung.methods.policy_gradient import PolicyGradient
 
 REINFORCE = PolicyGradient(
@@ -25,11 +26,42 @@ REINFORCE = PolicyGradient(
 
 REINFORCE_BASELINE = REINFORCE.changed(
     name="reinforce_baseline",
-    summary="REINFORCE measured against what the batch's other episodes earned: the same mean, less noise.",
+    summary="REINFORCE less a baseline, the mean return of the batch's other episodes: the same mean, less noise.",
     advantage=RewardToGo(baseline=OthersInBatch()),
     deviations=(
         *REINFORCE.deviations,
         "The baseline is the mean of the batch's other episodes, where the paper's reinforcement comparison keeps a "
         "running average; neither depends on the episode's own actions, so both are unbiased.",
+    ),
+)
+
+REINFORCE_PLUS_PLUS = REINFORCE_BASELINE.changed(
+    name="reinforce++",
+    paper="arXiv:2501.03262",
+    summary="REINFORCE with PPO's clip, a KL taken off each token's reward, and advantages whitened over the batch.",
+    reference_kl=KLInReward(coefficient=0.01, estimator=K1()),
+    advantage=RewardToGo(),
+    whiten=Whiten(),
+    objective=ClippedSurrogate(low=0.2, high=0.2),
+    aggregation=PerEpisode(),
+    optimizer=AdamW(learning_rate=5e-7),
+    deviations=("The KL's coefficient and the learning rate are ours; the paper varies them by experiment.",),
+)
+
+DISTILLATION = REINFORCE_BASELINE.changed(
+    name="distillation",
+    paper="arXiv:2306.13649",
+    summary="On-policy distillation: the student answers and a teacher scores each token (reverse KL).",
+    samples_per_prompt=4,
+    advantage=TeacherLogRatio(),
+    aggregation=PerToken(),
+    optimizer=AdamW(learning_rate=1e-5),
+    deviations=(
+        "Discount 0: a token is not credited with the later ones it leads to. Maximised is each token's own "
+        "KL(π ‖ π_teacher), not the sequence's.",
+        "The paper differentiates the KL over the whole vocabulary; here the drawn token alone is a sample of it, with "
+        "the same expected gradient.",
+        "Set `teacher` to a model with the same tokenizer. The task's rewards are shown; they teach nothing.",
+        "Samples a prompt and learning rate are ours.",
     ),
 )

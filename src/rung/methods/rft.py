@@ -10,7 +10,7 @@ from rung.methods.reinforce import REINFORCE
 ONLINE_RFT = REINFORCE.changed(
     name="online_rft",
     paper="arXiv:2402.03300",
-    summary="Answer, throw the wrong answers away, and fine-tune on the right ones, with the model as it is by now.",
+    summary="Fine-tune on the current model's own right answers; the wrong ones are thrown away.",
     samples_per_prompt=64,
     advantage=RightAnswers(),
     aggregation=PerSequence(),
@@ -25,7 +25,7 @@ ONLINE_RFT = REINFORCE.changed(
 RFT = ONLINE_RFT.changed(
     name="rft",
     paper="arXiv:2308.01825",
-    summary="Fine-tune on right answers of the model as it started: what it becomes is never asked for one.",
+    summary="Fine-tune on right answers of the starting model; the trained model itself never answers.",
     behaviour=FrozenStart(),
     deviations=(
         "The start's answers are drawn while the run goes on, each learnt from once; the paper draws a data set first, "

@@ -10,7 +10,7 @@ from rung.methods.trpo import TRPO
 RLHF_2017 = TRPO.changed(
     name="rlhf@2017",
     paper="arXiv:1706.03741",
-    summary="Nobody writes the reward down: it is fitted to answers to `which of these two clips is better?`.",
+    summary="The reward is not written but learnt, from answers to `which of these two clips is better?`.",
     learned_reward=SegmentPreferences(),
     advantage=GAE(discount=0.995, lam=0.97),
     entropy_bonus=0.01,

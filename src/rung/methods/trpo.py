@@ -12,7 +12,7 @@ from rung.methods.parts.optimizers import NaturalGradient
 TRPO = ACTOR_CRITIC.changed(
     name="trpo",
     paper="arXiv:1502.05477",
-    summary="Improve the surrogate as far as the old policy's KL bound allows: no step can ruin the policy.",
+    summary="The longest step that keeps the policy within a KL bound of the old one, so no step can ruin it.",
     horizon=1024,
     critic=ValueFunction(separate=True, coefficient=0.5),
     advantage=GAE(discount=0.99, lam=0.98),

@@ -1,58 +1,51 @@
-"""Learning the value of actions: Q(s, a), pulled towards the reward and what Q says of the state that followed."""
+"""Q-learning: Q(s, a) moves towards the reward plus the value of the next state."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from rung.formulas.value_targets import bootstrapped, chosen
-from rung.methods.parts.q_learning import (
-    DoubleTarget,
+from rung.methods.kind import Method
+from rung.methods.parts.protocols import (
     Exploration,
-    Prioritised,
+    QLayers,
+    QOptimizer,
     Replay,
     TargetNetwork,
     TDError,
-    ValueNetwork,
-    ValueStep,
     ValueTarget,
+    fact,
+    formula_of,
 )
+from rung.methods.ranges import FROM_1
 
 
 @dataclass(frozen=True, kw_only=True)
-class ValueLearning:
-    """A method that learns Q from a replay: L = mean of error ( y − Q(s, a) ) over past steps, lowered by `step`.
+class ValueLearning(Method):
+    """A method that learns Q from a replay: L = mean of error ( y − Q(s, a) ) over past steps, lowered by `optimizer`.
 
     Example: `DQN.changed(name="dqn-calm", target_network=Every(updates=500))` is DQN with a target network.
     """
 
-    name: str
-    paper: str
-    summary: str
-    """One sentence: the idea."""
-    parent: str | None = None
-    """The method below on the ladder, which `rung diff` compares with."""
-    deviations: tuple[str, ...] = ()
-    """Where the definition goes beyond, or away from, what the paper states."""
-
-    horizon: int = 1000
-    """Environment steps of one step of the run, which has one row of metrics; it changes nothing that is learnt. On a
+    horizon: Annotated[int, FROM_1] = 1000
+    """Environment steps per step of the run, which has one row of metrics; learning does not depend on it. On a
     text task a step of the run is one completion of each of `prompts_per_step` prompts."""
     exploration: Exploration
     replay: Replay
-    steps_between_updates: int = 1
+    steps_between_updates: Annotated[int, FROM_1] = 1
     """Environment steps, or tokens, between two rounds of updates."""
-    updates: int = 1
+    updates: Annotated[int, FROM_1] = 1
     """Updates a round."""
     clip_rewards: bool = False
     """Learn from the reward's sign alone; scores stay what they are."""
     life_loss_ends: bool = False
-    """A lost life ends what is learnt from, though the game goes on; only games that count lives know it."""
-    network: ValueNetwork
+    """For learning, a lost life ends the episode, though the game goes on; only for games that count lives."""
+    network: QLayers
     """On a text task the language model's own outputs are Q in its place."""
     value_target: ValueTarget
     target_network: TargetNetwork | None = None
@@ -60,20 +53,9 @@ class ValueLearning:
     error: TDError
     sum_errors: bool = False
     """The gradient is the sum over a minibatch, not the mean: what DeepMind's released code does."""
-    optimizer: ValueStep
+    optimizer: QOptimizer
 
-    def changed(self, **slots: Any) -> Self:
-        """A copy with other slots; its parent is this method unless another is named."""
-        return replace(self, **{"parent": self.name, **slots})
-
-    def problems(self) -> list[str]:
-        """What makes this combination of slots impossible, as sentences; empty when it can run."""
-        return list(self._problems())
-
-    def _problems(self) -> Iterator[str]:
-        for slot in ("horizon", "steps_between_updates", "updates"):
-            if getattr(self, slot) < 1:
-                yield f"method.{slot}: got {getattr(self, slot)}, expected at least 1"
+    def contradictions(self) -> Iterator[str]:
         replay = self.replay
         if replay.capacity < replay.batch + self.value_target.steps:
             yield (
@@ -85,28 +67,24 @@ class ValueLearning:
                 f"method.replay.starts: got {replay.starts}, but one update takes {replay.batch} steps; set "
                 f"{replay.batch} or more"
             )
-        if isinstance(self.value_target, DoubleTarget) and self.target_network is None:
+        if self.value_target.asks_twice and self.target_network is None:
             yield (
-                "method.target_network: got none, but DoubleTarget needs two networks: with one it is MaxTarget; set "
-                "Every, or value_target to MaxTarget"
+                f"method.target_network: got none, but {type(self.value_target).__name__} needs two networks: with one "
+                "it is MaxTarget; set Every, or value_target to MaxTarget"
             )
 
     def formula(self) -> str:
-        """What is lowered, and what stands inside it, from the parts."""
+        """The loss, and what stands inside it, from the parts."""
         copy = self.target_network is not None
         over = "∑" if self.sum_errors else "mean"
-        weight = "w " if isinstance(self.replay, Prioritised) else ""
-        lines = [f"L = {over} over a minibatch of {weight}{self.error.formula}", self.value_target.formula(copy)]
+        weight = "w " if fact(self.replay, "weighted", False) else ""
+        lines = [f"L = {over} over a minibatch of {weight}{formula_of(self.error)}", self.value_target.formula(copy)]
         if self.network.duelling:
             lines.append("Q(s, a) = V(s) + A(s, a) − mean_a A(s, a)")
-        lines += [part.formula for part in (self.target_network, self.replay, self.exploration) if part is not None]
+        lines += [formula_of(part) for part in (self.target_network, self.replay, self.exploration) if part is not None]
         every = "step" if self.steps_between_updates == 1 else f"{self.steps_between_updates:,} steps"
         rounds = f"{self.updates:,} update{'s' if self.updates > 1 else ''} every {every}"
-        return "\n".join([*lines, f"{rounds}: {self.optimizer.formula}"])
-
-    def needs_start(self) -> bool:
-        """Nothing is compared with the start."""
-        return False
+        return "\n".join([*lines, f"{rounds}: {formula_of(self.optimizer)}"])
 
     def targets(self, returns_N: Tensor, factors_N: Tensor, values_NV: Tensor | None, judged_NV: Tensor) -> Tensor:
         """[N] y: `values_NV` is the trained network's Q of the next states, `judged_NV` the one that makes targets."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import selectors
 import shutil
@@ -19,13 +20,13 @@ import sys
 import tempfile
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rung.errors import SettingsError
-from rung.rewards.reward import DIED, TIMEOUT, WRONG_TYPE, Failure
+from rung.rewards.reward import DIED, TIMEOUT, WRONG_TYPE, Failure, Score
 
 _START_S = 120.0
 """Starting may import torch from a cold disk; it has a deadline of its own, apart from the requests'."""
@@ -33,6 +34,7 @@ _OUTPUT_KEPT = 4096
 _REPLY_LIMIT = 256 * 2**20
 _KEPT = frozenset({"PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "OMP_NUM_THREADS"})
 """All that a closed child has of the user's environment."""
+_SHARE_OF_TIMEOUTS = 0.1
 SETTINGS = "settings"
 """The status of a setup that failed through the user's settings."""
 
@@ -69,7 +71,7 @@ class _Worker:
 
 
 class Child:
-    """One worker process for one job (`jobs.JOBS`), started when needed and replaced after it was killed.
+    """One worker process for one job (`worker.JOBS`), started when needed and replaced after it was killed.
 
     >>> with Child("math_verify", {}) as child:
     ...     child.ask({"gold": "x+1", "answer": "1+x"}, deadline_s=3)
@@ -156,6 +158,35 @@ class Child:
         if self._finalizer is not None:
             self._finalizer()
         self._worker = self._finalizer = None
+
+
+def judged_one_by_one(child: Child, requests: Sequence[Any], deadline_s: float) -> list[Score]:
+    """Ask for each request in turn; None as a request stands for a sample that needs no asking and gets None.
+
+    A request that fails becomes a `Failure` of its sample alone. After a tenth of the batch (at least 2) has timed
+    out or died, the rest is not tried: a step must end, and a judge stops the run at such a rate anyway.
+
+    Raises:
+        SettingsError: the job says that no sample can be judged.
+    """
+    most = max(2, math.ceil(_SHARE_OF_TIMEOUTS * len(requests)))
+    scores: list[Score] = []
+    slow = 0
+    for request in requests:
+        if request is None:
+            scores.append(None)
+            continue
+        if slow > most:
+            scores.append(Failure(TIMEOUT, f"not tried: {slow} samples of this batch had timed out or died"))
+            continue
+        try:
+            scores.append(child.ask(request, deadline_s=deadline_s))
+        except ChildError as error:
+            if error.failure.status == SETTINGS:
+                raise SettingsError(error.failure.detail.splitlines()) from None
+            slow += error.failure.status in (TIMEOUT, DIED)
+            scores.append(error.failure)
+    return scores
 
 
 def _launched(*, closed: bool) -> _Worker:

@@ -16,7 +16,6 @@ from typing import Any, Protocol
 
 from rung.batch import OK, Judgement
 from rung.errors import RewardError, SettingsError
-from rung.rewards.deadline import called_within
 from rung.rewards.reward import (
     NOT_APPLICABLE,
     NOT_FINITE,
@@ -30,7 +29,7 @@ from rung.rewards.reward import (
     StepScore,
     WeightedReward,
 )
-from rung.rewards.values import checked_scores
+from rung.rewards.values import called_within, checked_scores
 
 _log = logging.getLogger("rung.rewards")
 

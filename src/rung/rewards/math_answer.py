@@ -7,18 +7,19 @@ sympy hang has the status `timeout`, it is not "wrong".
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rung.errors import MissingExtra
-from rung.rewards.child import Child, Limits
-from rung.rewards.final_answer import final_answer
-from rung.rewards.numbers import read_number, same_number
-from rung.rewards.one_by_one import judged_one_by_one
-from rung.rewards.reward import Prompt, Score
+from rung.errors import MissingExtra, RewardError
+from rung.rewards.answers import final_answer, read_number, same_number
+from rung.rewards.child import Child, Limits, judged_one_by_one
+from rung.rewards.reward import REFUSED, Prompt, Score, judged_once
+from rung.rewards.text_is_not_code import CodeRefused, Guard
 
 _LONGEST = 1000
 """A final answer longer than this is wrong: nobody writes one, and sympy must not read it."""
@@ -81,11 +82,7 @@ class MathAnswer:
     def __call__(
         self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Mapping[str, Sequence[Any]]
     ) -> list[Score]:
-        opened = self.open(self.deadline_s)
-        try:
-            return opened(prompts, completions, columns)
-        finally:
-            opened.close()
+        return judged_once(self, self.deadline_s, prompts, completions, columns)
 
     def final_answer(self, completion: str) -> str | None:
         """The answer that counts; numbers in one form, so that 1,000 and 1000.0 are one vote."""
@@ -118,6 +115,40 @@ class OpenMathAnswer:
 
     def close(self) -> None:
         self._child.close()
+
+
+def math_verify_job(setup: Mapping[str, Any]) -> tuple[Callable[[Mapping[str, Any]], Any], Any]:
+    """Requests `{"gold": text, "answer": text}` are answered 1.0 or 0.0 by math-verify.
+
+    An answer that would become code is wrong; a gold answer that would is an error.
+    """
+    from math_verify import parse, verify
+
+    logging.getLogger("math_verify").setLevel(logging.CRITICAL)  # it warns that the deadline is ours to keep: it is
+
+    guard = Guard()
+
+    def answer(request: Mapping[str, Any]) -> float:
+        gold = None
+        with contextlib.suppress(CodeRefused):
+            gold = guard.run([], lambda: parse(f"${request['gold']}$", parsing_timeout=0))
+        if guard.refused:
+            raise RewardError("correct", REFUSED, f"the row's answer would run as code: {guard.refused[0]}")
+
+        def compared() -> float:
+            found = parse(f"${request['answer']}$", parsing_timeout=0)
+            return float(verify(gold, found, timeout_seconds=0))
+
+        try:
+            score = guard.run([request["answer"]], compared)
+        except CodeRefused:
+            return 0.0
+        return 0.0 if guard.refused else score
+
+    # The first use builds grammars for a second or more: that must not eat the first answer's deadline.
+    for gold, found in (("x+1", "1+x"), (r"\{1, \frac{1}{2}\}", r"\sqrt{2}")):
+        answer({"gold": gold, "answer": found})
+    return answer, None
 
 
 def as_text(answer: Any) -> str:

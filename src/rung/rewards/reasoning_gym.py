@@ -20,9 +20,8 @@ from functools import lru_cache
 from typing import Any
 
 from rung.errors import SettingsError, did_you_mean
-from rung.rewards.child import Child, ChildError, Limits
-from rung.rewards.one_by_one import judged_one_by_one
-from rung.rewards.reward import Prompt, Score
+from rung.rewards.child import Child, ChildError, Limits, judged_one_by_one
+from rung.rewards.reward import Prompt, Score, judged_once
 from rung.rewards.text_is_not_code import Guard
 
 _OPEN, _CLOSE = "<answer>", "</answer>"
@@ -83,11 +82,7 @@ class ReasoningGymScore:
     def __call__(
         self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Mapping[str, Sequence[Any]]
     ) -> list[Score]:
-        opened = self.open(10.0)
-        try:
-            return opened(prompts, completions, columns)
-        finally:
-            opened.close()
+        return judged_once(self, 10.0, prompts, completions, columns)
 
     def final_answer(self, completion: str) -> str | None:
         """The answer that counts."""

@@ -74,16 +74,31 @@ class Reward(Protocol):
 
 @runtime_checkable
 class OpenReward(Reward, Protocol):
-    """A reward that is ready to judge and holds a child process until it is closed."""
+    """A reward that is ready to judge, keeps deadlines of its own, and may hold a child process until it is closed."""
 
     def close(self) -> None: ...
 
 
 @runtime_checkable
 class ChildReward(Reward, Protocol):
-    """A reward whose code runs in a killable child. It is plain data until `open` gives one that holds the child."""
+    """A reward that is plain data until `open` makes it ready to judge, as a rule in a killable child."""
 
     def open(self, deadline_s: float) -> OpenReward: ...
+
+
+def judged_once(
+    reward: ChildReward,
+    deadline_s: float,
+    prompts: Sequence[Prompt],
+    completions: Sequence[str],
+    columns: Mapping[str, Sequence[Any]],
+) -> list[Score]:
+    """Open a reward for one batch, and close it."""
+    opened = reward.open(deadline_s)
+    try:
+        return opened(prompts, completions, columns)
+    finally:
+        opened.close()
 
 
 @runtime_checkable

@@ -11,8 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rung.rewards.reward import Prompt, Score
+from rung.rewards.reward import Prompt, Score, StepScore, WeightedReward
 
+_STEP = re.compile(r"=?[-+]?[0-9]{1,18}")
+_MOST_OF_A_WORKING = 1_000
+"""Characters of a completion's first line; what stands beyond is no step."""
 _INTEGER = re.compile(r"[-−]?[0-9]{1,40}")
 _MOST_CHARACTERS = 10_000
 """Longer completions are searched only this far from the end that counts."""
@@ -96,3 +99,48 @@ class PlacesRight:
     def final_answer(self, completion: str) -> str | None:
         """The completion itself, which maj@k counts votes by."""
         return completion[:_MOST_CHARACTERS]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkedSteps:
+    """1 for each right step of a working such as `70+15=85`, 0 for each wrong one; the value is their sum.
+
+    The column `steps` holds the right numbers: the parts in order, then the answer. A number after `=`, or one that
+    stands alone, is the answer; any other is the next part.
+
+    >>> WorkedSteps().steps(["47+38="], ["70+16=85\\n"], {"steps": [[70, 15, 85]]})
+    [[(2, 1.0), (5, 0.0), (8, 1.0)]]
+    """
+
+    name: str = "steps"
+
+    def __call__(
+        self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Mapping[str, Sequence[Any]]
+    ) -> list[Score]:
+        return [sum(score for _, score in steps) for steps in self.steps(prompts, completions, columns)]
+
+    def steps(
+        self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Mapping[str, Sequence[Any]]
+    ) -> list[list[StepScore]]:
+        return [_judged_steps(text, right) for text, right in zip(completions, columns["steps"], strict=True)]
+
+
+def _judged_steps(text: str, right: Sequence[int]) -> list[StepScore]:
+    *parts, answer = right
+    found = list(_STEP.finditer(text[:_MOST_OF_A_WORKING].partition("\n")[0]))
+    steps: list[StepScore] = []
+    for index, step in enumerate(found):
+        is_answer = step.group().startswith("=") or len(found) == 1
+        wanted = answer if is_answer else (parts[index] if index < len(parts) else None)
+        steps.append((step.end(), float(int(step.group().removeprefix("=")) == wanted)))
+    return steps
+
+
+def rewards_of_working(*, steps: bool) -> tuple[WeightedReward, ...]:
+    """The rewards of a task whose answer is a number: the answer alone, or each step of the working.
+
+    The answer's being right is the accuracy in both.
+    """
+    if not steps:
+        return (WeightedReward(reward=NumberEquals()),)
+    return (WeightedReward(reward=NumberEquals(), weight=0.0), WeightedReward(reward=WorkedSteps()))

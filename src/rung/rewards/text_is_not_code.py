@@ -25,7 +25,7 @@ import sys
 import threading
 from collections.abc import Callable, Collection, Sequence
 from types import FrameType
-from typing import Any, NoReturn, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 from rung.rewards.plain_syntax import not_plain
 
@@ -87,11 +87,12 @@ class Guard:
         self.refused, self._texts, self._parsed_theirs = [], list(texts), False
         self._code, self._words = {}, {}
         self._squeezed = [_squeezed(text.encode("utf-8", "surrogatepass")) for text in texts]
-        before, _state.guard = _state.guard, self
+        armed = (threading.get_ident(), self)
+        _state.guards.append(armed)
         try:
             return call()
         finally:
-            _state.guard = before
+            _state.guards.remove(armed)
 
     def check(self, event: str, args: tuple[Any, ...], caller: FrameType | None) -> None:
         """Look at one audit event; raises to refuse it."""
@@ -197,7 +198,9 @@ class _State(threading.local):
 
 
 class _Armed:
-    guard: Guard | None = None
+    """The guards at work with their threads, the innermost last. A thread that a scorer was left in keeps its own."""
+
+    guards: ClassVar[list[tuple[int, Guard]]] = []
     installed = False
 
 
@@ -211,14 +214,23 @@ def _install() -> None:
 
 
 def _hook(event: str, args: tuple[Any, ...]) -> None:
-    guard = _state.guard
-    if guard is None or _thread.reading or not _is_watched(event):
+    if not _state.guards or _thread.reading or not _is_watched(event):
+        return
+    guard = _at_work()
+    if guard is None:
         return
     _thread.reading = True
     try:
         guard.check(event, args, sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
     finally:
         _thread.reading = False
+
+
+def _at_work() -> Guard | None:
+    """This thread's innermost guard; of a thread without one, which a scorer may have started, the last there is."""
+    guards, here = tuple(_state.guards), threading.get_ident()
+    own = [guard for thread, guard in guards if thread == here]
+    return own[-1] if own else guards[-1][1] if guards else None
 
 
 _watched: dict[str, bool] = {}

@@ -1,58 +1,95 @@
-"""A user's own reward: `path/to/file.py:function` on the command line, any Python function in the library.
+"""A user's own reward: a function of a file (`path/to/file.py:function`), or a Python callable.
 
-A function that can be found again by its file runs in a killable child, so it may hang, print, exit or leak and the
-run goes on or stops with its name. A lambda, a closure, a method or a function of the main script cannot be found
-again: it runs in this process, on copies of the inputs, with the global random generators and the working folder
-put back, and with a deadline only in the main thread. To keep a function in this process, wrap it in a lambda.
+A file's function runs in a killable child: it may hang, print, exit or leak, and the run goes on or stops with the
+reward's name. A callable (a function, lambda, closure, method) runs in this process and can use all that it closes
+over.
 """
 
 from __future__ import annotations
 
 import ast
 import copy
-import os
-import random
-import sys
-import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rung.errors import RewardError, SettingsError, did_you_mean
-from rung.rewards.child import Child, ChildError
-from rung.rewards.deadline import called_within
-from rung.rewards.one_by_one import judged_one_by_one
-from rung.rewards.reward import OpenReward, Prompt, Score
-from rung.rewards.user_function import Function, batch_scores, guard_for, guarded, sample_score, takes_samples
+from rung.rewards.child import Child, ChildError, judged_one_by_one
+from rung.rewards.reward import OpenReward, Prompt, Score, judged_once
+from rung.rewards.user_function import all_scores, guard_for, guarded, rows_of
+from rung.rewards.values import called_in_thread
+
+_DEADLINE_S = 10.0
+"""Where neither the reward nor a judge sets one."""
+
+
+@dataclass(frozen=True)
+class FunctionReward:
+    """A Python callable as a reward: `function(prompts, completions, **columns)`, called in this process.
+
+    It gives one finite number or None for each completion; `user_function.py` says which signatures it may have. It is
+    given copies, so that it cannot change the data.
+
+    Each call runs in a thread of its own and has a deadline. A thread cannot be killed: a function that hangs is left
+    behind and keeps computing until the process ends. What may hang should be a file's function (`UserReward`).
+
+    >>> FunctionReward(lambda completions: [float(len(text) < 80) for text in completions], name="short")
+    """
+
+    function: Callable[..., Any]
+    name: str = ""
+    """In reports and errors; the function's own name when not given."""
+    deadline_s: float | None = None
+    """For one call, which judges a batch. None: the judge's."""
+
+    def __post_init__(self) -> None:
+        if not callable(self.function):
+            got = f"{type(self.function).__name__} {self.function!r:.80}"
+            raise SettingsError([f"reward: got {got}, expected a function f(prompts, completions, **columns)"])
+        if not self.name:
+            default = getattr(self.function, "__name__", type(self.function).__name__)
+            object.__setattr__(self, "name", default)
+
+    def open(self, deadline_s: float) -> FunctionReward:
+        """The reward with a judge's deadline, where it has none of its own."""
+        return replace(self, deadline_s=self.deadline_s or deadline_s)
+
+    def __call__(
+        self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Mapping[str, Sequence[Any]]
+    ) -> list[Score]:
+        given = copy.deepcopy((list(prompts), list(completions), dict(columns)))
+        guard = guard_for(self.function)
+
+        def call() -> list[Score]:
+            return guarded(guard, self.name, completions, lambda: all_scores(self.name, self.function, *given))
+
+        return called_in_thread(self.deadline_s or _DEADLINE_S, self.name, call)
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 @dataclass(frozen=True)
 class UserReward:
-    """A user's function as a reward. `user_function.py` says which signatures it may have.
+    """A file's function as a reward. `user_function.py` says which signatures it may have.
 
-    >>> UserReward("my_rewards.py:short")              # a file's function, in a child
-    >>> UserReward(lambda completions: [float(len(text) < 80) for text in completions], name="short")
+    >>> UserReward("my_rewards.py:short")
 
     Raises:
         SettingsError: no such file, no such function in it, or a name that is missing.
     """
 
-    source: str | Callable[..., Any]
+    source: str
     name: str = ""
     """In reports and errors; the function's own name when not given."""
     deadline_s: float | None = None
     """For one call (verl's signature: one sample). None: the judge's."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.source, str):
-            _, function = split_source(self.source)
-            default = function
-        else:
-            default = getattr(self.source, "__name__", type(self.source).__name__)
+        _, function = split_source(self.source)
         if not self.name:
-            object.__setattr__(self, "name", default)
+            object.__setattr__(self, "name", function)
 
     def open(self, deadline_s: float) -> OpenReward:
         """Ready to judge: a child has loaded the file.
@@ -60,23 +97,13 @@ class UserReward:
         Raises:
             SettingsError: the file cannot be run.
         """
-        seconds = self.deadline_s or deadline_s
-        if isinstance(self.source, str):
-            file, function = split_source(self.source)
-            return _InChild(self.name, str(file), function, seconds)
-        found = found_again(self.source)
-        if found is not None:
-            return _InChild(self.name, found, self.source.__name__, seconds)
-        return _Here(self.name, self.source, seconds)
+        file, function = split_source(self.source)
+        return _InChild(self.name, str(file), function, self.deadline_s or deadline_s)
 
     def __call__(
         self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Mapping[str, Sequence[Any]]
     ) -> list[Score]:
-        opened = self.open(self.deadline_s or 10.0)
-        try:
-            return opened(prompts, completions, columns)
-        finally:
-            opened.close()
+        return judged_once(self, _DEADLINE_S, prompts, completions, columns)
 
 
 class _InChild:
@@ -112,36 +139,6 @@ class _InChild:
         self._child.close()
 
 
-class _Here:
-    """The function runs in this process."""
-
-    def __init__(self, name: str, function: Function, deadline_s: float) -> None:
-        self.name = name
-        self._function = function
-        self._deadline_s = deadline_s
-        self._guard = guard_for(function)
-
-    def __call__(
-        self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Mapping[str, Sequence[Any]]
-    ) -> list[Score]:
-        def call() -> list[Score]:
-            given = copy.deepcopy((list(prompts), list(completions), dict(columns)))
-            if not takes_samples(self._function):
-                return batch_scores(self.name, self._function, *given)
-            rows = rows_of(given[2], len(completions))
-            return [
-                sample_score(self.name, self._function, text, row) for text, row in zip(given[1], rows, strict=True)
-            ]
-
-        with process_restored():
-            return called_within(
-                self._deadline_s, self.name, lambda: guarded(self._guard, self.name, completions, call)
-            )
-
-    def close(self) -> None:
-        """There is no child to end."""
-
-
 def split_source(source: str) -> tuple[Path, str]:
     """The file and the function of `path/to/file.py:function`, checked without running the file.
 
@@ -162,44 +159,6 @@ def split_source(source: str) -> tuple[Path, str]:
     if function not in names and "*" not in names:
         raise SettingsError([f"reward: {path} defines no '{function}'{did_you_mean(function, names)}"])
     return file, function
-
-
-def found_again(function: Callable[..., Any]) -> str | None:
-    """The file that a child can load this very function from, or None."""
-    if not isinstance(function, types.FunctionType) or function.__qualname__ != function.__name__:
-        return None
-    module = sys.modules.get(function.__module__)
-    file = getattr(module, "__file__", None)
-    if function.__module__ == "__main__" or not file or not file.endswith(".py"):
-        return None
-    return file if getattr(module, function.__name__, None) is function else None
-
-
-@contextmanager
-def process_restored() -> Iterator[None]:
-    """Put the global random generators and the working folder back afterwards."""
-    folder, python_state = Path.cwd(), random.getstate()
-    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
-    numpy_state = numpy.random.get_state() if numpy else None
-    torch_state = torch.get_rng_state() if torch else None
-    try:
-        yield
-    finally:
-        random.setstate(python_state)
-        if numpy:
-            numpy.random.set_state(numpy_state)
-        if torch:
-            torch.set_rng_state(torch_state)
-        os.chdir(folder)
-
-
-def rows_of(columns: Mapping[str, Sequence[Any]], count: int) -> list[dict[str, Any]]:
-    """The columns of each sample as one mapping.
-
-    >>> rows_of({"answer": [1, 2]}, 2)
-    [{'answer': 1}, {'answer': 2}]
-    """
-    return [{name: values[i] for name, values in columns.items()} for i in range(count)]
 
 
 def _defined(tree: ast.Module) -> set[str]:

@@ -7,7 +7,7 @@ verl: `compute_score(data_source, solution_str, ground_truth, extra_info=None) -
 sample; recognised by the parameters `solution_str` and `ground_truth`.
 
 Text of a completion never becomes code: see `text_is_not_code.py`. Either may be `async`.
-This file runs in the child for functions from files, and here for other callables.
+This file runs in the child for functions from files, and in this process for other callables.
 """
 
 from __future__ import annotations
@@ -72,6 +72,29 @@ def sample_score(name: str, function: Function, completion: str, row: Mapping[st
             raise RewardError(name, WRONG_TYPE, f"returned a dict without 'score': keys {list(returned)[:10]}")
         returned = returned["score"]
     return checked_scores(name, [returned], 1)[0]
+
+
+def all_scores(
+    name: str,
+    function: Function,
+    prompts: Sequence[Prompt],
+    completions: Sequence[str],
+    columns: Mapping[str, Sequence[Any]],
+) -> list[Score]:
+    """Call a function of either signature for a batch."""
+    if not takes_samples(function):
+        return batch_scores(name, function, prompts, completions, columns)
+    rows = rows_of(columns, len(completions))
+    return [sample_score(name, function, text, row) for text, row in zip(completions, rows, strict=True)]
+
+
+def rows_of(columns: Mapping[str, Sequence[Any]], count: int) -> list[dict[str, Any]]:
+    """The columns of each sample as one mapping.
+
+    >>> rows_of({"answer": [1, 2]}, 2)
+    [{'answer': 1}, {'answer': 2}]
+    """
+    return [{name: values[i] for name, values in columns.items()} for i in range(count)]
 
 
 def loaded_function(file: str, function: str) -> Function:

@@ -1,16 +1,32 @@
-"""What a reward function may return, checked: exactly one finite number, None or Failure for each completion.
+"""Calling a reward's code: under a deadline, what it raised as one line, what it returned checked.
 
-Nothing is broadcast and nothing is guessed. A one-element list for 16 completions is an error, not 16 equal rewards.
+One finite number, None or Failure is expected for each completion. Nothing is broadcast and nothing is guessed: a
+one-element list for 16 completions is an error, not 16 equal rewards.
+
+The deadline of code in this process uses the alarm signal. So it works in the main thread only, and it cannot stop C
+code that never returns to Python. Code that may do that belongs in a child (`child.py`), which can be killed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from types import FrameType
+from typing import Any, TypeVar
 
 from rung.errors import RewardError
-from rung.rewards.reward import NOT_FINITE, WRONG_LENGTH, WRONG_TYPE, Failure, Score
+from rung.rewards.reward import NOT_FINITE, RAISED, TIMEOUT, WRONG_LENGTH, WRONG_TYPE, Failure, Score
+
+T = TypeVar("T")
+
+_AGAIN_S = 0.2
+"""The alarm rings again after this long: user code may swallow the first one in an `except:`."""
+_LONGEST = 1000
 
 
 def checked_scores(name: str, returned: Any, expected: int) -> list[Score]:
@@ -75,3 +91,90 @@ def _as_score(name: str, value: Any, index: int) -> Score:
 def _shown(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+class DeadlinePassed(BaseException):
+    """Raised inside the guarded block. Not an Exception: an `except Exception` in user code must not swallow it."""
+
+
+@contextmanager
+def deadline(seconds: float) -> Iterator[None]:
+    """Raise `DeadlinePassed` in the block once `seconds` have passed; outside the main thread there is no guard.
+
+    An alarm that was already running goes on afterwards with what it has left.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(signum: int, frame: FrameType | None) -> None:
+        raise DeadlinePassed
+
+    started = time.monotonic()
+    handler_before = signal.signal(signal.SIGALRM, ring)
+    left_before, interval_before = signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler_before or signal.SIG_DFL)
+        if left_before:
+            left = max(left_before - (time.monotonic() - started), 1e-3)
+            signal.setitimer(signal.ITIMER_REAL, left, interval_before)
+
+
+def called_within(seconds: float | None, name: str, call: Callable[[], T]) -> T:
+    """The call's result; whatever goes wrong in it is a `RewardError` of that reward's name. None: no deadline.
+
+    Raises:
+        RewardError: it did not return in time, raised, or called `sys.exit`.
+    """
+    try:
+        with deadline(seconds) if seconds is not None else nullcontext():
+            return call()
+    except RewardError:
+        raise
+    except DeadlinePassed:
+        raise RewardError(name, TIMEOUT, f"did not return within {seconds:g} s") from None
+    except (Exception, SystemExit) as error:
+        raise RewardError(name, RAISED, last_line(error)) from error
+
+
+def called_in_thread(seconds: float, name: str, call: Callable[[], T]) -> T:
+    """As `called_within`, from any thread, and also where C code never returns. What hangs is left in its thread.
+
+    Raises:
+        RewardError: it did not return in time, raised, or called `sys.exit`.
+    """
+    returned: list[T] = []
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            returned.append(called_within(None, name, call))
+        except BaseException as error:  # noqa: BLE001  it is raised again in the caller's thread
+            raised.append(error)
+
+    thread = threading.Thread(target=run, name=f"reward {name}", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if raised:
+        raise raised[0]
+    if not returned:
+        todo = "give the reward as FILE.py:FUNCTION, which runs in a child that is killed then"
+        raise RewardError(name, TIMEOUT, f"did not return within {seconds:g} s and cannot be stopped here; {todo}")
+    return returned[0]
+
+
+def last_line(error: BaseException) -> str:
+    """What was raised and where, on one line; control characters are escaped, for it may quote a model's text.
+
+    >>> last_line(ValueError("no\\x1b[31mred"))
+    'ValueError: no\\\\x1b[31mred'
+    """
+    text = "".join(traceback.format_exception_only(error)).strip()
+    if len(text) > _LONGEST:
+        text = f"{text[:_LONGEST]}..."
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{text} (at {frames[-1].filename}:{frames[-1].lineno})" if frames else text

@@ -21,9 +21,21 @@ from typing import Any, BinaryIO
 
 from rung.errors import MissingExtra, RewardError, SettingsError
 from rung.rewards.child import SETTINGS
-from rung.rewards.jobs import JOBS
-from rung.rewards.last_line import last_line
+from rung.rewards.math_answer import math_verify_job
+from rung.rewards.reasoning_gym import reasoning_gym_job
 from rung.rewards.reward import RAISED
+from rung.rewards.user_function import user_function_job
+from rung.rewards.values import last_line
+
+JOBS: Mapping[str, Callable[[Mapping[str, Any]], tuple[Callable[[Mapping[str, Any]], Any], Any]]] = {
+    "math_verify": math_verify_job,
+    "reasoning_gym": reasoning_gym_job,
+    "user_function": user_function_job,
+}
+"""What a child can do. A job's setup returns the function that answers requests, and what it says of itself.
+
+Nothing heavy is imported before a job asks for it: the worker starts fast.
+"""
 
 _PR_SET_PDEATHSIG = 1
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000

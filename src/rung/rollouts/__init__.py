@@ -1,1 +1,4 @@
-"""How episodes are collected: `sampler.Sampler` draws from the learner's own weights; `streams.Stream` is its luck."""
+"""How episodes are collected.
+
+`sampling.py` is a sampler's interface; `sampler.py` is the one that draws from the learner's own weights.
+"""

@@ -1,7 +1,7 @@
 """The replay: past steps of several environments, each observation kept once.
 
 Legend: **B** rows (environments), **S** steps kept of a row, **F** frames kept of a row, **K** steps of a window,
-**N** steps drawn. Steps and frames of a row are numbered from 0 for ever; number n stands in place n mod S or F.
+**N** steps drawn. Steps and frames of a row are numbered from 0 on; number n stands in place n mod S or F.
 
 A frame is one observation: a vector, or one image as uint8. A step refers to the frame before its action; the frame
 after it is the next one. What a network sees of a step, `stack` frames, is put together when it is read, and frames
@@ -29,7 +29,7 @@ SEGMENT_BYTES = 64 * 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """What one observation is. Example: `Frame(shape=(84, 84), dtype=np.dtype("uint8"), stack=4)`."""
+    """The form of one observation. Example: `Frame(shape=(84, 84), dtype=np.dtype("uint8"), stack=4)`."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -52,7 +52,7 @@ class Window:
     cut_NK: Tensor
     """True where the episode was cut after the step, or where the replay has no later step of it yet."""
     chances_N: Array | None
-    """With which chance each was drawn; None: all alike."""
+    """The chance of each to be drawn; None: all alike."""
 
 
 class Replay:

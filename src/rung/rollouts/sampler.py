@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,20 +15,13 @@ from rung.batch import Episode
 from rung.errors import DataError, NonFiniteError, SettingsError
 from rung.models.language.policy import TextPolicy
 from rung.random import Stream
+from rung.rollouts.endings import Endings
+from rung.rollouts.sampling import Prompt
 
 MOST_ROWS_CPU, MOST_ROWS_GPU = 256, 1024
 """Beyond these, more rows at once are no faster."""
 COMPACT_BELOW = 0.8
 """Finished rows are dropped when the rest is less than this share: each time the cache is copied once."""
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """What is to be continued. `ids` [P] as `TextPolicy.encode` gives them."""
-
-    item: str
-    group: int
-    ids: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -47,15 +40,24 @@ class _Draw:
     epsilon: float | None
 
 
-class Sampler:
-    """Draws answers of a policy.
+@dataclass(frozen=True)
+class _Drawn:
+    """One row's tokens, their log-probabilities, and whether the last token ended it."""
+
+    tokens: npt.NDArray[np.int64]
+    log_probs: npt.NDArray[np.float32]
+    ended: bool
+
+
+class InProcessSampler:
+    """A `Sampler` that draws from the learner's own weights, in this process.
 
     Args:
         rows_at_once: rows that are continued together; None: as many as fit a share of the free memory, at most 256.
             It changes speed and memory, never what is drawn.
 
     Example:
-        sampler = Sampler(policy)
+        sampler = InProcessSampler(policy)
         prompts = [Prompt("q7", 0, policy.encode("2+3="))]
         sampler.sample(prompts, samples_per_prompt=8, max_new_tokens=6, temperature=1.0, stream=Stream(0, 1, "train"))
     """
@@ -65,6 +67,11 @@ class Sampler:
             raise ValueError(f"rows_at_once: got {rows_at_once}, expected at least 1")
         self.policy = policy
         self.rows_at_once = rows_at_once
+        self.version = 0
+
+    def deliver(self, weights: Mapping[str, Tensor], version: int) -> None:
+        """Note the version. The weights are the learner's own and need no copy."""
+        self.version = version
 
     def sample(
         self,
@@ -75,36 +82,31 @@ class Sampler:
         temperature: float,
         stream: Stream,
         stop: Sequence[str] = (),
-        policy_version: int = 0,
+        policy_version: int | None = None,
         epsilon: float | None = None,
     ) -> list[Episode]:
-        """`samples_per_prompt` episodes a prompt, ordered by (prompt, sample).
+        """`samples_per_prompt` episodes a prompt, ordered by (prompt, sample). The arguments are those of `Sampler`.
 
-        An episode ends with its first end token, or with the first token whose text contains one of `stop`: that token
-        is its last action, and it is `terminated`. Otherwise it is `truncated` at `max_new_tokens`. Its `log_probs`
-        are under the distribution it was drawn from, temperature included. Temperature 0 is greedy, for evaluation.
         With `epsilon` each token is the likeliest one, but with that chance any of the vocabulary, each alike; there is
         no temperature then.
 
         Raises:
             DataError: a prompt is empty or leaves no room for `max_new_tokens` in the context; names the items.
-            ValueError: a setting is out of its range, or no token of the vocabulary contains a `stop` text.
+            SettingsError: a setting is out of its range, or a `stop` text is none that the model can write.
             NonFiniteError: the model's logits are not finite.
         """
         _check(samples_per_prompt, max_new_tokens, temperature, epsilon)
         distribution = _Draw(temperature, epsilon)
         self._check_lengths(prompts, max_new_tokens)
-        ends_V = self._ends(stop)
+        endings = Endings(self.policy, stop)
+        version = self.version if policy_version is None else policy_version
         rows = [_Row(prompt, sample) for prompt in prompts for sample in range(samples_per_prompt)]
         episodes: list[Episode] = []
         at_once = self.rows_at_once or self._fitting(prompts, max_new_tokens)
         for begin in range(0, len(rows), at_once):
             some = rows[begin : begin + at_once]
-            drawn = self._generate(some, max_new_tokens, distribution, stream, ends_V)
-            episodes += [
-                self._episode(row, tokens, log_probs, ends_V, policy_version)
-                for row, (tokens, log_probs) in zip(some, drawn, strict=True)
-            ]
+            drawn = self._generate(some, max_new_tokens, distribution, stream, endings)
+            episodes += [self._episode(row, one, version) for row, one in zip(some, drawn, strict=True)]
         return episodes
 
     def _generate(
@@ -113,9 +115,8 @@ class Sampler:
         max_new_tokens: int,
         distribution: _Draw,
         stream: Stream,
-        ends_V: torch.Tensor,
-    ) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
-        """Each row's tokens and their log-probabilities."""
+        endings: Endings,
+    ) -> list[_Drawn]:
         device = self.policy.device
         uniforms_RT = torch.from_numpy(_uniforms(rows, max_new_tokens, distribution, stream)).to(device)
         tokens_RT = torch.zeros((len(rows), max_new_tokens), dtype=torch.int64, device=device)
@@ -123,6 +124,7 @@ class Sampler:
         lengths_R = torch.full((len(rows),), max_new_tokens, device=device)
         active_A = torch.arange(len(rows), device=device)  # the rows that are being continued
         going_A = torch.ones(len(rows), dtype=torch.bool, device=device)
+        ended_R = torch.zeros(len(rows), dtype=torch.bool, device=device)
         decoding = self.policy.start([row.prompt.ids for row in rows], room=max_new_tokens - 1)
         with self.policy.sampling():
             for t in range(max_new_tokens):
@@ -130,8 +132,9 @@ class Sampler:
                     decoding.logits_RV, uniforms_RT[active_A, t], distribution, rows, active_A
                 )
                 tokens_RT[active_A, t], log_probs_RT[active_A, t] = token_A, log_prob_A
-                ended_A = going_A & ends_V[token_A]
+                ended_A = going_A & endings.reached(tokens_RT[active_A, max(0, t + 1 - endings.window) : t + 1])
                 lengths_R[active_A[ended_A]] = t + 1
+                ended_R[active_A[ended_A]] = True
                 going_A = going_A & ~ended_A
                 left = int(going_A.sum())
                 if left == 0 or t + 1 == max_new_tokens:
@@ -141,17 +144,19 @@ class Sampler:
                     decoding.keep(index_A)
                     active_A, token_A, going_A = active_A[index_A], token_A[index_A], going_A[index_A]
                 decoding.feed(token_A)
-        tokens, log_probs, lengths = tokens_RT.cpu().numpy(), log_probs_RT.cpu().numpy(), lengths_R.tolist()
-        return [(tokens[r, :n].copy(), log_probs[r, :n].copy()) for r, n in enumerate(lengths)]
+        tokens, log_probs, ended = tokens_RT.cpu().numpy(), log_probs_RT.cpu().numpy(), ended_R.tolist()
+        return [
+            _Drawn(tokens[r, :n].copy(), log_probs[r, :n].copy(), ended[r]) for r, n in enumerate(lengths_R.tolist())
+        ]
 
     @staticmethod
     def _draw(
-        logits_AV: torch.Tensor,
-        uniforms_A: torch.Tensor,
+        logits_AV: Tensor,
+        uniforms_A: Tensor,
         distribution: _Draw,
         rows: Sequence[_Row],
-        active_A: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        active_A: Tensor,
+    ) -> tuple[Tensor, Tensor]:
         try:
             if distribution.epsilon is not None:
                 return draw_epsilon_greedy(logits_AV, uniforms_A, distribution.epsilon)
@@ -160,27 +165,19 @@ class Sampler:
             items = sorted({rows[r].prompt.item for r in active_A.tolist()})
             raise NonFiniteError(f"while sampling for items {', '.join(items[:5])}: {error}") from error
 
-    def _episode(
-        self,
-        row: _Row,
-        tokens: npt.NDArray[np.int64],
-        log_probs: npt.NDArray[np.float32],
-        ends_V: torch.Tensor,
-        policy_version: int,
-    ) -> Episode:
-        ended = bool(ends_V[int(tokens[-1])])
+    def _episode(self, row: _Row, drawn: _Drawn, policy_version: int) -> Episode:
         return Episode(
             item=row.prompt.item,
             group=row.prompt.group,
             sample=row.sample,
             context=row.prompt.ids,
-            actions=tokens,
-            action_mask=np.ones(len(tokens), bool),
-            log_probs=log_probs,
-            terminated=ended,
-            truncated=not ended,
+            actions=drawn.tokens,
+            action_mask=np.ones(len(drawn.tokens), bool),
+            log_probs=drawn.log_probs,
+            terminated=drawn.ended,
+            truncated=not drawn.ended,
             policy_version=policy_version,
-            text=self.policy.decode(tokens),
+            text=self.policy.decode(drawn.tokens),
         )
 
     def _check_lengths(self, prompts: Sequence[Prompt], max_new_tokens: int) -> None:
@@ -195,19 +192,6 @@ class Sampler:
         ]
         if problems:
             raise DataError(problems)
-
-    def _ends(self, stop: Sequence[str]) -> torch.Tensor:
-        """[V] bool: the tokens that end an episode."""
-        logits = self.policy.model.get_output_embeddings().weight.shape[0]
-        ends_V = torch.zeros(logits, dtype=torch.bool)
-        ends_V[list(self.policy.end_ids)] = True
-        texts = self.policy.token_texts() if stop else []
-        for part in stop:
-            holding = [i for i, text in enumerate(texts) if part in text] if part else []
-            if not holding:
-                raise ValueError(f"stop: got {part!r}, expected a text that stands in one single token of this model")
-            ends_V[holding] = True
-        return ends_V.to(self.policy.device)
 
     def _fitting(self, prompts: Sequence[Prompt], max_new_tokens: int) -> int:
         """Rows whose caches and logits take an eighth of the machine's memory. It looks at the whole memory, not at

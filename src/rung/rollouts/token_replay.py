@@ -61,7 +61,7 @@ class TokenReplay:
         self.capacity = capacity
         self._ids = np.dtype(np.uint16 if vocabulary <= SMALL_VOCABULARY else np.int32)
         self._kept: dict[int, Kept] = {}
-        """By number, counted from 0 for ever: `_low` to `_head` − 1 are there."""
+        """By number, counted from 0 on: `_low` to `_head` − 1 are kept."""
         self._low = self._head = 0
         self._steps = 0
         self.added = 0

@@ -16,7 +16,7 @@ from rung.models.language.load import differing_tokens
 from rung.models.small.environment_policy import load_environment_policy
 from rung.rewards.judge import Judge
 from rung.rewards.reward import WeightedReward
-from rung.rollouts.sampler import Sampler
+from rung.rollouts.sampler import InProcessSampler
 from rung.runs.kl_of_answers import kl_of_answers
 from rung.runs.statistics import (
     Difference,
@@ -150,7 +150,7 @@ class _Asked:
     def scores(self, policy: TextPolicy) -> Scores:
         with Judge(self.judges) as judge:
             return score(
-                Sampler(policy),
+                InProcessSampler(policy),
                 judge,
                 self.task,
                 self.items,

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rung.errors import SettingsError
-from rung.methods import Method, method_named
+from rung.methods import Method
 from rung.methods.data import as_data
 from rung.methods.explain import card
-from rung.settings.given import leaves, plain
-from rung.settings.network import Network
-from rung.settings.reading import Reading, placed
+from rung.settings.given import Reading, leaves, placed, plain
 from rung.settings.schema import Section, Settings
 from rung.trainers.choose import kind_for
 from rung.trainers.kind import Kind
 from rung.trainers.memory import Memory, has_copy, memory_of, trained_parameters
 from rung.trainers.units import Units
+
+if TYPE_CHECKING:
+    from rung.models.language.size import ModelShape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +64,7 @@ class Plan:
     method: Method
     kind: Kind
     units: Units
-    network: Network
+    network: ModelShape
     task: TaskFacts
     memory: Memory
     written: tuple[Written, ...]
@@ -138,10 +139,10 @@ class Plan:
 
 def make_plan(
     reading: Reading[Settings],
-    network: Network,
+    network: ModelShape,
     task: TaskFacts,
     *,
-    teacher: Network | None = None,
+    teacher: ModelShape | None = None,
     free_bytes: int | None = None,
     notes: Sequence[str] = (),
 ) -> Plan:
@@ -167,7 +168,7 @@ def make_plan(
         teacher=teacher,
     )
     warnings = [*kind.doubts(settings, method), *_warnings(settings, units, task)]
-    if free_bytes is not None and memory.total > free_bytes:
+    if free_bytes is not None and network.unknown is None and memory.total > free_bytes:
         warnings.append(
             f"memory: about {memory.gib:.1f} GiB are needed and {free_bytes / 2**30:.1f} GiB are free; "
             "lower learner.micro_batch_tokens or sampler.rows_at_once, or set learner.checkpoint_activations or lora"
@@ -189,7 +190,7 @@ def make_plan(
 def written(reading: Reading[Settings]) -> Iterator[Written]:
     """Every setting that somebody wrote, with its place and its default."""
     settings = reading.required()
-    method = as_data(method_named(settings.method.name))
+    method = as_data(settings.method.definition())
     for key, value in leaves(reading.tree):
         if value.origin is None:
             continue
@@ -202,7 +203,7 @@ def written(reading: Reading[Settings]) -> Iterator[Written]:
         yield Written(key, plain(value), value.origin.place, default, whose)
 
 
-def _misfits(settings: Settings, kind: Kind, network: Network) -> Iterator[str]:
+def _misfits(settings: Settings, kind: Kind, network: ModelShape) -> Iterator[str]:
     context = network.context_length
     if not kind.stored_pairs and context is not None and settings.max_new_tokens >= context:
         yield (

@@ -23,7 +23,9 @@ def _lines(plan: Plan) -> Iterator[str]:
     yield from _entry("the run", *_run(plan))
     yield from _entry("held out", *_evaluation(plan))
     yield from _entry("trained", *_trained(plan))
-    if not plan.task.environment:
+    if plan.network.unknown is not None:
+        yield from _entry("memory", "not estimated, because the model's size is not known")
+    elif not plan.task.environment:
         yield from _entry("memory", *_memory(plan.memory, plan.task.prompt_tokens))
     yield from _written(plan)
     for note in plan.notes:
@@ -81,13 +83,14 @@ def _evaluation(plan: Plan) -> Iterator[str]:
 
 def _trained(plan: Plan) -> Iterator[str]:
     lora, network = plan.settings.lora, plan.network
-    about = "" if network.counted else "about "
-    if lora is None:
-        yield f"all {about}{millions(network.parameters)} weights; nothing of the model is frozen"
+    if network.unknown is not None:
+        yield f"the model's size is not known: {network.unknown}"
+    elif lora is None:
+        yield f"all {millions(network.parameters)} weights; nothing of the model is frozen"
     else:
         share = plan.trained / network.parameters
         yield (
-            f"a LoRA of rank {lora.rank}: {about}{millions(plan.trained)} weights, {share:.1%} of the model's "
+            f"a LoRA of rank {lora.rank}: {millions(plan.trained)} weights, {share:.1%} of the model's "
             f"{millions(network.parameters)}, which are frozen"
         )
     if plan.keeps_target:

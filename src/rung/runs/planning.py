@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from rung.errors import RungError, SettingsError
 from rung.runs.folders import problems_with
-from rung.settings.reading import Reading, placed
+from rung.settings.given import Reading, placed
 
 if TYPE_CHECKING:
+    from rung.models.language.size import ModelShape
     from rung.runs.plan import Plan, TaskFacts
     from rung.settings import Settings
-    from rung.settings.network import Network
     from rung.tasks.load import Task
     from rung.tasks.pairs import PairTask
 
@@ -56,7 +56,7 @@ def planned(
     settings = reading.required(more)
     assert task is not None and network is not None, "each of them is there when it has no problem"
     facts = _facts(task, settings)
-    notes = getattr(task, "notes", tuple)()
+    notes = [*getattr(task, "notes", tuple)(), *_unknown_sizes(model=network, teacher=teacher)]
     free = free_memory(settings.learner.device)
     return make_plan(reading, network, facts, teacher=teacher, free_bytes=free, notes=notes)
 
@@ -104,8 +104,8 @@ def _by_path(problem: str, options: Mapping[str, Any]) -> str:
     return f"task.{named[0][1]}: {problem}" if named else problem
 
 
-def _network(reading: Reading[Any], task: AnyTask | None, more: list[str]) -> Network | None:
-    from rung.settings.network import SMALL
+def _network(reading: Reading[Any], task: AnyTask | None, more: list[str]) -> ModelShape | None:
+    from rung.settings.schema import SMALL
 
     model = reading.tree.at("model")
     if model is None or not isinstance(model.value, str) or not model.value:
@@ -130,7 +130,7 @@ def _network(reading: Reading[Any], task: AnyTask | None, more: list[str]) -> Ne
     return _language_model("model", model.value, reading, task, more)
 
 
-def _environments_network(reading: Reading[Any], task: AnyTask) -> Network | None:
+def _environments_network(reading: Reading[Any], task: AnyTask) -> ModelShape | None:
     """What acts in an environment; None while the settings have problems."""
     from rung.trainers.choose import kind_for
 
@@ -141,7 +141,7 @@ def _environments_network(reading: Reading[Any], task: AnyTask) -> Network | Non
     return kind_for(settings, method).size(settings, method, task)
 
 
-def _teacher(reading: Reading[Any], task: AnyTask | None, more: list[str]) -> Network | None:
+def _teacher(reading: Reading[Any], task: AnyTask | None, more: list[str]) -> ModelShape | None:
     """The model that is learnt from, where one is named."""
     teacher = reading.tree.at("teacher")
     if teacher is None or not isinstance(teacher.value, str) or not teacher.value:
@@ -151,18 +151,24 @@ def _teacher(reading: Reading[Any], task: AnyTask | None, more: list[str]) -> Ne
 
 def _language_model(
     key: str, value: str, reading: Reading[Any], task: AnyTask | None, more: list[str]
-) -> Network | None:
+) -> ModelShape | None:
     """The network of a language model's name under `model` or `teacher`; None with a problem where there is none."""
-    from rung.settings.network import network_of, tiny_network
+    from rung.models.language.size import shape_of, tiny_shape
 
     if value == "tiny":
-        return tiny_network(getattr(task, "characters", None))
+        return tiny_shape(getattr(task, "characters", None))
     try:
-        return network_of(value)
+        return shape_of(value)
     except RungError as error:
         for problem in getattr(error, "problems", [str(error)]):
             more.append(placed(f"{key}:{problem.removeprefix('model:')}", reading.tree))
         return None
+
+
+def _unknown_sizes(**shapes: ModelShape | None) -> Iterator[str]:
+    for key, shape in shapes.items():
+        if shape is not None and shape.unknown is not None:
+            yield f"{key}: its size is not known, so its memory is not estimated: {shape.unknown}"
 
 
 def _wrong_rewards(settings: Settings) -> Iterator[str]:

@@ -1,15 +1,20 @@
 """A run's settings: their shape, their layers, and every problem in them at once.
 
-    schema.py          every setting with its type, range and default
-    load.py            layers to settings: recipe < file < flags < --set
-    given.py           values that remember where they were written
-    counts.py          `2M` as a number
-    yaml_text.py, toml_text.py, command_line.py, recipes.py    the four kinds of layer
-    layers.py          layers laid over each other
+    section.py         what every group of settings is: frozen, closed, wrong values in our words; `2M` as a number
+    method.py          a method's name and what differs from its definition
+    schema.py          every setting with its type, range, default and a sentence
+    load.py            layers to settings: recipe < file < flags < --set; the same from Python
+    given.py           values that remember where they were written, and what reading them gives
+    yaml_text.py, command_line.py    the texts that layers are read from
+    layers.py          files and recipes, laid over each other
     method_layers.py   the same for a method's slots, over the method's own definition
+    definitions.py     the definition below them: rung's own, or one that was handed in
+    objects.py         what is handed in from Python, and the name that stands for it in settings
+    former.py, elsewhere.py    former names, and those of other libraries
     paths.py           what a relative path is relative to
-    validate.py, messages.py, contradictions.py                what is wrong, in sentences
-    plan.py, memory.py, network.py                             what a run will do and need
+    messages.py, validate.py, contradictions.py    what is wrong, in sentences
+    listing.py         every setting as a table, for `rung settings` and docs/settings.md
+    plan.py, memory.py what a run will do and need
 
 >>> settings = Settings(model="tiny", method="grpo", task="arithmetic", steps=20)
 >>> Settings.model_validate(settings.as_data()) == settings
@@ -18,6 +23,7 @@ True
 
 from __future__ import annotations
 
+from rung.settings.given import Reading
 from rung.settings.load import (
     read_eval,
     read_pairs,
@@ -26,14 +32,13 @@ from rung.settings.load import (
     settings_from,
     with_whole_paths,
 )
-from rung.settings.reading import Reading
+from rung.settings.method import MethodSettings
 from rung.settings.schema import (
     BudgetSettings,
     EvalSettings,
     EvaluationSettings,
     LearnerSettings,
     LoraSettings,
-    MethodSettings,
     NetworkSettings,
     PairsSettings,
     ReportingSettings,
@@ -41,11 +46,11 @@ from rung.settings.schema import (
     RewardSettings,
     SamplerSettings,
     SavingSettings,
-    Section,
     Settings,
     SFTSettings,
     TaskSettings,
 )
+from rung.settings.section import Section
 from rung.settings.yaml_text import write_yaml
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rung.errors import did_you_mean
+from rung.settings.elsewhere import suggestion
 from rung.settings.former import todays
 from rung.settings.given import Given, Origin, given
 from rung.settings.yaml_text import read_yaml
@@ -53,12 +53,13 @@ def _assignment(text: str, keys: Sequence[str], problems: list[str]) -> Assignme
     if not written.strip():
         problems.append(f"{source}: got no value after '='; to empty a setting write {typed}=null")
         return None
-    key = _whole_key(todays(typed), keys, problems)
+    key = whole_key(todays(typed), keys, problems, source)
     value = read_yaml(written, source, problems, with_lines=False)
     return None if key is None or value is None else Assignment(key, value, typed)
 
 
-def _whole_key(typed: str, keys: Sequence[str], problems: list[str]) -> str | None:
+def whole_key(typed: str, keys: Sequence[str], problems: list[str], source: str) -> str | None:
+    """The dotted key that one means by its unique end; None with a sentence in `problems`, after the `source`."""
     top = {key.partition(".")[0] for key in keys}
     if typed.partition(".")[0] in top:
         return typed
@@ -66,10 +67,10 @@ def _whole_key(typed: str, keys: Sequence[str], problems: list[str]) -> str | No
     if len(candidates) == 1:
         return candidates[0]
     if candidates:
-        problems.append(f"--set {typed}: could be any of {', '.join(candidates)}; write the whole key")
+        problems.append(f"{source}: could be any of {', '.join(candidates)}; write the whole key")
         return None
     problems.append(
-        f"--set {typed}: unknown key{did_you_mean(typed, keys)}; valid: {', '.join(sorted(top))} and what they hold "
+        f"{source}: unknown key{suggestion(typed, keys)}; valid: {', '.join(sorted(top))} and what they hold "
         "(an option of the task is task.OPTION)"
     )
     return None
@@ -102,7 +103,7 @@ def read_flags(flags: Mapping[str, object], problems: list[str]) -> Given:
             continue
         origin = Origin("METHOD" if key == "method" else f"--{key.replace('_', '-')}")
         is_text = isinstance(text, str) and key not in NAMES
-        value = read_yaml(text, origin.source, problems, with_lines=False) if is_text else Given(text, origin)
+        value = read_yaml(text, origin.source, problems, with_lines=False) if is_text else given(text, origin)
         if value is not None:
             inside[key] = Given(value.value, origin)
     return Given(inside)

@@ -1,13 +1,18 @@
-"""Values that remember where they were given, so that a problem can point at its line.
+"""Values that remember where they were given, so that a problem can point at its line, and what reading them gives.
 
 A layer (a recipe, a file, a flag, one `--set`) is a tree of `Given`; `overlay` lays a higher one over a lower one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
+
+from rung.errors import SettingsError
+from rung.settings.section import Section
+
+S = TypeVar("S", bound=Section)
 
 
 @dataclass(frozen=True)
@@ -130,3 +135,40 @@ def leaves(tree: Given, path: str = "") -> Iterator[tuple[str, Given]]:
             yield from leaves(inner, f"{path}.{key}" if path else key)
     else:
         yield path, tree
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading(Generic[S]):
+    """What the layers say, where each value is from, and everything that is wrong with it."""
+
+    settings: S | None
+    """None when there are problems."""
+    problems: tuple[str, ...]
+    """One line each, beginning with the place: `run.yaml:3: steps: got 'ten', expected a whole number`."""
+    tree: Given
+    """Every value that somebody wrote, with its place."""
+    notes: tuple[str, ...] = ()
+    """What was read otherwise than it was written: a short key, a value that another one replaced."""
+    recipe: str | None = None
+    """The recipe in use."""
+
+    def required(self, more: Sequence[str] = ()) -> S:
+        """The settings; SettingsError with all problems, and with `more`, when there are any."""
+        if self.settings is None or more:
+            raise SettingsError([*self.problems, *more])
+        return self.settings
+
+
+def placed(problem: str, tree: Given) -> str:
+    """A sentence that begins with a setting's path, after the place where that setting was written.
+
+    >>> placed("steps: got 'ten'", Given({"steps": Given("ten", Origin("run.yaml", 3))}))
+    "run.yaml:3: steps: got 'ten'"
+    """
+    path, colon, rest = problem.partition(": ")
+    origin = tree.origin_of(path.split(" ")[0], missing=rest.startswith("missing"))
+    if origin is None or origin == NOWHERE:
+        return problem
+    if origin.names(path):
+        return f"{origin.place}{colon}{rest}"
+    return f"{origin.place}: {problem}"

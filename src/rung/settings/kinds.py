@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class Kinds(Protocol):
     """Knows every kind of method."""
 
-    def recipe(self, method: str | None, *, model: str | None, task: str | None, draws_pairs: bool) -> str | None:
+    def recipe(self, method: Method | None, *, model: str | None, task: str | None, draws_pairs: bool) -> str | None:
         """The recipe that these names bring by themselves."""
         ...
 

@@ -1,20 +1,43 @@
-"""The layers of settings laid over each other, and what no setting can hold taken out of them."""
+"""The layers of settings: files and recipes read, laid over each other, and what no setting can hold taken out."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from importlib.resources import files
 from pathlib import Path
 
+from rung.errors import did_you_mean
 from rung.settings.former import renewed
 from rung.settings.given import Given, overlay, plain, without
 from rung.settings.messages import shortened
-from rung.settings.toml_text import read_toml
 from rung.settings.yaml_text import read_yaml
+
+NONE = "none"
+"""`--recipe none`: not even an automatic one."""
+
+
+def recipe_names() -> list[str]:
+    """The names of all recipes."""
+    found = (file.name for file in files("rung.recipes").iterdir())
+    return sorted(name.removesuffix(".yaml") for name in found if name.endswith(".yaml"))
+
+
+def read_recipe(name: str, problems: list[str]) -> Given | None:
+    """The recipe's settings with their lines; None, with a sentence in `problems`, when there is no such recipe."""
+    names = recipe_names()
+    if name not in names:
+        problems.append(f"--recipe: got '{name}'{did_you_mean(name, names)}; valid: {', '.join([*names, NONE])}")
+        return None
+    text = files("rung.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    return read_yaml(text, f"recipe {name}", problems)
 
 
 def read_file(path: Path, problems: list[str]) -> Given | None:
-    """A YAML or TOML file's values with their lines; None, with a sentence in `problems`, when it cannot be read."""
+    """A YAML file's values with their lines; None, with a sentence in `problems`, when it cannot be read."""
+    if path.suffix.lower() == ".toml":
+        problems.append(f"{path}: got a TOML file, expected YAML: write `key = value` as `key: value`, tables indented")
+        return None
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -23,7 +46,7 @@ def read_file(path: Path, problems: list[str]) -> Given | None:
     except OSError as error:
         problems.append(f"{path}: cannot be read: {error.strerror}")
         return None
-    return read_toml(text, str(path), problems) if path.suffix == ".toml" else read_yaml(text, str(path), problems)
+    return read_yaml(text, str(path), problems)
 
 
 def usable(layers: Iterable[Given | None], problems: list[str]) -> list[Given]:

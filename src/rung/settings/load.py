@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from rung.settings.command_line import Assignment, read_assignments, read_flags, read_rewards
-from rung.settings.given import NOWHERE, Given, Origin, given, plain
+from rung.settings.command_line import Assignment, read_assignments, read_flags, read_rewards, whole_key
+from rung.settings.former import todays
+from rung.settings.given import NOWHERE, Given, Origin, Reading, given, placed, plain
 from rung.settings.kinds import Kinds
-from rung.settings.layers import merged, read_file, usable
+from rung.settings.layers import NONE, merged, read_file, read_recipe, usable
 from rung.settings.messages import keys_of
+from rung.settings.objects import own_parts, taken_apart
 from rung.settings.paths import anchored
-from rung.settings.reading import Reading, placed
-from rung.settings.recipes import NONE, read_recipe
-from rung.settings.schema import SAMPLES, EvalSettings, PairsSettings, Section, Settings, SFTSettings
+from rung.settings.schema import SAMPLES, EvalSettings, PairsSettings, Settings, SFTSettings
+from rung.settings.section import Section
+
+if TYPE_CHECKING:
+    from rung.methods import Method
 
 Flags = Mapping[str, object]
+Parts = Sequence[type[Any]]
 S = TypeVar("S", bound=Section)
 
 
@@ -29,10 +34,21 @@ def read_run(
     rewards: Sequence[str] = (),
     sets: Sequence[str] = (),
     kinds: Kinds | None = None,
+    parts: Parts = (),
+    methods: Mapping[str, Method] | None = None,
 ) -> Reading[Settings]:
     """A run's settings. Later layers win: recipe, `config`, `flags` and `rewards`, `sets`.
 
     `kinds` bring recipes by the names of method, model and task, and know what cannot go together.
+
+    Args:
+        recipe: packaged settings below all others; None: those that go with the model and the task.
+        config: a YAML file.
+        flags: settings by name, as the command line's named options give them.
+        rewards: texts of `--reward`.
+        sets: texts of `--set`.
+        parts: classes of the user's own parts, which may fill slots.
+        methods: the user's own methods, by the name under which the layers speak of them.
 
     >>> read_run(flags={"model": "tiny", "method": "grpo", "task": "arithmetic"}, sets=["steps=5"]).settings.steps
     5
@@ -45,13 +61,68 @@ def read_run(
     assignments = read_assignments(sets, keys, problems)
     problems += more
     layers = [*first, *usable([one.layer for one in assignments], problems)]
-    chosen = recipe or (None if kinds is None else _brought(layers, kinds)) or NONE
-    if chosen != NONE:
-        from rung.settings.method_layers import fitted
+    own = methods or {}
+    parts = [*parts, *(part for method in own.values() for part in own_parts(method))]
+    return _over_recipe(layers, recipe, keys, problems, _notes(assignments), parts, own, kinds)
 
+
+def settings_of(
+    keywords: Mapping[str, Any], recipe: str | None = None, *, parts: Parts = (), kinds: Kinds | None = None
+) -> Reading[Settings]:
+    """A run's settings from Python, over the recipe that the command line would take.
+
+    Keywords are settings: `steps=5`, `evaluation={"every": 1}`, or the unique end of one, `learning_rate=1e-4`.
+    `settings` holds more of them by dotted keys, or is a whole Settings, over which the other keywords lie and no
+    recipe is laid. Objects stand in the result by name (see `rung.settings.objects`).
+
+    >>> reading = settings_of({"model": "tiny", "method": "grpo", "task": "arithmetic", "num_items": 5})
+    >>> reading.settings.evaluation.num_items, reading.recipe
+    (5, 'tiny')
+    """
+    problems: list[str] = []
+    notes: list[str] = []
+    more = keywords.get("settings") or {}
+    below: Settings | None = None
+    if isinstance(more, Settings):
+        below, more, recipe = more, {}, NONE
+        parts = [*parts, *below.method.parts]
+    elif not isinstance(more, Mapping):
+        problems.append(f"settings: got {more!r}, expected a Settings, or values by dotted keys")
+        more = {}
+    data, objects = taken_apart({key: value for key, value in keywords.items() if key != "settings"}, parts)
+    further, more_objects = taken_apart(more, objects.parts)
+    method = data.get("method", further.get("method"))
+    keys = run_keys(method if isinstance(method, str) else None)
+    layers = [] if below is None else [given(below.as_data(), NOWHERE)]
+    for typed, value in [*data.items(), *further.items()]:
+        key = whole_key(todays(typed), keys, problems, typed)
+        if key is not None:
+            layers.append(Assignment(key, given(value, NOWHERE), typed).layer)
+            notes += [f"{typed} means {key}"] if key != typed else []
+    return _over_recipe(usable(layers, problems), recipe, keys, problems, notes, more_objects.parts, {}, kinds)
+
+
+def _over_recipe(
+    layers: Sequence[Given],
+    recipe: str | None,
+    keys: Sequence[str],
+    problems: list[str],
+    notes: list[str],
+    parts: Parts,
+    methods: Mapping[str, Method],
+    kinds: Kinds | None,
+) -> Reading[Settings]:
+    """The layers over the recipe that was named, or that the task or the model brings."""
+    from rung.settings.definitions import definition, with_own_methods
+    from rung.settings.method_layers import fitted
+
+    layers = [with_own_methods(layer, methods) for layer in layers]
+    method = definition(layers, parts)
+    chosen = recipe or (None if kinds is None else _brought(layers, method, kinds)) or NONE
+    if chosen != NONE:
         recipe_layers = usable([read_recipe(chosen, problems)], problems)
-        layers = [*(fitted(layer, _named(layers, "method")) for layer in recipe_layers), *layers]
-    return _run(layers, keys, problems, _notes(assignments), None if chosen == NONE else chosen, kinds)
+        layers = [*(fitted(layer, method) for layer in recipe_layers), *layers]
+    return _run(layers, keys, problems, notes, parts, None if chosen == NONE else chosen, kinds)
 
 
 def _file(config: Path | None, problems: list[str]) -> Given | None:
@@ -115,13 +186,11 @@ def read_eval(
 
 def _read(schema: type[S], first: Sequence[Given | None], sets: Sequence[str], problems: list[str]) -> Reading[S]:
     """Settings without a method: these layers, lowest first, and the `--set` texts on top."""
-    from rung.settings.validate import validated
-
     keys = list(keys_of(schema))
     assignments = read_assignments(sets, keys, problems)
     notes = _notes(assignments)
     tree = merged(usable([*first, *(one.layer for one in assignments)], problems), notes)
-    settings, found = validated(tree, schema, keys)
+    settings, found = schema.checked(plain(tree), keys)
     problems += [placed(sentence, tree) for _, sentence in found]
     return Reading(settings=None if problems else settings, problems=tuple(problems), tree=tree, notes=tuple(notes))
 
@@ -131,24 +200,27 @@ def read_settings(path: Path) -> Settings:
     return read_run(recipe=NONE, config=path).required()
 
 
-def settings_from(data: Mapping[str, Any]) -> Settings:
-    """Settings from plain nested data. SettingsError with every problem.
+def settings_from(data: Mapping[str, Any], parts: Parts = ()) -> Settings:
+    """Settings from plain nested data. SettingsError with every problem. `parts`: classes of the user's own parts.
 
     >>> settings_from({"model": "tiny", "method": "grpo", "task": "arithmetic", "seed": 3}).seed
     3
     """
-    return _plain_layers([given(data, NOWHERE)])
+    return _plain_layers([given(data, NOWHERE)], parts)
 
 
 def with_whole_paths(settings: Settings, folder: Path) -> Settings:
     """The settings with relative paths that exist under `folder` made absolute, as a run's record keeps them."""
-    return settings_from(plain(anchored(given(settings.as_data(), NOWHERE), folder)))
+    whole = anchored(given(settings.as_data(), NOWHERE), folder)
+    return settings_from(plain(whole), settings.method.parts)
 
 
 def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
     """The settings with other values at dotted keys. SettingsError with every problem."""
-    assignments = [Assignment(key, given(value, Origin(key)), key) for key, value in changes.items()]
-    return _plain_layers([given(settings.as_data(), NOWHERE), *(one.layer for one in assignments)])
+    data, objects = taken_apart(changes, settings.method.parts)
+    assignments = [Assignment(key, given(value, NOWHERE), key) for key, value in data.items()]
+    layers = [given(settings.as_data(), NOWHERE), *(one.layer for one in assignments)]
+    return _plain_layers(layers, objects.parts)
 
 
 def read_changes(settings: Settings, sets: Sequence[str], kinds: Kinds | None = None) -> dict[str, Any]:
@@ -160,23 +232,23 @@ def read_changes(settings: Settings, sets: Sequence[str], kinds: Kinds | None = 
     keys = run_keys(settings.method.name)
     assignments = read_assignments(sets, keys, problems)
     layers = usable([given(settings.as_data(), NOWHERE), *(one.layer for one in assignments)], problems)
-    _run(layers, keys, problems, [], kinds=kinds).required()
+    _run(layers, keys, problems, [], settings.method.parts, kinds=kinds).required()
     return {one.key: plain(one.value) for one in assignments}
 
 
 def run_keys(method: str | None = None) -> list[str]:
     """Every dotted key that a run's settings can have: those of this method's kind included, or of any kind's."""
     from rung.methods import METHODS
-    from rung.methods.kind import KINDS
+    from rung.methods.data import KINDS
     from rung.settings.method_layers import method_keys
 
     kinds = [type(METHODS[method])] if method in METHODS else KINDS
     return list(dict.fromkeys([*keys_of(Settings), *(key for kind in kinds for key in method_keys(kind))]))
 
 
-def _plain_layers(layers: Sequence[Given]) -> Settings:
+def _plain_layers(layers: Sequence[Given], parts: Parts) -> Settings:
     problems: list[str] = []
-    return _run(usable(layers, problems), run_keys(), problems, []).required()
+    return _run(usable(layers, problems), run_keys(), problems, [], parts).required()
 
 
 def _run(
@@ -184,15 +256,16 @@ def _run(
     keys: Sequence[str],
     problems: list[str],
     notes: list[str],
+    parts: Parts,
     recipe: str | None = None,
     kinds: Kinds | None = None,
 ) -> Reading[Settings]:
     from rung.settings.method_layers import read_method
     from rung.settings.validate import validated_run
 
-    method = read_method([layer.value["method"] for layer in layers if "method" in layer.value])
+    method = read_method([layer.value["method"] for layer in layers if "method" in layer.value], parts)
     tree = merged([_without_method(layer) for layer in layers], notes)
-    settings, found = validated_run(tree, method, keys, kinds)
+    settings, found = validated_run(tree, method, keys, parts, kinds)
     tree = Given({**tree.value, "method": method.written}, tree.origin)
     problems = [*problems, *(placed(sentence, tree) for sentence in found)]
     return Reading(
@@ -216,12 +289,11 @@ def _named(layers: Sequence[Given], key: str) -> str | None:
     return found[-1] if found and isinstance(found[-1], str) else None
 
 
-def _brought(layers: Sequence[Given], kinds: Kinds) -> str | None:
+def _brought(layers: Sequence[Given], method: Method | None, kinds: Kinds) -> str | None:
     """The recipe that the kind of the method brings by itself."""
     sources = [source.value for layer in layers if (source := layer.at("pairs.source")) is not None]
-    names = {key: _named(layers, key) for key in ("method", "model", "task")}
     drawn = bool(sources) and sources[-1] == SAMPLES
-    return kinds.recipe(names["method"], model=names["model"], task=names["task"], draws_pairs=drawn)
+    return kinds.recipe(method, model=_named(layers, "model"), task=_named(layers, "task"), draws_pairs=drawn)
 
 
 def _notes(assignments: Sequence[Assignment]) -> list[str]:

@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from rung.errors import did_you_mean
+from rung.errors import SettingsError
+from rung.settings.elsewhere import suggestion
 
 EXPECTED = {
     "int_type": "a whole number",
@@ -21,10 +22,13 @@ EXPECTED = {
     "bool_type": "true or false",
     "model_type": "keys with values",
     "tuple_type": "a list",
+    "finite_number": "a finite number",
     "greater_than": "more than {gt}",
+    "less_than": "less than {lt}",
     "greater_than_equal": "{ge} or more",
     "less_than_equal": "{le} or less",
     "literal_error": "{expected}",
+    "json_invalid": "JSON",
 }
 """What each kind of finding says was expected; braces are filled from pydantic's own context."""
 
@@ -38,7 +42,11 @@ def problems_in(error: ValidationError, schema: type[BaseModel], keys: Sequence[
     """(dotted path, sentence) of every finding; `keys` are all valid keys, for the nearest name."""
     for detail in error.errors(include_url=False):
         path = ".".join(str(part) for part in detail["loc"])
-        yield path, _sentence(detail, path, schema, keys)
+        ours = detail.get("ctx", {}).get("error")
+        if isinstance(ours, SettingsError):  # of a method's slots, which say their own paths
+            yield from ((path, problem) for problem in ours.problems)
+        else:
+            yield path, _sentence(detail, path, schema, keys)
 
 
 def unknown_key(path: str, valid: Sequence[str], keys: Sequence[str]) -> str:
@@ -47,7 +55,7 @@ def unknown_key(path: str, valid: Sequence[str], keys: Sequence[str]) -> str:
     >>> unknown_key("evaluation.evry", ["every", "items"], ["evaluation.every", "evaluation.num_items"])
     "evaluation.evry: unknown key; did you mean 'evaluation.every'?; valid here: every, items"
     """
-    return f"{path}: unknown key{did_you_mean(path, keys)}; valid here: {', '.join(valid)}"
+    return f"{path}: unknown key{suggestion(path, keys)}; valid here: {', '.join(valid)}"
 
 
 def section_at(schema: type[BaseModel], path: Sequence[Any]) -> type[BaseModel] | None:
@@ -90,7 +98,7 @@ def _sentence(detail: ErrorDetails, path: str, schema: type[BaseModel], keys: Se
         words = words if path in ("method", "task") else words.removeprefix("a name, or ")
     if _takes_null(schema, loc):
         words += ", or null"
-    return f"{path}: got {shortened(detail['input'])}, expected {words}"
+    return f"{path or schema.__name__}: got {shortened(detail['input'])}, expected {words}"
 
 
 def shortened(value: Any) -> str:
@@ -101,7 +109,7 @@ def shortened(value: Any) -> str:
 
 def _takes_null(schema: type[BaseModel], loc: Sequence[Any]) -> bool:
     section = section_at(schema, loc[:-1])
-    if section is None or loc[-1] not in section.model_fields:
+    if not loc or section is None or loc[-1] not in section.model_fields:
         return False
     return type(None) in _optional(section.model_fields[loc[-1]].annotation)
 

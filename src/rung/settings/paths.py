@@ -26,8 +26,9 @@ def anchored(tree: Given, folder: Path) -> Given:
             changed[key] = _whole(changed[key], folder)
     if "task" in changed:
         changed["task"] = _task(changed["task"], folder)
-    if "rewards" in changed and isinstance(changed["rewards"].value, list):
-        rewards = [_reward(part, folder) for part in changed["rewards"].value]
+    if "rewards" in changed and isinstance(changed["rewards"].value, list | str):
+        written = changed["rewards"].value
+        rewards = [_reward(part, folder) for part in (written if isinstance(written, list) else [changed["rewards"]])]
         changed["rewards"] = Given(rewards, changed["rewards"].origin)
     return Given(changed, tree.origin)
 
@@ -42,6 +43,8 @@ def _task(task: Given, folder: Path) -> Given:
 
 
 def _reward(part: Given, folder: Path) -> Given:
+    if isinstance(part.value, str):
+        part = Given({"function": part}, part.origin)
     function = part.at("function")
     if function is None or not isinstance(function.value, str):
         return part

@@ -10,46 +10,21 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Strict
 
-from rung.settings.counts import Amount, Count
+from rung.settings.method import MethodSettings, method_of, sound
+from rung.settings.objects import GIVEN, model_text, rewards_text, task_text
+from rung.settings.section import Amount, Count, Data, Section
 
 if TYPE_CHECKING:
     from rung.methods import Method
 
+SMALL = "small"
+"""As a model: a small network, for environments."""
 TASKS_OWN = "task"
 """As a reward's `function`: the task's own rewards."""
 SAMPLES = "samples"
 """As `pairs.source`: the model's own samples."""
-
-
-class Section(BaseModel):
-    """Base of every group of settings."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-    def as_data(self) -> dict[str, Any]:
-        """Every key with its value, JSON-like; what settings.yaml holds."""
-        return self.model_dump(mode="json")
-
-
-def _named(value: Any) -> Any:
-    """A name alone stands for a section with that name."""
-    return {"name": value} if isinstance(value, str) else value
-
-
-class MethodSettings(Section):
-    """A method's name and the slots that differ from its definition.
-
-    Example: `MethodSettings.model_validate({"name": "grpo", "optimizer": {"learning_rate": 1e-5}})`.
-    """
-
-    model_config = ConfigDict(extra="allow")
-    name: str
-
-    def overrides(self) -> dict[str, Any]:
-        """The slots alone, nested like `rung.methods.data.as_data`."""
-        return dict(self.model_extra or {})
 
 
 class TaskSettings(Section):
@@ -59,6 +34,7 @@ class TaskSettings(Section):
     """
 
     model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Data]
     name: str = Field(min_length=1)
 
     def options(self) -> dict[str, Any]:
@@ -67,7 +43,7 @@ class TaskSettings(Section):
 
     def slug(self) -> str:
         """The name as part of a folder's name: `chain_sum` for `reasoning_gym/chain_sum`, `rows` for `a/rows.jsonl`."""
-        path = PurePath(self.name)
+        path = PurePath(self.name.removeprefix(GIVEN))
         name = path.stem if path.suffix in (".jsonl", ".parquet") else path.name
         return "".join(mark if mark.isascii() and (mark.isalnum() or mark in "-_") else "-" for mark in name) or "task"
 
@@ -79,6 +55,7 @@ class RewardSettings(Section):
     """`task` (the task's own rewards, each weight times this one), `path/file.py:function`, or the folder of a reward
     model (`rung train reward_model`). A folder of several such folders is an ensemble: the mean of their scores."""
     weight: float = 1.0
+    """The part's factor in the total."""
     name: str | None = None
     """How reports call the part; None: the function's own name."""
 
@@ -95,6 +72,7 @@ class LoraSettings(Section):
     """Train a low-rank change of the weights instead of all of them."""
 
     rank: int = Field(16, ge=1)
+    """Width of the change: more is closer to training all weights."""
     alpha: float = Field(32.0, gt=0)
     """The change is scaled by alpha / rank."""
     targets: Annotated[tuple[str, ...], Strict(False)] | None = None
@@ -235,17 +213,20 @@ class Settings(Section):
     64
     """
 
-    model: str = Field(min_length=1)
+    model: Annotated[str, BeforeValidator(model_text)] = Field(min_length=1)
     """A Hugging Face folder or hub id, a `.gguf` file, or `tiny`; `small` is a small network, for environments."""
-    method: Annotated[MethodSettings, BeforeValidator(_named)]
-    task: Annotated[TaskSettings, BeforeValidator(_named)]
-    teacher: str | None = None
+    method: Annotated[MethodSettings, BeforeValidator(method_of), AfterValidator(sound)]
+    """A method's name (`rung methods`) and the slots that differ from its definition."""
+    task: Annotated[TaskSettings, BeforeValidator(task_text)]
+    """A task's name, or a .jsonl or .parquet file, and the options it is loaded with."""
+    teacher: Annotated[str | None, BeforeValidator(model_text)] = None
     """The model that `distillation` learns from: a folder, a hub id or a `.gguf` file, with the same tokenizer."""
     seed: int = Field(0, ge=0, le=2**63 - 1)
     """Keys every random stream of the run."""
     steps: int = Field(100, ge=0)
     """The run's length, at most where there is a budget. One step: draw, judge, update."""
     budget: BudgetSettings = BudgetSettings()
+    """What the run may spend."""
     prompts_per_step: int = Field(16, ge=1)
     """Different prompts a step; each is answered `method.samples_per_prompt` times."""
     num_environments: int = Field(8, ge=1)
@@ -254,26 +235,32 @@ class Settings(Section):
     """A completion is cut after so many tokens."""
     temperature: float = Field(1.0, gt=0)
     """Of the training samples; 1 is the model's own distribution."""
-    rewards: Annotated[tuple[RewardSettings, ...], Strict(False)] = ()
+    rewards: Annotated[tuple[RewardSettings, ...], Strict(False), BeforeValidator(rewards_text)] = ()
     """The parts of the judgement; empty: the task's own. The first one's value counts as accuracy."""
     lora: LoraSettings | None = None
     """None: all weights are trained."""
     network: NetworkSettings = NetworkSettings()
+    """The small network, for environments."""
     learner: LearnerSettings = LearnerSettings()
+    """How gradients are computed."""
     sampler: SamplerSettings = SamplerSettings()
+    """How completions are drawn."""
     evaluation: EvaluationSettings = EvaluationSettings()
+    """How the held-out score is measured."""
     saving: SavingSettings = SavingSettings()
+    """When checkpoints are written."""
     rewarding: RewardingSettings = RewardingSettings()
+    """What happens when a reward cannot judge."""
     preferences: PreferenceSettings = PreferenceSettings()
+    """The labels of a learned reward."""
     pairs: OwnPairsSettings = OwnPairsSettings()
+    """Where a method that learns from pairs gets them."""
     reporting: ReportingSettings = ReportingSettings()
+    """How much is reported."""
 
     def resolved_method(self) -> Method:
         """The method with this run's slots. Raises SettingsError with every problem in them."""
-        from rung.methods import method_named
-        from rung.methods.data import with_settings
-
-        return with_settings(method_named(self.method.name), self.method.overrides())
+        return self.method.resolved()
 
     def changed(self, changes: Mapping[str, Any]) -> Settings:
         """A copy with other values at some dotted keys. Raises SettingsError with every problem.
@@ -289,14 +276,20 @@ class Settings(Section):
 class SFTSettings(Section):
     """Everything that decides a fine-tuning on a task's worked examples (`rung sft`)."""
 
-    model: str = Field(min_length=1)
-    task: Annotated[TaskSettings, BeforeValidator(_named)]
+    model: Annotated[str, BeforeValidator(model_text)] = Field(min_length=1)
+    """A Hugging Face folder or hub id, a `.gguf` file, or `tiny`."""
+    task: Annotated[TaskSettings, BeforeValidator(task_text)]
+    """A task's name, or a .jsonl or .parquet file, and the options it is loaded with."""
     seed: int = Field(0, ge=0, le=2**63 - 1)
+    """Keys every random stream."""
     steps: int = Field(700, ge=0)
+    """Updates."""
     examples_per_step: int = Field(32, ge=1)
+    """Worked examples an update learns from."""
     learning_rate: float | None = Field(None, gt=0)
     """At its highest; it rises over the warm-up and falls linearly to 0. None: 3e-3 for `tiny`, 2e-5 for any other."""
     weight_decay: float = Field(0.0, ge=0)
+    """Pulls the weights towards 0: this share of the learning rate a step."""
     warmup_steps: int = Field(20, ge=0)
     """The learning rate rises over so many steps."""
     evaluation_items: int = Field(128, ge=1)
@@ -304,13 +297,16 @@ class SFTSettings(Section):
     max_new_tokens: int = Field(16, ge=1)
     """Of an evaluation's completions."""
     learner: LearnerSettings = LearnerSettings()
+    """How gradients are computed."""
 
 
 class PairsSettings(Section):
     """Everything that decides pairs made from a model's own samples (`rung pairs`)."""
 
-    model: str = Field(min_length=1)
-    task: Annotated[TaskSettings, BeforeValidator(_named)]
+    model: Annotated[str, BeforeValidator(model_text)] = Field(min_length=1)
+    """A Hugging Face folder or hub id, a `.gguf` file, or `tiny`."""
+    task: Annotated[TaskSettings, BeforeValidator(task_text)]
+    """A task's name, or a .jsonl or .parquet file, and the options it is loaded with."""
     seed: int = Field(0, ge=0, le=2**63 - 1)
     """Keys which prompts are taken, what is drawn, and which of a prompt's pairs are kept."""
     k: int = Field(4, ge=2)
@@ -320,10 +316,13 @@ class PairsSettings(Section):
     pairs_per_prompt: int = Field(1, ge=1)
     """Pairs kept of one prompt, at most; chosen at random among those that differ in reward."""
     temperature: float = Field(1.0, gt=0)
+    """Of the samples; 1 is the model's own distribution."""
     max_new_tokens: int = Field(128, ge=1)
-    rewards: Annotated[tuple[RewardSettings, ...], Strict(False)] = ()
+    """A completion is cut after so many tokens."""
+    rewards: Annotated[tuple[RewardSettings, ...], Strict(False), BeforeValidator(rewards_text)] = ()
     """What tells the answers of a prompt apart; empty: the task's own rewards."""
     rewarding: RewardingSettings = RewardingSettings()
+    """What happens when a reward cannot judge."""
     learner: LearnerSettings = LearnerSettings()
     """Where and how the model is computed."""
 
@@ -331,15 +330,19 @@ class PairsSettings(Section):
 class EvalSettings(Section):
     """What `rung eval` measures: k completions of each held-out item."""
 
-    task: Annotated[TaskSettings, BeforeValidator(_named)]
+    task: Annotated[TaskSettings, BeforeValidator(task_text)]
+    """A task's name, or a .jsonl or .parquet file, and the options it is loaded with."""
     k: int = Field(8, ge=1)
     """Completions an item."""
     items: int = Field(256, ge=1)
     """The first so many items, or all when there are fewer."""
     temperature: float = Field(1.0, ge=0)
+    """Of the samples; 0: the most likely token each time."""
     max_new_tokens: int = Field(128, ge=1)
+    """A completion is cut after so many tokens."""
     seed: int = Field(0, ge=0, le=2**63 - 1)
     """Of the items and of the random numbers."""
     split: Literal["held_out", "train"] = "held_out"
-    rewards: Annotated[tuple[RewardSettings, ...], Strict(False)] = ()
+    """Which of the task's items are answered."""
+    rewards: Annotated[tuple[RewardSettings, ...], Strict(False), BeforeValidator(rewards_text)] = ()
     """What judges the completions; the first one is the score. Empty: as in the run, else the task's own."""

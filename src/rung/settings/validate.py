@@ -3,58 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
-
-from pydantic import ValidationError
+from typing import Any
 
 from rung.methods import GRPO
 from rung.settings.given import Given, plain, without
 from rung.settings.kinds import Kinds
-from rung.settings.messages import problems_in
+from rung.settings.method import MethodSettings
 from rung.settings.method_layers import MethodReading
-from rung.settings.schema import Section, Settings
-
-S = TypeVar("S", bound=Section)
-
-Problem = tuple[str, str]
-"""The dotted path of the setting, and the sentence."""
-
-
-def validated(tree: Given, schema: type[S], keys: Sequence[str]) -> tuple[S | None, list[Problem]]:
-    """The settings, or what pydantic finds wrong, every finding a sentence."""
-    try:
-        return schema.model_validate(plain(tree)), []
-    except ValidationError as error:
-        return None, list(problems_in(error, schema, keys))
+from rung.settings.schema import Settings
 
 
 def validated_run(
-    tree: Given, method: MethodReading, keys: Sequence[str], kinds: Kinds | None = None
+    tree: Given, method: MethodReading, keys: Sequence[str], parts: Sequence[type[Any]], kinds: Kinds | None = None
 ) -> tuple[Settings | None, list[str]]:
     """A run's settings, or every problem: of the keys, of the method, and of both together.
 
     Contradictions are looked for even when some keys are wrong: among the others, with defaults in place of the
     wrong ones, and only those are told that do not concern a wrong key.
     """
-    sound = method.method is not None
-    body = Given({**tree.value, "method": method.written if sound else Given(GRPO.name)}, tree.origin)
-    settings, found = validated(body, Settings, keys)
+    whole = plain(method.whole) if method.method is not None else {"name": GRPO.name}
+    chosen = MethodSettings.model_validate(whole).with_parts(parts)
+    settings, found = Settings.checked({**plain(tree), "method": chosen}, keys)
     wrong = [path for path, _ in found]
     problems = [*(sentence for _, sentence in found), *method.problems]
-    rest = settings or _salvaged(body, wrong, keys)
+    rest = settings or _salvaged(tree, chosen, wrong, keys)
     if rest is not None and kinds is not None:
         problems += [one for one in kinds.problems(rest, method.method) if not _concerns(one, wrong)]
     return (None if problems else settings), problems
 
 
-def _salvaged(body: Given, wrong: Sequence[str], keys: Sequence[str]) -> Settings | None:
+def _salvaged(body: Given, method: MethodSettings, wrong: Sequence[str], keys: Sequence[str]) -> Settings | None:
     """The settings with defaults, or a stand-in where there is none, in place of what is wrong."""
     for path in sorted(wrong, reverse=True):
         body = without(body, path)
     for name in ("model", "task"):
         if body.at(name) is None or (name == "task" and body.at("task.name") is None):
             body = Given({**body.value, name: Given("?")}, body.origin)
-    return validated(body, Settings, keys)[0]
+    return Settings.checked({**plain(body), "method": method}, keys)[0]
 
 
 def _concerns(problem: str, wrong: Sequence[str]) -> bool:

@@ -1,6 +1,6 @@
-"""Which items a step takes: every item once an epoch, in an order that only the seed and the epoch decide.
+"""The order of the items: each once an epoch, in an order that only the seed and the epoch decide.
 
-Places count the items that a run has taken; how many it takes a step is its own affair.
+A place is how many items the run took before; how many it takes a step does not matter here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rung.random import raw_numbers
 def item_order(seed: int, epoch: int, n: int) -> npt.NDArray[np.int64]:
     """The order of n items in one epoch, a permutation of 0..n-1 keyed by (seed, epoch).
 
-    Sorting Philox's raw numbers, not `Generator.permutation`: numpy promises the first to stay the same for ever.
+    Sorting Philox's raw numbers, not `Generator.permutation`: numpy promises that the first never change.
     """
     return _item_order(seed, epoch, n).copy()
 

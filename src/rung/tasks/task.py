@@ -50,7 +50,7 @@ class TextTask:
     examples: Sequence[Example] = ()
     """Worked examples for SFT, from the train side only."""
     stop: tuple[str, ...] = ()
-    """The episode ends at the first token whose text contains one of these; that token is the policy's own."""
+    """Texts that end an episode, each of one token or several. The token that completes one is the policy's own."""
     characters: str | None = None
     """All that its prompts and answers are written with, where that is an alphabet of its own: its tiny model then has
     these and no others as tokens."""

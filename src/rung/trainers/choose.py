@@ -71,19 +71,18 @@ def is_environment(model: str, task: str) -> bool:
     return model == "small" or task == CART_POLE or looks_like_environment(task)
 
 
-def recipe_for(method: str | None, *, model: str | None, task: str | None, draws_pairs: bool) -> str | None:
-    """The recipe that a method, a model and a task bring by their names."""
+def recipe_for(method: Method | None, *, model: str | None, task: str | None, draws_pairs: bool) -> str | None:
+    """The recipe that a method, a model and a task bring bring by themselves."""
     model, task = model or "", task or ""
     environment = is_environment("", task)
-    found = METHODS.get(method or "")
-    if found is None:
+    if method is None:
         if environment:
             return "trials" if task == CART_POLE else "environment_episodes"
         return "tiny" if model == "tiny" else None
     if task == CART_POLE:
         return "trials"
-    kind = kind_of(found, environment=environment, draws_pairs=draws_pairs)
-    return kind.recipe(found, model=model, task=task) or ("environment_episodes" if environment else None)
+    kind = kind_of(method, environment=environment, draws_pairs=draws_pairs)
+    return kind.recipe(method, model=model, task=task) or ("environment_episodes" if environment else None)
 
 
 def problems(settings: Settings, method: Method | None) -> Iterator[str]:

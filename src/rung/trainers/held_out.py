@@ -14,7 +14,8 @@ import numpy.typing as npt
 from rung.batch import Episode
 from rung.random import Stream
 from rung.rewards.judge import Judge
-from rung.rollouts.sampler import Prompt, Sampler
+from rung.rollouts.sampler import InProcessSampler
+from rung.rollouts.sampling import Prompt
 from rung.settings import Settings
 from rung.tasks.task import Item, TextTask
 from rung.whole_files import write_whole
@@ -37,7 +38,7 @@ class Scores:
 
 
 def score(
-    sampler: Sampler,
+    sampler: InProcessSampler,
     judge: Judge,
     task: TextTask,
     items: Sequence[Item],
@@ -74,7 +75,7 @@ def score(
     )
 
 
-def held_out_scores(settings: Settings, sampler: Sampler, judge: Judge, task: TextTask) -> Scores:
+def held_out_scores(settings: Settings, sampler: InProcessSampler, judge: Judge, task: TextTask) -> Scores:
     """The score on the first held-out items, as the settings say."""
     asked = settings.evaluation
     return score(

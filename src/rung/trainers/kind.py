@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from rung.methods import Method
+from rung.models.language.size import ModelShape
 from rung.settings import Settings
-from rung.settings.network import Network
 from rung.tasks.load import load_task
 from rung.trainers.fits import general_doubts
 from rung.trainers.handed import Handed
@@ -76,7 +76,7 @@ class Kind:
         """What a loaded task lacks that these settings need of it."""
         yield from self.misfits(method, task)
 
-    def size(self, settings: Settings, method: Any, task: Any) -> Network | None:
+    def size(self, settings: Settings, method: Any, task: Any) -> ModelShape | None:
         """The size of what is trained, where it follows from method and task; None: of the model that is named."""
         return None
 
@@ -92,7 +92,7 @@ class Kind:
         """Frozen copies of the policy in memory beside its start."""
         return 0
 
-    def memory(self, settings: Settings, method: Any, size: Network, prompt_tokens: int) -> Mapping[str, int]:
+    def memory(self, settings: Settings, method: Any, size: ModelShape, prompt_tokens: int) -> Mapping[str, int]:
         """Bytes of what this kind alone keeps, by what it is."""
         return {}
 

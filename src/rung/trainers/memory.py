@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rung.methods import Method
-from rung.settings.network import Network
 from rung.settings.schema import Settings
 
 if TYPE_CHECKING:
+    from rung.models.language.size import ModelShape
     from rung.trainers.kind import Kind
 
 FLOAT = 4
@@ -42,11 +42,11 @@ def memory_of(
     settings: Settings,
     method: Method,
     kind: Kind,
-    network: Network,
+    network: ModelShape,
     *,
     episodes: int,
     prompt_tokens: int,
-    teacher: Network | None = None,
+    teacher: ModelShape | None = None,
 ) -> Memory:
     """The estimate, for steps of so many episodes and prompts of about `prompt_tokens` tokens."""
     trained = trained_parameters(settings, network)
@@ -73,7 +73,7 @@ def memory_of(
     )
 
 
-def trained_parameters(settings: Settings, network: Network) -> int:
+def trained_parameters(settings: Settings, network: ModelShape) -> int:
     """How many weights change."""
     if settings.lora is None:
         return network.parameters
@@ -97,7 +97,7 @@ def micro_batch_tokens(settings: Settings, episodes: int, prompt_tokens: int) ->
     return min(max(settings.learner.micro_batch_tokens, episode), whole_step)
 
 
-def activations(settings: Settings, network: Network, tokens: int) -> int:
+def activations(settings: Settings, network: ModelShape, tokens: int) -> int:
     """Numbers kept for the backward pass over so many tokens: 6 widths and 4 inner widths a token and layer (what
     autograd was seen to save in our decoder); with `checkpoint_activations` 2 widths a layer, and one layer whole.
     """

@@ -16,7 +16,7 @@ from rung.trainers import choose
 class Kinds:
     """What the settings ask of the kinds of methods."""
 
-    def recipe(self, method: str | None, *, model: str | None, task: str | None, draws_pairs: bool) -> str | None:
+    def recipe(self, method: Method | None, *, model: str | None, task: str | None, draws_pairs: bool) -> str | None:
         return choose.recipe_for(method, model=model, task=task, draws_pairs=draws_pairs)
 
     def problems(self, settings: Settings, method: Method | None) -> Iterator[str]:
@@ -30,15 +30,34 @@ def read_run(
     flags: Flags | None = None,
     rewards: Sequence[str] = (),
     sets: Sequence[str] = (),
+    parts: Sequence[type[Any]] = (),
+    methods: Mapping[str, Method] | None = None,
 ) -> Reading[Settings]:
     """A run's settings. Later layers win: recipe, `config`, `flags` and `rewards`, `sets`.
 
-    The kind of the method brings a recipe, unless another one or `none` is named.
+    The kind of the method brings a recipe, unless another one or `none` is named. `parts` are classes of the user's
+    own parts, `methods` their own methods, by the names under which the layers speak of them.
 
     >>> read_run(flags={"model": "tiny", "method": "grpo", "task": "arithmetic"}, sets=["steps=5"]).settings.steps
     5
     """
-    return load.read_run(recipe=recipe, config=config, flags=flags, rewards=rewards, sets=sets, kinds=Kinds())
+    return load.read_run(
+        recipe=recipe,
+        config=config,
+        flags=flags,
+        rewards=rewards,
+        sets=sets,
+        parts=parts,
+        methods=methods,
+        kinds=Kinds(),
+    )
+
+
+def settings_of(
+    keywords: Mapping[str, Any], recipe: str | None = None, *, parts: Sequence[type[Any]] = ()
+) -> Reading[Settings]:
+    """A run's settings from Python, over the recipe that the command line would take; see `rung.settings.load`."""
+    return load.settings_of(keywords, recipe, parts=parts, kinds=Kinds())
 
 
 def settings_from(data: Mapping[str, Any]) -> Settings:

@@ -166,7 +166,7 @@ def test_a_comparison_in_an_environment_counts_its_steps() -> None:
         for spent in (row["spent"], *(point["spent"] for run in row["runs"] for point in run["curve"])):
             spent["steps"] = 2048.0
     said = words(page(data))
-    assert "environment steps taken" in said and "Episode length, environment steps" in said
+    assert "environment steps taken" in said and "Length of episodes, environment steps" in said
     assert not re.search(r"\btokens?\b", said), said
     charts = json.dumps(ReadPage(page(data)).data("charts-data"))
     assert not re.search(r"\btokens?\b", charts) and "environment steps" in charts

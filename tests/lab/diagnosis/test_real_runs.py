@@ -1,4 +1,4 @@
-"""Real short runs with an illness made on purpose are told what they have; healthy ones are left alone."""
+"""Real short runs with a fault made on purpose are told what they have; healthy ones are left alone."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import torch
 
 from rung.batch import Episode
 from rung.lab.diagnosis.finding import Finding
-from rung.lab.diagnosis.illnesses import diagnose
+from rung.lab.diagnosis.rules import diagnose
 from rung.library import train
 from rung.models.language.tiny import tiny_model
-from rung.rollouts.sampler import Sampler
+from rung.rollouts.sampler import InProcessSampler
 from rung.settings import settings_from, to_yaml
 from rung.trainers.reading import read_run
 
@@ -124,9 +124,9 @@ def test_a_learning_rate_of_a_trillionth(settings: Any, findings: Any) -> None:
 def test_a_sampler_with_other_weights_than_the_learner(
     settings: Any, findings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    draw = Sampler.sample
+    draw = InProcessSampler.sample
 
-    def perturbed(self: Sampler, *arguments: Any, **more: Any) -> list[Episode]:
+    def perturbed(self: InProcessSampler, *arguments: Any, **more: Any) -> list[Episode]:
         weights = [weight for weight in self.policy.trainable().values() if weight.ndim > 1]
         kept = [weight.detach().clone() for weight in weights]
         noise = torch.Generator().manual_seed(0)
@@ -139,7 +139,7 @@ def test_a_sampler_with_other_weights_than_the_learner(
                 for weight, before in zip(weights, kept, strict=True):
                     weight.copy_(before)
 
-    monkeypatch.setattr(Sampler, "sample", perturbed)
+    monkeypatch.setattr(InProcessSampler, "sample", perturbed)
     assert findings(settings("digits"))["sampler_gap"].severity == "serious"
 
 

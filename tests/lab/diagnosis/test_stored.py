@@ -12,7 +12,7 @@ from made_up import SETTINGS, metrics
 
 from rung.batch import Episode, Judgement
 from rung.errors import DataError
-from rung.lab.diagnosis.illnesses import diagnose
+from rung.lab.diagnosis.rules import diagnose
 from rung.lab.diagnosis.stored import read_stored
 from rung.runs.record.files import RunFiles
 from rung.settings import settings_from, to_yaml
@@ -56,7 +56,7 @@ def episode(number: int) -> Episode:
 def test_a_whole_run_is_read_whole(folder: Path) -> None:
     run = read_stored(folder)
     assert len(run.rows) == 13 and len(run.steps) == 12 and run.finished and not run.running and run.problems == ()
-    assert [one.step for one in run.evaluations] == [0, 10, 12] and run.scores[-1] == pytest.approx(30 / 39)
+    assert [one.step for one in run.evaluations] == [0, 10, 12] and run.scores[-1].value == pytest.approx(30 / 39)
     assert {row["step"] for row in run.first_samples} == {1, 2, 3} and len(run.last_samples) == 24
     assert run.setting("method.optimizer.learning_rate") == 1e-6 and run.setting("max_new_tokens") == 128
     assert run.setting("method.no.such") is None and run.learned

@@ -55,7 +55,7 @@ def test_every_view_works_without_a_server(opened: Callable[..., Watched], tmp_p
     said = page.locator("#overview").inner_text()
     for words in (
         "Unfinished: 61 steps so far.",
-        "running away from the model",
+        "push the policy too far from its start",
         "Method: grpo",
         "critic\nnone",
         "Healthy",

@@ -89,7 +89,7 @@ def test_a_run_at_a_glance_and_its_new_rows(tab, tmp_path: Path) -> None:
         expect(row.locator("td.number")).to_have_text(["0.4", "1.2"])
         expect(row.locator("td.wrong")).to_have_text("1.2")  # above 1
         expect(row.locator("td").last).to_contain_text("If it runs away while the reward stands still")
-        assert "running away from the model it started with" in two.inner_text()
+        assert "push the policy too far from its start" in two.inner_text()
         write_step(files, 3)
         expect(page.locator(".overview").first).to_contain_text("Unfinished: 3 steps so far.")
         page.get_by_role("button", name="two").click()

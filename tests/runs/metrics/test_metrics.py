@@ -51,6 +51,14 @@ def test_every_metric_of_a_run_is_explained(name: str) -> None:
     assert metric.text().startswith(name)
 
 
+@pytest.mark.parametrize("environment", [False, True])
+def test_every_entry_is_whole_in_the_words_of_both_kinds_of_run(environment: bool) -> None:
+    for name in [*METRICS, "reward/a", "reward_std/a", "nonfinite/a"]:
+        text = explain_metric(name, environment=environment).text()
+        assert not set("{}<>|") & set(text) and ": \n" not in text, text
+        assert "Otherwise:" not in text and "Healthy:" not in text and text.count("\n") == 3
+
+
 def test_each_meaning_is_one_sentence_and_its_own() -> None:
     meanings = [metric.meaning for metric in METRICS.values()]
     assert len(set(meanings)) == len(meanings)
@@ -78,6 +86,15 @@ def test_an_unknown_name_names_the_nearest(typed: str, meant: str) -> None:
 def test_reward_alone_is_no_part() -> None:
     with pytest.raises(ValueError, match="not a metric"):
         explain_metric("reward/")
+
+
+def test_a_return_is_no_share_and_is_never_outside() -> None:
+    for environment in (False, True):
+        for name in ("held_out/score", "held_out/low", "held_out/high"):
+            assert explain_metric(name, environment=environment).standing(500.0) == "ok"
+    assert "gamed" not in explain_metric("held_out/score", environment=True).text()
+    assert explain_metric("length/truncated", environment=True).standing(1.0) == "ok"
+    assert explain_metric("length/truncated").standing(1.0) == "high"
 
 
 def test_standing_is_told_by_the_range() -> None:

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from rung.batch import Episode, Judgement
-from rung.lab.diagnosis.warnings import RunWarning
+from rung.lab.diagnosis.finding import Finding
 from rung.runs.record.console import ConsoleReport, duration, sample_text
 
 Make = Callable[..., Episode]
-WARNING = RunWarning(name="kl", says="it runs away", evidence="KL is 3", cause="a high rate", change="Lower [it]")
+WARNING = Finding(severity="serious", says="it runs away", evidence="KL is 3", cause="a high rate", change="Lower [it]")
 
 
 class Terminal(io.StringIO):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rung.runs.metrics.of_environments import Words
 from rung.runs.metrics.registry import METRICS
 from rung.runs.record.visible import visible
 
@@ -19,9 +20,9 @@ Data = Mapping[str, Any]
 GRID_POINTS = 60
 TRACES = {
     "reward/mean": "Training reward",
-    "entropy": "Entropy, nats a token",
-    "kl/start": "KL to the start, nats a token",
-    "length/mean": "Completion length, tokens",
+    "entropy": "Entropy, nats a {token}",
+    "kl/start": "KL to the start, nats a {token}",
+    "length/mean": "Length of {completions}, {tokens}",
     "grad/norm": "Gradient norm",
 }
 
@@ -41,12 +42,12 @@ def score_charts(data: Data) -> list[dict[str, Any]]:
     ]
 
 
-def trace_charts(data: Data, said: Callable[[str], str]) -> list[dict[str, Any]]:
+def trace_charts(data: Data, words: Words) -> list[dict[str, Any]]:
     """Each metric's course over the operations spent; a metric that no run has is left out."""
     charts = [
         {
             "id": f"trace-{place}",
-            "title": said(title),
+            "title": words.fill(title),
             "axis": "operations",
             "unit": "",
             "curves": _lines(data, lambda run, name=name: run["traces"][name]),

@@ -18,7 +18,7 @@ from rung.lab.compare import sections
 from rung.lab.compare.curves import score_charts, score_rows, trace_charts
 from rung.lab.compare.verdict import ALPHA
 from rung.lab.one_file import encoded, in_one_file
-from rung.runs.metrics.of_environments import STEPS, said_of_steps
+from rung.runs.metrics.of_environments import ENVIRONMENT, STEPS, TEXT
 from rung.runs.metrics.registry import shown
 from rung.runs.record.visible import visible
 
@@ -43,7 +43,7 @@ def page(data: Mapping[str, Any]) -> str:
     scored = sorted((row for row in data["methods"] if row["score"] is not None), key=lambda row: -row["score"])
     order = [row["method"] for row in data["methods"]]
     environment = sections.in_environments(scored)
-    spent, traces = score_charts(data), trace_charts(data, said_of_steps if environment else str)
+    spent, traces = score_charts(data), trace_charts(data, ENVIRONMENT if environment else TEXT)
     html = _template(shares=data["shares"]).render(
         data=data,
         title=f"{len(order)} method{'s' * (len(order) != 1)} on {data['task']['name']}",

@@ -1,12 +1,12 @@
-"""What is wrong with a run, in words, from its stored folder alone.
+"""What is wrong with a run: one table of rules, asked while the run trains and of its stored folder.
 
-    stored.py      a run's folder, read: metrics, settings, evaluations, the first and the last samples
+    rules.py       the table: every rule's name, what it needs to know, and its function; `diagnose`
+    warnings.py    the rules that need metrics alone, asked after every step of a run that trains
     finding.py     one thing that is wrong: evidence, likely cause, the setting to change
-    illnesses.py   all illnesses, each a pure function from the run to a finding or nothing; `diagnose`
-    warnings.py    those that are said while a run trains, from its metrics alone
-    signal.py, reward_parts.py             is there anything to learn, and is it learnt
-    policy_change.py, learning_rate.py, environments.py     how the policy moved
-    numbers.py, ending.py                  is the run itself whole
+    observed.py    a run as the rules see it: its metrics so far, and what else its folder holds
+    stored.py      reads a run's folder
+    numbers.py, reward_parts.py, signal.py, lengths.py, repeats.py,
+    learning_rate.py, policy.py, control.py, ending.py        the rules, by what they look at
 
-What a run shows that learns is no illness: symptoms that a rising held-out score belies are left alone.
+A run that learns is not ill: most rules are silent while the held-out score has risen beyond its interval.
 """

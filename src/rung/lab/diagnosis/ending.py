@@ -3,40 +3,40 @@
 from __future__ import annotations
 
 from rung.lab.diagnosis.finding import Finding
-from rung.lab.diagnosis.stored import FEW_STEPS, StoredRun
+from rung.lab.diagnosis.observed import FEW_STEPS, ObservedRun
 
 
-def unfinished(run: StoredRun) -> Finding | None:
-    """The run has not come to its end."""
-    if run.finished:
+def still_running(run: ObservedRun) -> Finding | None:
+    """A process is training it now."""
+    if run.finished or not run.running:
         return None
-    last, wanted = _last(run), run.setting("steps")
-    of = f" of {wanted}" if wanted is not None else ""
-    if run.running:
-        return Finding(
-            name="still_running",
-            severity="note",
-            says="the run is still going on",
-            evidence=f"step {last}{of}; a process holds its folder",
-            cause="it is being trained now",
-            change="Look again later",
-        )
     return Finding(
-        name="unfinished",
+        severity="note",
+        says="the run is still going on",
+        evidence=f"{_reached(run)}; a process holds its folder",
+        cause="it is being trained now",
+        change="Look again later",
+    )
+
+
+def unfinished(run: ObservedRun) -> Finding | None:
+    """The run stopped before its last step."""
+    if run.finished or run.running:
+        return None
+    return Finding(
         severity="doubtful",
-        says="the run ended before its end",
-        evidence=f"step {last}{of}, and there is no final model",
+        says="the run stopped before its last step",
+        evidence=f"{_reached(run)}, and there is no final model",
         cause="it was stopped or killed, or it ended with an error on the console",
         change=f"Go on with: rung resume {run.name}; steps after the newest checkpoint are made again, the same",
     )
 
 
-def too_short(run: StoredRun) -> Finding | None:
+def too_short(run: ObservedRun) -> Finding | None:
     """Too few steps to tell learning from luck."""
     if len(run.steps) >= FEW_STEPS or run.running:
         return None
     return Finding(
-        name="too_short",
         severity="note",
         says="the run is too short to say whether it learns",
         evidence=f"{len(run.steps)} steps of training; the trend of fewer than {FEW_STEPS} is mostly luck",
@@ -46,16 +46,15 @@ def too_short(run: StoredRun) -> Finding | None:
     )
 
 
-def not_distinguishable(run: StoredRun) -> Finding | None:
+def not_distinguishable(run: ObservedRun) -> Finding | None:
     """The held-out score neither rose nor fell by more than its interval."""
     gain = run.gain
-    if gain is None or gain.low > 0 or gain.high < 0 or len(run.steps) < FEW_STEPS:
+    if gain is None or not gain.items or gain.low > 0 or gain.high < 0 or len(run.steps) < FEW_STEPS:
         return None
     return Finding(
-        name="not_distinguishable",
         severity="note",
         says="the held-out score before and after cannot be told apart",
-        evidence=f"{run.scores[0]:.3f} before, {run.scores[-1]:.3f} at step {run.evaluations[-1].step}; paired "
+        evidence=f"{run.scores[0].value:.3f} before, {run.scores[-1].value:.3f} at step {run.scores[-1].step}; paired "
         f"difference {gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f}) on {gain.items} items",
         cause="nothing was learnt yet, or there are too few items to see it",
         change="Train longer; four times as many held-out items halve the interval",
@@ -63,12 +62,11 @@ def not_distinguishable(run: StoredRun) -> Finding | None:
     )
 
 
-def never_evaluated(run: StoredRun) -> Finding | None:
+def never_evaluated(run: ObservedRun) -> Finding | None:
     """There is no held-out score to believe."""
     if run.evaluations or not run.steps:
         return None
     return Finding(
-        name="never_evaluated",
         severity="doubtful",
         says="there is no held-out score, so that whether the run learns cannot be known",
         evidence=f"no evaluation in {len(run.steps)} steps",
@@ -77,7 +75,7 @@ def never_evaluated(run: StoredRun) -> Finding | None:
     )
 
 
-def damaged(run: StoredRun) -> Finding | None:
+def damaged(run: ObservedRun) -> Finding | None:
     """Files that are missing or cannot be read, and steps that were never written."""
     steps = {int(row.get("step") or 0) for row in run.rows}
     missing = sorted(set(range(1, max(steps, default=0) + 1)) - steps)
@@ -85,7 +83,6 @@ def damaged(run: StoredRun) -> Finding | None:
     if not told:
         return None
     return Finding(
-        name="damaged",
         severity="doubtful",
         says="parts of the run's folder are missing or damaged",
         evidence="; ".join(told),
@@ -94,5 +91,7 @@ def damaged(run: StoredRun) -> Finding | None:
     )
 
 
-def _last(run: StoredRun) -> int:
-    return max((int(row.get("step") or 0) for row in run.rows), default=0)
+def _reached(run: ObservedRun) -> str:
+    wanted = run.setting("steps")
+    last = max((int(row.get("step") or 0) for row in run.rows), default=0)
+    return f"step {last}" + (f" of {wanted}" if wanted is not None else "")

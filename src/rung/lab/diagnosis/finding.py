@@ -15,13 +15,16 @@ Severity = Literal["serious", "doubtful", "note"]
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """An illness that a run has.
+    """What a rule found in a run.
 
-    Example: `Finding(name="truncated", severity="serious", says="most completions are cut off before they end",
-    evidence="71 % ...", cause="...", change="...", setting="max_new_tokens", value=256, now=128)`.
+    Example: `Finding(name="truncated", severity="serious", says="many completions are cut off before they end",
+    evidence="71% ...", cause="...", change="...", setting="max_new_tokens", value=256, now=128)`.
     """
 
-    name: str
+    name: str = ""
+    """The rule's name; the table of rules fills it in."""
+    subject: str = ""
+    """The reward parts or metrics that it is about, where there are any."""
     severity: Severity
     says: str
     evidence: str
@@ -34,6 +37,10 @@ class Finding:
     """What to try; None where only a person can choose it."""
     now: Any = None
     """What the setting is in this run."""
+
+    def text(self) -> str:
+        """One paragraph, as the console shows it."""
+        return f"{self.says}: {self.evidence}. Likely cause: {self.cause}. {self.change}."
 
     def assignment(self) -> str:
         """`--set max_new_tokens=256 (now 128)`; the key alone where a person must choose; empty without a setting."""

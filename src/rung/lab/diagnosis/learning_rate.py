@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
 from typing import Any
 
 from rung.lab.diagnosis.finding import Finding
-from rung.lab.diagnosis.stored import ENOUGH_STEPS, StoredRun, span
-from rung.lab.diagnosis.warnings import WarningLimits
+from rung.lab.diagnosis.observed import ENOUGH_STEPS, ObservedRun, Row, span
 from rung.runs.metrics.registry import METRICS
 
 HARDLY = 1e-4
@@ -20,48 +20,50 @@ ALWAYS = 0.95
 """Share of the steps that counts as always."""
 FAR_BEYOND = 10.0
 """Gradient norm in units of its bound from which the bound is what sets the step."""
+SPIKE = 10.0
+"""Gradient norm as a multiple of the median of the steps before."""
 RATE = "method.optimizer.learning_rate"
 USUAL: Mapping[str, float] = {"tiny": 2e-4, "small": 3e-4}
 """A rate that is known to move these models; for others, the methods' own."""
 BILLIONS = 1e-6
 
 
-def learning_rate_low(run: StoredRun) -> Finding | None:
+def learning_rate_low(run: ObservedRun) -> Finding | None:
     """The policy has not moved although there was something to learn."""
+    if len(run.steps) < ENOUGH_STEPS:
+        return None
     far, told = _moved(run)
-    if len(run.steps) < ENOUGH_STEPS or far is None or far >= HARDLY or run.learned or not _had_signal(run):
+    if far is None or far >= HARDLY or run.learned or not _had_signal(run):
         return None
     return Finding(
-        name="learning_rate_low",
         severity="serious" if far < NOT_AT_ALL else "doubtful",
         says="the policy has hardly moved",
-        evidence=f"{told} after {len(run.steps)} steps, though the rewards differed; reward "
-        f"{_ends(run, 'reward/mean')}",
+        evidence=f"{told} after {len(run.steps)} steps, though the rewards differed{_ends(run.values('reward/mean'))}",
         cause="the learning rate is too low for this model",
         change="Raise the learning rate until kl/start moves, to a few hundredths of a nat in some tens of steps",
         **run.changed_to(RATE, lambda now: max(10 * now, USUAL.get(str(run.setting("model")), BILLIONS))),
     )
 
 
-def learning_rate_high(run: StoredRun) -> Finding | None:
+def learning_rate_high(run: ObservedRun) -> Finding | None:
     """The policy leapt away from the start, at once or with the score going to pieces."""
-    limit = WarningLimits().kl
+    limit = METRICS["kl/start"].high or 0.0
     leap = next((row for row in run.steps[:FIRST_STEPS] if (row.get("kl/start") or 0.0) > limit), None)
-    farthest = max(run.values("kl/start"), default=0.0)
+    farthest = max(run.values("kl/start", run.events), default=0.0)
+    if (leap is None and farthest <= limit) or run.learned:
+        return None
     worse = _worse(run)
-    if leap is None and not (farthest > limit and worse):
+    if leap is None and not worse:
         return None
-    if run.learned:
-        return None
+    a_token = f"nats a {run.words.token}"
     kl = (
-        f"KL to the start was {leap['kl/start']:.3g} nats a token at step {leap['step']:.0f} already"
+        f"KL to the start was {leap['kl/start']:.3g} {a_token} at step {leap['step']:.0f} already"
         if leap is not None
-        else f"KL to the start reached {farthest:.3g} nats a token"
+        else f"KL to the start reached {farthest:.3g} {a_token}"
     )
     return Finding(
-        name="learning_rate_high",
         severity="serious",
-        says="the updates tear the policy away from what it could do",
+        says="the updates push the policy too far from its start",
         evidence=f"{kl} (useful runs mostly stay below {limit:g}){f'; {worse}' if worse else ''}",
         cause="the learning rate is too high",
         change="Lower the learning rate by ten or more, with some steps of warm-up, and begin again",
@@ -69,7 +71,7 @@ def learning_rate_high(run: StoredRun) -> Finding | None:
     )
 
 
-def gradient_always_clipped(run: StoredRun) -> Finding | None:
+def gradient_always_clipped(run: ObservedRun) -> Finding | None:
     """The gradient's bound, not the gradient, sets the length of every step."""
     bound, norms = run.setting("method.optimizer.max_grad_norm"), run.values("grad/norm")
     if not bound or len(norms) < ENOUGH_STEPS or run.learned:
@@ -78,7 +80,6 @@ def gradient_always_clipped(run: StoredRun) -> Finding | None:
     if beyond < ALWAYS * len(norms):
         return None
     return Finding(
-        name="gradient_always_clipped",
         severity="doubtful",
         says="the gradient is cut to a small part of itself at every step",
         evidence=f"its norm was more than {FAR_BEYOND:g} times max_grad_norm {bound:g} at {beyond} of {len(norms)} "
@@ -89,70 +90,82 @@ def gradient_always_clipped(run: StoredRun) -> Finding | None:
     )
 
 
-def clipped_often(run: StoredRun) -> Finding | None:
+def clipped_often(run: ObservedRun) -> Finding | None:
     """The trust region holds back many tokens: the updates are larger than the method is made for."""
-    share = run.mean("clip/share", run.late)
-    if share is None or METRICS["clip/share"].standing(share) != "high" or run.learned:
+    metric = METRICS["clip/share"]
+    share = run.mean(metric.name, run.late)
+    if metric.standing(share) != "high" or run.learned:
         return None
     epochs = run.setting("method.num_epochs")
     more = isinstance(epochs, int) and epochs > 1
     return Finding(
-        name="clipped_often",
         severity="doubtful",
-        says="many tokens are held back because the policy has already moved far on them",
-        evidence=f"{share:.0%} of the tokens in {span(run.late)}; {METRICS['clip/share'].healthy} is healthy",
+        says=f"many {run.words.tokens} are held back because the policy has already moved far on them",
+        evidence=f"{share:.0%} of the {run.words.tokens} in {span(run.late)}; at most {metric.high:.0%} is healthy",
         cause="too many updates from each batch, or too high a learning rate",
         change="Make fewer updates from each batch, or lower the learning rate",
         **(run.changed_to("method.num_epochs", lambda now: max(1, now // 2)) if more else lower_rate(run, 3)),
     )
 
 
-def gradient_spikes(run: StoredRun) -> Finding | None:
-    """The gradient's norm has jumped again and again."""
-    spikes = run.standing.get(("grad_spike", ""))
-    if spikes is None or len(spikes.steps) < 3 or len(spikes.steps) * 20 < len(run.steps) or run.learned:
+def gradient_spikes(run: ObservedRun) -> Finding | None:
+    """The gradient's norm jumps against the median of the steps before."""
+    spikes = {row["step"]: usual for row, usual in _before(run) if (row.get("grad/norm") or 0.0) > SPIKE * usual}
+    rows = [row for row in run.events if row.get("step") in spikes]
+    again_and_again = len(rows) >= 3 and len(rows) * 20 >= len(run.steps)
+    if not rows or not (run.live or again_and_again) or run.learned:
         return None
+    last = rows[-1]
     return Finding(
-        name="gradient_spikes",
         severity="doubtful",
-        says="the gradient jumps again and again",
-        evidence=f"{len(spikes.steps)} of {len(run.steps)} steps, last at step {spikes.steps[-1]}: "
-        f"{spikes.last.evidence}",
-        cause=spikes.last.cause,
-        change=spikes.last.change,
+        says="the gradient has jumped" if run.live else "the gradient jumps again and again",
+        evidence=("" if run.live else f"{len(rows)} of {len(run.steps)} steps, the last at step {last['step']:.0f}: ")
+        + f"its norm is {last['grad/norm']:.3g}, the median of the steps before is {spikes[last['step']]:.3g}",
+        cause="a few odd samples, or a learning rate that is too high",
+        change="Look at the samples of that step; if it happens again, lower the learning rate or the gradient's bound",
         **lower_rate(run, 3),
     )
 
 
-def lower_rate(run: StoredRun, times: float) -> dict[str, Any]:
+def _before(run: ObservedRun) -> Iterator[tuple[Row, float]]:
+    """The steps that count, each with the median norm of up to twenty steps before it; at least five must be there."""
+    for at in range(len(run.steps) - 1 if run.live else 0, len(run.steps)):
+        norms = [norm for norm in run.values("grad/norm", run.steps[max(0, at - 20) : at]) if norm]
+        if len(norms) >= 5:
+            yield run.steps[at], median(norms)
+
+
+def lower_rate(run: ObservedRun, times: float) -> dict[str, Any]:
     """The learning rate as a finding's setting, to be lowered by so many times; a natural-gradient step's bound."""
     key = RATE if run.setting(RATE) is not None else "method.optimizer.max_kl"
     return run.changed_to(key, lambda now: float(f"{now / times:.2g}"))
 
 
-def _moved(run: StoredRun) -> tuple[float | None, str]:
-    """How far the policy is from its start, nats a token; where KL was not measured, hardly when nothing shows a move:
-    the entropy stays and every held-out item scores as before."""
-    kl = run.values("kl/start")
-    if kl:
-        return abs(kl[-1]), f"KL to the start is {kl[-1]:.2g} nats a token"
-    entropy, gain = run.values("entropy"), run.gain
-    if not entropy or not entropy[0] or gain is None or gain.value != 0 or gain.standard_error != 0:
+def _moved(run: ObservedRun) -> tuple[float | None, str]:
+    """How far the policy is from its start, nats a token.
+
+    Where KL was not measured it has not moved at all when the entropy stays and every held-out item scores as before.
+    """
+    kl = run.latest("kl/start")
+    if kl is not None:
+        return abs(kl), f"KL to the start is {kl:.2g} nats a {run.words.token}"
+    gain = run.gain
+    if gain is None or gain.value != 0 or gain.standard_error != 0:
         return None, ""
-    change = max(abs(one / entropy[0] - 1) for one in entropy)
+    entropy = run.values("entropy")
+    change = max((abs(one / entropy[0] - 1) for one in entropy if entropy[0]), default=1.0)
     if change > STEADY:
         return None, ""
     return NOT_AT_ALL, f"every held-out item scores as before and the entropy stays within {change:.1%}"
 
 
-def _had_signal(run: StoredRun) -> bool:
-    flat = run.mean("groups/no_spread")
-    if flat is not None and METRICS["groups/no_spread"].standing(flat) == "high":
+def _had_signal(run: ObservedRun) -> bool:
+    if METRICS["groups/no_spread"].standing(run.mean("groups/no_spread")) == "high":
         return False
     return (run.mean("advantage/size") or 0.0) > 0
 
 
-def _worse(run: StoredRun) -> str:
+def _worse(run: ObservedRun) -> str:
     """The score's or the reward's fall, in words; empty where there was none."""
     fall, reward = run.gain, run.trend("reward/mean")
     if fall is not None and fall.high < 0:
@@ -162,6 +175,5 @@ def _worse(run: StoredRun) -> str:
     return ""
 
 
-def _ends(run: StoredRun, name: str) -> str:
-    found = run.values(name)
-    return f"{found[0]:.3g} at first, {found[-1]:.3g} at last" if found else "not measured"
+def _ends(rewards: Sequence[float]) -> str:
+    return f"; reward {rewards[0]:.3g} at first, {rewards[-1]:.3g} at last" if rewards else ""

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from rung.errors import SettingsError
-from rung.lab.diagnosis.warnings import RunWarning, new_warnings, warning_log
+from rung.lab.diagnosis.finding import Finding
+from rung.lab.diagnosis.warnings import new_warnings, warning_log
 from rung.lab.run_page.reading import object_in
 from rung.runs.metrics.of_environments import STEPS, in_environment
 from rung.runs.metrics.registry import shown
@@ -27,14 +28,14 @@ FILM = "episode.gif"
 class WarningLog:
     """The warnings of a run with the steps at which they came up. Each row is looked at once, also of a run that grows.
 
-    Example: `WarningLog().after(metrics, epoch=0)` is `[(12, RunWarning(...)), ...]`.
+    Example: `WarningLog().after(metrics, epoch=0)` is `[(12, Finding(...)), ...]`.
     """
 
     def __init__(self) -> None:
-        self._log: list[tuple[int, RunWarning]] = []
+        self._log: list[tuple[int, Finding]] = []
         self._seen, self._epoch = 0, 0
 
-    def after(self, rows: Sequence[Row], *, epoch: int) -> Sequence[tuple[int, RunWarning]]:
+    def after(self, rows: Sequence[Row], *, epoch: int) -> Sequence[tuple[int, Finding]]:
         """The log after the last of these rows; a new epoch begins anew."""
         if not self._seen or epoch != self._epoch:
             self._log, self._seen, self._epoch = warning_log(rows), len(rows), epoch
@@ -45,7 +46,7 @@ class WarningLog:
 
 
 def overview(
-    folder: Path, metrics: Sequence[Row], timings: Sequence[Row], warnings: Sequence[tuple[int, RunWarning]]
+    folder: Path, metrics: Sequence[Row], timings: Sequence[Row], warnings: Sequence[tuple[int, Finding]]
 ) -> dict[str, Any]:
     """The overview of a run's folder. What cannot be read is a sentence in `problems`.
 
@@ -127,15 +128,15 @@ def _gain(gain: Difference | None, evaluated: Sequence[Row]) -> tuple[str, str]:
     return f"{gain.value * scale:+.1f}{unit}", caption
 
 
-def _warnings(log: Sequence[tuple[int, RunWarning]]) -> list[dict[str, str]]:
+def _warnings(log: Sequence[tuple[int, Finding]]) -> list[dict[str, str]]:
     """Every warning of the run once, with the steps at which it came up."""
-    came_up: dict[tuple[str, str], list[tuple[int, RunWarning]]] = {}
+    came_up: dict[tuple[str, str], list[tuple[int, Finding]]] = {}
     for step, warning in log:
         came_up.setdefault((warning.name, warning.subject), []).append((step, warning))
     return [_warning([step for step, _ in times], times[-1][1]) for times in came_up.values()]
 
 
-def _warning(steps: Sequence[int], warning: RunWarning) -> dict[str, str]:
+def _warning(steps: Sequence[int], warning: Finding) -> dict[str, str]:
     said = {
         "says": warning.says[:1].upper() + warning.says[1:],
         "when": f"step {steps[0]:,}" if len(steps) == 1 else f"{len(steps)} times, first at step {steps[0]:,}",

@@ -1,12 +1,9 @@
-"""What credits an action: called with the batch, gives [B,T].
-
-`needs_group`: it compares one prompt's samples. `needs_critic`: it reads `values_BT`.
-"""
+"""Advantage estimators: called with the batch, each gives [B,T]."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -14,6 +11,8 @@ from torch import Tensor
 from rung.batch import Batch
 from rung.formulas import advantages, divergences, returns
 from rung.formulas.masked import last_step, zeroed
+from rung.methods.parts.protocols import Baseline, fact, formula_of
+from rung.methods.ranges import ABOVE_0, FROM_0, FROM_1, SHARE, ZERO_OR_ONE
 
 
 def _at_every_step(advantages_B: Tensor, batch: Batch) -> Tensor:
@@ -25,15 +24,14 @@ class EpisodeReturn:
     """A_t = R - b at every step: the whole episode's return credits each of its actions (episodic REINFORCE)."""
 
     baseline: Baseline | None = None
-    needs_critic: ClassVar[bool] = False
 
     @property
     def needs_group(self) -> bool:
-        return self.baseline is not None and self.baseline.needs_group
+        return fact(self.baseline, "needs_group", False)
 
     @property
     def formula(self) -> str:
-        return "A_{i,t} = R_i" + (f" - {self.baseline.formula}" if self.baseline else "")
+        return "A_{i,t} = R_i" + (f" - {formula_of(self.baseline)}" if self.baseline else "")
 
     def __call__(self, batch: Batch) -> Tensor:
         returns_B = batch.returns_B()
@@ -46,18 +44,17 @@ class EpisodeReturn:
 class RewardToGo:
     """A_t = G_t - b: an action is credited with what came after it. Same mean as the whole return, less variance."""
 
-    discount: float = 1.0
+    discount: Annotated[float, SHARE] = 1.0
     baseline: Baseline | None = None
-    needs_critic: ClassVar[bool] = False
 
     @property
     def needs_group(self) -> bool:
-        return self.baseline is not None and self.baseline.needs_group
+        return fact(self.baseline, "needs_group", False)
 
     @property
     def formula(self) -> str:
         power = "" if self.discount == 1.0 else f"{self.discount:g}^{{k-t}} "
-        return f"A_{{i,t}} = ∑_{{k≥t}} {power}r_{{i,k}}" + (f" - {self.baseline.formula}" if self.baseline else "")
+        return f"A_{{i,t}} = ∑_{{k≥t}} {power}r_{{i,k}}" + (f" - {formula_of(self.baseline)}" if self.baseline else "")
 
     def __call__(self, batch: Batch) -> Tensor:
         to_go_BT = returns.reward_to_go(
@@ -75,14 +72,14 @@ class RewardToGo:
 
 @dataclass(frozen=True)
 class RightAnswers:
-    """A = 1 at every token of a right answer, 0 at those of any other: imitate what was right, shun nothing.
+    """A = 1 at every token of a right answer, 0 at those of any other: imitate right answers, ignore the others.
 
     Right is an accuracy of 1, whatever the rewards add up to.
     """
 
     formula: ClassVar[str] = "A_{i,t} = 1 where o_i is right, else 0"
-    needs_group: ClassVar[bool] = False
-    needs_critic: ClassVar[bool] = False
+    learns_from_others: ClassVar[bool] = True
+    needs_right_answers: ClassVar[bool] = True
 
     def __call__(self, batch: Batch) -> Tensor:
         right_B = advantages.right_answers(batch.scores_B, batch.counted_B())
@@ -93,11 +90,10 @@ class RightAnswers:
 class GroupNormalized:
     """A_i = (R_i - group mean) / (group standard deviation + ε), the same at each of the sequence's tokens."""
 
-    epsilon: float = 1e-6
-    ddof: int = 0
+    epsilon: Annotated[float, FROM_0] = 1e-6
+    ddof: Annotated[int, ZERO_OR_ONE] = 0
     """0: population deviation; 1: sample deviation."""
     needs_group: ClassVar[bool] = True
-    needs_critic: ClassVar[bool] = False
 
     @property
     def formula(self) -> str:
@@ -116,7 +112,6 @@ class GroupCentred:
 
     formula: ClassVar[str] = "A_{i,t} = R_i - mean_j R_j over the prompt's samples"
     needs_group: ClassVar[bool] = True
-    needs_critic: ClassVar[bool] = False
 
     def __call__(self, batch: Batch) -> Tensor:
         advantages_B = advantages.group_centred(batch.returns_B(), batch.group_ids_B, batch.counted_B())
@@ -129,7 +124,6 @@ class GroupRelative:
 
     formula: ClassVar[str] = "A_{i,t} = (R_i - mean_j R_j) / mean_j R_j over the prompt's samples"
     needs_group: ClassVar[bool] = True
-    needs_critic: ClassVar[bool] = False
 
     def __call__(self, batch: Batch) -> Tensor:
         advantages_B = advantages.group_relative(batch.returns_B(), batch.group_ids_B, batch.counted_B())
@@ -140,11 +134,10 @@ class GroupRelative:
 class GroupCentredBatchScaled:
     """A_i = (R_i - group mean) / (standard deviation of the whole batch's returns + ε) (LitePPO)."""
 
-    epsilon: float = 1e-6
-    ddof: int = 0
+    epsilon: Annotated[float, FROM_0] = 1e-6
+    ddof: Annotated[int, ZERO_OR_ONE] = 0
     """0: population deviation; 1: sample deviation."""
     needs_group: ClassVar[bool] = True
-    needs_critic: ClassVar[bool] = False
 
     @property
     def formula(self) -> str:
@@ -162,9 +155,8 @@ class GroupCentredBatchScaled:
 class NormalizedByOthers:
     """A_i = (R_i - others' mean) / (others' sample deviation + ε): leave-one-out, deviation too (NeMo RL)."""
 
-    epsilon: float = 1e-6
+    epsilon: Annotated[float, FROM_0] = 1e-6
     needs_group: ClassVar[bool] = True
-    needs_critic: ClassVar[bool] = False
 
     @property
     def formula(self) -> str:
@@ -185,11 +177,11 @@ class ProcessNormalized:
     A reward that judges steps says where they end; an answer without steps is one step.
     """
 
-    epsilon: float = 1e-6
-    ddof: int = 0
+    epsilon: Annotated[float, FROM_0] = 1e-6
+    ddof: Annotated[int, ZERO_OR_ONE] = 0
     """0: population deviation; 1: sample deviation."""
     needs_group: ClassVar[bool] = True
-    needs_critic: ClassVar[bool] = False
+    needs_step_scores: ClassVar[bool] = True
 
     @property
     def formula(self) -> str:
@@ -205,11 +197,11 @@ class ProcessNormalized:
 
 @dataclass(frozen=True)
 class TeacherLogRatio:
-    """A_t = log π_teacher(a_t) - log π(a_t), discount 0: each token is judged by the teacher, and by nothing later."""
+    """A_t = log π_teacher(a_t) - log π(a_t), discount 0: the teacher judges each token by itself."""
 
     formula: ClassVar[str] = "A_{i,t} = log π_teacher(a_t) - log π(a_t)"
-    needs_group: ClassVar[bool] = False
-    needs_critic: ClassVar[bool] = False
+    needs_teacher: ClassVar[bool] = True
+    needs_old_log_probs: ClassVar[bool] = True
 
     def __call__(self, batch: Batch) -> Tensor:
         assert batch.teacher_log_probs_BT is not None, "distillation needs the teacher's log-probs"
@@ -222,9 +214,8 @@ class TeacherLogRatio:
 class GAE:
     """A_t = ∑_k (γλ)^k δ_{t+k}, δ_t = r_t + γV_{t+1} - V_t: λ trades the critic's bias for the return's variance."""
 
-    discount: float = 0.99
-    lam: float = 0.95
-    needs_group: ClassVar[bool] = False
+    discount: Annotated[float, SHARE] = 0.99
+    lam: Annotated[float, SHARE] = 0.95
     needs_critic: ClassVar[bool] = True
 
     @property
@@ -243,9 +234,8 @@ class LengthAdaptiveGAE:
     The critic's targets keep λ = 1: they are the returns themselves.
     """
 
-    alpha: float = 0.05
-    discount: float = 1.0
-    needs_group: ClassVar[bool] = False
+    alpha: Annotated[float, ABOVE_0] = 0.05
+    discount: Annotated[float, SHARE] = 1.0
     needs_critic: ClassVar[bool] = True
 
     @property
@@ -266,9 +256,8 @@ class LengthAdaptiveGAE:
 class NStep:
     """A_t = r_t + γ r_{t+1} + ... + γⁿ V_{t+n} - V_t: look n steps ahead, then trust the critic (A3C)."""
 
-    discount: float = 0.99
-    steps: int = 5
-    needs_group: ClassVar[bool] = False
+    discount: Annotated[float, SHARE] = 0.99
+    steps: Annotated[int, FROM_1] = 5
     needs_critic: ClassVar[bool] = True
 
     @property
@@ -307,29 +296,12 @@ def _gae(batch: Batch, discount: float, lambda_B: Tensor) -> Tensor:
     )
 
 
-Advantage = (
-    EpisodeReturn
-    | RewardToGo
-    | RightAnswers
-    | GroupNormalized
-    | GroupCentred
-    | GroupRelative
-    | GroupCentredBatchScaled
-    | NormalizedByOthers
-    | ProcessNormalized
-    | TeacherLogRatio
-    | GAE
-    | LengthAdaptiveGAE
-    | NStep
-)
-
-
 @dataclass(frozen=True)
 class OthersInBatch:
     """b_i = mean return of the batch's other episodes. Independent of the episode's own actions, so unbiased."""
 
     formula: ClassVar[str] = "mean_{j≠i} R_j over the batch"
-    needs_group: ClassVar[bool] = False
+    needs_others: ClassVar[bool] = True
 
     def __call__(self, returns_B: Tensor, batch: Batch) -> Tensor:
         one_group_B = torch.zeros_like(batch.group_ids_B)
@@ -345,6 +317,3 @@ class OthersInGroup:
 
     def __call__(self, returns_B: Tensor, batch: Batch) -> Tensor:
         return returns_B - advantages.leave_one_out(returns_B, batch.group_ids_B, batch.counted_B())
-
-
-Baseline = OthersInBatch | OthersInGroup

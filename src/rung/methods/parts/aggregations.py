@@ -1,19 +1,17 @@
-"""How tokens are weighed against each other: called with the whole batch, gives [B,T] weights."""
+"""Aggregations: called with the whole batch, each gives the [B,T] weights of its tokens."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
 from rung.batch import Batch
 from rung.formulas import advantages, aggregations, whitening
-
-Total = Callable[[Tensor], Tensor]
-"""Sums a count over all processes of the run; the identity in one process."""
+from rung.methods.parts.protocols import Total
+from rung.methods.ranges import FROM_0, FROM_1, ZERO_OR_ONE
 
 
 def alone(count: Tensor) -> Tensor:
@@ -36,6 +34,7 @@ class PerToken:
     """Mean over all tokens of the batch (DAPO)."""
 
     formula: ClassVar[str] = "1/∑_i|o_i| ∑_i ∑_t"
+    mean_over_steps: ClassVar[bool] = True
 
     def __call__(self, batch: Batch, total: Total) -> Tensor:
         return aggregations.token_mean(batch.action_mask_BT, total(batch.action_mask_BT.sum()))
@@ -55,7 +54,7 @@ class PerEpisode:
 class PerConstantLength:
     """Sum over a sequence's tokens over a fixed length: no length is favoured (Dr. GRPO)."""
 
-    length: int = 1024
+    length: Annotated[int, FROM_1] = 1024
 
     @property
     def formula(self) -> str:
@@ -79,9 +78,6 @@ class PerPrompt:
         return aggregations.group_token_mean(batch.action_mask_BT, group_tokens_B, total(torch.tensor(groups)))
 
 
-Aggregation = PerSequence | PerToken | PerEpisode | PerConstantLength | PerPrompt
-
-
 @dataclass(frozen=True)
 class Whiten:
     """A ← (A - mean) / (std + ε) over every real token: the step's size no longer depends on the reward's."""
@@ -90,8 +86,8 @@ class Whiten:
     """Over each minibatch instead of the whole rollout."""
     shift: bool = True
     """False: only scaled, the mean is kept."""
-    epsilon: float = 1e-8
-    ddof: int = 0
+    epsilon: Annotated[float, FROM_0] = 1e-8
+    ddof: Annotated[int, ZERO_OR_ONE] = 0
     """0: population deviation; 1: sample deviation."""
 
     @property
@@ -99,5 +95,5 @@ class Whiten:
         over = "minibatch" if self.per_minibatch else "batch"
         return f"A ← (A - mean)/(std + {self.epsilon:g}){'' if self.shift else ' + mean'} over the {over}'s tokens"
 
-    def __call__(self, values_BT: Tensor, mask_BT: Tensor, total: Callable[[Tensor], Tensor]) -> Tensor:
+    def __call__(self, values_BT: Tensor, mask_BT: Tensor, total: Total) -> Tensor:
         return whitening.whitened(values_BT, mask_BT, total, shift=self.shift, epsilon=self.epsilon, ddof=self.ddof)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor
 
 from rung.batch import Batch
 from rung.formulas import slopes, value_losses
+from rung.methods.ranges import ABOVE_0, FROM_0
 
 
 @dataclass(frozen=True)
@@ -17,13 +19,17 @@ class ValueFunction:
     separate: bool = True
     """True: a network of its own, begun as a copy of the policy's. False: a layer on the policy's last hidden state.
     The small networks of environments always have one of their own."""
-    coefficient: float = 0.5
+    coefficient: Annotated[float, FROM_0] = 0.5
     """Of the value loss beside the policy's."""
-    clip: float | None = None
+    clip: Annotated[float, ABOVE_0] | None = None
     """V may move so far from its value before the rollout's first update and still be pulled. None: no limit."""
-    warmup_steps: int = 0
+    warmup_steps: Annotated[int, FROM_0] = 0
     """The first so many steps of the run teach the critic alone, on the samples of a policy that stays as it is (value
     pre-training, arXiv:2503.01491)."""
+
+    @property
+    def has_slope(self) -> bool:
+        return self.clip is None
 
     @property
     def formula(self) -> str:
@@ -47,6 +53,3 @@ class ValueFunction:
         """[N] ∂`loss`/∂V at the own steps, with the coefficient, where there is no clip."""
         assert self.clip is None, "a clipped loss's slope is autograd's"
         return self.coefficient * slopes.squared_error_slope(values_N, targets_N)
-
-
-Critic = ValueFunction

@@ -1,20 +1,22 @@
-"""What acts in each box of a divided state space, and the critic beside it."""
+"""Actors and critic of a state space that is divided into boxes, each with numbers of its own."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from rung.methods.ranges import ABOVE_0, BELOW_1, FROM_0, SHARE
 
 
 @dataclass(frozen=True)
 class SearchElement:
     """The associative search element (ASE): one weight a box, pushed by whatever reinforcement follows its actions."""
 
-    step_size: float = 1000.0
-    """α. What is reinforced is small: a hundredth of r̂ at first."""
-    decay: float = 0.9
+    step_size: Annotated[float, ABOVE_0] = 1000.0
+    """α. It is large because r̂ times the trace is small: a hundredth of r̂ at first."""
+    decay: Annotated[float, BELOW_1] = 0.9
     """δ of the eligibility trace, a time step."""
-    noise: float = 0.01
+    noise: Annotated[float, FROM_0] = 0.01
     """Standard deviation σ of the noise on the weighted sum."""
     tables: ClassVar[tuple[str, ...]] = ("prediction",)
 
@@ -28,14 +30,14 @@ class SearchElement:
 
 @dataclass(frozen=True)
 class CriticElement:
-    """The adaptive critic element (ACE): foretells the reinforcement to come, and turns a rare r into an r̂ at every
+    """The adaptive critic element (ACE): predicts the reinforcement to come, and turns a rare r into an r̂ at every
     step."""
 
-    step_size: float = 0.5
-    """β."""
-    gamma: float = 0.95
+    step_size: Annotated[float, ABOVE_0] = 0.5
+    """β: how far an error moves the values."""
+    gamma: Annotated[float, SHARE] = 0.95
     """γ, the discount a time step."""
-    decay: float = 0.8
+    decay: Annotated[float, BELOW_1] = 0.8
     """λ of the trace, a time step."""
 
     @property
@@ -51,15 +53,16 @@ class Lifetimes:
     """BOXES: each box keeps, for left and for right, how long the pole stayed up after it decided so, and takes the
     better one until the next failure."""
 
-    decay: float = 0.99
+    decay: Annotated[float, SHARE] = 0.99
     """DK of lives and usages, at each failure that the box had a part in."""
-    weight: float = 1.0
+    weight: Annotated[float, ABOVE_0] = 1.0
     """K, how many lifetimes the desired level counts as."""
-    base: float = 20.0
+    base: Annotated[float, FROM_0] = 20.0
     """C0 of the desired level, in time steps."""
-    multiple: float = 1.0
+    multiple: Annotated[float, FROM_0] = 1.0
     """C1 of the desired level: this times the mean lifetime of all trials so far."""
     tables: ClassVar[tuple[str, ...]] = ("left_life", "left_usage", "right_life", "right_usage")
+    reads_critic: ClassVar[bool] = False
 
     @property
     def formula(self) -> str:
@@ -68,6 +71,3 @@ class Lifetimes:
             f"target = {self.base:g} + {self.multiple:g} mean lifetime;  at a failure life ← {self.decay:g} life "
             f"+ ∑(T_end - T_entered), usage ← {self.decay:g} usage + entries"
         )
-
-
-Actor = SearchElement | Lifetimes

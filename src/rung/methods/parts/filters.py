@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch import Tensor
 from rung.batch import Batch
 from rung.formulas.masked import last_step, zeroed
 from rung.formulas.policy_losses import ratio
+from rung.methods.ranges import ABOVE_0, FROM_0, FROM_1
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class AccuraciesDiffer:
 
     refill: bool = True
     """Draw further prompts until the step is full; False: train on fewer."""
-    most_batches: int = 10
+    most_batches: Annotated[int, FROM_1] = 10
     """Rounds of drawing at most; then the step goes on with what there is, and says so."""
     formula: ClassVar[str] = "only prompts with 0 < #right < G"
 
@@ -36,15 +37,12 @@ class AccuraciesDiffer:
         return len(set(accuracies)) > 1
 
 
-KeepGroup = AccuraciesDiffer
-
-
 @dataclass(frozen=True)
 class SoftOverlong:
     """R ← R + R_len: 0 up to limit - cache tokens, falling to -1 at the limit, -1 beyond (DAPO)."""
 
-    limit: int = 20480
-    cache: int = 4096
+    limit: Annotated[int, FROM_1] = 20480
+    cache: Annotated[int, FROM_1] = 4096
 
     @property
     def formula(self) -> str:
@@ -68,10 +66,6 @@ class DropTruncated:
         return batch.without(batch.truncated_B)
 
 
-ShapeReward = SoftOverlong
-DropRows = DropTruncated
-
-
 def _weights(batch: Batch, old_BT: Tensor, whole_sequence: bool) -> Tensor:
     mask_BT = batch.action_mask_BT
     old_BT, sampler_BT = old_BT.detach(), batch.sampler_log_probs_BT.to(old_BT)
@@ -86,7 +80,7 @@ def _weights(batch: Batch, old_BT: Tensor, whole_sequence: bool) -> Tensor:
 class TruncatedImportance:
     """loss · min(w, cap): a token that the learner likes more than the sampler did weighs more, up to the cap (TIS)."""
 
-    cap: float = 2.0
+    cap: Annotated[float, ABOVE_0] = 2.0
     whole_sequence: bool = False
     """One weight a row, the product over its tokens, instead of one a token: no bias where the cap does not bind."""
 
@@ -103,8 +97,8 @@ class TruncatedImportance:
 class MaskedImportance:
     """loss · w where low ≤ w ≤ high, else 0: tokens on which both disagree are left out (MIS, IcePop)."""
 
-    low: float = 0.5
-    high: float = 2.0
+    low: Annotated[float, FROM_0] = 0.5
+    high: Annotated[float, ABOVE_0] = 2.0
     whole_sequence: bool = False
 
     @property
@@ -118,14 +112,8 @@ class MaskedImportance:
         return torch.where(inside_BT, weights_BT, torch.zeros_like(weights_BT))
 
 
-Correction = TruncatedImportance | MaskedImportance
-
-
 @dataclass(frozen=True)
 class FrozenStart:
-    """The model as the run found it answers throughout, and never changes: offline learning, drawn as it is needed."""
+    """The starting model gives every answer and never changes: offline learning, sampled on demand."""
 
     formula: ClassVar[str] = "o_i ~ π_start, the model as the run found it"
-
-
-Behaviour = FrozenStart

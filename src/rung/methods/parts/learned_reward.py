@@ -1,16 +1,18 @@
-"""Where the reward comes from when the task's own is hidden: from preferences between segments of behaviour."""
+"""Learned reward: fitted to preferences between segments of behaviour, in place of the task's own."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from rung.methods.ranges import ABOVE_0, FROM_0, FROM_1, SHARE
 
 
 @dataclass(frozen=True)
 class ByDisagreement:
     """Ask about the pairs on which the ensemble's preferences vary most, among many drawn at random."""
 
-    candidates: int = 10
+    candidates: Annotated[int, FROM_1] = 10
     """Pairs drawn for each one that is asked."""
 
     @property
@@ -36,33 +38,33 @@ class SegmentPreferences:
     replacement for each predictor, and those that it did not draw, 1/e of all, are its held-out ones.
     """
 
-    members: int = 3
+    members: Annotated[int, FROM_1] = 3
     """Predictors."""
-    segment: int = 25
+    segment: Annotated[int, FROM_1] = 25
     """Steps of a segment; it lies within one episode."""
     queries: Queries = ByDisagreement()
     """Which pairs are asked about."""
-    first_share: float = 0.25
+    first_share: Annotated[float, SHARE] = 0.25
     """Of the labels: asked about the starting policy, before anything is trained. 1: all, with no query later on."""
-    rate_halves_at: int = 2_000_000
+    rate_halves_at: Annotated[int, FROM_1] = 2_000_000
     """h: the rate of labels is proportional to h / (T + h) after T steps. The paper's, for up to 50 million steps."""
-    recent_steps: int = 25_000
+    recent_steps: Annotated[int, FROM_1] = 25_000
     """Steps kept to ask about, the newest; the predictions are normalised over them."""
-    coin_share: float = 0.1
-    """The share of answers taken to be a coin's."""
-    reward_std: float = 1.0
+    coin_share: Annotated[float, SHARE] = 0.1
+    """Share of answers assumed to be random."""
+    reward_std: Annotated[float, ABOVE_0] = 1.0
     """Of the predicted rewards; their mean is 0."""
-    l2_low: float = 1.1
+    l2_low: Annotated[float, FROM_1] = 1.1
     """The L2 coefficient is halved when validation loss is less than so many times the training loss, ..."""
-    l2_high: float = 1.5
+    l2_high: Annotated[float, FROM_1] = 1.5
     """... and doubled when it is more than so many times that. Where no answer is wrong, 3 fits better."""
-    predictor_rate: float = 1e-3
+    predictor_rate: Annotated[float, ABOVE_0] = 1e-3
     """Learning rate of the predictors' Adam."""
-    pairs_per_update: int = 32
+    pairs_per_update: Annotated[int, FROM_1] = 32
     """Pairs an update, for each predictor."""
-    first_updates: int = 300
+    first_updates: Annotated[int, FROM_1] = 300
     """Updates on the first labels."""
-    later_updates: int = 30
+    later_updates: Annotated[int, FROM_0] = 30
     """Updates after each later rollout."""
 
     @property
@@ -80,6 +82,3 @@ class SegmentPreferences:
         175
         """
         return max(1, round(self.first_share * labels))
-
-
-LearnedReward = SegmentPreferences

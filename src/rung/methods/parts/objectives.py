@@ -1,18 +1,19 @@
-"""What is climbed at each token: called with the batch and the current log-probs, gives a [B,T] loss."""
+"""Policy objectives: per-token losses. Called with the batch and the current log-probs, each gives [B,T]."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
 from rung.batch import Batch
 from rung.formulas import covariances, policy_losses, slopes
-from rung.formulas.masked import zeroed
-from rung.methods.parts.aggregations import Total
+from rung.formulas.masked import masked_mean, zeroed
+from rung.methods.parts.protocols import AfterUpdates, Total
+from rung.methods.ranges import ABOVE_0, ABOVE_0_TO_1, ABOVE_1, ANY, FROM_0, FROM_1, SHARE
 from rung.random import generator
 
 
@@ -26,7 +27,9 @@ class ScoreFunction:
     """A log π(a): the plain policy gradient, right for one update on the policy's own fresh samples."""
 
     formula: ClassVar[str] = "A log π(a)"
-    uses_ratio: ClassVar[bool] = False
+    zero_without_advantage: ClassVar[bool] = True
+    learns_from_others: ClassVar[bool] = True
+    has_slope: ClassVar[bool] = True
 
     def __call__(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
         return policy_losses.score_function(log_probs_BT, _advantages(batch), batch.action_mask_BT)
@@ -34,9 +37,6 @@ class ScoreFunction:
     def slope(self, log_probs_N: Tensor, old_log_probs_N: Tensor, advantages_N: Tensor) -> Tensor:
         """[N] ∂loss/∂log π(a) at the own steps."""
         return slopes.score_function_slope(advantages_N)
-
-    def diagnostics(self, batch: Batch, log_probs_BT: Tensor) -> Mapping[str, Tensor]:
-        return {}
 
 
 def _ratio(batch: Batch, log_probs_BT: Tensor) -> Tensor:
@@ -54,6 +54,9 @@ class Surrogate:
 
     formula: ClassVar[str] = "ρ A, ρ = π(a)/π_old(a)"
     uses_ratio: ClassVar[bool] = True
+    zero_without_advantage: ClassVar[bool] = True
+    unbounded: ClassVar[bool] = True
+    has_slope: ClassVar[bool] = True
 
     def __call__(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
         return policy_losses.surrogate(_ratio(batch, log_probs_BT), _advantages(batch), batch.action_mask_BT)
@@ -62,19 +65,17 @@ class Surrogate:
         """[N] ∂loss/∂log π(a) at the own steps."""
         return slopes.surrogate_slope(slopes.own_ratio(log_probs_N, old_log_probs_N), advantages_N)
 
-    def diagnostics(self, batch: Batch, log_probs_BT: Tensor) -> Mapping[str, Tensor]:
-        return {}
-
 
 @dataclass(frozen=True)
 class KLPenalty:
     """ρ A - β KL(π_old ‖ π): PPO's other form. With a `target` β doubles or halves after each rollout to keep to it."""
 
-    coefficient: float = 1.0
+    coefficient: Annotated[float, FROM_0] = 1.0
     """β; with a `target`, its first value."""
-    target: float | None = None
+    target: Annotated[float, ABOVE_0] | None = None
     """Nats a step. None: β is fixed."""
     uses_ratio: ClassVar[bool] = True
+    has_slope: ClassVar[bool] = True
 
     @property
     def formula(self) -> str:
@@ -91,13 +92,19 @@ class KLPenalty:
         ratio_N = slopes.own_ratio(log_probs_N, old_log_probs_N)
         return slopes.surrogate_slope(ratio_N, advantages_N) + self.coefficient * slopes.kl_from_old_slope(ratio_N)
 
-    def diagnostics(self, batch: Batch, log_probs_BT: Tensor) -> Mapping[str, Tensor]:
-        return {}
+    def measured(self, after: AfterUpdates) -> Mapping[str, float]:
+        """The mean KL(π_old ‖ π) a step, estimated on the rollout's own actions, where β is adapted to it."""
+        if self.target is None:
+            return {}
+        mask_BT = after.batch.action_mask_BT
+        kl_BT = policy_losses.kl_from_old(_ratio(after.batch, after.log_probs_BT), mask_BT)
+        return {"kl/old": float(masked_mean(kl_BT, mask_BT)), "kl/coefficient": self.coefficient}
 
-    def adapted(self, kl_old: float) -> KLPenalty:
+    def adapted(self, measured: Mapping[str, float]) -> KLPenalty:
         """β for the next rollout (arXiv:1707.06347, section 4): halved below target/1.5, doubled above 1.5 target."""
         if self.target is None:
             return self
+        kl_old = measured["kl/old"]
         if kl_old < self.target / 1.5:
             return replace(self, coefficient=self.coefficient / 2)
         return replace(self, coefficient=self.coefficient * 2) if kl_old > self.target * 1.5 else self
@@ -107,11 +114,16 @@ class KLPenalty:
 class ClippedSurrogate:
     """min(ρA, clip(ρ, 1-low, 1+high) A) with ρ = π(a)/π_old(a): no gain from moving further than the clip."""
 
-    low: float = 0.2
-    high: float = 0.2
-    dual: float | None = None
+    low: Annotated[float, SHARE] = 0.2
+    high: Annotated[float, FROM_0] = 0.2
+    dual: Annotated[float, ABOVE_1] | None = None
     """Where A < 0 the loss is at most dual · |A| (dual clip). None: without limit."""
     uses_ratio: ClassVar[bool] = True
+    zero_without_advantage: ClassVar[bool] = True
+
+    @property
+    def has_slope(self) -> bool:
+        return self.dual is None
 
     @property
     def formula(self) -> str:
@@ -141,9 +153,10 @@ class ClippedSurrogate:
 class SequenceClippedSurrogate:
     """min(sA, clip(s, 1-low, 1+high) A) with s = (π(o)/π_old(o))^(1/|o|): one ratio a sequence (GSPO)."""
 
-    low: float = 3e-4
-    high: float = 4e-4
+    low: Annotated[float, SHARE] = 3e-4
+    high: Annotated[float, FROM_0] = 4e-4
     uses_ratio: ClassVar[bool] = True
+    zero_without_advantage: ClassVar[bool] = True
 
     @property
     def formula(self) -> str:
@@ -165,8 +178,9 @@ class SequenceClippedSurrogate:
 class ClippedWeight:
     """sg(min(ρ, high)) A log π(a): the importance weight is clipped, and every token keeps a gradient (CISPO)."""
 
-    high: float = 5.0
+    high: Annotated[float, FROM_1] = 5.0
     uses_ratio: ClassVar[bool] = True
+    zero_without_advantage: ClassVar[bool] = True
 
     @property
     def formula(self) -> str:
@@ -176,20 +190,18 @@ class ClippedWeight:
         ratio_BT = _ratio(batch, log_probs_BT)
         return policy_losses.clipped_weight(ratio_BT, log_probs_BT, _advantages(batch), batch.action_mask_BT, self.high)
 
-    def diagnostics(self, batch: Batch, log_probs_BT: Tensor) -> Mapping[str, Tensor]:
-        return {}
-
 
 @dataclass(frozen=True)
 class WithinProbability:
     """ρ A while the token's probability is near the sampler's, 0 beyond; and a pull back to the sampler (DPPO)."""
 
-    low: float = 0.2
-    high: float = 0.2
+    low: Annotated[float, SHARE] = 0.2
+    high: Annotated[float, SHARE] = 0.2
     """Probability, not ratio."""
-    pull: float = 1e-3
+    pull: Annotated[float, FROM_0] = 1e-3
     """Of (log ρ)², added to the loss at every token."""
     uses_ratio: ClassVar[bool] = True
+    ratio_to_sampler: ClassVar[bool] = True
 
     @property
     def formula(self) -> str:
@@ -221,14 +233,15 @@ class ClipCov:
     A token's covariance is its advantage times its log-probability, each from its mean over the update's tokens.
     """
 
-    low: float = 0.2
-    high: float = 0.2
-    share: float = 2e-4
+    low: Annotated[float, SHARE] = 0.2
+    high: Annotated[float, FROM_0] = 0.2
+    share: Annotated[float, ABOVE_0_TO_1] = 2e-4
     """Of all tokens of an update, at least one."""
-    above: float = 1.0
-    below: float = 5.0
+    above: Annotated[float, ANY] = 1.0
+    below: Annotated[float, ANY] = 5.0
     """Only tokens whose covariance is between the two are drawn, and none whose clip binds anyway."""
     uses_ratio: ClassVar[bool] = True
+    zero_without_advantage: ClassVar[bool] = True
 
     @property
     def formula(self) -> str:
@@ -261,9 +274,9 @@ class ClipCov:
 class KLCov:
     """ρ A without a clip, and |log ρ| held down at the few tokens of the highest covariance (KL-Cov)."""
 
-    share: float = 2e-3
+    share: Annotated[float, ABOVE_0_TO_1] = 2e-3
     """Of all tokens of an update, at least one."""
-    coefficient: float = 1.0
+    coefficient: Annotated[float, FROM_0] = 1.0
     uses_ratio: ClassVar[bool] = True
 
     @property
@@ -298,18 +311,3 @@ def _chosen(batch: Batch) -> Tensor:
 def _bounds(batch: Batch, ratio_BT: Tensor, low: float, high: float) -> Mapping[str, Tensor]:
     low_BT, high_BT = policy_losses.clip_binds(ratio_BT, _advantages(batch), batch.action_mask_BT, low, high)
     return {"clip/share": low_BT | high_BT, "clip/low": low_BT, "clip/high": high_BT}
-
-
-Objective = (
-    ScoreFunction
-    | Surrogate
-    | KLPenalty
-    | ClippedSurrogate
-    | SequenceClippedSurrogate
-    | ClippedWeight
-    | WithinProbability
-    | ClipCov
-    | KLCov
-)
-WithSlope = ScoreFunction | Surrogate | KLPenalty | ClippedSurrogate
-"""Those whose derivative is known by hand."""

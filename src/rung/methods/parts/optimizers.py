@@ -1,11 +1,15 @@
-"""How the gradient becomes an update."""
+"""Optimizers of a policy: how a gradient becomes an update."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 import torch
+
+from rung.methods.parts.protocols import fact
+from rung.methods.ranges import ABOVE_0, ABOVE_0_TO_1, BELOW_1, BETWEEN_0_AND_1, FROM_0, FROM_1
 
 
 def scheduled(update: int, warmup_steps: int, anneal: bool, progress: float) -> float:
@@ -27,16 +31,16 @@ def rate_in_words(step: AdamW | RMSprop) -> str:
 class AdamW:
     """One AdamW update a minibatch, with linear warm-up and a bound on the gradient's global norm."""
 
-    learning_rate: float = 1e-6
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
-    weight_decay: float = 0.0
-    warmup_steps: int = 0
+    learning_rate: Annotated[float, ABOVE_0] = 1e-6
+    beta1: Annotated[float, BELOW_1] = 0.9
+    beta2: Annotated[float, BELOW_1] = 0.999
+    epsilon: Annotated[float, ABOVE_0] = 1e-8
+    weight_decay: Annotated[float, FROM_0] = 0.0
+    warmup_steps: Annotated[int, FROM_0] = 0
     """Updates over which the rate rises linearly."""
     anneal: bool = False
     """The rate falls linearly from step to step, to 0 at the run's end; else it stays."""
-    max_grad_norm: float = 1.0
+    max_grad_norm: Annotated[float, ABOVE_0] = 1.0
 
     @property
     def formula(self) -> str:
@@ -68,14 +72,14 @@ class AdamW:
 class RMSprop:
     """One RMSprop update a minibatch, with a bound on the gradient's global norm (A3C)."""
 
-    learning_rate: float = 7e-4
-    alpha: float = 0.99
-    epsilon: float = 1e-5
-    warmup_steps: int = 0
+    learning_rate: Annotated[float, ABOVE_0] = 7e-4
+    alpha: Annotated[float, BELOW_1] = 0.99
+    epsilon: Annotated[float, ABOVE_0] = 1e-5
+    warmup_steps: Annotated[int, FROM_0] = 0
     """Updates over which the rate rises linearly."""
     anneal: bool = False
     """The rate falls linearly from step to step, to 0 at the run's end; else it stays."""
-    max_grad_norm: float = 0.5
+    max_grad_norm: Annotated[float, ABOVE_0] = 0.5
 
     @property
     def formula(self) -> str:
@@ -96,38 +100,52 @@ class NaturalGradient:
     F⁻¹g comes from conjugate gradients on Fisher-vector products; the critic learns by AdamW beside it.
     """
 
-    max_kl: float = 0.01
+    max_kl: Annotated[float, ABOVE_0] = 0.01
     """δ, nats a step."""
-    iterations: int = 10
+    iterations: Annotated[int, FROM_1] = 10
     """Conjugate-gradient steps."""
-    damping: float = 0.1
+    damping: Annotated[float, FROM_0] = 0.1
     """Added to F's diagonal."""
-    fisher_share: float = 0.2
+    fisher_share: Annotated[float, ABOVE_0_TO_1] = 0.2
     """Share of the rows on which F is taken."""
-    backtracks: int = 10
+    backtracks: Annotated[int, FROM_0] = 10
     """Shorter steps tried after the longest, at most; then the policy stays as it is."""
-    shrink: float = 0.5
+    shrink: Annotated[float, BETWEEN_0_AND_1] = 0.5
     """Each shorter step is so many times the one before."""
-    accept: float = 1.5
+    accept: Annotated[float, ABOVE_0] = 1.5
     """A step is taken if its KL is at most so many times `max_kl`, and the surrogate has risen."""
-    critic_learning_rate: float = 1e-3
+    critic_learning_rate: Annotated[float, ABOVE_0] = 1e-3
     """Of the critic's AdamW."""
-    num_critic_epochs: int = 5
+    num_critic_epochs: Annotated[int, FROM_0] = 5
     """The critic's passes over each rollout."""
-    num_critic_minibatches: int = 1
+    num_critic_minibatches: Annotated[int, FROM_1] = 1
     """Updates of the critic a pass, each on its share of the rollout."""
+    trust_region: ClassVar[bool] = True
+    updates_allowed: ClassVar[int] = 1
+    needs_old_log_probs: ClassVar[bool] = True
 
     @property
     def formula(self) -> str:
         bound = f"{self.accept:g}·{self.max_kl:g}"
         return f"θ ← θ + √(2·{self.max_kl:g} / sᵀFs) s, s = F⁻¹g, times {self.shrink:g} until KL ≤ {bound} and J rises"
 
-    def critic_optimizer(self) -> AdamW:
-        """The critic's own step."""
+    @property
+    def learning_rate(self) -> float:
+        """The critic's, as are the next three."""
+        return self.critic_learning_rate
+
+    @property
+    def max_grad_norm(self) -> float:
+        return self._critics().max_grad_norm
+
+    def learning_rate_at(self, update: int, progress: float = 0.0) -> float:
+        return self._critics().learning_rate_at(update, progress)
+
+    def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        return self._critics().build(parameters)
+
+    def _critics(self) -> AdamW:
         return AdamW(learning_rate=self.critic_learning_rate)
-
-
-Step = AdamW | RMSprop | NaturalGradient
 
 
 def anneals(step: object) -> bool:
@@ -136,4 +154,4 @@ def anneals(step: object) -> bool:
     >>> anneals(AdamW(anneal=True)), anneals(AdamW()), anneals(NaturalGradient())
     (True, False, False)
     """
-    return bool(getattr(step, "anneal", False))
+    return fact(step, "anneal", False)

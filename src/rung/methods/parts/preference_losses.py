@@ -1,4 +1,4 @@
-"""What makes chosen answers likelier than rejected ones: called with the answers, gives one loss a pair (or an answer).
+"""Preference losses: called with the answers, each gives one number a pair, or an answer.
 
 `reads` says which number of an answer the loss is about: its log-prob under the policy, or a reward model's score;
 `inside` says what the letters of its formula stand for.
@@ -7,30 +7,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
 from rung.batch import Batch
 from rung.formulas import preference_losses
+from rung.methods.ranges import ABOVE_0, BELOW_HALF, FROM_0
 
 LOG_PROBS, SCORES = "log-probs", "scores"
 _H = "h = log π/π_ref(y_w) - log π/π_ref(y_l)"
 _MEAN_H = "h = log π/π_ref(y_w) / |y_w| - log π/π_ref(y_l) / |y_l|"
 
 
-@dataclass(frozen=True)
-class DPOLoss:
-    """-log σ(β h): pairs are told apart by the policy's own log-ratio to its reference, as by a reward."""
+class OfThePolicy:
+    """The usual loss: of pairs, on the policy's log-probs, against a reference."""
 
-    beta: float = 0.1
-    """How dear it is to move from the reference: large keeps the policy near."""
-    per_token: bool = False
-    """h of log-ratios divided by the answers' lengths (length-normalised DPO)."""
     reads: ClassVar[str] = LOG_PROBS
     has_reference: ClassVar[bool] = True
     paired: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class DPOLoss(OfThePolicy):
+    """-log σ(β h): the policy's log-ratio to its reference takes the place of a reward."""
+
+    beta: Annotated[float, ABOVE_0] = 0.1
+    """KL strength: larger stays closer to the reference."""
+    per_token: bool = False
+    """h of log-ratios divided by the answers' lengths (length-normalised DPO)."""
 
     @property
     def formula(self) -> str:
@@ -45,16 +51,13 @@ class DPOLoss:
 
 
 @dataclass(frozen=True)
-class ConservativeDPOLoss:
-    """DPO that believes a share of the labels to be flipped, so that no margin is worth growing for ever."""
+class ConservativeDPOLoss(OfThePolicy):
+    """DPO that assumes a share of the labels to be flipped, so that the best margin is finite."""
 
-    beta: float = 0.1
-    flipped: float = 0.1
+    beta: Annotated[float, ABOVE_0] = 0.1
+    flipped: Annotated[float, BELOW_HALF] = 0.1
     """ε: the share of labels that are wrong."""
     inside: ClassVar[str] = _H
-    reads: ClassVar[str] = LOG_PROBS
-    has_reference: ClassVar[bool] = True
-    paired: ClassVar[bool] = True
 
     @property
     def formula(self) -> str:
@@ -65,16 +68,13 @@ class ConservativeDPOLoss:
 
 
 @dataclass(frozen=True)
-class RobustDPOLoss:
+class RobustDPOLoss(OfThePolicy):
     """DPO made unbiased under labels of which a known share is flipped."""
 
-    beta: float = 0.1
-    flipped: float = 0.1
+    beta: Annotated[float, ABOVE_0] = 0.1
+    flipped: Annotated[float, BELOW_HALF] = 0.1
     """ε: the share of labels that are wrong, below a half."""
     inside: ClassVar[str] = _H
-    reads: ClassVar[str] = LOG_PROBS
-    has_reference: ClassVar[bool] = True
-    paired: ClassVar[bool] = True
 
     @property
     def formula(self) -> str:
@@ -86,16 +86,13 @@ class RobustDPOLoss:
 
 
 @dataclass(frozen=True)
-class IPOLoss:
+class IPOLoss(OfThePolicy):
     """(h - 1/(2τ))²: the margin is drawn to one value, so that certain labels do not drive it to infinity."""
 
-    tau: float = 0.1
-    """How dear it is to move from the reference."""
+    tau: Annotated[float, ABOVE_0] = 0.1
+    """KL strength: larger stays closer to the reference."""
     per_token: bool = False
     """h of log-ratios divided by the answers' lengths, as TRL has it."""
-    reads: ClassVar[str] = LOG_PROBS
-    has_reference: ClassVar[bool] = True
-    paired: ClassVar[bool] = True
 
     @property
     def formula(self) -> str:
@@ -110,16 +107,14 @@ class IPOLoss:
 
 
 @dataclass(frozen=True)
-class SimPOLoss:
+class SimPOLoss(OfThePolicy):
     """The mean log-prob itself is the reward, and it must differ by a target margin; no reference is kept."""
 
-    beta: float = 2.5
-    target: float = 1.4
+    beta: Annotated[float, ABOVE_0] = 2.5
+    target: Annotated[float, FROM_0] = 1.4
     """γ: the margin in β-scaled nats a token."""
     inside: ClassVar[str] = ""
-    reads: ClassVar[str] = LOG_PROBS
     has_reference: ClassVar[bool] = False
-    paired: ClassVar[bool] = True
 
     @property
     def formula(self) -> str:
@@ -131,15 +126,13 @@ class SimPOLoss:
 
 
 @dataclass(frozen=True)
-class ORPOLoss:
+class ORPOLoss(OfThePolicy):
     """Fine-tuning on the chosen answer, and beside it the odds ratio of the two; no reference is kept."""
 
-    weight: float = 0.1
+    weight: Annotated[float, FROM_0] = 0.1
     """λ: of the odds ratio's loss."""
     inside: ClassVar[str] = "log p = log π(y)/|y|, odds p = p/(1 - p)"
-    reads: ClassVar[str] = LOG_PROBS
     has_reference: ClassVar[bool] = False
-    paired: ClassVar[bool] = True
 
     @property
     def formula(self) -> str:
@@ -152,17 +145,15 @@ class ORPOLoss:
 
 
 @dataclass(frozen=True)
-class KTOLoss:
+class KTOLoss(OfThePolicy):
     """λ_y (1 - σ(±β (log-ratio - z))): each answer alone is called good or bad, measured against the mean KL z."""
 
-    beta: float = 0.1
-    desirable: float = 1.0
+    beta: Annotated[float, ABOVE_0] = 0.1
+    desirable: Annotated[float, FROM_0] = 1.0
     """λ_D: the weight of a good answer."""
-    undesirable: float = 1.0
+    undesirable: Annotated[float, FROM_0] = 1.0
     """λ_U: the weight of a bad one."""
     inside: ClassVar[str] = "r = log π/π_ref(y), z = max(0, mean r of answers put after other prompts)"
-    reads: ClassVar[str] = LOG_PROBS
-    has_reference: ClassVar[bool] = True
     paired: ClassVar[bool] = False
 
     @property
@@ -180,14 +171,11 @@ class KTOLoss:
 
 
 @dataclass(frozen=True)
-class APOZeroLoss:
+class APOZeroLoss(OfThePolicy):
     """1 - σ(β r_w) + σ(β r_l): chosen answers up, rejected ones down; for answers better than the policy's own."""
 
-    beta: float = 0.1
+    beta: Annotated[float, ABOVE_0] = 0.1
     inside: ClassVar[str] = "r = log π/π_ref(y)"
-    reads: ClassVar[str] = LOG_PROBS
-    has_reference: ClassVar[bool] = True
-    paired: ClassVar[bool] = True
 
     @property
     def formula(self) -> str:
@@ -199,14 +187,11 @@ class APOZeroLoss:
 
 
 @dataclass(frozen=True)
-class APODownLoss:
+class APODownLoss(OfThePolicy):
     """σ(β r_w) + 1 - σ(β (r_w - r_l)): both down, the rejected more; for answers worse than the policy's own."""
 
-    beta: float = 0.1
+    beta: Annotated[float, ABOVE_0] = 0.1
     inside: ClassVar[str] = "r = log π/π_ref(y)"
-    reads: ClassVar[str] = LOG_PROBS
-    has_reference: ClassVar[bool] = True
-    paired: ClassVar[bool] = True
 
     @property
     def formula(self) -> str:
@@ -218,15 +203,13 @@ class APODownLoss:
 
 
 @dataclass(frozen=True)
-class Unlikelihood:
+class Unlikelihood(OfThePolicy):
     """-log π(y_w) + α log π(y_l): fine-tuning on the chosen answer, and away from the rejected one."""
 
-    alpha: float = 0.5
+    alpha: Annotated[float, FROM_0] = 0.5
     """0: fine-tuning on the chosen answers alone."""
     inside: ClassVar[str] = ""
-    reads: ClassVar[str] = LOG_PROBS
     has_reference: ClassVar[bool] = False
-    paired: ClassVar[bool] = True
 
     @property
     def formula(self) -> str:
@@ -238,13 +221,12 @@ class Unlikelihood:
 
 
 @dataclass(frozen=True)
-class BradleyTerry:
-    """-log σ(r(y_w) - r(y_l) - m): a reward model's score of the chosen answer is to be the higher one."""
+class BradleyTerry(OfThePolicy):
+    """-log σ(r(y_w) - r(y_l) - m): a reward model should score the chosen answer higher."""
 
     inside: ClassVar[str] = "r a score of the whole answer, m the pair's margin, 0 where the data has none"
     reads: ClassVar[str] = SCORES
     has_reference: ClassVar[bool] = False
-    paired: ClassVar[bool] = True
 
     @property
     def formula(self) -> str:
@@ -255,21 +237,6 @@ class BradleyTerry:
         return preference_losses.bradley_terry(
             answers.chosen(scores_B), answers.rejected(scores_B), answers.at_least_M.to(scores_B)
         )
-
-
-PreferenceLoss = (
-    DPOLoss
-    | ConservativeDPOLoss
-    | RobustDPOLoss
-    | IPOLoss
-    | SimPOLoss
-    | ORPOLoss
-    | KTOLoss
-    | APOZeroLoss
-    | APODownLoss
-    | Unlikelihood
-    | BradleyTerry
-)
 
 
 CHOSEN, REJECTED = 1.0, 0.0

@@ -1,24 +1,25 @@
-"""The parts of Q-learning: targets, replay memories, exploration, errors, networks and their optimizers."""
+"""Parts of Q-learning: targets, replays, exploration, errors, networks and their optimizers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from rung.formulas import value_targets
+from rung.methods.ranges import ABOVE_0, ABOVE_0_TO_1, BELOW_1, FROM_1, SHARE
 
 
 @dataclass(frozen=True)
 class MaxTarget:
-    """y = r + γ max_a Q(s', a): the network that the targets are made with both chooses and judges."""
+    """y = r + γ max_a Q(s', a): the network that makes the targets both chooses and judges the next action."""
 
-    discount: float = 0.99
-    steps: int = 1
-    """Rewards that are taken as they came before Q is asked."""
+    discount: Annotated[float, SHARE] = 0.99
+    steps: Annotated[int, FROM_1] = 1
+    """Steps of true reward before the value of the next state (n-step)."""
     asks_twice: ClassVar[bool] = False
     """Whether the network being trained sees the next states too."""
 
@@ -35,9 +36,9 @@ class MaxTarget:
 class DoubleTarget:
     """y = r + γ Q⁻(s', argmax_a Q(s', a)): Q chooses, its older copy judges (arXiv:1509.06461)."""
 
-    discount: float = 0.99
-    steps: int = 1
-    """Rewards that are taken as they came before Q is asked."""
+    discount: Annotated[float, SHARE] = 0.99
+    steps: Annotated[int, FROM_1] = 1
+    """Steps of true reward before the value of the next state (n-step)."""
     asks_twice: ClassVar[bool] = True
     """Whether the network being trained sees the next states too."""
 
@@ -57,18 +58,15 @@ def _rewards(steps: int, discount: float) -> str:
     return f"∑_(k<{steps}) {discount:g}ᵏ rₖ + {discount:g}^{steps}"
 
 
-ValueTarget = MaxTarget | DoubleTarget
-
-
 @dataclass(frozen=True)
 class Uniform:
     """Every step that is kept is drawn with the same chance (Lin 1993; arXiv:1312.5602)."""
 
-    capacity: int = 1_000_000
+    capacity: Annotated[int, FROM_1] = 1_000_000
     """Steps that are kept; the oldest goes first."""
-    starts: int = 50_000
+    starts: Annotated[int, FROM_1] = 50_000
     """Steps before the first update."""
-    batch: int = 32
+    batch: Annotated[int, FROM_1] = 32
     """Steps of one update."""
 
     @property
@@ -78,19 +76,20 @@ class Uniform:
 
 @dataclass(frozen=True)
 class Prioritised:
-    """A step is drawn in proportion to how wrong Q was about it, and weighted for that (arXiv:1511.05952)."""
+    """Steps are drawn in proportion to Q's error on them, with importance weights (arXiv:1511.05952)."""
 
-    capacity: int = 1_000_000
-    starts: int = 50_000
-    batch: int = 32
-    alpha: float = 0.6
+    capacity: Annotated[int, FROM_1] = 1_000_000
+    starts: Annotated[int, FROM_1] = 50_000
+    batch: Annotated[int, FROM_1] = 32
+    alpha: Annotated[float, SHARE] = 0.6
     """0: uniform; 1: in proportion to the error."""
-    beta: float = 0.4
+    beta: Annotated[float, SHARE] = 0.4
     """Of the weights (size · P)^−β, at the start; it rises linearly to 1."""
-    beta_over: int = 12_500_000
+    beta_over: Annotated[int, FROM_1] = 12_500_000
     """Updates over which β rises to 1."""
-    epsilon: float = 1e-6
+    epsilon: Annotated[float, ABOVE_0] = 1e-6
     """Added to every error, so that no step is lost for good."""
+    weighted: ClassVar[bool] = True
 
     @property
     def formula(self) -> str:
@@ -109,19 +108,20 @@ class Prioritised:
         return value_targets.importance(chances_N, size, beta)
 
 
-Replay = Uniform | Prioritised
-
-
 @dataclass(frozen=True)
 class EpsilonGreedy:
-    """The best action by Q, but with probability ε any action, each alike; ε falls linearly, then stays."""
+    """The best action by Q, and with probability ε a uniformly random one; ε falls linearly, then stays."""
 
-    start: float = 1.0
-    end: float = 0.1
-    over: int = 1_000_000
+    start: Annotated[float, SHARE] = 1.0
+    end: Annotated[float, SHARE] = 0.1
+    over: Annotated[int, FROM_1] = 1_000_000
     """Environment steps, or tokens, over which ε falls from `start` to `end`."""
-    evaluation: float = 0.05
+    evaluation: Annotated[float, SHARE] = 0.05
     """ε when the policy is scored by drawn actions (`evaluation.temperature` above 0), in environments."""
+
+    @property
+    def temperature(self) -> None:
+        """None: no Boltzmann distribution is drawn from."""
 
     @property
     def formula(self) -> str:
@@ -142,15 +142,19 @@ class EpsilonGreedy:
 class Boltzmann:
     """π(a|s) ∝ exp(Q(s, a) / τ): better actions are likelier, and none is ruled out (Watkins 1989)."""
 
-    temperature: float = 1.0
+    temperature: Annotated[float, ABOVE_0] = 1.0
     """τ, in the units of Q."""
+
+    @property
+    def evaluation(self) -> float:
+        return 0.0
 
     @property
     def formula(self) -> str:
         return f"π(a|s) ∝ exp(Q(s, a) / {self.temperature:g})"
 
-
-Exploration = EpsilonGreedy | Boltzmann
+    def epsilon_at(self, step: int) -> None:
+        """None: there is no ε."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +178,7 @@ class SquaredError:
 class ClippedError:
     """½ (y − Q)² whose gradient is clipped, so that no single error moves Q far: Huber's loss."""
 
-    limit: float = 1.0
+    limit: Annotated[float, ABOVE_0] = 1.0
     """The largest gradient."""
 
     @property
@@ -190,17 +194,14 @@ class ClippedError:
         return value_targets.clipped_slope(errors_N, self.limit)
 
 
-TDError = SquaredError | ClippedError
-
-
 @dataclass(frozen=True)
 class Layers2013:
     """Images: 16 8x8 stride 4, 32 4x4 stride 2, 256 units (arXiv:1312.5602). Vectors: two layers of ReLU.
-    Text: none of it, a language model's own outputs are Q."""
+    Text: not used, a language model's own outputs are Q."""
 
-    first: int = 64
+    first: Annotated[int, FROM_1] = 64
     """Units of the first hidden layer, for observations that are vectors."""
-    second: int = 64
+    second: Annotated[int, FROM_1] = 64
     duelling: bool = False
     """Q(s, a) = V(s) + A(s, a) − mean A(s, ·): two heads on one network (arXiv:1511.06581)."""
     convolutions: ClassVar[tuple[tuple[int, int, int], ...]] = ((16, 8, 4), (32, 4, 2))
@@ -213,36 +214,23 @@ class Layers2013:
 
 
 @dataclass(frozen=True)
-class Layers2015:
+class Layers2015(Layers2013):
     """Images: 32 8x8 stride 4, 64 4x4 stride 2, 64 3x3 stride 1, 512 units (Nature). Vectors: two layers of ReLU.
-    Text: none of it, a language model's own outputs are Q."""
+    Text: not used, a language model's own outputs are Q."""
 
-    first: int = 64
-    """Units of the first hidden layer, for observations that are vectors."""
-    second: int = 64
-    duelling: bool = False
-    """Q(s, a) = V(s) + A(s, a) − mean A(s, ·): two heads on one network (arXiv:1511.06581)."""
     convolutions: ClassVar[tuple[tuple[int, int, int], ...]] = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
-    """Channels, width of the kernel, stride."""
     units: ClassVar[int] = 512
-
-    @property
-    def hidden(self) -> tuple[int, int]:
-        return (self.first, self.second)
-
-
-ValueNetwork = Layers2013 | Layers2015
 
 
 @dataclass(frozen=True)
 class Adam:
     """One Adam update a minibatch, with a bound on the gradient's global norm where one is set."""
 
-    learning_rate: float = 1e-4
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
-    max_grad_norm: float | None = None
+    learning_rate: Annotated[float, ABOVE_0] = 1e-4
+    beta1: Annotated[float, BELOW_1] = 0.9
+    beta2: Annotated[float, BELOW_1] = 0.999
+    epsilon: Annotated[float, ABOVE_0] = 1e-8
+    max_grad_norm: Annotated[float, ABOVE_0] | None = None
 
     @property
     def formula(self) -> str:
@@ -258,12 +246,12 @@ class Adam:
 class CentredRMSprop:
     """θ ← θ − rate · g / √(mean of g² − (mean of g)² + ε), as DeepMind trained DQN (Graves 2013, arXiv:1308.0850)."""
 
-    learning_rate: float = 2.5e-4
-    decay: float = 0.95
+    learning_rate: Annotated[float, ABOVE_0] = 2.5e-4
+    decay: Annotated[float, BELOW_1] = 0.95
     """Of both running means; the paper calls them gradient momentum and squared gradient momentum."""
-    epsilon: float = 0.01
+    epsilon: Annotated[float, ABOVE_0] = 0.01
     """Under the root: the paper's minimum squared gradient."""
-    max_grad_norm: float | None = None
+    max_grad_norm: Annotated[float, ABOVE_0] | None = None
 
     @property
     def formula(self) -> str:
@@ -304,22 +292,16 @@ def _bound(max_grad_norm: float | None) -> str:
     return "" if max_grad_norm is None else f", gradient norm at most {max_grad_norm:g}"
 
 
-ValueStep = Adam | CentredRMSprop
-
-
 @dataclass(frozen=True)
 class Every:
-    """Targets are made with a copy of Q that is brought up to date now and then (doi:10.1038/nature14236)."""
+    """A copy of Q makes the targets; it follows Q every so many updates (doi:10.1038/nature14236)."""
 
-    updates: int = 10_000
-    """Updates of Q between two of the copy."""
-    share: float = 1.0
-    """1: the copy becomes Q; less: it moves by this share of the way."""
+    updates: Annotated[int, FROM_1] = 10_000
+    """Updates of Q between two updates of the copy."""
+    share: Annotated[float, ABOVE_0_TO_1] = 1.0
+    """1: the copy becomes Q; less: it moves this share of the way."""
 
     @property
     def formula(self) -> str:
         way = "θ⁻ ← θ" if self.share == 1 else f"θ⁻ ← {self.share:g} θ + {1 - self.share:g} θ⁻"
         return f"{way} every {self.updates:,} updates"
-
-
-TargetNetwork = Every

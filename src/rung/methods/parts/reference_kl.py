@@ -1,9 +1,10 @@
-"""What keeps the policy near a reference: an estimator of the KL, in the loss or in the reward."""
+"""Reference KL: what keeps the policy near a reference, in the loss, in the reward or in the advantage."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -11,6 +12,8 @@ from torch import Tensor
 from rung.batch import Batch
 from rung.formulas import divergences
 from rung.formulas.masked import zeroed
+from rung.methods.parts.protocols import AfterUpdates, Estimator, formula_of
+from rung.methods.ranges import ABOVE_0, FROM_0, FROM_1
 
 
 @dataclass(frozen=True)
@@ -43,52 +46,54 @@ class K3:
         return divergences.k3(log_probs_BT, reference_BT)
 
 
-Estimator = K1 | K2 | K3
-
-
 def _reference(batch: Batch) -> Tensor:
     assert batch.reference_log_probs_BT is not None, "a method with reference_kl needs the reference's log-probs"
     return zeroed(batch.reference_log_probs_BT, batch.action_mask_BT)
 
 
-@dataclass(frozen=True)
-class KLInLoss:
-    """coefficient · estimator, added to each token's loss."""
+class NoKL:
+    """A reference KL of nothing: each of the three below says where it comes in."""
 
-    coefficient: float = 0.04
-    estimator: Estimator = K3()
-    refresh_every: int | None = None
-    """Steps after which the policy as it is becomes the reference (iterative GRPO). None: it stays the start."""
-    needs_old_log_probs: ClassVar[bool] = False
-    in_loss: ClassVar[bool] = True
-
-    @property
-    def formula(self) -> str:
-        return f"{self.coefficient:g} {self.estimator.formula} in the loss{_refreshed(self.refresh_every)}"
+    def rewards(self, batch: Batch) -> Tensor:
+        return batch.rewards_BT
 
     def advantages(self, batch: Batch, advantages_BT: Tensor) -> Tensor:
         return advantages_BT
 
     def loss(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
-        kl_BT = self.estimator(zeroed(log_probs_BT, batch.action_mask_BT), _reference(batch))
-        return self.coefficient * zeroed(kl_BT, batch.action_mask_BT)
-
-    def rewards(self, batch: Batch) -> Tensor:
-        return batch.rewards_BT
+        return torch.zeros_like(log_probs_BT)
 
 
 @dataclass(frozen=True)
-class KLInReward:
+class KLInLoss(NoKL):
+    """coefficient · estimator, added to each token's loss."""
+
+    coefficient: Annotated[float, FROM_0] = 0.04
+    estimator: Estimator = K3()
+    refresh_every: Annotated[int, FROM_1] | None = None
+    """Steps after which the policy as it is becomes the reference (iterative GRPO). None: it stays the start."""
+
+    @property
+    def formula(self) -> str:
+        return f"{self.coefficient:g} {formula_of(self.estimator)} in the loss{_refreshed(self.refresh_every)}"
+
+    def loss(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
+        kl_BT = self.estimator(zeroed(log_probs_BT, batch.action_mask_BT), _reference(batch))
+        return self.coefficient * zeroed(kl_BT, batch.action_mask_BT)
+
+
+@dataclass(frozen=True)
+class KLInReward(NoKL):
     """-coefficient · estimator, added to each token's reward before the advantage. A `target` makes it adapt."""
 
-    coefficient: float = 0.05
+    coefficient: Annotated[float, FROM_0] = 0.05
     """With a `target`, its first value."""
     estimator: Estimator = K1()
-    target: float | None = None
+    target: Annotated[float, ABOVE_0] | None = None
     """Nats a sequence that the coefficient steers to. None: it is fixed."""
-    adapt_over: int = 10_000
+    adapt_over: Annotated[int, FROM_1] = 10_000
     """Episodes over which an adapting coefficient changes by about a fifth."""
-    refresh_every: int | None = None
+    refresh_every: Annotated[int, FROM_1] | None = None
     """Steps after which the policy as it is becomes the reference. None: it stays the start."""
     needs_old_log_probs: ClassVar[bool] = True
     in_loss: ClassVar[bool] = False
@@ -96,21 +101,23 @@ class KLInReward:
     @property
     def formula(self) -> str:
         steers = "" if self.target is None else f", adapted to {self.target:g} nats a sequence"
-        penalty = f"{self.coefficient:g} {self.estimator.formula}"
+        penalty = f"{self.coefficient:g} {formula_of(self.estimator)}"
         return f"{penalty} taken off the reward{steers}{_refreshed(self.refresh_every)}"
 
-    def adapted(self, kl_sequence: float, episodes: int) -> KLInReward:
+    def measured(self, after: AfterUpdates) -> Mapping[str, float]:
+        """The mean log π/π_ref of a sequence, before the updates."""
+        batch = after.batch
+        assert batch.old_log_probs_BT is not None and batch.reference_log_probs_BT is not None
+        gap_BT = zeroed(batch.old_log_probs_BT - batch.reference_log_probs_BT, batch.action_mask_BT)
+        found = {"kl/sequence": float(gap_BT.sum() / batch.counted_B().sum().clamp(min=1))}
+        return found if self.target is None else {**found, "kl/coefficient": self.coefficient}
+
+    def adapted(self, measured: Mapping[str, float]) -> KLInReward:
         """The coefficient for the next rollout (Ziegler et al. 2019, arXiv:1909.08593)."""
         if self.target is None:
             return self
-        error = min(max(kl_sequence / self.target - 1, -0.2), 0.2)
-        return replace(self, coefficient=self.coefficient * (1 + error * episodes / self.adapt_over))
-
-    def advantages(self, batch: Batch, advantages_BT: Tensor) -> Tensor:
-        return advantages_BT
-
-    def loss(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
-        return torch.zeros_like(log_probs_BT)
+        error = min(max(measured["kl/sequence"] / self.target - 1, -0.2), 0.2)
+        return replace(self, coefficient=self.coefficient * (1 + error * measured["episodes"] / self.adapt_over))
 
     def rewards(self, batch: Batch) -> Tensor:
         assert batch.old_log_probs_BT is not None, "KL in the reward needs the learner's log-probs of the rollout"
@@ -119,22 +126,22 @@ class KLInReward:
 
 
 @dataclass(frozen=True)
-class KLInAdvantage:
+class KLInAdvantage(NoKL):
     """-coefficient · the estimator's sum from t on, taken off the advantage after the rewards were normalised.
 
     As KLInReward, but a group's mean and deviation are of the task's rewards alone (OpenRLHF).
     """
 
-    coefficient: float = 0.01
+    coefficient: Annotated[float, FROM_0] = 0.01
     estimator: Estimator = K1()
-    refresh_every: int | None = None
+    refresh_every: Annotated[int, FROM_1] | None = None
     """Steps after which the policy as it is becomes the reference. None: it stays the start."""
     needs_old_log_probs: ClassVar[bool] = True
     in_loss: ClassVar[bool] = False
 
     @property
     def formula(self) -> str:
-        sums = f"{self.coefficient:g} ∑_{{k≥t}} {self.estimator.formula}"
+        sums = f"{self.coefficient:g} ∑_{{k≥t}} {formula_of(self.estimator)}"
         return f"{sums} taken off the advantage{_refreshed(self.refresh_every)}"
 
     def advantages(self, batch: Batch, advantages_BT: Tensor) -> Tensor:
@@ -144,15 +151,6 @@ class KLInAdvantage:
         to_go_BT = kl_BT.flip(1).cumsum(1).flip(1)
         return zeroed(advantages_BT - self.coefficient * to_go_BT.to(advantages_BT), mask_BT)
 
-    def loss(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
-        return torch.zeros_like(log_probs_BT)
-
-    def rewards(self, batch: Batch) -> Tensor:
-        return batch.rewards_BT
-
 
 def _refreshed(every: int | None) -> str:
     return "" if every is None else f", π_ref ← π every {every} steps"
-
-
-ReferenceKL = KLInLoss | KLInReward | KLInAdvantage

@@ -83,12 +83,17 @@ def _folder(spec: str) -> Path:
     try:
         return Path(snapshot_download(spec, allow_patterns=list(FILES)))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise DataError(
-            [
-                f"model: '{spec}' is neither a folder nor a .gguf file here, nor could it be had from the hub "
-                f"({type(error).__name__}: {str(error).splitlines()[0]})"
-            ]
-        ) from error
+        raise nowhere(spec, error) from error
+
+
+def nowhere(spec: str, error: Exception) -> DataError:
+    """What to raise for a name that is no file here and could not be had from the hub."""
+    return DataError(
+        [
+            f"model: '{spec}' is neither a folder nor a .gguf file here, nor could it be had from the hub "
+            f"({type(error).__name__}: {str(error).splitlines()[0]})"
+        ]
+    )
 
 
 def is_reward_model(folder: Path) -> bool:

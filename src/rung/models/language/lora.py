@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 from rung.errors import MissingExtra, SettingsError
 
+LLAMA_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""The linear layers of a block of the Llama family."""
+
 
 @dataclass(frozen=True)
 class Lora:
@@ -23,8 +26,8 @@ class Lora:
 
     rank: int = 16
     alpha: float = 32.0
-    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-    """The linear layers' own names; other architectures than the Llama family use other names."""
+    targets: tuple[str, ...] | None = None
+    """The linear layers' own names; None: the architecture's usual ones."""
 
     def __post_init__(self) -> None:
         problems = []
@@ -32,10 +35,50 @@ class Lora:
             problems.append(f"lora.rank: got {self.rank}, expected at least 1")
         if not self.alpha > 0:
             problems.append(f"lora.alpha: got {self.alpha}, expected a number above 0")
-        if not self.targets:
+        if self.targets is not None and not self.targets:
             problems.append("lora.targets: got nothing, expected at least one layer's name")
         if problems:
             raise SettingsError(problems)
+
+
+def linear_layers(model: nn.Module) -> dict[str, int]:
+    """Each linear layer's own name, the head left out: inputs + outputs, summed over the layers of that name.
+
+    Rank r on a layer trains r times this many weights.
+    """
+    from transformers.pytorch_utils import Conv1D
+
+    head = model.get_output_embeddings()
+    found: dict[str, int] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear | Conv1D) and module is not head:
+            own = name.rsplit(".", 1)[-1]
+            found[own] = found.get(own, 0) + sum(module.weight.shape)
+    return found
+
+
+def usual_targets(model: nn.Module) -> tuple[str, ...]:
+    """The layers that get an adapter when none are named.
+
+    All linear layers of a block for the Llama family; else what peft takes for the architecture; else every linear
+    layer.
+    """
+    there = linear_layers(model)
+    if all(name in there for name in LLAMA_LAYERS):
+        return LLAMA_LAYERS
+    known = _usual_in_peft().get(model.config.model_type)
+    by_peft = [name for name in known or () if name in there] if isinstance(known, list) else []
+    refused = {"out_proj"} if "mamba" in model.config.model_type else set[str]()  # by peft: its kernel bypasses it
+    return tuple(by_peft or [name for name in LLAMA_LAYERS if name in there] or [n for n in there if n not in refused])
+
+
+def _usual_in_peft() -> dict[str, Any]:
+    """peft's own table; empty where it is not installed, and nothing but an estimate needs it."""
+    try:
+        from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as TABLE
+    except ImportError:
+        return {}
+    return TABLE
 
 
 def add_adapter(model: nn.Module, lora: Lora, *, seed: int = 0) -> None:
@@ -49,14 +92,11 @@ def add_adapter(model: nn.Module, lora: Lora, *, seed: int = 0) -> None:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
         raise MissingExtra("LoRA", "lora") from error
+    from transformers.pytorch_utils import Conv1D
 
-    head = model.get_output_embeddings()
-    valid = {
-        name.rsplit(".", 1)[-1]
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and module is not head
-    }
-    unknown = [target for target in lora.targets if target not in valid]
+    valid = linear_layers(model)
+    targets = usual_targets(model) if lora.targets is None else lora.targets
+    unknown = [target for target in targets if target not in valid]
     if unknown:
         raise SettingsError(
             [
@@ -64,12 +104,23 @@ def add_adapter(model: nn.Module, lora: Lora, *, seed: int = 0) -> None:
                 for name in unknown
             ]
         )
+    transposed = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, Conv1D)}
     config = LoraConfig(
-        r=lora.rank, lora_alpha=lora.alpha, target_modules=list(lora.targets), lora_dropout=0.0, bias="none"
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        target_modules=list(targets),
+        lora_dropout=0.0,
+        bias="none",
+        fan_in_fan_out=not transposed.isdisjoint(targets),  # GPT-2's Conv1D keeps its weight as [in, out]
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        inject_adapter_in_model(config, model)
+        try:
+            inject_adapter_in_model(config, model)
+        except ValueError as error:
+            raise SettingsError(
+                [f"lora.targets: peft cannot adapt {', '.join(targets)} of this model: {error}"]
+            ) from error
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("lora_" in name)
     model.eval()

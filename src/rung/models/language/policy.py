@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rung.batch import Batch
-from rung.errors import CheckpointError, DataError, SettingsError
+from rung.errors import DataError, SettingsError
 from rung.formulas.preference_losses import summed_log_probs
 from rung.models.language.critic import TextCritic
 from rung.models.language.decoder import Decoder, why_not
@@ -25,6 +25,7 @@ from rung.models.language.distributions import Categorical
 from rung.models.language.lora import adapter_off, has_adapter, save_model
 from rung.models.language.packing import Ids, Rows, rows_of
 from rung.models.language.whole_model import WholeDecoding, WholeModel
+from rung.models.state import take_over
 
 NO_LIMIT = 1 << 30
 """The context length of a model whose configuration states none."""
@@ -229,7 +230,8 @@ class TextPolicy:
             raise DataError(
                 [
                     "the prompt is a list of messages, but this model's tokenizer has no chat template: "
-                    "give the prompt as a str, or use a model trained for chat"
+                    "give the prompt as a str (a reasoning-gym task does so with task.chat=false), or use a model "
+                    "trained for chat"
                 ]
             )
         try:
@@ -252,9 +254,13 @@ class TextPolicy:
     def token_texts(self) -> list[str]:
         """The text of every token by itself, by id, special tokens included."""
         if self._token_texts is None:
-            single = [[i] for i in range(self.model.get_input_embeddings().weight.shape[0])]
-            self._token_texts = self.tokenizer.batch_decode(single, clean_up_tokenization_spaces=False)
+            size = self.model.get_input_embeddings().weight.shape[0]
+            self._token_texts = self.decode_whole([[i] for i in range(size)])
         return self._token_texts
+
+    def decode_whole(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        """The text of each row of ids, special tokens included."""
+        return self.tokenizer.batch_decode(rows, clean_up_tokenization_spaces=False)
 
     def pieces(self, ids: Sequence[int] | npt.NDArray[Any]) -> tuple[str, ...]:
         """Each token's text by itself. A character whose bytes are shared by tokens is a replacement mark in each."""
@@ -301,20 +307,7 @@ class TextPolicy:
         Raises:
             CheckpointError: names, shapes or types differ; nothing is changed then.
         """
-        mine = self.trainable()
-        wrong = [f"{name} is missing" for name in mine if name not in tensors]
-        wrong += [f"{name} is not trained here" for name in tensors if name not in mine]
-        wrong += [
-            f"{name}: got {tuple(t.shape)} {t.dtype}, expected {tuple(mine[name].shape)} {mine[name].dtype}"
-            for name, t in tensors.items()
-            if name in mine and (t.shape != mine[name].shape or t.dtype != mine[name].dtype)
-        ]
-        if wrong:
-            more = f" (and {len(wrong) - 5} more)" if len(wrong) > 5 else ""
-            raise CheckpointError("the policy's state does not fit this model: " + "; ".join(wrong[:5]) + more)
-        with torch.no_grad():
-            for name, parameter in mine.items():
-                parameter.copy_(tensors[name])
+        take_over(self.trainable(), tensors, "the trained weights of this model")
 
     def save(self, folder: Path) -> None:
         """Write an ordinary Hugging Face folder (LoRA merged) that `AutoModelForCausalLM.from_pretrained` loads."""

@@ -7,11 +7,14 @@ newline, or the characters that it is given; everything else becomes the unknown
 from __future__ import annotations
 
 import string
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from rung.models.language.policy import TextPolicy
+
+if TYPE_CHECKING:
+    from transformers import LlamaConfig
 
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
 CHARACTERS = "\n" + string.digits + string.ascii_letters + string.punctuation + " "
@@ -39,22 +42,14 @@ def tiny_tokenizer(characters: str = CHARACTERS) -> Any:
     )
 
 
-def tiny_model(
-    seed: int, *, context_length: int = 512, characters: str = CHARACTERS, layers: int = 4, width: int = 128
-) -> TextPolicy:
-    """An untrained policy that reads and writes these characters; equal seeds give equal weights.
+def tiny_config(
+    characters: str = CHARACTERS, *, context_length: int = 512, layers: int = 4, width: int = 128
+) -> LlamaConfig:
+    """The model's configuration; `width` is a multiple of 8, and there are 4 heads whatever it is."""
+    from transformers import LlamaConfig
 
-    `width` is a multiple of 8; there are 4 heads whatever it is.
-
-    >>> policy = tiny_model(0)
-    >>> policy.decode(policy.encode("2+3="))
-    '2+3='
-    """
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    tokenizer = tiny_tokenizer(characters)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
+    return LlamaConfig(
+        vocab_size=len(SPECIAL) + len(characters),
         hidden_size=width,
         intermediate_size=3 * width,
         num_hidden_layers=layers,
@@ -63,10 +58,25 @@ def tiny_model(
         max_position_embeddings=context_length,
         tie_word_embeddings=True,
         initializer_range=0.05,  # 0.02 is for widths in the thousands; at 128 it costs a third of the warm-up
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=SPECIAL.index("<pad>"),
+        bos_token_id=SPECIAL.index("<bos>"),
+        eos_token_id=SPECIAL.index("<eos>"),
     )
+
+
+def tiny_model(
+    seed: int, *, context_length: int = 512, characters: str = CHARACTERS, layers: int = 4, width: int = 128
+) -> TextPolicy:
+    """An untrained policy that reads and writes these characters; equal seeds give equal weights.
+
+    >>> policy = tiny_model(0)
+    >>> policy.decode(policy.encode("2+3="))
+    '2+3='
+    """
+    from transformers import LlamaForCausalLM
+
+    tokenizer = tiny_tokenizer(characters)
+    config = tiny_config(characters, context_length=context_length, layers=layers, width=width)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LlamaForCausalLM(config)

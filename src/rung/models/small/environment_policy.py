@@ -1,4 +1,4 @@
-"""What every network that acts in environments has in common: drawing actions, and taking the best."""
+"""The interface of a network that acts in environments: drawing actions, and taking the best."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rung.models.small.network import SmallPolicy
-from rung.models.small.q_network import CONFIG as Q_CONFIG
+from rung.models.small.q_network import NAME as Q_NAME
 from rung.models.small.q_network import QNetwork
 
 
@@ -39,4 +39,4 @@ class EnvironmentPolicy(Protocol):
 
 def load_environment_policy(folder: Path) -> EnvironmentPolicy:
     """The network that a run in an environment left in `final`. DataError when the folder holds none."""
-    return QNetwork.load(folder) if (folder / Q_CONFIG).is_file() else SmallPolicy.load(folder)
+    return QNetwork.load(folder) if (folder / f"{Q_NAME}.json").is_file() else SmallPolicy.load(folder)

@@ -6,10 +6,9 @@ Legend: **N** states, **O** numbers of an observation, **A** dimensions of an ac
 from __future__ import annotations
 
 import copy
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,38 +16,35 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from rung.batch import Batch
-from rung.errors import CheckpointError, DataError, SettingsError
+from rung.errors import SettingsError
 from rung.models.language.distributions import Categorical, Distribution, Gaussian
 from rung.models.language.policy import Outputs
-from rung.models.small.actor import SmallActor
-from rung.models.small.by_hand import (
+from rung.models.small.heads import Choice, SmallActor, SmallPass, Vector
+from rung.models.small.layers import (
     FEW_ROWS,
     TANH,
-    Choice,
     Filled,
     NetworkPass,
-    SmallPass,
-    Vector,
     as_arrays,
     forward,
     gradient_of,
     through,
 )
 from rung.models.small.observation_scale import ObservationScale
+from rung.models.state import load_shaped, save_shaped, take_over
 
-CONFIG, WEIGHTS = "small_policy.json", "small_policy.safetensors"
+NAME = "small_policy"
+"""Of its files: a .json and a .safetensors."""
 _MOST = 1 << 20
 """No size in a configuration file is believed beyond this."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SmallShape:
-    """What a small policy is made like.
+    """The sizes of a small policy.
 
     Example: `SmallShape(observations=4, choices=2)` for CartPole, `SmallShape(observations=17, dimensions=6)` for
     HalfCheetah.
@@ -80,6 +76,8 @@ class SmallShape:
             problems.append(
                 f"choices and dimensions: got {self.choices} and {self.dimensions}, expected one of them and None"
             )
+        if type(self.critic) is not bool:
+            problems.append(f"critic: got {self.critic!r}, expected true or false")
         if problems:
             raise SettingsError(problems)
 
@@ -180,7 +178,7 @@ class SmallPolicy:
         return self._distribution(self._flattened(batch)[0], temperature, twice=twice)
 
     def actor(self) -> SmallActor:
-        """What draws actions from the distribution as it is now; for collecting."""
+        """Draws actions from the distribution as it is now; for collecting."""
         return SmallActor(self._policy, self._log_std)
 
     def act(
@@ -264,40 +262,17 @@ class SmallPolicy:
             CheckpointError: names, shapes or types differ; nothing is changed then.
         """
         scale, rest, wrong = ObservationScale.from_tensors(tensors, self.shape.observations)
-        wrong += [f"{name} is missing" for name in self._parameters if name not in rest]
-        wrong += [f"{name} is no part of this policy" for name in rest if name not in self._parameters]
-        wrong += [
-            f"{name}: got {tuple(t.shape)} {t.dtype}, expected {tuple(mine.shape)} {mine.dtype}"
-            for name, t in rest.items()
-            if (mine := self._parameters.get(name)) is not None and (t.shape != mine.shape or t.dtype != mine.dtype)
-        ]
-        if wrong:
-            more = f" (and {len(wrong) - 5} more)" if len(wrong) > 5 else ""
-            raise CheckpointError("the state does not fit this small policy: " + "; ".join(wrong[:5]) + more)
-        with torch.no_grad():
-            for name, parameter in self._parameters.items():
-                parameter.copy_(rest[name])
+        take_over(self._parameters, rest, "this small policy", wrong=wrong)
         self.scale = scale
 
     def save(self, folder: Path) -> None:
         """Write the shape as JSON and the tensors as safetensors into `folder`, with the observations' scale."""
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file({name: t.cpu().contiguous() for name, t in self.state().items()}, folder / WEIGHTS)
-        (folder / CONFIG).write_text(json.dumps(asdict(self.shape), indent=2) + "\n", encoding="utf-8")
+        save_shaped(folder, NAME, self.shape, self.state())
 
     @staticmethod
     def load(folder: Path, *, device: str | torch.device = "cpu") -> SmallPolicy:
         """The policy that `save` wrote. DataError when the folder holds none or it does not fit together."""
-        try:
-            shape = _read_shape(folder / CONFIG)
-            tensors = load_file(folder / WEIGHTS)
-            if shape.numbers() > 2 * sum(t.numel() for t in tensors.values()):  # before the memory is asked for
-                raise DataError([f"policy: {folder / CONFIG} states a larger network than {WEIGHTS} holds"])
-            policy = SmallPolicy(shape, device=device)
-            policy.load_state(tensors)
-        except (OSError, SafetensorError, CheckpointError) as error:
-            raise DataError([f"policy: {folder} could not be loaded: {error}"]) from error
-        return policy
+        return load_shaped(folder, NAME, SmallShape, lambda shape: SmallPolicy(shape, device=device))
 
 
 def _network(
@@ -318,11 +293,3 @@ def spread(values_N: Tensor, mask_BT: Tensor) -> Tensor:
     if values_N.numel() == mask_BT.numel():
         return values_N.view(mask_BT.shape)
     return values_N.new_zeros(mask_BT.shape).masked_scatter(mask_BT.to(values_N.device), values_N)
-
-
-def _read_shape(path: Path) -> SmallShape:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return SmallShape(**{**content, "hidden": tuple(content["hidden"]), "critic": content["critic"] is True})
-    except (ValueError, TypeError, KeyError) as error:
-        raise DataError([f"{path}: no shape of a small policy ({error})"]) from error

@@ -1,4 +1,4 @@
-"""A network that says what each action is worth: Q(s, ·), for observations that are vectors or stacks of images.
+"""Q-networks: the value Q(s, ·) of every action, for observations that are vectors or stacks of images.
 
 Legend: **N** states, **O** numbers of a vector, **V** actions.
 """
@@ -6,10 +6,9 @@ Legend: **N** states, **O** numbers of a vector, **V** actions.
 from __future__ import annotations
 
 import copy
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +16,22 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from rung.errors import CheckpointError, DataError, SettingsError
+from rung.errors import SettingsError
 from rung.formulas.value_targets import duelling
-from rung.models.small.by_hand import RELU, Arrays, as_arrays, backward, forward
+from rung.models.small.layers import RELU, NetworkPass, as_arrays, forward
+from rung.models.state import load_shaped, save_shaped, take_over
 
-CONFIG, WEIGHTS = "q_network.json", "q_network.safetensors"
+NAME = "q_network"
+"""Of its files: a .json and a .safetensors."""
 _MOST = 1 << 20
 """No size in a configuration file is believed beyond this."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class QShape:
-    """What a Q network is made like, and how it is to be played by.
+    """The sizes of a Q network, and how its actions are drawn for a score.
 
     Example: `QShape(observation=(4,), choices=2)` for CartPole, `QShape(observation=(4, 84, 84), choices=6,
     convolutions=((16, 8, 4), (32, 4, 2)), hidden=(256,))` for Pong.
@@ -49,7 +48,7 @@ class QShape:
     duelling: bool = False
     """V(s) and A(s, ·) in place of one output layer."""
     epsilon: float = 0.05
-    """With which chance any action is taken when actions are drawn for a score."""
+    """The chance of a random action when actions are drawn for a score."""
     temperature: float | None = None
     """Drawn from softmax(Q / temperature) instead; None: ε-greedy."""
 
@@ -65,6 +64,8 @@ class QShape:
         for name, value in (("epsilon", self.epsilon), ("temperature", self.temperature)):
             if value is not None and not (type(value) in (int, float) and 0 <= value < math.inf):
                 problems.append(f"Q network: got {name} {value!r}, expected a number of at least 0")
+        if type(self.duelling) is not bool:
+            problems.append(f"Q network: got duelling {self.duelling!r}, expected true or false")
         if not problems and min(self.sizes_after()) < 1:
             problems.append(f"Q network: an image of {self.observation} is too small for {self.convolutions}")
         if problems:
@@ -177,14 +178,14 @@ class QNetwork:
         return out_NV if self._value is None else duelling(F.linear(inside_N, *self._value)[:, 0], out_NV)
 
     def actor(self) -> QActor:
-        """What chooses actions by the weights as they are, and as they will be: it looks at them each time."""
+        """Chooses actions by the weights as they are at each call."""
         return QActor(self)
 
     def to_learn(self, observations_N: Tensor) -> QPass:
         """As `values`, with a way back into `flat.grad` that for a few small layers takes half of autograd's time."""
         if self.arrays is None:
             return QPass.by_autograd(self.values(observations_N), self.flat)
-        return QPass.by_hand(self.arrays, observations_N.numpy(), self._gradients)
+        return QPass.by_hand(NetworkPass.of(self.arrays, observations_N.numpy(), self._gradients, RELU))
 
     def mode(self, observations_N: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         """The best action of each state; the first of equals."""
@@ -218,56 +219,23 @@ class QNetwork:
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over the tensors of `state`. CheckpointError when names, shapes or types differ; nothing is changed."""
-        wrong = [f"{name} is missing" for name in self._parameters if name not in tensors]
-        wrong += [f"{name} is no part of this network" for name in tensors if name not in self._parameters]
-        wrong += [
-            f"{name}: got {tuple(t.shape)} {t.dtype}, expected {tuple(mine.shape)} {mine.dtype}"
-            for name, t in tensors.items()
-            if (mine := self._parameters.get(name)) is not None and (t.shape != mine.shape or t.dtype != mine.dtype)
-        ]
-        if wrong:
-            more = f" (and {len(wrong) - 5} more)" if len(wrong) > 5 else ""
-            raise CheckpointError("the state does not fit this Q network: " + "; ".join(wrong[:5]) + more)
-        with torch.no_grad():
-            for name, parameter in self._parameters.items():
-                parameter.copy_(tensors[name])
+        take_over(self._parameters, tensors, "this Q network")
 
     def save(self, folder: Path) -> None:
         """Write the shape as JSON and the tensors as safetensors into `folder`."""
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file({name: t.cpu().contiguous() for name, t in self.state().items()}, folder / WEIGHTS)
-        (folder / CONFIG).write_text(json.dumps(asdict(self.shape), indent=2) + "\n", encoding="utf-8")
+        save_shaped(folder, NAME, self.shape, self.state())
 
     @staticmethod
     def load(folder: Path, *, device: str | torch.device = "cpu") -> QNetwork:
         """The network that `save` wrote. DataError when the folder holds none or it does not fit together."""
-        try:
-            shape = _read_shape(folder / CONFIG)
-            tensors = load_file(folder / WEIGHTS)
-            if shape.numbers() > 2 * sum(t.numel() for t in tensors.values()):  # before the memory is asked for
-                raise DataError([f"policy: {folder / CONFIG} states a larger network than {WEIGHTS} holds"])
-            network = QNetwork(shape, device=device)
-            network.load_state(tensors)
-        except (OSError, SafetensorError, CheckpointError) as error:
-            raise DataError([f"policy: {folder} could not be loaded: {error}"]) from error
-        return network
-
-
-def _read_shape(path: Path) -> QShape:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        tuples = {name: tuple(content[name]) for name in ("observation", "hidden")}
-        convolutions = tuple(tuple(one) for one in content["convolutions"])
-        return QShape(**{**content, **tuples, "convolutions": convolutions, "duelling": content["duelling"] is True})
-    except (ValueError, TypeError, KeyError) as error:
-        raise DataError([f"{path}: no shape of a Q network ({error})"]) from error
+        return load_shaped(folder, NAME, QShape, lambda shape: QNetwork(shape, device=device))
 
 
 Array = npt.NDArray[Any]
 
 
 class QActor:
-    """Example: `actor.explore(observations_N, uniforms_N, epsilon=0.1)`."""
+    """Chooses actions by the values of a Q-network. Example: `network.actor()(observations_N, uniforms_N)`."""
 
     def __init__(self, network: QNetwork) -> None:
         self._network = network
@@ -345,11 +313,6 @@ class QPass:
         return QPass(graph_NV.detach(), back)
 
     @staticmethod
-    def by_hand(layers: Arrays, observations_N: npt.NDArray[Any], gradients: Arrays) -> QPass:
-        """Layers with ReLU between them, in numpy; `gradients` are filled."""
-        *given, values = forward(layers, observations_N, RELU)
-
-        def back(gradient_NV: Tensor) -> None:
-            backward(layers, given, gradient_NV.numpy(), RELU, gradients)
-
-        return QPass(torch.from_numpy(values), back)
+    def by_hand(passed: NetworkPass) -> QPass:
+        """The pass of layers in numpy."""
+        return QPass(torch.from_numpy(passed.out_N), lambda gradient_NV: passed.back(gradient_NV.numpy()))

@@ -12,8 +12,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from rung.errors import CheckpointError
 from rung.models.small.observation_scale import ObservationScale
+from rung.models.state import take_over
 
 SLOPE = 0.01
 """Of the leaky ReLU below 0 (Christiano et al. 2017, appendix A.1)."""
@@ -110,17 +110,8 @@ class RewardEnsemble:
         """Take over what `state` gave. CheckpointError when it is another ensemble's."""
         first = self._parameters["0.weight"]
         scale, rest, wrong = ObservationScale.from_tensors(tensors, first.shape[1])
-        expected = {**self._parameters, "mean": self.mean_P, "std": self.std_P, "std_of_mean": torch.zeros(())}
-        wrong += [f"{name}: missing" for name in expected if name not in rest]
-        wrong += [
-            f"{name}: got {tuple(tensor.shape)}, expected {tuple(expected[name].shape)}"
-            for name, tensor in rest.items()
-            if name in expected and tensor.shape != expected[name].shape
-        ]
-        if wrong:
-            raise CheckpointError("the state does not fit this ensemble of reward predictors: " + "; ".join(wrong))
-        with torch.no_grad():
-            for name, parameter in self._parameters.items():
-                parameter.copy_(rest[name])
-        self.mean_P, self.std_P, self.std = rest["mean"].clone(), rest["std"].clone(), float(rest["std_of_mean"])
+        measured = {name: torch.zeros(self.members) for name in ("mean", "std")}
+        measured["std_of_mean"] = torch.zeros((), dtype=torch.float64)
+        take_over({**self._parameters, **measured}, rest, "this ensemble of reward predictors", wrong=wrong)
+        self.mean_P, self.std_P, self.std = measured["mean"], measured["std"], float(measured["std_of_mean"])
         self.scale = scale

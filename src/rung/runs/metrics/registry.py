@@ -1,24 +1,71 @@
 """Every number a run reports: what it means, the range that is healthy, and what to do outside it.
 
-`METRICS` has the fixed names of metrics.jsonl and timings.jsonl; names with a part of their own
-(`reward/<part>`, `reward_std/<part>`, `nonfinite/<metric>`) are explained by `explain_metric`.
+The sentences stand in metrics.md. `METRICS` has the fixed names of metrics.jsonl and timings.jsonl; names with a part
+of their own (`reward/<part>`, `reward_std/<part>`, `nonfinite/<part>`) are explained by `explain_metric`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from importlib.resources import files
 
 from rung.errors import SettingsError, did_you_mean
-from rung.runs.metrics.metric import COUNT, GIB, NUMBER, RATE, SECONDS, SHARE, TOKENS, Metric
-from rung.runs.metrics.of_environments import of_environment
-from rung.runs.metrics.of_every_run import METRIC_LIST
-from rung.runs.metrics.of_preferences import PREFERENCE_METRICS
-from rung.runs.metrics.of_values import LEARNED_REWARD_METRICS, VALUE_METRICS
+from rung.runs.metrics.metric import COUNT, GIB, NATS, NUMBER, RATE, SECONDS, SHARE, TOKENS, Metric
+from rung.runs.metrics.of_environments import ENVIRONMENT, STEPS, TEXT
 
-METRICS: dict[str, Metric] = {
-    metric.name: metric for metric in (*METRIC_LIST, *VALUE_METRICS, *PREFERENCE_METRICS, *LEARNED_REWARD_METRICS)
+_SENTENCES = {"Healthy": "healthy", "Otherwise": "what_to_do"}
+_OF_ENVIRONMENT = {
+    "Environment": "meaning",
+    "Environment, range": "range",
+    "Environment, healthy": "healthy",
+    "Environment, otherwise": "what_to_do",
 }
-"""By name, in the order a reader wants them."""
+_UNITS = {NATS: "nats a step", TOKENS: STEPS, RATE: f"{STEPS} a second"}
+
+
+def _read(entry: str, *, environment: bool) -> Metric:
+    """One entry of metrics.md: `## name | unit | range`, the meaning, and lines that begin with their label."""
+    heading, meaning, *labelled = entry.strip().splitlines()
+    name, unit, *healthy_range = heading.split(" | ")
+    sentences = {"meaning": meaning, "range": healthy_range[0] if healthy_range else "any"}
+    words = ENVIRONMENT if environment else TEXT
+    for line in labelled:
+        label, _, sentence = line.partition(": ")
+        if label in _SENTENCES:
+            sentences[_SENTENCES[label]] = sentence
+        elif environment:
+            sentences[_OF_ENVIRONMENT[label]] = sentence
+    low, high = _ends(sentences.pop("range"))
+    sentences["healthy"] = sentences["healthy"].removesuffix(".")
+    said = {key: words.fill(sentence) for key, sentence in sentences.items()}
+    return Metric(name=name, unit=_UNITS.get(unit, unit) if environment else unit, low=low, high=high, **said)
+
+
+def _ends(healthy_range: str) -> tuple[float | None, float | None]:
+    """The ends of `0 to 1`, `at least 0`, `at most 0.1` or `any`."""
+    if healthy_range.startswith("at least "):
+        return float(healthy_range.removeprefix("at least ")), None
+    if healthy_range.startswith("at most "):
+        return None, float(healthy_range.removeprefix("at most "))
+    low, to, high = healthy_range.partition(" to ")
+    return (float(low), float(high)) if to else (None, None)
+
+
+def _entries() -> Iterator[str]:
+    for section in (files("rung.runs.metrics") / "metrics.md").read_text(encoding="utf-8").split("\n# "):
+        yield from section.split("\n## ")[1:]
+
+
+def _all(*, environment: bool) -> Mapping[str, Metric]:
+    return {metric.name: metric for entry in _entries() if (metric := _read(entry, environment=environment))}
+
+
+_TEXT, _ENVIRONMENT = _all(environment=False), _all(environment=True)
+_PART = "<part>"
+METRICS: dict[str, Metric] = {name: metric for name, metric in _TEXT.items() if _PART not in name}
+"""By name, in the order a reader wants them, in the words of a run on text."""
 
 
 def explain_metric(name: str, *, environment: bool = False) -> Metric:
@@ -29,10 +76,11 @@ def explain_metric(name: str, *, environment: bool = False) -> Metric:
     >>> explain_metric("reward/format").meaning
     "The mean of the reward part 'format' over this step's completions, before its weight."
     """
-    family, _, part = name.partition("/")
-    known = METRICS.get(name) or (_FAMILIES[family](part) if part and family in _FAMILIES else None)
-    if known is not None:
-        return of_environment(known) if environment else known
+    known, (family, _, part) = _ENVIRONMENT if environment else _TEXT, name.partition("/")
+    if name in known:
+        return known[name]
+    if part and (general := known.get(f"{family}/{_PART}")) is not None:
+        return replace(general, name=name, meaning=general.meaning.replace(_PART, part))
     raise SettingsError([f"metric: got '{name}', which is not a metric{did_you_mean(name, METRICS)}"])
 
 
@@ -60,7 +108,7 @@ def shown(name: str, value: float | None) -> str:
 
 def _known(name: str) -> bool:
     family, _, part = name.partition("/")
-    return name in METRICS or bool(part and family in _FAMILIES)
+    return name in _TEXT or bool(part and f"{family}/{_PART}" in _TEXT)
 
 
 def _significant(value: float) -> str:
@@ -70,37 +118,3 @@ def _significant(value: float) -> str:
     if size < 1e-3 or size >= 1e6:
         return f"{value:.2e}"
     return f"{value:.{max(0, 2 - math.floor(math.log10(size)))}f}"
-
-
-def _reward_part(part: str) -> Metric:
-    return Metric(
-        name=f"reward/{part}",
-        unit=NUMBER,
-        meaning=f"The mean of the reward part '{part}' over this step's completions, before its weight.",
-        healthy="rises, or holds once it is at its best; watch that one part does not rise at another's cost",
-        what_to_do="A part that never moves teaches nothing: drop it, or make it tell samples apart.",
-    )
-
-
-def _reward_spread(part: str) -> Metric:
-    return Metric(
-        name=f"reward_std/{part}",
-        unit=NUMBER,
-        meaning=f"The standard deviation of the reward part '{part}' over this step's completions.",
-        healthy="above 0: only differences between samples teach",
-        what_to_do="At 0 for many steps the part is constant: drop it, or make it tell samples apart.",
-    )
-
-
-def _not_finite(metric: str) -> Metric:
-    return Metric(
-        name=f"nonfinite/{metric}",
-        unit=COUNT,
-        meaning=f"1 where '{metric}' was NaN or infinite in this step and was therefore written as null.",
-        healthy="absent",
-        high=0,
-        what_to_do="Lower the learning rate and look at the step's samples and rewards for the first odd value.",
-    )
-
-
-_FAMILIES = {"reward": _reward_part, "reward_std": _reward_spread, "nonfinite": _not_finite}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rung.errors import DataError, SettingsError
 from rung.rewards.judge import Judge
-from rung.rollouts.sampler import Sampler
+from rung.rollouts.sampler import InProcessSampler
 from rung.settings import PairsSettings, TaskSettings
 from rung.tasks.load import load_text_task
 from rung.tasks.order import items_at
@@ -73,7 +73,7 @@ def _answers(settings: PairsSettings, task: TextTask, made: PairsMade, say: Say)
     from rung.runs.recipes.tiny import tiny_for
 
     spec = str(tiny_for(settings.task)) if settings.model == "tiny" else settings.model
-    sampler = Sampler(load_policy(spec, device=settings.learner.device, compute=settings.learner.compute))
+    sampler = InProcessSampler(load_policy(spec, device=settings.learner.device, compute=settings.learner.compute))
     total = min(settings.prompts, len(task.train))
     for first in range(0, total, PROMPTS_AT_ONCE):
         picks = items_at(settings.seed, first, min(PROMPTS_AT_ONCE, total - first), len(task.train))

@@ -22,7 +22,7 @@ from rung.methods.parts.objectives import ScoreFunction
 from rung.methods.parts.optimizers import AdamW
 from rung.methods.policy_gradient import PolicyGradient
 from rung.rewards.judge import Judge
-from rung.rollouts.sampler import Sampler
+from rung.rollouts.sampler import InProcessSampler
 from rung.runs.lock import holds_something
 from rung.runs.statistics import Estimate, mean_at_k
 from rung.tasks.load import load_text_task
@@ -151,7 +151,7 @@ def _held_out(policy: TextPolicy, task: TextTask, settings: SFTSettings) -> Esti
         return None
     with Judge(task.rewards) as judge:
         scores = score(
-            Sampler(policy),
+            InProcessSampler(policy),
             judge,
             task,
             items,

@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from rung.batch import OK, Episode
-from rung.runs.metrics.of_environments import in_environment, said_of_steps
+from rung.runs.metrics.of_environments import STEPS, in_environment
 from rung.runs.metrics.registry import shown
 from rung.runs.record.visible import visible
 
@@ -38,7 +38,9 @@ _LINE = (
 
 def _labels(row: Row) -> Sequence[tuple[str, str]]:
     """What a line shows, by (label, metric): an environment's tokens are its steps."""
-    return [(said_of_steps(label), name) for label, name in _LINE] if in_environment([row]) else _LINE
+    if not in_environment([row]):
+        return _LINE
+    return [(f"{STEPS}/s" if name == "tokens_per_second" else label, name) for label, name in _LINE]
 
 
 class ConsoleReport:

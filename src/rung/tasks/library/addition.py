@@ -14,8 +14,7 @@ from __future__ import annotations
 from rung.random import draws, keyed_share
 from rung.rewards.reward import WeightedReward
 from rung.rewards.rules import NumberEquals, first_integer
-from rung.tasks.library.different import different
-from rung.tasks.ranges import require_within
+from rung.tasks.library.different import different, require_within
 from rung.tasks.task import Example, Item, Lazy, TextTask
 
 HELD_OUT_SHARE = 0.2

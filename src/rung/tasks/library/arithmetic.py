@@ -24,10 +24,8 @@ from dataclasses import dataclass
 
 from rung.errors import SettingsError
 from rung.random import draws, keyed_share
-from rung.rewards.reward import WeightedReward
-from rung.rewards.rules import NumberEquals
-from rung.rewards.worked_steps import WorkedSteps
-from rung.tasks.library.different import different
+from rung.rewards.rules import rewards_of_working
+from rung.tasks.library.different import different, require_within
 from rung.tasks.task import Example, Item, Lazy, TextTask
 
 HELD_OUT_SHARE = 0.2
@@ -138,16 +136,10 @@ def arithmetic(
         name="arithmetic",
         train=Lazy(size, train_item),
         held_out=_held_out_items(seed, chosen, held_out),
-        rewards=_rewards(steps),
+        rewards=rewards_of_working(steps=steps),
         examples=Lazy(size, example),
         stop=("\n",),
     )
-
-
-def _rewards(steps: bool) -> tuple[WeightedReward, ...]:
-    if not steps:
-        return (WeightedReward(reward=NumberEquals()),)
-    return (WeightedReward(reward=NumberEquals(), weight=0.0), WeightedReward(reward=WorkedSteps()))
 
 
 def _item(item_id: str, level: int, problem: Problem) -> Item:
@@ -174,13 +166,6 @@ def _by_place(number: int, places: int) -> list[int]:
 
 
 def _check(levels: Sequence[int], size: int, held_out: int) -> None:
-    problems = []
-    wrong = [level for level in levels if level not in LEVELS]
-    if not levels or wrong:
-        problems.append(f"levels: got {list(levels)}, expected some of {list(LEVELS)}")
-    if size < 1:
-        problems.append(f"size: got {size}, expected at least 1")
-    if held_out < 1:
-        problems.append(f"held_out: got {held_out}, expected at least 1")
-    if problems:
-        raise SettingsError(problems)
+    if not levels or any(level not in LEVELS for level in levels):
+        raise SettingsError([f"levels: got {list(levels)}, expected some of {list(LEVELS)}"])
+    require_within({"size": (size, 1, None), "held_out": (held_out, 1, None)})

@@ -18,8 +18,7 @@ from rung.errors import SettingsError
 from rung.random import draws, keyed_share
 from rung.rewards.reward import WeightedReward
 from rung.rewards.rules import PlacesRight
-from rung.tasks.library.different import different
-from rung.tasks.ranges import require_within
+from rung.tasks.library.different import different, require_within
 from rung.tasks.task import Example, Item, Lazy, TextTask
 
 HELD_OUT_SHARE = 0.2

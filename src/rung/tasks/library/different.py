@@ -1,8 +1,8 @@
-"""Draw until there are enough different ones."""
+"""What the tasks of the library share: options within a range, and draws that are all different."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from rung.errors import SettingsError
@@ -27,3 +27,17 @@ def different(draw: Callable[[int], T], count: int) -> list[T]:
     raise SettingsError(
         [f"held_out: got {count}, but there are about {len(found)} different held-out problems; ask for fewer"]
     )
+
+
+def require_within(ranges: Mapping[str, tuple[int, int, int | None]]) -> None:
+    """`ranges` holds (value, least, greatest or None) by name. SettingsError with a sentence for each value outside.
+
+    >>> require_within({"length": (3, 1, 15), "size": (20_000, 1, None)})
+    """
+    problems = [
+        f"{name}: got {value}, expected at least {low}" + (f" and at most {high}" if high else "")
+        for name, (value, low, high) in ranges.items()
+        if value < low or (high is not None and value > high)
+    ]
+    if problems:
+        raise SettingsError(problems)

@@ -20,11 +20,8 @@ from itertools import accumulate
 
 from rung.errors import SettingsError
 from rung.random import draws, keyed_share
-from rung.rewards.reward import WeightedReward
-from rung.rewards.rules import NumberEquals
-from rung.rewards.worked_steps import WorkedSteps
-from rung.tasks.library.different import different
-from rung.tasks.ranges import require_within
+from rung.rewards.rules import rewards_of_working
+from rung.tasks.library.different import different, require_within
 from rung.tasks.task import Example, Item, Lazy, TextTask
 
 HELD_OUT_SHARE = 0.2
@@ -97,17 +94,11 @@ def running_sum(
         name="running-sum",
         train=Lazy(size, train_item),
         held_out=tuple(_item(f"held-out-{index}", chain) for index, chain in enumerate(apart)),
-        rewards=_rewards(steps),
+        rewards=rewards_of_working(steps=steps),
         examples=Lazy(size, example),
         stop=("\n",),
         characters=f"\n{string.digits}+-=,",
     )
-
-
-def _rewards(steps: bool) -> tuple[WeightedReward, ...]:
-    if not steps:
-        return (WeightedReward(reward=NumberEquals()),)
-    return (WeightedReward(reward=NumberEquals(), weight=0.0), WeightedReward(reward=WorkedSteps()))
 
 
 def _chain(numbers: Sequence[int]) -> Chain:

@@ -7,8 +7,8 @@ from typing import Any
 
 from rung.methods import AdaptiveElements, Method
 from rung.methods.parts.elements import Lifetimes
+from rung.models.language.size import ModelShape
 from rung.settings import Settings
-from rung.settings.network import Network, table
 from rung.tasks.cart_pole import BOX_COUNT, CartPole1983
 from rung.tasks.cart_pole import NAME as CART_POLE
 from rung.trainers.boxes_1983.collector import TrialCollector
@@ -43,8 +43,8 @@ class Boxes(Kind):
                 f"task.name: got '{settings.task.name}', but '{method.name}' learns in the boxes of {CART_POLE} alone"
             )
 
-    def size(self, settings: Settings, method: AdaptiveElements, task: CartPole1983) -> Network:
-        return table(BOX_COUNT * len(method.tables()))
+    def size(self, settings: Settings, method: AdaptiveElements, task: CartPole1983) -> ModelShape:
+        return ModelShape(parameters=BOX_COUNT * len(method.tables()), vocabulary=2)
 
     def units(self, settings: Settings, method: AdaptiveElements) -> Units:
         return Units(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rung.batch import Batch
 from rung.methods import PolicyGradient
-from rung.methods.parts.critics import Critic
+from rung.methods.parts.protocols import Critic, fact
 from rung.models.language.policy import Outputs
 from rung.models.small.network import SmallPolicy, spread
 
@@ -64,7 +64,7 @@ def critic_by_hand(policy: Any, critic: Critic, batch: Batch, weights_BT: Tensor
     None where autograd must do it, as in `by_hand`.
     """
     small = _small(policy, batch)
-    if critic.clip is not None or small is None:
+    if small is None or not fact(critic, "has_slope", False):
         return None
     with np.errstate(over="ignore", invalid="ignore"):
         given = small.critic_to_learn(batch)

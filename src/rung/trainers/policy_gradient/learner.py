@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -12,14 +13,9 @@ from rung.batch import Batch
 from rung.errors import NonFiniteError
 from rung.faults import fault_point
 from rung.formulas.aggregations import token_mean
-from rung.formulas.masked import masked_mean, zeroed
-from rung.formulas.policy_losses import kl_from_old, ratio
+from rung.formulas.masked import zeroed
 from rung.formulas.value_losses import explained_variance
 from rung.methods import PolicyGradient
-from rung.methods.parts.aggregations import PerToken
-from rung.methods.parts.objectives import KLPenalty
-from rung.methods.parts.optimizers import NaturalGradient
-from rung.methods.parts.reference_kl import KLInReward
 from rung.models.language.distributions import Distribution
 from rung.trainers.optimizer import Optimized, gradient_step, require_finite_update
 from rung.trainers.policy_gradient.by_hand import by_hand
@@ -73,8 +69,7 @@ class Learner:
         self.policy, self.method, self.reference, self.teacher = policy, method, reference, teacher
         self.temperature, self.micro_batch_tokens, self.seed = temperature, micro_batch_tokens, seed
         self.world = world or World.current()
-        critic = method.critic
-        self.optimized = Optimized(self._optimized(), apart=critic is not None and critic.warmup_steps > 0)
+        self.optimized = Optimized(self._optimized(), apart=method.critic_learns_alone(1))
         self.optimizer = self._optimizer()
         self.updates = 0
         """Updates made so far; the version of the policy."""
@@ -86,14 +81,12 @@ class Learner:
     def _optimized(self) -> dict[str, torch.nn.Parameter]:
         """All parameters; the critic's alone where the policy takes natural-gradient steps."""
         named = self.policy.trainable()
-        natural = isinstance(self.method.optimizer, NaturalGradient)
-        return {name: parameter for name, parameter in named.items() if not natural or is_critics(name)}
+        every = self.method.trust_region() is None
+        return {name: parameter for name, parameter in named.items() if every or is_critics(name)}
 
     def _optimizer(self) -> torch.optim.Optimizer | None:
-        step, parameters = self.method.optimizer, self.optimized.parameters
-        if not isinstance(step, NaturalGradient):
-            return step.build(parameters)
-        return step.critic_optimizer().build(parameters) if parameters else None
+        nothing = self.method.trust_region() is not None and not self.optimized.parameters
+        return None if nothing else self.method.optimizer.build(self.optimized.parameters)
 
     def update(self, batch: Batch, step: int, progress: float = 0.0) -> Update:
         """Learns from one rollout. Raises NonFiniteError before a NaN or infinity could reach the weights."""
@@ -105,7 +98,7 @@ class Learner:
         if self._takes_steps_apart(batch):
             batch = batch.by_step()
         record = UpdateRecord(batch)
-        if isinstance(self.method.optimizer, NaturalGradient):
+        if self.method.trust_region() is not None:
             natural_update(self, batch, record, (self.seed, step))
         else:
             for epoch in range(self.method.num_epochs):
@@ -139,9 +132,7 @@ class Learner:
         return self._learning_rate_at(max(self.updates - 1, 0))
 
     def _learning_rate_at(self, update: int) -> float:
-        step = self.method.optimizer
-        gradient = step.critic_optimizer() if isinstance(step, NaturalGradient) else step
-        return gradient.learning_rate_at(update, self._progress)
+        return self.method.optimizer.learning_rate_at(update, self._progress)
 
     def _before(self, batch: Batch) -> Batch:
         """The batch with everything that must be known before the first update."""
@@ -158,31 +149,21 @@ class Learner:
 
     def _refresh_reference(self, step: int) -> None:
         """Before step N+1, 2N+1, ... the policy as it is becomes the reference, where the method wants it so."""
-        kl = self.method.reference_kl
-        if kl is not None and kl.refresh_every is not None and step > 1 and (step - 1) % kl.refresh_every == 0:
+        every = self.method.refresh_every()
+        if every is not None and step > 1 and (step - 1) % every == 0:
             self.reference = self.policy.reference()
 
     def _takes_steps_apart(self, batch: Batch) -> bool:
         """Whether minibatches may mix the steps of a policy without memory; a mean over steps alone allows it."""
-        many = self.method.num_minibatches > 1 and isinstance(self.method.aggregation, PerToken)
+        many = self.method.num_minibatches > 1 and self.method.weighs_steps_alike()
         return many and isinstance(batch.contexts, Tensor)
 
     def _adapt(self, batch: Batch, record: UpdateRecord) -> None:
         """Moves the coefficients that steer to a target, for the next rollout."""
-        objective, kl = self.method.objective, self.method.reference_kl
-        kl_old = kl_sequence = None
-        if isinstance(objective, KLPenalty) and objective.target is not None:
-            kl_old = self.kl_from_old(batch)
-            record.numbers |= {"kl/old": kl_old, "kl/coefficient": objective.coefficient}
-        if isinstance(kl, KLInReward):
-            assert batch.old_log_probs_BT is not None and batch.reference_log_probs_BT is not None
-            gap_BT = zeroed(batch.old_log_probs_BT - batch.reference_log_probs_BT, batch.action_mask_BT)
-            kl_sequence = float(gap_BT.sum() / batch.counted_B().sum().clamp(min=1))
-            record.numbers["kl/sequence"] = kl_sequence
-            if kl.target is not None:
-                record.numbers["kl/coefficient"] = kl.coefficient
+        measured = self.method.measured(_AfterUpdates(self, batch))
+        record.numbers |= measured
         episodes = int(self.world.total(batch.counted_B().sum()))
-        self.method = self.method.adapted(kl_old=kl_old, kl_sequence=kl_sequence, episodes=episodes)
+        self.method = self.method.adapted({**measured, "episodes": episodes})
 
     def _note_critic(self, batch: Batch, record: UpdateRecord) -> None:
         if batch.value_targets_BT is None or not batch.action_mask_BT.any():
@@ -192,14 +173,8 @@ class Learner:
         explained = explained_variance(values_BT, batch.value_targets_BT, batch.action_mask_BT)
         if torch.isfinite(explained):
             record.numbers["critic/explained_variance"] = float(explained)
-        if self.method.critic is not None and self.method.critic.warmup_steps:
+        if self.method.critic_learns_alone(1):
             record.numbers["critic/alone"] = float(self._critic_alone)
-
-    def kl_from_old(self, batch: Batch) -> float:
-        """Mean KL(π_old ‖ π) a step, estimated on the rollout's own actions."""
-        assert batch.old_log_probs_BT is not None
-        ratio_BT = ratio(self.log_probs(self.policy, batch), batch.old_log_probs_BT, batch.action_mask_BT)
-        return float(masked_mean(kl_from_old(ratio_BT, batch.action_mask_BT), batch.action_mask_BT))
 
     def log_probs(self, policy: Policy, batch: Batch) -> Tensor:
         """[B,T] log-probs under a policy, without gradient, a micro-batch at a time; 0 where masked."""
@@ -231,7 +206,7 @@ class Learner:
         minibatch = self._chosen(self.method.minibatch(minibatch, self.world.total))
         tokens = self.world.total(minibatch.action_mask_BT.sum())
         weights_BT = critic_BT = self.method.weights(minibatch, self.world.total)
-        if self.method.critic is not None and not isinstance(self.method.aggregation, PerToken):
+        if self.method.critic is not None and not self.method.weighs_steps_alike():
             critic_BT = token_mean(minibatch.action_mask_BT, tokens)
         self.optimized.clear()
         losses: list[float | None] = []
@@ -327,6 +302,17 @@ class Learner:
             assert outputs.values_BT is not None
             loss = loss + (weights[1] * self.method.critic.loss(micro, outputs.values_BT.to(where))).sum()
         return loss
+
+
+class _AfterUpdates:
+    """A rollout after its updates, as the parts that adapt themselves measure it (`rung.parts.AfterUpdates`)."""
+
+    def __init__(self, learner: Learner, batch: Batch) -> None:
+        self._learner, self.batch = learner, batch
+
+    @cached_property
+    def log_probs_BT(self) -> Tensor:
+        return self._learner.log_probs(self._learner.policy, self.batch)
 
 
 def require_finite(what: str, values: Tensor) -> None:

@@ -12,8 +12,8 @@ from rung.batch import Batch
 from rung.faults import fault_point
 from rung.formulas.aggregations import token_mean
 from rung.formulas.natural_gradient import conjugate_gradient, longest_step
-from rung.methods.parts.critics import Critic
 from rung.methods.parts.optimizers import NaturalGradient
+from rung.methods.parts.protocols import Critic
 from rung.models.language.distributions import Distribution
 from rung.trainers.optimizer import bound_norm, optimizer_step
 from rung.trainers.policy_gradient.by_hand import critic_by_hand
@@ -36,8 +36,8 @@ def natural_update(learner: Learner, batch: Batch, record: UpdateRecord, key: tu
         key: of the critic's minibatches, with the epoch's number after it.
     """
     assert learner.world.size == 1, "natural-gradient steps are not made by several processes"
-    step = learner.method.optimizer
-    assert isinstance(step, NaturalGradient)
+    step = learner.method.trust_region()
+    assert step is not None
     if not batch.action_mask_BT.any():
         return
     named = learner.policy.trainable()
@@ -176,7 +176,7 @@ def _critic_epochs(learner: Learner, batch: Batch, step: NaturalGradient, key: t
         batch = batch.by_step()
     for epoch in range(step.num_critic_epochs):
         for _, minibatch in cut_up(batch, step.num_critic_minibatches, (*key, epoch)):
-            _critic_update(learner, minibatch, step.critic_optimizer().max_grad_norm)
+            _critic_update(learner, minibatch, learner.method.optimizer.max_grad_norm)
 
 
 def _critic_update(learner: Learner, batch: Batch, max_grad_norm: float) -> None:

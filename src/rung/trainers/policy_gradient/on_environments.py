@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from rung.methods import PolicyGradient
-from rung.methods.parts.advantages import ProcessNormalized, RightAnswers
+from rung.methods.parts.protocols import fact
+from rung.models.language.size import ModelShape
 from rung.models.small.network import SmallPolicy, SmallShape
 from rung.settings import Settings
-from rung.settings.network import Network, small_network
 from rung.tasks.environment import EnvironmentTask
 from rung.trainers.fits import general_doubts, no_labels, no_pairs
 from rung.trainers.kind import Kind, Setup
@@ -48,7 +49,7 @@ class OnEnvironments(Kind):
             yield "teacher: got none, but the method learns from one; set a model folder or a hub id"
         elif method.needs_teacher:
             yield f"teacher: got '{settings.teacher}', but a small network has no tokens to compare; use another method"
-        if isinstance(method.advantage, ProcessNormalized):
+        if fact(method.advantage, "needs_step_scores", False):
             yield (
                 "method.advantage: ProcessNormalized judges a text's steps, and a small network writes none; choose "
                 "grpo"
@@ -75,7 +76,7 @@ class OnEnvironments(Kind):
                 f"method.name: '{method.name}' on '{task.name}': a game is seen as images, for which only methods that "
                 "learn values have a network; choose dqn"
             )
-        if isinstance(method.advantage, RightAnswers):
+        if fact(method.advantage, "needs_right_answers", False):
             yield (
                 f"method.advantage: RightAnswers imitates right answers, and an episode of '{task.name}' is neither "
                 "right nor wrong; choose reinforce"
@@ -87,8 +88,11 @@ class OnEnvironments(Kind):
         yield from doubtful_slots(settings, method)
         yield from general_doubts(settings)
 
-    def size(self, settings: Settings, method: PolicyGradient, task: EnvironmentTask) -> Network:
-        return small_network(task.observations, task.choices or task.dimensions or 0, settings.network.hidden)
+    def size(self, settings: Settings, method: PolicyGradient, task: EnvironmentTask) -> ModelShape:
+        hidden = settings.network.hidden
+        sizes = (task.observations, *hidden, task.choices or task.dimensions or 0)
+        numbers = sum((before + 1) * after for before, after in pairwise(sizes))
+        return ModelShape(parameters=numbers, layers=len(hidden), width=max(hidden))
 
     def units(self, settings: Settings, method: PolicyGradient) -> Units:
         return rollout_units(settings, method, _drawn(settings, method))

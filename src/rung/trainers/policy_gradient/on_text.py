@@ -7,10 +7,10 @@ from typing import Any
 
 from rung.errors import SettingsError
 from rung.methods import Method, PolicyGradient
-from rung.methods.parts.advantages import ProcessNormalized
+from rung.methods.parts.protocols import fact
+from rung.models.language.size import ModelShape
 from rung.rewards.reward import JudgesSteps
 from rung.settings import Settings
-from rung.settings.network import Network
 from rung.trainers.build import judging, language_model, rewards_of, teacher_of
 from rung.trainers.fits import general_doubts, no_labels, no_network, no_pairs
 from rung.trainers.kind import Kind, Setup
@@ -63,7 +63,7 @@ class OnText(Kind):
         return int(method.refreshes_reference() and settings.reporting.kl_rows > 0)
 
     def memory(
-        self, settings: Settings, method: PolicyGradient, size: Network, prompt_tokens: int
+        self, settings: Settings, method: PolicyGradient, size: ModelShape, prompt_tokens: int
     ) -> Mapping[str, int]:
         own_critic = method.critic is not None and method.critic.separate
         return {"critic": 4 * size.parameters * FLOAT} if own_critic else {}
@@ -75,14 +75,14 @@ class OnText(Kind):
     def build(self, setup: Setup) -> RolloutTrainer[Any]:
         settings, method, task = setup.settings, setup.method, setup.task
         rewards = rewards_of(settings.rewards, task)
-        if isinstance(method.advantage, ProcessNormalized) and not any(
+        if fact(method.advantage, "needs_step_scores", False) and not any(
             isinstance(one.reward, JudgesSteps) for one in rewards
         ):
             names = ", ".join(one.reward.name for one in rewards)
             raise SettingsError(
                 [
-                    f"method.advantage: ProcessNormalized needs a reward that judges steps, but '{task.name}' has "
-                    f"{names}; set task.steps=true with the task arithmetic or running-sum, or choose grpo"
+                    f"method.advantage: {type(method.advantage).__name__} needs a reward that judges steps, but "
+                    f"'{task.name}' has {names}; set task.steps=true with arithmetic or running-sum, or choose grpo"
                 ]
             )
         with judging(settings, rewards) as judge:

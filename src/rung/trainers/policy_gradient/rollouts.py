@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rung.methods import PolicyGradient
-from rung.methods.parts.advantages import OthersInBatch
-from rung.methods.parts.aggregations import PerConstantLength
-from rung.methods.parts.optimizers import NaturalGradient
+from rung.methods.parts.protocols import fact
 from rung.settings import Settings
 from rung.trainers.fits import doubtful_rate
 from rung.trainers.units import Units, count
@@ -17,17 +15,15 @@ def rollout_units(settings: Settings, method: PolicyGradient, drawn: str) -> Uni
     """The step; `drawn` says in words what it draws."""
     episodes = settings.prompts_per_step * method.samples_per_prompt
     new_tokens = episodes * settings.max_new_tokens
-    updates, step = method.updates_per_rollout(), method.optimizer
-    size = (
-        f"KL at most {step.max_kl:g}" if isinstance(step, NaturalGradient) else f"learning rate {step.learning_rate:g}"
-    )
+    updates, trust = method.updates_per_rollout(), method.trust_region()
+    rate = f"learning rate {method.optimizer.learning_rate:g}" if trust is None else f"KL at most {trust.max_kl:g}"
     return Units(
         episodes=episodes,
         new_tokens=new_tokens,
         items=settings.prompts_per_step,
         lines=(
             drawn,
-            f"{count(updates, 'update')}, {size}, sampled at temperature {settings.temperature:g}",
+            f"{count(updates, 'update')}, {rate}, sampled at temperature {settings.temperature:g}",
             *_alone(method),
         ),
         data={
@@ -49,8 +45,9 @@ def _alone(method: PolicyGradient) -> Iterator[str]:
 def too_many_minibatches(method: PolicyGradient, most: int, because: str) -> Iterator[str]:
     """Of each setting that cuts a rollout."""
     counts = {"method.num_minibatches": method.num_minibatches}
-    if isinstance(method.optimizer, NaturalGradient) and method.critic is not None:
-        counts["method.optimizer.num_critic_minibatches"] = method.optimizer.num_critic_minibatches
+    trust = method.trust_region()
+    if trust is not None and method.critic is not None:
+        counts["method.optimizer.num_critic_minibatches"] = trust.num_critic_minibatches
     for name, cuts in counts.items():
         if cuts > most:
             yield f"{name}: got {cuts}, but {because}; set {most} or fewer"
@@ -61,7 +58,7 @@ def too_few_to_compare(settings: Settings, method: PolicyGradient) -> Iterator[s
     episodes = settings.prompts_per_step * method.samples_per_prompt
     product = f"{settings.prompts_per_step} prompts x {method.samples_per_prompt} samples = {episodes} episodes"
     yield from too_many_minibatches(method, episodes, f"a step has {product}")
-    if episodes == 1 and isinstance(getattr(method.advantage, "baseline", None), OthersInBatch):
+    if episodes == 1 and fact(fact(method.advantage, "baseline", None), "needs_others", False):
         yield (
             "prompts_per_step: got 1 prompt with 1 sample, but OthersInBatch compares with the step's other episodes; "
             "set 2 or more"
@@ -69,15 +66,15 @@ def too_few_to_compare(settings: Settings, method: PolicyGradient) -> Iterator[s
 
 
 def doubtful_slots(settings: Settings, method: PolicyGradient) -> Iterator[str]:
-    rate = None if isinstance(method.optimizer, NaturalGradient) else method.optimizer.learning_rate
-    yield from doubtful_rate(rate)
+    if method.trust_region() is None:
+        yield from doubtful_rate(method.optimizer.learning_rate)
     alone = method.critic.warmup_steps if method.critic is not None else 0
     if 0 < settings.steps <= alone:
         yield (
             f"method.critic.warmup_steps: the critic learns alone for {alone} steps and the run has {settings.steps}, "
             "so the policy is never trained"
         )
-    length = method.aggregation.length if isinstance(method.aggregation, PerConstantLength) else None
+    length: int | None = fact(method.aggregation, "length", None)
     if length is not None and length != settings.max_new_tokens:
         yield (
             f"method.aggregation.length: {length} is not max_new_tokens {settings.max_new_tokens}; "

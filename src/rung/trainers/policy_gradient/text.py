@@ -14,7 +14,8 @@ from rung.faults import fault_point
 from rung.methods import PolicyGradient
 from rung.random import Stream
 from rung.rewards.judge import Judge
-from rung.rollouts.sampler import Prompt, Sampler
+from rung.rollouts.sampler import InProcessSampler
+from rung.rollouts.sampling import Prompt
 from rung.settings import Settings
 from rung.tasks.order import items_at
 from rung.tasks.task import Item, TextTask
@@ -48,9 +49,9 @@ class TextCollector:
         assert start is not None or method.behaviour is None, "this method's answers are the start's"
         self.settings, self.method, self.task, self.policy, self.judge = settings, method, task, policy, judge
         rows = settings.sampler.rows_at_once
-        self.sampler = self.behaviour = Sampler(policy, rows_at_once=rows)
+        self.sampler = self.behaviour = InProcessSampler(policy, rows_at_once=rows)
         if method.behaviour is not None and start is not None:
-            self.behaviour = Sampler(start, rows_at_once=rows)
+            self.behaviour = InProcessSampler(start, rows_at_once=rows)
         self.drawn = 0
 
     def collect(self, step: int, policy_version: int, phase: Phase) -> Collected:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from rung.methods import PolicyGradient
-from rung.methods.parts.objectives import KLPenalty
-from rung.methods.parts.optimizers import NaturalGradient
+from rung.methods.parts.protocols import fact
 from rung.trainers.work import Work
 
 FISHER = 12.0
@@ -31,12 +30,13 @@ def work(method: PolicyGradient, *, policy: int, critic: int, trained: int) -> W
     learning = 4.0 * both + 2.0 * trained + (2.0 * policy if method.chooses_tokens else 0.0)
     before = 2.0 * both if method.needs_old_log_probs() or critic else 0.0
     reference = 2.0 * policy if method.reference_kl is not None else 0.0
-    adapting = isinstance(method.objective, KLPenalty) and method.objective.target is not None
+    adapting = fact(method.objective, "target", None) is not None
     once = before + reference + (2.0 * policy if adapting else 0.0)
-    if isinstance(method.optimizer, NaturalGradient):
-        products = method.optimizer.iterations + 1  # the last one measures the step's length
-        fisher = products * method.optimizer.fisher_share * FISHER * policy
+    trust = method.trust_region()
+    if trust is not None:
+        products = trust.iterations + 1  # the last one measures the step's length
+        fisher = products * trust.fisher_share * FISHER * policy
         search = 2 * 2.0 * policy
-        critics = method.optimizer.num_critic_epochs * 6.0 * critic
+        critics = trust.num_critic_epochs * 6.0 * critic
         return Work(generated=2.0 * policy, trained=once + 6.0 * policy + fisher + search + critics)
     return Work(generated=2.0 * policy, trained=once + method.num_epochs * learning)

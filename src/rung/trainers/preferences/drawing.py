@@ -12,7 +12,8 @@ import numpy as np
 from rung.batch import OK, Episode, Judgement
 from rung.random import Stream, keyed_hash
 from rung.rewards.judge import Judge
-from rung.rollouts.sampler import Prompt, Sampler
+from rung.rollouts.sampler import InProcessSampler
+from rung.rollouts.sampling import Prompt
 from rung.tasks.pairs import Pair, pair_row
 from rung.tasks.rows import counts_in_words, prompt_row
 from rung.tasks.task import Item, TextTask
@@ -88,7 +89,12 @@ class Group:
 
 
 def answered(
-    sampler: Sampler, task: TextTask, items: Sequence[Item], names: Sequence[str], wanted: Wanted, made: PairsMade
+    sampler: InProcessSampler,
+    task: TextTask,
+    items: Sequence[Item],
+    names: Sequence[str],
+    wanted: Wanted,
+    made: PairsMade,
 ) -> list[Group]:
     """k answers to each item, less those that were cut, that are empty, or that another sample gave already."""
     encode = sampler.policy.encode

@@ -27,7 +27,7 @@ from rung.errors import CheckpointError
 from rung.methods.preference_learning import PreferenceLearning
 from rung.models.language.load import fingerprint
 from rung.rewards.judge import Judge
-from rung.rollouts.sampler import Sampler
+from rung.rollouts.sampler import InProcessSampler
 from rung.settings import Settings
 from rung.tasks.order import items_at
 from rung.tasks.pairs import PairTask, written_pair
@@ -84,7 +84,7 @@ class DrawnPairCollector:
         self.settings, self.method, self.task, self.policy = settings, method, task, policy
         self.reference, self.judge, self.work = reference, judge, work
         self.folder, self.shared = folder, shared
-        self.sampler = Sampler(policy, rows_at_once=settings.sampler.rows_at_once)
+        self.sampler = InProcessSampler(policy, rows_at_once=settings.sampler.rows_at_once)
         self.wanted = Wanted(
             seed=settings.seed,
             k=settings.pairs.k,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rung.methods import Method, ValueLearning
 from rung.methods.parts.q_learning import EpsilonGreedy, Prioritised
+from rung.models.language.size import ModelShape
 from rung.models.small.q_network import QNetwork
 from rung.settings import Settings
-from rung.settings.network import Network, small_network
 from rung.tasks.environment import EnvironmentTask, is_atari
 from rung.trainers.build import judging, language_model, rewards_of
 from rung.trainers.fits import general_doubts, no_network, no_pairs
@@ -55,12 +54,10 @@ class OfActions(Kind):
                 "actions from a grid with task.action_bins"
             )
 
-    def size(self, settings: Settings, method: ValueLearning, task: EnvironmentTask) -> Network:
-        found = small_network(task.observations, task.choices or task.dimensions or 0, settings.network.hidden)
-        if task.choices is None:
-            return found
-        found = small_network(1, task.choices, settings.network.hidden)
-        return dataclasses.replace(found, parameters=q_shape(task, method).numbers())
+    def size(self, settings: Settings, method: ValueLearning, task: EnvironmentTask) -> ModelShape:
+        hidden = settings.network.hidden
+        numbers = q_shape(task, method).numbers() if task.choices is not None else 0
+        return ModelShape(parameters=numbers, layers=len(hidden), width=max(hidden))
 
     def units(self, settings: Settings, method: ValueLearning) -> Units:
         updates = method.horizon // method.steps_between_updates * method.updates
@@ -153,7 +150,9 @@ class OfTokens(Kind):
     def frozen_copies(self, settings: Settings, method: ValueLearning) -> int:
         return int(method.target_network is not None)
 
-    def memory(self, settings: Settings, method: ValueLearning, size: Network, prompt_tokens: int) -> Mapping[str, int]:
+    def memory(
+        self, settings: Settings, method: ValueLearning, size: ModelShape, prompt_tokens: int
+    ) -> Mapping[str, int]:
         """The replay, once it is full or the run over: as many short completions as there can be, since each keeps its
         prompt."""
         completions = min(settings.steps * settings.prompts_per_step, method.replay.capacity)

@@ -20,7 +20,7 @@ from rung.methods.value_learning import ValueLearning
 from rung.models.language.packing import Rows
 from rung.random import Blocks, Stream
 from rung.rewards.judge import Judge
-from rung.rollouts.sampler import Sampler
+from rung.rollouts.sampler import InProcessSampler
 from rung.rollouts.token_replay import Kept, TokenReplay
 from rung.settings import Settings
 from rung.tasks.order import items_at
@@ -53,7 +53,7 @@ class TokenReplayCollector:
         self, settings: Settings, method: ValueLearning, task: TextTask, policy: TextPolicy, judge: Judge
     ) -> None:
         self.settings, self.method, self.task, self.policy, self.judge = settings, method, task, policy, judge
-        self.sampler = Sampler(policy, rows_at_once=settings.sampler.rows_at_once)
+        self.sampler = InProcessSampler(policy, rows_at_once=settings.sampler.rows_at_once)
         self.drawn = self.tokens = 0
         vocabulary = policy.model.get_output_embeddings().weight.shape[0]
         self.replay = TokenReplay(capacity=method.replay.capacity, vocabulary=vocabulary)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from rung.errors import RungError
 from rung.settings.load import read_settings
-from rung.settings.network import SMALL
-from rung.settings.schema import Settings, TaskSettings
+from rung.settings.schema import SMALL, Settings, TaskSettings
 
 if TYPE_CHECKING:
     from torch import Tensor

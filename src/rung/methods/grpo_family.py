@@ -1,0 +1,111 @@
+"""GRPO's family: methods one or two slots away from GRPO."""
+
+from __future__ import annotations
+
+from rung.methods.grpo import GRPO
+from rung.methods.parts.advantages import (
+    GroupCentredBatchScaled,
+    GroupRelative,
+    ProcessNormalized,
+)
+from rung.methods.parts.aggregations import PerToken
+from rung.methods.parts.objectives import (
+    ClipCov,
+    ClippedWeight,
+    KLCov,
+    SequenceClippedSurrogate,
+)
+from rung.methods.parts.reference_kl import K3, KLInLoss
+
+GSPO = GRPO.changed(
+    name="gspo",
+    paper="arXiv:2507.18071",
+    summary="GRPO with one ratio and one clip per sequence, because the reward is per sequence.",
+    reference_kl=None,
+    objective=SequenceClippedSurrogate(low=3e-4, high=4e-4),
+    num_minibatches=4,
+    deviations=("Samples a prompt and learning rate are GRPO's; the paper does not state them.",),
+)
+
+CISPO = GRPO.changed(
+    name="cispo",
+    paper="arXiv:2506.13585",
+    summary="Clips the importance weight and never the token's loss, so rare, decisive tokens keep their gradient.",
+    reference_kl=None,
+    objective=ClippedWeight(high=5.0),
+    aggregation=PerToken(),
+    num_minibatches=16,
+    deviations=(
+        "The paper tunes the upper bound without stating it; 5 is TRL's. Learning rate and samples are GRPO's.",
+    ),
+)
+
+LITE_PPO = GRPO.changed(
+    name="lite_ppo",
+    paper="arXiv:2508.08221",
+    summary="GRPO with two changes: the standard deviation of the whole batch, and equal weight per token.",
+    reference_kl=None,
+    advantage=GroupCentredBatchScaled(),
+    aggregation=PerToken(),
+    deviations=("Samples a prompt and learning rate are GRPO's.",),
+)
+
+MAXRL = GRPO.changed(
+    name="maxrl",
+    paper="arXiv:2602.02710",
+    summary="Advantages divided by the success rate: in expectation the gradient of the log-likelihood of success.",
+    reference_kl=None,
+    advantage=GroupRelative(),
+    deviations=("Samples a prompt, clip and learning rate are GRPO's.",),
+)
+
+CLIP_COV = GRPO.changed(
+    name="clip_cov",
+    paper="arXiv:2505.22617",
+    summary="A few tokens of high covariance collapse the entropy, so a random few of them get no gradient.",
+    samples_per_prompt=8,
+    reference_kl=None,
+    objective=ClipCov(share=2e-4, above=1.0, below=5.0),
+    aggregation=PerToken(),
+    num_minibatches=8,
+    deviations=(
+        "At least one token an update; the paper's share of a small update would be none.",
+        "Tokens whose clip binds are not drawn, as in verl 0.9.1's compute_policy_loss_clip_cov; the paper is silent.",
+        "The share and the two bounds are the defaults of verl's PolicyLossConfig.",
+        "Samples a prompt, minibatches and learning rate are ours.",
+    ),
+)
+
+KL_COV = CLIP_COV.changed(
+    name="kl_cov",
+    summary="The few tokens of the highest covariance get a KL penalty; no other token is bounded.",
+    parent="grpo",
+    objective=KLCov(share=2e-3, coefficient=1.0),
+    deviations=(
+        "2e-3 is the paper's share for its 7B model, 2e-4 for its 32B one. At least one token an update.",
+        "The KL is |log π/π_old| as in verl 0.9.1's compute_policy_loss_kl_cov.",
+        "Samples a prompt, minibatches and learning rate are ours.",
+    ),
+)
+
+GRPO_PROCESS = GRPO.changed(
+    name="grpo_process",
+    summary="GRPO with a reward for every step of an answer: a token is credited with its own step and the later ones.",
+    advantage=ProcessNormalized(),
+    deviations=(
+        *GRPO.deviations,
+        "It needs a reward that judges steps, such as that of the tasks arithmetic and running-sum with "
+        "task.steps=true; the paper's is a learned model.",
+    ),
+)
+
+GRPO_ITERATIVE = GRPO.changed(
+    name="grpo_iterative",
+    summary="GRPO whose reference is replaced by the current policy every so many steps.",
+    reference_kl=KLInLoss(coefficient=0.04, estimator=K3(), refresh_every=100),
+    deviations=(
+        *GRPO.deviations,
+        "100 steps are ours; the paper refreshes once an outer iteration and does not say how many steps that is.",
+        "The paper also trains its reward model on; ours are rules.",
+    ),
+)

@@ -1,0 +1,92 @@
+"""The shipped parts of every slot, by the protocol they satisfy. A method's data can name these, and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rung.methods.parts import (
+    advantages,
+    aggregations,
+    critics,
+    elements,
+    filters,
+    learned_reward,
+    objectives,
+    optimizers,
+    preference_losses,
+    protocols,
+    q_learning,
+    reference_kl,
+)
+
+PARTS: Mapping[type[Any], tuple[type[Any], ...]] = {
+    protocols.Advantage: (
+        advantages.EpisodeReturn,
+        advantages.RewardToGo,
+        advantages.RightAnswers,
+        advantages.GroupNormalized,
+        advantages.GroupCentred,
+        advantages.GroupRelative,
+        advantages.GroupCentredBatchScaled,
+        advantages.NormalizedByOthers,
+        advantages.ProcessNormalized,
+        advantages.TeacherLogRatio,
+        advantages.GAE,
+        advantages.LengthAdaptiveGAE,
+        advantages.NStep,
+    ),
+    protocols.Baseline: (advantages.OthersInBatch, advantages.OthersInGroup),
+    protocols.Objective: (
+        objectives.ScoreFunction,
+        objectives.Surrogate,
+        objectives.KLPenalty,
+        objectives.ClippedSurrogate,
+        objectives.SequenceClippedSurrogate,
+        objectives.ClippedWeight,
+        objectives.WithinProbability,
+        objectives.ClipCov,
+        objectives.KLCov,
+    ),
+    protocols.Aggregation: (
+        aggregations.PerSequence,
+        aggregations.PerToken,
+        aggregations.PerEpisode,
+        aggregations.PerConstantLength,
+        aggregations.PerPrompt,
+    ),
+    protocols.Whitening: (aggregations.Whiten,),
+    protocols.GroupFilter: (filters.AccuraciesDiffer,),
+    protocols.RewardShaping: (filters.SoftOverlong,),
+    protocols.RowFilter: (filters.DropTruncated,),
+    protocols.Correction: (filters.TruncatedImportance, filters.MaskedImportance),
+    protocols.Critic: (critics.ValueFunction,),
+    protocols.Estimator: (reference_kl.K1, reference_kl.K2, reference_kl.K3),
+    protocols.ReferenceKL: (reference_kl.KLInLoss, reference_kl.KLInReward, reference_kl.KLInAdvantage),
+    protocols.Optimizer: (optimizers.AdamW, optimizers.RMSprop, optimizers.NaturalGradient),
+    protocols.GradientOptimizer: (optimizers.AdamW, optimizers.RMSprop),
+    protocols.PreferenceLoss: (
+        preference_losses.DPOLoss,
+        preference_losses.ConservativeDPOLoss,
+        preference_losses.RobustDPOLoss,
+        preference_losses.IPOLoss,
+        preference_losses.SimPOLoss,
+        preference_losses.ORPOLoss,
+        preference_losses.KTOLoss,
+        preference_losses.APOZeroLoss,
+        preference_losses.APODownLoss,
+        preference_losses.Unlikelihood,
+        preference_losses.BradleyTerry,
+    ),
+    protocols.ValueTarget: (q_learning.MaxTarget, q_learning.DoubleTarget),
+    protocols.Replay: (q_learning.Uniform, q_learning.Prioritised),
+    protocols.Exploration: (q_learning.EpsilonGreedy, q_learning.Boltzmann),
+    protocols.TDError: (q_learning.SquaredError, q_learning.ClippedError),
+    protocols.TargetNetwork: (q_learning.Every,),
+    protocols.QLayers: (q_learning.Layers2013, q_learning.Layers2015),
+    protocols.QOptimizer: (q_learning.Adam, q_learning.CentredRMSprop),
+    protocols.Actor: (elements.SearchElement, elements.Lifetimes),
+    **{part: (part,) for part in (elements.CriticElement, filters.FrozenStart, learned_reward.SegmentPreferences)},
+    **{part: (part,) for part in (learned_reward.ByDisagreement, learned_reward.AtRandom)},
+}
+"""The last five fill slots that are closed: their trainers choose by the class."""

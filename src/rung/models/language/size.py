@@ -1,0 +1,195 @@
+"""A model's size and shape, from its configuration built on torch's meta device; no weight is loaded.
+
+An estimate never stops a run: where a size cannot be known, the shape says why. What is no model at all is an error.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rung.errors import DataError, MissingExtra
+from rung.models.language.load import nowhere
+from rung.models.language.lora import linear_layers, quiet, usual_targets
+from rung.models.language.tiny import CHARACTERS, tiny_config
+
+MOST_LAYERS = 1000
+"""A configuration with more is not built: it would take minutes, and no model has so many."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelShape:
+    """What memory depends on.
+
+    Example: SmolLM2-135M has `parameters=134_515_008, layers=30, width=576, inner_width=1536, kv_width=192`.
+    """
+
+    parameters: int
+    layers: int = 0
+    width: int = 0
+    inner_width: int = 0
+    """Of the feed-forward layers."""
+    kv_width: int = 0
+    """Key heads times the width of one."""
+    vocabulary: int = 0
+    context_length: int | None = None
+    linear: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Linear layer's name → ∑ over the layers of (inputs + outputs): a LoRA of rank r adds r times this."""
+    usual_targets: tuple[str, ...] = ()
+    """The linear layers that a LoRA changes when none are named."""
+    unknown: str | None = None
+    """Why the size is not known. The numbers are then 0, but for parameters that were counted in weight files."""
+
+    @property
+    def counted(self) -> bool:
+        """Whether all of it is known."""
+        return self.unknown is None
+
+    def lora_parameters(self, rank: int, targets: Sequence[str] | None) -> int:
+        """How many weights a LoRA of this rank trains."""
+        return rank * sum(self.linear.get(name, 0) for name in targets or self.usual_targets)
+
+
+def shape_of(model: str) -> ModelShape:
+    """The shape of a folder, a `.gguf` file, a hub id or `tiny`. DataError when there is no such model."""
+    if model == "tiny":
+        return tiny_shape(None)
+    path = Path(model).expanduser()
+    if path.suffix == ".gguf":
+        return _of_gguf(path)
+    return _of_folder(path if path.is_dir() else _hub_config(model).parent)
+
+
+@lru_cache(maxsize=8)
+def tiny_shape(characters: str | None) -> ModelShape:
+    """The tiny model of a task that is written with these characters alone; None: with any.
+
+    >>> tiny_shape("0123456789=").vocabulary
+    15
+    """
+    return shape_of_config(tiny_config(CHARACTERS if characters is None else characters))
+
+
+def shape_of_config(config: Any) -> ModelShape:
+    """The shape of the model that a transformers configuration describes, whatever its architecture."""
+    from transformers import AutoModelForCausalLM
+
+    numbers = config.get_text_config().to_dict()
+    layers = _number(numbers, "num_hidden_layers", "n_layer", "num_layers", "n_layers")
+    if layers > MOST_LAYERS:
+        return ModelShape(parameters=0, unknown=f"{layers:,} layers, more than the {MOST_LAYERS:,} that are looked at")
+    try:
+        with torch.device("meta"), quiet():
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+        tokens, width = model.get_input_embeddings().weight.shape
+        linear, usual = linear_layers(model), usual_targets(model)
+    except Exception as error:  # noqa: BLE001  (any architecture may fail in its own way, and this is an estimate)
+        return ModelShape(parameters=0, unknown=_words(error))
+    heads = _number(numbers, "num_attention_heads", "n_head", "num_heads", "n_heads") or 1
+    head_width = _number(numbers, "head_dim") or width // heads
+    return ModelShape(
+        parameters=sum(one.numel() for one in model.parameters()),
+        layers=layers,
+        width=width,
+        inner_width=_number(numbers, "intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size") or 4 * width,
+        kv_width=head_width * (_number(numbers, "num_key_value_heads") or heads),
+        vocabulary=tokens,
+        context_length=_number(numbers, "max_position_embeddings", "n_positions", "max_seq_len") or None,
+        linear=linear,
+        usual_targets=usual,
+    )
+
+
+def _number(numbers: Mapping[str, Any], *names: str) -> int:
+    """The first of these that is a whole number, or the largest of a list with one a layer; 0 where there is none."""
+    for name in names:
+        found = numbers.get(name)
+        every = found if isinstance(found, list | tuple) and found else [found]
+        if all(isinstance(one, int) and not isinstance(one, bool) for one in every):
+            return max(every)
+    return 0
+
+
+def _of_folder(folder: Path) -> ModelShape:
+    file = folder / "config.json"
+    if not file.is_file():
+        final = folder / "final"
+        hint = f"; did you mean '{final}'?" if (final / "config.json").is_file() else ""
+        raise DataError([f"model: {folder} has no config.json, expected a Hugging Face model folder{hint}"])
+    kind = _json(file).get("model_type")
+    if not isinstance(kind, str):
+        raise DataError([f"model: {file} says model_type = {kind!r}, expected an architecture's name such as llama"])
+    weights = sum(_stored(folder))
+    from transformers import AutoConfig
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    if kind not in CONFIG_MAPPING:
+        return ModelShape(parameters=weights, unknown=f"transformers does not know the architecture '{kind}'")
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:
+        raise DataError([f"model: {file} cannot be read as a configuration of {kind}: {_words(error)}"]) from error
+    shape = shape_of_config(config)
+    return shape if shape.counted else ModelShape(parameters=weights, unknown=shape.unknown)
+
+
+def _stored(folder: Path) -> Iterator[int]:
+    """The numbers of every tensor in a folder's weight files, from the files' headers alone."""
+    from safetensors import SafetensorError, safe_open
+
+    for file in sorted(file for file in folder.glob("model*.safetensors") if file.is_file()):
+        try:
+            with safe_open(file, framework="numpy") as opened:
+                yield from [math.prod(opened.get_slice(name).get_shape()) for name in opened.keys()]  # noqa: SIM118
+        except (SafetensorError, OSError, ValueError) as error:
+            raise DataError([f"model: {file} is no safetensors file: {_words(error)}"]) from error
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise DataError([f"model: {file} cannot be read as JSON: {error}"]) from error
+    if not isinstance(content, dict):
+        raise DataError([f"model: {file} holds {type(content).__name__}, expected an object"])
+    return content
+
+
+def _of_gguf(path: Path) -> ModelShape:
+    if not path.is_file():
+        raise DataError([f"model: there is no file {path}"])
+    try:
+        import gguf  # noqa: F401  (transformers reads GGUF through it)
+    except ImportError as error:
+        raise MissingExtra("A GGUF model", "gguf") from error
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(path.parent, gguf_file=path.name)
+    except Exception as error:
+        raise DataError([f"model: {path} is no GGUF file that transformers reads: {_words(error)}"]) from error
+    return shape_of_config(config)
+
+
+def _hub_config(model: str) -> Path:
+    """A hub model's config.json: from the cache, or this one small file from the hub."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        return Path(hf_hub_download(model, "config.json"))
+    except (HFValidationError, HfHubHTTPError, OSError, ValueError) as error:
+        raise nowhere(model, error) from error
+
+
+def _words(error: Exception) -> str:
+    """The first line of a foreign error, at most 200 characters of it."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

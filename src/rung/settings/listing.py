@@ -1,0 +1,259 @@
+"""Every setting with its type, range, default and a sentence, read from the schema and from the methods' slots.
+
+docs/generate.py writes the list to listed.json, which `rung settings` reads: it must not wait for torch.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import json
+import textwrap
+import types
+import typing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, fields
+from importlib.resources import files
+from itertools import pairwise
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from rung.errors import SettingsError
+from rung.settings.elsewhere import suggestion
+from rung.settings.former import todays
+from rung.settings.schema import EvalSettings, PairsSettings, Settings, SFTSettings
+from rung.settings.section import Section
+
+FILE = "listed.json"
+OF_COMMANDS: Mapping[str, type[Section]] = {
+    "train": Settings,
+    "sft": SFTSettings,
+    "pairs": PairsSettings,
+    "eval": EvalSettings,
+}
+"""By the command that reads it: the schema."""
+METHODS_OWN = "the method's"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One setting.
+
+    Example: `Setting(key="evaluation.every", type="whole number", range="0 or more", default="10", about="...")`.
+    """
+
+    key: str
+    """Dotted, as `--set` takes it."""
+    type: str
+    range: str = ""
+    """Empty where every value of the type is taken."""
+    default: str = ""
+    """Empty for what only holds others."""
+    about: str
+    command: str = "train"
+    part: str = ""
+    """The method's part that has this number, where the slot can be filled by several."""
+
+    def lines(self) -> list[str]:
+        """The setting in words."""
+        range_ = f", {self.range}" if self.range else ""
+        of = f" of {self.part}" if self.part else ""
+        command = "" if self.command == "train" else f" (rung {self.command})"
+        default = f"; default: {self.default}" if self.default else ""
+        return [f"{self.key}{of}{command}: {self.type}{range_}{default}", f"  {self.about}"]
+
+
+def listed() -> list[Setting]:
+    """The list as it was written down."""
+    text = files("rung.settings").joinpath(FILE).read_text(encoding="utf-8")
+    return [Setting(**one) for one in json.loads(text)]
+
+
+def as_json() -> str:
+    """What listed.json holds, made anew; empty fields are left out."""
+    rows = [{key: value for key, value in asdict(one).items() if value} for one in every_setting()]
+    return "[\n" + ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n]\n"
+
+
+def found(key: str, settings: Sequence[Setting]) -> list[Setting]:
+    """The settings of this key, and what a section or a slot of this key holds; the unique end of a key will do.
+
+    SettingsError with the nearest name where there is none. A former name finds today's.
+    """
+    key = todays(key)
+    exact = [one for one in settings if one.key == key or one.key.startswith((f"{key}.", f"{key}[]."))]
+    if exact:
+        return exact
+    ends = [one for one in settings if one.key.endswith(f".{key}")]
+    if ends:
+        return ends
+    keys = dict.fromkeys(one.key for one in settings)
+    raise SettingsError([f"KEY: got '{key}', which is no setting{suggestion(key, keys)}; `rung settings` lists all"])
+
+
+def every_setting() -> Iterator[Setting]:
+    """All settings of all commands, the method's slots and their parts' numbers included."""
+    for command, schema in OF_COMMANDS.items():
+        for one in _of_schema(schema, "", command):
+            yield one
+            if one.key == "method":
+                yield from _of_methods()
+
+
+def _of_schema(schema: type[Section], above: str, command: str) -> Iterator[Setting]:
+    docs = field_docs(schema)
+    for name, field in schema.model_fields.items():
+        key, sections = f"{above}{name}", list(_sections(field.annotation))
+        many = any(typing.get_origin(one) is tuple for one in _members(field.annotation)) and sections
+        yield Setting(
+            key=key,
+            type="list of them" if many else _type_words(field.annotation),
+            range=_range_words(_marks(field)),
+            default=_default_words(field),
+            about=docs.get(name) or _first_sentence(sections[0] if sections else schema),
+            command=command,
+        )
+        for section in sections:
+            yield from _of_schema(section, f"{key}[]." if many else f"{key}.", command)
+
+
+def _of_methods() -> Iterator[Setting]:
+    from rung.methods.data import KINDS
+
+    said: set[Setting] = set()
+    for kind in KINDS:
+        for one in _of_slots(kind, "method", ""):
+            if one not in said:
+                said.add(one)
+                yield one
+
+
+def _of_slots(cls: type[Any], path: str, part: str) -> Iterator[Setting]:
+    from rung.methods.data import IDENTITY
+    from rung.methods.ranges import ranges_of
+    from rung.methods.slots import choices, hints_of, shipped_for
+
+    docs, ranges, hints = field_docs(cls), ranges_of(cls), hints_of(cls)
+    for field in fields(cls):
+        if field.name in IDENTITY:
+            continue
+        hint, key = hints[field.name], f"{path}.{field.name}"
+        parts = shipped_for(hint)
+        null = " or null" if types.NoneType in choices(hint) else ""
+        limits = ranges.get(field.name)
+        yield Setting(
+            key=key,
+            type=" or ".join(one.__name__ for one in parts) + null if parts else _type_words(hint),
+            range=limits.words if limits is not None and limits.words != "a number" else "",
+            default=_shown(field.default) if part and field.default is not MISSING else METHODS_OWN,
+            about=docs.get(field.name) or _first_sentence(cls if part else _slot_class(hint, parts) or cls),
+            part=part,
+        )
+        for inner in parts:
+            yield from _of_slots(inner, key, inner.__name__)
+
+
+def _slot_class(hint: Any, parts: Sequence[type[Any]]) -> type[Any] | None:
+    """The class that says what a slot is for: its protocol, or the only part that can fill it."""
+    from rung.methods.slots import choices
+
+    protocols = [one for one in choices(hint) if getattr(one, "_is_protocol", False)]
+    return next(iter([*protocols, *(parts if len(parts) == 1 else ())]), None)
+
+
+@functools.cache
+def field_docs(cls: type[Any]) -> dict[str, str]:
+    """The docstring under each field of a class or of those it stands on, in one line."""
+    found: dict[str, str] = {}
+    for one in reversed(cls.__mro__):
+        if one.__module__.partition(".")[0] != "rung":
+            continue
+        body = typing.cast("ast.ClassDef", ast.parse(textwrap.dedent(inspect.getsource(one))).body[0]).body
+        for field, below in pairwise(body):
+            text = below.value.value if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) else None
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, str):
+                found[field.target.id] = " ".join(text.split())
+    return found
+
+
+def _first_sentence(cls: type[Any]) -> str:
+    return " ".join((cls.__doc__ or "").split("\n\n")[0].split())
+
+
+def _members(hint: Any) -> Iterator[Any]:
+    """The members of a union, without what Annotated adds."""
+    if typing.get_origin(hint) is typing.Annotated:
+        yield from _members(typing.get_args(hint)[0])
+    elif typing.get_origin(hint) in (types.UnionType, typing.Union):
+        for inner in typing.get_args(hint):
+            yield from _members(inner)
+    else:
+        yield hint
+
+
+def _sections(hint: Any) -> Iterator[type[Section]]:
+    for one in _members(hint):
+        inner = typing.get_args(one)[0] if typing.get_origin(one) is tuple else one
+        if isinstance(inner, type) and issubclass(inner, Section):
+            yield inner
+
+
+_WORDS = {int: "whole number", float: "number", str: "text", bool: "true or false", types.NoneType: "null"}
+
+
+def _type_words(hint: Any) -> str:
+    return " or ".join(dict.fromkeys(_type_word(one) for one in _members(hint)))
+
+
+def _type_word(one: Any) -> str:
+    if typing.get_origin(one) is typing.Literal:
+        return " or ".join(typing.get_args(one))
+    if typing.get_origin(one) is tuple:
+        return f"list of {_type_words(typing.get_args(one)[0])}s"
+    if isinstance(one, type) and issubclass(one, Section):
+        return "a name, or keys with values" if "name" in one.model_fields else "keys with values"
+    return _WORDS.get(one) or one.__name__
+
+
+def _marks(field: FieldInfo) -> Iterator[Any]:
+    yield from field.metadata
+    hints = [field.annotation]
+    while hints:
+        hint = hints.pop()
+        if typing.get_origin(hint) is typing.Annotated:
+            for mark in typing.get_args(hint)[1:]:
+                yield from mark.metadata if isinstance(mark, FieldInfo) else [mark]
+        hints += [inner for inner in typing.get_args(hint) if typing.get_origin(hint) is not typing.Literal]
+
+
+def _range_words(marks: Iterable[Any]) -> str:
+    said: list[str] = []
+    words = {"gt": "more than {}", "ge": "{} or more", "lt": "less than {}", "le": "{} or less"}
+    for mark in marks:
+        said += [text.format(_number(getattr(mark, name))) for name, text in words.items() if hasattr(mark, name)]
+        if getattr(mark, "min_length", None):
+            said.append("not empty")
+    return ", ".join(dict.fromkeys(said))
+
+
+def _number(limit: float) -> str:
+    return "2^63 - 1" if limit == 2**63 - 1 else f"{limit:g}"
+
+
+def _default_words(field: FieldInfo) -> str:
+    if field.is_required():
+        return "none: it must be given"
+    return "" if isinstance(field.default, Section) else _shown(field.default)
+
+
+def _shown(value: Any) -> str:
+    """A default as YAML writes it; a part by its name."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    if isinstance(value, tuple):
+        return f"[{', '.join(_shown(one) for one in typing.cast('tuple[Any, ...]', value))}]"
+    if isinstance(value, str | int):
+        return str(value)
+    return f"{value:g}" if isinstance(value, float) else type(value).__name__

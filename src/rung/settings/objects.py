@@ -1,0 +1,208 @@
+"""Objects handed in from Python, and the text that stands for them in settings.
+
+Settings hold names and numbers only. A function, a task, an environment or a model that is handed in stands there as
+`given:NAME`; whoever resumes the run is asked for it by that name.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any
+
+GIVEN = "given:"
+"""Begins the name of what was handed in as an object."""
+_PLAIN = re.compile(r"[\w.-]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objects:
+    """What was handed in beside the text of the settings.
+
+    Example: `taken_apart({"rewards": [short]})[1].rewards` is `{"short": short}`; the settings say `given:short`.
+    """
+
+    model: Any = None
+    """A model with its tokenizer, already in memory."""
+    teacher: Any = None
+    task: Any = None
+    """A task, or the class of one."""
+    environment: Any = None
+    """A Gymnasium environment, or a function that makes one."""
+    rewards: Mapping[str, Callable[..., Any]] = field(default_factory=dict[str, Callable[..., Any]])
+    """By the name that follows `given:`."""
+    parts: tuple[type[Any], ...] = ()
+    """Classes of the user's own parts."""
+
+
+def taken_apart(keywords: Mapping[str, Any], parts: Sequence[type[Any]] = ()) -> tuple[dict[str, Any], Objects]:
+    """Settings with objects in them as plain data for `settings_of`, and the objects.
+
+    >>> data, objects = taken_apart({"model": "tiny", "rewards": [len]})
+    >>> data["rewards"], objects.rewards
+    ([{'function': 'given:len'}], {'len': <built-in function len>})
+    """
+    data = dict(keywords)
+    found: dict[str, Any] = {}
+    for key in ("model", "teacher"):
+        if key in data:
+            if _is_model(data[key]):
+                found[key] = data[key]
+            data[key] = model_text(data[key])
+    if "task" in data:
+        named = data["task"].get("name") if isinstance(data["task"], Mapping) else data["task"]
+        if _is_environment(named):
+            found["environment"] = named
+        elif _is_task(named):
+            found["task"] = named
+        data["task"] = task_text(data["task"])
+    if "rewards" in data:
+        data["rewards"], found["rewards"] = _rewards(data["rewards"])
+    own = list(parts)
+    if "method" in data and is_method(data["method"]):
+        own += own_parts(data["method"])
+        data["method"] = method_text(data["method"])
+    return data, Objects(**found, parts=tuple(dict.fromkeys(own)))
+
+
+def model_text(value: Any) -> Any:
+    """A model's name; a path as text; `given:CLASS` for a model in memory; anything else as it is, to be refused."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if not _is_model(value):
+        return value
+    model = value[0] if isinstance(value, tuple) else value
+    return GIVEN + type(model).__name__
+
+
+def task_text(value: Any) -> Any:
+    """A task's settings; a name alone, or an object, stands for the task of that name.
+
+    An environment's name ends like Gymnasium's own, so that it is known for one: `given:MyEnv-v0`.
+    """
+    if isinstance(value, Mapping):
+        return {**value, "name": _task_name(value["name"])} if "name" in value else value
+    name = _task_name(value)
+    return {"name": name} if isinstance(name, str) else value
+
+
+def _task_name(value: Any) -> Any:
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if _is_environment(value):
+        return f"{GIVEN}{_name(value, 'environment')}-v0"
+    if not _is_task(value):
+        return value
+    own = getattr(value, "name", None)
+    return GIVEN + (own if isinstance(own, str) and _PLAIN.fullmatch(own) else _name(value, "task"))
+
+
+def rewards_text(value: Any) -> Any:
+    """Rewards as a list of settings; a function or a text alone stands for the reward with it."""
+    return _rewards(value)[0]
+
+
+def _rewards(value: Any) -> tuple[Any, dict[str, Callable[..., Any]]]:
+    if isinstance(value, str) or (callable(value) and not isinstance(value, type)):
+        value = [value]
+    if not isinstance(value, list | tuple):
+        return value, {}
+    rewards = [_reward(one) for one in value]
+    functions = [one.get("function") if isinstance(one, Mapping) else getattr(one, "function", None) for one in rewards]
+    taken = {text.rpartition(":")[2] for text in functions if isinstance(text, str)}
+    objects: dict[str, Callable[..., Any]] = {}
+    for index, function in enumerate(functions):
+        if callable(function):
+            name = _unique(_name(function, "reward"), taken | set(objects))
+            objects[name] = function
+            rewards[index] = {**rewards[index], "function": GIVEN + name}
+    return rewards, objects
+
+
+def _reward(one: Any) -> Any:
+    return {"function": one} if isinstance(one, str) or callable(one) else one
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    names = (name if number == 1 else f"{name}_{number}" for number in range(1, len(taken) + 2))
+    return next(free for free in names if free not in taken)
+
+
+def _name(value: Any, otherwise: str) -> str:
+    """A function's or a class's own name, or that of an object's class; `otherwise` where it has none."""
+    inner = getattr(value, "unwrapped", value)  # a Gymnasium wrapper is named after what it wraps
+    name = getattr(inner, "__name__", None) or type(inner).__name__
+    return name if name.isidentifier() else otherwise
+
+
+def is_method(value: Any) -> bool:
+    """Whether an object is a method of any kind."""
+    if not is_dataclass(value):
+        return False
+    from rung.methods import Method
+
+    return isinstance(value, Method)
+
+
+def method_text(method: Any) -> dict[str, Any]:
+    """A method as settings: the name and what differs from the definition of that name, or else all of it.
+
+    >>> from rung.methods import DAPO
+    >>> method_text(DAPO.changed(samples_per_prompt=8))
+    {'name': 'dapo', 'samples_per_prompt': 8}
+    """
+    from rung.methods import METHODS
+    from rung.methods.data import as_data, slots
+
+    whole, known = as_data(method), METHODS.get(method.name)
+    if known is None or type(known) is not type(method):
+        return whole
+    defined = as_data(known)
+    return {
+        "name": method.name,
+        **{slot: _changed(defined[slot], whole[slot]) for slot in slots(method) if defined[slot] != whole[slot]},
+    }
+
+
+def _changed(before: Any, after: Any) -> Any:
+    """What differs; within a part that stays, only its numbers that do."""
+    if not isinstance(before, dict) or not isinstance(after, dict) or before["part"] != after["part"]:
+        return after
+    return {key: _changed(before[key], after[key]) for key in after if before[key] != after[key]}
+
+
+def own_parts(method: Any) -> tuple[type[Any], ...]:
+    """The classes of a method, of its parts and of their parts that are not rung's."""
+    from rung.methods.data import classes_by_name
+
+    shipped, found = classes_by_name(), dict.fromkeys([type(method), *_parts_in(method)])
+    return tuple(part for part in found if shipped.get(part.__name__) is not part)
+
+
+def _parts_in(value: Any) -> Iterator[type[Any]]:
+    for inner in (getattr(value, one.name) for one in fields(value)):
+        if is_dataclass(inner):
+            yield type(inner)
+            yield from _parts_in(inner)
+
+
+def _is_model(value: Any) -> bool:
+    """A model, a rung policy, or a pair (model, tokenizer)."""
+    if isinstance(value, tuple):
+        return len(value) == 2 and _is_model(value[0])
+    return hasattr(value, "forward") or (hasattr(value, "model") and hasattr(value, "tokenizer"))
+
+
+def _is_task(value: Any) -> bool:
+    """A task, or the class of one: it has items to train on and others held out, or tells of an environment."""
+    declared = getattr(value, "__annotations__", {}) if isinstance(value, type) else {}
+    shapes = (("train", "held_out"), ("name", "observations", "choices"))
+    return any(all(hasattr(value, name) or name in declared for name in shape) for shape in shapes)
+
+
+def _is_environment(value: Any) -> bool:
+    """An environment, the class of one, or a function that makes one."""
+    plays = hasattr(value, "reset") and hasattr(value, "step")
+    return plays or (callable(value) and not isinstance(value, type) and not _is_task(value))
