@@ -1,37 +1,211 @@
-"""The library's calls: what the command line does, from Python."""
+"""The library's calls: train, resume, evaluate and compare from Python, with objects or names."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rung.errors import SettingsError
 from rung.lab.labels.people import people
+from rung.lab.saved_run import SavedRun
 from rung.lab.watching import watching
 from rung.runs import run
-from rung.runs.run import Summary, handed
+from rung.runs.evaluate import Evaluation
+from rung.runs.folders import new_folder
+from rung.runs.observers import Observer
 from rung.settings import Settings, read_settings
+from rung.settings.objects import Objects, taken_apart
 from rung.trainers import choose
+from rung.trainers.handed import MakesLabeller
+from rung.trainers.reading import settings_of
 from rung.trainers.trainer import Trainer
+
+Parts = Sequence[type[Any]]
 
 
 def train(
-    settings: Settings, folder: Path, *, quiet: bool = False, plan: Sequence[str] = (), shared: Path | None = None
-) -> Summary:
-    """Trains in a new folder; see `rung.runs.run.train`."""
-    observers = watching(page=settings.reporting.page)
-    return run.train(settings, folder, quiet=quiet, plan=plan, shared=shared, observers=observers, hands=handed(people))
+    settings: Settings | None = None,
+    folder: str | Path | None = None,
+    *,
+    out: str | Path | None = None,
+    recipe: str | None = None,
+    parts: Parts = (),
+    labeller: MakesLabeller = people,
+    observers: Sequence[Observer] | None = None,
+    quiet: bool = False,
+    plan: Sequence[str] = (),
+    shared: Path | None = None,
+    **keywords: Any,
+) -> SavedRun:
+    """Trains in a new folder.
+
+    Every setting is a keyword (`rung settings` lists them): a name, a number, or an object. A method is a name or
+    `DAPO.changed(...)`; a task is a name, a task, an environment or a function that makes one; a model is a name or
+    `(model, tokenizer)`; rewards are Python functions, `file.py:function` or folders of reward models. What the command
+    line applies, such as a recipe for the model, is applied here too.
+
+    Args:
+        settings: a whole Settings, over which the keywords lie; no recipe is laid under it.
+        folder, out: the run's folder, by either name; None: the next free `runs/METHOD-TASK-N`.
+        recipe: settings that go together, by name; None: those that the method, model and task bring; `none`: none.
+        parts: classes of your own parts that the settings speak of by name.
+        labeller: makes who answers where the settings ask for people; None of it is used elsewhere.
+        observers: look at the run and take no part; None: warnings, and the page at its end.
+        quiet: print warnings and the end only.
+        plan: lines that are printed first.
+        shared: a folder in which runs share what they draw alike.
+
+    Returns the run: `run.score`, `run.metrics()`, `run.samples(step=2)`, `run.policy()`.
+
+    Raises:
+        SettingsError: with every problem at once, before anything is loaded.
+
+    Example:
+
+        run = train(model="tiny", method="grpo", task="arithmetic", steps=50, out="runs/first")
+    """
+    asked, objects = _asked(settings, keywords, recipe, parts)
+    at = Path(folder or out or new_folder(asked.resolved_method().name, asked.task))
+    ended = run.train(
+        asked,
+        at,
+        quiet=quiet,
+        plan=plan,
+        shared=shared,
+        observers=watching(page=asked.reporting.page) if observers is None else observers,
+        hands=run.handed(labeller, objects),
+    )
+    return SavedRun(at, ended)
 
 
 def resume(
-    folder: Path, changes: Mapping[str, Any] | None = None, *, quiet: bool = False, shared: Path | None = None
-) -> Summary:
-    """Goes on with a run; see `rung.runs.run.resume`."""
-    page = (folder / "settings.yaml").is_file() and read_settings(folder / "settings.yaml").reporting.page
+    folder: str | Path,
+    changes: Mapping[str, Any] | None = None,
+    *,
+    parts: Parts = (),
+    labeller: MakesLabeller = people,
+    observers: Sequence[Observer] | None = None,
+    quiet: bool = False,
+    shared: Path | None = None,
+    **objects: Any,
+) -> SavedRun:
+    """Goes on with a run as if it had never stopped.
+
+    Args:
+        changes: `steps`, `budget`, `evaluation.every`, `saving` and `reporting` may be set anew, by dotted keys.
+        parts: classes of the user's own parts, which the run's settings name.
+        objects: `model`, `teacher`, `task` and `rewards` where the run began with objects; settings.yaml names them.
+
+    Example: `resume("runs/mine", parts=[MyAdvantage], rewards=[short])`.
+    """
+    at = Path(folder)
+    _only_objects(objects)
+    _, given = taken_apart(objects, parts)
+    file = at / "settings.yaml"
+    page = file.is_file() and read_settings(file, parts).reporting.page
     page = (changes or {}).get("reporting.page", page)
-    return run.resume(folder, changes, quiet=quiet, shared=shared, observers=watching(page=page), hands=handed(people))
+    ended = run.resume(
+        at,
+        changes,
+        parts=parts,
+        quiet=quiet,
+        shared=shared,
+        observers=watching(page=page) if observers is None else observers,
+        hands=run.handed(labeller, given),
+    )
+    return SavedRun(at, ended, parts=parts)
+
+
+def trainer(
+    settings: Settings | None = None,
+    *,
+    recipe: str | None = None,
+    parts: Parts = (),
+    labeller: MakesLabeller = people,
+    folder: Path | None = None,
+    shared: Path | None = None,
+    **keywords: Any,
+) -> Trainer:
+    """A trainer for a loop of your own. Takes what `train` takes; writes nothing by itself.
+
+    Example:
+
+        trainer = rung.trainer(model="tiny", method="grpo", task="arithmetic")
+        step = trainer.step()         # step.metrics, step.loss, step.batch, step.episodes
+        trainer.evaluate().mean       # the held-out score
+        trainer.save("model")         # a Hugging Face folder
+    """
+    asked, objects = _asked(settings, keywords, recipe, parts)
+    return choose.build(asked, run.handed(labeller, objects), folder, shared)
 
 
 def build(settings: Settings, folder: Path | None = None, shared: Path | None = None) -> Trainer:
     """The trainer of these settings; nothing is trained and nothing written yet."""
-    return choose.build(settings, handed(people), folder, shared)
+    return trainer(settings, folder=folder, shared=shared)
+
+
+def evaluate(
+    model: Any,
+    task: Any = None,
+    *,
+    k: int | None = None,
+    items: int | None = None,
+    temperature: float | None = None,
+    max_new_tokens: int | None = None,
+    seed: int | None = None,
+    split: str | None = None,
+    base: Any = None,
+    rewards: Sequence[Any] = (),
+    step: int | None = None,
+    parts: Parts = (),
+) -> Evaluation:
+    """Scores a model, or a run, on held-out items: mean@k, pass@k, maj@k with intervals, paired with a base.
+
+    Args:
+        model: a run (`SavedRun` or its folder), a model's name or folder, or `(model, tokenizer)`.
+        task: a name, a task or an environment; None: the run's own.
+        k: completions an item.
+        base: what it is compared with on the same items and random numbers.
+        rewards: functions, `file.py:function` or folders of reward models; none: the run's, else the task's own.
+        step: of a run: its checkpoint of that step.
+
+    Example: `evaluate("runs/first", k=8, base="tiny").mean_at_k.value`.
+    """
+    from rung.runs.evaluating import evaluated
+
+    wanted = {"k": k, "items": items, "temperature": temperature, "max_new_tokens": max_new_tokens}
+    wanted |= {"seed": seed, "split": split}
+    given = {key: value for key, value in wanted.items() if value is not None}
+    where = model.folder if isinstance(model, SavedRun) else model
+    below = base.folder if isinstance(base, SavedRun) else base
+    return evaluated(where, task, base=below, rewards=list(rewards), step=step, parts=parts, **given)
+
+
+def open_run(folder: str | Path, *, parts: Parts = ()) -> SavedRun:
+    """A run's folder, opened: metrics, samples, score, policy. As `rung.open`."""
+    return SavedRun(folder, parts=parts)
+
+
+def _asked(
+    settings: Settings | None, keywords: Mapping[str, Any], recipe: str | None, parts: Parts
+) -> tuple[Settings, Objects]:
+    """The settings of a call and the objects in it."""
+    if settings is not None and not isinstance(settings, Settings):
+        raise SettingsError([f"settings: got {type(settings).__name__}, expected rung.Settings, or keywords alone"])
+    _, objects = taken_apart(keywords, parts)
+    if settings is not None and not keywords:
+        return settings, replace(objects, parts=tuple(parts))
+    whole = dict(keywords) if settings is None else {"settings": settings, **keywords}
+    return settings_of(whole, recipe, parts=parts).required(), objects
+
+
+def _only_objects(keywords: Mapping[str, Any]) -> None:
+    wrong = [key for key in keywords if key not in ("model", "teacher", "task", "rewards")]
+    if wrong:
+        raise SettingsError(
+            f"{key}: a resumed run keeps its settings; give changes={{'{key}': ...}}, or an object as model, teacher, "
+            "task or rewards"
+            for key in wrong
+        )

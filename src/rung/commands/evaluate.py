@@ -11,11 +11,9 @@ import typer
 
 from rung.commands.options import AsJson, Rewards, Seed, Sets, Task
 from rung.commands.output import columns, only_the_result, print_json, say, tell
-from rung.errors import SettingsError
-from rung.runs.folders import found
 
 if TYPE_CHECKING:
-    from rung.settings import Settings
+    pass
 
 
 def evaluate(
@@ -88,61 +86,19 @@ def _evaluated(
     step: int | None,
     samples: Path | None,
 ) -> dict[str, Any]:
-    from rung.settings import read_eval
-
     if samples is not None:
         from rung.tasks.rows import require_new_file
 
         require_new_file(samples, "--samples")
-    with (
-        found(run_or_model, step, say=tell) as it,
-        found(base, say=tell) if base is not None else contextlib.nullcontext() as other,
-    ):
-        if it.settings is not None and flags["task"] is None:
-            _require_answers(it.settings)
-        values = it.settings is not None and _gives_values(it.settings)
-        asked = read_eval(run=it.settings, values=values, flags=flags, rewards=rewards, sets=sets).required()
-        from rung.runs.evaluate import evaluate as measured
+    from rung.runs.evaluating import evaluated
 
-        result = measured(
-            it.model,
-            asked.task,
-            k=asked.k,
-            items=asked.items,
-            temperature=asked.temperature,
-            max_new_tokens=asked.max_new_tokens,
-            seed=asked.seed,
-            split=asked.split,
-            base=other.model if other is not None else None,
-            rewards=asked.rewards,
-        )
+    result = evaluated(run_or_model, base=base, step=step, flags=flags, rewards=rewards, sets=sets, say=tell)
     if samples is not None:
         from rung.tasks.rows import write_rows
 
         samples.parent.mkdir(parents=True, exist_ok=True)
         write_rows(result.samples, samples, "--samples")
-    return {"model": run_or_model, "task": asked.task.name, "split": asked.split, **result.as_data()}
-
-
-def _gives_values(run: Settings) -> bool:
-    """Whether a run's language model gives values of tokens, which are no distribution to draw from."""
-    from rung.trainers.choose import kind_for
-
-    kind = kind_for(run, run.resolved_method())
-    return kind.values and not kind.environment
-
-
-def _require_answers(run: Settings) -> None:
-    """SettingsError when a run's own task is a file of pairs, whose answers nothing judges."""
-    from rung.trainers.choose import kind_for
-
-    if kind_for(run, run.resolved_method()).stored_pairs:
-        raise SettingsError(
-            [
-                f"--task: missing; this run's own task is {run.task.name}, pairs that were learnt from; name a task "
-                "whose answers can be judged, as --task arithmetic"
-            ]
-        )
+    return {"model": run_or_model, "task": result.task, "split": result.split, **result.as_data()}
 
 
 def result_lines(data: Mapping[str, Any]) -> list[str]:

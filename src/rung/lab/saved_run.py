@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow
 
     from rung.runs.run import Summary
+    from rung.runs.statistics import Difference, Estimate
 
 Row = Mapping[str, Any]
 
@@ -42,8 +43,8 @@ class SavedRun:
         SettingsError: the folder holds no run.
     """
 
-    def __init__(self, folder: str | Path, summary: Summary | None = None) -> None:
-        self.folder, self.summary = Path(folder), summary
+    def __init__(self, folder: str | Path, summary: Summary | None = None, *, parts: Sequence[type[Any]] = ()) -> None:
+        self.folder, self.summary, self._parts = Path(folder), summary, parts
         if not (self.folder / "settings.yaml").is_file():
             raise SettingsError([f"{self.folder}: holds no run (there is no settings.yaml in it)"])
 
@@ -54,7 +55,7 @@ class SavedRun:
     @cached_property
     def settings(self) -> Settings:
         """What it was asked to do."""
-        return read_settings(self.folder / "settings.yaml")
+        return read_settings(self.folder / "settings.yaml", self._parts)
 
     @property
     def step(self) -> int:
@@ -71,7 +72,27 @@ class SavedRun:
     @property
     def finished(self) -> bool:
         """Whether it came to its end and left a model in `final`."""
-        return (self.folder / "final").is_dir()
+        return (self.folder / "final").is_dir() if self.summary is None else self.summary.finished
+
+    @property
+    def before(self) -> Estimate | None:
+        """The held-out score before training with its interval; None where it was not trained here."""
+        return None if self.summary is None else self.summary.before
+
+    @property
+    def after(self) -> Estimate | None:
+        """The held-out score at the end with its interval; None where it was not trained here."""
+        return None if self.summary is None else self.summary.after
+
+    @property
+    def gain(self) -> Difference | None:
+        """The paired difference of the two; None where it was not trained here."""
+        return None if self.summary is None else self.summary.gain
+
+    @property
+    def exit_code(self) -> int:
+        """What `rung train` would exit with: 0, or 75 where a signal stopped it with everything saved."""
+        return 0 if self.summary is None else self.summary.exit_code
 
     def metrics(self) -> list[Row]:
         """A dict a step by metric name, in order; `rung explain-metric NAME` says what one means."""

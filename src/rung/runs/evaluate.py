@@ -42,6 +42,8 @@ from rung.trainers.policy_gradient.environment import environment_scores
 if TYPE_CHECKING:
     from rung.models.language.policy import TextPolicy
     from rung.settings import RewardSettings, TaskSettings
+from rung.settings.objects import GIVEN
+from rung.trainers.handed import Handed
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,10 @@ class Evaluation:
     where the two number tokens differently."""
     parts: Mapping[str, Spread] = field(default_factory=dict[str, Spread])
     """What each reward said, by its name."""
+    task: str = ""
+    """What was answered, by name."""
+    split: str = ""
+    """Which side of it: `held_out` or `train`."""
     samples: tuple[Mapping[str, Any], ...] = ()
     """Each completion with what was measured of it; not among `as_data`."""
 
@@ -100,7 +106,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: str,
+    model: Any,
     task: TaskSettings,
     *,
     k: int,
@@ -109,14 +115,16 @@ def evaluate(
     max_new_tokens: int,
     seed: int = 0,
     split: str = "held_out",
-    base: str | None = None,
+    base: Any = None,
     rewards: Sequence[RewardSettings] = (),
+    handed: Handed | None = None,
 ) -> Evaluation:
     """Samples k completions of each of the first `items` items, for the model and for the base on the same streams.
 
     They are judged by `rewards`, as a run's settings list them; with none, by the task's own.
     """
-    loaded = load_task(task.name, seed=seed, **task.options())
+    given = handed is not None and task.name.startswith(GIVEN)
+    loaded = handed.task(task) if given else load_task(task.name, seed=seed, **task.options())
     if isinstance(loaded, EnvironmentTask | CartPole1983):
         if rewards:
             raise SettingsError([f"rewards: got {rewards[0].function}, but {task.name} is an environment: it judges"])
@@ -125,7 +133,7 @@ def evaluate(
     asked = _Asked(
         task=loaded,
         items=[side[index] for index in range(min(items, len(side)))],
-        judges=rewards_of(rewards, loaded),
+        judges=rewards_of(rewards, loaded, handed),
         k=k,
         max_new_tokens=max_new_tokens,
         temperature=temperature,
@@ -161,10 +169,12 @@ class _Asked:
             )
 
 
-def _policy(spec: str, task: TaskSettings) -> TextPolicy:
-    from rung.models.language.load import load_policy
+def _policy(spec: Any, task: TaskSettings) -> TextPolicy:
+    from rung.models.language.load import as_policy, load_policy
     from rung.runs.recipes.tiny import tiny_for
 
+    if not isinstance(spec, str):
+        return as_policy(spec)
     return load_policy(str(tiny_for(task)) if spec == "tiny" else spec)
 
 

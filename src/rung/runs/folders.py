@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rung.errors import SettingsError
 from rung.runs.lock import holds_something
@@ -47,12 +47,14 @@ def problems_with(folder: Path, *, resumable: bool) -> list[str]:
 class Found:
     """What a RUN_OR_MODEL argument names: a model to load, and for a run its settings."""
 
-    model: str
+    model: Any
     settings: Settings | None = None
 
 
 @contextlib.contextmanager
-def found(run_or_model: str, step: int | None = None, *, say: Say = silent) -> Iterator[Found]:
+def found(
+    run_or_model: str, step: int | None = None, *, say: Say = silent, parts: Sequence[type[Any]] = ()
+) -> Iterator[Found]:
     """The model of a run's folder (its `final`, else its newest checkpoint), or the model itself.
 
     With `step` it is the run's checkpoint of that step. A checkpoint is made into an ordinary model folder for as long
@@ -64,7 +66,7 @@ def found(run_or_model: str, step: int | None = None, *, say: Say = silent) -> I
             raise SettingsError([f"--step: got {step}, but {run_or_model} is no run's folder, so it has no steps"])
         yield Found(run_or_model)
         return
-    settings = read_settings(run / "settings.yaml")
+    settings = read_settings(run / "settings.yaml", parts)
     if step is not None:
         with _model_folder() as folder:
             _save(settings, _checkpoint_of(run, step), folder)

@@ -25,6 +25,7 @@ from rung.runs.record.trackers.tracking import Tracking, require_tracker
 from rung.runs.statistics import Difference, Estimate, mean_score, score_difference
 from rung.runs.stopping import STOPPED_BY_SIGNAL, StopRequest
 from rung.settings import Settings, read_settings, to_yaml, with_whole_paths
+from rung.settings.objects import Objects
 from rung.trainers.budget import Budget, spent_on
 from rung.trainers.build import rounding
 from rung.trainers.choose import build
@@ -110,6 +111,7 @@ def resume(
     folder: Path,
     changes: Mapping[str, Any] | None = None,
     *,
+    parts: Sequence[type[Any]] = (),
     quiet: bool = False,
     shared: Path | None = None,
     observers: Sequence[Observer] = (),
@@ -122,7 +124,7 @@ def resume(
     """
     if not (folder / "settings.yaml").is_file():
         raise SettingsError([f"{folder}: holds no run (there is no settings.yaml in it)"])
-    before = read_settings(folder / "settings.yaml")
+    before = read_settings(folder / "settings.yaml", parts)
     settings = _changed(before, changes or {})
     require_tracker(settings.reporting.tracker)
     with RunLock(folder):
@@ -137,9 +139,9 @@ def resume(
         return run.go(done=found.step if found else 0, plan=plan)
 
 
-def handed(labeller: MakesLabeller | None = None) -> Handed:
-    """What a run is built with beside its settings: the tiny model's maker, and who stands for people."""
-    return Handed(tiny=tiny_for, people=labeller)
+def handed(labeller: MakesLabeller | None = None, objects: Objects | None = None) -> Handed:
+    """What a run is built with beside its settings: the tiny model's maker, who stands for people, given objects."""
+    return Handed(tiny=tiny_for, people=labeller, objects=objects or Objects())
 
 
 _FREE = ("steps", "budget", "evaluation.every", "saving", "reporting")

@@ -195,9 +195,9 @@ def _read(schema: type[S], first: Sequence[Given | None], sets: Sequence[str], p
     return Reading(settings=None if problems else settings, problems=tuple(problems), tree=tree, notes=tuple(notes))
 
 
-def read_settings(path: Path) -> Settings:
+def read_settings(path: Path, parts: Parts = ()) -> Settings:
     """The settings of a run's settings.yaml, or of any complete settings file. SettingsError with every problem."""
-    return read_run(recipe=NONE, config=path).required()
+    return read_run(recipe=NONE, config=path, parts=parts).required()
 
 
 def settings_from(data: Mapping[str, Any], parts: Parts = ()) -> Settings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -249,6 +250,25 @@ def environment_task(
         environment.close()
     _require_known_spaces(task)
     return task
+
+
+def handed_environment(name: str, given: Any, **options: Any) -> EnvironmentTask:
+    """The task of an environment of your own: its class, a function that makes one, or an environment itself.
+
+    Args:
+        name: under which it is known to Gymnasium from then on, such as `given:MyEnv-v0`.
+        given: called for each copy that is stepped; an environment itself is copied.
+
+    Example: `handed_environment("given:Mine-v0", lambda: MyEnv(size=4))`.
+    """
+    gymnasium = _gymnasium()
+    known = f"{name.partition(':')[0]}/{name.partition(':')[2]}"
+    made = given if callable(given) else lambda **_: copy.deepcopy(given)
+    limit = getattr(getattr(given, "spec", None), "max_episode_steps", None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the same name again, from the same notebook cell
+        gymnasium.register(known, entry_point=made, max_episode_steps=limit)
+    return environment_task(known, **options)
 
 
 MOST_CHOICES = 1 << 16

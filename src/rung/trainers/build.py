@@ -11,10 +11,12 @@ import torch
 from rung.errors import SettingsError
 from rung.rewards.judge import Judge
 from rung.rewards.reward import Reward, WeightedReward
-from rung.rewards.user import UserReward
+from rung.rewards.user import FunctionReward, UserReward
 from rung.settings import LearnerSettings, RewardSettings, Settings, TaskSettings
+from rung.settings.objects import GIVEN
 from rung.tasks.task import TextTask
 from rung.trainers.fits import is_function
+from rung.trainers.handed import Handed, missing
 from rung.trainers.kind import Setup
 from rung.trainers.preferences.reward_model import learned_rewards
 
@@ -29,7 +31,9 @@ def limit_threads(learner: LearnerSettings) -> None:
         torch.set_num_threads(learner.threads)
 
 
-def rewards_of(chosen: Sequence[RewardSettings], task: TextTask) -> Sequence[WeightedReward]:
+def rewards_of(
+    chosen: Sequence[RewardSettings], task: TextTask, handed: Handed | None = None
+) -> Sequence[WeightedReward]:
     """The task's own rewards, or the user's list in its order, in which `task` stands for the task's own."""
     if not chosen:
         return task.rewards
@@ -38,13 +42,17 @@ def rewards_of(chosen: Sequence[RewardSettings], task: TextTask) -> Sequence[Wei
         if part.function == "task":
             found += [WeightedReward(reward=own.reward, weight=own.weight * part.weight) for own in task.rewards]
         else:
-            each = _rewards(part)
+            each = _rewards(part, handed)
             found += [WeightedReward(reward=one, weight=part.weight / len(each)) for one in each]
     return found
 
 
-def _rewards(part: RewardSettings) -> Sequence[Reward]:
-    """A user's function, or the reward models in a folder."""
+def _rewards(part: RewardSettings, handed: Handed | None) -> Sequence[Reward]:
+    """A function that was handed in, a file's function, or the reward models in a folder."""
+    if part.function.startswith(GIVEN):
+        if handed is None:
+            raise missing("rewards", part.function, f"rewards=[{part.part}]")
+        return [FunctionReward(handed.reward(part.function), name=part.part)]
     if is_function(part.function):
         return [UserReward(part.function, name=part.name)]
     return learned_rewards(part.function, part.part)
@@ -64,15 +72,20 @@ def judging(settings: Settings, rewards: Sequence[WeightedReward]) -> Iterator[J
 
 def language_model(setup: Setup) -> TextPolicy:
     """The language model that is trained."""
-    from rung.models.language.load import load_policy
+    from rung.models.language.load import as_policy, load_policy
 
     settings, learner = setup.settings, setup.settings.learner
+    how: dict[str, Any] = {"device": learner.device, "compute": learner.compute}
+    if settings.model.startswith(GIVEN):
+        given = setup.handed.model(settings.model)
+        policy = as_policy(given, lora=lora_of(settings), seed=settings.seed, **how)
+        policy.recompute = learner.checkpoint_activations
+        return policy
     policy = load_policy(
         place_of(settings.model, setup),
         lora=lora_of(settings),
-        device=learner.device,
-        compute=learner.compute,
         seed=settings.seed,
+        **how,
     )
     policy.recompute = learner.checkpoint_activations
     return policy
@@ -83,10 +96,13 @@ def teacher_of(setup: Setup, policy: TextPolicy) -> TextPolicy | None:
     settings = setup.settings
     if settings.teacher is None:
         return None
-    from rung.models.language.load import differing_tokens, load_policy
+    from rung.models.language.load import as_policy, differing_tokens, load_policy
 
-    place = place_of(settings.teacher, setup)
-    teacher = load_policy(place, device=settings.learner.device, compute=settings.learner.compute)
+    how: dict[str, Any] = {"device": settings.learner.device, "compute": settings.learner.compute}
+    if settings.teacher.startswith(GIVEN):
+        teacher = as_policy(setup.handed.model(settings.teacher, teacher=True), **how)
+    else:
+        teacher = load_policy(place_of(settings.teacher, setup), **how)
     teacher.model.requires_grad_(False)
     problem = differing_tokens(policy, teacher)
     if problem is not None:

@@ -9,6 +9,7 @@ from typing import Any
 from rung.errors import SettingsError
 from rung.methods import METHODS, AdaptiveElements, Method, PolicyGradient, PreferenceLearning, ValueLearning
 from rung.settings import Settings
+from rung.settings.objects import GIVEN
 from rung.settings.schema import SAMPLES
 from rung.tasks.cart_pole import NAME as CART_POLE
 from rung.tasks.environment import looks_like_environment
@@ -117,7 +118,8 @@ def build(settings: Settings, handed: Handed, folder: Path | None = None, shared
     kind = kind_for(settings, method)
     if wrong := list(problems(settings, method)):
         raise SettingsError(wrong)
-    task = kind.load_task(settings)
+    given = settings.task.name.startswith(GIVEN)
+    task = handed.task(settings.task) if given else kind.load_task(settings)
     if wrong := list(kind.misfits(method, task)):
         raise SettingsError(wrong)
     return kind.build(Setup(settings=settings, method=method, task=task, handed=handed, folder=folder, shared=shared))

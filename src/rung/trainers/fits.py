@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rung.settings import Settings
+from rung.settings.objects import GIVEN
 from rung.settings.schema import TASKS_OWN, NetworkSettings, OwnPairsSettings, PreferenceSettings
 
 HIGH_LEARNING_RATE = 1e-2
@@ -20,7 +21,8 @@ def rewards_fit(settings: Settings) -> Iterator[str]:
     if settings.rewards and all(part.weight == 0 for part in settings.rewards):
         yield "rewards: got weight 0 for every part, expected at least one that counts"
     for index, part in enumerate(settings.rewards):
-        if part.function != TASKS_OWN and not is_function(part.function) and not Path(part.function).is_dir():
+        known = part.function == TASKS_OWN or part.function.startswith(GIVEN) or is_function(part.function)
+        if not known and not Path(part.function).is_dir():
             yield (
                 f"rewards.{index}.function: got '{part.function}', expected 'task', path/file.py:function or the "
                 "folder of a reward model"

@@ -1,14 +1,17 @@
-"""What a run is built with that is made in rooms above the trainers: the tiny model, and people who label."""
+"""What a run is built with beside its settings: objects from Python, the tiny model's maker, people who label."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from rung.errors import SettingsError
 from rung.settings import TaskSettings
+from rung.settings.objects import GIVEN, Objects
 from rung.settings.schema import PreferenceSettings
-from rung.tasks.environment import EnvironmentTask
+from rung.tasks.environment import EnvironmentTask, handed_environment
 from rung.trainers.rlhf_2017.labellers import Labeller
 
 MakesLabeller = Callable[[PreferenceSettings, EnvironmentTask, int], Labeller]
@@ -17,9 +20,49 @@ MakesLabeller = Callable[[PreferenceSettings, EnvironmentTask, int], Labeller]
 
 @dataclass(frozen=True, kw_only=True)
 class Handed:
-    """What a run is built with that stands in rooms above this one."""
+    """What a run is built with that its settings cannot hold."""
 
     tiny: Callable[[TaskSettings], Path]
     """The folder of the tiny model for a task."""
     people: MakesLabeller | None = None
     """Who labels where the settings ask for people; None: nobody is there."""
+    objects: Objects = field(default_factory=Objects)
+    """What was given from Python and stands in the settings as `given:NAME`."""
+
+    def task(self, settings: TaskSettings) -> Any:
+        """The task that stands as `given:NAME` in the settings."""
+        objects, options = self.objects, settings.options()
+        if objects.environment is not None:
+            return handed_environment(settings.name, objects.environment, **options)
+        if objects.task is None:
+            raise missing("task", settings.name, f"task={settings.name.removeprefix(GIVEN)}")
+        if isinstance(objects.task, type):
+            return objects.task(**options)
+        if options:
+            raise SettingsError([f"task: {settings.name} is an object, which takes no options; got {sorted(options)}"])
+        return objects.task
+
+    def model(self, spec: str, *, teacher: bool = False) -> Any:
+        """The model, or the teacher, that stands as `given:NAME` in the settings."""
+        found = self.objects.teacher if teacher else self.objects.model
+        if found is None:
+            key = "teacher" if teacher else "model"
+            raise missing(key, spec, f"{key}=(model, tokenizer)")
+        return found
+
+    def reward(self, text: str) -> Callable[..., Any]:
+        """The function that stands as `given:NAME` in the settings."""
+        name = text.removeprefix(GIVEN)
+        if name not in self.objects.rewards:
+            raise missing("rewards", text, f"rewards=[{name}]")
+        return self.objects.rewards[name]
+
+
+def missing(key: str, text: str, given: str) -> SettingsError:
+    """The error for an object that the settings name and nobody handed in."""
+    return SettingsError(
+        [
+            f"{key}: got '{text}', which stands for an object that was given from Python, and settings cannot hold it; "
+            f"hand it in again: resume(folder, {given})"
+        ]
+    )

@@ -36,6 +36,11 @@ class Scores:
     episodes: tuple[Episode, ...] = ()
     """The judged samples of a text task, the samples of one item together."""
 
+    @property
+    def mean(self) -> float:
+        """The score: mean over items of the mean over samples that could be judged."""
+        return float(np.nanmean(np.nanmean(self.scores_NK, axis=1)))
+
 
 def score(
     sampler: InProcessSampler,

@@ -63,6 +63,31 @@ def load_policy(
     return TextPolicy(model, tokenizer, compute_dtype=compute_type(compute, place))
 
 
+def as_policy(
+    given: Any,
+    *,
+    lora: Lora | None = None,
+    device: str | None = None,
+    compute: Compute | None = None,
+    seed: int = 0,
+) -> TextPolicy:
+    """A model that is in memory already, as a policy: `(model, tokenizer)`, or a policy as it is.
+
+    The model itself is trained: its weights change. They are brought to float32.
+    """
+    if isinstance(given, TextPolicy):
+        return given
+    if not isinstance(given, tuple) or len(given) != 2:
+        raise SettingsError([f"model: got a {type(given).__name__} alone, expected (model, tokenizer)"])
+    model, tokenizer = given
+    place = torch.device(device) if device is not None else next(model.parameters()).device
+    model = model.float().eval()
+    if lora is not None:
+        add_adapter(model, lora, seed=seed)
+    model.to(place)
+    return TextPolicy(model, tokenizer, compute_dtype=compute_type(compute, place))
+
+
 def _folder(spec: str) -> Path:
     path = Path(spec).expanduser()
     if path.suffix == ".gguf":
