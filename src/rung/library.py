@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -181,6 +181,42 @@ def evaluate(
     where = model.folder if isinstance(model, SavedRun) else model
     below = base.folder if isinstance(base, SavedRun) else base
     return evaluated(where, task, base=below, rewards=list(rewards), step=step, parts=parts, **given)
+
+
+def compare(
+    methods: Sequence[Any],
+    *,
+    budget: Mapping[str, Any],
+    seeds: int = 3,
+    out: str | Path | None = None,
+    jobs: int | None = None,
+    recipe: str | None = None,
+    parts: Parts = (),
+    say: Callable[[str], None] = print,
+    **keywords: Any,
+) -> dict[str, Any]:
+    """Compares methods on one task: the same prompts, held-out items and budget, several seeds.
+
+    Args:
+        methods: names, or methods such as `GRPO.changed(name="mine", ...)`.
+        budget: one limit, such as `{"tokens": "2M"}`.
+        out: the folder; the same call with it goes on where it stopped. None: the next free `runs/compare-TASK-N`.
+        jobs: runs at a time. With objects that settings cannot hold the runs are made here, one after another.
+        say: told what happens, a line at a time.
+        keywords: settings that all methods share, as `train` takes them.
+
+    Returns what comparison.json holds: `data["methods"]` with scores and intervals, `data["verdict"]` in words.
+
+    Example: `compare(["grpo", MINE], model="tiny", task="arithmetic", budget={"tokens": "40K"}, seeds=3)`.
+    """
+    from rung.lab.compare.asked import jobs_for
+    from rung.lab.compare.compare import compare as compared
+    from rung.lab.compare.from_python import comparison_from
+
+    asked = comparison_from(methods, budget=budget, seeds=seeds, recipe=recipe, parts=parts, keywords=keywords)
+    folder = Path(out or new_folder("compare", next(iter(asked.settings.values())).task))
+    data, _ = compared(asked, folder, jobs=jobs_for(asked, jobs), say=say)
+    return data
 
 
 def open_run(folder: str | Path, *, parts: Parts = ()) -> SavedRun:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from rung.commands.compare import plan_lines
-from rung.commands.comparing import LADDER, Asked, comparison_of, jobs_for
 from rung.errors import RungError, SettingsError
+from rung.lab.compare.asked import LADDER, Asked, comparison_of, jobs_for
 from rung.lab.compare.plan import claim, read_plan
 from rung.lab.compare.results import common_items
 

@@ -77,7 +77,7 @@ def compare(
     Without arguments: the ladder on the tiny model and arithmetic. The same command with the same --out goes on where
     it stopped. The result is comparison.json and comparison.html in the folder.
     """
-    from rung.commands.comparing import Asked, comparison_of, jobs_for
+    from rung.lab.compare.asked import Asked, comparison_of, jobs_for
     from rung.lab.compare.compare import compare as run_comparison
     from rung.lab.compare.plan import read_plan
 

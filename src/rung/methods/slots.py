@@ -6,7 +6,7 @@ import functools
 import inspect
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, cast
 
@@ -126,3 +126,16 @@ def _alike(cls: type[Any], protocol: type[Any], name: str) -> bool:
     except TypeError:
         return False
     return True
+
+
+def own_part_names(data: Any) -> set[str]:
+    """The names of parts in a method's data that rung does not ship.
+
+    >>> own_part_names({"advantage": {"part": "Mine"}, "objective": {"part": "ClippedSurrogate"}})
+    {'Mine'}
+    """
+    if not isinstance(data, Mapping):
+        return set()
+    inside = set().union(*(own_part_names(value) for value in data.values()))
+    name = data.get("part")
+    return inside | ({name} if isinstance(name, str) and name not in SHIPPED else set())

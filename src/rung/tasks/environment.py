@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -263,7 +264,16 @@ def handed_environment(name: str, given: Any, **options: Any) -> EnvironmentTask
     """
     gymnasium = _gymnasium()
     known = f"{name.partition(':')[0]}/{name.partition(':')[2]}"
-    made = given if callable(given) else lambda **_: copy.deepcopy(given)
+    takes = inspect.signature(given).parameters if callable(given) else {}
+    open_ended = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in takes.values())
+
+    def made(**asked: Any) -> Any:
+        if not callable(given):
+            return copy.deepcopy(given)
+        return given(
+            **{key: value for key, value in asked.items() if open_ended or key != "render_mode" or key in takes}
+        )
+
     limit = getattr(getattr(given, "spec", None), "max_episode_steps", None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the same name again, from the same notebook cell

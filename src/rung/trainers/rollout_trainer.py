@@ -143,8 +143,8 @@ class RolloutTrainer(Generic[B]):
     def film(self, folder: Path) -> None:
         self.collector.film(folder)
 
-    def save(self, folder: Path) -> None:
-        self._policy.save(folder)
+    def save(self, folder: str | Path) -> None:
+        self._policy.save(Path(folder))
 
     def close(self) -> None:
         self.collector.close()

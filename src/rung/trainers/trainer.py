@@ -158,7 +158,7 @@ class Trainer(Protocol):
         """Leaves a film of the policy at work in the folder, where there is something to see."""
         ...
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """Writes the policy as people use it."""
         ...
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from random_digits import SHORTEST, random_digits
 
-from rung.commands.comparing import Asked, comparison_of
+from rung.lab.compare.asked import Asked, comparison_of
 from rung.lab.compare.child import run
 from rung.lab.compare.curves import mean_curve
 from rung.lab.compare.page import page

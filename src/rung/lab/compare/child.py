@@ -16,9 +16,13 @@ import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rung.errors import RungError, SettingsError
+
+if TYPE_CHECKING:
+    from rung.settings import Settings
+    from rung.trainers.handed import Handed
 
 STDIN = 0
 
@@ -45,19 +49,27 @@ def end_with_parent() -> None:
 def run(request: Mapping[str, Any]) -> int:
     """Begins the run, or goes on with it; returns its exit code."""
     from rung.lab.labels.people import people
-    from rung.lab.watching import watching
-    from rung.runs.run import handed, resume, train
-    from rung.settings import read_settings, settings_from
+    from rung.runs.run import handed
+    from rung.settings import settings_from
 
     folder, shared, settings = Path(request["folder"]), Path(request["shared"]), settings_from(request["settings"])
-    looked_at = {"observers": watching(page=settings.reporting.page), "hands": handed(people)}
+    return begun_or_resumed(folder, shared, settings, handed(people))
+
+
+def begun_or_resumed(folder: Path, shared: Path, settings: Settings, hands: Handed) -> int:
+    """Trains in the folder, or goes on with the run in it; returns the exit code."""
+    from rung.lab.watching import watching
+    from rung.runs.run import resume, train
+    from rung.settings import read_settings
+
+    parts, observers = settings.method.parts, watching(page=settings.reporting.page)
     if not (folder / "settings.yaml").is_file():
         if folder.exists():  # killed before it had begun: nothing was trained
             shutil.rmtree(folder)
-        return train(settings, folder, quiet=True, shared=shared, **looked_at).exit_code
-    if read_settings(folder / "settings.yaml") != settings:
+        return train(settings, folder, quiet=True, shared=shared, observers=observers, hands=hands).exit_code
+    if read_settings(folder / "settings.yaml", parts) != settings:
         raise SettingsError([f"{folder}: its settings.yaml is not this comparison's; was it changed by hand?"])
-    return resume(folder, quiet=True, shared=shared, **looked_at).exit_code
+    return resume(folder, parts=parts, quiet=True, shared=shared, observers=observers, hands=hands).exit_code
 
 
 def main() -> int:

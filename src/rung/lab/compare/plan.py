@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from rung.runs.lock import holds_something
 from rung.settings import Settings, settings_from
 from rung.settings.given import given, leaves, plain
 from rung.settings.yaml_text import read_yaml, write_yaml
+from rung.trainers.handed import Handed
 from rung.whole_files import write_whole
 
 
@@ -28,6 +29,13 @@ class Comparison:
     seeds: tuple[int, ...]
     settings: Mapping[str, Settings]
     """By method, the budget in them; their seed is the first one."""
+    handed: Handed | None = field(default=None, compare=False, repr=False)
+    """Objects that settings cannot hold. The runs are then made in this process, one after another."""
+
+    @property
+    def parts(self) -> tuple[type[Any], ...]:
+        """Classes of parts that are not rung's own."""
+        return tuple(part for settings in self.settings.values() for part in settings.method.parts)
 
     def names(self) -> list[RunName]:
         """Every run: all methods of one seed before the next seed, so that an early look compares all of them."""
@@ -51,7 +59,7 @@ def write_plan(comparison: Comparison, folder: Path) -> None:
     write_whole(folder / PLAN, write_yaml(comparison.as_data()).encode())
 
 
-def read_plan(folder: Path) -> Comparison:
+def read_plan(folder: Path, parts: Sequence[type[Any]] = ()) -> Comparison:
     """The comparison of a folder. DataError when there is none, or its file is damaged."""
     file = folder / PLAN
     problems: list[str] = []
@@ -62,10 +70,10 @@ def read_plan(folder: Path) -> Comparison:
     data = plain(tree) if tree is not None else None
     if problems or not isinstance(data, dict):
         raise DataError(problems or [f"{file}: got no keys, expected budget, seeds and methods"])
-    return _from_data(data, file)
+    return _from_data(data, file, parts)
 
 
-def _from_data(data: Mapping[str, Any], file: Path) -> Comparison:
+def _from_data(data: Mapping[str, Any], file: Path, parts: Sequence[type[Any]]) -> Comparison:
     budget, seeds, methods = (data.get(key) for key in ("budget", "seeds", "methods"))
     if not isinstance(budget, dict) or len(budget) != 1 or not isinstance(methods, dict) or not methods:
         raise DataError([f"{file}: expected one budget and at least one method"])
@@ -76,7 +84,7 @@ def _from_data(data: Mapping[str, Any], file: Path) -> Comparison:
         axis=axis,
         limit=limit,
         seeds=tuple(seeds),
-        settings={method: settings_from(content) for method, content in methods.items()},
+        settings={method: settings_from(content, parts) for method, content in methods.items()},
     )
 
 
@@ -86,7 +94,7 @@ def claim(comparison: Comparison, folder: Path) -> bool:
     Raises SettingsError when the folder holds something else, or another comparison; what differs is named.
     """
     if (folder / PLAN).is_file():
-        there = read_plan(folder)
+        there = read_plan(folder, comparison.parts)
         if there == comparison:
             return True
         raise SettingsError(

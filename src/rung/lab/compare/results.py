@@ -126,10 +126,10 @@ def differences_of(comparison: Comparison, method: str) -> dict[str, Any]:
     """What a method, as it ran, changes from its nearest ancestor in the comparison, or else from its parent as
     defined: their fields compared."""
     here = comparison.settings[method].resolved_method()
-    above = METHODS[method].parent
-    while above is not None and above not in comparison.settings and METHODS[above].parent is not None:
+    above = here.parent
+    while above in METHODS and above not in comparison.settings and METHODS[above].parent is not None:
         above = METHODS[above].parent
-    if above is None:
+    if above is None or (above not in METHODS and above not in comparison.settings):
         return {"method": method, "summary": here.summary, "paper": here.paper, "from": None, "changes": []}
     there = comparison.settings[above].resolved_method() if above in comparison.settings else METHODS[above]
     changes = [change.words() for change in difference(there, here)]

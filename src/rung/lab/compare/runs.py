@@ -12,8 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from rung.errors import RungError
+from rung.lab.compare.child import begun_or_resumed
 from rung.lab.compare.plan import Comparison, RunName, log_file, outcome_file, run_folder, shared_folder
 from rung.runs.stopping import STOPPED_BY_SIGNAL, StopRequest
+from rung.trainers.handed import Handed
 from rung.whole_files import write_whole
 
 POLL_S = 0.05
@@ -59,6 +62,8 @@ def run_all(comparison: Comparison, folder: Path, *, jobs: int, say: Say) -> boo
     total = len(comparison.names())
     if len(waiting) < total:
         say(f"{total - len(waiting)} of {total} runs are finished already")
+    if comparison.handed is not None:
+        return _all_here(comparison, folder, waiting, comparison.handed, say)
     working: dict[RunName, Process] = {}
     told = False
     with StopRequest() as stop:
@@ -78,6 +83,25 @@ def run_all(comparison: Comparison, folder: Path, *, jobs: int, say: Say) -> boo
                     _ended(folder, name, outcome, say, f"{total - len(waiting) - len(working)}/{total}")
             time.sleep(POLL_S)
     return not stop.asked
+
+
+def _all_here(comparison: Comparison, folder: Path, waiting: list[RunName], handed: Handed, say: Say) -> bool:
+    """The runs in this process, one after another: objects cannot go into another one."""
+    total = len(comparison.names())
+    for number, name in enumerate(waiting, total - len(waiting) + 1):
+        try:
+            code, error = (
+                begun_or_resumed(
+                    run_folder(folder, name), shared_folder(folder), comparison.run_settings(name), handed
+                ),
+                "",
+            )
+        except RungError as raised:
+            code, error = raised.exit_code, f"error: {raised}"
+        if code == STOPPED_BY_SIGNAL:
+            return False
+        _ended(folder, name, Outcome(exit=code, error=error), say, f"{number}/{total}")
+    return True
 
 
 def _ended(folder: Path, name: RunName, outcome: Outcome, say: Say, count: str) -> None:

@@ -11,8 +11,11 @@ import numpy as np
 from rung.errors import DataError, SettingsError
 from rung.lab.diagnosis.observed import Evaluated, ObservedRun, Sample
 from rung.lab.run_page.reading import object_in, rows_in
+from rung.methods.slots import own_part_names
 from rung.runs.record import samples
 from rung.settings import Settings, read_settings
+from rung.settings.given import plain
+from rung.settings.yaml_text import read_yaml
 
 SAMPLE_STEPS = 3
 """Steps at either end whose samples are read."""
@@ -50,11 +53,19 @@ def _settings(path: Path, problems: list[str]) -> Settings | None:
         settings = read_settings(path)
         settings.resolved_method()
     except SettingsError as error:
+        if _of_own_parts(path):
+            return None
         first = error.problems[0].removeprefix(f"{path}:")
         more = f", and {len(error.problems) - 1} more" if len(error.problems) > 1 else ""
         problems.append(f"{path.name}, which this version cannot read: line {first}{more}")
         return None
     return settings
+
+
+def _of_own_parts(path: Path) -> bool:
+    """Whether the run's method has parts of somebody's own, whose classes are not known here."""
+    tree = read_yaml(path.read_text(encoding="utf-8", errors="replace"), str(path), [])
+    return tree is not None and bool(own_part_names(plain(tree)))
 
 
 def _evaluations(folder: Path, problems: list[str]) -> list[Evaluated]:

@@ -70,7 +70,7 @@ def comparison_of(asked: Asked) -> Comparison:
     everywhere = len(methods) > 1
     for problem, where in told.items():
         problems.append(problem if everywhere and len(where) == len(methods) else f"{', '.join(where)}: {problem}")
-    problems += _unlike(found)
+    problems += unlike(found)
     if problems or budget is None:
         raise SettingsError(problems)
     first = next(iter(found.values())).seed
@@ -157,11 +157,15 @@ def _sets_by_method(texts: Sequence[str], methods: Sequence[str], problems: list
 
 def _as_compared(plan: Plan, written: set[str], limits: Mapping[str, float]) -> Settings:
     """A run's settings with what a comparison wants where the user has `written` nothing else: a recipe gives way."""
-    from rung.settings import with_whole_paths
-
-    settings = plan.settings
     if plan.kind.stored_pairs:
         raise SettingsError(["pairs.source: in a comparison pairs are the model's own samples; leave it out"])
+    return as_compared(plan.settings, written, limits, plan.task.held_out_items)
+
+
+def as_compared(settings: Settings, written: set[str], limits: Mapping[str, float], held_out_items: int) -> Settings:
+    """The settings with what a comparison wants where nobody has `written` anything else."""
+    from rung.settings import with_whole_paths
+
     if settings.budget.limits() != limits:
         raise SettingsError(["budget: a comparison's is given by --budget; leave it out of the settings"])
     wanted: dict[str, Any] = {"steps": MOST_STEPS, "reporting.page": False}
@@ -170,7 +174,7 @@ def _as_compared(plan: Plan, written: set[str], limits: Mapping[str, float]) -> 
     if settings.model in ("tiny", "small"):
         wanted["learner.threads"] = 1
     if settings.model == MODEL:
-        wanted |= {"evaluation.num_items": min(TINY_ITEMS, plan.task.held_out_items), "evaluation.every": TINY_EVERY}
+        wanted |= {"evaluation.num_items": min(TINY_ITEMS, held_out_items), "evaluation.every": TINY_EVERY}
     changes = {key: value for key, value in wanted.items() if key not in written}
     # A run's own record has paths whole, and it may go on from elsewhere.
     return with_whole_paths(settings.changed(changes), Path.cwd())
@@ -188,7 +192,7 @@ SAME = (
 """Settings without which scores could not be compared."""
 
 
-def _unlike(found: Mapping[str, Settings]) -> Iterator[str]:
+def unlike(found: Mapping[str, Settings]) -> Iterator[str]:
     """A sentence for each setting that must be the same for all methods and is not."""
     for key in SAME:
         values = {method: _at(settings.as_data(), key) for method, settings in found.items()}
