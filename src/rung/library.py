@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -219,8 +218,8 @@ def compare(
     return data
 
 
-def open_run(folder: str | Path, *, parts: Parts = ()) -> SavedRun:
-    """A run's folder, opened: metrics, samples, score, policy. As `rung.open`."""
+def open(folder: str | Path, *, parts: Parts = ()) -> SavedRun:
+    """A run's folder, opened: metrics, samples, score, policy."""
     return SavedRun(folder, parts=parts)
 
 
@@ -232,7 +231,7 @@ def _asked(
         raise SettingsError([f"settings: got {type(settings).__name__}, expected rung.Settings, or keywords alone"])
     _, objects = taken_apart(keywords, parts)
     if settings is not None and not keywords:
-        return settings, replace(objects, parts=tuple(parts))
+        return settings, objects
     whole = dict(keywords) if settings is None else {"settings": settings, **keywords}
     return settings_of(whole, recipe, parts=parts).required(), objects
 

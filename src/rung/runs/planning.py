@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from rung.errors import RungError, SettingsError
 from rung.runs.folders import problems_with
+from rung.runs.own_code import OwnCode
+from rung.runs.run import handed
+from rung.settings import TaskSettings
 from rung.settings.given import Reading, placed
+from rung.settings.objects import GIVEN
 
 if TYPE_CHECKING:
     from rung.models.language.size import ModelShape
@@ -34,15 +38,25 @@ def planned(
     sets: Sequence[str] | None,
     rewards: Sequence[str] | None,
     out: Path | None,
+    own: OwnCode | None = None,
 ) -> Plan:
     """The plan of these arguments. SettingsError or DataError with the problems of settings, task, rewards, model and
     folder together."""
     from rung.runs.plan import make_plan
     from rung.trainers.reading import read_run
 
-    reading = read_run(recipe=recipe, config=config, flags=flags, sets=sets or (), rewards=rewards or ())
+    own = own or OwnCode(flags=flags)
+    reading = read_run(
+        recipe=recipe,
+        config=config,
+        flags=own.flags,
+        sets=sets or (),
+        rewards=rewards or (),
+        parts=own.parts,
+        methods=own.methods,
+    )
     more: list[str] = problems_with(out, resumable=True) if out is not None else []
-    task = _task(reading, more)
+    task = _task(reading, more, own)
     network = _network(reading, task, more)
     teacher = _teacher(reading, task, more)
     if reading.settings is not None:
@@ -61,7 +75,7 @@ def planned(
     return make_plan(reading, network, facts, teacher=teacher, free_bytes=free, notes=notes)
 
 
-def _task(reading: Reading[Any], more: list[str]) -> AnyTask | None:
+def _task(reading: Reading[Any], more: list[str], own: OwnCode) -> AnyTask | None:
     """The task, even where other settings are wrong, so that its problems are told with theirs."""
     from rung.methods import METHODS
     from rung.settings.given import plain
@@ -76,6 +90,8 @@ def _task(reading: Reading[Any], more: list[str]) -> AnyTask | None:
     options = {key: value for key, value in chosen.items() if key != "name"}
     seed = reading.settings.seed if reading.settings is not None else 0
     try:
+        if chosen["name"].startswith(GIVEN):
+            return handed(objects=own.objects).task(TaskSettings.model_validate(chosen))
         source = reading.tree.at("pairs.source")
         method = METHODS.get(_method_name(reading))
         drawn = source is not None and source.value == SAMPLES
@@ -178,7 +194,7 @@ def _wrong_rewards(settings: Settings) -> Iterator[str]:
     from rung.trainers.preferences.reward_model import reward_folders
 
     for index, part in enumerate(settings.rewards):
-        if part.function == TASKS_OWN:
+        if part.function == TASKS_OWN or part.function.startswith(GIVEN):
             continue
         if Path(part.function).is_dir():
             if not reward_folders(part.function):

@@ -1,0 +1,90 @@
+"""Code of the user's own that the command line names: `my.py:MINE` as method or task, `my.py` for parts.
+
+Only a file that the user typed is loaded, never one that was found in data.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, is_dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from rung.errors import SettingsError, did_you_mean
+from rung.methods import Method
+from rung.settings.objects import Objects, task_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnCode:
+    """What the arguments named, and the flags with names in place of files."""
+
+    flags: Mapping[str, str | None]
+    methods: Mapping[str, Method] = field(default_factory=dict[str, Method])
+    parts: tuple[type[Any], ...] = ()
+    objects: Objects = field(default_factory=Objects)
+
+
+def own_code(flags: Mapping[str, str | None], parts: str | None = None) -> OwnCode:
+    """Loads what `method`, `task` and `parts` name of the user's own files.
+
+    Raises SettingsError where a file cannot be loaded or has no such name.
+    """
+    named, found = dict(flags), dict[str, Any]()
+    classes = list(_parts_in(_module("--parts", parts))) if parts is not None else []
+    if is_code(flags.get("method")):
+        method = _named("METHOD", str(flags["method"]))
+        if not isinstance(method, Method):
+            raise SettingsError([f"METHOD: {flags['method']} is a {type(method).__name__}, expected a method"])
+        named["method"], found["methods"] = method.name, {method.name: method}
+    if is_code(flags.get("task")):
+        task = _named("--task", str(flags["task"]))
+        named["task"] = task_text(task)["name"]
+        plays = hasattr(task, "step") or not (hasattr(task, "train") or hasattr(task, "__annotations__"))
+        found["objects"] = Objects(environment=task) if plays else Objects(task=task)
+    return OwnCode(flags=named, parts=tuple(classes), **found)
+
+
+def is_code(text: str | None) -> bool:
+    """Whether a text names something in a Python file, as `my.py:MINE` does."""
+    file, colon, name = (text or "").rpartition(":")
+    return bool(colon) and file.endswith(".py") and name.isidentifier()
+
+
+def _named(flag: str, text: str) -> Any:
+    file, _, name = text.rpartition(":")
+    module = _module(flag, file)
+    if not hasattr(module, name):
+        public = [one for one in vars(module) if not one.startswith("_")]
+        raise SettingsError([f"{flag}: {file} has no {name}{did_you_mean(name, public)}"])
+    return getattr(module, name)
+
+
+def _module(flag: str, file: str) -> ModuleType:
+    """The file as a module of its own; a second argument that names the same file gets the same one."""
+    path = Path(file).resolve()
+    name = f"rung_own_{path.stem}"
+    known = sys.modules.get(name)
+    if known is not None and known.__file__ == str(path):
+        return known
+    if not path.is_file():
+        raise SettingsError([f"{flag}: there is no file {file}"])
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None, "it ends in .py"
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up there
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise SettingsError([f"{flag}: {file} could not be loaded: {type(error).__name__}: {error}"]) from error
+    return module
+
+
+def _parts_in(module: ModuleType) -> list[type[Any]]:
+    """The dataclasses that a file defines."""
+    classes = [one for one in vars(module).values() if isinstance(one, type) and is_dataclass(one)]
+    return [one for one in classes if one.__module__ == module.__name__]
