@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -10,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from rung.errors import CheckpointError, SettingsError
-from rung.methods.explain import card
 from rung.methods.parts.optimizers import anneals
 from rung.runs import checkpoint
+from rung.runs.format import require_format, write_card
 from rung.runs.lock import RunLock, holds_something
 from rung.runs.loop import run_steps
 from rung.runs.observers import Finished, Observer
@@ -102,7 +101,7 @@ def train(
     settings = with_whole_paths(settings, Path.cwd())
     with RunLock(folder):
         trainer = build(settings, hands or handed(), folder, shared)
-        write_whole(folder / "method.json", json.dumps(card(trainer.method), indent=2, ensure_ascii=False).encode())
+        write_card(folder, trainer.method)
         write_whole(folder / "settings.yaml", to_yaml(settings).encode())
         return _Run(trainer, settings, folder, quiet, observers).go(done=0, plan=plan)
 
@@ -124,6 +123,7 @@ def resume(
     """
     if not (folder / "settings.yaml").is_file():
         raise SettingsError([f"{folder}: holds no run (there is no settings.yaml in it)"])
+    require_format(folder)
     before = read_settings(folder / "settings.yaml", parts)
     settings = _changed(before, changes or {})
     require_tracker(settings.reporting.tracker)
