@@ -26,7 +26,7 @@ def measured(monkeypatch):
         data["pass_at_k"] = {"value": 1.0, "low": 0.5, "high": None}
         return SimpleNamespace(as_data=lambda: data, samples=({"id": "a", "completion": "b"},))
 
-    monkeypatch.setattr("rung.runs.evaluate.evaluate", evaluate)
+    monkeypatch.setattr("rung.runs.evaluating.evaluate", evaluate)
     return calls
 
 

@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rung.errors import SettingsError, did_you_mean
-from rung.methods import Method
 from rung.settings.objects import Objects, task_text
+
+if TYPE_CHECKING:
+    from rung.methods import Method
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +25,7 @@ class OwnCode:
     """What the arguments named, and the flags with names in place of files."""
 
     flags: Mapping[str, str | None]
-    methods: Mapping[str, Method] = field(default_factory=dict[str, Method])
+    methods: Mapping[str, Method] = field(default_factory=dict[str, "Method"])
     parts: tuple[type[Any], ...] = ()
     objects: Objects = field(default_factory=Objects)
 
@@ -36,6 +38,8 @@ def own_code(flags: Mapping[str, str | None], parts: str | None = None) -> OwnCo
     named, found = dict(flags), dict[str, Any]()
     classes = list(_parts_in(_module("--parts", parts))) if parts is not None else []
     if is_code(flags.get("method")):
+        from rung.methods import Method
+
         method = _named("METHOD", str(flags["method"]))
         if not isinstance(method, Method):
             raise SettingsError([f"METHOD: {flags['method']} is a {type(method).__name__}, expected a method"])

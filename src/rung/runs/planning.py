@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from rung.errors import RungError, SettingsError
 from rung.runs.folders import problems_with
 from rung.runs.own_code import OwnCode
-from rung.runs.run import handed
 from rung.settings import TaskSettings
 from rung.settings.given import Reading, placed
 from rung.settings.objects import GIVEN
@@ -91,6 +90,8 @@ def _task(reading: Reading[Any], more: list[str], own: OwnCode) -> AnyTask | Non
     seed = reading.settings.seed if reading.settings is not None else 0
     try:
         if chosen["name"].startswith(GIVEN):
+            from rung.runs.run import handed
+
             return handed(objects=own.objects).task(TaskSettings.model_validate(chosen))
         source = reading.tree.at("pairs.source")
         method = METHODS.get(_method_name(reading))

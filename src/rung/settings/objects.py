@@ -132,7 +132,8 @@ def _unique(name: str, taken: set[str]) -> str:
 
 def _name(value: Any, otherwise: str) -> str:
     """A function's or a class's own name, or that of an object's class; `otherwise` where it has none."""
-    inner = getattr(value, "unwrapped", value)  # a Gymnasium wrapper is named after what it wraps
+    # a Gymnasium wrapper is named after what it wraps
+    inner = value if isinstance(value, type) else getattr(value, "unwrapped", value)
     name = getattr(inner, "__name__", None) or type(inner).__name__
     return name if name.isidentifier() else otherwise
 

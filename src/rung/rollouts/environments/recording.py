@@ -40,6 +40,8 @@ def record_episode(
         return _skipped(error)
     frames: list[Any] = []
     try:
+        if environment.metadata.get("render_modes") == []:
+            return False  # it says itself that it draws nothing
         observation, _ = environment.reset(seed=seed)
         over, steps = False, 0
         while not over and steps < most_steps:
