@@ -24,7 +24,8 @@ def measured(monkeypatch):
         print("loading weights")
         data = {"score": 0.5, "interval": [0.25, 0.75], "k": rest["k"], "items": 4, "not_judged": 1, "base": None}
         data["pass_at_k"] = {"value": 1.0, "low": 0.5, "high": None}
-        return SimpleNamespace(as_data=lambda: data, samples=({"id": "a", "completion": "b"},))
+        shown = {"task": task.name, "split": rest["split"], "samples": ({"id": "a", "completion": "b"},)}
+        return SimpleNamespace(as_data=lambda: data, **shown)
 
     monkeypatch.setattr("rung.runs.evaluating.evaluate", evaluate)
     return calls

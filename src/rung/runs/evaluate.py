@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,7 +128,8 @@ def evaluate(
     if isinstance(loaded, EnvironmentTask | CartPole1983):
         if rewards:
             raise SettingsError([f"rewards: got {rewards[0].function}, but {task.name} is an environment: it judges"])
-        return _in_environment(loaded, model, base, episodes=items, seed=seed, greedy=temperature == 0)
+        found = _in_environment(loaded, model, base, episodes=items, seed=seed, greedy=temperature == 0)
+        return replace(found, task=task.name, split=split)
     side = loaded.held_out if split == "held_out" else loaded.train
     asked = _Asked(
         task=loaded,
@@ -140,7 +141,8 @@ def evaluate(
         seed=seed,
     )
     policy = _policy(model, task)
-    return _on_text(asked, policy, None if base is None else _policy(base, task))
+    found = _on_text(asked, policy, None if base is None else _policy(base, task))
+    return replace(found, task=task.name, split=split)
 
 
 @dataclass(frozen=True, kw_only=True)

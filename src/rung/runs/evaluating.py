@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +46,7 @@ def evaluated(
             _require_answers(it.settings)
         values = it.settings is not None and _gives_values(it.settings)
         asked = read_eval(run=it.settings, values=values, flags=given, rewards=texts, sets=sets).required()
-        result = evaluate(
+        return evaluate(
             it.model,
             asked.task,
             k=asked.k,
@@ -60,7 +59,6 @@ def evaluated(
             rewards=asked.rewards,
             handed=Handed(tiny=tiny_for, objects=objects),
         )
-        return replace(result, task=asked.task.name, split=asked.split)
 
 
 def _task_flag(task: Any) -> Any:
