@@ -136,6 +136,7 @@ def own_part_names(data: Any) -> set[str]:
     """
     if not isinstance(data, Mapping):
         return set()
-    inside = set().union(*(own_part_names(value) for value in data.values()))
-    name = data.get("part")
-    return inside | ({name} if isinstance(name, str) and name not in SHIPPED else set())
+    content = cast("Mapping[str, Any]", data)
+    found = {name for value in content.values() for name in own_part_names(value)}
+    part = content.get("part")
+    return found | {part} if isinstance(part, str) and part not in SHIPPED else found
