@@ -12,9 +12,9 @@
     objects.py         what is handed in from Python, and the name that stands for it in settings
     former.py, elsewhere.py    former names, and those of other libraries
     paths.py           what a relative path is relative to
-    messages.py, validate.py, contradictions.py    what is wrong, in sentences
+    validate.py        layers to settings, or to everything that is wrong with them
+    messages.py        what is wrong, in sentences
     listing.py         every setting as a table, for `rung settings` and docs/settings.md
-    plan.py, memory.py what a run will do and need
 
 >>> settings = Settings(model="tiny", method="grpo", task="arithmetic", steps=20)
 >>> Settings.model_validate(settings.as_data()) == settings

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rung.settings.elsewhere import suggestion
 from rung.settings.former import todays
-from rung.settings.given import Given, Origin, given
+from rung.settings.given import Given, Origin, given, nested
 from rung.settings.yaml_text import read_yaml
 
 NAMES = ("method", "model", "task")
@@ -27,10 +27,7 @@ class Assignment:
     @property
     def layer(self) -> Given:
         """The assignment as a tree, to be laid over others."""
-        tree = self.value
-        for name in reversed(self.key.split(".")):
-            tree = Given({name: tree}, self.value.origin)
-        return tree
+        return given(nested(self.key, self.value), self.value.origin)
 
 
 def read_assignments(texts: Sequence[str], keys: Sequence[str], problems: list[str]) -> list[Assignment]:

@@ -76,12 +76,25 @@ class Given:
 
 
 def given(value: Any, origin: Origin | None) -> Given:
-    """Plain data as a tree whose every value has this origin."""
+    """Plain data as a tree whose every value has this origin, but those that have one already."""
+    if isinstance(value, Given):
+        return value
     if isinstance(value, Mapping):
         return Given({str(key): given(inner, origin) for key, inner in value.items()}, origin)
     if isinstance(value, list | tuple):
         return Given([given(inner, origin) for inner in value], origin)
     return Given(value, origin)
+
+
+def nested(path: str, value: Any) -> Any:
+    """The value under the keys of a dotted path.
+
+    >>> nested("evaluation.every", 5)
+    {'evaluation': {'every': 5}}
+    """
+    for name in reversed(path.split(".")):
+        value = {name: value}
+    return value
 
 
 def plain(tree: Given) -> Any:

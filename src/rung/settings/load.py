@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rung.settings.command_line import Assignment, read_assignments, read_flags, read_rewards, whole_key
 from rung.settings.former import todays
-from rung.settings.given import NOWHERE, Given, Origin, Reading, given, placed, plain
-from rung.settings.kinds import Kinds
+from rung.settings.given import NOWHERE, Given, Origin, Reading, S, given, placed, plain
 from rung.settings.layers import NONE, merged, read_file, read_recipe, usable
 from rung.settings.messages import keys_of
 from rung.settings.objects import own_parts, taken_apart
 from rung.settings.paths import anchored
 from rung.settings.schema import SAMPLES, EvalSettings, PairsSettings, Settings, SFTSettings
-from rung.settings.section import Section
+from rung.settings.validate import Parts, read_layers, run_keys, settled
 
 if TYPE_CHECKING:
     from rung.methods import Method
 
 Flags = Mapping[str, object]
-Parts = Sequence[type[Any]]
-S = TypeVar("S", bound=Section)
+
+
+class Kinds(Protocol):
+    """The kinds of methods, which stand above the settings: the recipes they bring, and what cannot go together."""
+
+    def recipe(self, method: Method | None, *, model: str | None, task: str | None, draws_pairs: bool) -> str | None:
+        """The recipe that these names bring by themselves."""
+        ...
+
+    def problems(self, settings: Settings, method: Method | None) -> Iterator[str]:
+        """Settings that are each valid and cannot go together; `method` None: it has problems of its own."""
+        ...
 
 
 def read_run(
@@ -57,7 +66,7 @@ def read_run(
     more: list[str] = []
     file = _file(config, more)
     first = usable([file, read_flags(flags or {}, more), read_rewards(rewards, more)], more)
-    keys = run_keys(_named(first, "method"))
+    keys = run_keys(Settings, _named(first, "method"))
     assignments = read_assignments(sets, keys, problems)
     problems += more
     layers = [*first, *usable([one.layer for one in assignments], problems)]
@@ -75,9 +84,8 @@ def settings_of(
     `settings` holds more of them by dotted keys, or is a whole Settings, over which the other keywords lie and no
     recipe is laid. Objects stand in the result by name (see `rung.settings.objects`).
 
-    >>> reading = settings_of({"model": "tiny", "method": "grpo", "task": "arithmetic", "num_items": 5})
-    >>> reading.settings.evaluation.num_items, reading.recipe
-    (5, 'tiny')
+    >>> settings_of({"model": "tiny", "method": "grpo", "task": "arithmetic", "num_items": 5}).notes
+    ('num_items means evaluation.num_items',)
     """
     problems: list[str] = []
     notes: list[str] = []
@@ -92,7 +100,7 @@ def settings_of(
     data, objects = taken_apart({key: value for key, value in keywords.items() if key != "settings"}, parts)
     further, more_objects = taken_apart(more, objects.parts)
     method = data.get("method", further.get("method"))
-    keys = run_keys(method if isinstance(method, str) else None)
+    keys = run_keys(Settings, method if isinstance(method, str) else None)
     layers = [] if below is None else [given(below.as_data(), NOWHERE)]
     for typed, value in [*data.items(), *further.items()]:
         key = whole_key(todays(typed), keys, problems, typed)
@@ -122,7 +130,16 @@ def _over_recipe(
     if chosen != NONE:
         recipe_layers = usable([read_recipe(chosen, problems)], problems)
         layers = [*(fitted(layer, method) for layer in recipe_layers), *layers]
-    return _run(layers, keys, problems, notes, parts, None if chosen == NONE else chosen, kinds)
+    return read_layers(
+        Settings,
+        layers,
+        keys,
+        problems,
+        notes,
+        parts=parts,
+        recipe=None if chosen == NONE else chosen,
+        contradictions=None if kinds is None else kinds.problems,
+    )
 
 
 def _file(config: Path | None, problems: list[str]) -> Given | None:
@@ -206,7 +223,7 @@ def settings_from(data: Mapping[str, Any], parts: Parts = ()) -> Settings:
     >>> settings_from({"model": "tiny", "method": "grpo", "task": "arithmetic", "seed": 3}).seed
     3
     """
-    return _plain_layers([given(data, NOWHERE)], parts)
+    return settled(Settings, [given(data, NOWHERE)], parts)
 
 
 def with_whole_paths(settings: Settings, folder: Path) -> Settings:
@@ -215,70 +232,18 @@ def with_whole_paths(settings: Settings, folder: Path) -> Settings:
     return settings_from(plain(whole), settings.method.parts)
 
 
-def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
-    """The settings with other values at dotted keys. SettingsError with every problem."""
-    data, objects = taken_apart(changes, settings.method.parts)
-    assignments = [Assignment(key, given(value, NOWHERE), key) for key, value in data.items()]
-    layers = [given(settings.as_data(), NOWHERE), *(one.layer for one in assignments)]
-    return _plain_layers(layers, objects.parts)
-
-
 def read_changes(settings: Settings, sets: Sequence[str], kinds: Kinds | None = None) -> dict[str, Any]:
     """`--set` texts for settings that exist, as dotted keys and values.
 
     SettingsError with every problem, those of the settings that would result included.
     """
     problems: list[str] = []
-    keys = run_keys(settings.method.name)
+    keys = run_keys(Settings, settings.method.name)
     assignments = read_assignments(sets, keys, problems)
     layers = usable([given(settings.as_data(), NOWHERE), *(one.layer for one in assignments)], problems)
-    _run(layers, keys, problems, [], settings.method.parts, kinds=kinds).required()
+    told = None if kinds is None else kinds.problems
+    read_layers(Settings, layers, keys, problems, parts=settings.method.parts, contradictions=told).required()
     return {one.key: plain(one.value) for one in assignments}
-
-
-def run_keys(method: str | None = None) -> list[str]:
-    """Every dotted key that a run's settings can have: those of this method's kind included, or of any kind's."""
-    from rung.methods import METHODS
-    from rung.methods.data import KINDS
-    from rung.settings.method_layers import method_keys
-
-    kinds = [type(METHODS[method])] if method in METHODS else KINDS
-    return list(dict.fromkeys([*keys_of(Settings), *(key for kind in kinds for key in method_keys(kind))]))
-
-
-def _plain_layers(layers: Sequence[Given], parts: Parts) -> Settings:
-    problems: list[str] = []
-    return _run(usable(layers, problems), run_keys(), problems, [], parts).required()
-
-
-def _run(
-    layers: Sequence[Given],
-    keys: Sequence[str],
-    problems: list[str],
-    notes: list[str],
-    parts: Parts,
-    recipe: str | None = None,
-    kinds: Kinds | None = None,
-) -> Reading[Settings]:
-    from rung.settings.method_layers import read_method
-    from rung.settings.validate import validated_run
-
-    method = read_method([layer.value["method"] for layer in layers if "method" in layer.value], parts)
-    tree = merged([_without_method(layer) for layer in layers], notes)
-    settings, found = validated_run(tree, method, keys, parts, kinds)
-    tree = Given({**tree.value, "method": method.written}, tree.origin)
-    problems = [*problems, *(placed(sentence, tree) for sentence in found)]
-    return Reading(
-        settings=None if problems else settings,
-        problems=tuple(problems),
-        tree=tree,
-        notes=(*notes, *method.notes),
-        recipe=recipe,
-    )
-
-
-def _without_method(layer: Given) -> Given:
-    return Given({key: inner for key, inner in layer.value.items() if key != "method"}, layer.origin)
 
 
 def _named(layers: Sequence[Given], key: str) -> str | None:

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Strict
 
+from rung.settings.given import NOWHERE, given, nested
 from rung.settings.method import MethodSettings, method_of, sound
-from rung.settings.objects import GIVEN, model_text, rewards_text, task_text
+from rung.settings.objects import GIVEN, model_text, rewards_text, taken_apart, task_text
 from rung.settings.section import Amount, Count, Data, Section
+from rung.settings.validate import settled
 
 if TYPE_CHECKING:
     from rung.methods import Method
@@ -268,9 +270,9 @@ class Settings(Section):
         >>> Settings(model="tiny", method="grpo", task="arithmetic").changed({"evaluation.every": 5}).evaluation.every
         5
         """
-        from rung.settings.load import changed
-
-        return changed(self, changes)
+        data, objects = taken_apart(changes, self.method.parts)
+        layers = [self.as_data(), *(nested(key, value) for key, value in data.items())]
+        return settled(Settings, [given(layer, NOWHERE) for layer in layers], objects.parts)
 
 
 class SFTSettings(Section):

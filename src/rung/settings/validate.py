@@ -1,45 +1,104 @@
-"""From a tree of values to settings, or to everything that is wrong with them."""
+"""From layers to settings, or to everything that is wrong with them. The schema is handed in: it stands above."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from rung.methods import GRPO
-from rung.settings.given import Given, plain, without
-from rung.settings.kinds import Kinds
+from rung.settings.given import Given, Reading, S, placed, plain, without
+from rung.settings.layers import merged, usable
+from rung.settings.messages import keys_of
 from rung.settings.method import MethodSettings
-from rung.settings.method_layers import MethodReading
-from rung.settings.schema import Settings
+from rung.settings.section import Section
+
+if TYPE_CHECKING:
+    from rung.methods import Method
+    from rung.settings.method_layers import MethodReading
+
+Parts = Sequence[type[Any]]
+Contradictions = Callable[[Any, "Method | None"], Iterable[str]]
+"""Sentences about settings that are each valid and cannot go together; the method is None where it has problems."""
 
 
-def validated_run(
-    tree: Given, method: MethodReading, keys: Sequence[str], parts: Sequence[type[Any]], kinds: Kinds | None = None
-) -> tuple[Settings | None, list[str]]:
-    """A run's settings, or every problem: of the keys, of the method, and of both together.
+def run_keys(schema: type[Section], method: str | None = None) -> list[str]:
+    """Every dotted key that a run's settings can have: those of this method's kind included, or of any kind's."""
+    from rung.methods import METHODS
+    from rung.methods.data import KINDS
+    from rung.settings.method_layers import method_keys
+
+    kinds = [type(METHODS[method])] if method in METHODS else KINDS
+    return list(dict.fromkeys([*keys_of(schema), *(key for kind in kinds for key in method_keys(kind))]))
+
+
+def settled(schema: type[S], layers: Sequence[Given], parts: Parts = ()) -> S:
+    """The settings that these layers make, lowest first. SettingsError with every problem."""
+    problems: list[str] = []
+    return read_layers(schema, usable(layers, problems), run_keys(schema), problems, parts=parts).required()
+
+
+def read_layers(
+    schema: type[S],
+    layers: Sequence[Given],
+    keys: Sequence[str],
+    problems: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    *,
+    parts: Parts = (),
+    recipe: str | None = None,
+    contradictions: Contradictions | None = None,
+) -> Reading[S]:
+    """What the layers say, lowest first. `problems` and `notes` were found on the way here."""
+    from rung.settings.method_layers import read_method
+
+    notes = list(notes)
+    method = read_method([layer.value["method"] for layer in layers if "method" in layer.value], parts)
+    tree = merged([without(layer, "method") for layer in layers], notes)
+    settings, found = _validated(schema, tree, method, keys, parts, contradictions)
+    tree = Given({**tree.value, "method": method.written}, tree.origin)
+    problems = [*problems, *(placed(sentence, tree) for sentence in found)]
+    return Reading(
+        settings=None if problems else settings,
+        problems=tuple(problems),
+        tree=tree,
+        notes=(*notes, *method.notes),
+        recipe=recipe,
+    )
+
+
+def _validated(
+    schema: type[S],
+    tree: Given,
+    method: MethodReading,
+    keys: Sequence[str],
+    parts: Parts,
+    contradictions: Contradictions | None,
+) -> tuple[S | None, list[str]]:
+    """The settings, or every problem: of the keys, of the method, and of both together.
 
     Contradictions are looked for even when some keys are wrong: among the others, with defaults in place of the
     wrong ones, and only those are told that do not concern a wrong key.
     """
-    whole = plain(method.whole) if method.method is not None else {"name": GRPO.name}
+    whole = plain(method.whole) if method.method is not None else {"name": "grpo"}
     chosen = MethodSettings.model_validate(whole).with_parts(parts)
-    settings, found = Settings.checked({**plain(tree), "method": chosen}, keys)
+    settings, found = schema.checked({**plain(tree), "method": chosen}, keys)
     wrong = [path for path, _ in found]
     problems = [*(sentence for _, sentence in found), *method.problems]
-    rest = settings or _salvaged(tree, chosen, wrong, keys)
-    if rest is not None and kinds is not None:
-        problems += [one for one in kinds.problems(rest, method.method) if not _concerns(one, wrong)]
-    return (None if problems else settings), problems
+    rest = settings or _salvaged(schema, tree, chosen, wrong, keys)
+    if rest is not None and contradictions is not None:
+        problems += [one for one in contradictions(rest, method.method) if not _concerns(one, wrong)]
+    return settings, problems
 
 
-def _salvaged(body: Given, method: MethodSettings, wrong: Sequence[str], keys: Sequence[str]) -> Settings | None:
+def _salvaged(
+    schema: type[S], body: Given, method: MethodSettings, wrong: Sequence[str], keys: Sequence[str]
+) -> S | None:
     """The settings with defaults, or a stand-in where there is none, in place of what is wrong."""
     for path in sorted(wrong, reverse=True):
         body = without(body, path)
     for name in ("model", "task"):
         if body.at(name) is None or (name == "task" and body.at("task.name") is None):
             body = Given({**body.value, name: Given("?")}, body.origin)
-    return Settings.checked({**plain(body), "method": method}, keys)[0]
+    return schema.checked({**plain(body), "method": method}, keys)[0]
 
 
 def _concerns(problem: str, wrong: Sequence[str]) -> bool:
