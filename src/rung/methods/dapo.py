@@ -33,7 +33,6 @@ VAPO = DAPO.changed(
     name="vapo",
     paper="arXiv:2504.05118",
     summary="DAPO's loss with a critic that is trained beforehand, and a λ that grows with the answer's length.",
-    samples_per_prompt=16,
     keep_group=None,
     shape_reward=None,
     critic=ValueFunction(separate=True, coefficient=0.5, warmup_steps=50),

@@ -41,7 +41,6 @@ ORPO = DPO.changed(
     summary="Fine-tuning and preference in one stage: the chosen answer's likelihood and the odds ratio of the two.",
     loss=ORPOLoss(weight=0.1),
     optimizer=AdamW(learning_rate=8e-6),
-    pairs_per_step=64,
     deviations=(
         "The likelihood is a mean over the answer's tokens, as in the paper; TRL takes the prompt's tokens too.",
         "The paper's rate falls after a warm-up; ours stays.",

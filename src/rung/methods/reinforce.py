@@ -43,7 +43,6 @@ REINFORCE_PLUS_PLUS = REINFORCE_BASELINE.changed(
     advantage=RewardToGo(),
     whiten=Whiten(),
     objective=ClippedSurrogate(low=0.2, high=0.2),
-    aggregation=PerEpisode(),
     optimizer=AdamW(learning_rate=5e-7),
     deviations=("The KL's coefficient and the learning rate are ours; the paper varies them by experiment.",),
 )

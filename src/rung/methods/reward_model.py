@@ -12,7 +12,6 @@ REWARD_MODEL = DPO.changed(
     summary="Learn to score answers, so that the chosen one scores higher; the result is a reward for any run.",
     loss=BradleyTerry(),
     optimizer=AdamW(learning_rate=1.5e-5),
-    pairs_per_step=64,
     deviations=(
         "The head begins at draws from N(0, 1/(d+1)), as in the paper; the scores are not shifted afterwards.",
         "The paper's rate follows a cosine; ours stays.",

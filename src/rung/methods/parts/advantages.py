@@ -11,7 +11,7 @@ from torch import Tensor
 from rung.batch import Batch
 from rung.formulas import advantages, divergences, returns
 from rung.formulas.masked import last_step, zeroed
-from rung.methods.parts.protocols import Baseline, fact, formula_of
+from rung.methods.parts.protocols import Baseline, Formula, fact, formula_of
 from rung.methods.ranges import ABOVE_0, FROM_0, FROM_1, SHARE, ZERO_OR_ONE
 
 
@@ -94,10 +94,7 @@ class GroupNormalized:
     ddof: Annotated[int, ZERO_OR_ONE] = 0
     """0: population deviation; 1: sample deviation."""
     needs_group: ClassVar[bool] = True
-
-    @property
-    def formula(self) -> str:
-        return f"A_{{i,t}} = (R_i - mean_j R_j) / (std_j R_j + {self.epsilon:g}) over the prompt's samples"
+    formula = Formula("A_{{i,t}} = (R_i - mean_j R_j) / (std_j R_j + {epsilon:g}) over the prompt's samples")
 
     def __call__(self, batch: Batch) -> Tensor:
         advantages_B = advantages.group_normalized(
@@ -138,10 +135,7 @@ class GroupCentredBatchScaled:
     ddof: Annotated[int, ZERO_OR_ONE] = 0
     """0: population deviation; 1: sample deviation."""
     needs_group: ClassVar[bool] = True
-
-    @property
-    def formula(self) -> str:
-        return f"A_{{i,t}} = (R_i - mean_j R_j over the prompt's samples) / (std R over the batch + {self.epsilon:g})"
+    formula = Formula("A_{{i,t}} = (R_i - mean_j R_j over the prompt's samples) / (std R over the batch + {epsilon:g})")
 
     def __call__(self, batch: Batch) -> Tensor:
         counted_B = batch.counted_B()
@@ -157,11 +151,9 @@ class NormalizedByOthers:
 
     epsilon: Annotated[float, FROM_0] = 1e-6
     needs_group: ClassVar[bool] = True
-
-    @property
-    def formula(self) -> str:
-        others = "over the prompt's other samples"
-        return f"A_{{i,t}} = (R_i - mean_{{j≠i}} R_j) / (std_{{j≠i}} R_j + {self.epsilon:g}) {others}"
+    formula = Formula(
+        "A_{{i,t}} = (R_i - mean_{{j≠i}} R_j) / (std_{{j≠i}} R_j + {epsilon:g}) over the prompt's other samples"
+    )
 
     def __call__(self, batch: Batch) -> Tensor:
         advantages_B = advantages.normalized_by_others(
@@ -182,11 +174,9 @@ class ProcessNormalized:
     """0: population deviation; 1: sample deviation."""
     needs_group: ClassVar[bool] = True
     needs_step_scores: ClassVar[bool] = True
-
-    @property
-    def formula(self) -> str:
-        normal = f"(r_{{i,k}} - mean r) / (std r + {self.epsilon:g})"
-        return f"A_{{i,t}} = ∑_{{steps ending at k≥t}} {normal} over the group's steps"
+    formula = Formula(
+        "A_{{i,t}} = ∑_{{steps ending at k≥t}} (r_{{i,k}} - mean r) / (std r + {epsilon:g}) over the group's steps"
+    )
 
     def __call__(self, batch: Batch) -> Tensor:
         ends_BT = last_step(batch.action_mask_BT) if batch.step_ends_BT is None else batch.step_ends_BT
@@ -217,10 +207,7 @@ class GAE:
     discount: Annotated[float, SHARE] = 0.99
     lam: Annotated[float, SHARE] = 0.95
     needs_critic: ClassVar[bool] = True
-
-    @property
-    def formula(self) -> str:
-        return f"A_t = ∑_k ({self.discount:g}·{self.lam:g})^k δ_{{t+k}}, δ_t = r_t + {self.discount:g} V_{{t+1}} - V_t"
+    formula = Formula("A_t = ∑_k ({discount:g}·{lam:g})^k δ_{{t+k}}, δ_t = r_t + {discount:g} V_{{t+1}} - V_t")
 
     def __call__(self, batch: Batch) -> Tensor:
         lambda_B = batch.rewards_BT.new_full((len(batch),), self.lam)
@@ -237,10 +224,7 @@ class LengthAdaptiveGAE:
     alpha: Annotated[float, ABOVE_0] = 0.05
     discount: Annotated[float, SHARE] = 1.0
     needs_critic: ClassVar[bool] = True
-
-    @property
-    def formula(self) -> str:
-        return f"A_t = ∑_k λ^k δ_{{t+k}}, λ = 1 - 1/({self.alpha:g}·|o|)"
+    formula = Formula("A_t = ∑_k λ^k δ_{{t+k}}, λ = 1 - 1/({alpha:g}·|o|)")
 
     def __call__(self, batch: Batch) -> Tensor:
         lengths_B = batch.action_mask_BT.sum(1).to(batch.rewards_BT)
@@ -259,11 +243,7 @@ class NStep:
     discount: Annotated[float, SHARE] = 0.99
     steps: Annotated[int, FROM_1] = 5
     needs_critic: ClassVar[bool] = True
-
-    @property
-    def formula(self) -> str:
-        gamma, n = f"{self.discount:g}", self.steps
-        return f"A_t = ∑_{{k<{n}}} {gamma}^k r_{{t+k}} + {gamma}^{n} V_{{t+{n}}} - V_t"
+    formula = Formula("A_t = ∑_{{k<{steps}}} {discount:g}^k r_{{t+k}} + {discount:g}^{steps} V_{{t+{steps}}} - V_t")
 
     def __call__(self, batch: Batch) -> Tensor:
         return returns.n_step(

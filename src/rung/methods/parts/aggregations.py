@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rung.batch import Batch
 from rung.formulas import advantages, aggregations, whitening
-from rung.methods.parts.protocols import Total
+from rung.methods.parts.protocols import Formula, Total
 from rung.methods.ranges import FROM_0, FROM_1, ZERO_OR_ONE
 
 
@@ -55,10 +55,7 @@ class PerConstantLength:
     """Sum over a sequence's tokens over a fixed length: no length is favoured (Dr. GRPO)."""
 
     length: Annotated[int, FROM_1] = 1024
-
-    @property
-    def formula(self) -> str:
-        return f"1/(N·{self.length}) ∑_i ∑_t"
+    formula = Formula("1/(N·{length}) ∑_i ∑_t")
 
     def __call__(self, batch: Batch, total: Total) -> Tensor:
         return aggregations.constant_length(batch.action_mask_BT, total(batch.counted_B().sum()), self.length)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
+from rung.methods.parts.protocols import Formula
 from rung.methods.ranges import ABOVE_0, BELOW_1, FROM_0, SHARE
 
 
@@ -63,11 +64,8 @@ class Lifetimes:
     """C1 of the desired level: this times the mean lifetime of all trials so far."""
     tables: ClassVar[tuple[str, ...]] = ("left_life", "left_usage", "right_life", "right_usage")
     reads_critic: ClassVar[bool] = False
-
-    @property
-    def formula(self) -> str:
-        return (
-            f"value = (life + {self.weight:g} target) / (usage + {self.weight:g}), of left and of right;  "
-            f"target = {self.base:g} + {self.multiple:g} mean lifetime;  at a failure life ← {self.decay:g} life "
-            f"+ ∑(T_end - T_entered), usage ← {self.decay:g} usage + entries"
-        )
+    formula = Formula(
+        "value = (life + {weight:g} target) / (usage + {weight:g}), of left and of right;  "
+        "target = {base:g} + {multiple:g} mean lifetime;  at a failure life ← {decay:g} life "
+        "+ ∑(T_end - T_entered), usage ← {decay:g} usage + entries"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
+from rung.methods.parts.protocols import Formula
 from rung.methods.ranges import ABOVE_0, FROM_0, FROM_1, SHARE
 
 
@@ -14,10 +15,7 @@ class ByDisagreement:
 
     candidates: Annotated[int, FROM_1] = 10
     """Pairs drawn for each one that is asked."""
-
-    @property
-    def formula(self) -> str:
-        return f"the largest Var over predictors of P among {self.candidates} times as many pairs"
+    formula = Formula("the largest Var over predictors of P among {candidates} times as many pairs")
 
 
 @dataclass(frozen=True)

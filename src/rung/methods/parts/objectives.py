@@ -12,7 +12,7 @@ from torch import Tensor
 from rung.batch import Batch
 from rung.formulas import covariances, policy_losses, slopes
 from rung.formulas.masked import masked_mean, zeroed
-from rung.methods.parts.protocols import AfterUpdates, Total
+from rung.methods.parts.protocols import AfterUpdates, Formula, Total
 from rung.methods.ranges import ABOVE_0, ABOVE_0_TO_1, ABOVE_1, ANY, FROM_0, FROM_1, SHARE
 from rung.random import generator
 
@@ -157,10 +157,7 @@ class SequenceClippedSurrogate:
     high: Annotated[float, FROM_0] = 4e-4
     uses_ratio: ClassVar[bool] = True
     zero_without_advantage: ClassVar[bool] = True
-
-    @property
-    def formula(self) -> str:
-        return f"min(s A, clip(s, 1-{self.low:g}, 1+{self.high:g}) A), s = (π(o)/π_old(o))^(1/|o|)"
+    formula = Formula("min(s A, clip(s, 1-{low:g}, 1+{high:g}) A), s = (π(o)/π_old(o))^(1/|o|)")
 
     def _ratio(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
         return policy_losses.sequence_ratio(log_probs_BT, old_log_probs(batch, log_probs_BT), batch.action_mask_BT)
@@ -181,10 +178,7 @@ class ClippedWeight:
     high: Annotated[float, FROM_1] = 5.0
     uses_ratio: ClassVar[bool] = True
     zero_without_advantage: ClassVar[bool] = True
-
-    @property
-    def formula(self) -> str:
-        return f"sg(min(ρ, {self.high:g})) A log π(a), ρ = π(a)/π_old(a)"
+    formula = Formula("sg(min(ρ, {high:g})) A log π(a), ρ = π(a)/π_old(a)")
 
     def __call__(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
         ratio_BT = _ratio(batch, log_probs_BT)
@@ -202,11 +196,9 @@ class WithinProbability:
     """Of (log ρ)², added to the loss at every token."""
     uses_ratio: ClassVar[bool] = True
     ratio_to_sampler: ClassVar[bool] = True
-
-    @property
-    def formula(self) -> str:
-        inside = f"1[π(a)-μ(a) ≤ {self.high:g} if A > 0, else ≥ -{self.low:g}]"
-        return f"(ρ A {inside} - {self.pull:g} (log ρ)²), ρ = π(a)/μ(a), μ the sampler"
+    formula = Formula(
+        "(ρ A 1[π(a)-μ(a) ≤ {high:g} if A > 0, else ≥ -{low:g}] - {pull:g} (log ρ)²), ρ = π(a)/μ(a), μ the sampler"
+    )
 
     def _ratio(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
         sampler_BT = batch.sampler_log_probs_BT.to(log_probs_BT)
@@ -242,12 +234,10 @@ class ClipCov:
     """Only tokens whose covariance is between the two are drawn, and none whose clip binds anyway."""
     uses_ratio: ClassVar[bool] = True
     zero_without_advantage: ClassVar[bool] = True
-
-    @property
-    def formula(self) -> str:
-        cov = "(A - mean A)(log π - mean log π)"
-        drawn = f"a random {self.share:g} of the tokens, of those with {self.above:g} < {cov} < {self.below:g}"
-        return f"min(ρ A, clip(ρ, 1-{self.low:g}, 1+{self.high:g}) A), 0 at {drawn}; ρ = π(a)/π_old(a)"
+    formula = Formula(
+        "min(ρ A, clip(ρ, 1-{low:g}, 1+{high:g}) A), 0 at a random {share:g} of the tokens, of those with "
+        "{above:g} < (A - mean A)(log π - mean log π) < {below:g}; ρ = π(a)/π_old(a)"
+    )
 
     def chosen(self, batch: Batch, log_probs_BT: Tensor, total: Total, key: tuple[int, ...]) -> Tensor:
         """bool [B,T], taken over a whole update, however it is cut into micro-batches; `key` keys the draw."""
@@ -278,11 +268,10 @@ class KLCov:
     """Of all tokens of an update, at least one."""
     coefficient: Annotated[float, FROM_0] = 1.0
     uses_ratio: ClassVar[bool] = True
-
-    @property
-    def formula(self) -> str:
-        cov = "(A - mean A)(log π - mean log π)"
-        return f"ρ A, less {self.coefficient:g} |log ρ| at the {self.share:g} of the tokens with the largest {cov}"
+    formula = Formula(
+        "ρ A, less {coefficient:g} |log ρ| at the {share:g} of the tokens with the largest "
+        "(A - mean A)(log π - mean log π)"
+    )
 
     def chosen(self, batch: Batch, log_probs_BT: Tensor, total: Total, key: tuple[int, ...]) -> Tensor:
         """bool [B,T], taken over a whole update, however it is cut into micro-batches. Nothing is drawn."""

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 import torch
 
-from rung.methods.parts.protocols import fact
+from rung.methods.parts.protocols import Formula, fact
 from rung.methods.ranges import ABOVE_0, ABOVE_0_TO_1, BELOW_1, BETWEEN_0_AND_1, FROM_0, FROM_1
 
 
@@ -123,11 +123,9 @@ class NaturalGradient:
     trust_region: ClassVar[bool] = True
     updates_allowed: ClassVar[int] = 1
     needs_old_log_probs: ClassVar[bool] = True
-
-    @property
-    def formula(self) -> str:
-        bound = f"{self.accept:g}·{self.max_kl:g}"
-        return f"θ ← θ + √(2·{self.max_kl:g} / sᵀFs) s, s = F⁻¹g, times {self.shrink:g} until KL ≤ {bound} and J rises"
+    formula = Formula(
+        "θ ← θ + √(2·{max_kl:g} / sᵀFs) s, s = F⁻¹g, times {shrink:g} until KL ≤ {accept:g}·{max_kl:g} and J rises"
+    )
 
     @property
     def learning_rate(self) -> float:

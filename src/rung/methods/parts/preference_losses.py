@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rung.batch import Batch
 from rung.formulas import preference_losses
+from rung.methods.parts.protocols import Formula
 from rung.methods.ranges import ABOVE_0, BELOW_HALF, FROM_0
 
 LOG_PROBS, SCORES = "log-probs", "scores"
@@ -37,10 +38,7 @@ class DPOLoss(OfThePolicy):
     """KL strength: larger stays closer to the reference."""
     per_token: bool = False
     """h of log-ratios divided by the answers' lengths (length-normalised DPO)."""
-
-    @property
-    def formula(self) -> str:
-        return f"-log σ({self.beta:g} h)"
+    formula = Formula("-log σ({beta:g} h)")
 
     @property
     def inside(self) -> str:
@@ -115,10 +113,7 @@ class SimPOLoss(OfThePolicy):
     """γ: the margin in β-scaled nats a token."""
     inside: ClassVar[str] = ""
     has_reference: ClassVar[bool] = False
-
-    @property
-    def formula(self) -> str:
-        return f"-log σ({self.beta:g} [log π(y_w)/|y_w| - log π(y_l)/|y_l|] - {self.target:g})"
+    formula = Formula("-log σ({beta:g} [log π(y_w)/|y_w| - log π(y_l)/|y_l|] - {target:g})")
 
     def __call__(self, answers: Answers) -> Tensor:
         means_B = answers.means_B()
@@ -133,10 +128,7 @@ class ORPOLoss(OfThePolicy):
     """λ: of the odds ratio's loss."""
     inside: ClassVar[str] = "log p = log π(y)/|y|, odds p = p/(1 - p)"
     has_reference: ClassVar[bool] = False
-
-    @property
-    def formula(self) -> str:
-        return f"-log p(y_w) - {self.weight:g} log σ(log odds p(y_w) - log odds p(y_l))"
+    formula = Formula("-log p(y_w) - {weight:g} log σ(log odds p(y_w) - log odds p(y_l))")
 
     def __call__(self, answers: Answers) -> Tensor:
         means_B = answers.means_B()
@@ -155,12 +147,9 @@ class KTOLoss(OfThePolicy):
     """λ_U: the weight of a bad one."""
     inside: ClassVar[str] = "r = log π/π_ref(y), z = max(0, mean r of answers put after other prompts)"
     paired: ClassVar[bool] = False
-
-    @property
-    def formula(self) -> str:
-        good = f"{self.desirable:g} (1 - σ({self.beta:g} (r - z))) where good"
-        bad = f"{self.undesirable:g} (1 - σ({self.beta:g} (z - r))) where bad"
-        return f"{good}, {bad}"
+    formula = Formula(
+        "{desirable:g} (1 - σ({beta:g} (r - z))) where good, {undesirable:g} (1 - σ({beta:g} (z - r))) where bad"
+    )
 
     def __call__(self, answers: Answers) -> Tensor:
         """[B], one an answer."""
@@ -176,10 +165,7 @@ class APOZeroLoss(OfThePolicy):
 
     beta: Annotated[float, ABOVE_0] = 0.1
     inside: ClassVar[str] = "r = log π/π_ref(y)"
-
-    @property
-    def formula(self) -> str:
-        return f"1 - σ({self.beta:g} r_w) + σ({self.beta:g} r_l)"
+    formula = Formula("1 - σ({beta:g} r_w) + σ({beta:g} r_l)")
 
     def __call__(self, answers: Answers) -> Tensor:
         ratios_B = answers.log_ratios_B()
@@ -192,10 +178,7 @@ class APODownLoss(OfThePolicy):
 
     beta: Annotated[float, ABOVE_0] = 0.1
     inside: ClassVar[str] = "r = log π/π_ref(y)"
-
-    @property
-    def formula(self) -> str:
-        return f"σ({self.beta:g} r_w) + 1 - σ({self.beta:g} (r_w - r_l))"
+    formula = Formula("σ({beta:g} r_w) + 1 - σ({beta:g} (r_w - r_l))")
 
     def __call__(self, answers: Answers) -> Tensor:
         ratios_B = answers.log_ratios_B()
@@ -210,10 +193,7 @@ class Unlikelihood(OfThePolicy):
     """0: fine-tuning on the chosen answers alone."""
     inside: ClassVar[str] = ""
     has_reference: ClassVar[bool] = False
-
-    @property
-    def formula(self) -> str:
-        return f"-log π(y_w) + {self.alpha:g} log π(y_l)"
+    formula = Formula("-log π(y_w) + {alpha:g} log π(y_l)")
 
     def __call__(self, answers: Answers) -> Tensor:
         values_B = answers.values_B
@@ -227,10 +207,7 @@ class BradleyTerry(OfThePolicy):
     inside: ClassVar[str] = "r a score of the whole answer, m the pair's margin, 0 where the data has none"
     reads: ClassVar[str] = SCORES
     has_reference: ClassVar[bool] = False
-
-    @property
-    def formula(self) -> str:
-        return "-log σ(r(y_w) - r(y_l) - m)"
+    formula: ClassVar[str] = "-log σ(r(y_w) - r(y_l) - m)"
 
     def __call__(self, answers: Answers) -> Tensor:
         scores_B = answers.values_B

@@ -36,6 +36,19 @@ def fact(part: object, name: str, default: Fact) -> Fact:
     return getattr(part, name, default)
 
 
+class Formula:
+    """A part's formula with the part's own numbers: `formula = Formula("1/(N·{length}) ∑_i ∑_t")`.
+
+    Written like an f-string; in the class it is one line, on a part it is text.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __get__(self, part: object, cls: type[object]) -> str:
+        return self.text if part is None else self.text.format_map(vars(part))
+
+
 def formula_of(part: object) -> str:
     """The part's formula; its class name where it has none."""
     return fact(part, "formula", type(part).__name__)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rung.formulas import value_targets
+from rung.methods.parts.protocols import Formula
 from rung.methods.ranges import ABOVE_0, ABOVE_0_TO_1, BELOW_1, FROM_1, SHARE
 
 
@@ -68,10 +69,7 @@ class Uniform:
     """Steps before the first update."""
     batch: Annotated[int, FROM_1] = 32
     """Steps of one update."""
-
-    @property
-    def formula(self) -> str:
-        return f"{self.batch} steps of the last {self.capacity:,}, drawn uniformly"
+    formula = Formula("{batch} steps of the last {capacity:,}, drawn uniformly")
 
 
 @dataclass(frozen=True)
@@ -90,13 +88,10 @@ class Prioritised:
     epsilon: Annotated[float, ABOVE_0] = 1e-6
     """Added to every error, so that no step is lost for good."""
     weighted: ClassVar[bool] = True
-
-    @property
-    def formula(self) -> str:
-        return (
-            f"{self.batch} steps of the last {self.capacity:,}, drawn in proportion to (|δ| + {self.epsilon:g})^"
-            f"{self.alpha:g}, weighted by (size · P)^−β / max, β from {self.beta:g} to 1"
-        )
+    formula = Formula(
+        "{batch} steps of the last {capacity:,}, drawn in proportion to (|δ| + {epsilon:g})^"
+        "{alpha:g}, weighted by (size · P)^−β / max, β from {beta:g} to 1"
+    )
 
     def priorities(self, errors_N: Tensor) -> Tensor:
         """[N] from the errors that the steps were learnt with."""
@@ -123,11 +118,7 @@ class EpsilonGreedy:
     def temperature(self) -> None:
         """None: no Boltzmann distribution is drawn from."""
 
-    @property
-    def formula(self) -> str:
-        return (
-            f"ε-greedy, ε from {self.start:g} to {self.end:g} over {self.over:,} steps; {self.evaluation:g} when scored"
-        )
+    formula = Formula("ε-greedy, ε from {start:g} to {end:g} over {over:,} steps; {evaluation:g} when scored")
 
     def epsilon_at(self, step: int) -> float:
         """ε of environment step, or token, 0, 1, 2, ...
@@ -149,9 +140,7 @@ class Boltzmann:
     def evaluation(self) -> float:
         return 0.0
 
-    @property
-    def formula(self) -> str:
-        return f"π(a|s) ∝ exp(Q(s, a) / {self.temperature:g})"
+    formula = Formula("π(a|s) ∝ exp(Q(s, a) / {temperature:g})")
 
     def epsilon_at(self, step: int) -> None:
         """None: there is no ε."""
@@ -161,9 +150,7 @@ class Boltzmann:
 class SquaredError:
     """(y − Q)²: the gradient grows with the error."""
 
-    @property
-    def formula(self) -> str:
-        return "(y − Q(s, a))²"
+    formula: ClassVar[str] = "(y − Q(s, a))²"
 
     def losses(self, errors_N: Tensor) -> Tensor:
         """[N] of y − Q."""
@@ -180,10 +167,7 @@ class ClippedError:
 
     limit: Annotated[float, ABOVE_0] = 1.0
     """The largest gradient."""
-
-    @property
-    def formula(self) -> str:
-        return f"½ (y − Q(s, a))², its gradient clipped to ±{self.limit:g}"
+    formula = Formula("½ (y − Q(s, a))², its gradient clipped to ±{limit:g}")
 
     def losses(self, errors_N: Tensor) -> Tensor:
         """[N] of y − Q."""
