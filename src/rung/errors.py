@@ -21,28 +21,24 @@ class RungError(Exception):
     exit_code = 1
 
 
-class SettingsError(RungError, ValueError):
+class _Problems(RungError, ValueError):
+    exit_code = 2
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class SettingsError(_Problems):
     """One or more settings are wrong; `problems` lists every one, each a full sentence.
 
     >>> SettingsError(["steps: got 'ten', expected a whole number"]).problems
     ["steps: got 'ten', expected a whole number"]
     """
 
-    exit_code = 2
 
-    def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = list(problems)
-        super().__init__("\n".join(self.problems))
-
-
-class DataError(RungError, ValueError):
+class DataError(_Problems):
     """A row of a data file cannot be used; `problems` lists them, each with file and row."""
-
-    exit_code = 2
-
-    def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = list(problems)
-        super().__init__("\n".join(self.problems))
 
 
 class MissingExtra(RungError, ImportError):

@@ -11,12 +11,13 @@ import pytest
 
 from rung.errors import SettingsError
 from rung.methods import DAPO, DPO, GRPO, METHODS, PPO, Method
+from rung.methods.data import own_classes
 from rung.methods.parts.aggregations import PerToken
 from rung.methods.parts.optimizers import AdamW
 from rung.methods.ranges import SHARE
 from rung.settings import Settings, load, read_settings, settings_from, to_yaml
 from rung.settings import with_whole_paths as whole_paths
-from rung.settings.objects import GIVEN, Objects, method_text, own_parts, taken_apart
+from rung.settings.objects import GIVEN, Objects, method_text, taken_apart
 from rung.trainers.reading import read_changes, read_run, settings_of
 
 MINIMAL = {"model": "gpt2", "method": "grpo", "task": "arithmetic"}
@@ -110,7 +111,7 @@ def test_the_command_line_speaks_of_handed_in_methods_by_name(tmp_path):
 
 
 def test_a_part_of_ones_own_is_set_checked_written_and_read_back(tmp_path):
-    assert own_parts(GRPO) == ()
+    assert own_classes(GRPO) == []
     settings = Settings(**{**MINIMAL, "method": GRPO.changed(advantage=Halved())})
     assert settings.method.parts == (Halved,)
     assert settings.as_data()["method"] == {"name": "grpo", "advantage": {"part": "Halved", "share": 0.5}}

@@ -10,16 +10,7 @@ from rung.methods.dapo import DAPO, VAPO
 from rung.methods.dpo import CDPO, DPO, IPO, LN_DPO, RDPO
 from rung.methods.dqn import DQN, VALUE_PRESETS
 from rung.methods.grpo import DR_GRPO, GRPO
-from rung.methods.grpo_family import (
-    CISPO,
-    CLIP_COV,
-    GRPO_ITERATIVE,
-    GRPO_PROCESS,
-    GSPO,
-    KL_COV,
-    LITE_PPO,
-    MAXRL,
-)
+from rung.methods.grpo_family import CISPO, CLIP_COV, GRPO_ITERATIVE, GRPO_PROCESS, GSPO, KL_COV, LITE_PPO, MAXRL
 from rung.methods.kind import Method
 from rung.methods.policy_gradient import PolicyGradient
 from rung.methods.ppo import PPO, PPO_KL
@@ -52,10 +43,7 @@ VARIANTS = (
     RFT,
     DISTILLATION,
 )
-PREFERENCES = (
-    *(DPO, IPO, CDPO, RDPO, LN_DPO, KTO, SIMPO, ORPO, APO_ZERO, APO_DOWN, UNLIKELIHOOD),
-    REWARD_MODEL,
-)
+PREFERENCES = (*(DPO, IPO, CDPO, RDPO, LN_DPO, KTO, SIMPO, ORPO, APO_ZERO, APO_DOWN, UNLIKELIHOOD), REWARD_MODEL)
 
 _RUNGS = (*BEGINNINGS, DQN, *LADDER, *LEARNED_REWARD, *VARIANTS, *PREFERENCES, *PRESETS, *VALUE_PRESETS)
 METHODS: dict[str, Method] = {method.name: method for method in _RUNGS}

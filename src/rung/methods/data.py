@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Any
+from typing import Any, cast
 
 from rung.errors import SettingsError, did_you_mean
 from rung.methods.adaptive_elements import AdaptiveElements
@@ -43,7 +43,7 @@ def as_data(value: Any) -> Any:
     {'part': 'ClippedSurrogate', 'low': 0.2, 'high': 0.2, 'dual': None}
     """
     if isinstance(value, tuple):
-        return [as_data(item) for item in typing.cast("tuple[Any, ...]", value)]
+        return [as_data(item) for item in cast("tuple[Any, ...]", value)]
     if not is_dataclass(value):
         return value
     content = {f.name: as_data(getattr(value, f.name)) for f in fields(value)}
@@ -101,22 +101,28 @@ def with_settings(method: Method, overrides: Mapping[str, Any], parts: Sequence[
     >>> with_settings(GRPO, {"objective": {"high": 0.28}}).objective
     ClippedSurrogate(low=0.2, high=0.28, dual=None)
     """
-    merged = _merged(typing.cast("dict[str, Any]", as_data(method)), overrides)
-    return from_data(merged, [*dict.fromkeys([type(method), *_own_parts_of(method), *parts])])
+    merged = _merged(cast("dict[str, Any]", as_data(method)), overrides)
+    return from_data(merged, [*dict.fromkeys([*own_classes(method), *parts])])
 
 
-def _own_parts_of(value: Any) -> list[type[Any]]:
-    """The classes of a method's parts, and of their parts, that rung does not ship."""
-    inside = [getattr(value, f.name) for f in fields(value)]
-    found = [part for one in inside if is_dataclass(one) for part in (type(one), *_own_parts_of(one))]
-    return [part for part in found if SHIPPED.get(part.__name__) is not part]
+def own_classes(method: Method) -> list[type[Any]]:
+    """The classes of a method, of its parts and of their parts that rung does not ship."""
+    shipped = classes_by_name()
+    return [one for one in dict.fromkeys(_classes_in(method)) if shipped.get(one.__name__) is not one]
+
+
+def _classes_in(value: Any) -> Iterator[type[Any]]:
+    if is_dataclass(value):
+        yield cast("type[Any]", type(value))
+        for f in fields(value):
+            yield from _classes_in(getattr(value, f.name))
 
 
 def _merged(data: Any, overrides: Any) -> Any:
     if not isinstance(overrides, Mapping):
         return overrides
-    given = typing.cast("Mapping[str, Any]", overrides)
-    below = typing.cast("dict[str, Any]", data) if isinstance(data, dict) else {}
+    given = cast("Mapping[str, Any]", overrides)
+    below = cast("dict[str, Any]", data) if isinstance(data, dict) else {}
     if "part" in below and given.get("part", below["part"]) != below["part"]:
         below = {}
     return {**below, **{key: _merged(below.get(key), value) for key, value in given.items()}}
@@ -161,7 +167,7 @@ class _Reading:
         if not isinstance(content, Mapping):
             self.problems.append(f"{where}: got {value!r}, expected one of {', '.join(parts)}, with its settings")
             return None
-        content = typing.cast("Mapping[str, Any]", content)
+        content = cast("Mapping[str, Any]", content)
         name = content.get("part", shipped[0].__name__ if len(shipped) == 1 else None)
         if isinstance(name, str) and name in parts:
             return self.build(parts[name], content, where)
@@ -185,7 +191,7 @@ class _Reading:
         return value
 
     def _texts(self, value: Any, where: str) -> tuple[str, ...] | None:
-        items = typing.cast("list[Any] | tuple[Any, ...]", value) if isinstance(value, (list, tuple)) else (None,)
+        items = cast("list[Any] | tuple[Any, ...]", value) if isinstance(value, (list, tuple)) else (None,)
         texts = tuple(item for item in items if isinstance(item, str))
         if len(texts) == len(items):
             return texts

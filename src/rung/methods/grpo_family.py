@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 from rung.methods.grpo import GRPO
-from rung.methods.parts.advantages import (
-    GroupCentredBatchScaled,
-    GroupRelative,
-    ProcessNormalized,
-)
+from rung.methods.parts.advantages import GroupCentredBatchScaled, GroupRelative, ProcessNormalized
 from rung.methods.parts.aggregations import PerToken
-from rung.methods.parts.objectives import (
-    ClipCov,
-    ClippedWeight,
-    KLCov,
-    SequenceClippedSurrogate,
-)
+from rung.methods.parts.objectives import ClipCov, ClippedWeight, KLCov, SequenceClippedSurrogate
 from rung.methods.parts.reference_kl import K3, KLInLoss
 
 GSPO = GRPO.changed(

@@ -24,14 +24,7 @@ True
 from __future__ import annotations
 
 from rung.settings.given import Reading
-from rung.settings.load import (
-    read_eval,
-    read_pairs,
-    read_settings,
-    read_sft,
-    settings_from,
-    with_whole_paths,
-)
+from rung.settings.load import read_eval, read_pairs, read_settings, read_sft, settings_from, with_whole_paths
 from rung.settings.method import MethodSettings
 from rung.settings.schema import (
     BudgetSettings,

@@ -8,14 +8,14 @@ from typing import Any
 from rung.errors import SettingsError
 from rung.methods import METHODS, Method
 from rung.methods.data import IDENTITY, as_data, from_data
-from rung.settings.given import NOWHERE, Given, given, plain
+from rung.settings.given import NOWHERE, Given, given, plain, without
 from rung.settings.objects import method_text
 
 
 def definition(layers: Sequence[Given], parts: Sequence[type[Any]] = ()) -> Method | None:
     """The method that the highest of the settings' layers names, as it is defined; None where there is no such."""
-    said = [with_name(layer.value["method"]) for layer in layers if "method" in layer.value]
-    named = [layer for layer in said if isinstance(layer.value, dict) and "name" in layer.value]
+    said = [layer.value["method"] for layer in layers if "method" in layer.value]
+    named = [layer for layer in said if "name" in layer.value]
     if not named:
         return None
     if "kind" not in named[-1].value:
@@ -29,13 +29,12 @@ def definition(layers: Sequence[Given], parts: Sequence[type[Any]] = ()) -> Meth
 
 def with_own_methods(layer: Given, methods: Mapping[str, Method]) -> Given:
     """The layer, in which the name of a method that was handed in is replaced by what the method is."""
-    written = layer.value.get("method")
-    name = written.at("name") or written if written is not None else None
+    name = layer.at("method.name")
     if name is None or not isinstance(name.value, str) or name.value not in methods:
         return layer
     text = given(method_text(methods[name.value]), NOWHERE)
-    slots = {key: inner for key, inner in with_name(written).value.items() if key != "name"}
-    return Given({**layer.value, "method": overlay_parts(text, Given(slots, written.origin))}, layer.origin)
+    slots = without(layer.value["method"], "name")
+    return Given({**layer.value, "method": overlay_parts(text, slots)}, layer.origin)
 
 
 def own_definition(layers: Sequence[Given]) -> tuple[list[Given], Given | None]:
@@ -91,8 +90,3 @@ def _keys(below: Given | None) -> dict[str, Given]:
     if below is None or not isinstance(below.value, dict | str):
         return {}
     return {"part": below} if isinstance(below.value, str) else below.value
-
-
-def with_name(layer: Given) -> Given:
-    """`method: grpo` as `method: {name: grpo}`."""
-    return layer if isinstance(layer.value, dict) else Given({"name": layer}, layer.origin)

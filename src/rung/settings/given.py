@@ -180,8 +180,4 @@ def placed(problem: str, tree: Given) -> str:
     """
     path, colon, rest = problem.partition(": ")
     origin = tree.origin_of(path.split(" ")[0], missing=rest.startswith("missing"))
-    if origin is None or origin == NOWHERE:
-        return problem
-    if origin.names(path):
-        return f"{origin.place}{colon}{rest}"
-    return f"{origin.place}: {problem}"
+    return Given(None, origin).problem(path, rest) if colon else problem

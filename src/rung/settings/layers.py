@@ -64,15 +64,17 @@ def usable(layers: Iterable[Given | None], problems: list[str]) -> list[Given]:
 
 
 def _with_own_name(layer: Given) -> Given:
+    """The layer, in which `method: grpo@paper` is `method: {name: grpo}`."""
     written = layer.value.get("method")
-    name = written.value.get("name") if written is not None and isinstance(written.value, dict) else written
-    if name is None or not isinstance(name.value, str):
+    if written is None:
         return layer
     from rung.methods import own_name
 
-    own = Given(own_name(name.value), name.origin)
-    method = own if name is written else Given({**written.value, "name": own}, written.origin)
-    return Given({**layer.value, "method": method}, layer.origin)
+    slots = written.value if isinstance(written.value, dict) else {"name": written}
+    name = slots.get("name")
+    if name is not None and isinstance(name.value, str):
+        slots = {**slots, "name": Given(own_name(name.value), name.origin)}
+    return Given({**layer.value, "method": Given(slots, written.origin)}, layer.origin)
 
 
 def _finite(value: Given, path: str, problems: list[str]) -> Given:

@@ -23,6 +23,7 @@ from pydantic.fields import FieldInfo
 from rung.errors import SettingsError
 from rung.settings.elsewhere import suggestion
 from rung.settings.former import todays
+from rung.settings.messages import members, sections
 from rung.settings.schema import EvalSettings, PairsSettings, Settings, SFTSettings
 from rung.settings.section import Section
 
@@ -105,17 +106,17 @@ def every_setting() -> Iterator[Setting]:
 def _of_schema(schema: type[Section], above: str, command: str) -> Iterator[Setting]:
     docs = field_docs(schema)
     for name, field in schema.model_fields.items():
-        key, sections = f"{above}{name}", list(_sections(field.annotation))
-        many = any(typing.get_origin(one) is tuple for one in _members(field.annotation)) and sections
+        key, held = f"{above}{name}", list(sections(field.annotation))
+        many = any(typing.get_origin(one) is tuple for one in members(field.annotation)) and held
         yield Setting(
             key=key,
             type="list of them" if many else _type_words(field.annotation),
             range=_range_words(_marks(field)),
             default=_default_words(field),
-            about=docs.get(name) or _first_sentence(sections[0] if sections else schema),
+            about=docs.get(name) or _first_sentence(held[0] if held else schema),
             command=command,
         )
-        for section in sections:
+        for section in held:
             yield from _of_schema(section, f"{key}[]." if many else f"{key}.", command)
 
 
@@ -182,29 +183,11 @@ def _first_sentence(cls: type[Any]) -> str:
     return " ".join((cls.__doc__ or "").split("\n\n")[0].split())
 
 
-def _members(hint: Any) -> Iterator[Any]:
-    """The members of a union, without what Annotated adds."""
-    if typing.get_origin(hint) is typing.Annotated:
-        yield from _members(typing.get_args(hint)[0])
-    elif typing.get_origin(hint) in (types.UnionType, typing.Union):
-        for inner in typing.get_args(hint):
-            yield from _members(inner)
-    else:
-        yield hint
-
-
-def _sections(hint: Any) -> Iterator[type[Section]]:
-    for one in _members(hint):
-        inner = typing.get_args(one)[0] if typing.get_origin(one) is tuple else one
-        if isinstance(inner, type) and issubclass(inner, Section):
-            yield inner
-
-
 _WORDS = {int: "whole number", float: "number", str: "text", bool: "true or false", types.NoneType: "null"}
 
 
 def _type_words(hint: Any) -> str:
-    return " or ".join(dict.fromkeys(_type_word(one) for one in _members(hint)))
+    return " or ".join(dict.fromkeys(_type_word(one) for one in members(hint)))
 
 
 def _type_word(one: Any) -> str:

@@ -12,7 +12,7 @@ from rung.settings.former import todays
 from rung.settings.given import NOWHERE, Given, Origin, Reading, S, given, placed, plain
 from rung.settings.layers import NONE, merged, read_file, read_recipe, usable
 from rung.settings.messages import keys_of
-from rung.settings.objects import own_parts, taken_apart
+from rung.settings.objects import taken_apart
 from rung.settings.paths import anchored
 from rung.settings.schema import SAMPLES, EvalSettings, PairsSettings, Settings, SFTSettings
 from rung.settings.validate import Parts, read_layers, run_keys, settled
@@ -26,7 +26,9 @@ Flags = Mapping[str, object]
 class Kinds(Protocol):
     """The kinds of methods, which stand above the settings: the recipes they bring, and what cannot go together."""
 
-    def recipe(self, method: Method | None, *, model: str | None, task: str | None, draws_pairs: bool) -> str | None:
+    def recipe_for(
+        self, method: Method | None, *, model: str | None, task: str | None, draws_pairs: bool
+    ) -> str | None:
         """The recipe that these names bring by themselves."""
         ...
 
@@ -70,8 +72,10 @@ def read_run(
     assignments = read_assignments(sets, keys, problems)
     problems += more
     layers = [*first, *usable([one.layer for one in assignments], problems)]
+    from rung.methods.data import own_classes
+
     own = methods or {}
-    parts = [*parts, *(part for method in own.values() for part in own_parts(method))]
+    parts = [*parts, *(part for method in own.values() for part in own_classes(method))]
     return _over_recipe(layers, recipe, keys, problems, _notes(assignments), parts, own, kinds)
 
 
@@ -158,11 +162,7 @@ def read_sft(
 
 
 def read_pairs(
-    *,
-    config: Path | None = None,
-    flags: Flags | None = None,
-    rewards: Sequence[str] = (),
-    sets: Sequence[str] = (),
+    *, config: Path | None = None, flags: Flags | None = None, rewards: Sequence[str] = (), sets: Sequence[str] = ()
 ) -> Reading[PairsSettings]:
     """The settings of `rung pairs`. Later layers win: `config`, `flags` and `rewards`, `sets`."""
     problems: list[str] = []
@@ -258,7 +258,7 @@ def _brought(layers: Sequence[Given], method: Method | None, kinds: Kinds) -> st
     """The recipe that the kind of the method brings by itself."""
     sources = [source.value for layer in layers if (source := layer.at("pairs.source")) is not None]
     drawn = bool(sources) and sources[-1] == SAMPLES
-    return kinds.recipe(method, model=_named(layers, "model"), task=_named(layers, "task"), draws_pairs=drawn)
+    return kinds.recipe_for(method, model=_named(layers, "model"), task=_named(layers, "task"), draws_pairs=drawn)
 
 
 def _notes(assignments: Sequence[Assignment]) -> list[str]:

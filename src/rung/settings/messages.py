@@ -66,7 +66,7 @@ def section_at(schema: type[BaseModel], path: Sequence[Any]) -> type[BaseModel] 
             continue
         if found is None or key not in found.model_fields:
             return None
-        found = next((hint for hint in _hints(found.model_fields[key].annotation) if _is_section(hint)), None)
+        found = next(sections(found.model_fields[key].annotation), None)
     return found
 
 
@@ -77,7 +77,7 @@ def keys_of(schema: type[BaseModel], above: str = "") -> Iterator[str]:
     """
     for name, field in schema.model_fields.items():
         yield f"{above}{name}"
-        for hint in _optional(field.annotation):
+        for hint in members(field.annotation):
             if _is_section(hint):
                 yield from keys_of(hint, f"{above}{name}.")
 
@@ -111,21 +111,26 @@ def _takes_null(schema: type[BaseModel], loc: Sequence[Any]) -> bool:
     section = section_at(schema, loc[:-1])
     if not loc or section is None or loc[-1] not in section.model_fields:
         return False
-    return type(None) in _optional(section.model_fields[loc[-1]].annotation)
+    return type(None) in members(section.model_fields[loc[-1]].annotation)
 
 
-def _optional(hint: Any) -> tuple[Any, ...]:
-    """The members of a union, or the type alone; what a list holds is not looked at."""
-    union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
-    members = typing.get_args(hint) if union else (hint,)
-    return tuple(typing.get_args(m)[0] if typing.get_origin(m) is typing.Annotated else m for m in members)
+def members(hint: Any) -> Iterator[Any]:
+    """The members of a union, without what Annotated adds; what a list holds is not looked at."""
+    if typing.get_origin(hint) is typing.Annotated:
+        yield from members(typing.get_args(hint)[0])
+    elif typing.get_origin(hint) in (types.UnionType, typing.Union):
+        for inner in typing.get_args(hint):
+            yield from members(inner)
+    else:
+        yield hint
 
 
-def _hints(hint: Any) -> Iterator[Any]:
-    """The types inside a type: the sections of `tuple[RewardSettings, ...]` or `LoraSettings | None`."""
-    yield hint
-    for inner in typing.get_args(hint):
-        yield from _hints(inner)
+def sections(hint: Any) -> Iterator[type[BaseModel]]:
+    """The sections in a type, such as `tuple[RewardSettings, ...]` or `LoraSettings | None`."""
+    for one in members(hint):
+        inner = typing.get_args(one)[0] if typing.get_origin(one) is tuple else one
+        if _is_section(inner):
+            yield inner
 
 
 def _is_section(hint: Any) -> bool:

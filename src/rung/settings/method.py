@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ConfigDict, PrivateAttr
 
 from rung.errors import SettingsError
-from rung.settings.objects import is_method, method_text, own_parts
+from rung.settings.objects import is_method, method_text
 from rung.settings.section import Data, Section
 
 if TYPE_CHECKING:
@@ -60,7 +60,9 @@ def method_of(value: Any) -> Any:
     """A name alone stands for the method of that name; a method object for its name and what differs, or all of it."""
     if isinstance(value, str | Mapping | MethodSettings) or not is_method(value):
         return {"name": value} if isinstance(value, str) else value
-    return MethodSettings.model_validate(method_text(value)).with_parts(own_parts(value))
+    from rung.methods.data import own_classes
+
+    return MethodSettings.model_validate(method_text(value)).with_parts(own_classes(value))
 
 
 def sound(method: MethodSettings) -> MethodSettings:

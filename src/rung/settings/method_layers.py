@@ -12,8 +12,8 @@ from rung.methods.data import IDENTITY, as_data, classes_by_name, from_data
 from rung.methods.data import slots as slots_of
 from rung.methods.ranges import out_of_range
 from rung.methods.slots import hints_of, shipped_for
-from rung.settings.definitions import overlay_parts, own_definition, with_name
-from rung.settings.given import Given, given, only_written, plain
+from rung.settings.definitions import overlay_parts, own_definition
+from rung.settings.given import Given, given, only_written, plain, without
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def read_method(layers: Sequence[Given], parts: Sequence[type[Any]] = ()) -> Met
     keys are still checked, against GRPO: the names of the slots are common to all.
     """
     problems: list[str] = []
-    named, own = own_definition([with_name(layer) for layer in layers])
+    named, own = own_definition(layers)
     sound = [_sound(layer, problems) for layer in named]
     name = _name(sound, problems, known=own is not None)
     known = METHODS.get(name) if name is not None and own is None else None
@@ -69,10 +69,10 @@ def fitted(recipe: Given, method: Method | None) -> Given:
     A learning rate is left out for a method whose step has none (TRPO); everything, where there is no such method.
     """
     slots = recipe.value.get("method")
-    if slots is None or not isinstance(slots.value, dict):
+    if slots is None:
         return recipe
     if method is None:
-        return Given({key: inner for key, inner in recipe.value.items() if key != "method"}, recipe.origin)
+        return without(recipe, "method")
     kept: dict[str, Given] = {}
     for name, content in slots.value.items():
         if name not in slots_of(method):

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, is_dataclass
 from typing import Any
 
 GIVEN = "given:"
@@ -62,7 +62,9 @@ def taken_apart(keywords: Mapping[str, Any], parts: Sequence[type[Any]] = ()) ->
         data["rewards"], found["rewards"] = _rewards(data["rewards"])
     own = list(parts)
     if "method" in data and is_method(data["method"]):
-        own += own_parts(data["method"])
+        from rung.methods.data import own_classes
+
+        own += own_classes(data["method"])
         data["method"] = method_text(data["method"])
     return data, Objects(**found, parts=tuple(dict.fromkeys(own)))
 
@@ -172,21 +174,6 @@ def _changed(before: Any, after: Any) -> Any:
     if not isinstance(before, dict) or not isinstance(after, dict) or before["part"] != after["part"]:
         return after
     return {key: _changed(before[key], after[key]) for key in after if before[key] != after[key]}
-
-
-def own_parts(method: Any) -> tuple[type[Any], ...]:
-    """The classes of a method, of its parts and of their parts that are not rung's."""
-    from rung.methods.data import classes_by_name
-
-    shipped, found = classes_by_name(), dict.fromkeys([type(method), *_parts_in(method)])
-    return tuple(part for part in found if shipped.get(part.__name__) is not part)
-
-
-def _parts_in(value: Any) -> Iterator[type[Any]]:
-    for inner in (getattr(value, one.name) for one in fields(value)):
-        if is_dataclass(inner):
-            yield type(inner)
-            yield from _parts_in(inner)
 
 
 def _is_model(value: Any) -> bool:

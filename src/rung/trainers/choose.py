@@ -73,7 +73,7 @@ def is_environment(model: str, task: str) -> bool:
 
 
 def recipe_for(method: Method | None, *, model: str | None, task: str | None, draws_pairs: bool) -> str | None:
-    """The recipe that a method, a model and a task bring bring by themselves."""
+    """The recipe that a method, a model and a task bring by themselves."""
     model, task = model or "", task or ""
     environment = is_environment("", task)
     if method is None:

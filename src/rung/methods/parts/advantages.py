@@ -58,12 +58,7 @@ class RewardToGo:
 
     def __call__(self, batch: Batch) -> Tensor:
         to_go_BT = returns.reward_to_go(
-            batch.rewards_BT,
-            batch.discounts_BT,
-            batch.cut_BT,
-            batch.bootstrap_BT,
-            batch.action_mask_BT,
-            self.discount,
+            batch.rewards_BT, batch.discounts_BT, batch.cut_BT, batch.bootstrap_BT, batch.action_mask_BT, self.discount
         )
         if self.baseline is not None:
             to_go_BT = to_go_BT - self.baseline(batch.returns_B(), batch)[:, None]
