@@ -74,7 +74,7 @@ def ours(case: dict[str, Any]) -> tuple[float, Tensor]:
     part = part_of(case)
     if isinstance(part, ORPOLoss):  # TRL's own function has the odds ratio alone
         means_B = answers.means_B()
-        loss = part.weight * odds_ratio(answers.chosen(means_B), answers.rejected(means_B)).mean()
+        loss = part.weight * odds_ratio(*answers.split(means_B)).mean()
     else:
         loss = part(answers).mean()
     (gradient_BT,) = torch.autograd.grad(loss, log_probs_BT)

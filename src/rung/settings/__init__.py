@@ -23,59 +23,33 @@ True
 
 from __future__ import annotations
 
-from rung.settings.given import Reading
-from rung.settings.load import read_eval, read_pairs, read_settings, read_sft, settings_from, with_whole_paths
-from rung.settings.method import MethodSettings
-from rung.settings.schema import (
-    BudgetSettings,
-    EvalSettings,
-    EvaluationSettings,
-    LearnerSettings,
-    LoraSettings,
-    NetworkSettings,
-    PairsSettings,
-    ReportingSettings,
-    RewardingSettings,
-    RewardSettings,
-    SamplerSettings,
-    SavingSettings,
-    Settings,
-    SFTSettings,
-    TaskSettings,
-)
-from rung.settings.section import Section
+from rung.settings.given import Reading as Reading
+from rung.settings.load import read_eval as read_eval
+from rung.settings.load import read_pairs as read_pairs
+from rung.settings.load import read_settings as read_settings
+from rung.settings.load import read_sft as read_sft
+from rung.settings.load import settings_from as settings_from
+from rung.settings.load import with_whole_paths as with_whole_paths
+from rung.settings.method import MethodSettings as MethodSettings
+from rung.settings.schema import BudgetSettings as BudgetSettings
+from rung.settings.schema import EvalSettings as EvalSettings
+from rung.settings.schema import EvaluationSettings as EvaluationSettings
+from rung.settings.schema import LearnerSettings as LearnerSettings
+from rung.settings.schema import LoraSettings as LoraSettings
+from rung.settings.schema import NetworkSettings as NetworkSettings
+from rung.settings.schema import PairsSettings as PairsSettings
+from rung.settings.schema import ReportingSettings as ReportingSettings
+from rung.settings.schema import RewardingSettings as RewardingSettings
+from rung.settings.schema import RewardSettings as RewardSettings
+from rung.settings.schema import SamplerSettings as SamplerSettings
+from rung.settings.schema import SavingSettings as SavingSettings
+from rung.settings.schema import Settings as Settings
+from rung.settings.schema import SFTSettings as SFTSettings
+from rung.settings.schema import TaskSettings as TaskSettings
+from rung.settings.section import Section as Section
 from rung.settings.yaml_text import write_yaml
 
 
 def to_yaml(settings: Section) -> str:
     """Every key of the settings as YAML; equal settings give equal bytes, and `read_settings` gives them back."""
     return write_yaml(settings.as_data())
-
-
-__all__ = [
-    "BudgetSettings",
-    "EvalSettings",
-    "EvaluationSettings",
-    "LearnerSettings",
-    "LoraSettings",
-    "MethodSettings",
-    "NetworkSettings",
-    "PairsSettings",
-    "Reading",
-    "ReportingSettings",
-    "RewardSettings",
-    "RewardingSettings",
-    "SFTSettings",
-    "SamplerSettings",
-    "SavingSettings",
-    "Section",
-    "Settings",
-    "TaskSettings",
-    "read_eval",
-    "read_pairs",
-    "read_settings",
-    "read_sft",
-    "settings_from",
-    "to_yaml",
-    "with_whole_paths",
-]

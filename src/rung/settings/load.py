@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -152,24 +153,22 @@ def _file(config: Path | None, problems: list[str]) -> Given | None:
     return None if config is None or file is None else anchored(file, config.parent)
 
 
-def read_sft(
-    *, config: Path | None = None, flags: Flags | None = None, sets: Sequence[str] = ()
-) -> Reading[SFTSettings]:
-    """The settings of `rung sft`. Later layers win: `config`, `flags`, `sets`."""
+def read_command(
+    schema: type[S],
+    *,
+    config: Path | None = None,
+    flags: Flags | None = None,
+    rewards: Sequence[str] = (),
+    sets: Sequence[str] = (),
+) -> Reading[S]:
+    """The settings of a command that has no method. Later layers win: `config`, `flags` and `rewards`, `sets`."""
     problems: list[str] = []
-    file = _file(config, problems)
-    return _read(SFTSettings, [file, read_flags(flags or {}, problems)], sets, problems)
+    layers = [_file(config, problems), read_flags(flags or {}, problems), read_rewards(rewards, problems)]
+    return _read(schema, layers, sets, problems)
 
 
-def read_pairs(
-    *, config: Path | None = None, flags: Flags | None = None, rewards: Sequence[str] = (), sets: Sequence[str] = ()
-) -> Reading[PairsSettings]:
-    """The settings of `rung pairs`. Later layers win: `config`, `flags` and `rewards`, `sets`."""
-    problems: list[str] = []
-    file = read_file(config, problems) if config is not None else None
-    return _read(
-        PairsSettings, [file, read_flags(flags or {}, problems), read_rewards(rewards, problems)], sets, problems
-    )
+read_sft = partial(read_command, SFTSettings)
+read_pairs = partial(read_command, PairsSettings)
 
 
 def read_eval(

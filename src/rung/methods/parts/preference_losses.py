@@ -116,8 +116,7 @@ class SimPOLoss(OfThePolicy):
     formula = Formula("-log σ({beta:g} [log π(y_w)/|y_w| - log π(y_l)/|y_l|] - {target:g})")
 
     def __call__(self, answers: Answers) -> Tensor:
-        means_B = answers.means_B()
-        return preference_losses.simpo(answers.chosen(means_B), answers.rejected(means_B), self.beta, self.target)
+        return preference_losses.simpo(*answers.split(answers.means_B()), self.beta, self.target)
 
 
 @dataclass(frozen=True)
@@ -131,9 +130,8 @@ class ORPOLoss(OfThePolicy):
     formula = Formula("-log p(y_w) - {weight:g} log σ(log odds p(y_w) - log odds p(y_l))")
 
     def __call__(self, answers: Answers) -> Tensor:
-        means_B = answers.means_B()
-        chosen_M = answers.chosen(means_B)
-        return self.weight * preference_losses.odds_ratio(chosen_M, answers.rejected(means_B)) - chosen_M
+        chosen_M, rejected_M = answers.split(answers.means_B())
+        return self.weight * preference_losses.odds_ratio(chosen_M, rejected_M) - chosen_M
 
 
 @dataclass(frozen=True)
@@ -168,8 +166,7 @@ class APOZeroLoss(OfThePolicy):
     formula = Formula("1 - σ({beta:g} r_w) + σ({beta:g} r_l)")
 
     def __call__(self, answers: Answers) -> Tensor:
-        ratios_B = answers.log_ratios_B()
-        return preference_losses.apo_zero(answers.chosen(ratios_B), answers.rejected(ratios_B), self.beta)
+        return preference_losses.apo_zero(*answers.split(answers.log_ratios_B()), self.beta)
 
 
 @dataclass(frozen=True)
@@ -181,8 +178,7 @@ class APODownLoss(OfThePolicy):
     formula = Formula("σ({beta:g} r_w) + 1 - σ({beta:g} (r_w - r_l))")
 
     def __call__(self, answers: Answers) -> Tensor:
-        ratios_B = answers.log_ratios_B()
-        return preference_losses.apo_down(answers.chosen(ratios_B), answers.rejected(ratios_B), self.beta)
+        return preference_losses.apo_down(*answers.split(answers.log_ratios_B()), self.beta)
 
 
 @dataclass(frozen=True)
@@ -196,8 +192,7 @@ class Unlikelihood(OfThePolicy):
     formula = Formula("-log π(y_w) + {alpha:g} log π(y_l)")
 
     def __call__(self, answers: Answers) -> Tensor:
-        values_B = answers.values_B
-        return preference_losses.unlikelihood(answers.chosen(values_B), answers.rejected(values_B), self.alpha)
+        return preference_losses.unlikelihood(*answers.split(answers.values_B), self.alpha)
 
 
 @dataclass(frozen=True)
@@ -210,10 +205,8 @@ class BradleyTerry(OfThePolicy):
     formula: ClassVar[str] = "-log σ(r(y_w) - r(y_l) - m)"
 
     def __call__(self, answers: Answers) -> Tensor:
-        scores_B = answers.values_B
-        return preference_losses.bradley_terry(
-            answers.chosen(scores_B), answers.rejected(scores_B), answers.at_least_M.to(scores_B)
-        )
+        at_least_M = answers.at_least_M.to(answers.values_B)
+        return preference_losses.bradley_terry(*answers.split(answers.values_B), at_least_M)
 
 
 CHOSEN, REJECTED = 1.0, 0.0
@@ -253,17 +246,14 @@ class Answers:
         """log π(y|x) / |y|."""
         return self.values_B / self.lengths_B
 
-    def chosen(self, numbers_B: Tensor) -> Tensor:
-        """[M] of the chosen answers."""
-        return numbers_B[self.pairs_M2[:, 0]]
-
-    def rejected(self, numbers_B: Tensor) -> Tensor:
-        """[M] of the rejected answers."""
-        return numbers_B[self.pairs_M2[:, 1]]
+    def split(self, numbers_B: Tensor) -> tuple[Tensor, Tensor]:
+        """[M] of the chosen answers, and [M] of the rejected ones."""
+        return numbers_B[self.pairs_M2[:, 0]], numbers_B[self.pairs_M2[:, 1]]
 
     def margins_M(self, numbers_B: Tensor) -> Tensor:
         """Chosen less rejected."""
-        return self.chosen(numbers_B) - self.rejected(numbers_B)
+        chosen_M, rejected_M = self.split(numbers_B)
+        return chosen_M - rejected_M
 
 
 def pairs_of(batch: Batch) -> Tensor:

@@ -34,21 +34,15 @@ class MaxTarget:
 
 
 @dataclass(frozen=True)
-class DoubleTarget:
+class DoubleTarget(MaxTarget):
     """y = r + γ Q⁻(s', argmax_a Q(s', a)): Q chooses, its older copy judges (arXiv:1509.06461)."""
 
-    discount: Annotated[float, SHARE] = 0.99
-    steps: Annotated[int, FROM_1] = 1
-    """Steps of true reward before the value of the next state (n-step)."""
     asks_twice: ClassVar[bool] = True
-    """Whether the network being trained sees the next states too."""
 
     def formula(self, copy: bool) -> str:
-        """In words; `copy`: there is a target network, which `problems` of the method asks for."""
         return f"y = {_rewards(self.steps, self.discount)} Q⁻(s', argmax_a Q(s', a))"
 
     def next_values(self, values_NV: Tensor | None, judged_NV: Tensor) -> Tensor:
-        """As MaxTarget's."""
         assert values_NV is not None, "both networks see the next states"
         return value_targets.double_value(values_NV, judged_NV)
 
@@ -73,12 +67,9 @@ class Uniform:
 
 
 @dataclass(frozen=True)
-class Prioritised:
+class Prioritised(Uniform):
     """Steps are drawn in proportion to Q's error on them, with importance weights (arXiv:1511.05952)."""
 
-    capacity: Annotated[int, FROM_1] = 1_000_000
-    starts: Annotated[int, FROM_1] = 50_000
-    batch: Annotated[int, FROM_1] = 32
     alpha: Annotated[float, SHARE] = 0.6
     """0: uniform; 1: in proportion to the error."""
     beta: Annotated[float, SHARE] = 0.4

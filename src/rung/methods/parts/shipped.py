@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass
+from types import ModuleType
+from typing import Any, cast
 
 from rung.methods.parts import (
     advantages,
@@ -20,41 +22,19 @@ from rung.methods.parts import (
     reference_kl,
 )
 
+
+def parts_in(module: ModuleType, but: Sequence[type[Any]] = ()) -> tuple[type[Any], ...]:
+    """The dataclasses that a file of parts defines, in its order, less those that fill no slot or another one."""
+    own = [one for one in vars(module).values() if is_dataclass(one) and one.__module__ == module.__name__]
+    return tuple(cast("type[Any]", one) for one in own if one not in but)
+
+
+_BASELINES = (advantages.OthersInBatch, advantages.OthersInGroup)
 PARTS: Mapping[type[Any], tuple[type[Any], ...]] = {
-    protocols.Advantage: (
-        advantages.EpisodeReturn,
-        advantages.RewardToGo,
-        advantages.RightAnswers,
-        advantages.GroupNormalized,
-        advantages.GroupCentred,
-        advantages.GroupRelative,
-        advantages.GroupCentredBatchScaled,
-        advantages.NormalizedByOthers,
-        advantages.ProcessNormalized,
-        advantages.TeacherLogRatio,
-        advantages.GAE,
-        advantages.LengthAdaptiveGAE,
-        advantages.NStep,
-    ),
-    protocols.Baseline: (advantages.OthersInBatch, advantages.OthersInGroup),
-    protocols.Objective: (
-        objectives.ScoreFunction,
-        objectives.Surrogate,
-        objectives.KLPenalty,
-        objectives.ClippedSurrogate,
-        objectives.SequenceClippedSurrogate,
-        objectives.ClippedWeight,
-        objectives.WithinProbability,
-        objectives.ClipCov,
-        objectives.KLCov,
-    ),
-    protocols.Aggregation: (
-        aggregations.PerSequence,
-        aggregations.PerToken,
-        aggregations.PerEpisode,
-        aggregations.PerConstantLength,
-        aggregations.PerPrompt,
-    ),
+    protocols.Advantage: parts_in(advantages, but=_BASELINES),
+    protocols.Baseline: _BASELINES,
+    protocols.Objective: parts_in(objectives),
+    protocols.Aggregation: parts_in(aggregations, but=(aggregations.Whiten,)),
     protocols.Whitening: (aggregations.Whiten,),
     protocols.GroupFilter: (filters.AccuraciesDiffer,),
     protocols.RewardShaping: (filters.SoftOverlong,),
@@ -65,19 +45,7 @@ PARTS: Mapping[type[Any], tuple[type[Any], ...]] = {
     protocols.ReferenceKL: (reference_kl.KLInLoss, reference_kl.KLInReward, reference_kl.KLInAdvantage),
     protocols.Optimizer: (optimizers.AdamW, optimizers.RMSprop, optimizers.NaturalGradient),
     protocols.GradientOptimizer: (optimizers.AdamW, optimizers.RMSprop),
-    protocols.PreferenceLoss: (
-        preference_losses.DPOLoss,
-        preference_losses.ConservativeDPOLoss,
-        preference_losses.RobustDPOLoss,
-        preference_losses.IPOLoss,
-        preference_losses.SimPOLoss,
-        preference_losses.ORPOLoss,
-        preference_losses.KTOLoss,
-        preference_losses.APOZeroLoss,
-        preference_losses.APODownLoss,
-        preference_losses.Unlikelihood,
-        preference_losses.BradleyTerry,
-    ),
+    protocols.PreferenceLoss: parts_in(preference_losses, but=(preference_losses.Answers,)),
     protocols.ValueTarget: (q_learning.MaxTarget, q_learning.DoubleTarget),
     protocols.Replay: (q_learning.Uniform, q_learning.Prioritised),
     protocols.Exploration: (q_learning.EpsilonGreedy, q_learning.Boltzmann),
