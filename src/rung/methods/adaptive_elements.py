@@ -1,4 +1,4 @@
-"""Methods of 1968 and 1983 that learn within a trial, box by box: the first actors and critics."""
+"""The first actors and critics, of 1968 and 1983: they learn within a trial, with a table of boxes."""
 
 from __future__ import annotations
 

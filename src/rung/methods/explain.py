@@ -11,7 +11,7 @@ from rung.methods.kind import Method
 
 @dataclass(frozen=True)
 class Change:
-    """One slot, or one number within a slot, that two methods fill differently.
+    """One slot, or one number of a slot, in which two methods differ.
 
     Example: `Change(slot="objective.high", before=0.2, after=0.28)`.
     """

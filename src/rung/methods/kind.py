@@ -44,8 +44,8 @@ class Method(ABC):
 
     @abstractmethod
     def formula(self) -> str:
-        """What is maximised or minimised, and what stands inside it, from the parts; one line each."""
+        """The objective or loss, and the formulas of the parts inside it; one line each."""
 
     def needs_start(self) -> bool:
-        """Whether the method compares the policy with what it was at the start of the run."""
+        """Whether the method compares the policy with the starting model."""
         return False

@@ -44,19 +44,19 @@ from rung.methods.ranges import FROM_0, FROM_1
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyGradient(Method):
-    """A policy-gradient method: J = E[ aggregation ( objective ) - reference KL ], raised by `optimizer`.
+    """A policy-gradient method: J = E[ aggregation ( objective ) - reference KL ], maximised by `optimizer`.
 
     Example: `GRPO.changed(name="grpo-two", num_minibatches=2)` is GRPO with two updates a rollout.
     """
 
     samples_per_prompt: Annotated[int, FROM_1]
-    """Answers to each prompt: a group."""
+    """Samples of each prompt; together they are a group."""
     behaviour: FrozenStart | None = None
-    """The model whose answers are learnt from. None: the policy itself."""
+    """The model that gives the samples. None: the policy itself."""
     horizon: Annotated[int, FROM_1] | None = None
     """Steps of each environment that one rollout takes. None: whole episodes, as text always is."""
     learned_reward: SegmentPreferences | None = None
-    """A reward that is learnt, in place of the task's own. None: the task's own."""
+    """A learned reward in place of the task's. None: the task's own."""
     keep_group: GroupFilter | None = None
     shape_reward: RewardShaping | None = None
     reference_kl: ReferenceKL | None = None
@@ -65,7 +65,7 @@ class PolicyGradient(Method):
     whiten: Whitening | None = None
     objective: Objective
     entropy_bonus: Annotated[float, FROM_0] = 0.0
-    """Weight of the policy's entropy at each token, which is raised too."""
+    """Weight of the entropy bonus at each token."""
     correction: Correction | None = None
     drop_rows: RowFilter | None = None
     aggregation: Aggregation
@@ -73,7 +73,7 @@ class PolicyGradient(Method):
     num_epochs: Annotated[int, FROM_1] = 1
     """Passes over one rollout's samples."""
     num_minibatches: Annotated[int, FROM_1] = 1
-    """Updates a pass."""
+    """Updates per pass."""
 
     def contradictions(self) -> Iterator[str]:
         yield from (*self._too_few_samples(), *self._too_many_updates(), *self._missing_partners())
@@ -136,7 +136,7 @@ class PolicyGradient(Method):
             )
 
     def _others_answers(self, giver: str) -> Iterator[str]:
-        """What cannot learn from answers that are not the policy's own."""
+        """Slots that cannot learn from the samples of another model."""
         for slot, wanted in (("advantage", "RightAnswers"), ("objective", "ScoreFunction")):
             got = getattr(self, slot)
             if not fact(got, "learns_from_others", False):
@@ -151,7 +151,7 @@ class PolicyGradient(Method):
             )
 
     def formula(self) -> str:
-        """The objective that is raised, and the advantage inside it, from the parts; one line each."""
+        """The objective, and the formulas of the parts inside it; one line each."""
         kl = "" if self.reference_kl is None else f"; {formula_of(self.reference_kl)}"
         entropy = f" + {self.entropy_bonus:g} entropy" if self.entropy_bonus else ""
         lines = [f"J = E[ {formula_of(self.aggregation)} {formula_of(self.objective)} ]{entropy}{kl}"]
@@ -166,22 +166,22 @@ class PolicyGradient(Method):
         return step <= fact(self.critic, "warmup_steps", 0)
 
     def needs_start(self) -> bool:
-        """Whether the policy as it was at the start stands in the objective, or answers in the policy's place."""
+        """Whether the starting model is needed: as the reference of the KL, or to give the samples."""
         return self.reference_kl is not None or self.behaviour is not None
 
     def refreshes_reference(self) -> bool:
-        """Whether the reference follows the policy from time to time."""
+        """Whether the reference is replaced by the current policy now and then."""
         return self.refresh_every() is not None
 
     def refresh_every(self) -> int | None:
-        """Steps after which the policy as it is becomes the reference. None: it stays the start."""
+        """Steps between updates of the reference to the current policy. None: it stays the starting model."""
         return fact(self.reference_kl, "refresh_every", None)
 
     def updates_per_rollout(self) -> int:
         return self.num_epochs * self.num_minibatches
 
     def trust_region(self) -> NaturalGradient | None:
-        """The optimizer, where the policy takes natural-gradient steps; None: it takes gradient steps."""
+        """The optimizer, where it takes natural-gradient steps; None: it takes gradient steps."""
         return cast("NaturalGradient", self.optimizer) if fact(self.optimizer, "trust_region", False) else None
 
     def needs_old_log_probs(self) -> bool:
@@ -244,7 +244,7 @@ class PolicyGradient(Method):
         return minibatch.changed(advantages_BT=self.whiten(minibatch.advantages_BT, minibatch.action_mask_BT, total))
 
     def learns_from(self, batch: Batch) -> Tensor:
-        """bool [B]: rows whose loss can have a gradient; the others need no backward pass, and none is wasted on them.
+        """bool [B]: rows whose loss can have a gradient; the others skip the backward pass.
 
         A row whose advantages are all 0 teaches nothing unless a reference KL, an entropy bonus or a critic's loss
         stands beside them.
@@ -271,8 +271,7 @@ class PolicyGradient(Method):
         return losses_BT
 
     def by_hand(self) -> WithSlope | None:
-        """The objective, where it is the whole loss beside critic and entropy bonus and all slopes are known by hand;
-        None: autograd is needed."""
+        """The objective, where the derivatives of the whole loss are known by hand; None: autograd is needed."""
         whole = self.correction is None and not self._kl_in_loss()
         beside = self.critic is None or fact(self.critic, "has_slope", False)
         known = fact(self.objective, "has_slope", False)

@@ -33,8 +33,8 @@ class ValueLearning(Method):
     """
 
     horizon: Annotated[int, FROM_1] = 1000
-    """Environment steps per step of the run, which has one row of metrics; learning does not depend on it. On a
-    text task a step of the run is one completion of each of `prompts_per_step` prompts."""
+    """Environment steps per step of the run, which is one row of metrics. Learning does not depend on it. On a text
+    task a step of the run is one completion of each of `prompts_per_step` prompts."""
     exploration: Exploration
     replay: Replay
     steps_between_updates: Annotated[int, FROM_1] = 1
@@ -42,14 +42,14 @@ class ValueLearning(Method):
     updates: Annotated[int, FROM_1] = 1
     """Updates a round."""
     clip_rewards: bool = False
-    """Learn from the reward's sign alone; scores stay what they are."""
+    """Learn from the sign of the reward alone; scores are not clipped."""
     life_loss_ends: bool = False
-    """For learning, a lost life ends the episode, though the game goes on; only for games that count lives."""
+    """A lost life ends the episode for learning, though the game goes on; for games that count lives."""
     network: QLayers
-    """On a text task the language model's own outputs are Q in its place."""
+    """The Q network. On a text task the language model's own outputs are Q."""
     value_target: ValueTarget
     target_network: TargetNetwork | None = None
-    """None: Q itself makes its targets, as in 2013."""
+    """None: targets come from Q itself, as in 2013."""
     error: TDError
     sum_errors: bool = False
     """The gradient is the sum over a minibatch, not the mean: what DeepMind's released code does."""
@@ -74,7 +74,7 @@ class ValueLearning(Method):
             )
 
     def formula(self) -> str:
-        """The loss, and what stands inside it, from the parts."""
+        """The loss, and the formulas of the parts inside it."""
         copy = self.target_network is not None
         over = "∑" if self.sum_errors else "mean"
         weight = "w " if fact(self.replay, "weighted", False) else ""

@@ -13,7 +13,7 @@ from rung.settings.objects import method_text
 
 
 def definition(layers: Sequence[Given], parts: Sequence[type[Any]] = ()) -> Method | None:
-    """The method that the highest of the settings' layers names, as it is defined; None where there is no such."""
+    """The definition of the method that the highest layer names; None where there is no such method."""
     said = [layer.value["method"] for layer in layers if "method" in layer.value]
     named = [layer for layer in said if "name" in layer.value]
     if not named:
@@ -38,11 +38,10 @@ def with_own_methods(layer: Given, methods: Mapping[str, Method]) -> Given:
 
 
 def own_definition(layers: Sequence[Given]) -> tuple[list[Given], Given | None]:
-    """The layers, and the definition that the highest name brings with it; None where rung knows the method.
+    """The layers without the whole definition of the user's own method, and that definition; None: rung ships it.
 
-    In the definition's place its own name is left, and the slots in which it differs from its parent: those were
-    chosen, and lie over a recipe's. What it has from its parent lies below. A definition that another name replaces
-    leaves its name alone.
+    The name, and the slots that differ from the parent's, stay among the layers: the user chose them, so they count
+    more than a recipe. Of a definition that a higher layer's name replaces, only its name stays.
     """
     at = max((index for index, layer in enumerate(layers) if "name" in layer.value), default=None)
     if at is None:

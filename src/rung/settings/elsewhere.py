@@ -1,4 +1,4 @@
-"""What other libraries call our settings, so that who types their name is led to ours."""
+"""Names that other libraries give to our settings: whoever types one is told ours."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ELSEWHERE: Mapping[str, str] = {
     "ppo_epochs": "method.num_epochs",
     "total_timesteps": "budget.steps",
 }
-"""By the name in TRL, Stable-Baselines3 or verl: the dotted key here that comes nearest."""
+"""The nearest dotted key here, by the name in TRL, Stable-Baselines3 or verl."""
 
 
 def suggestion(typed: str, keys: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Former names of settings: what older runs and scripts wrote, read under today's name."""
+"""Former names of settings, which older runs and scripts still use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FORMER: Mapping[str, str] = {
     "method.optimizer.critic_epochs": "num_critic_epochs",
     "method.optimizer.critic_minibatches": "num_critic_minibatches",
 }
-"""By the former dotted key: the name that its last part has now. What holds others comes before what it holds."""
+"""The new name of the last part, by the former dotted key. Sections come before what they hold."""
 
 
 def renewed(layer: Given) -> Given:

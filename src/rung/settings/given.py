@@ -1,4 +1,4 @@
-"""Values that remember where they were given, so that a problem can point at its line, and what reading them gives.
+"""Values that remember where they were written, so that a problem can point at its line.
 
 A layer (a recipe, a file, a flag, one `--set`) is a tree of `Given`; `overlay` lays a higher one over a lower one.
 """
@@ -37,7 +37,7 @@ class Origin:
 
 
 NOWHERE = Origin("")
-"""Of values that a program gave: written by somebody, but not at a place that a sentence could name."""
+"""The origin of values given from Python, which have no line to point at."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class Reading(Generic[S]):
     tree: Given
     """Every value that somebody wrote, with its place."""
     notes: tuple[str, ...] = ()
-    """What was read otherwise than it was written: a short key, a value that another one replaced."""
+    """What was understood: the whole key of a short one, a value that another one replaced."""
     recipe: str | None = None
     """The recipe in use."""
 

@@ -1,4 +1,4 @@
-"""The layers of settings: files and recipes read, laid over each other, and what no setting can hold taken out."""
+"""The layers of settings: files and recipes are read, cleaned, and laid over each other."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def unknown_key(path: str, valid: Sequence[str], keys: Sequence[str]) -> str:
 
 
 def section_at(schema: type[BaseModel], path: Sequence[Any]) -> type[BaseModel] | None:
-    """The section of settings that stands at a path; None where there is none."""
+    """The section at a path; None where there is none."""
     found: type[BaseModel] | None = schema
     for key in path:
         if isinstance(key, int):

@@ -18,14 +18,14 @@ from rung.settings.given import Given, given, only_written, plain, without
 
 @dataclass(frozen=True)
 class MethodReading:
-    """What the layers make of a method."""
+    """A method as its layers say it."""
 
     method: Method | None
     """None when it has problems."""
     written: Given
     """`name` and the slots that somebody wrote."""
     whole: Given
-    """What becomes `Settings.method`: what was written, or for a method that rung does not know all of it."""
+    """`Settings.method`: what was written; for the user's own method all of it."""
     problems: tuple[str, ...]
     """Sentences that begin with the setting's path: `method.optimizer.learning_rate: got ...`."""
     notes: tuple[str, ...] = ()
@@ -64,9 +64,9 @@ def read_method(layers: Sequence[Given], parts: Sequence[type[Any]] = ()) -> Met
 
 
 def fitted(recipe: Given, method: Method | None) -> Given:
-    """The recipe less the slots and the parts' numbers that the chosen method does not have: one serves every method.
+    """The recipe without the slots and numbers that the method does not have, so that one recipe serves every method.
 
-    A learning rate is left out for a method whose step has none (TRPO); everything, where there is no such method.
+    Example: TRPO's optimizer has no learning rate, so the recipe's is left out.
     """
     slots = recipe.value.get("method")
     if slots is None:

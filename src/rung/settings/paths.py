@@ -1,4 +1,4 @@
-"""Relative paths in settings mean the place where they were given, wherever the run is later resumed from."""
+"""Relative paths in settings are looked up where they were given, wherever the run is resumed from later."""
 
 from __future__ import annotations
 

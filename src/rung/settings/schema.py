@@ -51,19 +51,19 @@ class TaskSettings(Section):
 
 
 class RewardSettings(Section):
-    """One part of the judgement: total = ∑ weight · part."""
+    """One reward: total = ∑ weight · reward."""
 
     function: str = Field(min_length=1)
     """`task` (the task's own rewards, each weight times this one), `path/file.py:function`, or the folder of a reward
     model (`rung train reward_model`). A folder of several such folders is an ensemble: the mean of their scores."""
     weight: float = 1.0
-    """The part's factor in the total."""
+    """Weight in the total."""
     name: str | None = None
-    """How reports call the part; None: the function's own name."""
+    """Name in reports; None: the function's own name."""
 
     @property
     def part(self) -> str:
-        """The name under which the part is reported."""
+        """The name under which the reward is reported."""
         if self.name is not None or ":" in self.function:
             return self.name or self.function.rpartition(":")[2]
         path = PurePath(self.function)
@@ -74,19 +74,19 @@ class LoraSettings(Section):
     """Train a low-rank change of the weights instead of all of them."""
 
     rank: int = Field(16, ge=1)
-    """Width of the change: more is closer to training all weights."""
+    """Rank of the change: a higher one is closer to training all weights."""
     alpha: float = Field(32.0, gt=0)
     """The change is scaled by alpha / rank."""
     targets: Annotated[tuple[str, ...], Strict(False)] | None = None
-    """Names of the layers that get one; None: the model's usual ones."""
+    """Names of the layers that are adapted; None: the model's usual ones."""
 
 
 class LearnerSettings(Section):
     """How gradients are computed. Nothing here changes what is learned, except `compute` by its rounding."""
 
     micro_batch_tokens: int = Field(1024, ge=1)
-    """At most so many tokens go through the model at once (one episode always does); less needs less memory. 1024 was
-    fastest on two CPU cores; a GPU is busier with more."""
+    """Tokens that go through the model at once, at most (one episode always does); fewer need less memory. 1024 was
+    fastest on two CPU cores; a GPU is used better with more."""
     checkpoint_activations: bool = False
     """Compute activations again in the backward pass instead of keeping them: less memory, about a third slower."""
     compute: Literal["float32", "bfloat16"] | None = None
@@ -98,7 +98,7 @@ class LearnerSettings(Section):
 
 
 class NetworkSettings(Section):
-    """The small network that acts in environments where the policy is trained by its gradient."""
+    """The small network of policy-gradient methods in environments."""
 
     hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=8192)], ...], Strict(False), Field(min_length=1)] = (64, 64)
     """Width of each hidden layer of tanh, in the policy and in the critic."""
@@ -108,7 +108,7 @@ class SamplerSettings(Section):
     """How completions are drawn."""
 
     rows_at_once: int | None = Field(None, ge=1)
-    """At most so many completions at once; None: as many as fit in memory. It never changes what is drawn."""
+    """Completions drawn at once, at most; None: as many as fit in memory. It never changes what is drawn."""
 
 
 class EvaluationSettings(Section):
@@ -117,11 +117,11 @@ class EvaluationSettings(Section):
     every: int = Field(10, ge=0)
     """Steps between evaluations; 0: only at the start and at the end."""
     num_items: int = Field(64, ge=1)
-    """The first so many held-out items, the same ones each time."""
+    """Held-out items: the first ones, the same each time."""
     num_samples: int = Field(1, ge=1)
-    """Completions an item."""
+    """Completions per item."""
     temperature: float = Field(0.0, ge=0)
-    """0: the most likely token each time."""
+    """Temperature of the evaluation's samples; 0: the most likely token each time."""
 
 
 class SavingSettings(Section):
@@ -130,23 +130,23 @@ class SavingSettings(Section):
     every: int = Field(10, ge=0)
     """Steps between checkpoints; the last step is always saved; 0: only that one."""
     keep: int = Field(2, ge=1)
-    """The newest so many are kept."""
+    """Checkpoints that are kept, the newest."""
 
 
 class BudgetSettings(Section):
-    """What a run may spend: it ends after the first whole step with which it has spent as much, evaluated and saved.
+    """Limits of what a run may spend: it ends, evaluated and saved, with the step that reaches the first of them.
 
-    Of several limits the one that is reached first counts. Evaluations are not counted.
+    Evaluations are not counted.
     """
 
     tokens: Count | None = None
     """Generated tokens; in an environment, actions."""
     trained: Count | None = None
-    """Tokens that took part in an update, each once a rollout however many passes are made over it."""
+    """Tokens that were learnt from, each counted once however many passes are made over it."""
     steps: Count | None = None
     """Environment steps."""
     seconds: Amount | None = None
-    """Seconds of drawing, judging and learning; evaluations and checkpoints are not counted."""
+    """Seconds of sampling, rewarding and learning; evaluations and checkpoints are not counted."""
     flops: Amount | None = None
     """Floating-point operations, estimated from the counts of tokens and parameters."""
 
@@ -156,7 +156,7 @@ class BudgetSettings(Section):
 
 
 class RewardingSettings(Section):
-    """What happens when a reward cannot judge."""
+    """Limits for rewards that are slow or fail."""
 
     deadline_s: float = Field(10.0, gt=0)
     """Seconds a reward may take for one request."""
@@ -165,47 +165,47 @@ class RewardingSettings(Section):
 
 
 class ReportingSettings(Section):
-    """How much is reported."""
+    """What is measured, shown and sent beside the metrics."""
 
     kl_rows: int = Field(8, ge=0)
-    """Episodes a step on whose tokens the KL to the start is taken; 0: not measured."""
+    """Episodes per step on which the KL to the starting model is measured; 0: not measured."""
     samples_every: int = Field(10, ge=0)
     """Steps between sample completions on the console; 0: none are shown. All are stored."""
     page: bool = True
     """Draw curves.png and report.html at the end, and film an episode where there is one."""
     tracker: Literal["tensorboard", "wandb", "trackio"] | None = None
-    """Tell the metrics to one of these as well; None: to nobody. W&B stays offline unless WANDB_MODE=online."""
+    """A tracker that is sent the metrics as well; None: none. W&B stays offline unless WANDB_MODE=online."""
 
 
 class PreferenceSettings(Section):
     """The labels of a learned reward; how they are used is the method's slot `learned_reward`."""
 
     labels: int = Field(700, ge=1)
-    """Pairs of segments that are asked about in the whole run."""
+    """Pairs of segments that are labelled in the whole run."""
     labeller: Literal["oracle", "people"] = "oracle"
     """Who answers: a synthetic oracle that knows the task's own reward, or people through `rung label`."""
     folder: str | None = None
-    """Where people find the clips, and the run their votes."""
+    """Folder of the clips that people compare, and of their votes."""
     most_waiting: int = Field(20, ge=0)
-    """The run waits while more questions than this have no answer from people yet."""
+    """The run waits while more questions than this are unanswered."""
     oracle_error: float = Field(0.0, ge=0, le=1)
-    """The share of a synthetic oracle's answers that are a coin's."""
+    """Share of the synthetic oracle's answers that are random."""
 
 
 class OwnPairsSettings(Section):
     """Where a method that learns from pairs gets them."""
 
     source: Literal["file", "samples"] = "file"
-    """`file`: the task is a file of pairs. `samples`: the model's own answers to the task's train prompts, told apart
-    by the task's rewards, drawn before the first update and paid from the run's budget."""
+    """`file`: the task is a file of pairs. `samples`: the model's own answers to the task's train prompts, ranked by
+    the task's rewards, drawn before the first update and counted in the run's budget."""
     k: int = Field(4, ge=2)
     """Samples of each prompt."""
     pairs_per_prompt: int = Field(1, ge=1)
     """Pairs kept of one prompt, at most; chosen at random among those that differ in reward."""
     passes: int = Field(3, ge=1)
-    """How often each pair is to be learnt from: drawing ends when these passes take what is left of the budget."""
+    """Passes over the pairs. Drawing ends when the rest of the budget is needed for them."""
     seconds_share: float = Field(0.5, gt=0, lt=1)
-    """Of a budget of seconds the share after which drawing ends; nobody knows beforehand how long a pass takes."""
+    """Share of a budget of seconds that goes to drawing, as the time of a pass is not known beforehand."""
 
 
 class Settings(Section):
@@ -224,21 +224,21 @@ class Settings(Section):
     teacher: Annotated[str | None, BeforeValidator(model_text)] = None
     """The model that `distillation` learns from: a folder, a hub id or a `.gguf` file, with the same tokenizer."""
     seed: int = Field(0, ge=0, le=2**63 - 1)
-    """Keys every random stream of the run."""
+    """Seed of every random stream of the run."""
     steps: int = Field(100, ge=0)
-    """The run's length, at most where there is a budget. One step: draw, judge, update."""
+    """Length of the run; with a budget, its longest. One step: sample, reward, update."""
     budget: BudgetSettings = BudgetSettings()
-    """What the run may spend."""
+    """Limits of what the run may spend."""
     prompts_per_step: int = Field(16, ge=1)
-    """Different prompts a step; each is answered `method.samples_per_prompt` times."""
+    """Different prompts per step. The batch has prompts_per_step x method.samples_per_prompt samples."""
     num_environments: int = Field(8, ge=1)
     """Environments that are stepped together; a method with a horizon takes that many steps of each."""
     max_new_tokens: int = Field(128, ge=1)
-    """A completion is cut after so many tokens."""
+    """Tokens of a completion at most; a longer one is cut."""
     temperature: float = Field(1.0, gt=0)
-    """Of the training samples; 1 is the model's own distribution."""
+    """Temperature of the training samples; 1 is the model's own distribution."""
     rewards: Annotated[tuple[RewardSettings, ...], Strict(False), BeforeValidator(rewards_text)] = ()
-    """The parts of the judgement; empty: the task's own. The first one's value counts as accuracy."""
+    """Rewards, added by their weights; empty: the task's own. The first one's value counts as accuracy."""
     lora: LoraSettings | None = None
     """None: all weights are trained."""
     network: NetworkSettings = NetworkSettings()
@@ -252,13 +252,13 @@ class Settings(Section):
     saving: SavingSettings = SavingSettings()
     """When checkpoints are written."""
     rewarding: RewardingSettings = RewardingSettings()
-    """What happens when a reward cannot judge."""
+    """Limits for rewards that are slow or fail."""
     preferences: PreferenceSettings = PreferenceSettings()
     """The labels of a learned reward."""
     pairs: OwnPairsSettings = OwnPairsSettings()
     """Where a method that learns from pairs gets them."""
     reporting: ReportingSettings = ReportingSettings()
-    """How much is reported."""
+    """What is measured, shown and sent beside the metrics."""
 
     def resolved_method(self) -> Method:
         """The method with this run's slots. Raises SettingsError with every problem in them."""
@@ -275,42 +275,41 @@ class Settings(Section):
         return settled(Settings, [given(layer, NOWHERE) for layer in layers], objects.parts)
 
 
-class SFTSettings(Section):
-    """Everything that decides a fine-tuning on a task's worked examples (`rung sft`)."""
+class _ModelAndTask(Section):
+    """What is done with a model on a task."""
 
     model: Annotated[str, BeforeValidator(model_text)] = Field(min_length=1)
     """A Hugging Face folder or hub id, a `.gguf` file, or `tiny`."""
     task: Annotated[TaskSettings, BeforeValidator(task_text)]
     """A task's name, or a .jsonl or .parquet file, and the options it is loaded with."""
     seed: int = Field(0, ge=0, le=2**63 - 1)
-    """Keys every random stream."""
+    """Seed of every random stream."""
+
+
+class SFTSettings(_ModelAndTask):
+    """Everything that decides a fine-tuning on a task's worked examples (`rung sft`)."""
+
     steps: int = Field(700, ge=0)
     """Updates."""
     examples_per_step: int = Field(32, ge=1)
     """Worked examples an update learns from."""
     learning_rate: float | None = Field(None, gt=0)
-    """At its highest; it rises over the warm-up and falls linearly to 0. None: 3e-3 for `tiny`, 2e-5 for any other."""
+    """Peak learning rate; it rises over the warm-up, then falls to 0. None: 3e-3 for `tiny`, 2e-5 for any other."""
     weight_decay: float = Field(0.0, ge=0)
-    """Pulls the weights towards 0: this share of the learning rate a step."""
+    """AdamW's weight decay."""
     warmup_steps: int = Field(20, ge=0)
-    """The learning rate rises over so many steps."""
+    """Steps over which the learning rate rises."""
     evaluation_items: int = Field(128, ge=1)
-    """Held-out items before and after, answered greedily."""
+    """Held-out items that are scored before and after, answered greedily."""
     max_new_tokens: int = Field(16, ge=1)
-    """Of an evaluation's completions."""
+    """Tokens of a completion at most, in the evaluation."""
     learner: LearnerSettings = LearnerSettings()
     """How gradients are computed."""
 
 
-class PairsSettings(Section):
+class PairsSettings(_ModelAndTask):
     """Everything that decides pairs made from a model's own samples (`rung pairs`)."""
 
-    model: Annotated[str, BeforeValidator(model_text)] = Field(min_length=1)
-    """A Hugging Face folder or hub id, a `.gguf` file, or `tiny`."""
-    task: Annotated[TaskSettings, BeforeValidator(task_text)]
-    """A task's name, or a .jsonl or .parquet file, and the options it is loaded with."""
-    seed: int = Field(0, ge=0, le=2**63 - 1)
-    """Keys which prompts are taken, what is drawn, and which of a prompt's pairs are kept."""
     k: int = Field(4, ge=2)
     """Samples of each prompt."""
     prompts: int = Field(512, ge=1)
@@ -318,15 +317,15 @@ class PairsSettings(Section):
     pairs_per_prompt: int = Field(1, ge=1)
     """Pairs kept of one prompt, at most; chosen at random among those that differ in reward."""
     temperature: float = Field(1.0, gt=0)
-    """Of the samples; 1 is the model's own distribution."""
+    """Temperature of the samples; 1 is the model's own distribution."""
     max_new_tokens: int = Field(128, ge=1)
-    """A completion is cut after so many tokens."""
+    """Tokens of a completion at most; a longer one is cut."""
     rewards: Annotated[tuple[RewardSettings, ...], Strict(False), BeforeValidator(rewards_text)] = ()
-    """What tells the answers of a prompt apart; empty: the task's own rewards."""
+    """Rewards that rank the answers to a prompt; empty: the task's own rewards."""
     rewarding: RewardingSettings = RewardingSettings()
-    """What happens when a reward cannot judge."""
+    """Limits for rewards that are slow or fail."""
     learner: LearnerSettings = LearnerSettings()
-    """Where and how the model is computed."""
+    """Device and number format of the model."""
 
 
 class EvalSettings(Section):
@@ -335,16 +334,16 @@ class EvalSettings(Section):
     task: Annotated[TaskSettings, BeforeValidator(task_text)]
     """A task's name, or a .jsonl or .parquet file, and the options it is loaded with."""
     k: int = Field(8, ge=1)
-    """Completions an item."""
+    """Completions per item."""
     items: int = Field(256, ge=1)
-    """The first so many items, or all when there are fewer."""
+    """Items: the first ones, or all when there are fewer."""
     temperature: float = Field(1.0, ge=0)
-    """Of the samples; 0: the most likely token each time."""
+    """Temperature of the samples; 0: the most likely token each time."""
     max_new_tokens: int = Field(128, ge=1)
-    """A completion is cut after so many tokens."""
+    """Tokens of a completion at most; a longer one is cut."""
     seed: int = Field(0, ge=0, le=2**63 - 1)
-    """Of the items and of the random numbers."""
+    """Seed of the items and of the samples."""
     split: Literal["held_out", "train"] = "held_out"
     """Which of the task's items are answered."""
     rewards: Annotated[tuple[RewardSettings, ...], Strict(False), BeforeValidator(rewards_text)] = ()
-    """What judges the completions; the first one is the score. Empty: as in the run, else the task's own."""
+    """Rewards of the completions; the first one is the score. Empty: as in the run, else the task's own."""

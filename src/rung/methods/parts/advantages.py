@@ -15,6 +15,10 @@ from rung.methods.parts.protocols import Baseline, Formula, fact, formula_of
 from rung.methods.ranges import ABOVE_0, FROM_0, FROM_1, SHARE, ZERO_OR_ONE
 
 
+def _groups(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    return batch.returns_B(), batch.group_ids_B, batch.counted_B()
+
+
 def _at_every_step(advantages_B: Tensor, batch: Batch) -> Tensor:
     return zeroed(advantages_B[:, None].expand_as(batch.rewards_BT), batch.action_mask_BT)
 
@@ -92,10 +96,7 @@ class GroupNormalized:
     formula = Formula("A_{{i,t}} = (R_i - mean_j R_j) / (std_j R_j + {epsilon:g}) over the prompt's samples")
 
     def __call__(self, batch: Batch) -> Tensor:
-        advantages_B = advantages.group_normalized(
-            batch.returns_B(), batch.group_ids_B, batch.counted_B(), self.epsilon, self.ddof
-        )
-        return _at_every_step(advantages_B, batch)
+        return _at_every_step(advantages.group_normalized(*_groups(batch), self.epsilon, self.ddof), batch)
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,7 @@ class GroupCentred:
     needs_group: ClassVar[bool] = True
 
     def __call__(self, batch: Batch) -> Tensor:
-        advantages_B = advantages.group_centred(batch.returns_B(), batch.group_ids_B, batch.counted_B())
-        return _at_every_step(advantages_B, batch)
+        return _at_every_step(advantages.group_centred(*_groups(batch)), batch)
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,7 @@ class GroupRelative:
     needs_group: ClassVar[bool] = True
 
     def __call__(self, batch: Batch) -> Tensor:
-        advantages_B = advantages.group_relative(batch.returns_B(), batch.group_ids_B, batch.counted_B())
-        return _at_every_step(advantages_B, batch)
+        return _at_every_step(advantages.group_relative(*_groups(batch)), batch)
 
 
 @dataclass(frozen=True)
@@ -133,10 +132,9 @@ class GroupCentredBatchScaled:
     formula = Formula("A_{{i,t}} = (R_i - mean_j R_j over the prompt's samples) / (std R over the batch + {epsilon:g})")
 
     def __call__(self, batch: Batch) -> Tensor:
-        counted_B = batch.counted_B()
-        one_group_B = torch.zeros_like(batch.group_ids_B)
-        centred_B = advantages.group_centred(batch.returns_B(), batch.group_ids_B, counted_B)
-        scale_B = advantages.group_deviation(batch.returns_B(), one_group_B, counted_B, self.ddof)
+        returns_B, groups_B, counted_B = _groups(batch)
+        centred_B = advantages.group_centred(returns_B, groups_B, counted_B)
+        scale_B = advantages.group_deviation(returns_B, torch.zeros_like(groups_B), counted_B, self.ddof)
         return _at_every_step((centred_B / (scale_B + self.epsilon)).to(centred_B.dtype), batch)
 
 
@@ -151,10 +149,7 @@ class NormalizedByOthers:
     )
 
     def __call__(self, batch: Batch) -> Tensor:
-        advantages_B = advantages.normalized_by_others(
-            batch.returns_B(), batch.group_ids_B, batch.counted_B(), self.epsilon
-        )
-        return _at_every_step(advantages_B, batch)
+        return _at_every_step(advantages.normalized_by_others(*_groups(batch), self.epsilon), batch)
 
 
 @dataclass(frozen=True)
@@ -205,8 +200,7 @@ class GAE:
     formula = Formula("A_t = ∑_k ({discount:g}·{lam:g})^k δ_{{t+k}}, δ_t = r_t + {discount:g} V_{{t+1}} - V_t")
 
     def __call__(self, batch: Batch) -> Tensor:
-        lambda_B = batch.rewards_BT.new_full((len(batch),), self.lam)
-        return _gae(batch, self.discount, lambda_B)
+        return _gae(batch, self.discount, batch.rewards_BT.new_full((len(batch),), self.lam))
 
 
 @dataclass(frozen=True)

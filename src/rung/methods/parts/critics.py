@@ -14,18 +14,17 @@ from rung.methods.ranges import ABOVE_0, FROM_0
 
 @dataclass(frozen=True)
 class ValueFunction:
-    """V(s), taught by ½(V - target)² beside the policy: a network of its own, or one layer on the policy's network."""
+    """V(s), trained on ½(V - target)²: a network of its own, or one layer on the policy's network."""
 
     separate: bool = True
     """True: a network of its own, begun as a copy of the policy's. False: a layer on the policy's last hidden state.
     The small networks of environments always have one of their own."""
     coefficient: Annotated[float, FROM_0] = 0.5
-    """Of the value loss beside the policy's."""
+    """Weight of the value loss."""
     clip: Annotated[float, ABOVE_0] | None = None
-    """V may move so far from its value before the rollout's first update and still be pulled. None: no limit."""
+    """Value clip: V gains nothing from moving further than this from its value before the rollout. None: no clip."""
     warmup_steps: Annotated[int, FROM_0] = 0
-    """The first so many steps of the run teach the critic alone, on the samples of a policy that stays as it is (value
-    pre-training, arXiv:2503.01491)."""
+    """Steps at the start of the run in which only the critic learns (value pre-training, arXiv:2503.01491)."""
 
     @property
     def has_slope(self) -> bool:

@@ -25,7 +25,7 @@ class AccuraciesDiffer:
     refill: bool = True
     """Draw further prompts until the step is full; False: train on fewer."""
     most_batches: Annotated[int, FROM_1] = 10
-    """Rounds of drawing at most; then the step goes on with what there is, and says so."""
+    """Rounds of drawing at most; then the step trains on the prompts it has, and reports it."""
     formula: ClassVar[str] = "only prompts with 0 < #right < G"
 
     def __call__(self, accuracies: Sequence[float]) -> bool:
@@ -114,6 +114,6 @@ class MaskedImportance:
 
 @dataclass(frozen=True)
 class FrozenStart:
-    """The starting model gives every answer and never changes: offline learning, sampled on demand."""
+    """The starting model gives every answer and never changes: offline learning with samples on demand."""
 
     formula: ClassVar[str] = "o_i ~ π_start, the model as the run found it"

@@ -14,7 +14,7 @@ class ByDisagreement:
     """Ask about the pairs on which the ensemble's preferences vary most, among many drawn at random."""
 
     candidates: Annotated[int, FROM_1] = 10
-    """Pairs drawn for each one that is asked."""
+    """Pairs drawn for each one that is asked about."""
     formula = Formula("the largest Var over predictors of P among {candidates} times as many pairs")
 
 
@@ -37,29 +37,29 @@ class SegmentPreferences:
     """
 
     members: Annotated[int, FROM_1] = 3
-    """Predictors."""
+    """Reward predictors in the ensemble."""
     segment: Annotated[int, FROM_1] = 25
     """Steps of a segment; it lies within one episode."""
     queries: Queries = ByDisagreement()
     """Which pairs are asked about."""
     first_share: Annotated[float, SHARE] = 0.25
-    """Of the labels: asked about the starting policy, before anything is trained. 1: all, with no query later on."""
+    """Share of the labels that compare segments of the starting policy, before any training. 1: all of them."""
     rate_halves_at: Annotated[int, FROM_1] = 2_000_000
     """h: the rate of labels is proportional to h / (T + h) after T steps. The paper's, for up to 50 million steps."""
     recent_steps: Annotated[int, FROM_1] = 25_000
-    """Steps kept to ask about, the newest; the predictions are normalised over them."""
+    """The newest steps, which questions are about and over which predictions are normalised."""
     coin_share: Annotated[float, SHARE] = 0.1
     """Share of answers assumed to be random."""
     reward_std: Annotated[float, ABOVE_0] = 1.0
-    """Of the predicted rewards; their mean is 0."""
+    """Standard deviation of the predicted rewards; their mean is 0."""
     l2_low: Annotated[float, FROM_1] = 1.1
-    """The L2 coefficient is halved when validation loss is less than so many times the training loss, ..."""
+    """The L2 coefficient is halved when the validation loss is below this multiple of the training loss."""
     l2_high: Annotated[float, FROM_1] = 1.5
-    """... and doubled when it is more than so many times that. Where no answer is wrong, 3 fits better."""
+    """The L2 coefficient is doubled when it is above this multiple. Where no label is wrong, 3 fits better."""
     predictor_rate: Annotated[float, ABOVE_0] = 1e-3
     """Learning rate of the predictors' Adam."""
     pairs_per_update: Annotated[int, FROM_1] = 32
-    """Pairs an update, for each predictor."""
+    """Pairs per update of each predictor."""
     first_updates: Annotated[int, FROM_1] = 300
     """Updates on the first labels."""
     later_updates: Annotated[int, FROM_0] = 30

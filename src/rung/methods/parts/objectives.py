@@ -35,7 +35,6 @@ class ScoreFunction:
         return policy_losses.score_function(log_probs_BT, _advantages(batch), batch.action_mask_BT)
 
     def slope(self, log_probs_N: Tensor, old_log_probs_N: Tensor, advantages_N: Tensor) -> Tensor:
-        """[N] ∂loss/∂log π(a) at the own steps."""
         return slopes.score_function_slope(advantages_N)
 
 
@@ -62,7 +61,6 @@ class Surrogate:
         return policy_losses.surrogate(_ratio(batch, log_probs_BT), _advantages(batch), batch.action_mask_BT)
 
     def slope(self, log_probs_N: Tensor, old_log_probs_N: Tensor, advantages_N: Tensor) -> Tensor:
-        """[N] ∂loss/∂log π(a) at the own steps."""
         return slopes.surrogate_slope(slopes.own_ratio(log_probs_N, old_log_probs_N), advantages_N)
 
 
@@ -88,7 +86,6 @@ class KLPenalty:
         return losses_BT + self.coefficient * policy_losses.kl_from_old(ratio_BT, batch.action_mask_BT)
 
     def slope(self, log_probs_N: Tensor, old_log_probs_N: Tensor, advantages_N: Tensor) -> Tensor:
-        """[N] ∂loss/∂log π(a) at the own steps."""
         ratio_N = slopes.own_ratio(log_probs_N, old_log_probs_N)
         return slopes.surrogate_slope(ratio_N, advantages_N) + self.coefficient * slopes.kl_from_old_slope(ratio_N)
 
@@ -132,11 +129,9 @@ class ClippedSurrogate:
 
     def __call__(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
         given = (_ratio(batch, log_probs_BT), _advantages(batch), batch.action_mask_BT, self.low, self.high)
-        return (
-            policy_losses.clipped_surrogate(*given)
-            if self.dual is None
-            else policy_losses.dual_clipped(*given, self.dual)
-        )
+        if self.dual is None:
+            return policy_losses.clipped_surrogate(*given)
+        return policy_losses.dual_clipped(*given, self.dual)
 
     def slope(self, log_probs_N: Tensor, old_log_probs_N: Tensor, advantages_N: Tensor) -> Tensor:
         """[N] ∂loss/∂log π(a) at the own steps, without a dual clip."""
@@ -145,7 +140,6 @@ class ClippedSurrogate:
         return slopes.clipped_surrogate_slope(ratio_N, advantages_N, self.low, self.high)
 
     def diagnostics(self, batch: Batch, log_probs_BT: Tensor) -> Mapping[str, Tensor]:
-        """bool [B,T] by metric name: where each bound takes the gradient away."""
         return _bounds(batch, _ratio(batch, log_probs_BT.detach()), self.low, self.high)
 
 
@@ -167,7 +161,6 @@ class SequenceClippedSurrogate:
         return policy_losses.clipped_surrogate(ratio_BT, _advantages(batch), batch.action_mask_BT, self.low, self.high)
 
     def diagnostics(self, batch: Batch, log_probs_BT: Tensor) -> Mapping[str, Tensor]:
-        """bool [B,T] by metric name: where each bound takes the gradient away."""
         return _bounds(batch, self._ratio(batch, log_probs_BT.detach()), self.low, self.high)
 
 
@@ -212,7 +205,6 @@ class WithinProbability:
         return losses_BT + self.pull * ratio_BT.log().square()
 
     def diagnostics(self, batch: Batch, log_probs_BT: Tensor) -> Mapping[str, Tensor]:
-        """bool [B,T] by metric name: where each bound takes the gradient away."""
         given = (log_probs_BT.detach(), _advantages(batch), batch.action_mask_BT, self.low, self.high)
         low_BT, high_BT = policy_losses.probability_binds(self._ratio(batch, log_probs_BT.detach()), *given)
         return {"clip/share": low_BT | high_BT, "clip/low": low_BT, "clip/high": high_BT}

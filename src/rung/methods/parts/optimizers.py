@@ -13,7 +13,7 @@ from rung.methods.ranges import ABOVE_0, ABOVE_0_TO_1, BELOW_1, BETWEEN_0_AND_1,
 
 
 def scheduled(update: int, warmup_steps: int, anneal: bool, progress: float) -> float:
-    """The share of the learning rate that update 0, 1, 2, ... uses when `progress` of the run, 0 to 1, is behind it."""
+    """The share of the learning rate that update 0, 1, 2, ... uses at this `progress` of the run, 0 to 1."""
     rising = min(1.0, (update + 1) / warmup_steps) if warmup_steps else 1.0
     return rising * (1.0 - progress) if anneal else rising
 
@@ -47,9 +47,7 @@ class AdamW:
         return f"AdamW, {rate_in_words(self)}, gradient norm at most {self.max_grad_norm:g}"
 
     def learning_rate_at(self, update: int, progress: float = 0.0) -> float:
-        """The rate of update 0, 1, 2, ...: linear from rate/warmup_steps, then constant, or falling with `progress`.
-
-        `progress`, 0 to 1, is the share of the run that was over when the update's step began.
+        """The rate of update 0, 1, 2, ...; `progress`, 0 to 1, is how much of the run was over before its step.
 
         >>> step = AdamW(learning_rate=1.0, warmup_steps=2, anneal=True)
         >>> [step.learning_rate_at(update, progress=update / 4) for update in range(4)]
@@ -86,7 +84,6 @@ class RMSprop:
         return f"RMSprop, {rate_in_words(self)}, gradient norm at most {self.max_grad_norm:g}"
 
     def learning_rate_at(self, update: int, progress: float = 0.0) -> float:
-        """The rate of update 0, 1, 2, ..., as AdamW's."""
         return self.learning_rate * scheduled(update, self.warmup_steps, self.anneal, progress)
 
     def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
@@ -107,15 +104,15 @@ class NaturalGradient:
     damping: Annotated[float, FROM_0] = 0.1
     """Added to F's diagonal."""
     fisher_share: Annotated[float, ABOVE_0_TO_1] = 0.2
-    """Share of the rows on which F is taken."""
+    """Share of the rows from which F is estimated."""
     backtracks: Annotated[int, FROM_0] = 10
     """Shorter steps tried after the longest, at most; then the policy stays as it is."""
     shrink: Annotated[float, BETWEEN_0_AND_1] = 0.5
-    """Each shorter step is so many times the one before."""
+    """Each shorter step is this fraction of the one before."""
     accept: Annotated[float, ABOVE_0] = 1.5
-    """A step is taken if its KL is at most so many times `max_kl`, and the surrogate has risen."""
+    """A step is taken if its KL is at most this multiple of `max_kl` and the surrogate has risen."""
     critic_learning_rate: Annotated[float, ABOVE_0] = 1e-3
-    """Of the critic's AdamW."""
+    """Learning rate of the critic's AdamW."""
     num_critic_epochs: Annotated[int, FROM_0] = 5
     """The critic's passes over each rollout."""
     num_critic_minibatches: Annotated[int, FROM_1] = 1

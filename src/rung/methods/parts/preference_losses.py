@@ -1,7 +1,7 @@
 """Preference losses: called with the answers, each gives one number a pair, or an answer.
 
-`reads` says which number of an answer the loss is about: its log-prob under the policy, or a reward model's score;
-`inside` says what the letters of its formula stand for.
+`reads` says which number of an answer the loss reads: its log-prob under the policy, or a reward model's score.
+`inside` says what the letters of its formula mean.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class RobustDPOLoss(OfThePolicy):
 
 @dataclass(frozen=True)
 class IPOLoss(OfThePolicy):
-    """(h - 1/(2τ))²: the margin is drawn to one value, so that certain labels do not drive it to infinity."""
+    """(h - 1/(2τ))²: the margin has one target value, so that certain labels do not drive it to infinity."""
 
     tau: Annotated[float, ABOVE_0] = 0.1
     """KL strength: larger stays closer to the reference."""
@@ -124,7 +124,7 @@ class ORPOLoss(OfThePolicy):
     """Fine-tuning on the chosen answer, and beside it the odds ratio of the two; no reference is kept."""
 
     weight: Annotated[float, FROM_0] = 0.1
-    """λ: of the odds ratio's loss."""
+    """λ, the weight of the odds-ratio loss."""
     inside: ClassVar[str] = "log p = log π(y)/|y|, odds p = p/(1 - p)"
     has_reference: ClassVar[bool] = False
     formula = Formula("-log p(y_w) - {weight:g} log σ(log odds p(y_w) - log odds p(y_l))")
@@ -232,7 +232,7 @@ class Answers:
     pairs_M2: Tensor
     """int64: the rows of each pair's chosen and rejected answer."""
     at_least_M: Tensor
-    """By how much each chosen answer is held to be better; 0 where nobody said."""
+    """Margin by which the label says the chosen answer is better; 0 where the data has none."""
     anchor: float = 0.0
     """KTO's z: the KL to the reference, estimated on mismatched pairs."""
 

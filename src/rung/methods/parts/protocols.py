@@ -28,7 +28,7 @@ Fact = TypeVar("Fact")
 
 
 def fact(part: object, name: str, default: Fact) -> Fact:
-    """What a part states of itself under that name; the default where it states nothing, or the slot is empty.
+    """A fact that a part declares; the default where it declares none, or the slot is empty.
 
     >>> fact(None, "needs_teacher", False)
     False
@@ -55,7 +55,7 @@ def formula_of(part: object) -> str:
 
 
 class AfterUpdates(Protocol):
-    """A rollout after its updates: what a part measures to adapt itself. Example: `KLPenalty.measured`."""
+    """A rollout after its updates, from which parts measure what they adapt to. Example: `KLPenalty.measured`."""
 
     @property
     def batch(self) -> Batch:
@@ -149,7 +149,7 @@ class RowFilter(Protocol):
 
 
 class Correction(Protocol):
-    """Sampler correction: [B,T] factors of the loss, for the gap between the learner and the sampler."""
+    """Sampler correction: [B,T] factors of the loss that make up for the gap between learner and sampler."""
 
     def __call__(self, batch: Batch, old_BT: Tensor) -> Tensor: ...
 
@@ -217,7 +217,7 @@ class PreferenceLoss(Protocol):
 
 
 class ValueTarget(Protocol):
-    """Value target: what Q is drawn to. `asks_twice`: the network being trained sees the next states too."""
+    """Value target: the number that Q moves to. `asks_twice`: the network being trained sees the next states too."""
 
     asks_twice: ClassVar[bool]
 

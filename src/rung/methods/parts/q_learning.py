@@ -16,7 +16,7 @@ from rung.methods.ranges import ABOVE_0, ABOVE_0_TO_1, BELOW_1, FROM_1, SHARE
 
 @dataclass(frozen=True)
 class MaxTarget:
-    """y = r + γ max_a Q(s', a): the network that makes the targets both chooses and judges the next action."""
+    """y = r + γ max_a Q(s', a): the network behind the targets both chooses and evaluates the next action."""
 
     discount: Annotated[float, SHARE] = 0.99
     steps: Annotated[int, FROM_1] = 1
@@ -35,7 +35,7 @@ class MaxTarget:
 
 @dataclass(frozen=True)
 class DoubleTarget(MaxTarget):
-    """y = r + γ Q⁻(s', argmax_a Q(s', a)): Q chooses, its older copy judges (arXiv:1509.06461)."""
+    """y = r + γ Q⁻(s', argmax_a Q(s', a)): Q chooses, its older copy evaluates (arXiv:1509.06461)."""
 
     asks_twice: ClassVar[bool] = True
 
@@ -58,11 +58,11 @@ class Uniform:
     """Every step that is kept is drawn with the same chance (Lin 1993; arXiv:1312.5602)."""
 
     capacity: Annotated[int, FROM_1] = 1_000_000
-    """Steps that are kept; the oldest goes first."""
+    """Steps that are kept; the oldest is dropped first."""
     starts: Annotated[int, FROM_1] = 50_000
     """Steps before the first update."""
     batch: Annotated[int, FROM_1] = 32
-    """Steps of one update."""
+    """Steps per update: the minibatch size."""
     formula = Formula("{batch} steps of the last {capacity:,}, drawn uniformly")
 
 
@@ -73,11 +73,11 @@ class Prioritised(Uniform):
     alpha: Annotated[float, SHARE] = 0.6
     """0: uniform; 1: in proportion to the error."""
     beta: Annotated[float, SHARE] = 0.4
-    """Of the weights (size · P)^−β, at the start; it rises linearly to 1."""
+    """Exponent of the weights (size · P)^−β at the start; it rises linearly to 1."""
     beta_over: Annotated[int, FROM_1] = 12_500_000
     """Updates over which β rises to 1."""
     epsilon: Annotated[float, ABOVE_0] = 1e-6
-    """Added to every error, so that no step is lost for good."""
+    """Added to every error, so that every step can be drawn again."""
     weighted: ClassVar[bool] = True
     formula = Formula(
         "{batch} steps of the last {capacity:,}, drawn in proportion to (|δ| + {epsilon:g})^"
@@ -223,7 +223,7 @@ class CentredRMSprop:
 
     learning_rate: Annotated[float, ABOVE_0] = 2.5e-4
     decay: Annotated[float, BELOW_1] = 0.95
-    """Of both running means; the paper calls them gradient momentum and squared gradient momentum."""
+    """Decay of both running means; the paper calls them gradient momentum and squared gradient momentum."""
     epsilon: Annotated[float, ABOVE_0] = 0.01
     """Under the root: the paper's minimum squared gradient."""
     max_grad_norm: Annotated[float, ABOVE_0] | None = None
@@ -269,7 +269,7 @@ def _bound(max_grad_norm: float | None) -> str:
 
 @dataclass(frozen=True)
 class Every:
-    """A copy of Q makes the targets; it follows Q every so many updates (doi:10.1038/nature14236)."""
+    """A copy of Q makes the targets; it is updated from Q at intervals (doi:10.1038/nature14236)."""
 
     updates: Annotated[int, FROM_1] = 10_000
     """Updates of Q between two updates of the copy."""

@@ -52,7 +52,7 @@ def _reference(batch: Batch) -> Tensor:
 
 
 class NoKL:
-    """A reference KL of nothing: each of the three below says where it comes in."""
+    """Base of the three below: it changes nothing, and each overrides the place where its KL enters."""
 
     def rewards(self, batch: Batch) -> Tensor:
         return batch.rewards_BT
@@ -71,7 +71,7 @@ class KLInLoss(NoKL):
     coefficient: Annotated[float, FROM_0] = 0.04
     estimator: Estimator = K3()
     refresh_every: Annotated[int, FROM_1] | None = None
-    """Steps after which the policy as it is becomes the reference (iterative GRPO). None: it stays the start."""
+    """Steps between updates of the reference to the current policy (iterative GRPO). None: it stays the start."""
 
     @property
     def formula(self) -> str:
@@ -90,11 +90,11 @@ class KLInReward(NoKL):
     """With a `target`, its first value."""
     estimator: Estimator = K1()
     target: Annotated[float, ABOVE_0] | None = None
-    """Nats a sequence that the coefficient steers to. None: it is fixed."""
+    """Target KL in nats per sequence, to which the coefficient adapts. None: it is fixed."""
     adapt_over: Annotated[int, FROM_1] = 10_000
     """Episodes over which an adapting coefficient changes by about a fifth."""
     refresh_every: Annotated[int, FROM_1] | None = None
-    """Steps after which the policy as it is becomes the reference. None: it stays the start."""
+    """Steps between updates of the reference to the current policy. None: it stays the starting model."""
     needs_old_log_probs: ClassVar[bool] = True
     in_loss: ClassVar[bool] = False
 
@@ -135,7 +135,7 @@ class KLInAdvantage(NoKL):
     coefficient: Annotated[float, FROM_0] = 0.01
     estimator: Estimator = K1()
     refresh_every: Annotated[int, FROM_1] | None = None
-    """Steps after which the policy as it is becomes the reference. None: it stays the start."""
+    """Steps between updates of the reference to the current policy. None: it stays the starting model."""
     needs_old_log_probs: ClassVar[bool] = True
     in_loss: ClassVar[bool] = False
 
