@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rung.errors import CheckpointError, SettingsError
-from rung.methods.parts.optimizers import anneals
+from rung.methods.parts.protocols import fact
 from rung.runs import checkpoint
 from rung.runs.format import require_format, write_card
 from rung.runs.lock import RunLock, holds_something
@@ -168,8 +168,8 @@ def _changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
 
 def _anneals_anew(before: Settings, now: Settings) -> list[str]:
     """What is to be said where a rate that falls to 0 over the run meets another length of it."""
-    method = now.resolved_method()
-    if not anneals(getattr(method, "optimizer", None)) or (before.steps, before.budget) == (now.steps, now.budget):
+    anneals = fact(getattr(now.resolved_method(), "optimizer", None), "anneal", False)
+    if not anneals or (before.steps, before.budget) == (now.steps, now.budget):
         return []
     return [
         "method.optimizer.anneal: the learning rate falls to 0 over the run's new length from here on; the steps "

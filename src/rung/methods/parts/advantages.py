@@ -200,7 +200,8 @@ class GAE:
     formula = Formula("A_t = ∑_k ({discount:g}·{lam:g})^k δ_{{t+k}}, δ_t = r_t + {discount:g} V_{{t+1}} - V_t")
 
     def __call__(self, batch: Batch) -> Tensor:
-        return _gae(batch, self.discount, batch.rewards_BT.new_full((len(batch),), self.lam))
+        lambda_B = batch.rewards_BT.new_full((len(batch),), self.lam)
+        return returns.gae(*_with_values(batch), self.discount, lambda_B)
 
 
 @dataclass(frozen=True)
@@ -218,11 +219,12 @@ class LengthAdaptiveGAE:
     def __call__(self, batch: Batch) -> Tensor:
         lengths_B = batch.action_mask_BT.sum(1).to(batch.rewards_BT)
         lambda_B = (1 - 1 / (self.alpha * lengths_B).clamp(min=1)).clamp(min=0)
-        return _gae(batch, self.discount, lambda_B)
+        return returns.gae(*_with_values(batch), self.discount, lambda_B)
 
     def value_targets(self, batch: Batch) -> Tensor:
         assert batch.values_BT is not None
-        return batch.values_BT + _gae(batch, self.discount, torch.ones_like(batch.returns_B()))
+        ones_B = torch.ones_like(batch.returns_B())
+        return batch.values_BT + returns.gae(*_with_values(batch), self.discount, ones_B)
 
 
 @dataclass(frozen=True)
@@ -235,34 +237,14 @@ class NStep:
     formula = Formula("A_t = ∑_{{k<{steps}}} {discount:g}^k r_{{t+k}} + {discount:g}^{steps} V_{{t+{steps}}} - V_t")
 
     def __call__(self, batch: Batch) -> Tensor:
-        return returns.n_step(
-            batch.rewards_BT,
-            _values(batch),
-            batch.discounts_BT,
-            batch.cut_BT,
-            batch.bootstrap_BT,
-            batch.action_mask_BT,
-            self.discount,
-            self.steps,
-        )
+        return returns.n_step(*_with_values(batch), self.discount, self.steps)
 
 
-def _values(batch: Batch) -> Tensor:
+def _with_values(batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     assert batch.values_BT is not None, "an advantage with a critic needs its values"
-    return batch.values_BT.to(batch.rewards_BT)
-
-
-def _gae(batch: Batch, discount: float, lambda_B: Tensor) -> Tensor:
-    return returns.gae(
-        batch.rewards_BT,
-        _values(batch),
-        batch.discounts_BT,
-        batch.cut_BT,
-        batch.bootstrap_BT,
-        batch.action_mask_BT,
-        discount,
-        lambda_B,
-    )
+    values_BT = batch.values_BT.to(batch.rewards_BT)
+    ends = (batch.discounts_BT, batch.cut_BT, batch.bootstrap_BT)
+    return batch.rewards_BT, values_BT, *ends, batch.action_mask_BT
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 import torch
 
-from rung.methods.parts.protocols import Formula, fact
+from rung.methods.parts.protocols import Formula
 from rung.methods.ranges import ABOVE_0, ABOVE_0_TO_1, BELOW_1, BETWEEN_0_AND_1, FROM_0, FROM_1
 
 
@@ -141,12 +141,3 @@ class NaturalGradient:
 
     def _critics(self) -> AdamW:
         return AdamW(learning_rate=self.critic_learning_rate)
-
-
-def anneals(step: object) -> bool:
-    """Whether the learning rate falls to 0 over the run.
-
-    >>> anneals(AdamW(anneal=True)), anneals(AdamW()), anneals(NaturalGradient())
-    (True, False, False)
-    """
-    return fact(step, "anneal", False)
