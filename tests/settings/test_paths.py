@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from rung.settings import settings_from, with_whole_paths
+from rung.settings import read_pairs, read_sft, settings_from, with_whole_paths
 from rung.trainers.reading import read_run
 
 FLAGS = {"model": "m", "method": "grpo", "task": "rows.jsonl"}
@@ -60,3 +62,13 @@ def test_a_settings_file_is_read_beside_itself(tmp_path: Path, monkeypatch: pyte
     assert here.task.name == str(tmp_path / "here" / "other.jsonl"), "what is not beside the file is looked for here"
     flags = read_run(recipe="none", flags=FLAGS).required()
     assert flags.task.name == "rows.jsonl", "a flag's path is the working folder's"
+
+
+@pytest.mark.parametrize("read", [read_sft, read_pairs])
+def test_so_is_the_file_of_a_command_without_a_method(
+    read: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(tmp_path, "there/rows.jsonl", "here/rows.jsonl")
+    (tmp_path / "there" / "made.yaml").write_text("model: m\ntask: rows.jsonl\n")
+    monkeypatch.chdir(tmp_path / "here")
+    assert read(config=tmp_path / "there" / "made.yaml").required().task.name == str(tmp_path / "there" / "rows.jsonl")
