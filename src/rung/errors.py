@@ -24,15 +24,15 @@ class RungError(Exception):
 class _Problems(RungError, ValueError):
     exit_code = 2
 
-    def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = list(problems)
+    def __init__(self, problems: str | Iterable[str]) -> None:
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
         super().__init__("\n".join(self.problems))
 
 
 class SettingsError(_Problems):
     """One or more settings are wrong; `problems` lists every one, each a full sentence.
 
-    >>> SettingsError(["steps: got 'ten', expected a whole number"]).problems
+    >>> SettingsError("steps: got 'ten', expected a whole number").problems
     ["steps: got 'ten', expected a whole number"]
     """
 

@@ -19,12 +19,12 @@ SMALL = ("--items", "4", "--k", "2", "--max-new-tokens", "3", "--set", "task.lev
 def measured(monkeypatch):
     calls = []
 
-    def evaluate(model, task, **rest):
-        calls.append(SimpleNamespace(model=model, task=task, **rest))
+    def evaluate(model, asked, *, base=None, handed=None):
+        calls.append(SimpleNamespace(model=model, base=base, **dict(asked)))
         print("loading weights")
-        data = {"score": 0.5, "interval": [0.25, 0.75], "k": rest["k"], "items": 4, "not_judged": 1, "base": None}
+        data = {"score": 0.5, "interval": [0.25, 0.75], "k": asked.k, "items": 4, "not_judged": 1, "base": None}
         data["pass_at_k"] = {"value": 1.0, "low": 0.5, "high": None}
-        shown = {"task": task.name, "split": rest["split"], "samples": ({"id": "a", "completion": "b"},)}
+        shown = {"task": asked.task.name, "split": asked.split, "samples": ({"id": "a", "completion": "b"},)}
         return SimpleNamespace(as_data=lambda: data, **shown)
 
     monkeypatch.setattr("rung.runs.evaluating.evaluate", evaluate)

@@ -16,8 +16,8 @@ from rung.cli import app
 from rung.errors import SettingsError
 from rung.methods import METHODS
 from rung.models.small.q_network import QNetwork
-from rung.rollouts.environments.atari import AtariGame, AtariRows, area_weights
-from rung.rollouts.environments.rows import open_rows, replay
+from rung.rollouts.environments.atari import AtariGame, area_weights
+from rung.rollouts.environments.rows import EnvironmentRows, open_rows, replay
 from rung.settings import Settings
 from rung.tasks.environment import environment_task
 from rung.trainers.q_learning.environment import q_shape
@@ -28,7 +28,7 @@ PONG = "ALE/Pong-v5"
 
 def test_a_game_begins_with_one_frame_and_three_of_nothing() -> None:
     rows = open_rows(environment_task(PONG), 2)
-    assert isinstance(rows, AtariRows)
+    assert isinstance(rows, EnvironmentRows)
     rows.reset(1, seed=3)
     assert rows.observations_BO.shape == (2, 4, 84, 84) and rows.observations_BO.dtype == np.uint8
     assert not rows.observations_BO[0].any() and not rows.observations_BO[1, :3].any()
@@ -40,10 +40,10 @@ def test_a_game_begins_with_one_frame_and_three_of_nothing() -> None:
 def test_frames_are_skipped_once(skip: int) -> None:
     game = AtariGame(environment_task(PONG, frame_skip=skip, most_noops=0))
     game.reset(seed=0)
-    before = game.frames_played
+    before = game._ale.getEpisodeFrameNumber()
     for _ in range(10):
         game.step(2)
-    assert game.frames_played - before == 10 * skip
+    assert game._ale.getEpisodeFrameNumber() - before == 10 * skip
     game.close()
 
 
@@ -74,7 +74,7 @@ def test_no_action_is_sticky_and_the_same_actions_lead_to_the_same_place() -> No
     task = environment_task(PONG)
     assert task.options["repeat_action_probability"] == 0.0
     actions = np.random.Generator(np.random.PCG64(0)).integers(0, 6, 200)
-    one, two = AtariRows(task, 1), AtariRows(task, 2)
+    one, two = EnvironmentRows(task, 1), EnvironmentRows(task, 2)
     assert replay(one, 0, 11, actions) == replay(two, 1, 11, actions)
     assert np.array_equal(one.observations_BO[0], two.observations_BO[1])
     replay(two, 0, 12, actions)
@@ -83,7 +83,7 @@ def test_no_action_is_sticky_and_the_same_actions_lead_to_the_same_place() -> No
 
 
 def test_a_pong_of_a_random_player_is_lost_by_about_twenty_and_every_point_is_one() -> None:
-    rows = AtariRows(environment_task(PONG), 1)
+    rows = EnvironmentRows(environment_task(PONG), 1)
     random = np.random.Generator(np.random.PCG64(1))
     rows.reset(0, seed=5)
     total, seen, over = 0.0, set(), False
@@ -97,7 +97,7 @@ def test_a_pong_of_a_random_player_is_lost_by_about_twenty_and_every_point_is_on
 
 
 def test_a_lost_life_is_told_and_does_not_end_the_game() -> None:
-    rows = AtariRows(environment_task("ALE/Breakout-v5"), 1)
+    rows = EnvironmentRows(environment_task("ALE/Breakout-v5"), 1)
     rows.reset(0, seed=0)
     lost, ended_N = 0, np.array([False])
     for _ in range(600):
@@ -112,7 +112,7 @@ def test_a_lost_life_is_told_and_does_not_end_the_game() -> None:
 def test_a_game_is_cut_after_its_limit() -> None:
     task = environment_task(PONG, max_episode_steps=7)
     assert environment_task(PONG).max_episode_steps == 27_000
-    rows = AtariRows(task, 1)
+    rows = EnvironmentRows(task, 1)
     rows.reset(0, seed=0)
     cuts = [bool(rows.step(np.array([0]), (0,))[2][0]) for _ in range(7)]
     assert cuts == [False] * 6 + [True]

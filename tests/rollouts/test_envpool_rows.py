@@ -12,9 +12,8 @@ from spy_environment import spy_task
 
 from rung.errors import CheckpointError, MissingExtra, SettingsError
 from rung.models.small.network import SmallPolicy, SmallShape
-from rung.rollouts.environments.atari import AtariRows
 from rung.rollouts.environments.cartpole import CartPoleRows
-from rung.rollouts.environments.rows import MANY, open_rows_to_learn, replay
+from rung.rollouts.environments.rows import MANY, EnvironmentRows, open_rows_to_learn, replay
 from rung.rollouts.environments.stretches import StretchCollector
 from rung.rollouts.environments.whole_episodes import EpisodeCollector
 from rung.tasks.environment import environment_task
@@ -133,7 +132,7 @@ def test_a_restored_collector_goes_on_as_one_that_never_stopped(name: str) -> No
 def test_a_game_of_atari_is_the_same_game() -> None:
     """One frame of doing nothing begins both; then screens, rewards and lives are those that rung reads itself."""
     task = environment_task("ALE/Breakout-v5", engine="envpool", most_noops=1)
-    pool, own = open_rows_to_learn(task, 1, seed=1, purpose="train"), AtariRows(task, 1)
+    pool, own = open_rows_to_learn(task, 1, seed=1, purpose="train"), EnvironmentRows(task, 1)
     pool.reset(0, 0), own.reset(0, seed=1)
     assert pool.observations_BO.shape == own.observations_BO.shape and not pool.observations_BO[0, :-1].any()
     drawn, lost, rewards = np.random.default_rng(0), 0, 0.0

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rung.errors import MissingExtra, SettingsError
-from rung.tasks.environment import environment_names, environment_task
+from rung.tasks.environment import environment_task
 
 
 class Odd(gymnasium.Env):  # type: ignore[type-arg]
@@ -86,7 +86,7 @@ def test_what_is_not_installed_is_named_with_its_extra(monkeypatch: pytest.Monke
         environment_task("rung/Odd-v0", fails="jax is not installed")
     monkeypatch.setitem(sys.modules, "gymnasium", None)
     with pytest.raises(MissingExtra, match=r"rung\[control\]"):
-        environment_names()
+        environment_task("CartPole-v1")
 
 
 def test_mujocos_warnings_are_pythons(
@@ -100,11 +100,6 @@ def test_mujocos_warnings_are_pythons(
         environment_task("HalfCheetah-v5")
     assert [str(one.message)[:8] for one in heard if "MuJoCo" in str(one.message)] == ["MuJoCo: "]
     assert capfd.readouterr() == ("", "") and not list(tmp_path.iterdir())
-
-
-def test_every_registered_environment_has_a_name() -> None:
-    names = environment_names()
-    assert {"CartPole-v1", "Pendulum-v1", "rung/Odd-v0"} <= set(names) and names == sorted(names)
 
 
 def test_a_grid_of_actions_reaches_from_bound_to_bound() -> None:

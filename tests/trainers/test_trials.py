@@ -13,7 +13,7 @@ from rung.methods import AdaptiveElements
 from rung.methods.ase_ace import ASE, ASE_ACE, BOXES
 from rung.methods.parts.elements import Lifetimes
 from rung.random import Stream
-from rung.tasks.cart_pole import BOX_COUNT, box_of, cart_pole, moved
+from rung.tasks.cart_pole import BOX_COUNT, CartPole1983, box_of, moved
 from rung.trainers.boxes_1983 import learner as trial_learner
 from rung.trainers.boxes_1983.learner import Played, Trial, TrialLearner, balanced, box_policy
 from rung.trainers.boxes_1983.trials import loops
@@ -23,7 +23,7 @@ numba = pytest.importorskip("numba")
 
 
 def learner(method: AdaptiveElements, seed: int = 0, **options: Any) -> TrialLearner:
-    return TrialLearner(box_policy(method, seed), method, cart_pole(**options))
+    return TrialLearner(box_policy(method, seed), method, CartPole1983(**options))
 
 
 def played(it: TrialLearner, trials: int, seed: int = 0) -> list[Played]:

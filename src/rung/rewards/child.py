@@ -118,8 +118,7 @@ class Child:
     def ask(self, request: Mapping[str, Any], *, deadline_s: float) -> Any:
         """Send one request (JSON-like) and wait for its answer.
 
-        Raises:
-            ChildError: with status `timeout` (killed at the deadline), `died`, or what the job itself reports.
+        Raises ChildError: with status `timeout` (killed at the deadline), `died`, or what the job itself reports.
         """
         if self._worker is None or _cause_of_death(self._worker, os.WNOHANG) is not None:
             self.start()
@@ -166,8 +165,7 @@ def judged_one_by_one(child: Child, requests: Sequence[Any], deadline_s: float) 
     A request that fails becomes a `Failure` of its sample alone. After a tenth of the batch (at least 2) has timed
     out or died, the rest is not tried: a step must end, and a judge stops the run at such a rate anyway.
 
-    Raises:
-        SettingsError: the job says that no sample can be judged.
+    Raises SettingsError: the job says that no sample can be judged.
     """
     most = max(2, math.ceil(_SHARE_OF_TIMEOUTS * len(requests)))
     scores: list[Score] = []

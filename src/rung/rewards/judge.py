@@ -11,7 +11,6 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from types import TracebackType
 from typing import Any, Protocol
 
 from rung.batch import OK, Judgement
@@ -20,6 +19,7 @@ from rung.rewards.reward import (
     NOT_APPLICABLE,
     NOT_FINITE,
     ChildReward,
+    Columns,
     Failure,
     JudgesSteps,
     OpenReward,
@@ -74,7 +74,8 @@ class Judge:
         self._parts: list[tuple[Reward, float]] = []
         try:
             for part in rewards:
-                self._parts.append((_opened(part.reward, deadline_s), part.weight))
+                reward = part.reward.open(deadline_s) if isinstance(part.reward, ChildReward) else part.reward
+                self._parts.append((reward, part.weight))
         except BaseException:
             self.close()
             raise
@@ -87,8 +88,7 @@ class Judge:
     def __call__(self, items: Sequence[Judged], completions: Sequence[str]) -> list[Judgement]:
         """One judgement for each completion; `items[i]` is what `completions[i]` answers (repeated for each sample).
 
-        Raises:
-            RewardError: a reward raised, hung, returned what cannot be rewards, or failed on too many samples.
+        Raises RewardError: a reward raised, hung, returned what cannot be rewards, or failed on too many samples.
         """
         assert self._parts, "this judge was closed"
         assert len(items) == len(completions), (len(items), len(completions))
@@ -117,17 +117,11 @@ class Judge:
     def __enter__(self) -> Judge:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _scores(
-        self,
-        reward: Reward,
-        prompts: Sequence[Prompt],
-        completions: Sequence[str],
-        columns: Mapping[str, Sequence[Any]],
+        self, reward: Reward, prompts: Sequence[Prompt], completions: Sequence[str], columns: Columns
     ) -> list[Score]:
         given = (list(prompts), list(completions), {name: list(values) for name, values in columns.items()})
         # A reward with a child keeps deadlines of its own, one for each sample: no alarm for the whole batch.
@@ -190,13 +184,9 @@ def columns_of(items: Sequence[Judged]) -> dict[str, list[Any]]:
     return {name: [item.columns.get(name) for item in items] for name in names}
 
 
-def shortened(text: str, limit: int = 120) -> str:
+def shortened(text: str) -> str:
     """The text as one quoted line for an error message."""
-    return ascii(text if len(text) <= limit else f"{text[:limit]}...")
-
-
-def _opened(reward: Reward, deadline_s: float) -> Reward:
-    return reward.open(deadline_s) if isinstance(reward, ChildReward) else reward
+    return ascii(text if len(text) <= 120 else f"{text[:120]}...")
 
 
 def _check(rewards: Sequence[WeightedReward], deadline_s: float, max_failed_share: float) -> None:
@@ -206,7 +196,8 @@ def _check(rewards: Sequence[WeightedReward], deadline_s: float, max_failed_shar
         problems.append(
             "rewards: got none, expected at least one; a task without its own needs --reward FILE.py:FUNCTION"
         )
-    problems += [f"rewards: two parts are named '{name}'; names must differ" for name in _repeated(names)]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    problems += [f"rewards: two parts are named '{name}'; names must differ" for name in repeated]
     problems += [
         f"rewards.{part.reward.name}.weight: got {part.weight}, expected a finite number"
         for part in rewards
@@ -218,7 +209,3 @@ def _check(rewards: Sequence[WeightedReward], deadline_s: float, max_failed_shar
         problems.append(f"max_failed_share: got {max_failed_share}, expected a share from 0 to 1")
     if problems:
         raise SettingsError(problems)
-
-
-def _repeated(names: Sequence[str]) -> list[str]:
-    return sorted({name for name in names if names.count(name) > 1})

@@ -18,7 +18,7 @@ from typing import Any
 from rung.errors import MissingExtra, RewardError
 from rung.rewards.answers import final_answer, read_number, same_number
 from rung.rewards.child import Child, Limits, judged_one_by_one
-from rung.rewards.reward import REFUSED, Prompt, Score, judged_once
+from rung.rewards.reward import REFUSED, Columns, Prompt, Score, judged_once
 from rung.rewards.text_is_not_code import CodeRefused, Guard
 
 _LONGEST = 1000
@@ -72,16 +72,13 @@ class MathAnswer:
     def open(self, deadline_s: float) -> OpenMathAnswer:
         """Ready to judge; the child starts at the first answer that needs it.
 
-        Raises:
-            MissingExtra: math-verify is not installed.
+        Raises MissingExtra: math-verify is not installed.
         """
         if self.algebra and importlib.util.find_spec("math_verify") is None:
             raise MissingExtra("the math answer check", "tasks")
         return OpenMathAnswer(self, min(self.deadline_s, deadline_s))
 
-    def __call__(
-        self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Mapping[str, Sequence[Any]]
-    ) -> list[Score]:
+    def __call__(self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Columns) -> list[Score]:
         return judged_once(self, self.deadline_s, prompts, completions, columns)
 
     def final_answer(self, completion: str) -> str | None:
@@ -100,9 +97,7 @@ class OpenMathAnswer:
         self._deadline_s = deadline_s
         self._child = Child("math_verify", {}, limits=Limits(memory_bytes=2 * 2**30, file_bytes=2**20), closed=True)
 
-    def __call__(
-        self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Mapping[str, Sequence[Any]]
-    ) -> list[Score]:
+    def __call__(self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Columns) -> list[Score]:
         answers = columns.get("answer", [None] * len(completions))
         scores: list[Score] = [_here(answer, text) for answer, text in zip(answers, completions, strict=True)]
         undecided = [i for i, score in enumerate(scores) if score is None and answers[i] is not None]

@@ -21,7 +21,7 @@ from typing import Any
 
 from rung.errors import SettingsError, did_you_mean
 from rung.rewards.child import Child, ChildError, Limits, judged_one_by_one
-from rung.rewards.reward import Prompt, Score, judged_once
+from rung.rewards.reward import Columns, Prompt, Score, judged_once
 from rung.rewards.text_is_not_code import Guard
 
 _OPEN, _CLOSE = "<answer>", "</answer>"
@@ -79,9 +79,7 @@ class ReasoningGymScore:
         """Ready to judge: the child has loaded the data set."""
         return OpenReasoningGymScore(self, self.deadline_s or deadline_s)
 
-    def __call__(
-        self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Mapping[str, Sequence[Any]]
-    ) -> list[Score]:
+    def __call__(self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Columns) -> list[Score]:
         return judged_once(self, 10.0, prompts, completions, columns)
 
     def final_answer(self, completion: str) -> str | None:
@@ -97,9 +95,7 @@ class OpenReasoningGymScore:
         self._deadline_s = deadline_s
         self._child = reward.source.child()
 
-    def __call__(
-        self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Mapping[str, Sequence[Any]]
-    ) -> list[Score]:
+    def __call__(self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Columns) -> list[Score]:
         keys = ("side", "index", "question_key")
         requests = [
             {"answer": answer_in(text)} | {key: columns[key][i] for key in keys} for i, text in enumerate(completions)
@@ -158,8 +154,7 @@ def _score(name: str, dataset: Any, answer: str, entry: dict[str, Any], guard: G
     Some scorers evaluate the answer. What is more than plain data is refused before it runs, and is a wrong answer
     that gets 0, whatever the scorer makes of it.
 
-    Raises:
-        SettingsError: the scorer does to the data set's own answer what is refused.
+    Raises SettingsError: the scorer does to the data set's own answer what is refused.
     """
     try:
         score = float(guard.run([answer], lambda: dataset.score_answer(answer, entry)))
@@ -182,10 +177,8 @@ def _check_own_answer(name: str, dataset: Any, entry: dict[str, Any], guard: Gua
             raise
     if guard.refused:
         raise SettingsError(
-            [
-                f"task: reasoning_gym/{name} cannot be scored safely: on its own answer its scorer wanted "
-                f"{guard.refused[0]}, which no scorer may do; take another data set"
-            ]
+            f"task: reasoning_gym/{name} cannot be scored safely: on its own answer its scorer wanted "
+            f"{guard.refused[0]}, which no scorer may do; take another data set"
         )
 
 
@@ -194,7 +187,7 @@ def _dataset(setup: Mapping[str, Any], side: str) -> Any:
 
     name = setup["dataset"]
     if name not in DATASETS:
-        raise SettingsError([f"task: reasoning-gym has no data set '{name}'{did_you_mean(name, DATASETS)}"])
+        raise SettingsError(f"task: reasoning-gym has no data set '{name}'{did_you_mean(name, DATASETS)}")
     fields = {f.name: f for f in dataclasses.fields(DATASETS[name][1]) if f.name not in _NOT_OPTIONS}
     unknown = [option for option in setup["options"] if option not in fields]
     if unknown:
@@ -207,7 +200,7 @@ def _dataset(setup: Mapping[str, Any], side: str) -> Any:
     try:
         return create_dataset(name, seed=setup["seeds"][side], size=setup["sizes"][side], **options)
     except (AssertionError, ValueError, TypeError) as error:
-        raise SettingsError([f"task option: reasoning_gym/{name} refuses {options}: {error}"]) from error
+        raise SettingsError(f"task option: reasoning_gym/{name} refuses {options}: {error}") from error
 
 
 def _like_default(field: dataclasses.Field[Any], value: Any) -> Any:
@@ -218,11 +211,10 @@ def _like_default(field: dataclasses.Field[Any], value: Any) -> Any:
 def made_entries(child: Child, side: str, first: int, last: int, deadline_s: float) -> list[tuple[str, str | None]]:
     """Question and answer of the entries first to last-1.
 
-    Raises:
-        SettingsError: making them fails or takes longer than the deadline.
+    Raises SettingsError: making them fails or takes longer than the deadline.
     """
     try:
         entries = child.ask({"make": side, "first": first, "last": last}, deadline_s=deadline_s)
     except ChildError as error:
-        raise SettingsError([f"task: making entries {first} to {last} failed: {error}"]) from None
+        raise SettingsError(f"task: making entries {first} to {last} failed: {error}") from None
     return [(question, answer) for question, answer in entries]

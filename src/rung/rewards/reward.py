@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+Columns: TypeAlias = Mapping[str, Sequence[Any]]
+"""Every column of the items, each with one entry for each completion (None where an item lacks it)."""
+
 Message: TypeAlias = Mapping[str, str]
 """One turn of a chat, `{"role": "user", "content": "2+3?"}`."""
 
@@ -57,8 +60,7 @@ StepScore: TypeAlias = tuple[int, float]
 class Reward(Protocol):
     """Judges a batch of completions.
 
-    `columns` holds every column of the items, each with one entry for each completion (None where an item lacks
-    it). The answer has exactly one score for each completion, in order.
+    The answer has exactly one score for each completion, in order.
 
     >>> reward(["2+3="], ["5"], {"answer": [5]})
     [1.0]
@@ -67,9 +69,7 @@ class Reward(Protocol):
     @property
     def name(self) -> str: ...
 
-    def __call__(
-        self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Mapping[str, Sequence[Any]]
-    ) -> list[Score]: ...
+    def __call__(self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Columns) -> list[Score]: ...
 
 
 @runtime_checkable
@@ -87,13 +87,9 @@ class ChildReward(Reward, Protocol):
 
 
 def judged_once(
-    reward: ChildReward,
-    deadline_s: float,
-    prompts: Sequence[Prompt],
-    completions: Sequence[str],
-    columns: Mapping[str, Sequence[Any]],
+    reward: ChildReward, deadline_s: float, prompts: Sequence[Prompt], completions: Sequence[str], columns: Columns
 ) -> list[Score]:
-    """Open a reward for one batch, and close it."""
+    """The scores of a reward that is opened for one batch and closed."""
     opened = reward.open(deadline_s)
     try:
         return opened(prompts, completions, columns)
@@ -109,15 +105,8 @@ class JudgesSteps(Reward, Protocol):
     """
 
     def steps(
-        self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Mapping[str, Sequence[Any]]
+        self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Columns
     ) -> list[list[StepScore]]: ...
-
-
-@runtime_checkable
-class FindsAnswer(Protocol):
-    """A reward that can say which answer it found in a completion; maj@k counts votes by it."""
-
-    def final_answer(self, completion: str) -> str | None: ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,11 +7,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from rung.rewards.reward import Prompt, Score, StepScore, WeightedReward
+from rung.rewards.reward import Columns, Prompt, Score, StepScore, WeightedReward
 
 _STEP = re.compile(r"=?[-+]?[0-9]{1,18}")
 _MOST_OF_A_WORKING = 1_000
@@ -65,9 +64,7 @@ class NumberEquals:
     name: str = "correct"
     find: Callable[[str], int | None] = last_integer
 
-    def __call__(
-        self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Mapping[str, Sequence[Any]]
-    ) -> list[Score]:
+    def __call__(self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Columns) -> list[Score]:
         answers = columns["answer"]
         return [float(self.find(text) == answer) for text, answer in zip(completions, answers, strict=True)]
 
@@ -87,9 +84,7 @@ class PlacesRight:
 
     name: str = "places"
 
-    def __call__(
-        self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Mapping[str, Sequence[Any]]
-    ) -> list[Score]:
+    def __call__(self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Columns) -> list[Score]:
         pairs = zip(completions, columns["answer"], strict=True)
         return [
             sum(a == b for a, b in zip(text, answer, strict=False)) / max(len(text), len(answer), 1)
@@ -114,14 +109,10 @@ class WorkedSteps:
 
     name: str = "steps"
 
-    def __call__(
-        self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Mapping[str, Sequence[Any]]
-    ) -> list[Score]:
+    def __call__(self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Columns) -> list[Score]:
         return [sum(score for _, score in steps) for steps in self.steps(prompts, completions, columns)]
 
-    def steps(
-        self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Mapping[str, Sequence[Any]]
-    ) -> list[list[StepScore]]:
+    def steps(self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Columns) -> list[list[StepScore]]:
         return [_judged_steps(text, right) for text, right in zip(completions, columns["steps"], strict=True)]
 
 

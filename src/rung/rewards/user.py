@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rung.errors import RewardError, SettingsError, did_you_mean
 from rung.rewards.child import Child, ChildError, judged_one_by_one
-from rung.rewards.reward import OpenReward, Prompt, Score, judged_once
+from rung.rewards.reward import Columns, OpenReward, Prompt, Score, judged_once
 from rung.rewards.user_function import all_scores, guard_for, guarded, rows_of
 from rung.rewards.values import called_in_thread
 
@@ -46,7 +46,7 @@ class FunctionReward:
     def __post_init__(self) -> None:
         if not callable(self.function):
             got = f"{type(self.function).__name__} {self.function!r:.80}"
-            raise SettingsError([f"reward: got {got}, expected a function f(prompts, completions, **columns)"])
+            raise SettingsError(f"reward: got {got}, expected a function f(prompts, completions, **columns)")
         if not self.name:
             default = getattr(self.function, "__name__", type(self.function).__name__)
             object.__setattr__(self, "name", default)
@@ -55,9 +55,7 @@ class FunctionReward:
         """The reward with a judge's deadline, where it has none of its own."""
         return replace(self, deadline_s=self.deadline_s or deadline_s)
 
-    def __call__(
-        self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Mapping[str, Sequence[Any]]
-    ) -> list[Score]:
+    def __call__(self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Columns) -> list[Score]:
         given = copy.deepcopy((list(prompts), list(completions), dict(columns)))
         guard = guard_for(self.function)
 
@@ -67,7 +65,7 @@ class FunctionReward:
         return called_in_thread(self.deadline_s or _DEADLINE_S, self.name, call)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """There is nothing to close."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +74,7 @@ class UserReward:
 
     >>> UserReward("my_rewards.py:short")
 
-    Raises:
-        SettingsError: no such file, no such function in it, or a name that is missing.
+    Raises SettingsError: no such file, no such function in it, or a name that is missing.
     """
 
     source: str
@@ -94,15 +91,12 @@ class UserReward:
     def open(self, deadline_s: float) -> OpenReward:
         """Ready to judge: a child has loaded the file.
 
-        Raises:
-            SettingsError: the file cannot be run.
+        Raises SettingsError: the file cannot be run.
         """
         file, function = split_source(self.source)
         return _InChild(self.name, str(file), function, self.deadline_s or deadline_s)
 
-    def __call__(
-        self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Mapping[str, Sequence[Any]]
-    ) -> list[Score]:
+    def __call__(self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Columns) -> list[Score]:
         return judged_once(self, _DEADLINE_S, prompts, completions, columns)
 
 
@@ -117,14 +111,12 @@ class _InChild:
             self._by_sample = self._child.start()
         except ChildError as error:
             self._child.close()
-            raise SettingsError([f"reward '{name}': {file} could not be loaded: {error}"]) from None
+            raise SettingsError(f"reward '{name}': {file} could not be loaded: {error}") from None
         except BaseException:
             self._child.close()
             raise
 
-    def __call__(
-        self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Mapping[str, Sequence[Any]]
-    ) -> list[Score]:
+    def __call__(self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Columns) -> list[Score]:
         try:
             if self._by_sample:
                 rows = rows_of(columns, len(completions))
@@ -142,22 +134,21 @@ class _InChild:
 def split_source(source: str) -> tuple[Path, str]:
     """The file and the function of `path/to/file.py:function`, checked without running the file.
 
-    Raises:
-        SettingsError: the form is wrong, the file is missing or not Python, or it defines no such name.
+    Raises SettingsError: the form is wrong, the file is missing or not Python, or it defines no such name.
     """
     path, colon, function = source.rpartition(":")
     if not colon or not path.endswith(".py") or not function.isidentifier():
-        raise SettingsError([f"reward: got '{source}', expected path/to/file.py:function"])
+        raise SettingsError(f"reward: got '{source}', expected path/to/file.py:function")
     file = Path(path).absolute()
     if not file.is_file():
-        raise SettingsError([f"reward: there is no file {path}"])
+        raise SettingsError(f"reward: there is no file {path}")
     try:
         tree = ast.parse(file.read_bytes(), filename=path)
     except (SyntaxError, ValueError) as error:
-        raise SettingsError([f"reward: {path}:{getattr(error, 'lineno', None) or 1}: {error}"]) from None
+        raise SettingsError(f"reward: {path}:{getattr(error, 'lineno', None) or 1}: {error}") from None
     names = _defined(tree)
     if function not in names and "*" not in names:
-        raise SettingsError([f"reward: {path} defines no '{function}'{did_you_mean(function, names)}"])
+        raise SettingsError(f"reward: {path} defines no '{function}'{did_you_mean(function, names)}")
     return file, function
 
 

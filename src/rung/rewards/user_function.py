@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rung.errors import RewardError, SettingsError, did_you_mean
-from rung.rewards.reward import REFUSED, WRONG_TYPE, Prompt, Score
+from rung.rewards.reward import REFUSED, WRONG_TYPE, Columns, Prompt, Score
 from rung.rewards.text_is_not_code import Guard
 from rung.rewards.values import checked_scores
 
@@ -35,11 +35,7 @@ def takes_samples(function: Function) -> bool:
 
 
 def batch_scores(
-    name: str,
-    function: Function,
-    prompts: Sequence[Prompt],
-    completions: Sequence[str],
-    columns: Mapping[str, Sequence[Any]],
+    name: str, function: Function, prompts: Sequence[Prompt], completions: Sequence[str], columns: Columns
 ) -> list[Score]:
     """Call a function of TRL's signature for a batch and check what it returns."""
     wrapped = [
@@ -75,11 +71,7 @@ def sample_score(name: str, function: Function, completion: str, row: Mapping[st
 
 
 def all_scores(
-    name: str,
-    function: Function,
-    prompts: Sequence[Prompt],
-    completions: Sequence[str],
-    columns: Mapping[str, Sequence[Any]],
+    name: str, function: Function, prompts: Sequence[Prompt], completions: Sequence[str], columns: Columns
 ) -> list[Score]:
     """Call a function of either signature for a batch."""
     if not takes_samples(function):
@@ -88,7 +80,7 @@ def all_scores(
     return [sample_score(name, function, text, row) for text, row in zip(completions, rows, strict=True)]
 
 
-def rows_of(columns: Mapping[str, Sequence[Any]], count: int) -> list[dict[str, Any]]:
+def rows_of(columns: Columns, count: int) -> list[dict[str, Any]]:
     """The columns of each sample as one mapping.
 
     >>> rows_of({"answer": [1, 2]}, 2)
@@ -100,8 +92,7 @@ def rows_of(columns: Mapping[str, Sequence[Any]], count: int) -> list[dict[str, 
 def loaded_function(file: str, function: str) -> Function:
     """Run a Python file as a module and take a function from it. The file's own folder can be imported from.
 
-    Raises:
-        SettingsError: the file cannot be run, or has no such function.
+    Raises SettingsError: the file cannot be run, or has no such function.
     """
     path = Path(file)
     module_name, root = module_of(path)
@@ -109,16 +100,16 @@ def loaded_function(file: str, function: str) -> Function:
         sys.path.insert(0, root)
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
-        raise SettingsError([f"reward: {file} is no Python file"])
+        raise SettingsError(f"reward: {file} is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module  # dataclasses and pickles of the user's look themselves up there
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        raise SettingsError([f"reward: {file} could not be loaded: {type(error).__name__}: {error}"]) from error
+        raise SettingsError(f"reward: {file} could not be loaded: {type(error).__name__}: {error}") from error
     found = getattr(module, function, None)
     if not callable(found):
-        raise SettingsError([f"reward: {file} has no function '{function}'{did_you_mean(function, vars(module))}"])
+        raise SettingsError(f"reward: {file} has no function '{function}'{did_you_mean(function, vars(module))}")
     return found
 
 
@@ -161,8 +152,7 @@ def guard_for(function: Function) -> Guard:
 def guarded(guard: Guard, name: str, completions: Sequence[str], call: Callable[[], Returned]) -> Returned:
     """What `call` returns, unless text of a completion was about to become code in it.
 
-    Raises:
-        RewardError: it was, also where the function caught the exception.
+    Raises RewardError: it was, also where the function caught the exception.
     """
     try:
         returned = guard.run(completions, call)

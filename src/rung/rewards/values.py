@@ -40,13 +40,13 @@ def checked_scores(name: str, returned: Any, expected: int) -> list[Score]:
     >>> checked_scores("f", [1.0], 16)
     RewardError: reward 'f': wrong length: returned 1 value for 16 completions
 
-    Raises:
-        RewardError: a wrong length, a scalar, dict, generator or text instead of a list, a value that is not a
-            number, a NaN or an infinity. It names the reward and the index.
+    Raises RewardError: a wrong length, a scalar, dict, generator or text instead of a list, a value that is not a
+    number, a NaN or an infinity. It names the reward and the index.
     """
     values = _as_list(name, returned, expected)
     if len(values) != expected:
-        raise RewardError(name, WRONG_LENGTH, f"returned {_count(len(values))} for {expected} completions")
+        count = "1 value" if len(values) == 1 else f"{len(values)} values"
+        raise RewardError(name, WRONG_LENGTH, f"returned {count} for {expected} completions")
     return [_as_score(name, value, index) for index, value in enumerate(values)]
 
 
@@ -61,10 +61,6 @@ def _as_list(name: str, returned: Any, expected: int) -> Sequence[Any]:
     if isinstance(returned, (bool, int, float)) or dimensions == 0:
         raise RewardError(name, WRONG_LENGTH, f"returned 1 value for {expected} completions ({what}); {wanted}")
     raise RewardError(name, WRONG_TYPE, f"returned {what} for {expected} completions; {wanted}")
-
-
-def _count(n: int) -> str:
-    return "1 value" if n == 1 else f"{n} values"
 
 
 def _as_score(name: str, value: Any, index: int) -> Score:
@@ -126,8 +122,7 @@ def deadline(seconds: float) -> Iterator[None]:
 def called_within(seconds: float | None, name: str, call: Callable[[], T]) -> T:
     """The call's result; whatever goes wrong in it is a `RewardError` of that reward's name. None: no deadline.
 
-    Raises:
-        RewardError: it did not return in time, raised, or called `sys.exit`.
+    Raises RewardError: it did not return in time, raised, or called `sys.exit`.
     """
     try:
         with deadline(seconds) if seconds is not None else nullcontext():
@@ -143,8 +138,7 @@ def called_within(seconds: float | None, name: str, call: Callable[[], T]) -> T:
 def called_in_thread(seconds: float, name: str, call: Callable[[], T]) -> T:
     """As `called_within`, from any thread, and also where C code never returns. What hangs is left in its thread.
 
-    Raises:
-        RewardError: it did not return in time, raised, or called `sys.exit`.
+    Raises RewardError: it did not return in time, raised, or called `sys.exit`.
     """
     returned: list[T] = []
     raised: list[BaseException] = []

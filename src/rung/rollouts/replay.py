@@ -10,7 +10,7 @@ before the episode's first are zeros. So a million Atari steps take 7.2 GB, not 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +70,7 @@ class Replay:
 
     def __init__(self, *, rows: int, capacity: int, frame: Frame, prioritised: bool = False) -> None:
         if capacity < rows:
-            raise SettingsError([f"method.replay.capacity: got {capacity}, expected at least one step a row ({rows})"])
+            raise SettingsError(f"method.replay.capacity: got {capacity}, expected at least one step a row ({rows})")
         self.frame, self.rows = frame, rows
         self._steps = -(-capacity // rows)
         self._frames = self._steps + self._steps // 64 + frame.stack + 2  # a cut episode has one frame more than steps
@@ -101,7 +101,7 @@ class Replay:
         return int(self._head_B.sum())
 
     def begin(self, row: int, frame: Array) -> None:
-        """A row's episode begins with this frame, in place of one that followed an end, for which nobody asks."""
+        """Begin a row's episode with this frame, in place of one that followed an end, which is never read."""
         last = self._head_B[row] - 1
         if last < 0 or not self._ended[row, last % self._steps]:
             self._newest_B[row] += 1
@@ -172,12 +172,12 @@ class Replay:
         )
 
     def before(self, window: Window) -> Array:
-        """[N, ...] what the first step of each window was chosen by."""
+        """[N, ...] the observations that the first step of each window was chosen by."""
         places_N = window.steps_N % self._steps
         return self._seen(window.rows_N, self._frame_of[window.rows_N, places_N], self._ages[window.rows_N, places_N])
 
     def after(self, window: Window, steps_N: Array) -> Array:
-        """[N, ...] what followed the first `steps_N` steps of each window. Of another episode where that ended."""
+        """[N, ...] the observations after the first `steps_N` steps of each window; past an end, another episode's."""
         places_N = (window.steps_N + steps_N - 1) % self._steps
         frames_N = self._frame_of[window.rows_N, places_N] + 1
         ages_N = np.minimum(self._ages[window.rows_N, places_N].astype(np.int64) + 1, self.frame.stack - 1)
@@ -194,7 +194,7 @@ class Replay:
         return seen
 
     def newest_frame(self, row: int) -> Array:
-        """The observation that the row's next action is chosen by, one frame."""
+        """The frame that the row's next action is chosen by."""
         return self._pixels[row, self._newest_B[row] % self._frames]
 
     def reprioritise(self, window: Window, priorities_N: Array) -> None:
@@ -202,12 +202,6 @@ class Replay:
         assert self._tree is not None, "only a prioritised replay has priorities"
         self._highest = max(self._highest, float(priorities_N.max()))
         self._tree.set(window.rows_N * self._steps + window.steps_N % self._steps, priorities_N)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of everything that is kept, once the replay is full."""
-        tree = 0 if self._tree is None else 2 * self._tree.weights().nbytes
-        return self._pixels.nbytes + sum(array.nbytes for array in self._by_step().values()) + tree
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """For a checkpoint, numbers for JSON and tensors: all but the frames, which are in `pieces`."""
@@ -262,15 +256,8 @@ class Replay:
 
     def load(self, numbers: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Take over what `state` and `pieces` gave, all tensors together. CheckpointError when it is another's."""
-        other = [
-            f"{key}: saved {numbers.get(key)!r}, here {value!r}"
-            for key, value in self._identity().items()
-            if numbers.get(key) != value
-        ]
         wanted = [*self._by_step(), *(["priorities"] if self._tree is not None else [])]
-        other += [f"{name} is missing" for name in wanted if name not in tensors]
-        if other:
-            raise CheckpointError("the checkpoint's replay is not this run's: " + "; ".join(other))
+        require_same("replay is", numbers, self._identity(), missing=[name for name in wanted if name not in tensors])
         self._low_B, self._head_B = np.array(numbers["low"]), np.array(numbers["head"])
         self._newest_B, self._age_B = np.array(numbers["newest"]), np.array(numbers["age"], np.uint8)
         self._highest = float(numbers["highest"])
@@ -287,6 +274,16 @@ class Replay:
         for name in self.pieces():
             row, first = (int(part) for part in name.split("-")[1:3])
             self._pixels[row, first : first + len(tensors[name])] = tensors[name].numpy()
+
+
+def require_same(what: str, saved: Mapping[str, Any], here: Mapping[str, Any], *, missing: Sequence[str] = ()) -> None:
+    """CheckpointError, naming what differs or is missing, when a saved state is not of what is here."""
+    other = [
+        f"{key}: saved {saved.get(key)!r}, here {value!r}" for key, value in here.items() if saved.get(key) != value
+    ]
+    other += [f"{name} is missing" for name in missing]
+    if other:
+        raise CheckpointError(f"the checkpoint's {what} not this run's: {'; '.join(other)}")
 
 
 class SumTree:

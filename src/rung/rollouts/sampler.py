@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -32,12 +33,8 @@ class _Row:
     sample: int
 
 
-@dataclass(frozen=True)
-class _Draw:
-    """How a token is drawn from the logits."""
-
-    temperature: float
-    epsilon: float | None
+Draw = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""(logits [R, V], uniform numbers [R]) -> tokens [R], and the log-probability that each was drawn with."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +93,10 @@ class InProcessSampler:
             NonFiniteError: the model's logits are not finite.
         """
         _check(samples_per_prompt, max_new_tokens, temperature, epsilon)
-        distribution = _Draw(temperature, epsilon)
+        chooses: Draw = partial(draw, temperature=temperature)
+        if epsilon is not None:
+            chooses = partial(draw_epsilon_greedy, epsilon=epsilon)
+        greedy = temperature == 0.0 and epsilon is None
         self._check_lengths(prompts, max_new_tokens)
         endings = Endings(self.policy, stop)
         version = self.version if policy_version is None else policy_version
@@ -105,20 +105,18 @@ class InProcessSampler:
         at_once = self.rows_at_once or self._fitting(prompts, max_new_tokens)
         for begin in range(0, len(rows), at_once):
             some = rows[begin : begin + at_once]
-            drawn = self._generate(some, max_new_tokens, distribution, stream, endings)
+            uniforms_RT = np.zeros((len(some), max_new_tokens))
+            if not greedy:
+                uniforms_RT[:] = [stream.uniforms(row.prompt.item, row.sample, max_new_tokens) for row in some]
+            drawn = self._generate(some, uniforms_RT, chooses, endings)
             episodes += [self._episode(row, one, version) for row, one in zip(some, drawn, strict=True)]
         return episodes
 
     def _generate(
-        self,
-        rows: Sequence[_Row],
-        max_new_tokens: int,
-        distribution: _Draw,
-        stream: Stream,
-        endings: Endings,
+        self, rows: Sequence[_Row], uniforms: npt.NDArray[np.float64], chooses: Draw, endings: Endings
     ) -> list[_Drawn]:
-        device = self.policy.device
-        uniforms_RT = torch.from_numpy(_uniforms(rows, max_new_tokens, distribution, stream)).to(device)
+        device, max_new_tokens = self.policy.device, uniforms.shape[1]
+        uniforms_RT = torch.from_numpy(uniforms).to(device)
         tokens_RT = torch.zeros((len(rows), max_new_tokens), dtype=torch.int64, device=device)
         log_probs_RT = torch.zeros((len(rows), max_new_tokens), device=device)
         lengths_R = torch.full((len(rows),), max_new_tokens, device=device)
@@ -128,9 +126,11 @@ class InProcessSampler:
         decoding = self.policy.start([row.prompt.ids for row in rows], room=max_new_tokens - 1)
         with self.policy.sampling():
             for t in range(max_new_tokens):
-                token_A, log_prob_A = self._draw(
-                    decoding.logits_RV, uniforms_RT[active_A, t], distribution, rows, active_A
-                )
+                try:
+                    token_A, log_prob_A = chooses(decoding.logits_RV, uniforms_RT[active_A, t])
+                except NonFiniteError as error:
+                    items = sorted({rows[r].prompt.item for r in active_A.tolist()})
+                    raise NonFiniteError(f"while sampling for items {', '.join(items[:5])}: {error}") from error
                 tokens_RT[active_A, t], log_probs_RT[active_A, t] = token_A, log_prob_A
                 ended_A = going_A & endings.reached(tokens_RT[active_A, max(0, t + 1 - endings.window) : t + 1])
                 lengths_R[active_A[ended_A]] = t + 1
@@ -148,22 +148,6 @@ class InProcessSampler:
         return [
             _Drawn(tokens[r, :n].copy(), log_probs[r, :n].copy(), ended[r]) for r, n in enumerate(lengths_R.tolist())
         ]
-
-    @staticmethod
-    def _draw(
-        logits_AV: Tensor,
-        uniforms_A: Tensor,
-        distribution: _Draw,
-        rows: Sequence[_Row],
-        active_A: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        try:
-            if distribution.epsilon is not None:
-                return draw_epsilon_greedy(logits_AV, uniforms_A, distribution.epsilon)
-            return draw(logits_AV, uniforms_A, distribution.temperature)
-        except NonFiniteError as error:
-            items = sorted({rows[r].prompt.item for r in active_A.tolist()})
-            raise NonFiniteError(f"while sampling for items {', '.join(items[:5])}: {error}") from error
 
     def _episode(self, row: _Row, drawn: _Drawn, policy_version: int) -> Episode:
         return Episode(
@@ -200,12 +184,6 @@ class InProcessSampler:
         each = self.policy.bytes_per_row(places)
         most = MOST_ROWS_GPU if self.policy.device.type == "cuda" else MOST_ROWS_CPU
         return max(1, min(most, _memory(self.policy.device) // 8 // each))
-
-
-def _uniforms(rows: Sequence[_Row], n: int, distribution: _Draw, stream: Stream) -> npt.NDArray[np.float64]:
-    if distribution.temperature == 0.0 and distribution.epsilon is None:
-        return np.zeros((len(rows), n))
-    return np.stack([stream.uniforms(row.prompt.item, row.sample, n) for row in rows])
 
 
 def _memory(device: torch.device) -> int:

@@ -16,7 +16,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from rung.errors import CheckpointError, SettingsError
+from rung.errors import SettingsError
+from rung.rollouts.replay import require_same
 
 Array = npt.NDArray[Any]
 
@@ -57,7 +58,7 @@ class TokenReplay:
 
     def __init__(self, *, capacity: int, vocabulary: int) -> None:
         if capacity < 1:
-            raise SettingsError([f"method.replay.capacity: got {capacity}, expected at least 1"])
+            raise SettingsError(f"method.replay.capacity: got {capacity}, expected at least 1")
         self.capacity = capacity
         self._ids = np.dtype(np.uint16 if vocabulary <= SMALL_VOCABULARY else np.int32)
         self._kept: dict[int, Kept] = {}
@@ -128,15 +129,9 @@ class TokenReplay:
 
     def load(self, numbers: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Take over what `state` and `tensors` gave. CheckpointError when it is another's."""
-        other = [
-            f"{key}: saved {numbers.get(key)!r}, here {value!r}"
-            for key, value in self._identity().items()
-            if numbers.get(key) != value
-        ]
         wanted = ("ids", "own", "rewards", "lengths")
-        other += [f"{name} is missing" for name in wanted if f"replay/{name}" not in tensors]
-        if other:
-            raise CheckpointError("the checkpoint's replay is not this run's: " + "; ".join(other))
+        missing = [name for name in wanted if f"replay/{name}" not in tensors]
+        require_same("replay is", numbers, self._identity(), missing=missing)
         ids, own, rewards, lengths_2R = (tensors[f"replay/{name}"].numpy() for name in wanted)
         ids = ids.view(self._ids)
         self._kept.clear()

@@ -2,7 +2,7 @@
 
 run.py, loop.py            `train` and `resume`; the one training loop
 checkpoint.py, lock.py, stopping.py     what survives a kill, one process a folder, a signal's stop
-budget.py, clock.py        what a run spends
+plan.py, planning.py       what a run will do and need, before it does
 evaluate.py, statistics.py the held-out score and its intervals
 record/, metrics/          the files of a run, and what each number in them means
 recipes/                   runs made of runs: the tiny model, fine-tuning, pairs, RLHF

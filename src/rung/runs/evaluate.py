@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from rung.errors import SettingsError
-from rung.models.language.load import differing_tokens
+from rung.models.language.load import as_policy, differing_tokens, load_policy
 from rung.models.small.environment_policy import load_environment_policy
 from rung.rewards.judge import Judge
 from rung.rewards.reward import WeightedReward
 from rung.rollouts.sampler import InProcessSampler
 from rung.runs.kl_of_answers import kl_of_answers
+from rung.runs.recipes.tiny import model_of
 from rung.runs.statistics import (
     Difference,
     Estimate,
@@ -41,7 +42,7 @@ from rung.trainers.policy_gradient.environment import environment_scores
 
 if TYPE_CHECKING:
     from rung.models.language.policy import TextPolicy
-    from rung.settings import RewardSettings, TaskSettings
+    from rung.settings import EvalSettings, TaskSettings
 from rung.settings.objects import GIVEN
 from rung.trainers.handed import Handed
 
@@ -105,101 +106,68 @@ class Evaluation:
         return _finite(data)
 
 
-def evaluate(
-    model: Any,
-    task: TaskSettings,
-    *,
-    k: int,
-    items: int,
-    temperature: float,
-    max_new_tokens: int,
-    seed: int = 0,
-    split: str = "held_out",
-    base: Any = None,
-    rewards: Sequence[RewardSettings] = (),
-    handed: Handed | None = None,
-) -> Evaluation:
-    """Samples k completions of each of the first `items` items, for the model and for the base on the same streams.
-
-    They are judged by `rewards`, as a run's settings list them; with none, by the task's own.
-    """
-    given = handed is not None and task.name.startswith(GIVEN)
-    loaded = handed.task(task) if given else load_task(task.name, seed=seed, **task.options())
-    if isinstance(loaded, EnvironmentTask | CartPole1983):
-        if rewards:
-            raise SettingsError([f"rewards: got {rewards[0].function}, but {task.name} is an environment: it judges"])
-        found = _in_environment(loaded, model, base, episodes=items, seed=seed, greedy=temperature == 0)
-        return replace(found, task=task.name, split=split)
-    side = loaded.held_out if split == "held_out" else loaded.train
-    asked = _Asked(
-        task=loaded,
-        items=[side[index] for index in range(min(items, len(side)))],
-        judges=rewards_of(rewards, loaded, handed),
-        k=k,
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        seed=seed,
-    )
-    policy = _policy(model, task)
-    found = _on_text(asked, policy, None if base is None else _policy(base, task))
-    return replace(found, task=task.name, split=split)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Asked:
-    """What the models of one evaluation have in common."""
-
-    task: TextTask
-    items: Sequence[Item]
-    judges: Sequence[WeightedReward]
-    k: int
-    max_new_tokens: int
-    temperature: float
-    seed: int
-
-    def scores(self, policy: TextPolicy) -> Scores:
-        with Judge(self.judges) as judge:
-            return score(
-                InProcessSampler(policy),
-                judge,
-                self.task,
-                self.items,
-                k=self.k,
-                max_new_tokens=self.max_new_tokens,
-                temperature=self.temperature,
-                seed=self.seed,
-            )
+def evaluate(model: Any, asked: EvalSettings, *, base: Any = None, handed: Handed | None = None) -> Evaluation:
+    """Samples k completions of each of the first items, for the model and for the base on the same streams."""
+    given = handed is not None and asked.task.name.startswith(GIVEN)
+    task = handed.task(asked.task) if given else load_task(asked.task.name, seed=asked.seed, **asked.task.options())
+    if isinstance(task, EnvironmentTask | CartPole1983):
+        if asked.rewards:
+            what = f"got {asked.rewards[0].function}, but {asked.task.name} is an environment: it judges"
+            raise SettingsError(f"rewards: {what}")
+        return _in_environment(task, asked, model, base)
+    judges = rewards_of(asked.rewards, task, handed)
+    policies = [_policy(one, asked.task) for one in (model, base) if one is not None]
+    return _on_text(task, asked, judges, *policies)
 
 
 def _policy(spec: Any, task: TaskSettings) -> TextPolicy:
-    from rung.models.language.load import as_policy, load_policy
-    from rung.runs.recipes.tiny import tiny_for
-
-    if not isinstance(spec, str):
-        return as_policy(spec)
-    return load_policy(str(tiny_for(task)) if spec == "tiny" else spec)
+    return load_policy(model_of(spec, task)) if isinstance(spec, str) else as_policy(spec)
 
 
-def _on_text(asked: _Asked, policy: TextPolicy, base: TextPolicy | None) -> Evaluation:
-    found, other, kl_NK = asked.scores(policy), None, None
+def _on_text(
+    task: TextTask,
+    asked: EvalSettings,
+    judges: Sequence[WeightedReward],
+    policy: TextPolicy,
+    base: TextPolicy | None = None,
+) -> Evaluation:
+    side = task.held_out if asked.split == "held_out" else task.train
+    items = [side[index] for index in range(min(asked.items, len(side)))]
+
+    def scores_of(one: TextPolicy) -> Scores:
+        with Judge(judges) as judge:
+            return score(
+                InProcessSampler(one),
+                judge,
+                task,
+                items,
+                k=asked.k,
+                max_new_tokens=asked.max_new_tokens,
+                temperature=asked.temperature,
+                seed=asked.seed,
+            )
+
+    found, other, kl_NK = scores_of(policy), None, None
     if base is not None:
-        other = asked.scores(base)
+        other = scores_of(base)
         if asked.temperature > 0 and differing_tokens(policy, base) is None:
             kl_N = kl_of_answers(policy, base, found.episodes, temperature=asked.temperature)
             kl_NK = kl_N.reshape(-1, asked.k)
     shares = are_shares(found.scores_NK)
     return Evaluation(
+        task=asked.task.name,
+        split=asked.split,
         k=asked.k,
-        items=len(asked.items),
+        items=len(items),
         mean_at_k=mean_score(found.scores_NK),
         pass_at_k=pass_at_k(found.scores_NK, asked.k) if shares else None,
-        maj_at_k=_majority(asked.judges, found) if shares else None,
+        maj_at_k=_majority(judges, found) if shares else None,
         not_judged=int(np.isnan(found.scores_NK).sum()),
         base=None if other is None else mean_score(other.scores_NK),
         paired=None if other is None else score_difference(other.scores_NK, found.scores_NK),
         kl_to_base=None if kl_NK is None else mean_of_numbers(kl_NK),
         parts=_parts(found),
-        samples=tuple(_samples(found, asked.items, kl_NK)),
+        samples=tuple(_samples(found, items, kl_NK)),
     )
 
 
@@ -232,10 +200,9 @@ def _samples(
         }
 
 
-def _in_environment(
-    task: EnvironmentTask | CartPole1983, model: str, base: str | None, *, episodes: int, seed: int, greedy: bool
-) -> Evaluation:
+def _in_environment(task: EnvironmentTask | CartPole1983, asked: EvalSettings, model: Any, base: Any) -> Evaluation:
     """The mean return of whole episodes: the same start states for the model and for the base."""
+    episodes, seed, greedy = asked.items, asked.seed, asked.temperature == 0
 
     def returns_of(folder: str) -> np.ndarray:
         if isinstance(task, CartPole1983):
@@ -247,6 +214,8 @@ def _in_environment(
     found = returns_of(model)
     other = None if base is None else returns_of(base)
     return Evaluation(
+        task=asked.task.name,
+        split=asked.split,
         k=1,
         items=episodes,
         mean_at_k=mean_score(found),

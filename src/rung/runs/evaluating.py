@@ -46,19 +46,8 @@ def evaluated(
             _require_answers(it.settings)
         values = it.settings is not None and _gives_values(it.settings)
         asked = read_eval(run=it.settings, values=values, flags=given, rewards=texts, sets=sets).required()
-        return evaluate(
-            it.model,
-            asked.task,
-            k=asked.k,
-            items=asked.items,
-            temperature=asked.temperature,
-            max_new_tokens=asked.max_new_tokens,
-            seed=asked.seed,
-            split=asked.split,
-            base=None if base is None else other.model,
-            rewards=asked.rewards,
-            handed=Handed(tiny=tiny_for, objects=objects),
-        )
+        reference = None if base is None else other.model
+        return evaluate(it.model, asked, base=reference, handed=Handed(tiny=tiny_for, objects=objects))
 
 
 def _task_flag(task: Any) -> Any:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
-from rung.batch import Batch, Episode, Judgement
+from rung.batch import Episode, Judgement
 from rung.trainers.assemble import assemble
+from rung.trainers.policy_gradient.minibatches import micro_batches
 
 if TYPE_CHECKING:
     from rung.models.language.policy import TextPolicy
@@ -39,23 +39,10 @@ def kl_of_answers(
     vocabulary = len(policy.tokenizer)
     found_B = torch.zeros(len(batch), dtype=torch.float64)
     with torch.no_grad():
-        for rows_B in _some_rows(batch, max(1, NUMBERS_AT_ONCE // vocabulary)):
+        for rows_B in micro_batches(batch, max(1, NUMBERS_AT_ONCE // vocabulary)):
             rows = batch.rows(rows_B)
             here, there = (model.distribution(rows, temperature=temperature) for model in (policy, base))
             row_N = torch.nonzero(rows.action_mask_BT)[:, 0]
             kl_N = here.kl(there).double().cpu()
             found_B[rows_B] = torch.zeros(len(rows_B), dtype=torch.float64).index_add_(0, row_N, kl_N)
     return found_B.numpy()
-
-
-def _some_rows(batch: Batch, tokens: int) -> Iterator[Tensor]:
-    """Consecutive row indices that hold about `tokens` actions, at least one row each."""
-    rows: list[int] = []
-    held = 0
-    for row, length in enumerate(batch.action_mask_BT.sum(1).tolist()):
-        if rows and held + length > tokens:
-            yield torch.tensor(rows)
-            rows, held = [], 0
-        rows.append(row)
-        held += length
-    yield torch.tensor(rows)

@@ -1,4 +1,4 @@
-"""One process a run folder."""
+"""The lock of a run folder, which one process holds at a time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import os
 import socket
 from pathlib import Path
-from types import TracebackType
 
 from rung.errors import SettingsError
 
@@ -36,14 +35,12 @@ class RunLock:
             self._file.seek(0)
             holder = self._file.read().strip() or "another process"
             self._file.close()
-            raise SettingsError([f"{self.path.parent}: this {self.work} by {holder}"]) from error
+            raise SettingsError(f"{self.path.parent}: this {self.work} by {holder}") from error
         self._file.truncate(0)
         self._file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
         self._file.flush()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.path.unlink(missing_ok=True)
         self._file.close()

@@ -105,7 +105,7 @@ def _trained(plan: Plan) -> Iterator[str]:
 
 
 def _answers(method: Method) -> bool:
-    """Whether the model as it starts gives the answers that are learnt from."""
+    """Whether the answers that are learnt from are drawn from the start model."""
     return getattr(method, "behaviour", None) is not None
 
 

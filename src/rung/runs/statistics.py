@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,14 @@ import numpy.typing as npt
 from rung.errors import SettingsError
 
 Array = npt.NDArray[np.float64]
+
+
+def quantile(level: float) -> float:
+    """Half the width of a two-sided interval, in standard errors: 1.96 for a level of 0.95."""
+    return NormalDist().inv_cdf((1 + level) / 2)
+
+
+Z = quantile(0.95)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,24 +39,24 @@ class Estimate:
     value: float
     low: float
     high: float
-    """The ends of the interval (95 % unless asked otherwise)."""
+    """The ends of the 95 % interval."""
     standard_error: float
     """Over items; NaN for a single item."""
     items: int
     """How many items could be scored."""
 
 
-def mean_at_k(scores_NK: npt.ArrayLike, *, level: float = 0.95) -> Estimate:
+def mean_at_k(scores_NK: npt.ArrayLike) -> Estimate:
     """mean@k: the mean accuracy of a sample, 1/N ∑_i 1/K ∑_j a_ij.
 
     >>> mean_at_k([[1, 0], [1, 1]]).value
     0.75
     """
     scores_NK = _checked(scores_NK)
-    return estimate(item_means(scores_NK), samples=scores_NK.shape[1], level=level)
+    return estimate(item_means(scores_NK), samples=scores_NK.shape[1])
 
 
-def pass_at_k(scores_NK: npt.ArrayLike, k: int, *, right_at: float = 1.0, level: float = 0.95) -> Estimate:
+def pass_at_k(scores_NK: npt.ArrayLike, k: int, *, right_at: float = 1.0) -> Estimate:
     """pass@k: the chance that at least one of k samples is right, without bias from K ≥ k samples.
 
     For an item with c right ones among n judged samples: 1 - C(n-c, k) / C(n, k) (Chen et al. 2021, arXiv:2107.03374).
@@ -60,19 +69,14 @@ def pass_at_k(scores_NK: npt.ArrayLike, k: int, *, right_at: float = 1.0, level:
     scores_NK = _checked(scores_NK)
     samples = scores_NK.shape[1]
     if not 1 <= k <= samples:
-        raise SettingsError([f"k: got {k}, expected 1 to {samples}, the number of samples of each item"])
+        raise SettingsError(f"k: got {k}, expected 1 to {samples}, the number of samples of each item")
     judged_N = (~np.isnan(scores_NK)).sum(1)
     right_N = (scores_NK >= right_at).sum(1)
     passed = [_passes(int(n), int(c), k) for n, c in zip(judged_N, right_N, strict=True)]
-    return estimate(passed, samples=samples // k, level=level)
+    return estimate(passed, samples=samples // k)
 
 
-def majority_at_k(
-    scores_NK: npt.ArrayLike,
-    answers_NK: Sequence[Sequence[str | None]] | None = None,
-    *,
-    level: float = 0.95,
-) -> Estimate:
+def majority_at_k(scores_NK: npt.ArrayLike, answers_NK: Sequence[Sequence[str | None]] | None = None) -> Estimate:
     """maj@k: the accuracy of the answer that most of an item's K samples give.
 
     With `answers_NK` (None: no answer could be read, no vote) the answers vote; a tie gives the mean accuracy of the
@@ -91,21 +95,15 @@ def majority_at_k(
         shapes = (len(answers_NK), {len(row) for row in answers_NK})
         assert shapes == (len(scores_NK), {scores_NK.shape[1]}), (shapes, scores_NK.shape)
         won_N = np.array([_voted(row, answers) for row, answers in zip(scores_NK, answers_NK, strict=True)])
-    return estimate(won_N, samples=1, level=level)
+    return estimate(won_N, samples=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Difference:
+class Difference(Estimate):
     """How much better `after` is than `before` on the same items.
 
     Example: 128 items, 20 won and 4 lost: `value=0.125, standard_error=0.037`, 3.4 standard errors above 0.
     """
-
-    value: float
-    low: float
-    high: float
-    standard_error: float
-    items: int
 
     @property
     def in_standard_errors(self) -> float | None:
@@ -113,7 +111,7 @@ class Difference:
         return self.value / self.standard_error if self.standard_error > 0 else None
 
 
-def paired_difference(before: npt.ArrayLike, after: npt.ArrayLike, *, level: float = 0.95) -> Difference:
+def paired_difference(before: npt.ArrayLike, after: npt.ArrayLike) -> Difference:
     """The mean over items of d_i = after_i - before_i, its standard error s/√N, and an interval.
 
     `before` and `after` are [N] or [N, K] for the same N items in the same order (K may differ); items that either
@@ -124,14 +122,11 @@ def paired_difference(before: npt.ArrayLike, after: npt.ArrayLike, *, level: flo
     >>> paired_difference([0, 0, 1, 1], [1, 1, 1, 1]).value
     0.5
     """
-    first_N, second_N = item_means(_checked(before)), item_means(_checked(after))
-    if len(first_N) != len(second_N):
-        raise SettingsError([f"paired difference: got {len(first_N)} and {len(second_N)} items, expected the same"])
-    difference_N = _scored(second_N - first_N)
+    difference_N = _scored(_gains(item_means(_checked(before)), item_means(_checked(after))))
     items = len(difference_N)
     center = difference_N.sum() / (items + 2)
     spread = math.sqrt(max(0.0, ((difference_N**2).sum() + 2) / (items + 2) - center**2))
-    reach = quantile(level) * spread / math.sqrt(items + 2)
+    reach = Z * spread / math.sqrt(items + 2)
     return Difference(
         value=float(difference_N.mean()),
         low=float(max(-1.0, center - reach)),
@@ -141,7 +136,7 @@ def paired_difference(before: npt.ArrayLike, after: npt.ArrayLike, *, level: flo
     )
 
 
-def estimate(scores_N: npt.ArrayLike, *, samples: int = 1, level: float = 0.95) -> Estimate:
+def estimate(scores_N: npt.ArrayLike, *, samples: int = 1) -> Estimate:
     """The mean of one score an item with a Wilson interval over items; scores in [0, 1], NaN left out.
 
     Wilson's interval for a share p of n uses n = the number of items that would be as uncertain as these scores:
@@ -157,30 +152,19 @@ def estimate(scores_N: npt.ArrayLike, *, samples: int = 1, level: float = 0.95) 
         effective = min(max(mean * (1 - mean) / error**2, items), most)
     else:  # all items alike (they may be as certain as their samples allow), or one item alone (it is not)
         effective = most if items > 1 and 0 < mean < 1 else items
-    low, high = wilson(mean, effective, level=level)
+    low, high = wilson(mean, effective)
     return Estimate(value=mean, low=low, high=high, standard_error=error, items=items)
 
 
-def mean_interval(scores_N: npt.ArrayLike, *, samples: int = 1, level: float = 0.95) -> tuple[float, float, float]:
-    """(mean, low, high) of one score an item: `estimate` without the rest.
-
-    >>> [round(number, 3) for number in mean_interval([1, 0, 1, 1])]
-    [0.75, 0.301, 0.954]
-    """
-    found = estimate(scores_N, samples=samples, level=level)
-    return found.value, found.low, found.high
-
-
-def wilson(share: float, n: float, *, level: float = 0.95) -> tuple[float, float]:
+def wilson(share: float, n: float) -> tuple[float, float]:
     """Wilson's score interval of a share seen among n: (p + z²/2n ± z √(p(1-p)/n + z²/4n²)) / (1 + z²/n).
 
     >>> [round(end, 4) for end in wilson(0.5, 10)]
     [0.2366, 0.7634]
     """
-    z = quantile(level)
-    center = share + z * z / (2 * n)
-    reach = z * math.sqrt(max(0.0, share * (1 - share)) / n + z * z / (4 * n * n))
-    scale = 1 + z * z / n
+    center = share + Z * Z / (2 * n)
+    reach = Z * math.sqrt(max(0.0, share * (1 - share)) / n + Z * Z / (4 * n * n))
+    scale = 1 + Z * Z / n
     return max(0.0, (center - reach) / scale), min(1.0, (center + reach) / scale)
 
 
@@ -197,18 +181,18 @@ def item_means(accuracy: npt.ArrayLike) -> Array:
 def _checked(accuracy: npt.ArrayLike) -> Array:
     array = np.asarray(accuracy, dtype=np.float64)
     if array.ndim not in (1, 2) or array.size == 0:
-        raise SettingsError([f"scores: got shape {array.shape}, expected [items, samples] with at least one of each"])
+        raise SettingsError(f"scores: got shape {array.shape}, expected [items, samples] with at least one of each")
     array = array[:, None] if array.ndim == 1 else array
     outside = array[~np.isnan(array) & ~((array >= 0) & (array <= 1))]
     if outside.size:
-        raise SettingsError([f"scores: got {outside[0]:g}, expected accuracies in 0 to 1 (NaN: not judged)"])
+        raise SettingsError(f"scores: got {outside[0]:g}, expected accuracies in 0 to 1 (NaN: not judged)")
     return array
 
 
 def _scored(scores_N: Array) -> Array:
     kept = scores_N[~np.isnan(scores_N)]
     if not kept.size:
-        raise SettingsError([f"scores: none of {scores_N.size} items could be scored"])
+        raise SettingsError(f"scores: none of {scores_N.size} items could be scored")
     return kept
 
 
@@ -236,11 +220,6 @@ def _voted(accuracy_K: Array, answers: Sequence[str | None]) -> float:
     return sum(winners) / len(winners) if winners else 0.0
 
 
-def quantile(level: float) -> float:
-    """How many standard errors a two-sided interval of that level reaches: 1.96 for 0.95."""
-    return NormalDist().inv_cdf((1 + level) / 2)
-
-
 def are_shares(*scores_NK: npt.ArrayLike) -> bool:
     """Whether all scores lie in [0, 1], so that intervals for shares fit them."""
     arrays = [np.asarray(scores, dtype=np.float64) for scores in scores_NK]
@@ -262,10 +241,7 @@ def mean_of_numbers(scores_NK: npt.ArrayLike) -> Estimate:
     >>> mean_of_numbers([[0.5, 1.5], [0.0, 0.0]]).value
     0.5
     """
-    values_N = item_means(scores_NK)
-    value, error = float(values_N.mean()), standard_error(values_N)
-    reach = _reach(error)
-    return Estimate(value=value, low=value - reach, high=value + reach, standard_error=error, items=len(values_N))
+    return Estimate(**_normal(item_means(scores_NK)))
 
 
 def score_difference(before: npt.ArrayLike, after: npt.ArrayLike) -> Difference:
@@ -276,15 +252,23 @@ def score_difference(before: npt.ArrayLike, after: npt.ArrayLike) -> Difference:
     """
     if are_shares(before, after):
         return paired_difference(before, after)
-    first_N, second_N = item_means(before), item_means(after)
-    if len(first_N) != len(second_N):
-        raise SettingsError([f"paired difference: got {len(first_N)} and {len(second_N)} items, expected the same"])
-    gains_N = second_N - first_N
-    value, error = float(gains_N.mean()), standard_error(gains_N)
-    reach = _reach(error)
-    return Difference(value=value, low=value - reach, high=value + reach, standard_error=error, items=len(gains_N))
+    return Difference(**_normal(_gains(item_means(before), item_means(after))))
 
 
-def _reach(error: float) -> float:
-    """Half the width of a 95 % interval; 0 where the error is not known."""
-    return 0.0 if math.isnan(error) else quantile(0.95) * error
+def _gains(before_N: Array, after_N: Array) -> Array:
+    if len(before_N) != len(after_N):
+        raise SettingsError(f"paired difference: got {len(before_N)} and {len(after_N)} items, expected the same")
+    return after_N - before_N
+
+
+def _normal(values_N: Array) -> dict[str, Any]:
+    """The fields of an `Estimate` with a normal 95 % interval over items, of no width where the error is not known."""
+    value, error = float(values_N.mean()), standard_error(values_N)
+    reach = 0.0 if math.isnan(error) else Z * error
+    return {
+        "value": value,
+        "low": value - reach,
+        "high": value + reach,
+        "standard_error": error,
+        "items": len(values_N),
+    }

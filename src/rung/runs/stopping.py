@@ -1,10 +1,10 @@
-"""Asked to stop: finish the step, save, leave with exit code 75. Asked twice: leave now."""
+"""Signals: the first finishes the step, saves and leaves with exit code 75; the second leaves at once."""
 
 from __future__ import annotations
 
 import signal
 import sys
-from types import FrameType, TracebackType
+from types import FrameType
 
 STOPPED_BY_SIGNAL = 75
 """Exit code of a run that was stopped by a signal with its state saved (EX_TEMPFAIL: try again later)."""
@@ -22,9 +22,7 @@ class StopRequest:
         self._before = {number: signal.signal(number, self._handle) for number in self._signals}
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

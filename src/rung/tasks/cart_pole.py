@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from rung.errors import SettingsError
 
@@ -49,25 +50,22 @@ class CartPole1983:
     """Between pole and cart."""
     most_steps: int = 500_000
     """A run ends after so many time steps of all its trials together: 2.8 hours of the cart's own time."""
-    name: str = NAME
+    name: ClassVar[str] = NAME
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{name}: got {value}, expected a number of at least 0"
+            for name, value in (("track_friction", self.track_friction), ("pivot_friction", self.pivot_friction))
+            if not (math.isfinite(value) and value >= 0)
+        ]
+        if self.most_steps < 1:
+            problems.append(f"most_steps: got {self.most_steps}, expected at least 1")
+        if problems:
+            raise SettingsError(problems)
 
     @property
     def friction(self) -> tuple[float, float]:
         return self.track_friction, self.pivot_friction
-
-
-def cart_pole(*, track_friction: float = 0.0, pivot_friction: float = 0.0, most_steps: int = 500_000) -> CartPole1983:
-    """The task with its options. SettingsError with every one that is out of range."""
-    problems = [
-        f"{name}: got {value}, expected a number of at least 0"
-        for name, value in (("track_friction", track_friction), ("pivot_friction", pivot_friction))
-        if not (math.isfinite(value) and value >= 0)
-    ]
-    if most_steps < 1:
-        problems.append(f"most_steps: got {most_steps}, expected at least 1")
-    if problems:
-        raise SettingsError(problems)
-    return CartPole1983(track_friction=track_friction, pivot_friction=pivot_friction, most_steps=most_steps)
 
 
 def moved(
@@ -94,6 +92,8 @@ def moved(
 
 def box_of(position: float, speed: float, angle: float, spin: float) -> int:
     """The box that a state is in, 0..161, or FAILED: 3 positions x 3 speeds x 6 angles x 3 spins.
+
+    Written out because numba compiles it, which knows neither `bisect` nor tuples of several lengths in one loop.
 
     >>> box_of(0.0, 0.0, 0.0, 0.0)
     85

@@ -17,6 +17,11 @@ import numpy.typing as npt
 from rung.errors import MissingExtra, SettingsError, did_you_mean
 
 ENGINES = ("gymnasium", "envpool")
+OWN_OPTIONS = (
+    *("normalize_observations", "normalize_rewards", "discount"),
+    *("engine", "frame_skip", "most_noops", "action_bins"),
+)
+"""A task's options that are not Gymnasium's."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -91,6 +96,11 @@ class EnvironmentTask:
         """O: numbers of an observation."""
         return int(np.prod(self.observation_space.shape, dtype=np.int64))
 
+    @property
+    def observation_form(self) -> tuple[tuple[int, ...], type[np.generic]]:
+        """Shape and kind of the numbers that environments are kept in: vectors, or stacks of screens."""
+        return (self.frames, np.uint8) if self.is_atari else ((self.observations,), np.float32)
+
     @cached_property
     def choices(self) -> int | None:
         """How many actions there are to choose among; None: actions are vectors."""
@@ -142,20 +152,16 @@ class EnvironmentTask:
         """SettingsError where another engine is asked for: it cannot begin an episode from a seed."""
         if self.engine != "gymnasium":
             raise SettingsError(
-                [
-                    f"task.engine: got '{self.engine}', which cannot begin several episodes from one start state; set "
-                    "gymnasium, or choose a method that learns from stretches of steps, such as ppo"
-                ]
+                f"task.engine: got '{self.engine}', which cannot begin several episodes from one start state; set "
+                "gymnasium, or choose a method that learns from stretches of steps, such as ppo"
             )
 
     def require_time_limit(self) -> int:
         """The time limit. SettingsError where there is none: a whole episode might never end."""
         if self.max_episode_steps is None:
             raise SettingsError(
-                [
-                    f"task: '{self.name}' has no time limit, so a whole episode might never end: "
-                    "give it one with the task's option max_episode_steps"
-                ]
+                f"task: '{self.name}' has no time limit, so a whole episode might never end: "
+                "give it one with the task's option max_episode_steps"
             )
         return self.max_episode_steps
 
@@ -201,25 +207,12 @@ class FixedLength:
         self.environment.close()
 
 
-def environment_task(
-    name: str,
-    *,
-    normalize_observations: bool = False,
-    normalize_rewards: bool = False,
-    discount: float = 0.99,
-    engine: str = "gymnasium",
-    frame_skip: int = 4,
-    most_noops: int = 30,
-    action_bins: int | None = None,
-    **options: Any,
-) -> EnvironmentTask:
+def environment_task(name: str, **options: Any) -> EnvironmentTask:
     """The task of an environment.
 
     Args:
         name: Gymnasium's id, or `module:id` to import the module that registers it first.
-        normalize_observations, normalize_rewards, discount, engine, frame_skip, most_noops, action_bins: see
-            `EnvironmentTask`.
-        options: for `gymnasium.make`.
+        options: `OWN_OPTIONS`, see `EnvironmentTask`; all others are for `gymnasium.make`.
 
     Raises:
         SettingsError: an unknown environment or option, or spaces that rung has no policy for.
@@ -227,6 +220,7 @@ def environment_task(
 
     Example: `environment_task("CartPole-v1").threshold` is 475.0, its `choices` 2, its `max_episode_steps` 500.
     """
+    own = {option: options.pop(option) for option in OWN_OPTIONS if option in options}
     most_steps = options.pop("max_episode_steps", ATARI_STEPS) if is_atari(name) else None
     options = _atari_options(name, options) if is_atari(name) else options
     environment = _make(name, options, None)
@@ -239,13 +233,7 @@ def environment_task(
             action_space=environment.action_space,
             threshold=None if spec is None else spec.reward_threshold,
             max_episode_steps=most_steps if spec is None or is_atari(name) else spec.max_episode_steps,
-            normalize_observations=normalize_observations,
-            normalize_rewards=normalize_rewards,
-            discount=discount,
-            engine=engine,
-            frame_skip=frame_skip,
-            most_noops=most_noops,
-            action_bins=action_bins,
+            **own,
         )
     finally:
         environment.close()
@@ -297,10 +285,8 @@ def _atari_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     for word in ("frameskip", "obs_type", "max_num_frames_per_episode"):
         if word in options:
             raise SettingsError(
-                [
-                    f"task: '{name}' got the option {word}, which would be applied twice: rung reads the screens "
-                    "itself; its own options are frame_skip, most_noops and max_episode_steps"
-                ]
+                f"task: '{name}' got the option {word}, which would be applied twice: rung reads the screens "
+                "itself; its own options are frame_skip, most_noops and max_episode_steps"
             )
     fixed = {"frameskip": 1, "obs_type": "grayscale", "max_num_frames_per_episode": None}
     return {"repeat_action_probability": 0.0, **options, **fixed}
@@ -309,11 +295,6 @@ def _atari_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
 def looks_like_environment(spec: str) -> bool:
     """Whether a name is of the form of Gymnasium's ids, such as `CartPole-v1` or `ALE/Pong-v5`."""
     return re.fullmatch(r"[\w:./-]+-v\d+", spec) is not None
-
-
-def environment_names() -> list[str]:
-    """Every id in Gymnasium's registry, sorted. MissingExtra when Gymnasium is not installed."""
-    return sorted(_gymnasium().registry)
 
 
 def _gymnasium() -> Any:
@@ -330,7 +311,7 @@ def _make(name: str, options: Mapping[str, Any], render_mode: str | None) -> Any
         _register_atari(gymnasium)
     if ":" not in name and name not in gymnasium.registry:
         hint = did_you_mean(name, gymnasium.registry)
-        raise SettingsError([f"task: unknown environment '{name}'{hint}; expected an id of Gymnasium's registry"])
+        raise SettingsError(f"task: unknown environment '{name}'{hint}; expected an id of Gymnasium's registry")
     shown = {} if render_mode is None else {"render_mode": render_mode}
     if "mujoco" in str(getattr(gymnasium.registry.get(name), "entry_point", "")):
         _hear_mujoco()
@@ -341,9 +322,9 @@ def _make(name: str, options: Mapping[str, Any], render_mode: str | None) -> Any
         for word, extra in (("mujoco", "mujoco"), ("pygame", "control")):
             if word in f"{where} {error}".lower():
                 raise MissingExtra(f"the environment '{name}'", extra) from error
-        raise SettingsError([f"task: '{name}' cannot be made: {error}"]) from error
+        raise SettingsError(f"task: '{name}' cannot be made: {error}") from error
     except (gymnasium.error.Error, TypeError, ValueError, AssertionError) as error:
-        raise SettingsError([f"task: '{name}' with options {dict(options)} cannot be made: {error}"]) from error
+        raise SettingsError(f"task: '{name}' with options {dict(options)} cannot be made: {error}") from error
 
 
 def _register_atari(gymnasium: Any) -> None:

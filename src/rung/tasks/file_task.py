@@ -9,13 +9,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from rung.errors import SettingsError
 from rung.random import keyed_share
 from rung.rewards.math_answer import MathAnswer
-from rung.rewards.reward import Prompt, WeightedReward
-from rung.tasks.rows import Problems, Row, read_rows
+from rung.rewards.reward import WeightedReward
+from rung.tasks.rows import P, Problems, Prompted, Row, read_rows
 from rung.tasks.task import Example, Item, TextTask
 
 
@@ -46,9 +46,9 @@ def file_task(
     """
     path = Path(path)
     if not 0 <= held_out < 1:
-        raise SettingsError([f"held_out: got {held_out}, expected a share from 0 to below 1"])
+        raise SettingsError(f"held_out: got {held_out}, expected a share from 0 to below 1")
     if "" in stop:
-        raise SettingsError(["stop: got an empty text, which every token contains; expected texts as '.'"])
+        raise SettingsError("stop: got an empty text, which every token contains; expected texts as '.'")
     rows = read_rows(path, skip_bad=skip_bad_rows)
     if held_out_file is not None:
         train, held = rows, read_rows(Path(held_out_file), skip_bad=skip_bad_rows)
@@ -70,19 +70,6 @@ def _item(row: Row) -> Item:
     return Item(id=row.id, prompt=row.prompt, columns=row.columns)
 
 
-class Prompted(Protocol):
-    """A row or a pair: it has an id and a prompt."""
-
-    @property
-    def id(self) -> str: ...
-
-    @property
-    def prompt(self) -> Prompt: ...
-
-
-P = TypeVar("P", bound=Prompted)
-
-
 def split_by_prompt(path: Path, rows: Sequence[P], share: float) -> tuple[list[P], list[P]]:
     """Train and held-out rows, by the hash of the first id among the rows of one prompt. The smallest hash is always
     held out. SettingsError when there is one prompt only."""
@@ -93,7 +80,7 @@ def split_by_prompt(path: Path, rows: Sequence[P], share: float) -> tuple[list[P
         first_id.setdefault(prompt_key(row), row.id)
     if len(first_id) < 2:
         raise SettingsError(
-            [f"held_out: {path} has one prompt, which cannot be split; give held_out_file=FILE, or held_out=0 for none"]
+            f"held_out: {path} has one prompt, which cannot be split; give held_out_file=FILE, or held_out=0 for none"
         )
     places = {key: keyed_share("held-out row", row_id) for key, row_id in first_id.items()}
     limit = max(share, min(places.values()) * (1 + 1e-12))

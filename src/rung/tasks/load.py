@@ -1,14 +1,4 @@
-"""Find a task by its name, `reasoning_gym/NAME`, or a data file.
-
-arithmetic                 our own, see library/
-addition-few-shot          our own, see library/
-copying                    our own, see library/
-running-sum                our own, see library/
-reasoning_gym/chain_sum    any of reasoning-gym's data sets; the bare name works too
-path/to/rows.jsonl         rows of your own, also .parquet
-CartPole-v1                any environment of Gymnasium with vectors of numbers as observations
-cartpole-1983              the cart-pole of 1983, for the methods that learn in its boxes
-"""
+"""Find a task by its name, the name of a reasoning-gym data set or of a Gymnasium environment, or a data file."""
 
 from __future__ import annotations
 
@@ -21,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from rung.errors import SettingsError, did_you_mean
 from rung.tasks.cart_pole import NAME as CART_POLE
-from rung.tasks.cart_pole import CartPole1983, cart_pole
+from rung.tasks.cart_pole import CartPole1983
 from rung.tasks.environment import EnvironmentTask, environment_task, looks_like_environment
 from rung.tasks.file_task import file_task
 from rung.tasks.library.addition import addition_few_shot
@@ -70,7 +60,7 @@ def load_task(spec: str, *, seed: int = 0, **options: Any) -> Task:
     if spec in LIBRARY:
         return _made(spec, LIBRARY[spec], {"seed": seed, **options})
     if spec == CART_POLE:
-        return _made(spec, cart_pole, options)
+        return _made(spec, CartPole1983, options)
     if spec.endswith(_FILES):
         return _made(spec, file_task, {"path": spec, "seed": seed, **options})
     if spec.startswith((_GYM, "reasoning-gym/")):
@@ -80,7 +70,7 @@ def load_task(spec: str, *, seed: int = 0, **options: Any) -> Task:
     gym_names = [name for name, _ in reasoning_gym_names()]
     if spec in gym_names:
         return _made(spec, reasoning_gym_task, {"dataset": spec, "seed": seed, **options})
-    raise SettingsError([_unknown(spec, gym_names)])
+    raise SettingsError(_unknown(spec, gym_names))
 
 
 def load_pairs(spec: str, **options: Any) -> PairTask:
@@ -92,10 +82,8 @@ def load_pairs(spec: str, **options: Any) -> PairTask:
     """
     if not spec.endswith(_FILES):
         raise SettingsError(
-            [
-                f"task: '{spec}' is no file of pairs, which must end in {' or '.join(_FILES)}; "
-                "make one from a model's own samples: rung pairs --model MODEL --task TASK --out pairs.jsonl"
-            ]
+            f"task: '{spec}' is no file of pairs, which must end in {' or '.join(_FILES)}; "
+            "make one from a model's own samples: rung pairs --model MODEL --task TASK --out pairs.jsonl"
         )
     return _made(spec, pair_task, {"path": spec, **options})
 
@@ -105,12 +93,12 @@ def load_text_task(spec: str, *, seed: int = 0, **options: Any) -> TextTask:
     task = load_task(spec, seed=seed, **options)
     if isinstance(task, TextTask):
         return task
-    raise SettingsError([f"task: '{spec}' is an environment, expected a text task; `rung tasks` lists them"])
+    raise SettingsError(f"task: '{spec}' is an environment, expected a text task; `rung tasks` lists them")
 
 
 def available_tasks() -> list[tuple[str, str]]:
     """Name and one line of every task that has a name; files are not among them."""
-    ours = [(name, _first_sentence(make)) for name, make in (*LIBRARY.items(), (CART_POLE, cart_pole))]
+    ours = [(name, _first_sentence(make)) for name, make in (*LIBRARY.items(), (CART_POLE, CartPole1983))]
     return ours + [(_GYM + name, line) for name, line in reasoning_gym_names()]
 
 

@@ -13,17 +13,15 @@ import numpy.typing as npt
 from rung.random import raw_numbers
 
 
+@lru_cache(maxsize=4)
 def item_order(seed: int, epoch: int, n: int) -> npt.NDArray[np.int64]:
     """The order of n items in one epoch, a permutation of 0..n-1 keyed by (seed, epoch).
 
     Sorting Philox's raw numbers, not `Generator.permutation`: numpy promises that the first never change.
     """
-    return _item_order(seed, epoch, n).copy()
-
-
-@lru_cache(maxsize=4)
-def _item_order(seed: int, epoch: int, n: int) -> npt.NDArray[np.int64]:
-    return np.argsort(raw_numbers("item order", seed, epoch, n=n), kind="stable").astype(np.int64)
+    order = np.argsort(raw_numbers("item order", seed, epoch, n=n), kind="stable").astype(np.int64)
+    order.flags.writeable = False  # it is kept for the next who asks
+    return order
 
 
 def batch_indices(seed: int, step: int, prompts_per_step: int, n: int) -> npt.NDArray[np.int64]:
@@ -47,4 +45,4 @@ def items_at(seed: int, first: int, count: int, n: int) -> npt.NDArray[np.int64]
     """
     assert n >= 1 and first >= 0, (n, first)
     places = np.arange(first, first + count)
-    return np.array([_item_order(seed, int(place) // n, n)[place % n] for place in places], dtype=np.int64)
+    return np.array([item_order(seed, int(place) // n, n)[place % n] for place in places], dtype=np.int64)

@@ -19,18 +19,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rung.errors import DataError, SettingsError, nearest
+from rung.errors import DataError, SettingsError
 from rung.random import raw_numbers
 from rung.rewards.reward import Prompt
 from rung.tasks.file_task import prompt_key, split_by_prompt
 from rung.tasks.prompts import prompt_problem, prompt_value
-from rung.tasks.rows import Problems, checked_id, counts_in_words, no_prompt, prompt_row, raw_rows, with_own_ids
-
-_OTHER_NAMES = {
-    "chosen": ("response_chosen", "preferred", "accepted", "winner", "better", "positive", "response_j"),
-    "rejected": ("response_rejected", "dispreferred", "loser", "worse", "negative", "response_k"),
-}
-"""What others call the two columns."""
+from rung.tasks.rows import Problems, checked_id, counts_in_words, no_columns, prompt_row, raw_rows, with_own_ids
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +93,7 @@ def pair_task(
     """
     path = Path(path)
     if not 0 <= held_out < 1:
-        raise SettingsError([f"held_out: got {held_out}, expected a share from 0 to below 1"])
+        raise SettingsError(f"held_out: got {held_out}, expected a share from 0 to below 1")
     excluded: dict[str, int] = {}
     pairs = _read(path, keep_conflicts, excluded)
     if held_out_file is not None:
@@ -108,10 +102,8 @@ def pair_task(
         shared = [pair for pair in train if prompt_key(pair) in keys]
         if shared:
             raise SettingsError(
-                [
-                    f"held_out_file: {len(shared)} pairs of {path} have prompts that are also in {held_out_file} "
-                    f"(first: row {shared[0].number}); a prompt must stand on one side only"
-                ]
+                f"held_out_file: {len(shared)} pairs of {path} have prompts that are also in {held_out_file} "
+                f"(first: row {shared[0].number}); a prompt must stand on one side only"
             )
     else:
         train, held = split_by_prompt(path, pairs, held_out)
@@ -152,7 +144,7 @@ def _read(path: Path, keep_conflicts: bool, excluded: dict[str, int]) -> list[Pa
     kept = read if keep_conflicts else _without_conflicts(read, excluded)
     if not kept:
         unlabelled = f"; label them with `rung label {path}`" if "unlabelled" in excluded else ""
-        raise DataError([f"{path}: no pair is left to learn from: {left_out(excluded)}{unlabelled}"])
+        raise DataError(f"{path}: no pair is left to learn from: {left_out(excluded)}{unlabelled}")
     return kept
 
 
@@ -191,7 +183,7 @@ Found = tuple[Any, str | None, str | None]
 
 def _labelled_alone(values: Mapping[str, Any]) -> Found | str:
     if "prompt" not in values:
-        return no_prompt(values)
+        return no_columns(["prompt"], values)
     label = values["label"]
     if not isinstance(label, bool):
         return f"label: got {label!r}, expected true (a good answer) or false"
@@ -204,9 +196,9 @@ def _labelled_alone(values: Mapping[str, Any]) -> Found | str:
 def _labelled_pair(values: Mapping[str, Any]) -> Found | str:
     missing = [name for name in ("chosen", "rejected") if name not in values]
     if missing:
-        return _missing(missing, values)
+        return no_columns(missing, values)
     if "prompt" not in values and not all(isinstance(values[name], list) for name in ("chosen", "rejected")):
-        return no_prompt(values)
+        return no_columns(["prompt"], values)
     prompt, chosen = _common("chosen", values["chosen"], values.get("prompt"))
     other, rejected = _common("rejected", values["rejected"], values.get("prompt"))
     for name, answer in (("chosen", chosen), ("rejected", rejected)):
@@ -249,17 +241,6 @@ def _no_answer(name: str, value: Any) -> str:
     return f"{name}: got {type(value).__name__}, expected a text or messages that end with the assistant's"
 
 
-def _missing(missing: Sequence[str], values: Mapping[str, Any]) -> str:
-    hints: list[str] = []
-    for name in missing:
-        other = next((other for other in _OTHER_NAMES[name] if other in values), None) or nearest(name, values)
-        if other:
-            hints.append(f"rename {other!r} to {name!r}")
-    listed = " and ".join(repr(name) for name in missing)
-    hint = f"; {', '.join(hints)}" if hints else ""
-    return f"has no column {listed}, it has {', '.join(map(repr, values)) or 'none'}{hint}"
-
-
 def _margin_problem(margin: Any) -> str | None:
     if isinstance(margin, bool) or not isinstance(margin, int | float) or not math.isfinite(margin):
         return f"margin: got {margin!r}, expected a finite number"
@@ -278,7 +259,7 @@ def _without_conflicts(pairs: Sequence[Pair], excluded: dict[str, int]) -> list[
 
 
 def _way(pair: Pair) -> tuple[Any, bool]:
-    """The pair without its order, or the answer without its label; and which way round it is."""
+    """The pair without its order (or the answer without its label), and which way round it is."""
     if pair.chosen is None or pair.rejected is None:
         return (prompt_key(pair), pair.chosen or pair.rejected), pair.chosen is not None
     return (prompt_key(pair), *sorted((pair.chosen, pair.rejected))), pair.chosen < pair.rejected

@@ -49,9 +49,9 @@ def reasoning_gym_task(
     if importlib.util.find_spec("reasoning_gym") is None:
         raise MissingExtra("a reasoning-gym task", "tasks")
     if size < 1 or held_out < 1:
-        raise SettingsError([f"size and held_out: got {size} and {held_out}, expected at least 1 each"])
+        raise SettingsError(f"size and held_out: got {size} and {held_out}, expected at least 1 each")
     if dataset == "composite":
-        raise SettingsError(["task: reasoning_gym/composite mixes other data sets; choose one of those"])
+        raise SettingsError("task: reasoning_gym/composite mixes other data sets; choose one of those")
     source = _source(dataset, seed, size, held_out, options)
     with source.child() as child:
         child.start()
@@ -61,10 +61,8 @@ def reasoning_gym_task(
     kept = [entry for entry in train if entry[1] not in held]
     if not kept:
         raise SettingsError(
-            [
-                f"held_out: reasoning_gym/{dataset} has few different questions: all {len(train)} drawn to train on "
-                f"are held out; ask for fewer than {held_out}"
-            ]
+            f"held_out: reasoning_gym/{dataset} has few different questions: all {len(train)} drawn to train on "
+            f"are held out; ask for fewer than {held_out}"
         )
     one_line = not any("\n" in (answer or "") for _, _, answer in kept)
     return TextTask(
@@ -102,7 +100,7 @@ def _entries(child: Child, side: str, size: int, stop_at: float) -> Iterator[tup
         left = stop_at - time.monotonic()
         if left <= 0:
             raise SettingsError(
-                [f"size: making {first} entries took {_MOST_SECONDS:g} s; ask for fewer with size and held_out"]
+                f"size: making {first} entries took {_MOST_SECONDS:g} s; ask for fewer with size and held_out"
             )
         made = made_entries(child, side, first, min(first + _CHUNK, size), left)
         for index, (question, answer) in enumerate(made, start=first):
@@ -116,9 +114,7 @@ def _first_different(child: Child, count: int, most: int, stop_at: float) -> dic
         found.setdefault(question, (index, answer))
         if len(found) == count:
             return found
-    raise SettingsError(
-        [f"held_out: got {count}, but {most} draws gave {len(found)} different questions; ask for fewer"]
-    )
+    raise SettingsError(f"held_out: got {count}, but {most} draws gave {len(found)} different questions; ask for fewer")
 
 
 def _item(side: str, index: int, question: str, answer: str | None, chat: bool) -> Item:

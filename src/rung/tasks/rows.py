@@ -22,8 +22,12 @@ _LISTED = 10
 _LONGEST_LINE = 64 * 2**20
 _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
-_OTHER_NAMES = ("question", "query", "problem", "instruction", "input", "messages", "conversation", "text")
-"""What others call the column `prompt`."""
+_OTHER_NAMES = {
+    "prompt": ("question", "query", "problem", "instruction", "input", "messages", "conversation", "text"),
+    "chosen": ("response_chosen", "preferred", "accepted", "winner", "better", "positive", "response_j"),
+    "rejected": ("response_rejected", "dispreferred", "loser", "worse", "negative", "response_k"),
+}
+"""What others call these columns."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +41,8 @@ class Row:
     """Everything but `prompt` and `id`."""
 
 
-class Numbered(Protocol):
-    """A row of a file, or something made from one."""
+class Prompted(Protocol):
+    """A row of a file, or something made from one: a preference pair, a comparison."""
 
     @property
     def number(self) -> int: ...
@@ -46,8 +50,11 @@ class Numbered(Protocol):
     @property
     def id(self) -> str: ...
 
+    @property
+    def prompt(self) -> Prompt: ...
 
-N = TypeVar("N", bound=Numbered)
+
+P = TypeVar("P", bound=Prompted)
 
 
 class Problems:
@@ -67,7 +74,7 @@ class Problems:
             self.listed.append(f"{self.path}:{row}: {what}" if row is not None else f"{self.path}: {what}")
 
     def warn_any(self, kept: int) -> None:
-        """Warns of the rows that were left out, if there are any."""
+        """Warns of the rows that were left out, if any were."""
         if self.count:
             warnings.warn(
                 f"{self.path}: {self.count} of {self.count + kept} rows are skipped (skip_bad_rows): "
@@ -78,14 +85,10 @@ class Problems:
 
     def raise_any(self) -> None:
         """Raises: DataError, when there was any."""
-        if not self.count:
-            return
-        rest = (
-            [f"{self.path}: {self.count} problems in all, the first {_LISTED} are listed"]
-            if self.count > _LISTED
-            else []
-        )
-        raise DataError(self.listed + rest)
+        if self.count > _LISTED:
+            self.listed.append(f"{self.path}: {self.count} problems in all, the first {_LISTED} are listed")
+        if self.count:
+            raise DataError(self.listed)
 
 
 def read_rows(path: Path, *, skip_bad: bool = False) -> list[Row]:
@@ -115,7 +118,7 @@ def raw_rows(path: Path, problems: Problems) -> list[tuple[int, Mapping[str, Any
     Raises: SettingsError: there is no such file.
     """
     if not path.is_file():
-        raise SettingsError([f"task: there is no file {path}"])
+        raise SettingsError(f"task: there is no file {path}")
     raw = list(_parquet_rows(path, problems) if path.suffix == ".parquet" else _json_rows(path, problems))
     if not raw and not problems.count:
         problems.add(None, "the file has no rows; expected at least one with a 'prompt'")
@@ -189,7 +192,7 @@ def _parquet_rows(path: Path, problems: Problems) -> Iterator[tuple[int, Mapping
 
 def _checked(number: int, values: Mapping[str, Any], problems: Problems) -> Row | None:
     if "prompt" not in values:
-        problems.add(number, no_prompt(values))
+        problems.add(number, no_columns(["prompt"], values))
         return None
     prompt = values["prompt"]
     columns = {name: value for name, value in values.items() if name not in ("prompt", "id")}
@@ -212,10 +215,16 @@ def checked_id(number: int, values: Mapping[str, Any], problems: Problems) -> st
     return str(row_id)
 
 
-def no_prompt(values: Mapping[str, Any]) -> str:
-    other = next((name for name in _OTHER_NAMES if name in values), None) or nearest("prompt", values)
-    hint = f"; rename {other!r} to 'prompt'" if other else ""
-    return f"has no column 'prompt', it has {', '.join(map(repr, values)) or 'none'}{hint}"
+def no_columns(missing: Sequence[str], values: Mapping[str, Any]) -> str:
+    """The problem of a row without these columns, with the columns that may be meant."""
+    hints: list[str] = []
+    for name in missing:
+        other = next((other for other in _OTHER_NAMES[name] if other in values), None) or nearest(name, values)
+        if other:
+            hints.append(f"rename {other!r} to {name!r}")
+    listed = " and ".join(map(repr, missing))
+    hint = f"; {', '.join(hints)}" if hints else ""
+    return f"has no column {listed}, it has {', '.join(map(repr, values)) or 'none'}{hint}"
 
 
 def _column_problem(columns: Mapping[str, Any]) -> str | None:
@@ -228,10 +237,10 @@ def _column_problem(columns: Mapping[str, Any]) -> str | None:
     return None
 
 
-def with_own_ids(rows: Sequence[N], problems: Problems) -> list[N]:
+def with_own_ids(rows: Sequence[P], problems: Problems) -> list[P]:
     """The rows whose id no earlier row has."""
     first_at: dict[str, int] = {}
-    kept: list[N] = []
+    kept: list[P] = []
     for row in rows:
         if row.id in first_at:
             problems.add(row.number, f"id {row.id!r} is also the id of row {first_at[row.id]}; ids must differ")
@@ -263,14 +272,14 @@ def require_new_file(out: Path, option: str) -> None:
     """SettingsError, naming the option, when rows cannot be written there or something is there already."""
     _require_ending(out, option)
     if out.exists():
-        raise SettingsError([f"{option}: {out} is there already; choose another name"])
+        raise SettingsError(f"{option}: {out} is there already; choose another name")
 
 
 def write_rows(rows: Sequence[Mapping[str, Any]], out: Path, option: str) -> None:
     """Writes rows to a .jsonl or .parquet file, whole or not at all. Raises SettingsError, naming the option."""
     _require_ending(out, option)
     if not out.parent.is_dir():
-        raise SettingsError([f"{option}: {out}: there is no folder {out.parent}"])
+        raise SettingsError(f"{option}: {out}: there is no folder {out.parent}")
     with written_aside(out) as aside:
         if out.suffix == ".jsonl":
             aside.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
@@ -280,7 +289,7 @@ def write_rows(rows: Sequence[Mapping[str, Any]], out: Path, option: str) -> Non
 
 def _require_ending(out: Path, option: str) -> None:
     if out.suffix not in (".jsonl", ".parquet"):
-        raise SettingsError([f"{option}: got {out}, expected a name that ends in .jsonl or .parquet"])
+        raise SettingsError(f"{option}: got {out}, expected a name that ends in .jsonl or .parquet")
 
 
 def _write_parquet(rows: Sequence[Mapping[str, Any]], aside: Path, where: str) -> None:
@@ -293,5 +302,5 @@ def _write_parquet(rows: Sequence[Mapping[str, Any]], aside: Path, where: str) -
         pyarrow.parquet.write_table(table, aside)
     except pyarrow.ArrowException as error:
         raise SettingsError(
-            [f"{where}: a Parquet column holds values of one kind: {error}; write a .jsonl file"]
+            f"{where}: a Parquet column holds values of one kind: {error}; write a .jsonl file"
         ) from error

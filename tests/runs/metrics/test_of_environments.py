@@ -82,9 +82,9 @@ def test_units_and_warnings_and_the_console() -> None:
     assert units == {"entropy": "nats a step", "kl/start": "nats a step", "length/mean": "environment steps"}
     assert all(not OF_TEXT.search(warning.text()) for warning in warnings_in(ROWS)) and len(warnings_in(ROWS)) == 2
     console = ConsoleReport(total_steps=2, stream=io.StringIO())
-    assert "environment steps/s 5,000" in console.plain_line(ROWS[1], TIMINGS[0])
+    assert "environment steps/s 5,000" in console.plain_line({**ROWS[1], **TIMINGS[0]})
     of_text = {name: value for name, value in ROWS[1].items() if name != "environment/steps"}
-    assert "  tokens/s 5,000" in console.plain_line(of_text, TIMINGS[0])
+    assert "  tokens/s 5,000" in console.plain_line({**of_text, **TIMINGS[0]})
 
 
 def test_the_viewer_explains_in_the_words_of_its_runs(

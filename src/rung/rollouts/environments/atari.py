@@ -1,12 +1,11 @@
 """Atari games as the DQN papers play them: every fourth frame, the maximum of two, grey, 84x84, four at once.
 
-Legend: **B** games. The emulator's own frame-skip, sticky actions and time limit are off, so that each is applied
+The emulator's own frame-skip, sticky actions and time limit are off, so that each is applied
 once, here. Rewards are the game's own; their sign is taken by the method, and only for learning.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -79,52 +78,13 @@ class AtariGame:
         brightest = np.maximum(self._screens[0], self._screens[1]).astype(np.float32)
         return np.rint(self._down @ brightest @ self._across).astype(np.uint8)
 
-    @property
-    def frames_played(self) -> int:
-        """Of the emulator, in this episode."""
-        return int(self._ale.getEpisodeFrameNumber())
-
     def render(self) -> Array:
         """The screen in colour, for a film."""
         return self._ale.getScreenRGB()
 
     def close(self) -> None:
-        """The emulator goes."""
+        """Close the emulator."""
         self._environment.close()
-
-
-class AtariRows:
-    """The same as `EnvironmentRows`, for Atari. `observations_BO` [B, 4, 84, 84] uint8 are whole stacks."""
-
-    def __init__(self, task: EnvironmentTask, count: int) -> None:
-        self.task = task
-        self.observations_BO = np.zeros((count, *task.frames), np.uint8)
-        self.lost_B = np.zeros(count, bool)
-        """Rows that lost a life with their last step, though the game goes on."""
-        self._games = [AtariGame(task) for _ in range(count)]
-
-    def __len__(self) -> int:
-        return len(self._games)
-
-    def reset(self, row: int, seed: int) -> None:
-        """Begin an episode."""
-        self.observations_BO[row] = self._games[row].reset(seed=seed)[0]
-        self.lost_B[row] = False
-
-    def step(self, actions_N: Array, rows_N: Sequence[int]) -> tuple[Array, Array, Array]:
-        """One step of these rows, given in ascending order: rewards, terminated, truncated, each [N]."""
-        count = len(rows_N)
-        rewards_N, ended_N, cut_N = np.empty(count), np.empty(count, bool), np.empty(count, bool)
-        for n, action in enumerate(actions_N.tolist()):
-            row = rows_N[n]
-            stack, rewards_N[n], ended_N[n], cut_N[n], facts = self._games[row].step(action)
-            self.observations_BO[row], self.lost_B[row] = stack, facts["lost"]
-        return rewards_N, ended_N, cut_N
-
-    def close(self) -> None:
-        """Close every game."""
-        for game in self._games:
-            game.close()
 
 
 def area_weights(before: int, after: int) -> npt.NDArray[np.float32]:

@@ -66,7 +66,7 @@ class CartPoleRows:
         return np.ones(len(rows_N)), ended_N, self._taken_B[rows] >= self._limit
 
     def close(self) -> None:
-        """Nothing stands open."""
+        """There is nothing to close."""
 
 
 def _moved(state_4N: Array, force_N: Array) -> Array:

@@ -11,7 +11,6 @@ import numpy.typing as npt
 from torch import Tensor
 
 from rung.batch import Batch
-from rung.errors import CheckpointError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +33,3 @@ class CollectorState:
 
     numbers: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
-
-    def require_of(self, identity: Mapping[str, Any]) -> None:
-        """CheckpointError, naming what differs, when this is the state of another collector."""
-        other = [
-            f"{k}: saved {self.numbers.get(k)!r}, here {v!r}" for k, v in identity.items() if self.numbers.get(k) != v
-        ]
-        if other:
-            raise CheckpointError("the checkpoint's environments are not this run's: " + "; ".join(other))

@@ -39,8 +39,8 @@ class EnvpoolRows:
 
     def __init__(self, task: EnvironmentTask, seeds: Sequence[int]) -> None:
         self.task = task
-        seen = (task.frames, np.uint8) if task.is_atari else ((task.observations,), np.float32)
-        self.observations_BO = np.zeros((len(seeds), *seen[0]), seen[1])
+        shape, kind = task.observation_form
+        self.observations_BO = np.zeros((len(seeds), *shape), kind)
         self.lost_B = np.zeros(len(seeds), bool)
         """Rows that lost a life with their last step, though the game goes on."""
         self._lives_B = np.zeros(len(seeds), np.int64)
@@ -107,7 +107,7 @@ def _pool(task: EnvironmentTask, seeds: Sequence[int]) -> Any:
     ):
         if here.shape != there.shape or getattr(here, "n", None) != getattr(there, "n", None):
             raise SettingsError(
-                [f"task.engine: envpool's '{task.name}' has {what} {here}, Gymnasium's {there}; set gymnasium"]
+                f"task.engine: envpool's '{task.name}' has {what} {here}, Gymnasium's {there}; set gymnasium"
             )
     return pool
 
@@ -136,11 +136,11 @@ def _made(task: EnvironmentTask, name: str, seeds: Sequence[int], known: set[str
     except ImportError as error:
         raise MissingExtra("task.engine=envpool", "envpool") from error
     if name not in envpool.list_all_envs():
-        raise SettingsError([f"task.engine: envpool has no environment '{task.name}'; set gymnasium"])
+        raise SettingsError(f"task.engine: envpool has no environment '{task.name}'; set gymnasium")
     other = sorted(set(task.options) - known)
     if other or task.fixed_length:
         what = f"the option{'s' * (len(other) > 1)} {', '.join(other)}" if other else "episodes of a fixed length"
-        raise SettingsError([f"task.engine: envpool makes '{task.name}' without {what}; set gymnasium"])
+        raise SettingsError(f"task.engine: envpool makes '{task.name}' without {what}; set gymnasium")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of bounds that are rounded to float32
         return envpool.make_gymnasium(

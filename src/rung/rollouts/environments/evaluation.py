@@ -1,4 +1,4 @@
-"""How well a policy does in an environment: whole episodes on copies of their own, raw rewards, nothing counted."""
+"""Evaluation of a policy in an environment: whole episodes on separate copies, raw rewards, no statistic changed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def evaluate(
     """
     task.require_time_limit()
     if episodes < 1:
-        raise SettingsError([f"episodes: got {episodes}, expected at least 1"])
+        raise SettingsError(f"episodes: got {episodes}, expected at least 1")
     returns_N, lengths_N = np.zeros(episodes), np.zeros(episodes, np.int64)
     streams = [(Stream(seed, 0, "evaluate/actions"), episode) for episode in range(episodes)]
     actor = policy.actor()
@@ -74,7 +74,7 @@ def evaluate(
 
 
 def greedy_player(task: EnvironmentTask, policy: EnvironmentPolicy) -> Callable[[Any], Any]:
-    """From one raw observation, as the environment gives it, to the action it takes; for recording an episode."""
+    """The greedy action for one raw observation, both in the environment's own form; for recording an episode."""
 
     def act(observation: Any) -> Any:
         raw = np.asarray(observation)[None] if task.is_atari else np.ravel(observation).astype(np.float32)[None]

@@ -67,7 +67,7 @@ def without_display() -> None:
 
 
 def frame_of(environment: Any) -> Any:
-    """The picture as it is now, or the exception that says why there is none."""
+    """The current picture, or the exception that says why there is none."""
     try:
         pixels = environment.render()
     except Exception as error:  # noqa: BLE001  renderers raise what they like: pygame, OpenGL, a missing library

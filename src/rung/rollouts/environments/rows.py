@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from rung.errors import NonFiniteError
 from rung.random import episode_seed
-from rung.rollouts.environments.atari import AtariRows
+from rung.rollouts.environments.atari import AtariGame
 from rung.rollouts.environments.cartpole import CartPoleRows, is_plain_cartpole
 from rung.rollouts.environments.envpool import EnvpoolRows
 from rung.tasks.environment import EnvironmentTask
@@ -24,7 +24,9 @@ Array = npt.NDArray[Any]
 
 
 class EnvironmentRows:
-    """The open environments. `observations_BO` [B, O] float32 has each row's newest raw observation, final ones too.
+    """The open environments. `observations_BO` has each row's newest raw observation, final ones too.
+
+    It is [B, O] float32, or for games of Atari whole stacks [B, 4, 84, 84] uint8.
 
     Example:
         rows = EnvironmentRows(environment_task("CartPole-v1"), 2)
@@ -34,10 +36,11 @@ class EnvironmentRows:
 
     def __init__(self, task: EnvironmentTask, count: int) -> None:
         self.task = task
-        self.observations_BO = np.zeros((count, task.observations), np.float32)
+        self._shape, kind = task.observation_form
+        self.observations_BO = np.zeros((count, *self._shape), kind)
         self.lost_B = np.zeros(count, bool)
-        """Rows that lost a life with their last step, though the game goes on: none, only games of Atari have lives."""
-        self._environments = [task.make() for _ in range(count)]
+        """Rows that lost a life with their last step, though the game goes on; only games of Atari have lives."""
+        self._environments = [AtariGame(task) if task.is_atari else task.make() for _ in range(count)]
         self._steps = [environment.step for environment in self._environments]
 
     def __len__(self) -> int:
@@ -46,17 +49,20 @@ class EnvironmentRows:
     def reset(self, row: int, seed: int) -> None:
         """Begin an episode."""
         observation, _ = self._environments[row].reset(seed=seed)
-        self.observations_BO[row] = np.ravel(observation)
+        self.observations_BO[row] = np.reshape(observation, self._shape)
+        self.lost_B[row] = False
 
     def step(self, actions_N: Array, rows_N: Sequence[int]) -> tuple[Array, Array, Array]:
         """One step of these rows, given in ascending order: rewards, terminated, truncated, each [N]."""
         count = len(rows_N)
         rewards_N, ended_N, cut_N = np.empty(count), np.empty(count, bool), np.empty(count, bool)
-        observations_BO, steps = self.observations_BO, self._steps
+        observations_BO, steps, shape, atari = self.observations_BO, self._steps, self._shape, self.task.is_atari
         for n, action in enumerate(self.task.to_environment(actions_N)):
             row = rows_N[n]
-            observation, rewards_N[n], ended_N[n], cut_N[n], _ = steps[row](action)
-            observations_BO[row] = observation.ravel()
+            observation, rewards_N[n], ended_N[n], cut_N[n], facts = steps[row](action)
+            observations_BO[row] = observation.reshape(shape)
+            if atari:
+                self.lost_B[row] = facts["lost"]
         return rewards_N, ended_N, cut_N
 
     def close(self) -> None:
@@ -67,13 +73,11 @@ class EnvironmentRows:
 
 MANY = 4
 """From so many rows on, arithmetic on all of them at once takes less time than one environment after the other."""
-Rows = EnvironmentRows | CartPoleRows | AtariRows | EnvpoolRows
+Rows = EnvironmentRows | CartPoleRows | EnvpoolRows
 
 
 def open_rows(task: EnvironmentTask, count: int) -> Rows:
     """`count` copies of Gymnasium's environment, by the fastest way there is to the same numbers."""
-    if task.is_atari:
-        return AtariRows(task, count)
     together = count >= MANY and is_plain_cartpole(task)
     return CartPoleRows(task, count) if together else EnvironmentRows(task, count)
 

@@ -117,11 +117,11 @@ class Scaling:
         self.rewards = RewardScaler(task.discount) if task.normalize_rewards else None
 
     def seen(self, raw_NO: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """What the policy sees of observations that it is about to act on; they are counted. Always a copy."""
+        """Scale observations that the policy is about to act on, and count them. Always a copy."""
         return raw_NO.copy() if self.observations is None else self.observations(raw_NO)
 
     def final(self, raw_NO: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """The same for observations that nobody acts on: not counted. Always a copy."""
+        """Scale observations that nobody acts on, without counting them. Always a copy."""
         return raw_NO.copy() if self.observations is None else self.observations.scale()(raw_NO)
 
     def scaled(self, rewards_N: npt.NDArray[np.float64], running_N: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -129,7 +129,7 @@ class Scaling:
         return rewards_N if self.rewards is None else self.rewards(rewards_N, running_N)
 
     def give(self, policy: SmallPolicy) -> None:
-        """The policy takes the newest statistics, to be saved and evaluated with."""
+        """Hand the newest statistics to the policy, to be saved and evaluated with."""
         policy.scale = None if self.observations is None else self.observations.scale()
 
     def _moments(self) -> dict[str, RunningMoments]:

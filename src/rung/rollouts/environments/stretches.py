@@ -17,12 +17,13 @@ from rung.random import Blocks, episode_seed
 from rung.rollouts.environments.collected import CollectorState, Steps
 from rung.rollouts.environments.rows import Array, open_rows_to_learn, replay, require_finite
 from rung.rollouts.environments.scaling import Scaling
+from rung.rollouts.replay import require_same
 from rung.tasks.environment import EnvironmentTask
 
 
 @dataclass(frozen=True)
 class Underway:
-    """A row's episode in progress. Example: `Underway(episode=3, actions_T=array([1, 0, 0]))`."""
+    """The episode that a row is in. Example: `Underway(episode=3, actions_T=array([1, 0, 0]))`."""
 
     episode: int
     actions_T: Array
@@ -45,7 +46,7 @@ class StretchCollector:
         self, task: EnvironmentTask, *, num_environments: int = 8, seed: int = 0, purpose: str = "train"
     ) -> None:
         if num_environments < 1:
-            raise SettingsError([f"environments: got {num_environments}, expected at least 1"])
+            raise SettingsError(f"environments: got {num_environments}, expected at least 1")
         self.task, self.seed, self.purpose = task, seed, purpose
         self.taken = 0
         """Steps of each environment so far; with seed and row they key the actions."""
@@ -57,7 +58,7 @@ class StretchCollector:
         self._seen_BO = np.zeros((num_environments, task.observations), np.float32)
         shape = () if task.dimensions is None else (task.dimensions,)
         self._actions = [np.zeros((0, *shape), np.int64 if task.choices else np.float32)] * num_environments
-        """Of each row's episode in progress: what replays it."""
+        """The actions of each row's episode in progress, which replay it."""
         self._uniforms = Blocks(seed, f"{purpose}/actions", (num_environments, *shape), by_row=True)
 
     def collect_steps(self, policy: SmallPolicy, steps: int) -> Steps:
@@ -68,11 +69,10 @@ class StretchCollector:
         and at the last step of a row whose episode goes on, with V of the observation that comes next. Without a
         critic these values are 0 and `values_BT` is None.
 
-        Raises:
-            NonFiniteError: an environment gave NaN or an infinity.
+        Raises NonFiniteError: an environment gave NaN or an infinity.
         """
         if steps < 1:
-            raise SettingsError([f"steps: got {steps}, expected at least 1"])
+            raise SettingsError(f"steps: got {steps}, expected at least 1")
         if self._episodes_B[0] < 0:
             for row in range(len(self._rows)):
                 self._begin(row)
@@ -106,7 +106,7 @@ class StretchCollector:
         ]
 
     def seed_of(self, row: int, episode: int) -> int:
-        """What that episode of the row is reset with."""
+        """The seed that resets this episode of the row."""
         return episode_seed(self.seed, self.purpose, row, episode)
 
     def _begin(self, row: int) -> None:
@@ -115,7 +115,7 @@ class StretchCollector:
         self._rows.reset(row, self.seed_of(row, int(self._episodes_B[row])))
 
     def _turn(self, stretch: _Stretch, row: int, t: int, *, terminated: bool) -> None:
-        """The row's episode is over after step t: keep what is known of it, then begin the next."""
+        """End the row's episode after step t: keep its return, length and final observation, then begin the next."""
         before = len(self._actions[row]) if stretch.began_B[row] == 0 else 0
         stretch.lengths.append(int(before + t + 1 - stretch.began_B[row]))
         stretch.returns.append(float(self._returns_B[row]))
@@ -131,7 +131,7 @@ class StretchCollector:
             self._actions[row] = np.concatenate([self._actions[row], new]) if began == 0 else new.copy()
 
     def state(self) -> CollectorState:
-        """To be saved between two collectings."""
+        """For a checkpoint, between two collectings."""
         lengths = [len(actions_T) for actions_T in self._actions]
         actions_BT = np.zeros((len(lengths), max(lengths), *self._actions[0].shape[1:]), self._actions[0].dtype)
         for row, actions_T in enumerate(self._actions):
@@ -159,11 +159,10 @@ class StretchCollector:
     def load_state(self, state: CollectorState) -> None:
         """Go on from `state`: each environment's episode is begun again with its seed and its actions are replayed.
 
-        Raises:
-            CheckpointError: the state is another collector's, or the replay does not arrive at the observation and
-                the return that were saved.
+        Raises CheckpointError: the state is another collector's, or the replay does not arrive at the observation and
+        the return that were saved.
         """
-        state.require_of(self._identity())
+        require_same("environments are", state.numbers, self._identity())
         numbers, tensors = state.numbers, state.tensors
         self._scaling.load_state(tensors)
         self.taken = int(numbers["taken"])
@@ -211,7 +210,7 @@ class _Stretch:
     def note(
         self, t: int, seen_BO: Array, actions_B: Array, log_probs_B: Array, rewards_B: Array, ended_B: Array
     ) -> None:
-        """What step t was."""
+        """Keep step t."""
         self.observations_BTO[:, t] = seen_BO
         self.actions_BT[:, t] = actions_B
         self.log_probs_BT[:, t] = log_probs_B

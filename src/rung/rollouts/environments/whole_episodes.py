@@ -18,6 +18,7 @@ from rung.random import Stream, episode_seed
 from rung.rollouts.environments.collected import CollectorState, Steps
 from rung.rollouts.environments.rows import Array, open_rows, play, require_finite
 from rung.rollouts.environments.scaling import Scaling
+from rung.rollouts.replay import require_same
 from rung.tasks.environment import EnvironmentTask
 
 _FIRST_ROOM = 128
@@ -39,7 +40,7 @@ class EpisodeCollector:
         self, task: EnvironmentTask, *, num_environments: int = 8, seed: int = 0, purpose: str = "train"
     ) -> None:
         if num_environments < 1:
-            raise SettingsError([f"environments: got {num_environments}, expected at least 1"])
+            raise SettingsError(f"environments: got {num_environments}, expected at least 1")
         task.require_time_limit()
         task.require_gymnasium()
         self.task, self.seed, self.purpose = task, seed, purpose
@@ -55,8 +56,7 @@ class EpisodeCollector:
         instead, `cut_BT` and `truncated_B` are True and `bootstrap_BT` is V of the final observation, or 0 without a
         critic.
 
-        Raises:
-            NonFiniteError: an environment gave NaN or an infinity.
+        Raises NonFiniteError: an environment gave NaN or an infinity.
         """
         problems = [
             f"{name}: got {value}, expected at least 1"
@@ -87,7 +87,7 @@ class EpisodeCollector:
         return sheet.collected(policy, groups_B)
 
     def state(self) -> CollectorState:
-        """To be saved between two collectings: no episode is in progress then."""
+        """For a checkpoint, between two collectings: no episode is in progress then."""
         return CollectorState({**self._identity(), "starts": self.starts}, self._scaling.state())
 
     def _identity(self) -> dict[str, object]:
@@ -95,7 +95,7 @@ class EpisodeCollector:
 
     def load_state(self, state: CollectorState) -> None:
         """Go on from `state`. CheckpointError when it is another collector's."""
-        state.require_of(self._identity())
+        require_same("environments are", state.numbers, self._identity())
         self._scaling.load_state(state.tensors)
         self.starts = int(state.numbers["starts"])
 
@@ -105,7 +105,7 @@ class EpisodeCollector:
 
 
 class EpisodeLuck:
-    """The uniform numbers of many episodes whose lengths nobody knows yet; the room doubles when it is used up."""
+    """Uniform numbers for many episodes of unknown length; the room doubles when it is used up."""
 
     def __init__(self, streams: Sequence[tuple[Stream, int]], dimensions: int | None) -> None:
         self._streams, self._shape = streams, () if dimensions is None else (dimensions,)
@@ -120,7 +120,7 @@ class EpisodeLuck:
         return np.stack(drawn).reshape(len(drawn), steps, *self._shape)
 
     def __call__(self, episodes_N: Array, taken_N: Array) -> Array:
-        """[N] or [N, A] float64: what each of these episodes draws its next action with."""
+        """[N] or [N, A] float64: the numbers that each of these episodes draws its next action with."""
         if taken_N.max() >= self._drawn_ET.shape[1]:
             self._drawn_ET = self._with_room(2 * self._drawn_ET.shape[1])
         return self._drawn_ET[episodes_N, taken_N]
@@ -143,7 +143,7 @@ class _Sheet:
         self.terminated_E = np.zeros(count, bool)
 
     def choose(self, raw_NO: Array, episodes_N: Array, taken_N: Array) -> Array:
-        """What the policy draws there, kept."""
+        """Draw the policy's actions, and keep them."""
         if taken_N.max() >= self.rewards_ET.shape[1]:
             for name in ("observations_ETO", "actions_ET", "log_probs_ET", "rewards_ET"):
                 array = getattr(self, name)
@@ -158,7 +158,7 @@ class _Sheet:
     def note(
         self, episodes_N: Array, taken_N: Array, rewards_N: Array, ended_N: Array, cut_N: Array, raw_NO: Array
     ) -> None:
-        """What came of it."""
+        """Keep what the actions led to."""
         running_N = self._running_E[episodes_N]
         self.rewards_ET[episodes_N, taken_N] = self._scaling.scaled(rewards_N, running_N)
         self._running_E[episodes_N] = running_N

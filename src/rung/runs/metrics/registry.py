@@ -8,12 +8,61 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.resources import files
 
 from rung.errors import SettingsError, did_you_mean
-from rung.runs.metrics.metric import COUNT, GIB, NATS, NUMBER, RATE, SECONDS, SHARE, TOKENS, Metric
 from rung.runs.metrics.of_environments import ENVIRONMENT, STEPS, TEXT
+
+SHARE = "share of 1"
+NATS = "nats a token"
+COUNT = "count"
+SECONDS = "seconds"
+TOKENS = "tokens"
+RATE = "tokens a second"
+GIB = "GiB"
+NUMBER = "number"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One metric as a reader meets it.
+
+    Example: `METRICS["length/truncated"]` has unit `share of 1`, `high=0.1`, and says to raise max_new_tokens.
+    """
+
+    name: str
+    unit: str
+    meaning: str
+    """One sentence."""
+    healthy: str
+    """The healthy range in words."""
+    low: float | None = None
+    """Below this the value is marked; None: no lower end that holds for every run."""
+    high: float | None = None
+    """Above this the value is marked; None: no upper end that holds for every run."""
+    what_to_do: str
+    """One sentence."""
+
+    def standing(self, value: float | None) -> str:
+        """`"low"`, `"high"`, or `"ok"` (inside the range, or nothing to compare).
+
+        >>> METRICS["length/truncated"].standing(0.6)
+        'high'
+        """
+        if value is None:
+            return "ok"
+        if self.low is not None and value < self.low:
+            return "low"
+        return "high" if self.high is not None and value > self.high else "ok"
+
+    def text(self) -> str:
+        """What `rung explain-metric` prints."""
+        return (
+            f"{self.name} ({self.unit})\n  meaning     {self.meaning}\n"
+            f"  healthy     {self.healthy}\n  what to do  {self.what_to_do}"
+        )
+
 
 _SENTENCES = {"Healthy": "healthy", "Otherwise": "what_to_do"}
 _OF_ENVIRONMENT = {
@@ -81,7 +130,7 @@ def explain_metric(name: str, *, environment: bool = False) -> Metric:
         return known[name]
     if part and (general := known.get(f"{family}/{_PART}")) is not None:
         return replace(general, name=name, meaning=general.meaning.replace(_PART, part))
-    raise SettingsError([f"metric: got '{name}', which is not a metric{did_you_mean(name, METRICS)}"])
+    raise SettingsError(f"metric: got '{name}', which is not a metric{did_you_mean(name, METRICS)}")
 
 
 def shown(name: str, value: float | None) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from rung.errors import DataError, SettingsError
 from rung.rewards.judge import Judge
 from rung.rollouts.sampler import InProcessSampler
+from rung.runs.recipes.tiny import model_of
 from rung.settings import PairsSettings, TaskSettings
 from rung.tasks.load import load_text_task
 from rung.tasks.order import items_at
@@ -37,7 +38,7 @@ def make_pairs(settings: PairsSettings, out: Path, *, unlabelled: bool = False, 
     rewards = () if unlabelled else rewards_of(settings.rewards, task)
     if not unlabelled and not rewards:
         raise SettingsError(
-            [f"rewards: the task '{task.name}' has none of its own; give one by --reward, or ask for --unlabelled"]
+            f"rewards: the task '{task.name}' has none of its own; give one by --reward, or ask for --unlabelled"
         )
     made = PairsMade()
     if unlabelled:
@@ -51,7 +52,7 @@ def make_pairs(settings: PairsSettings, out: Path, *, unlabelled: bool = False, 
             chunks = _answers(settings, task, made, say)
             rows = [row for groups in chunks for row in paired(groups, judge, _wanted(settings), made)]
     if not rows:
-        raise DataError([f"{out}: nothing to write: {'; '.join(made.lines())}"])
+        raise DataError(f"{out}: nothing to write: {'; '.join(made.lines())}")
     out.parent.mkdir(parents=True, exist_ok=True)
     write_rows(rows, out, "--out")
     return made
@@ -70,9 +71,8 @@ def _wanted(settings: PairsSettings) -> Wanted:
 def _answers(settings: PairsSettings, task: TextTask, made: PairsMade, say: Say) -> Iterator[list[Group]]:
     """The model's answers, some prompts at a time."""
     from rung.models.language.load import load_policy
-    from rung.runs.recipes.tiny import tiny_for
 
-    spec = str(tiny_for(settings.task)) if settings.model == "tiny" else settings.model
+    spec = model_of(settings.model, settings.task)
     sampler = InProcessSampler(load_policy(spec, device=settings.learner.device, compute=settings.learner.compute))
     total = min(settings.prompts, len(task.train))
     for first in range(0, total, PROMPTS_AT_ONCE):
@@ -85,8 +85,5 @@ def _answers(settings: PairsSettings, task: TextTask, made: PairsMade, say: Say)
 
 def model_to_name(settings: PairsSettings) -> str:
     """The model as a following command must name it: the tiny one of another task has only a folder."""
-    if settings.model != "tiny" or settings.task == TaskSettings(name="arithmetic"):
-        return settings.model
-    from rung.runs.recipes.tiny import tiny_for
-
-    return str(tiny_for(settings.task))
+    ours = settings.task == TaskSettings(name="arithmetic")
+    return settings.model if ours else model_of(settings.model, settings.task)

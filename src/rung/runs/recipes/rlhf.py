@@ -46,7 +46,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class RLHF:
-    """What was asked for.
+    """The request.
 
     Example: `RLHF(model="tiny", task="arithmetic", method="grpo", sets=("policy.steps=50",))`.
     """
@@ -54,7 +54,7 @@ class RLHF:
     model: str
     task: str
     method: str = "ppo@lm-human-preferences"
-    """How the policy climbs the reward: `grpo` and `rloo` need no critic."""
+    """The policy's method: `grpo` and `rloo` need no critic."""
     seed: int = 0
     pairs: str | None = None
     """A file of labelled pairs; None: they are made from the model's own samples by the task's checker."""
@@ -68,7 +68,7 @@ class RLHF:
         """What `asdict` and JSON made of one. SettingsError when they did not."""
         known = {field.name for field in fields(cls)}
         if not {"model", "task", "sets"} <= set(data) <= known:
-            raise SettingsError([f"--out: its {ASKED} is not what rung rlhf writes; choose another folder"])
+            raise SettingsError(f"--out: its {ASKED} is not what rung rlhf writes; choose another folder")
         return cls(**{**data, "sets": tuple(data["sets"])})
 
     def of_stage(self, stage: str) -> list[str]:
@@ -150,15 +150,15 @@ def _remember(asked: RLHF, folder: Path) -> None:
     if file.is_file():
         before = RLHF.from_data(json.loads(file.read_text(encoding="utf-8")))
         if changed := list(_changed(before, asked, folder)):
-            raise SettingsError([f"--out: {folder} holds the stages of another request: {'; '.join(changed)}"])
+            raise SettingsError(f"--out: {folder} holds the stages of another request: {'; '.join(changed)}")
     elif folder.exists() and any(folder.iterdir()):
-        raise SettingsError([f"--out: {folder} is not empty and holds no {ASKED}; choose another folder"])
+        raise SettingsError(f"--out: {folder} is not empty and holds no {ASKED}; choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(file, json.dumps(now, indent=2).encode())
 
 
 def _changed(before: RLHF, asked: RLHF, folder: Path) -> Iterator[str]:
-    """What is asked for otherwise of a stage that has begun, or of one before it."""
+    """Changes to what was asked for, in a stage that has begun or in one before it."""
     begun = [number for number, left in enumerate(STAGES.values()) if (folder / left).exists()]
     for number, stage in enumerate(STAGES):
         if not begun or begun[-1] < number:

@@ -96,7 +96,7 @@ def sft(settings: SFTSettings, folder: Path, *, quiet: bool = False, say: Say = 
     Raises SettingsError when the task has no worked examples or the folder already holds something.
     """
     if holds_something(folder):
-        raise SettingsError([f"{folder}: is not empty; choose another --out"])
+        raise SettingsError(f"{folder}: is not empty; choose another --out")
     limit_threads(settings.learner)
     task = load_text_task(settings.task.name, seed=settings.seed, **settings.task.options())
     require_examples(task)
@@ -114,10 +114,10 @@ def sft(settings: SFTSettings, folder: Path, *, quiet: bool = False, say: Say = 
 
 
 def require_examples(task: TextTask) -> None:
-    """SettingsError when a task has nothing to learn from by example."""
+    """Raises SettingsError when a task has no worked examples."""
     if not len(task.examples):
         raise SettingsError(
-            [f"task '{task.name}' has no worked examples to learn from; rows need a `completion` column for that"]
+            f"task '{task.name}' has no worked examples to learn from; rows need a `completion` column for that"
         )
 
 

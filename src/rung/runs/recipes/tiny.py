@@ -36,3 +36,8 @@ def tiny_for(task: TaskSettings) -> Path:
         with folder_written_aside(folder, first_wins=True) as aside:
             sft(settings, aside, say=lambda line: print(f"  {line}", file=sys.stderr))  # noqa: T201
     return folder / "final"
+
+
+def model_of(model: str, task: TaskSettings) -> str:
+    """What `load_policy` takes for a model's name: the folder of the task's own tiny model for `tiny`."""
+    return str(tiny_for(task)) if model == "tiny" else model

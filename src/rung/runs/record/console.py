@@ -1,4 +1,4 @@
-"""What a run prints: the plan, a live line with a progress bar, warnings in words, some completions, the end.
+"""Console output of a run: the plan, a live line with a progress bar, warnings, some completions, a summary.
 
 On a terminal one line is redrawn; elsewhere (a file, a pipe, CI) there is one plain line a step and no escape code.
 Completions are hostile: they are shown through `visible`, and nothing is read as markup.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import Self, TextIO
 
 from rich.box import ROUNDED
@@ -22,7 +21,7 @@ from rich.text import Text
 from rung.batch import OK, Episode
 from rung.runs.metrics.of_environments import STEPS, in_environment
 from rung.runs.metrics.registry import shown
-from rung.runs.record.visible import visible
+from rung.runs.record.visible import encodable, visible
 
 Row = Mapping[str, float | None]
 
@@ -43,8 +42,53 @@ def _labels(row: Row) -> Sequence[tuple[str, str]]:
     return [(f"{STEPS}/s" if name == "tokens_per_second" else label, name) for label, name in _LINE]
 
 
-class ConsoleReport:
-    """Prints a run as it goes. A context manager: leaving it gives the terminal back, also after an error.
+class RunReport:
+    """The newest numbers of a run, for whoever shows it; a context manager that closes itself."""
+
+    def __init__(self, total_steps: int, first_step: int, samples_every: int, quiet: bool) -> None:
+        self.total_steps, self.samples_every, self.quiet = total_steps, samples_every, quiet
+        self._step = first_step
+        self._seconds: deque[float] = deque(maxlen=20)
+        self._latest: dict[str, float] = {}
+        self._held_out_step: int | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave nothing open; safe to call twice."""
+
+    def note(self, metrics: Row, timings: Row | None) -> dict[str, float | None]:
+        """Keeps one step's numbers, as in metrics.jsonl and timings.jsonl, and returns them together."""
+        self._step = int(metrics.get("step") or 0)
+        numbers = {**metrics, **(timings or {})}
+        self._latest |= {name: value for name, value in numbers.items() if value is not None}
+        if metrics.get("held_out/score") is not None:
+            self._held_out_step = self._step
+        seconds = numbers.get("seconds/step")
+        if seconds is not None and self._step > 0:
+            self._seconds.append(seconds)
+        return numbers
+
+    def time_left(self) -> str:
+        """`3m 20s left`, from the mean of the last 20 steps; empty before the first and after the last."""
+        steps = self.total_steps - self._step
+        return (
+            f"{duration(steps * sum(self._seconds) / len(self._seconds))} left" if self._seconds and steps > 0 else ""
+        )
+
+    def newest_numbers(self) -> list[str]:
+        """The newest value of what a line shows, each with its label; of a score also the step it was taken at."""
+        found = [(label, name) for label, name in _labels(self._latest) if name in self._latest]
+        at = "" if self._held_out_step is None else f" (step {self._held_out_step})"
+        return [f"{label} {shown(name, self._latest[name])}{at * (name == 'held_out/score')}" for label, name in found]
+
+
+class ConsoleReport(RunReport):
+    """Prints a run as it goes; leaving it gives the terminal back, also after an error.
 
     `quiet` keeps the warnings and the end only. When the output goes away (a closed pipe or terminal), the run goes
     on without it.
@@ -65,26 +109,15 @@ class ConsoleReport:
         stream: TextIO | None = None,
     ) -> None:
         """`first_step` is where a resumed run goes on; `samples_every` 0 shows no completions."""
-        self.total_steps, self.quiet = total_steps, quiet
-        self.samples_every, self.samples_shown = samples_every, samples_shown
+        super().__init__(total_steps, first_step, samples_every, quiet)
+        self.samples_shown = samples_shown
         self._stream = stream or sys.stdout
+        self._encoding = getattr(self._stream, "encoding", None) or "utf-8"
         self._console = Console(file=self._stream, markup=False, emoji=False, highlight=False)
         self._live_wanted = self._console.is_terminal and not self._console.is_dumb_terminal and not quiet
         self._live: Live | None = None
         self._gone = False
-        self._step = first_step
-        self._seconds: deque[float] = deque(maxlen=20)
-        self._latest: dict[str, float] = {}
-        self._held_out_step: int | None = None
         self._shown_samples = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def start(self, plan_lines: Sequence[str]) -> None:
         """Prints the plan (method card, units, memory) and begins the live line."""
@@ -105,29 +138,17 @@ class ConsoleReport:
 
     def step(self, metrics: Row, timings: Row | None = None) -> None:
         """One step's numbers, as in metrics.jsonl and timings.jsonl; row 0 is the model before training."""
-        self._step = int(metrics.get("step") or 0)
-        timings = timings or {}
-        self._latest |= {name: value for name, value in {**metrics, **timings}.items() if value is not None}
-        if metrics.get("held_out/score") is not None:
-            self._held_out_step = self._step
-        seconds = timings.get("seconds/step")
-        if seconds is not None and self._step > 0:
-            self._seconds.append(seconds)
+        numbers = self.note(metrics, timings)
         if self.quiet:
             return
         if self._live is not None:
             self._bar.update(self._task, completed=self._step, left=self.time_left())
             self._refresh()
         else:
-            self._print(self.plain_line(metrics, timings))
+            self._print(self.plain_line(numbers))
 
-    def time_left(self) -> str:
-        """`3m 20s left`, from the mean of the last 20 steps; empty before the first."""
-        return time_left(self.total_steps - self._step, self._seconds)
-
-    def plain_line(self, metrics: Row, timings: Row) -> str:
+    def plain_line(self, now: Row) -> str:
         """The line of one step where there is no terminal: only what this step measured."""
-        now = {**metrics, **timings}
         parts = [f"{label} {shown(name, now[name])}" for label, name in _labels(now) if now.get(name) is not None]
         width = len(str(self.total_steps))
         line = "  ".join([f"step {self._step:>{width}}/{self.total_steps}", *parts, self.time_left()])
@@ -165,7 +186,7 @@ class ConsoleReport:
             self._print(visible(line, keep_newlines=True))
 
     def close(self) -> None:
-        """Ends the live line; safe to call twice."""
+        """Ends the live line."""
         live, self._live = self._live, None
         if live is not None:
             try:
@@ -174,10 +195,8 @@ class ConsoleReport:
                 self._gone = True
 
     def _picture(self) -> RenderableType:
-        return Group(self._bar, Text(self._live_line(), no_wrap=True, overflow="ellipsis"))
-
-    def _live_line(self) -> str:
-        return "  ".join(newest_numbers(self._latest, self._held_out_step)) or "the first step is being made"
+        line = "  ".join(self.newest_numbers()) or "the first step is being made"
+        return Group(self._bar, Text(line, no_wrap=True, overflow="ellipsis"))
 
     def _refresh(self) -> None:
         if self._live is None or self._gone:
@@ -193,18 +212,14 @@ class ConsoleReport:
             return
         try:
             if isinstance(what, str) and self._live is None:
-                self._stream.write(self._encodable(what) + "\n")
+                self._stream.write(encodable(what, self._encoding) + "\n")
                 self._stream.flush()
             elif isinstance(what, str):
-                self._console.print(Text(self._encodable(what)), soft_wrap=True)
+                self._console.print(Text(encodable(what, self._encoding)), soft_wrap=True)
             else:
                 self._console.print(what)
         except OSError:  # the terminal or pipe is closed: the run is worth more than its output
             self._gone = True
-
-    def _encodable(self, text: str) -> str:
-        encoding = getattr(self._stream, "encoding", None) or "utf-8"
-        return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def sample_text(episode: Episode, prompt: str | None, *, limit: int = 400) -> tuple[str, str]:
@@ -234,22 +249,6 @@ def _chosen(episodes: Sequence[Episode], count: int) -> list[int]:
     best = [max(rewarded, key=lambda pair: (pair[0], -pair[1]))[1], min(rewarded)[1]] if rewarded else []
     order = dict.fromkeys([*best, *range(len(episodes))])
     return list(order)[:count]
-
-
-def newest_numbers(latest: Mapping[str, float], held_out_step: int | None = None) -> list[str]:
-    """The newest value of what a line shows, each with its label; of a score also the step it was taken at."""
-    found = [(label, name) for label, name in _labels(latest) if name in latest]
-    at = "" if held_out_step is None else f" (step {held_out_step})"
-    return [f"{label} {shown(name, latest[name])}{at if name == 'held_out/score' else ''}" for label, name in found]
-
-
-def time_left(steps: int, seconds: Sequence[float]) -> str:
-    """`3m 20s left` for so many steps, from the mean seconds of the last ones; empty where nothing is known.
-
-    >>> time_left(20, [10.0]), time_left(0, [10.0])
-    ('3m 20s left', '')
-    """
-    return f"{duration(steps * sum(seconds) / len(seconds))} left" if seconds and steps > 0 else ""
 
 
 def duration(seconds: float) -> str:

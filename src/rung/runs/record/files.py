@@ -47,14 +47,14 @@ class RunFiles:
         self._refused = False
         for part in ("metrics.jsonl", "timings.jsonl", "samples", "samples.parquet"):
             if (self.folder / part).is_symlink():
-                raise SettingsError([f"{self.folder / part}: is a link; a run writes only into its own folder"])
+                raise SettingsError(f"{self.folder / part}: is a link; a run writes only into its own folder")
         try:
             self.samples_folder.mkdir(parents=True, exist_ok=True)
             self.metrics = JsonLines(self.folder / "metrics.jsonl", sync=True, say=say)
             self.timings = JsonLines(self.folder / "timings.jsonl", sync=False, say=say)
         except OSError as error:
             problem = f"{self.folder}: cannot write here ({error.strerror or error}); choose another folder with --out"
-            raise SettingsError([problem]) from error
+            raise SettingsError(problem) from error
 
     def write_metrics(self, row: Mapping[str, Any]) -> Row:
         """Appends a step's metrics; a value that is not finite becomes null, is counted and is named in the row.

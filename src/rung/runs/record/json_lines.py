@@ -99,7 +99,7 @@ def cut_rows(path: Path, step: int) -> Cut:
     for number, line in enumerate(lines, start=1):
         row_step = parse_row(line, f"{path}:{number}").get("step")
         if not isinstance(row_step, int):
-            raise DataError([f"{path}:{number}: got step {row_step!r}, expected a whole number"])
+            raise DataError(f"{path}:{number}: got step {row_step!r}, expected a whole number")
         if row_step <= step:
             kept.append(line)
             steps.append(row_step)
@@ -212,13 +212,13 @@ def parse_row(line: bytes, where: str) -> Row:
     try:
         value = json.loads(line, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise DataError([f"{where}: not a line of metrics: {error}"]) from error
+        raise DataError(f"{where}: not a line of metrics: {error}") from error
     if not isinstance(value, dict):
-        raise DataError([f"{where}: got {type(value).__name__}, expected an object of numbers"])
+        raise DataError(f"{where}: got {type(value).__name__}, expected an object of numbers")
     for name, number in value.items():
         numeric = isinstance(number, int | float) and not isinstance(number, bool)
         if number is not None and not (numeric and abs(number) < math.inf):
-            raise DataError([f"{where}: '{name}': got {str(number)[:40]!r}, expected a finite number or null"])
+            raise DataError(f"{where}: '{name}': got {str(number)[:40]!r}, expected a finite number or null")
     return value
 
 

@@ -1,15 +1,14 @@
-"""What a run shows in a notebook: one bar with the newest numbers, redrawn in place, and warnings below it."""
+"""Progress in a notebook: one bar with the newest numbers, redrawn in place, and warnings below it."""
 
 from __future__ import annotations
 
 import html
 import sys
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from rung.batch import Episode
-from rung.runs.record.console import Row, newest_numbers, sample_text, time_left
+from rung.runs.record.console import Row, RunReport, sample_text
 
 MOST_WARNINGS = 20
 """Shown below the bar, the newest last."""
@@ -22,7 +21,7 @@ def in_notebook() -> bool:
     return type(shell).__name__ == "ZMQInteractiveShell"
 
 
-class NotebookReport:
+class NotebookReport(RunReport):
     """Shows a run in a notebook's cell; the same calls as `ConsoleReport`. `quiet` shows nothing but warnings."""
 
     def __init__(
@@ -34,39 +33,23 @@ class NotebookReport:
         quiet: bool = False,
         display: Any = None,
     ) -> None:
-        self.total_steps, self.samples_every, self.quiet = total_steps, samples_every, quiet
-        self._step = first_step
-        self._seconds: list[float] = []
-        self._latest: dict[str, float] = {}
+        super().__init__(total_steps, first_step, samples_every, quiet)
         self._said: list[str] = []
         self._sample = self._end = ""
         self._display = display or _cell()
         self._shown: Any = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def start(self, plan_lines: Sequence[str]) -> None:
-        """The bar, before the first step."""
+        """Show the bar, before the first step."""
         self._draw()
 
     def step(self, metrics: Row, timings: Row | None = None) -> None:
         """One step's numbers."""
-        self._step = int(metrics.get("step") or 0)
-        numbers = {**metrics, **(timings or {})}
-        self._latest |= {name: value for name, value in numbers.items() if value is not None}
-        seconds = numbers.get("seconds/step")
-        if seconds is not None and self._step > 0:
-            self._seconds = [*self._seconds[-19:], seconds]
+        self.note(metrics, timings)
         self._draw()
 
     def samples(self, episodes: Sequence[Episode], prompts: Sequence[str | None] | None = None) -> None:
-        """The first completion of the step, in place of the last one shown."""
+        """Show the step's first completion in place of the one before."""
         if not episodes or self.samples_every <= 0 or self._step % self.samples_every:
             return
         title, body = sample_text(episodes[0], prompts[0] if prompts is not None else None)
@@ -78,20 +61,16 @@ class NotebookReport:
         self._draw(always=True)
 
     def finish(self, summary: Sequence[str]) -> None:
-        """The bar gives way to the summary."""
+        """Show the summary in place of the bar."""
         self._end = "".join(f"<div>{html.escape(line)}</div>" for line in summary)
         self._draw()
-
-    def close(self) -> None:
-        """Nothing stands open."""
 
     def _draw(self, *, always: bool = False) -> None:
         if self.quiet and not always:
             return
-        left = time_left(self.total_steps - self._step, self._seconds)
         bar = f'<progress value="{self._step}" max="{max(self.total_steps, 1)}" style="width:60%"></progress>'
-        head = f"<div>{bar} step {self._step}/{self.total_steps} {html.escape(left)}</div>"
-        numbers = f"<div>{html.escape('   '.join(newest_numbers(self._latest)))}</div>"
+        head = f"<div>{bar} step {self._step}/{self.total_steps} {html.escape(self.time_left())}</div>"
+        numbers = f"<div>{html.escape('   '.join(self.newest_numbers()))}</div>"
         warnings = "".join(f"<div>warning: {html.escape(one)}</div>" for one in self._said)
         page = self._end + warnings if self._end else head + numbers + self._sample + warnings
         if self._shown is None:

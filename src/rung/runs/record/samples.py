@@ -193,9 +193,9 @@ def _opened(path: Path) -> pq.ParquetFile:
     try:
         file = pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
-        raise DataError([f"{path}: not a readable part of the samples: {error}"]) from error
+        raise DataError(f"{path}: not a readable part of the samples: {error}") from error
     if not (file.schema_arrow.equals(SCHEMA) or file.schema_arrow.equals(EARLIER)):
-        raise DataError([f"{path}: its columns are not those of rung's samples: {file.schema_arrow.names}"])
+        raise DataError(f"{path}: its columns are not those of rung's samples: {file.schema_arrow.names}")
     return file
 
 

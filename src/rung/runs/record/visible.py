@@ -40,13 +40,13 @@ def shown_text(text: str) -> str:
     return "".join(part if _JOINERS.match(part) else visible(part, keep_newlines=True) for part in parts)
 
 
-def encodable(text: str) -> str:
-    """The text as valid Unicode: half a surrogate pair becomes its escape, every other character stays.
+def encodable(text: str, encoding: str = "utf-8") -> str:
+    """The text with an escape for every character that the encoding lacks; UTF-8 lacks half surrogate pairs alone.
 
     >>> encodable("ok \\ud800")
     'ok \\\\ud800'
     """
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _shown(mark: str, keep_newlines: bool) -> str:

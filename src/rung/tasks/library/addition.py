@@ -11,14 +11,11 @@ prompts, so their computation can be shared.
 
 from __future__ import annotations
 
-from rung.random import draws, keyed_share
+from rung.random import draws
 from rung.rewards.reward import WeightedReward
 from rung.rewards.rules import NumberEquals, first_integer
-from rung.tasks.library.different import different, require_within
-from rung.tasks.task import Example, Item, Lazy, TextTask
-
-HELD_OUT_SHARE = 0.2
-"""Of all pairs, by a hash of the pair; a + b and b + a are one pair."""
+from rung.tasks.library.drawn import drawn_task, is_held_out, require_within
+from rung.tasks.task import Example, Item, TextTask
 
 
 def addition_few_shot(
@@ -36,46 +33,6 @@ def addition_few_shot(
     >>> addition_few_shot().train[0].prompt.endswith(" =")
     True
     """
-    _check(digits, shots, size, held_out)
-    header = "".join(
-        f"{a} + {b} = {a + b}\n" for a, b in (_pair(seed, "shots", i, digits, False) for i in range(shots))
-    )
-
-    def question(a: int, b: int) -> str:
-        return f"{header}{a} + {b} ="
-
-    def train_item(index: int) -> Item:
-        a, b = _pair(seed, "train", index, digits, False)
-        return Item(id=f"train-{index}", prompt=question(a, b), columns={"answer": a + b})
-
-    def example(index: int) -> Example:
-        a, b = _pair(seed, "examples", index, digits, False)
-        return Example(prompt=question(a, b), completion=f" {a + b}\n")
-
-    pairs = different(lambda i: _pair(seed, "held-out", i, digits, True), held_out)
-    return TextTask(
-        name="addition-few-shot",
-        train=Lazy(size, train_item),
-        held_out=tuple(
-            Item(id=f"held-out-{i}", prompt=question(a, b), columns={"answer": a + b}) for i, (a, b) in enumerate(pairs)
-        ),
-        rewards=(WeightedReward(reward=NumberEquals(find=first_integer)),),
-        examples=Lazy(size, example),
-        stop=("\n",),
-    )
-
-
-def _pair(seed: int, stream: str, index: int, digits: int, held_out: bool) -> tuple[int, int]:
-    """The first pair of draw number `index` that lies on the wanted side."""
-    low, high = (0 if digits == 1 else 10 ** (digits - 1)), 10**digits
-    for numbers in draws("addition", digits, seed, stream, index, width=2):
-        a, b = (low + number % (high - low) for number in numbers)
-        if (keyed_share("addition", *sorted((a, b))) < HELD_OUT_SHARE) == held_out:
-            return a, b
-    raise AssertionError("draws are endless")
-
-
-def _check(digits: int, shots: int, size: int, held_out: int) -> None:
     require_within(
         {
             "digits": (digits, 1, 9),
@@ -84,3 +41,27 @@ def _check(digits: int, shots: int, size: int, held_out: int) -> None:
             "held_out": (held_out, 1, None),
         }
     )
+
+    def draw(stream: str, index: int, held: bool) -> tuple[int, int]:
+        return _pair(seed, stream, index, digits, held)
+
+    header = "".join(f"{a} + {b} = {a + b}\n" for a, b in (draw("shots", i, False) for i in range(shots)))
+
+    def item(item_id: str, pair: tuple[int, int]) -> Item:
+        return Item(id=item_id, prompt=f"{header}{pair[0]} + {pair[1]} =", columns={"answer": sum(pair)})
+
+    def example(index: int, pair: tuple[int, int]) -> Example:
+        return Example(prompt=item("", pair).prompt, completion=f" {sum(pair)}\n")
+
+    rewards = (WeightedReward(reward=NumberEquals(find=first_integer)),)
+    return drawn_task("addition-few-shot", draw, item, example, size=size, held_out=held_out, rewards=rewards)
+
+
+def _pair(seed: int, stream: str, index: int, digits: int, held_out: bool) -> tuple[int, int]:
+    """The first pair of draw number `index` on the wanted side; a + b and b + a are one pair."""
+    low, high = (0 if digits == 1 else 10 ** (digits - 1)), 10**digits
+    for numbers in draws("addition", digits, seed, stream, index, width=2):
+        a, b = (low + number % (high - low) for number in numbers)
+        if is_held_out("addition", *sorted((a, b))) == held_out:
+            return a, b
+    raise AssertionError("draws are endless")

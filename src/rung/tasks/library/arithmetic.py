@@ -25,14 +25,8 @@ from dataclasses import dataclass
 from rung.errors import SettingsError
 from rung.random import draws, keyed_share
 from rung.rewards.rules import rewards_of_working
-from rung.tasks.library.different import different, require_within
-from rung.tasks.task import Example, Item, Lazy, TextTask
-
-HELD_OUT_SHARE = 0.2
-"""This share of all problems is never trained on; a hash of the problem itself decides."""
-
-WORKING_SHARE = 0.5
-"""This share of the worked examples shows the working, the others the answer alone."""
+from rung.tasks.library.drawn import WORKING_SHARE, drawn_task, is_held_out, require_within
+from rung.tasks.task import Example, Item, TextTask
 
 
 @dataclass(frozen=True)
@@ -55,7 +49,7 @@ class Problem:
     def held_out(self) -> bool:
         """a+b and b+a, a*b and b*a are one problem: they stand on one side."""
         a, b = (self.a, self.b) if self.operator == "-" else sorted((self.a, self.b))
-        return keyed_share("arithmetic", self.operator, a, b) < HELD_OUT_SHARE
+        return is_held_out("arithmetic", self.operator, a, b)
 
     @property
     def worked(self) -> str:
@@ -120,52 +114,32 @@ def arithmetic(
     >>> task.train[0].prompt, task.train[0].columns["answer"]
     ('7-3=', 4)
     """
-    _check(levels, size, held_out)
+    if not levels or any(level not in LEVELS for level in levels):
+        raise SettingsError(f"levels: got {list(levels)}, expected some of {list(LEVELS)}")
+    require_within({"size": (size, 1, None), "held_out": (held_out, 1, None)})
     chosen = tuple(levels)
 
-    def train_item(index: int) -> Item:
-        level, problem = _drawn(seed, "train", index, chosen, held_out=False)
-        return _item(f"train-{index}", level, problem)
+    def draw(stream: str, index: int, held: bool) -> tuple[int, Problem]:
+        """Levels in turn, then the first problem on the wanted side. One that has run out is left to the others."""
+        level = chosen[index % len(chosen)]
+        problems = map(LEVELS[level].problem, draws("arithmetic", seed, stream, index, width=3))
+        return level, next(problem for problem in problems if problem.held_out == held)
 
-    def example(index: int) -> Example:
-        _, problem = _drawn(seed, "examples", index, chosen, held_out=False)
+    def example(index: int, drawn: tuple[int, Problem]) -> Example:
+        _, problem = drawn
         shown = keyed_share("arithmetic working", seed, index) < WORKING_SHARE
         return Example(prompt=f"{problem.text}=", completion=f"{problem.worked if shown else problem.answer}\n")
 
-    return TextTask(
-        name="arithmetic",
-        train=Lazy(size, train_item),
-        held_out=_held_out_items(seed, chosen, held_out),
-        rewards=rewards_of_working(steps=steps),
-        examples=Lazy(size, example),
-        stop=("\n",),
-    )
+    rewards = rewards_of_working(steps=steps)
+    return drawn_task("arithmetic", draw, _item, example, size=size, held_out=held_out, rewards=rewards)
 
 
-def _item(item_id: str, level: int, problem: Problem) -> Item:
+def _item(item_id: str, drawn: tuple[int, Problem]) -> Item:
+    level, problem = drawn
     columns = {"answer": problem.answer, "level": level, "steps": [*problem.parts, problem.answer]}
     return Item(id=item_id, prompt=f"{problem.text}=", columns=columns)
-
-
-def _drawn(seed: int, stream: str, index: int, levels: Sequence[int], *, held_out: bool) -> tuple[int, Problem]:
-    """Draw number `index` of a stream: levels in turn, then the first problem that lies on the wanted side."""
-    level = levels[index % len(levels)]
-    problems = map(LEVELS[level].problem, draws("arithmetic", seed, stream, index, width=3))
-    return level, next(problem for problem in problems if problem.held_out == held_out)
-
-
-def _held_out_items(seed: int, levels: Sequence[int], count: int) -> tuple[Item, ...]:
-    """Different held-out problems; a level that has run out is left to the others."""
-    drawn = different(lambda i: _drawn(seed, "held-out", i, levels, held_out=True), count)
-    return tuple(_item(f"held-out-{i}", level, problem) for i, (level, problem) in enumerate(drawn))
 
 
 def _by_place(number: int, places: int) -> list[int]:
     """304 in 4 places is 0, 300, 0, 4."""
     return [number // 10**place % 10 * 10**place for place in reversed(range(places))]
-
-
-def _check(levels: Sequence[int], size: int, held_out: int) -> None:
-    if not levels or any(level not in LEVELS for level in levels):
-        raise SettingsError([f"levels: got {list(levels)}, expected some of {list(LEVELS)}"])
-    require_within({"size": (size, 1, None), "held_out": (held_out, 1, None)})

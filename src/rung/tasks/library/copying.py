@@ -1,4 +1,4 @@
-"""`copying`: say a string of symbols again, over an alphabet of a size that you set.
+"""`copying`: repeat a string of symbols, over an alphabet of a size that you set.
 
 The prompt is `k3xa=`, and `k3xa` with an end token answers it. The score is the share of the places that are right,
 so that a first step in the right direction is seen whatever the alphabet's size. Nothing else is in the task: how hard
@@ -15,14 +15,12 @@ import string
 from collections.abc import Iterator
 
 from rung.errors import SettingsError
-from rung.random import draws, keyed_share
+from rung.random import draws
 from rung.rewards.reward import WeightedReward
 from rung.rewards.rules import PlacesRight
-from rung.tasks.library.different import different, require_within
-from rung.tasks.task import Example, Item, Lazy, TextTask
+from rung.tasks.library.drawn import drawn_task, is_held_out, require_within
+from rung.tasks.task import Example, Item, TextTask
 
-HELD_OUT_SHARE = 0.2
-"""Of all strings, by a hash of the string and the alphabet's size."""
 FEW = 1000
 """Strings, up to which it is looked whether both sides have some; of more, a fifth is never none."""
 SEPARATOR = "="
@@ -47,26 +45,27 @@ def copying(*, seed: int = 0, symbols: int = 16, length: int = 4, size: int = 20
     _check(symbols, length, size, held_out)
     alphabet = LETTERS[:symbols]
 
-    def text(stream: str, index: int, held: bool) -> str:
+    def draw(stream: str, index: int, held: bool) -> str:
         """The first string of draw number `index` that lies on the wanted side."""
         rows = draws("copying", seed, stream, index, width=length)
         drawn = ("".join(alphabet[number % symbols] for number in row) for row in rows)
-        return next(one for one in drawn if _held_out(symbols, one) == held)
+        return next(one for one in drawn if is_held_out("copying", symbols, one) == held)
 
     def item(item_id: str, answer: str) -> Item:
         return Item(id=item_id, prompt=f"{answer}{SEPARATOR}", columns={"answer": answer})
 
-    def example(index: int) -> Example:
-        answer = text("examples", index, False)
+    def example(index: int, answer: str) -> Example:
         return Example(prompt=f"{answer}{SEPARATOR}", completion=answer)
 
-    apart = different(lambda index: text("held-out", index, True), held_out)
-    return TextTask(
-        name="copying",
-        train=Lazy(size, lambda index: item(f"train-{index}", text("train", index, False))),
-        held_out=tuple(item(f"held-out-{index}", answer) for index, answer in enumerate(apart)),
+    return drawn_task(
+        "copying",
+        draw,
+        item,
+        example,
+        size=size,
+        held_out=held_out,
         rewards=(WeightedReward(reward=PlacesRight()),),
-        examples=Lazy(size, example),
+        stop=(),
         characters=alphabet + SEPARATOR,
     )
 
@@ -80,17 +79,11 @@ def _check(symbols: int, length: int, size: int, held_out: int) -> None:
             "held_out": (held_out, 1, None),
         }
     )
-    if symbols**length <= FEW and len({_held_out(symbols, one) for one in _all(symbols, length)}) < 2:
+    if symbols**length <= FEW and len({is_held_out("copying", symbols, one) for one in _all(symbols, length)}) < 2:
         raise SettingsError(
-            [
-                f"length: got {length}, but {symbols} symbols make {symbols**length} strings, all of them on one side "
-                "of train and held-out; set more symbols or a greater length"
-            ]
+            f"length: got {length}, but {symbols} symbols make {symbols**length} strings, all of them on one side "
+            "of train and held-out; set more symbols or a greater length"
         )
-
-
-def _held_out(symbols: int, text: str) -> bool:
-    return keyed_share("copying", symbols, text) < HELD_OUT_SHARE
 
 
 def _all(symbols: int, length: int) -> Iterator[str]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from rung.errors import SettingsError
 from rung.models.language.load import is_reward_model
-from rung.rewards.reward import Failure, Prompt, Score
+from rung.rewards.reward import Columns, Failure, Prompt, Score
 from rung.tasks.pairs import Pair
 from rung.trainers.preferences.tokens import answer_values, encoded, pair_rows
 
@@ -50,9 +50,7 @@ class LearnedReward:
     folder: Path
     name: str
 
-    def __call__(
-        self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Mapping[str, Sequence[Any]]
-    ) -> list[Score]:
+    def __call__(self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Columns) -> list[Score]:
         raise AssertionError("a learned reward is opened before it judges")
 
     def open(self, deadline_s: float) -> OpenLearnedReward:
@@ -68,9 +66,7 @@ class OpenLearnedReward:
     def __init__(self, model: RewardModel, name: str) -> None:
         self.model, self.name = model, name
 
-    def __call__(
-        self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Mapping[str, Sequence[Any]]
-    ) -> list[Score]:
+    def __call__(self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Columns) -> list[Score]:
         """One score a completion, its end token included. What is too long for the model is a failure, not a zero."""
         given = zip(prompts, completions, strict=True)
         rows = [

@@ -1,4 +1,4 @@
-"""A run's numbers told to a tracker as well: TensorBoard, Weights & Biases or trackio, by `reporting.tracker`.
+"""Trackers, which are sent a run's numbers as well: TensorBoard, Weights & Biases or trackio, by `reporting.tracker`.
 
     tracker.py       what a tracker is: it opens with the rows so far, takes one row a step, closes
     tensorboard.py, wandb.py, trackio.py    one file each, thin over the library

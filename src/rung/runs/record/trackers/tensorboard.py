@@ -10,8 +10,6 @@ from rung.runs.record.trackers.tracker import TrackedRun
 class TensorBoardTracker:
     """Writes `RUN/tensorboard/`; a resumed run writes it anew from its metrics, so that no step is there twice."""
 
-    package, extra = "tensorboard", "tensorboard"
-
     def __init__(self, run: TrackedRun) -> None:
         from torch.utils.tensorboard import SummaryWriter
 

@@ -1,4 +1,4 @@
-"""A run's tracker, which can fail without harm: it is then named once and left out for the rest of the run."""
+"""A run's tracker. When it fails, the run says so once and goes on without it."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from rung.runs.record.trackers.trackio import TrackioTracker
 from rung.runs.record.trackers.wandb import WandbTracker
 from rung.whole_files import write_whole
 
-TRACKERS: Mapping[str, type[TensorBoardTracker] | type[WandbTracker] | type[TrackioTracker]] = {
+TRACKERS: Mapping[str, Callable[[TrackedRun], Tracker]] = {
     "tensorboard": TensorBoardTracker,
     "wandb": WandbTracker,
     "trackio": TrackioTracker,
 }
+"""By name, which is also the name of the library and of rung's extra that installs it."""
 ID = "tracker_id"
 """The file in a run's folder that keeps its name with trackers."""
 
 
 def require_tracker(name: str | None) -> None:
     """Raises MissingExtra, with what to install, when the tracker's package is not here. None needs nothing."""
-    if name is not None and importlib.util.find_spec(TRACKERS[name].package) is None:
-        raise MissingExtra(f"the tracker '{name}' (reporting.tracker)", TRACKERS[name].extra)
+    if name is not None and importlib.util.find_spec(name) is None:
+        raise MissingExtra(f"the tracker '{name}' (reporting.tracker)", name)
 
 
 class Tracking:
@@ -55,12 +56,10 @@ class Tracking:
         self.where = ""
         self._tracker: Tracker | None = None
         if name is not None:
-            self._try(lambda: self._open(TRACKERS[name], folder, settings, _joined(metrics, timings)))
+            self._try(lambda: self._open(name, folder, settings, _joined(metrics, timings)))
 
-    def _open(
-        self, kind: Callable[[TrackedRun], Tracker], folder: Path, settings: Mapping[str, Any], history: list[Told]
-    ) -> None:
-        self._tracker = kind(TrackedRun(folder=folder, id=_id(folder), settings=settings, history=history))
+    def _open(self, name: str, folder: Path, settings: Mapping[str, Any], history: list[Told]) -> None:
+        self._tracker = TRACKERS[name](TrackedRun(folder=folder, id=_id(folder), settings=settings, history=history))
         self.where = self._tracker.where
 
     def row(self, metrics: Row, timings: Row | None = None) -> None:
@@ -96,7 +95,7 @@ def _told(row: Row) -> Told:
 
 
 def _id(folder: Path) -> str:
-    """Of this run, made at its first start; two runs in one folder, one after the other, are two."""
+    """The run's id, made at its first start; a later run in the same folder gets another."""
     path = folder / ID
     if path.is_file():
         found = path.read_text(encoding="ascii").strip()

@@ -14,8 +14,6 @@ class TrackioTracker:
     """Rows go straight into the local database. `trackio.init` would do the same from a thread, and would ask the
     Hugging Face hub who is logged in; so its storage is used. `trackio sync` sends a project on."""
 
-    package, extra = "trackio", "trackio"
-
     def __init__(self, run: TrackedRun) -> None:
         from trackio.sqlite_storage import SQLiteStorage
 
@@ -36,4 +34,4 @@ class TrackioTracker:
             self._config = None
 
     def close(self) -> None:
-        """Every row is written when it is told."""
+        """There is nothing to do: every row is written at once."""

@@ -20,8 +20,6 @@ class WandbTracker:
     not told again: a resumed run makes the same ones.
     """
 
-    package, extra = "wandb", "wandb"
-
     def __init__(self, run: TrackedRun) -> None:
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # the library's own reports about itself
         import wandb
