@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from rung.lab.compare.plan import Comparison
 
 Methods = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="METHOD...", help="Methods' names (rung methods); the ladder.", show_default=False),
+    list[str] | None, typer.Argument(metavar="METHOD...", help="Methods' names (rung methods); the ladder.")
 ]
 Budget = Annotated[
     str | None,
@@ -29,7 +28,6 @@ Budget = Annotated[
         metavar="AXIS=N",
         help="tokens=2M, trained=, seconds=, flops= or, in an environment, steps=. Each run ends with its first whole "
         "step that reaches it.",
-        show_default=False,
     ),
 ]
 SetsFor = Annotated[
@@ -38,22 +36,17 @@ SetsFor = Annotated[
         "--set-for",
         metavar="METHOD:KEY=VALUE",
         help="A setting of one method alone, as grpo:learning_rate=1e-5. Repeatable.",
-        show_default=False,
     ),
 ]
-Resume = Annotated[
-    Path | None,
-    typer.Option("--resume", metavar="DIR", help="Go on with the comparison in DIR.", show_default=False),
-]
-Out = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", help="The comparison's folder; default runs/compare-TASK-N.", show_default=False),
-]
+Resume = Annotated[Path | None, typer.Option("--resume", metavar="DIR", help="Go on with the comparison in DIR.")]
+Out = Annotated[Path | None, typer.Option(metavar="DIR", help="The comparison's folder; default runs/compare-TASK-N.")]
 Seeds = Annotated[int, typer.Option(min=1, metavar="N", help="Runs of each method, from the setting `seed` on.")]
 Jobs = Annotated[
-    int | None,
-    typer.Option(min=1, metavar="N", help="Runs at a time; for small models one a core, else 1.", show_default=False),
+    int | None, typer.Option(min=1, metavar="N", help="Runs at a time; for small models one a core, else 1.")
 ]
+
+OPTIONS = {"methods": "METHOD", "sets": "--set", "sets_for": "--set-for", "rewards": "--reward"}
+"""As they are typed, where that is not the parameter's own name."""
 
 
 def compare(
@@ -77,31 +70,20 @@ def compare(
     Without arguments: the ladder on the tiny model and arithmetic. The same command with the same --out goes on where
     it stopped. The result is comparison.json and comparison.html in the folder.
     """
-    from rung.lab.compare.asked import Asked, comparison_of, jobs_for
+    from rung.lab.compare.asked import comparison_of, jobs_for
     from rung.lab.compare.compare import compare as run_comparison
     from rung.lab.compare.plan import read_plan
+    from rung.runs.stopping import STOPPED_BY_SIGNAL
 
+    asked: dict[str, Any] = {"methods": methods, "model": model, "task": task, "budget": budget, "config": config}
+    asked |= {"recipe": recipe, "sets": sets, "sets_for": sets_for, "rewards": rewards}
     if resume is not None:
-        given = {"METHOD": methods, "--model": model, "--task": task, "--budget": budget, "--config": config}
-        given |= {"--recipe": recipe, "--set": sets, "--set-for": sets_for, "--reward": rewards, "--out": out}
-        wrong = [name for name, value in given.items() if value]
+        wrong = [OPTIONS.get(name, f"--{name}") for name, value in {**asked, "out": out}.items() if value]
         if wrong:
             raise SettingsError([f"{name}: --resume takes everything from the folder; leave it out" for name in wrong])
         comparison, folder = read_plan(resume), resume
     else:
-        asked = Asked(
-            methods=methods or (),
-            model=model,
-            task=task,
-            budget=budget,
-            seeds=seeds,
-            config=config,
-            recipe=recipe,
-            sets=sets or (),
-            sets_for=sets_for or (),
-            rewards=rewards or (),
-        )
-        comparison = comparison_of(asked)
+        comparison = comparison_of(**asked, seeds=seeds)
         folder = out or new_folder("compare", next(iter(comparison.settings.values())).task)
     with only_the_result() if as_json else contextlib.nullcontext():
         at_once = jobs_for(comparison, jobs)
@@ -110,12 +92,9 @@ def compare(
     if as_json:
         print_json(data)
     else:
-        for line in result_lines(data, folder, stopped=code == STOPPED):
+        for line in result_lines(data, folder, stopped=code == STOPPED_BY_SIGNAL):
             say(line)
     raise typer.Exit(code)
-
-
-STOPPED = 75
 
 
 def plan_lines(comparison: Comparison, folder: Path, jobs: int) -> list[str]:

@@ -12,8 +12,7 @@ from rung.commands.output import print_json, say
 
 
 def diagnose(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.")],
-    as_json: AsJson = False,
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.")], as_json: AsJson = False
 ) -> None:
     """Say what is wrong with a run.
 

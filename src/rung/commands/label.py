@@ -35,24 +35,17 @@ def label(
     votes_per_pair: Annotated[int, typer.Option(metavar="N", min=1, help="People to answer each pair.")] = 1,
     question: Annotated[str, typer.Option(metavar="TEXT", help="What the page asks.")] = QUESTION,
     labels: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Where votes are kept; default PAIRS.labels.", show_default=False),
+        Path | None, typer.Option(metavar="FILE", help="Where votes are kept; default PAIRS.labels.")
     ] = None,
     export: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE",
-            help="No page: write prompt, chosen, rejected and votes to a .jsonl or .parquet file.",
-            show_default=False,
+            metavar="FILE", help="No page: write prompt, chosen, rejected and votes to a .jsonl or .parquet file."
         ),
     ] = None,
     votes: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="No page: write every pair and every vote to a .jsonl or .parquet file.",
-            show_default=False,
-        ),
+        typer.Option(metavar="FILE", help="No page: write every pair and every vote to a .jsonl or .parquet file."),
     ] = None,
 ) -> None:
     """Label pairs in a page on this machine, or export the labels.

@@ -17,7 +17,7 @@ def pairs(
     out: File,
     model: Model = None,
     task: Task = None,
-    k: Annotated[str | None, typer.Option("--k", metavar="K", help="Samples a prompt; 4.", show_default=False)] = None,
+    k: Annotated[str | None, typer.Option("--k", metavar="K", help="Samples a prompt; 4.")] = None,
     unlabelled: Annotated[
         bool, typer.Option("--unlabelled", help="Judge nothing: write the answers for people to compare (rung label).")
     ] = False,

@@ -28,8 +28,7 @@ def rlhf(
         str, typer.Option(metavar="METHOD", help="How the policy learns, as grpo or rloo.")
     ] = "ppo@lm-human-preferences",
     pairs: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Labelled pairs, in place of the model's own samples.", show_default=False),
+        str | None, typer.Option(metavar="FILE", help="Labelled pairs, in place of the model's own samples.")
     ] = None,
     reward_models: Annotated[
         int, typer.Option(min=1, metavar="N", help="How many reward models; the mean of several is the reward.")

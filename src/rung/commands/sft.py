@@ -26,9 +26,7 @@ def sft(
     from rung.settings import read_sft
 
     reading = read_sft(
-        config=config,
-        flags={"model": model, "task": task, "seed": seed},
-        sets=with_skipping(sets, skip_bad_rows),
+        config=config, flags={"model": model, "task": task, "seed": seed}, sets=with_skipping(sets, skip_bad_rows)
     )
     settings = reading.required(problems_with(out, resumable=False) if out is not None else ())
     folder = out or new_folder("sft", settings.task)
