@@ -10,9 +10,10 @@ import numpy as np
 
 from rung.errors import DataError, SettingsError
 from rung.lab.diagnosis.observed import Evaluated, ObservedRun, Sample
-from rung.lab.run_page.reading import object_in, rows_in
+from rung.lab.run_page.reading import object_in
 from rung.methods.slots import own_part_names
 from rung.runs.record import samples
+from rung.runs.record.json_lines import Row, read_rows
 from rung.settings import Settings, read_settings
 from rung.settings.given import plain
 from rung.settings.yaml_text import read_yaml
@@ -34,7 +35,7 @@ def read_stored(folder: Path) -> ObservedRun:
     parts = list(samples.parts(folder / "samples").items())
     return ObservedRun(
         name=folder.resolve().name,
-        rows=rows_in(folder / "metrics.jsonl", problems),
+        rows=_rows(folder / "metrics.jsonl", problems),
         settings=_settings(folder / "settings.yaml", problems),
         evaluations=_evaluations(folder / "held_out", problems),
         first_samples=_samples(parts[:SAMPLE_STEPS], problems),
@@ -43,6 +44,16 @@ def read_stored(folder: Path) -> ObservedRun:
         running=_in_use(folder),
         problems=tuple(problems),
     )
+
+
+def _rows(path: Path, problems: list[str]) -> list[Row]:
+    try:
+        found = read_rows(path)
+    except (DataError, OSError) as error:
+        problems.append(str(error))
+        return []
+    problems += found.problems
+    return found.rows
 
 
 def _settings(path: Path, problems: list[str]) -> Settings | None:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from rung.errors import DataError, SettingsError
+from rung.lab.diagnosis.warnings import WarningLog
 from rung.lab.run_page.growing_rows import GrowingRows
-from rung.lab.run_page.overview import WarningLog, overview
+from rung.lab.run_page.overview import overview
 from rung.lab.run_page.solved import Solved
 from rung.lab.run_page.step_shown import STEP_COLUMNS, TOKEN_COLUMNS, shown_step, shown_tokens
 from rung.lab.run_page.stored_samples import StoredSamples
