@@ -5,15 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from rung.commands.options import AsJson, Rewards, Seed, Sets, Task
 from rung.commands.output import columns, only_the_result, print_json, say, tell
-
-if TYPE_CHECKING:
-    pass
 
 
 def evaluate(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clockless import without_clock
 from random_digits import SHORTEST, random_digits
 
 from rung.lab.compare.asked import comparison_of
@@ -14,7 +15,7 @@ from rung.lab.compare.child import run
 from rung.lab.compare.curves import mean_curve
 from rung.lab.compare.page import page
 from rung.lab.compare.plan import Comparison, claim, outcome_file, run_folder, shared_folder
-from rung.lab.compare.results import result, without_clock
+from rung.lab.compare.results import result
 from rung.runs.record.json_lines import read_rows
 
 SETS = (
