@@ -18,15 +18,12 @@ from rung import __version__
 from rung.commands.catalogue import diff, explain, explain_metric, methods, settings, tasks
 from rung.commands.chat import chat
 from rung.commands.compare import compare
-from rung.commands.diagnose import diagnose
 from rung.commands.evaluate import evaluate
 from rung.commands.label import label
 from rung.commands.output import complain, say
-from rung.commands.pairs import pairs
-from rung.commands.rlhf import rlhf
-from rung.commands.sft import sft
+from rung.commands.recipes import pairs, rlhf, sft
 from rung.commands.train import check, resume, train
-from rung.commands.view import view
+from rung.commands.view import diagnose, view
 from rung.errors import RungError
 
 DEBUG = "RUNG_DEBUG"

@@ -20,7 +20,6 @@ GAP_GROWTH = 3.0
 
 
 def not_finite(run: ObservedRun) -> Finding | None:
-    """A metric was NaN or infinite."""
     rows = {row.get("step") or 0: [name for name in row if name.startswith("nonfinite/")] for row in run.events}
     steps = Counter(name.removeprefix("nonfinite/") for names in rows.values() for name in names)
     if not steps:
@@ -87,7 +86,6 @@ def one_token_off(run: ObservedRun) -> Finding | None:
 
 
 def capped_ratio(run: ObservedRun) -> Finding | None:
-    """Ratios to the old policy were too large to compute with."""
     rows = [row for row in run.events if row.get("ratio/capped")]
     if not rows:
         return None
@@ -103,7 +101,6 @@ def capped_ratio(run: ObservedRun) -> Finding | None:
 
 
 def failed_rewards(run: ObservedRun) -> Finding | None:
-    """Completions that could not be judged."""
     failed, drawn = (sum(run.values(f"episodes/{name}", run.events)) for name in ("failed", "generated"))
     if not failed:
         return None

@@ -13,7 +13,6 @@ from rung.runs.statistics import standard_error
 
 
 def constant_part(run: ObservedRun) -> Finding | None:
-    """Parts that had one value from the first step to the last."""
     names = [name for name in part_names(run) if len(run.steps) >= WINDOW and _is_constant(run, name)]
     if not names:
         return None
@@ -30,7 +29,6 @@ def constant_part(run: ObservedRun) -> Finding | None:
 
 
 def part_never_applies(run: ObservedRun) -> Finding | None:
-    """Parts that gave no value to any completion."""
     names = [
         name
         for name in part_names(run)

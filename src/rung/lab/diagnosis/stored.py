@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import fcntl
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from rung.errors import DataError, SettingsError
 from rung.lab.diagnosis.observed import Evaluated, ObservedRun, Sample
-from rung.lab.run_page.reading import object_in
 from rung.methods.slots import own_part_names
 from rung.runs.record import samples
 from rung.runs.record.json_lines import Row, read_rows
@@ -54,6 +55,24 @@ def _rows(path: Path, problems: list[str]) -> list[Row]:
         return []
     problems += found.problems
     return found.rows
+
+
+def object_in(path: Path, problems: list[str]) -> dict[str, Any]:
+    """A JSON object; empty where there is none."""
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8", errors="backslashreplace") or "{}")
+    except OSError as error:
+        problems.append(f"{path.name}: cannot be read: {error.strerror}")
+        return {}
+    except (ValueError, RecursionError) as error:
+        problems.append(f"{path.name}: not JSON: {error}")
+        return {}
+    if not isinstance(found, dict):
+        problems.append(f"{path.name}: got {type(found).__name__}, expected an object")
+        return {}
+    return found
 
 
 def _settings(path: Path, problems: list[str]) -> Settings | None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from rung.errors import SettingsError
 from rung.lab.diagnosis.finding import Finding
-from rung.lab.run_page.reading import object_in
+from rung.lab.diagnosis.stored import object_in
 from rung.runs.metrics.of_environments import STEPS, in_environment
 from rung.runs.metrics.registry import shown
 from rung.runs.record.console import duration
