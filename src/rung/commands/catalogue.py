@@ -1,4 +1,4 @@
-"""What there is: `rung methods`, `explain` and `diff`, `rung tasks`, `rung settings`, `rung explain-metric`."""
+"""What rung offers: `rung methods`, `explain` and `diff`, `rung tasks`, `rung settings`, `rung explain-metric`."""
 
 from __future__ import annotations
 

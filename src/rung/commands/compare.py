@@ -98,7 +98,7 @@ def compare(
 
 
 def plan_lines(comparison: Comparison, folder: Path, jobs: int) -> list[str]:
-    """What is about to be done."""
+    """The plan, as it is printed before the first run."""
     first = next(iter(comparison.settings.values()))
     methods, seeds = list(comparison.settings), comparison.seeds
     return [
@@ -114,7 +114,7 @@ def plan_lines(comparison: Comparison, folder: Path, jobs: int) -> list[str]:
 
 
 def _warnings(comparison: Comparison) -> Iterator[str]:
-    """What is probably not meant, once, with the methods that it is about."""
+    """Warnings about the settings, each once, with the methods concerned."""
     from rung.trainers.choose import kind_for
 
     about: dict[str, list[str]] = {}
@@ -128,7 +128,7 @@ def _warnings(comparison: Comparison) -> Iterator[str]:
 
 
 def _pairs_line(comparison: Comparison) -> list[str]:
-    """How the methods that learn from pairs come by them."""
+    """Where the methods that learn from pairs get them."""
     from rung.trainers.choose import kind_for
 
     drawing = {
@@ -154,17 +154,16 @@ def _count(number: int, word: str) -> str:
 
 def result_lines(data: Mapping[str, Any], folder: Path, *, stopped: bool = False) -> list[str]:
     """The result for people."""
-    rows = {row["method"]: _row(row) for row in sorted(data["methods"], key=_by_score)}
+    rows = {
+        row["method"]: _row(row)
+        for row in sorted(data["methods"], key=lambda row: (row["score"] is None, -(row["score"] or 0)))
+    }
     lines = [f"score, 95 % interval over seeds and items, and what a run spent ({data['task']['name']}):"]
     lines += columns(rows, indent="  ")
     lines += [data["verdict"]["headline"], *(f"  {detail}" for detail in data["verdict"]["details"])]
     if stopped:
         lines.append(f"stopped with everything saved; go on with: rung compare --resume {folder}")
     return [*lines, f"page: {folder / 'comparison.html'}"]
-
-
-def _by_score(row: Mapping[str, Any]) -> float:
-    return -row["score"] if row["score"] is not None else float("inf")
 
 
 def _row(row: Mapping[str, Any]) -> str:

@@ -25,7 +25,7 @@ MOST_STEPS = 100_000
 SAVED_EVERY = 20
 """Steps between checkpoints where a recipe saves at the end alone."""
 TINY_ITEMS, TINY_EVERY = 200, 20
-"""Of the tiny model: twice the recipe's held-out items, half as often."""
+"""For the tiny model: twice the recipe's held-out items, evaluated half as often."""
 
 
 def comparison_of(
@@ -94,7 +94,7 @@ def _methods(asked: Sequence[str], problems: list[str]) -> list[str]:
 
 
 def _given_by_us(method: str, limits: Mapping[str, float]) -> list[str]:
-    """What every run of a comparison is given as if by `--set`: its budget; its own samples where it needs pairs."""
+    """Settings that a comparison adds as if by `--set`: the budget, and own samples where the method needs pairs."""
     from rung.methods import METHODS
     from rung.trainers.choose import kind_of
 
@@ -150,7 +150,7 @@ def _sets_by_method(texts: Sequence[str], methods: Sequence[str], problems: list
 
 
 def _as_compared(plan: Plan, written: set[str], limits: Mapping[str, float]) -> Settings:
-    """A run's settings with what a comparison wants where the user has `written` nothing else: a recipe gives way."""
+    """A run's settings with a comparison's defaults; what the user has `written` stays, a recipe's values give way."""
     if plan.kind.stored_pairs:
         raise SettingsError(["pairs.source: in a comparison pairs are the model's own samples; leave it out"])
     return as_compared(plan.settings, written, limits, plan.task.held_out_items)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def end_with_parent() -> None:
-    """Begins to wait for the end of the input."""
+    """Starts the thread that ends this process when the input ends."""
 
     def wait() -> None:
         while os.read(0, 1):
@@ -63,7 +63,7 @@ def begun_or_resumed(folder: Path, shared: Path, settings: Settings, hands: Hand
 
 
 def main() -> int:
-    """The process."""
+    """The entry point of the process."""
     request = json.loads(sys.stdin.buffer.readline())
     end_with_parent()
     try:

@@ -14,9 +14,6 @@ from rung.runs.lock import RunLock
 from rung.runs.stopping import STOPPED_BY_SIGNAL
 from rung.whole_files import write_whole
 
-FAILED = 1
-"""Exit code when a run failed; the others are in the result."""
-
 
 def compare(
     comparison: Comparison, folder: Path, *, jobs: int, say: Say, plan: Sequence[str] = ()
@@ -43,4 +40,4 @@ def compare(
         write_whole(folder / PAGE, page(data).encode("utf-8"))
     if not finished:
         return data, STOPPED_BY_SIGNAL
-    return data, FAILED if any(row["failed"] for row in data["methods"]) else 0
+    return data, int(any(row["failed"] for row in data["methods"]))

@@ -89,7 +89,7 @@ def _mean_by_progress(curves: Sequence[Curve]) -> Curve:
 
 
 def _lines(data: Data, points_of: Callable[[Data], Sequence[Sequence[float]]]) -> list[dict[str, Any]]:
-    """A line a method: the mean over its runs, and behind it each run where there are several."""
+    """One line per method: the mean over its runs, and behind it each run where there are several."""
     lines: list[dict[str, Any]] = []
     for colour, row in enumerate(data["methods"]):
         runs = [np.array(points, dtype=np.float64) for run in row["runs"] if len(points := points_of(run))]

@@ -95,7 +95,7 @@ def _share(score: float | None) -> str:
 
 
 def _seen(value: Any) -> Any:
-    """What the template prints, before it is escaped."""
+    """A value with its invisible characters written out; the template escapes it afterwards."""
     return visible(value, limit=LONGEST_TEXT, keep_newlines=True) if type(value) is str else value
 
 
@@ -137,7 +137,7 @@ def large(value: float | None) -> str:
 
 
 def _whole(value: float | None) -> str:
-    """A mean of counts, without what is behind the point."""
+    """A mean of counts, rounded to a whole number."""
     return "–" if value is None else f"{value:,.0f}"
 
 

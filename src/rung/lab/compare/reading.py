@@ -142,7 +142,7 @@ def _drawn_pairs(metrics: Sequence[Row]) -> dict[str, float | None] | None:
 
 
 def _clock(metrics: Sequence[Row], timings: Mapping[Any, Row]) -> dict[str, float | None]:
-    """Of what depends on the clock and the machine."""
+    """Seconds and memory, which depend on the machine."""
     steps = [seconds_of(timings.get(row.get("step"), {})) for row in metrics if row.get("step")]
     memory = _values(timings.values(), "memory/peak_gib")
     evaluating = sum(row.get("seconds/evaluate") or 0.0 for row in timings.values())

@@ -26,6 +26,7 @@ from rung.lab.compare.verdict import RULE, Pair, verdict
 from rung.methods import METHODS
 from rung.methods.explain import difference
 from rung.runs.record.machine import machine
+from rung.runs.statistics import are_shares
 from rung.settings import Settings
 from rung.tasks.load import load_task
 from rung.tasks.task import TextTask
@@ -33,6 +34,7 @@ from rung.trainers.budget import AXES, in_words
 from rung.whole_files import write_whole
 
 Array = npt.NDArray[np.float64]
+_ITEM_SCORES = ("item_scores", "item_scores_at_start")
 Runs = Mapping[RunName, Mapping[str, Any]]
 """What `read_run` found in each run that has finished."""
 
@@ -65,7 +67,7 @@ def result(comparison: Comparison, folder: Path) -> dict[str, Any]:
         "axes": _axes(runs, comparison.axis),
         "seeds": list(comparison.seeds),
         "common_items": common,
-        "shares": all(_is_share(run) for run in runs.values()),
+        "shares": all(are_shares(_scores([run], key)) for run in runs.values() for key in _ITEM_SCORES),
         "verdict": _verdict(rows, pairs),
         "rule": RULE,
         "methods": rows,
@@ -146,7 +148,7 @@ def _row(
     }
     if not mine:
         return row
-    scores_SN, start_SN = (_scores(list(mine.values()), key) for key in ("item_scores", "item_scores_at_start"))
+    scores_SN, start_SN = (_scores(list(mine.values()), key) for key in _ITEM_SCORES)
     score = score_interval(scores_SN, common_items=common)
     gain = seed_difference(scores_SN, start_SN, common_items=common)
     by_seed = {seed: run["score"] for seed, run in mine.items()}
@@ -219,10 +221,6 @@ def _in_environment(runs: Runs) -> bool:
 
 def _scores(runs: Sequence[Mapping[str, Any]], key: str = "item_scores") -> Array:
     return np.array([[np.nan if v is None else v for v in run[key]] for run in runs], dtype=np.float64)
-
-
-def _is_share(run: Mapping[str, Any]) -> bool:
-    return all(v is None or 0 <= v <= 1 for key in ("item_scores", "item_scores_at_start") for v in run[key])
 
 
 def _means(parts: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:

@@ -30,7 +30,7 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The answer. `best`: the methods that none is told to beat, the highest score first; empty: nothing can be said.
+    """The answer. `best`: the methods that no other is shown to beat, highest score first; empty: nothing can be said.
 
     Example: `Verdict(headline="Not distinguishable at this budget: grpo, ppo.", best=("grpo", "ppo"))`.
     """

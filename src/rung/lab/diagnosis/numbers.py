@@ -69,7 +69,7 @@ def sampler_gap(run: ObservedRun) -> Finding | None:
 
 
 def one_token_off(run: ObservedRun) -> Finding | None:
-    """The mean gap is in order, but single tokens have quite other log-probs."""
+    """The mean gap is healthy, but single tokens have very different log-probs."""
     metric = METRICS["sampler_gap/max"]
     off = [row for row in run.late if metric.standing(row.get(metric.name)) == "high"]
     if not off or len(off) * 2 <= len(run.late) or sampler_gap(run) is not None:

@@ -19,7 +19,7 @@ FAR_AHEAD = 0.1
 
 
 def entropy_collapse(run: ObservedRun) -> Finding | None:
-    """The entropy is gone for three steps in a row, and the held-out score has not risen for it."""
+    """Entropy is near zero for three steps in a row, and the held-out score has not risen."""
     recent = run.values("entropy", run.steps[-3:])
     first = next((row for row in run.steps if row.get("entropy") is not None), None)
     if len(recent) < 3 or first is None or max(recent) >= COLLAPSED * (first["entropy"] or 0.0) or run.learned:

@@ -16,7 +16,7 @@ def meanings(names: Iterable[str], *, environment: bool) -> dict[str, Any]:
 
 
 def _metric(name: str, environment: bool) -> Metric:
-    """What is known about a metric; nothing but its name when it is none of ours."""
+    """The metric of that name; one with empty sentences for a name that is not ours."""
     try:
         return explain_metric(name, environment=environment)
     except SettingsError:

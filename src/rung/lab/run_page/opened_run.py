@@ -120,7 +120,7 @@ class OpenedRun:
 
 
 def _runs_below(folder: Path) -> str:
-    """A hint when the runs are one folder deeper."""
+    """A hint where the runs lie one folder deeper."""
     try:
         below = sorted(path for path in folder.iterdir() if (path / "settings.yaml").is_file())
     except OSError:

@@ -115,7 +115,7 @@ def spread(of: Sequence[T], count: int) -> list[T]:
 
 
 def _samples(run: OpenedRun, steps: Sequence[int], problems: list[str]) -> dict[int, str]:
-    """Each step's samples and their tokens as JSON, of so many steps as may be."""
+    """Each step's samples and their tokens as JSON, for as many steps as fit."""
     found: dict[int, str] = {}
     for step in spread(steps, MOST_STEPS):
         try:
@@ -158,7 +158,7 @@ def _is_evaluated(row: dict[str, Any]) -> bool:
 
 
 def _bounded(rows: list[dict[str, Any]], keep: Callable[[dict[str, Any]], bool] = lambda _: False) -> list[Any]:
-    """So many rows as may be, evenly; those that `keep` names are kept first, whatever their size."""
+    """The rows, thinned evenly to fit; those that `keep` names are always kept."""
     size = len(encoded(rows))
     if size <= LARGEST_ROWS:
         return rows
