@@ -1,29 +1,47 @@
-"""`rung`: the command line. Each command lives in `rung.commands`; heavy libraries are loaded by what needs them."""
+"""`rung`: the command line. Each command lives in `rung.commands`; heavy libraries are loaded by what needs them.
+
+What rung raises on purpose is told in its own words, without a traceback, and exits with its code. Everything else is
+a bug and keeps its traceback.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+import traceback
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from rung import __version__
+from rung.commands.catalogue import diff, explain, explain_metric, methods, settings, tasks
 from rung.commands.chat import chat
 from rung.commands.compare import compare
-from rung.commands.diagnose import diagnose
 from rung.commands.evaluate import evaluate
-from rung.commands.failing import Commands
 from rung.commands.label import label
-from rung.commands.methods import diff, explain, methods
-from rung.commands.output import say
-from rung.commands.pairs import pairs
-from rung.commands.resume import resume
-from rung.commands.rlhf import rlhf
-from rung.commands.settings import settings
-from rung.commands.sft import sft
-from rung.commands.tasks import explain_metric, tasks
-from rung.commands.train import check, train
-from rung.commands.view import view
+from rung.commands.output import complain, say
+from rung.commands.recipes import pairs, rlhf, sft
+from rung.commands.train import check, resume, train
+from rung.commands.view import diagnose, view
+from rung.errors import RungError
+
+DEBUG = "RUNG_DEBUG"
+"""Set to anything, this environment variable shows the traceback as well."""
+
+
+class Commands(TyperGroup):
+    """The group of all commands."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RungError as error:
+            if os.environ.get(DEBUG):
+                traceback.print_exc()
+            complain(str(error))
+            raise typer.Exit(error.exit_code) from error
+
 
 app = typer.Typer(
     name="rung",

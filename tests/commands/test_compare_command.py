@@ -8,19 +8,19 @@ import pytest
 
 from rung.commands.compare import plan_lines
 from rung.errors import RungError, SettingsError
-from rung.lab.compare.asked import LADDER, Asked, comparison_of, jobs_for
+from rung.lab.compare.asked import LADDER, comparison_of, jobs_for
 from rung.lab.compare.plan import claim, read_plan
 from rung.lab.compare.results import common_items
 
 
 def problems(**asked) -> list[str]:
     with pytest.raises(RungError) as error:
-        comparison_of(Asked(**asked))
+        comparison_of(**asked)
     return error.value.problems
 
 
 def test_without_arguments_the_ladder_on_the_tiny_model():
-    found = comparison_of(Asked())
+    found = comparison_of()
     assert tuple(found.settings) == LADDER and found.seeds == (0, 1, 2) and found.axis == "tokens"
     for settings in found.settings.values():
         assert (settings.model, settings.task.name) == ("tiny", "arithmetic")
@@ -30,9 +30,9 @@ def test_without_arguments_the_ladder_on_the_tiny_model():
 
 
 def test_the_budget_ends_a_run_and_steps_only_bounds_it():
-    found = comparison_of(Asked(methods=["grpo"], budget="tokens=2M"))
+    found = comparison_of(methods=["grpo"], budget="tokens=2M")
     assert found.limit == 2_000_000 and found.settings["grpo"].steps == 100_000
-    assert comparison_of(Asked(methods=["grpo"], sets=["steps=7"])).settings["grpo"].steps == 7
+    assert comparison_of(methods=["grpo"], sets=["steps=7"]).settings["grpo"].steps == 7
 
 
 @pytest.mark.parametrize(
@@ -40,28 +40,26 @@ def test_the_budget_ends_a_run_and_steps_only_bounds_it():
     [("seconds=90", "seconds", 90.0), ("flops=2T", "flops", 2e12), ("trained=5k", "trained", 5000)],
 )
 def test_axes(written, axis, limit):
-    found = comparison_of(Asked(methods=["grpo"], budget=written))
+    found = comparison_of(methods=["grpo"], budget=written)
     assert (found.axis, found.limit) == (axis, limit)
 
 
 def test_environments_take_their_recipes_and_count_their_steps():
-    found = comparison_of(Asked(methods=["reinforce", "ppo", "grpo"], task="CartPole-v1", budget="steps=100K"))
+    found = comparison_of(methods=["reinforce", "ppo", "grpo"], task="CartPole-v1", budget="steps=100K")
     assert {settings.model for settings in found.settings.values()} == {"small"}
     assert found.settings["ppo"].num_environments == 1 and found.settings["grpo"].num_environments == 16
     assert all(settings.saving.every == 20 for settings in found.settings.values()), "a kill must not lose a whole run"
 
 
 def test_seeds_begin_with_the_seed():
-    assert comparison_of(Asked(methods=["grpo"], seeds=2, sets=["seed=7"])).seeds == (7, 8)
+    assert comparison_of(methods=["grpo"], seeds=2, sets=["seed=7"]).seeds == (7, 8)
 
 
 def test_settings_for_one_method_alone():
     found = comparison_of(
-        Asked(
-            methods=["grpo", "reinforce"],
-            sets=["learning_rate=1e-3"],
-            sets_for=["grpo:method.optimizer.learning_rate=5e-4"],
-        )
+        methods=["grpo", "reinforce"],
+        sets=["learning_rate=1e-3"],
+        sets_for=["grpo:method.optimizer.learning_rate=5e-4"],
     )
     rates = {name: settings.resolved_method().optimizer.learning_rate for name, settings in found.settings.items()}
     assert rates == {"grpo": 5e-4, "reinforce": 1e-3}
@@ -121,7 +119,7 @@ def test_what_makes_no_sense_is_refused_before_anything_starts(in_folder, method
     ("methods", "task"), [(["ppo", "dqn", "rlhf@2017"], "CartPole-v1"), (["boxes", "ase_ace"], "cartpole-1983")]
 )
 def test_what_makes_sense_in_an_environment_is_taken(methods, task):
-    found = comparison_of(Asked(methods=methods, task=task, budget="steps=1K", seeds=2))
+    found = comparison_of(methods=methods, task=task, budget="steps=1K", seeds=2)
     assert list(found.settings) == methods and not common_items(found)
 
 
@@ -141,7 +139,7 @@ def test_several_problems_at_once():
 
 
 def test_methods_that_learn_from_pairs_draw_them_and_are_measured_as_the_others():
-    found = comparison_of(Asked(methods=["grpo", "dpo", "kto"], budget="tokens=6K", sets_for=["kto:pairs.passes=2"]))
+    found = comparison_of(methods=["grpo", "dpo", "kto"], budget="tokens=6K", sets_for=["kto:pairs.passes=2"])
     sources = {name: settings.pairs.source for name, settings in found.settings.items()}
     assert sources == {"grpo": "file", "dpo": "samples", "kto": "samples"}
     assert found.settings["kto"].pairs.passes == 2 and found.settings["dpo"].pairs.passes == 3
@@ -149,18 +147,18 @@ def test_methods_that_learn_from_pairs_draw_them_and_are_measured_as_the_others(
     assert evaluations[0] == evaluations[1] == evaluations[2]
     (line,) = [line for line in plan_lines(found, Path("x"), 1) if "pairs" in line]
     assert line == "  pairs     dpo, kto: from the model's own samples, as the settings of each say"
-    (line,) = [line for line in plan_lines(comparison_of(Asked(methods=["dpo"])), Path("x"), 1) if "pairs" in line]
+    (line,) = [line for line in plan_lines(comparison_of(methods=["dpo"]), Path("x"), 1) if "pairs" in line]
     assert line.endswith("4 answers a prompt; all of the budget buys pairs, then 3 passes over them")
-    assert not any("pairs" in line for line in plan_lines(comparison_of(Asked(methods=["grpo"])), Path("x"), 1))
+    assert not any("pairs" in line for line in plan_lines(comparison_of(methods=["grpo"]), Path("x"), 1))
 
 
 def test_a_plan_comes_back_and_claims_its_folder_alone(tmp_path):
-    comparison = comparison_of(Asked(methods=["reinforce", "ppo"], task="CartPole-v1", budget="steps=1K", seeds=2))
+    comparison = comparison_of(methods=["reinforce", "ppo"], task="CartPole-v1", budget="steps=1K", seeds=2)
     folder = tmp_path / "a"
     assert claim(comparison, folder) is False
     assert read_plan(folder) == comparison
     assert claim(comparison, folder) is True
-    other = comparison_of(Asked(methods=["reinforce", "ppo"], task="CartPole-v1", budget="steps=2K", seeds=2))
+    other = comparison_of(methods=["reinforce", "ppo"], task="CartPole-v1", budget="steps=2K", seeds=2)
     with pytest.raises(SettingsError, match=r"budget.steps is 1000, now 2000"):
         claim(other, folder)
     (tmp_path / "b").mkdir()
@@ -170,10 +168,10 @@ def test_a_plan_comes_back_and_claims_its_folder_alone(tmp_path):
 
 
 def test_how_many_at_a_time():
-    small = comparison_of(Asked(methods=["reinforce"], seeds=1))
+    small = comparison_of(methods=["reinforce"], seeds=1)
     assert jobs_for(small, None) == 1, "there is only one run"
     assert jobs_for(small, 4) == 4
-    own_threads = comparison_of(Asked(methods=["reinforce"], sets=["learner.threads=2"]))
+    own_threads = comparison_of(methods=["reinforce"], sets=["learner.threads=2"])
     assert jobs_for(own_threads, None) == 1
 
 
@@ -183,10 +181,10 @@ ROW = '{{"prompt": "{n}+1=", "answer": "{m}", "completion": "{m}"}}\n'
 def test_paths_are_kept_whole(in_folder):
     """Else a run's settings.yaml, which has them whole, would not be the comparison's, and it could not go on."""
     (in_folder / "rows.jsonl").write_text("".join(ROW.format(n=n, m=n + 1) for n in range(40)))
-    found = comparison_of(Asked(methods=["grpo"], task="rows.jsonl", model="tiny", budget="tokens=1K", seeds=2))
+    found = comparison_of(methods=["grpo"], task="rows.jsonl", model="tiny", budget="tokens=1K", seeds=2)
     assert found.settings["grpo"].task.name == str(in_folder / "rows.jsonl")
     assert common_items(found), "a file's held-out rows are the same for every seed"
-    made_from_the_seed = comparison_of(Asked(methods=["grpo"], seeds=2))
+    made_from_the_seed = comparison_of(methods=["grpo"], seeds=2)
     assert not common_items(made_from_the_seed)
 
 
@@ -207,8 +205,9 @@ def test_zero_seeds_are_refused(rung):
 
 
 def test_what_is_probably_not_meant_is_said_with_its_methods() -> None:
-    asked = Asked(methods=["grpo", "dapo"], sets=["evaluation.temperature=0"], sets_for=["dapo:learning_rate=0.1"])
-    warnings = [line for line in plan_lines(comparison_of(asked), Path("x"), 1) if "warning" in line]
+    sets_for = ["dapo:learning_rate=0.1"]
+    found = comparison_of(methods=["grpo", "dapo"], sets=["evaluation.temperature=0"], sets_for=sets_for)
+    warnings = [line for line in plan_lines(found, Path("x"), 1) if "warning" in line]
     begins = (
         "evaluation.num_samples: the 4",
         "dapo: method.optimizer.learning_rate",
@@ -216,4 +215,4 @@ def test_what_is_probably_not_meant_is_said_with_its_methods() -> None:
     )
     assert len(warnings) == len(begins)
     assert all(any(line.startswith(f"  warning   {begin}") for line in warnings) for begin in begins), warnings
-    assert not any("warning" in line for line in plan_lines(comparison_of(Asked(methods=["grpo"])), Path("x"), 1))
+    assert not any("warning" in line for line in plan_lines(comparison_of(methods=["grpo"]), Path("x"), 1))

@@ -12,7 +12,6 @@ from rung.commands.output import say, tell
 from rung.runs.folders import found
 
 if TYPE_CHECKING:
-    from rung.models.language.policy import TextPolicy
     from rung.rollouts.sampler import InProcessSampler
     from rung.tasks.task import Message
 
@@ -53,15 +52,11 @@ class Talk:
     """
 
     def __init__(self, sampler: InProcessSampler, *, temperature: float, max_new_tokens: int, seed: int) -> None:
-        self.sampler = sampler
+        self.sampler, self.policy = sampler, sampler.policy
         self.temperature, self.max_new_tokens, self.seed = temperature, max_new_tokens, seed
-        self.by_turns = bool(self._policy.tokenizer.chat_template)
+        self.by_turns = bool(self.policy.tokenizer.chat_template)
         self.messages: list[Message] = []
         self.turn = 0
-
-    @property
-    def _policy(self) -> TextPolicy:
-        return self.sampler.policy
 
     def start_afresh(self) -> None:
         """Forgets what was said."""
@@ -75,7 +70,7 @@ class Talk:
         if self.by_turns:
             self.messages.append({"role": "user", "content": line})
         self._forget_what_does_not_fit()
-        ids = self._policy.encode(tuple(self.messages) if self.by_turns else line)
+        ids = self.policy.encode(tuple(self.messages) if self.by_turns else line)
         (episode,) = self.sampler.sample(
             [Prompt("chat", 0, ids)],
             samples_per_prompt=1,
@@ -89,8 +84,8 @@ class Talk:
         return episode.text
 
     def _forget_what_does_not_fit(self) -> None:
-        room = self._policy.context_length - self.max_new_tokens
-        while len(self.messages) > 2 and len(self._policy.encode(tuple(self.messages))) > room:
+        room = self.policy.context_length - self.max_new_tokens
+        while len(self.messages) > 2 and len(self.policy.encode(tuple(self.messages))) > room:
             del self.messages[:2]
 
 

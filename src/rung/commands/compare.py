@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from rung.lab.compare.plan import Comparison
 
 Methods = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="METHOD...", help="Methods' names (rung methods); the ladder.", show_default=False),
+    list[str] | None, typer.Argument(metavar="METHOD...", help="Methods' names (rung methods); the ladder.")
 ]
 Budget = Annotated[
     str | None,
@@ -29,7 +28,6 @@ Budget = Annotated[
         metavar="AXIS=N",
         help="tokens=2M, trained=, seconds=, flops= or, in an environment, steps=. Each run ends with its first whole "
         "step that reaches it.",
-        show_default=False,
     ),
 ]
 SetsFor = Annotated[
@@ -38,22 +36,17 @@ SetsFor = Annotated[
         "--set-for",
         metavar="METHOD:KEY=VALUE",
         help="A setting of one method alone, as grpo:learning_rate=1e-5. Repeatable.",
-        show_default=False,
     ),
 ]
-Resume = Annotated[
-    Path | None,
-    typer.Option("--resume", metavar="DIR", help="Go on with the comparison in DIR.", show_default=False),
-]
-Out = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", help="The comparison's folder; default runs/compare-TASK-N.", show_default=False),
-]
+Resume = Annotated[Path | None, typer.Option("--resume", metavar="DIR", help="Go on with the comparison in DIR.")]
+Out = Annotated[Path | None, typer.Option(metavar="DIR", help="The comparison's folder; default runs/compare-TASK-N.")]
 Seeds = Annotated[int, typer.Option(min=1, metavar="N", help="Runs of each method, from the setting `seed` on.")]
 Jobs = Annotated[
-    int | None,
-    typer.Option(min=1, metavar="N", help="Runs at a time; for small models one a core, else 1.", show_default=False),
+    int | None, typer.Option(min=1, metavar="N", help="Runs at a time; for small models one a core, else 1.")
 ]
+
+OPTIONS = {"methods": "METHOD", "sets": "--set", "sets_for": "--set-for", "rewards": "--reward"}
+"""As they are typed, where that is not the parameter's own name."""
 
 
 def compare(
@@ -77,31 +70,20 @@ def compare(
     Without arguments: the ladder on the tiny model and arithmetic. The same command with the same --out goes on where
     it stopped. The result is comparison.json and comparison.html in the folder.
     """
-    from rung.lab.compare.asked import Asked, comparison_of, jobs_for
+    from rung.lab.compare.asked import comparison_of, jobs_for
     from rung.lab.compare.compare import compare as run_comparison
     from rung.lab.compare.plan import read_plan
+    from rung.runs.stopping import STOPPED_BY_SIGNAL
 
+    asked: dict[str, Any] = {"methods": methods, "model": model, "task": task, "budget": budget, "config": config}
+    asked |= {"recipe": recipe, "sets": sets, "sets_for": sets_for, "rewards": rewards}
     if resume is not None:
-        given = {"METHOD": methods, "--model": model, "--task": task, "--budget": budget, "--config": config}
-        given |= {"--recipe": recipe, "--set": sets, "--set-for": sets_for, "--reward": rewards, "--out": out}
-        wrong = [name for name, value in given.items() if value]
+        wrong = [OPTIONS.get(name, f"--{name}") for name, value in {**asked, "out": out}.items() if value]
         if wrong:
             raise SettingsError([f"{name}: --resume takes everything from the folder; leave it out" for name in wrong])
         comparison, folder = read_plan(resume), resume
     else:
-        asked = Asked(
-            methods=methods or (),
-            model=model,
-            task=task,
-            budget=budget,
-            seeds=seeds,
-            config=config,
-            recipe=recipe,
-            sets=sets or (),
-            sets_for=sets_for or (),
-            rewards=rewards or (),
-        )
-        comparison = comparison_of(asked)
+        comparison = comparison_of(**asked, seeds=seeds)
         folder = out or new_folder("compare", next(iter(comparison.settings.values())).task)
     with only_the_result() if as_json else contextlib.nullcontext():
         at_once = jobs_for(comparison, jobs)
@@ -110,16 +92,13 @@ def compare(
     if as_json:
         print_json(data)
     else:
-        for line in result_lines(data, folder, stopped=code == STOPPED):
+        for line in result_lines(data, folder, stopped=code == STOPPED_BY_SIGNAL):
             say(line)
     raise typer.Exit(code)
 
 
-STOPPED = 75
-
-
 def plan_lines(comparison: Comparison, folder: Path, jobs: int) -> list[str]:
-    """What is about to be done."""
+    """The plan, as it is printed before the first run."""
     first = next(iter(comparison.settings.values()))
     methods, seeds = list(comparison.settings), comparison.seeds
     return [
@@ -135,7 +114,7 @@ def plan_lines(comparison: Comparison, folder: Path, jobs: int) -> list[str]:
 
 
 def _warnings(comparison: Comparison) -> Iterator[str]:
-    """What is probably not meant, once, with the methods that it is about."""
+    """Warnings about the settings, each once, with the methods concerned."""
     from rung.trainers.choose import kind_for
 
     about: dict[str, list[str]] = {}
@@ -149,7 +128,7 @@ def _warnings(comparison: Comparison) -> Iterator[str]:
 
 
 def _pairs_line(comparison: Comparison) -> list[str]:
-    """How the methods that learn from pairs come by them."""
+    """Where the methods that learn from pairs get them."""
     from rung.trainers.choose import kind_for
 
     drawing = {
@@ -175,17 +154,16 @@ def _count(number: int, word: str) -> str:
 
 def result_lines(data: Mapping[str, Any], folder: Path, *, stopped: bool = False) -> list[str]:
     """The result for people."""
-    rows = {row["method"]: _row(row) for row in sorted(data["methods"], key=_by_score)}
+    rows = {
+        row["method"]: _row(row)
+        for row in sorted(data["methods"], key=lambda row: (row["score"] is None, -(row["score"] or 0)))
+    }
     lines = [f"score, 95 % interval over seeds and items, and what a run spent ({data['task']['name']}):"]
     lines += columns(rows, indent="  ")
     lines += [data["verdict"]["headline"], *(f"  {detail}" for detail in data["verdict"]["details"])]
     if stopped:
         lines.append(f"stopped with everything saved; go on with: rung compare --resume {folder}")
     return [*lines, f"page: {folder / 'comparison.html'}"]
-
-
-def _by_score(row: Mapping[str, Any]) -> float:
-    return -row["score"] if row["score"] is not None else float("inf")
 
 
 def _row(row: Mapping[str, Any]) -> str:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from rung.commands.options import AsJson, Rewards, Seed, Sets, Task
 from rung.commands.output import columns, only_the_result, print_json, say, tell
-
-if TYPE_CHECKING:
-    pass
 
 
 def evaluate(
@@ -24,32 +21,23 @@ def evaluate(
         ),
     ],
     task: Task = None,
-    k: Annotated[
-        str | None, typer.Option("--k", metavar="K", help="Completions an item; 8.", show_default=False)
-    ] = None,
+    k: Annotated[str | None, typer.Option("--k", metavar="K", help="Completions an item; 8.")] = None,
     base: Annotated[
-        str | None,
-        typer.Option(metavar="RUN_OR_MODEL", help="Compare with this one, item by item.", show_default=False),
+        str | None, typer.Option(metavar="RUN_OR_MODEL", help="Compare with this one, item by item.")
     ] = None,
-    items: Annotated[str | None, typer.Option(metavar="N", help="The first N items; 256.", show_default=False)] = None,
-    temperature: Annotated[str | None, typer.Option(metavar="T", help="Of the samples; 1.", show_default=False)] = None,
+    items: Annotated[str | None, typer.Option(metavar="N", help="The first N items; 256.")] = None,
+    temperature: Annotated[str | None, typer.Option(metavar="T", help="Of the samples; 1.")] = None,
     max_new_tokens: Annotated[
-        str | None, typer.Option(metavar="N", help="Tokens of a completion at most; 128.", show_default=False)
+        str | None, typer.Option(metavar="N", help="Tokens of a completion at most; 128.")
     ] = None,
     seed: Seed = None,
-    split: Annotated[
-        str | None, typer.Option(metavar="held_out|train", help="Which items; held_out.", show_default=False)
-    ] = None,
+    split: Annotated[str | None, typer.Option(metavar="held_out|train", help="Which items; held_out.")] = None,
     rewards: Rewards = None,
     step: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="The run's checkpoint of step N, in place of its end.", show_default=False),
+        int | None, typer.Option(metavar="N", help="The run's checkpoint of step N, in place of its end.")
     ] = None,
     samples: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Write every completion with its rewards (.jsonl, .parquet).", show_default=False
-        ),
+        Path | None, typer.Option(metavar="FILE", help="Write every completion with its rewards (.jsonl, .parquet).")
     ] = None,
     sets: Sets = None,
     as_json: AsJson = False,

@@ -35,24 +35,17 @@ def label(
     votes_per_pair: Annotated[int, typer.Option(metavar="N", min=1, help="People to answer each pair.")] = 1,
     question: Annotated[str, typer.Option(metavar="TEXT", help="What the page asks.")] = QUESTION,
     labels: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Where votes are kept; default PAIRS.labels.", show_default=False),
+        Path | None, typer.Option(metavar="FILE", help="Where votes are kept; default PAIRS.labels.")
     ] = None,
     export: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE",
-            help="No page: write prompt, chosen, rejected and votes to a .jsonl or .parquet file.",
-            show_default=False,
+            metavar="FILE", help="No page: write prompt, chosen, rejected and votes to a .jsonl or .parquet file."
         ),
     ] = None,
     votes: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="No page: write every pair and every vote to a .jsonl or .parquet file.",
-            show_default=False,
-        ),
+        typer.Option(metavar="FILE", help="No page: write every pair and every vote to a .jsonl or .parquet file."),
     ] = None,
 ) -> None:
     """Label pairs in a page on this machine, or export the labels.
@@ -123,7 +116,7 @@ def _serve(
         from rung.lab.pages import PageServer
     except ModuleNotFoundError as error:
         raise MissingExtra("the labelling page", "pages") from error
-    from rung.lab.labels.agreement import sides_of
+    from rung.lab.labels.agreement import left_share
 
     page = LabellingPage(store=store, folder=file.path.parent, wanted=wanted, question=question)
     with PageServer(page.routes(), people=people, port=port, refused=lambda words: tell(f"warning: {words}")) as server:
@@ -132,8 +125,8 @@ def _serve(
         say(f"votes go to {store.file.path}; Ctrl-C stops, and the same command goes on")
         server.run()
     standing = store.standing()
-    labelled, sides = len({vote.pair for vote in standing}), sides_of(standing)
-    say(f"{_votes(len(standing))} on {labelled:,} of {store.count():,} pairs; left preferred: {sides.in_words()}")
+    labelled = len({vote.pair for vote in standing})
+    say(f"{_votes(len(standing))} on {labelled:,} of {store.count():,} pairs; left preferred: {left_share(standing)}")
     if labelled:
         say(f"for training: rung label {file.path} --export FILE.jsonl")
 

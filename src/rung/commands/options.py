@@ -7,16 +7,13 @@ from typing import Annotated
 
 import typer
 
-Config = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="Settings from a YAML file.", show_default=False)
-]
+Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings from a YAML file.")]
 Recipe = Annotated[
     str | None,
     typer.Option(
         "--recipe",
         metavar="NAME",
         help="Packaged settings under your own; the model 'tiny' brings 'tiny' unless you say 'none'.",
-        show_default=False,
     ),
 ]
 Sets = Annotated[
@@ -25,7 +22,6 @@ Sets = Annotated[
         "--set",
         metavar="KEY=VALUE",
         help="One setting, as steps=50 or learning_rate=1e-5 (a key's unique end is enough). Repeatable.",
-        show_default=False,
     ),
 ]
 Rewards = Annotated[
@@ -35,22 +31,16 @@ Rewards = Annotated[
         metavar="FILE.py:FUNCTION[=WEIGHT]",
         help="Your reward, or the folder of a reward model, in place of the task's own ('task' keeps that one as "
         "well). The first one counts as accuracy. Repeatable.",
-        show_default=False,
     ),
 ]
 Model = Annotated[
-    str | None,
-    typer.Option(metavar="MODEL", help="A Hugging Face folder or hub id, a .gguf file, or 'tiny'.", show_default=False),
+    str | None, typer.Option(metavar="MODEL", help="A Hugging Face folder or hub id, a .gguf file, or 'tiny'.")
 ]
 Task = Annotated[
-    str | None,
-    typer.Option(metavar="TASK", help="A task's name (rung tasks), or a .jsonl or .parquet file.", show_default=False),
+    str | None, typer.Option(metavar="TASK", help="A task's name (rung tasks), or a .jsonl or .parquet file.")
 ]
-Seed = Annotated[str | None, typer.Option(metavar="N", help="Keys every random number.", show_default=False)]
-Out = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", help="The run's folder; default runs/METHOD-TASK-N.", show_default=False),
-]
+Seed = Annotated[str | None, typer.Option(metavar="N", help="Keys every random number.")]
+Out = Annotated[Path | None, typer.Option(metavar="DIR", help="The run's folder; default runs/METHOD-TASK-N.")]
 SkipBadRows = Annotated[
     bool,
     typer.Option(

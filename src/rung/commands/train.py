@@ -1,7 +1,8 @@
-"""`rung train` and `rung check`: a run from the command line, and its plan."""
+"""`rung train`, `rung check` and `rung resume`: a run from the command line, its plan, and how it goes on."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,12 +22,11 @@ from rung.commands.options import (
     with_skipping,
 )
 from rung.commands.output import print_json, say
+from rung.errors import SettingsError
 from rung.runs.folders import new_folder
 from rung.runs.planning import planned
 
-Method = Annotated[
-    str | None, typer.Argument(metavar="METHOD", help="A method's name (rung methods).", show_default=False)
-]
+Method = Annotated[str | None, typer.Argument(metavar="METHOD", help="A method's name (rung methods).")]
 
 
 def train(
@@ -77,6 +77,27 @@ def check(
 
     for line in plan_lines(plan):
         say(line)
+
+
+def resume(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The run's folder.")],
+    sets: Sets = None,
+    quiet: Quiet = False,
+) -> None:
+    """Go on with a stopped run.
+
+    It starts from the newest good checkpoint. --set steps=N changes its length.
+    """
+    from rung.settings import read_settings
+    from rung.trainers.reading import read_changes
+
+    file = folder / "settings.yaml"
+    if not file.is_file():
+        raise SettingsError([f"{folder}: holds no run (there is no {file})"])
+    changes = read_changes(read_settings(file), sets or ())
+    from rung.library import resume as go_on
+
+    raise typer.Exit(go_on(folder, changes, quiet=quiet).exit_code)
 
 
 def _flags(method: str | None, model: str | None, task: str | None, seed: str | None) -> dict[str, str | None]:

@@ -1,4 +1,4 @@
-"""`rung view`: look inside runs, in a page on this machine."""
+"""`rung view` and `rung diagnose`: look inside runs in a page on this machine, and what is wrong with one in words."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rung.commands.output import say, tell
+from rung.commands.options import AsJson
+from rung.commands.output import print_json, say, tell
 from rung.errors import MissingExtra, SettingsError
 
 if TYPE_CHECKING:
@@ -42,6 +43,23 @@ def view(
         say(f"{', '.join(str(run.folder) for run in opened)}: {server.links['viewer']}")
         say("the page follows a run that is still training; Ctrl-C stops it, and touches no run")
         server.run()
+
+
+def diagnose(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.")], as_json: AsJson = False
+) -> None:
+    """Say what is wrong with a run.
+
+    From its folder alone, also while it trains: the evidence, the likely cause, the setting to change.
+    """
+    from rung.lab.diagnosis.rules import diagnose as diagnosed
+
+    found = diagnosed(folder)
+    if as_json:
+        print_json(found.as_data())
+        return
+    for line in found.lines():
+        say(line)
 
 
 def _opened(folders: list[Path]) -> list[OpenedRun]:

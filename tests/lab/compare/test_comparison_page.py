@@ -17,8 +17,7 @@ from pages_read import LOADING, ReadPage
 from playwright.sync_api import Browser, expect
 
 from rung.lab.compare.curves import mean_curve
-from rung.lab.compare.page import page
-from rung.lab.compare.sections import large
+from rung.lab.compare.page import large, page
 from rung.lab.compare.verdict import RULE
 
 HOSTILE = "</title><script>document.title='owned'</script><img src=x onerror=alert(1)>\x1b[31m\u202e&amp;"

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clockless import without_clock
 from random_digits import SHORTEST, random_digits
 
-from rung.lab.compare.asked import Asked, comparison_of
+from rung.lab.compare.asked import comparison_of
 from rung.lab.compare.child import run
 from rung.lab.compare.curves import mean_curve
 from rung.lab.compare.page import page
 from rung.lab.compare.plan import Comparison, claim, outcome_file, run_folder, shared_folder
-from rung.lab.compare.results import result, without_clock
+from rung.lab.compare.results import result
 from rung.runs.record.json_lines import read_rows
 
 SETS = (
@@ -28,7 +29,7 @@ def made(folder: Path, reward: str | None, *methods: str) -> Comparison:
     """A comparison whose runs have all ended; they were made in this process, one after another."""
     random_digits().save(folder / "model")
     (folder / "reward.py").write_text(SHORTEST)
-    asked = Asked(
+    comparison = comparison_of(
         methods=methods,
         model=str(folder / "model"),
         task="arithmetic",
@@ -38,7 +39,6 @@ def made(folder: Path, reward: str | None, *methods: str) -> Comparison:
         sets_for=[one for one in OWN if one.partition(":")[0] in methods],
         rewards=() if reward is None else (reward.format(folder),),
     )
-    comparison = comparison_of(asked)
     claim(comparison, folder / "out")
     for name in comparison.names():
         request = {

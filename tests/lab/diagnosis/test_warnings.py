@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rung.lab.diagnosis.finding import Finding
-from rung.lab.diagnosis.warnings import new_warnings, warning_log, warnings_in
+from rung.lab.diagnosis.warnings import WarningLog, new_warnings, warnings_in
 
 Row = dict[str, Any]
 
@@ -29,8 +29,8 @@ def steps(count: int, **values: Any) -> list[Row]:
 
 
 def test_a_healthy_run_and_an_empty_one_have_none(made_up_rows: Any) -> None:
-    assert warnings_in([]) == [] and new_warnings([]) == [] and warning_log([]) == []
-    assert warning_log(made_up_rows(60)[0]) == []
+    assert warnings_in([]) == [] and new_warnings([]) == [] and WarningLog().after([]) == []
+    assert WarningLog().after(made_up_rows(60)[0]) == []
     assert warnings_in([{"step": 0, "held_out/score": 0.5}]) == []
 
 
@@ -190,7 +190,7 @@ def test_noise_in_the_held_out_score_is_no_fall() -> None:
             score = float(draw.binomial(40, 0.6)) / 40
             half = 1.96 * (score * (1 - score) / 40) ** 0.5
             row |= {"held_out/score": score, "held_out/low": score - half, "held_out/high": score + half}
-        false_alarms += any(warning.name == "held_out_falls" for _, warning in warning_log(history))
+        false_alarms += any(warning.name == "held_out_falls" for _, warning in WarningLog().after(history))
     assert false_alarms <= 4
 
 
@@ -211,7 +211,7 @@ def test_a_solved_environment_has_no_warning() -> None:
     for row in history[9::10]:
         row.update(dict.fromkeys(("held_out/score", "held_out/low", "held_out/high"), row["reward/mean"]))
     start = {"step": 0, "held_out/score": 20.0, "held_out/low": 15.0, "held_out/high": 25.0}
-    assert warning_log([start, *history]) == []
+    assert WarningLog().after([start, *history]) == []
 
 
 def test_a_value_that_was_not_finite_is_named() -> None:
@@ -234,7 +234,7 @@ def test_each_is_new_once_until_it_clears() -> None:
     shown = [(end, w.name) for end in range(1, 15) for w in new_warnings(history[:end])]
     assert shown == [(5, "truncated")]
     again = steps(17, length__truncated=[0.9] * 7 + [0.0] * 5 + [0.9] * 5)
-    assert [step for step, _ in warning_log(again)] == [5, 13]
+    assert [step for step, _ in WarningLog().after(again)] == [5, 13]
 
 
 def test_the_log_is_what_the_console_showed_step_by_step() -> None:
@@ -250,7 +250,7 @@ def test_the_log_is_what_the_console_showed_step_by_step() -> None:
             row |= {"held_out/score": score, "held_out/low": score - 0.05, "held_out/high": score + 0.05}
         history.append(row)
     shown = [(end - 1, w) for end in range(1, 121) for w in new_warnings(history[:end])]
-    assert shown == warning_log(history)
+    assert shown == WarningLog().after(history)
     assert {w.name for _, w in shown} >= {
         *("truncated", "sampler_gap", "gradient_spikes", "held_out_falls", "kl_runs_off", "flat_reward"),
         *("learning_rate_high", "constant_part"),
@@ -259,7 +259,7 @@ def test_the_log_is_what_the_console_showed_step_by_step() -> None:
 
 def test_a_run_far_longer_than_every_window_has_no_false_warning(made_up_rows: Any) -> None:
     history = made_up_rows(2000)[0]
-    assert warning_log(history) == []
+    assert WarningLog().after(history) == []
 
 
 def test_a_capped_ratio_is_a_warning_at_once() -> None:

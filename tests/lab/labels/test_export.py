@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pyarrow.parquet
 import pytest
 
 from rung.errors import SettingsError
-from rung.lab.labels.agreement import Sides, agreement_of, sides_of, verdict, verdicts
+from rung.lab.labels.agreement import agreement_of, left_share, verdict, verdicts
 from rung.lab.labels.comparison import Vote
 from rung.lab.labels.comparison_rows import read_comparisons
 from rung.lab.labels.export import export_labelled, export_votes
@@ -96,7 +96,7 @@ def test_what_goes_out_comes_in_again(store, vote, tmp_path: Path, ending: str, 
             assert [(v.submit, v.labeller, v.at, v.seconds, v.undone) for v in found] == [
                 (v.submit, v.labeller, v.at, v.seconds, v.undone) for v in sorted(seen, key=key)
             ]
-        assert sides_of(again.standing()) == sides_of(vote for vote in store.standing() if vote.pair in kept)
+        assert left_share(again.standing()) == left_share(vote for vote in store.standing() if vote.pair in kept)
 
 
 def test_messages_and_other_columns_go_out_as_they_came(tmp_path: Path, pairs_file) -> None:
@@ -141,9 +141,8 @@ def test_a_file_that_cannot_be_written_is_said(store, vote, tmp_path: Path, pair
 
 def test_sides_and_their_words(store, vote) -> None:
     label_all(store, vote)
-    sides = sides_of(store.standing())
-    standing = Counter(vote.side for vote in store.standing())
-    assert (sides.left, sides.right) == (standing["left"], standing["right"]) and sides.left + sides.right == 4
+    standing = store.standing()
+    assert sum(vote.side is not None for vote in standing) == 4
     by_hand = sum(
         store.left_of(p, who) == a
         for p, who, a in [
@@ -153,5 +152,6 @@ def test_sides_and_their_words(store, vote) -> None:
             ("p1", "anna", "first"),
         ]
     )
-    assert sides.left == by_hand
-    assert Sides(0, 0).in_words() == "no choice yet" and Sides(1, 0).in_words() == "100 % of 1 choice"
+    assert left_share(standing) == f"{100 * by_hand / 4:.0f} % of 4 choices"
+    on_the_left = replace(standing[0], answer="first", left="first")
+    assert left_share([]) == "no choice yet" and left_share([on_the_left]) == "100 % of 1 choice"

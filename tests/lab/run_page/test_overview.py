@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from made_up_runs import make_run, write_step
 
-from rung.lab.diagnosis.warnings import new_warnings
-from rung.lab.run_page import overview as module
+from rung.lab.diagnosis import warnings as module
+from rung.lab.diagnosis.warnings import warnings_in
 from rung.lab.run_page.opened_run import OpenedRun
 from rung.lab.run_page.overview import describe
 
@@ -82,7 +82,7 @@ def test_a_run_that_grows_has_each_row_looked_at_once(tmp_path: Path, monkeypatc
     whole = OpenedRun(tmp_path / "run")
     assert [warning["when"] for warning in whole.overview()["warnings"]] == ["step 3"]
     asked: list[int] = []
-    monkeypatch.setattr(module, "new_warnings", lambda rows: asked.append(len(rows)) or new_warnings(rows))
+    monkeypatch.setattr(module, "warnings_in", lambda rows: asked.append(len(rows)) or warnings_in(rows))
     for step in range(5, 9):
         write_step(files, step, **{"length/truncated": 0.9})
     growing = whole.overview()["warnings"]

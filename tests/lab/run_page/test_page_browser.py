@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from made_up_runs import PIECES, episode, make_run, write_step
 from playwright.sync_api import Browser, expect
 
 from rung.lab.run_page import page as page_module
-from rung.lab.run_page.page import write_report
+from rung.lab.run_page.page import curves_page, write_report
 from rung.rollouts.environments.recording import animated
 
 
@@ -178,4 +179,27 @@ def test_problems_are_said(opened: Callable[..., Watched], made_up_run: Callable
     expect(notice).to_contain_text("timings.jsonl, row 1")
     expect(notice).to_contain_text("step_000002.parquet: not a readable part")
     expect(seen.page.locator("#overview .notice").first).to_contain_text("method.json: not JSON")
+    assert seen.said == []
+
+
+def test_the_curves_alone_are_drawn_within_a_notebook(opened: Callable[..., Watched], tmp_path: Path) -> None:
+    metrics = [{"step": 0, "held_out/score": 0.2}]
+    metrics += [{"step": step, "kl/start": 0.1 * step, "<b>mine</b>": 1.0} for step in range(1, 9)]
+    timings = [{"step": step, "seconds/step": 2.0} for step in range(1, 9)]
+    page = curves_page(metrics, timings)
+    (tmp_path / "notebook.html").write_text(f'<iframe srcdoc="{html.escape(page)}" height="600"></iframe>')
+    seen = opened(tmp_path / "notebook.html")
+    inside = seen.page.frame_locator("iframe")
+    expect(inside.locator(".metric h2")).to_have_text(["held_out/score", "kl/start", "seconds/step", "<b>mine</b>"])
+    expect(inside.locator(".metric").nth(1).locator("polyline.curve")).to_have_count(1)
+    expect(inside.locator(".metric").nth(1)).to_contain_text("Healthy")
+    inside.locator("#find-metric").fill("seconds")
+    expect(inside.locator(".metric h2")).to_have_text(["seconds/step"])
+    assert seen.said == []
+
+
+def test_the_curves_of_a_run_that_has_not_begun_say_so(opened: Callable[..., Watched], tmp_path: Path) -> None:
+    (tmp_path / "curves.html").write_text(curves_page([], []))
+    seen = opened(tmp_path / "curves.html")
+    expect(seen.page.locator("#curve-grid")).to_have_text("No metrics yet.")
     assert seen.said == []

@@ -5,6 +5,6 @@ child.py     one run in a process of its own, which ends with the process that b
 runs.py      all runs, some at a time; it goes on where it stopped
 reading.py   one finished run as numbers
 results.py   all runs as comparison.json, with the verdict (verdict.py, seed_statistics.py)
-page.py, sections.py, curves.py   comparison.html
+page.py, curves.py   comparison.html
 compare.py   all of this from beginning to end
 """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,42 +25,39 @@ MOST_STEPS = 100_000
 SAVED_EVERY = 20
 """Steps between checkpoints where a recipe saves at the end alone."""
 TINY_ITEMS, TINY_EVERY = 200, 20
-"""Of the tiny model: twice the recipe's held-out items, half as often."""
+"""For the tiny model: twice the recipe's held-out items, evaluated half as often."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """The arguments of `rung compare`, as they were typed."""
-
-    methods: Sequence[str] = ()
-    model: str | None = None
-    task: str | None = None
-    budget: str | None = None
-    seeds: int = 3
-    config: Path | None = None
-    recipe: str | None = None
-    sets: Sequence[str] = ()
-    sets_for: Sequence[str] = ()
-    rewards: Sequence[str] = ()
-
-
-def comparison_of(asked: Asked) -> Comparison:
-    """The comparison that these arguments ask for. SettingsError or DataError with every problem."""
+def comparison_of(
+    *,
+    methods: Sequence[str] | None = None,
+    model: str | None = None,
+    task: str | None = None,
+    budget: str | None = None,
+    seeds: int = 3,
+    config: Path | None = None,
+    recipe: str | None = None,
+    sets: Sequence[str] | None = None,
+    sets_for: Sequence[str] | None = None,
+    rewards: Sequence[str] | None = None,
+) -> Comparison:
+    """The comparison that the arguments of `rung compare` ask for. SettingsError or DataError with every problem."""
     from rung.lab.compare.plan import Comparison
 
     problems: list[str] = []
-    methods = _methods(asked, problems)
-    task, model = _task_and_model(asked)
-    budget = _budget(asked, model, problems)
-    own = _sets_by_method(asked.sets_for, methods, problems)
-    limits = dict([budget or ("tokens", 1)])  # without one it is a problem already, and need not be several
+    methods, sets = _methods(methods or (), problems), sets or ()
+    if config is None and not any(text.startswith(("task", "model")) for text in sets):
+        task, model = _task_and_model(task, model)
+    limit = _budget(budget, model, problems)
+    own = _sets_by_method(sets_for or (), methods, problems)
+    limits = dict([limit or ("tokens", 1)])  # without one it is a problem already, and need not be several
     found: dict[str, Settings] = {}
     told: dict[str, list[str]] = {}
     for method in methods:
         flags = {"method": method, "model": model, "task": task}
         try:
-            sets = [*_given_by_us(method, limits), *asked.sets, *own[method]]
-            plan = planned(flags, asked.config, asked.recipe, sets, asked.rewards, None)
+            given = [*_given_by_us(method, limits), *sets, *own[method]]
+            plan = planned(flags, config, recipe, given, rewards, None)
             users = {one.key for one in plan.written if not one.place.startswith("recipe ")}
             found[method] = _as_compared(plan, users, limits)
         except (SettingsError, DataError) as error:
@@ -71,18 +67,18 @@ def comparison_of(asked: Asked) -> Comparison:
     for problem, where in told.items():
         problems.append(problem if everywhere and len(where) == len(methods) else f"{', '.join(where)}: {problem}")
     problems += unlike(found)
-    if problems or budget is None:
+    if problems or limit is None:
         raise SettingsError(problems)
     first = next(iter(found.values())).seed
-    return Comparison(axis=budget[0], limit=budget[1], seeds=tuple(range(first, first + asked.seeds)), settings=found)
+    return Comparison(axis=limit[0], limit=limit[1], seeds=tuple(range(first, first + seeds)), settings=found)
 
 
-def _methods(asked: Asked, problems: list[str]) -> list[str]:
+def _methods(asked: Sequence[str], problems: list[str]) -> list[str]:
     """The methods that can be compared; a problem for each of the others, and for one that is named twice."""
     from rung.methods import METHODS, own_name
     from rung.trainers.choose import kind_of
 
-    named, refused = [own_name(name) for name in asked.methods] or list(LADDER), list[str]()
+    named, refused = [own_name(name) for name in asked] or list(LADDER), list[str]()
     for name in dict.fromkeys(named):
         if name not in METHODS:
             problems.append(f"METHOD: got '{name}'{did_you_mean(name, METHODS)}; valid: {', '.join(METHODS)}")
@@ -98,7 +94,7 @@ def _methods(asked: Asked, problems: list[str]) -> list[str]:
 
 
 def _given_by_us(method: str, limits: Mapping[str, float]) -> list[str]:
-    """What every run of a comparison is given as if by `--set`: its budget; its own samples where it needs pairs."""
+    """Settings that a comparison adds as if by `--set`: the budget, and own samples where the method needs pairs."""
     from rung.methods import METHODS
     from rung.trainers.choose import kind_of
 
@@ -106,21 +102,19 @@ def _given_by_us(method: str, limits: Mapping[str, float]) -> list[str]:
     return [*(f"budget.{axis}={limit!r}" for axis, limit in limits.items()), *pairs]
 
 
-def _task_and_model(asked: Asked) -> tuple[str | None, str | None]:
-    """What is named, or what stands in where nothing, not even a file of settings, could name it."""
+def _task_and_model(task: str | None, model: str | None) -> tuple[str, str | None]:
+    """What is named, or what is compared on where nothing else could name it."""
     from rung.tasks.cart_pole import NAME as CART_POLE
     from rung.tasks.environment import looks_like_environment
 
-    if asked.config is not None or any(text.startswith(("task", "model")) for text in asked.sets):
-        return asked.task, asked.model
-    task = asked.task or TASK
-    return task, asked.model or (None if task == CART_POLE or looks_like_environment(task) else MODEL)
+    task = task or TASK
+    return task, model or (None if task == CART_POLE or looks_like_environment(task) else MODEL)
 
 
-def _budget(asked: Asked, model: str | None, problems: list[str]) -> tuple[str, float] | None:
+def _budget(text: str | None, model: str | None, problems: list[str]) -> tuple[str, float] | None:
     from rung.settings import BudgetSettings
 
-    text = asked.budget or (BUDGET if model == MODEL else None)
+    text = text or (BUDGET if model == MODEL else None)
     axes = list(BudgetSettings.model_fields)
     if text is None:
         problems.append(f"--budget: missing; give AXIS=N such as tokens=2M, with one of {', '.join(axes)}")
@@ -156,7 +150,7 @@ def _sets_by_method(texts: Sequence[str], methods: Sequence[str], problems: list
 
 
 def _as_compared(plan: Plan, written: set[str], limits: Mapping[str, float]) -> Settings:
-    """A run's settings with what a comparison wants where the user has `written` nothing else: a recipe gives way."""
+    """A run's settings with a comparison's defaults; what the user has `written` stays, a recipe's values give way."""
     if plan.kind.stored_pairs:
         raise SettingsError(["pairs.source: in a comparison pairs are the model's own samples; leave it out"])
     return as_compared(plan.settings, written, limits, plan.task.held_out_items)

@@ -24,22 +24,12 @@ if TYPE_CHECKING:
     from rung.settings import Settings
     from rung.trainers.handed import Handed
 
-STDIN = 0
-
-
-def first_line() -> bytes:
-    """The input's first line, byte by byte: what comes after it is left to `end_with_parent`."""
-    line = b""
-    while not line.endswith(b"\n") and (mark := os.read(STDIN, 1)):
-        line += mark
-    return line
-
 
 def end_with_parent() -> None:
-    """Begins to wait for the end of the input."""
+    """Starts the thread that ends this process when the input ends."""
 
     def wait() -> None:
-        while os.read(STDIN, 1):
+        while os.read(0, 1):
             pass
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -73,8 +63,8 @@ def begun_or_resumed(folder: Path, shared: Path, settings: Settings, hands: Hand
 
 
 def main() -> int:
-    """The process."""
-    request = json.loads(first_line())
+    """The entry point of the process."""
+    request = json.loads(sys.stdin.buffer.readline())
     end_with_parent()
     try:
         return run(request)

@@ -14,9 +14,6 @@ from rung.runs.lock import RunLock
 from rung.runs.stopping import STOPPED_BY_SIGNAL
 from rung.whole_files import write_whole
 
-FAILED = 1
-"""Exit code when a run failed; the others are in the result."""
-
 
 def compare(
     comparison: Comparison, folder: Path, *, jobs: int, say: Say, plan: Sequence[str] = ()
@@ -26,6 +23,8 @@ def compare(
     Returns what comparison.json holds, and the exit code: 0, 1 when a run failed, 75 when it was stopped by a signal
     (the result is then of the runs so far). Raises SettingsError when the folder is in use or holds something else.
     """
+    from rung.runs.recipes.tiny import tiny_for
+
     folder.mkdir(parents=True, exist_ok=True)
     with RunLock(folder, "comparison is being made"):
         goes_on = claim(comparison, folder)
@@ -33,19 +32,12 @@ def compare(
             say(line)
         if goes_on:
             say(f"going on with the comparison in {folder}")
-        _make_tiny(comparison)
+        settings = next(iter(comparison.settings.values()))
+        if settings.model == "tiny":
+            tiny_for(settings.task)  # warmed up once, before the runs that all begin with it
         finished = run_all(comparison, folder, jobs=jobs, say=say)
         data = write_result(comparison, folder)
         write_whole(folder / PAGE, page(data).encode("utf-8"))
     if not finished:
         return data, STOPPED_BY_SIGNAL
-    return data, FAILED if any(row["failed"] for row in data["methods"]) else 0
-
-
-def _make_tiny(comparison: Comparison) -> None:
-    """The tiny model is warmed up once, before the runs that all begin with it."""
-    from rung.runs.recipes.tiny import tiny_for
-
-    settings = next(iter(comparison.settings.values()))
-    if settings.model == "tiny":
-        tiny_for(settings.task)
+    return data, int(any(row["failed"] for row in data["methods"]))

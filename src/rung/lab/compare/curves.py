@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rung.lab.compare.reading import TRACED
 from rung.runs.metrics.of_environments import Words
 from rung.runs.metrics.registry import METRICS
 from rung.runs.record.visible import visible
@@ -18,13 +19,6 @@ Curve = tuple[Array, Array]
 Data = Mapping[str, Any]
 
 GRID_POINTS = 60
-TRACES = {
-    "reward/mean": "Training reward",
-    "entropy": "Entropy, nats a {token}",
-    "kl/start": "KL to the start, nats a {token}",
-    "length/mean": "Length of {completions}, {tokens}",
-    "grad/norm": "Gradient norm",
-}
 
 
 def score_charts(data: Data) -> list[dict[str, Any]]:
@@ -52,7 +46,7 @@ def trace_charts(data: Data, words: Words) -> list[dict[str, Any]]:
             "unit": "",
             "curves": _lines(data, lambda run, name=name: run["traces"][name]),
         }
-        for place, (name, title) in enumerate(TRACES.items())
+        for place, (name, title) in enumerate(TRACED.items())
     ]
     return [chart for chart in charts if any(line["points"] for line in chart["curves"])]
 
@@ -95,7 +89,7 @@ def _mean_by_progress(curves: Sequence[Curve]) -> Curve:
 
 
 def _lines(data: Data, points_of: Callable[[Data], Sequence[Sequence[float]]]) -> list[dict[str, Any]]:
-    """A line a method: the mean over its runs, and behind it each run where there are several."""
+    """One line per method: the mean over its runs, and behind it each run where there are several."""
     lines: list[dict[str, Any]] = []
     for colour, row in enumerate(data["methods"]):
         runs = [np.array(points, dtype=np.float64) for run in row["runs"] if len(points := points_of(run))]

@@ -6,7 +6,7 @@ JSON and set them as text.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from rung.lab.compare import sections
 from rung.lab.compare.curves import score_charts, score_rows, trace_charts
 from rung.lab.compare.verdict import ALPHA
 from rung.lab.one_file import encoded, in_one_file
@@ -34,6 +33,8 @@ AXIS_NAMES = {
     "flops": "operations",
 }
 IN_ENVIRONMENTS = {**AXIS_NAMES, "tokens": STEPS, "trained": f"{STEPS} trained on"}
+SHADES = 4
+"""Of a cell that says who beats whom, from even to certain."""
 COLOURS = 6
 """As many kinds of curve as view.css has; the next ones are drawn thinner."""
 
@@ -42,7 +43,7 @@ def page(data: Mapping[str, Any]) -> str:
     """The whole page as text; `data` is what comparison.json holds."""
     scored = sorted((row for row in data["methods"] if row["score"] is not None), key=lambda row: -row["score"])
     order = [row["method"] for row in data["methods"]]
-    environment = sections.in_environments(scored)
+    environment = any(row["spent"]["steps"] for row in scored)
     spent, traces = score_charts(data), trace_charts(data, ENVIRONMENT if environment else TEXT)
     html = _template(shares=data["shares"]).render(
         data=data,
@@ -52,7 +53,7 @@ def page(data: Mapping[str, Any]) -> str:
         environment=environment,
         legend_entries=[(name, f"c{at % COLOURS}") for at, name in enumerate(order)],
         few=min((len(row["seeds"]) for row in scored), default=0) < 4,
-        chances=sections.chances(scored, data["pairs"]) if len(scored) > 1 else [],
+        chances=_chances(scored, data["pairs"]) if len(scored) > 1 else [],
         axes=IN_ENVIRONMENTS if environment else AXIS_NAMES,
         drew=[row for row in scored if row.get("drawn_pairs")],  # results of before have none
         spent=spent,
@@ -82,9 +83,9 @@ def _template(*, shares: bool) -> Template:
         "number": number,
         "score": _share if shares else number,
         "points": (lambda change: f"{change * 100:+.1f} points") if shares else (lambda change: f"{change:+.4g}"),
-        "large": sections.large,
-        "whole": sections.whole,
-        "percent": sections.percent,
+        "large": large,
+        "whole": _whole,
+        "percent": _percent,
     }
     return environment.get_template("comparison.html")
 
@@ -94,5 +95,52 @@ def _share(score: float | None) -> str:
 
 
 def _seen(value: Any) -> Any:
-    """What the template prints, before it is escaped."""
+    """A value with its invisible characters written out; the template escapes it afterwards."""
     return visible(value, limit=LONGEST_TEXT, keep_newlines=True) if type(value) is str else value
+
+
+def _chances(rows: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """P(row beats column) on an item of a run, a row a method; a cell is None where there is nothing to say."""
+    found = {(pair["after"], pair["before"]): pair for pair in pairs}
+    names = [row["method"] for row in rows]
+    return [{"method": row, "cells": [_chance(found, row, column) for column in names]} for row in names]
+
+
+def _chance(found: Mapping[tuple[str, str], Mapping[str, Any]], row: str, column: str) -> Mapping[str, Any] | None:
+    pair, turned = found.get((row, column)), found.get((column, row))
+    known = pair or turned
+    if row == column or known is None:
+        return None
+    value, low, high = (known["probability"][key] for key in ("value", "low", "high"))
+    if pair is None:
+        value, low, high = 1 - value, 1 - high, 1 - low
+    level = round(min(1.0, abs(value - 0.5) * 2) * SHADES)
+    return {
+        "words": f"{value:.2f}",
+        "interval": f"95 % interval {low:.2f} to {high:.2f}",
+        "apart": known["p_adjusted"] is not None and known["p_adjusted"] < ALPHA,
+        "shade": f"{'p' if value > 0.5 else 'n'}{level}" if level else "s0",
+    }
+
+
+def large(value: float | None) -> str:
+    """A large number in a few letters.
+
+    >>> large(1_500_000), large(20_000), large(7), large(3e12), large(None)
+    ('1.5M', '20K', '7', '3T', '0')
+    """
+    value = value or 0.0
+    for scale, mark in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K")):
+        if abs(value) >= scale:
+            return f"{value / scale:.3g}{mark}"
+    return f"{value:.3g}"
+
+
+def _whole(value: float | None) -> str:
+    """A mean of counts, rounded to a whole number."""
+    return "–" if value is None else f"{value:,.0f}"
+
+
+def _percent(part: float | None, of: float | None = 1.0) -> str:
+    """A share in percent, of 1 or of another number."""
+    return "–" if part is None or not of else f"{part / of:.1%}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,11 +54,6 @@ class Comparison:
         }
 
 
-def write_plan(comparison: Comparison, folder: Path) -> None:
-    """Writes comparison.yaml: from then on the folder is this comparison's."""
-    write_whole(folder / PLAN, write_yaml(comparison.as_data()).encode())
-
-
 def read_plan(folder: Path, parts: Sequence[type[Any]] = ()) -> Comparison:
     """The comparison of a folder. DataError when there is none, or its file is damaged."""
     file = folder / PLAN
@@ -107,20 +102,20 @@ def claim(comparison: Comparison, folder: Path) -> bool:
     if holds_something(folder):
         raise SettingsError([f"--out: {folder} is not empty and holds no comparison; choose another folder"])
     folder.mkdir(parents=True, exist_ok=True)
-    write_plan(comparison, folder)
+    write_whole(folder / PLAN, write_yaml(comparison.as_data()).encode())
     return False
 
 
 def _differences(there: Comparison, here: Comparison, most: int = 8) -> Sequence[str]:
-    before, after = (dict(_flat(one)) for one in (there, here))
+    before, after = (flat(one.as_data()) for one in (there, here))
     keys = [key for key in dict.fromkeys([*before, *after]) if before.get(key) != after.get(key)]
     shown = [f"{key} is {before.get(key, 'not there')}, now {after.get(key, 'not there')}" for key in keys[:most]]
     return [*shown, f"and {len(keys) - most} more differences"] if len(keys) > most else shown
 
 
-def _flat(comparison: Comparison) -> Iterator[tuple[str, Any]]:
-    for key, value in leaves(given(comparison.as_data(), None)):
-        yield key, plain(value)
+def flat(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings by dotted key."""
+    return {key: plain(value) for key, value in leaves(given(data, None))}
 
 
 PLAN = "comparison.yaml"

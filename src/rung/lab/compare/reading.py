@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,14 @@ from rung.runs.statistics import item_means
 from rung.settings import Settings
 from rung.trainers.budget import seconds_of
 
-TRACED = ("reward/mean", "entropy", "kl/start", "length/mean", "grad/norm")
-"""Metrics whose course is kept for the page."""
+TRACED = {
+    "reward/mean": "Training reward",
+    "entropy": "Entropy, nats a {token}",
+    "kl/start": "KL to the start, nats a {token}",
+    "length/mean": "Length of {completions}, {tokens}",
+    "grad/norm": "Gradient norm",
+}
+"""Metrics whose course is kept for the page, and what it calls them."""
 POINTS = 120
 """Points kept of a course: the means of as many stretches of steps."""
 
@@ -29,12 +35,13 @@ def read_run(folder: Path, settings: Settings) -> dict[str, Any]:
     items, scores_N = held_out(folder, last)
     _, start_N = held_out(folder, 0)
     spent = running_sums(metrics, timings)
+    all_spent = {axis: values[-1] for axis, values in spent.items()}
     return {
         "steps": last,
         "score": _mean(scores_N),
         "start": _mean(start_N),
-        "spent": {axis: values[-1] for axis, values in spent.items()},
-        "overspent": _overspent(settings, {axis: values[-1] for axis, values in spent.items()}),
+        "spent": all_spent,
+        "overspent": _overspent(settings, all_spent),
         "stability": _stability(metrics),
         "samples": _samples(metrics),
         "drawn_pairs": _drawn_pairs(metrics),
@@ -93,9 +100,7 @@ def _trace(metrics: Sequence[Row], spent: Mapping[str, list[float]], name: str) 
 
 
 def _stability(metrics: Sequence[Row]) -> dict[str, float | None]:
-    entropy = [value for row in metrics if (value := row.get("entropy")) is not None]
-    kl = [value for row in metrics if (value := row.get("kl/start")) is not None]
-    scores = [value for row in metrics if (value := row.get("held_out/score")) is not None]
+    entropy, kl, scores = (_values(metrics, name) for name in ("entropy", "kl/start", "held_out/score"))
     return {
         "entropy_first": entropy[0] if entropy else None,
         "entropy_last": entropy[-1] if entropy else None,
@@ -107,23 +112,22 @@ def _stability(metrics: Sequence[Row]) -> dict[str, float | None]:
 
 def _samples(metrics: Sequence[Row]) -> dict[str, float | None]:
     """What became of the samples: sums over the run, and shares of the episodes."""
-    total = {name: _sum(metrics, name) for name in ("episodes/generated", "episodes/failed")}
-    tokens = {name: _sum(metrics, f"tokens/{name}") or 0.0 for name in ("generated", "trained")}
-    weighted = [
-        ((row.get("length/truncated") or 0.0) * (row.get("episodes/generated") or 0.0))
+    episodes = _sum(metrics, "episodes/generated")
+    generated, trained = (_sum(metrics, f"tokens/{name}") or 0.0 for name in ("generated", "trained"))
+    cut = [
+        share * (row.get("episodes/generated") or 0.0)
         for row in metrics
-        if row.get("length/truncated") is not None
+        if (share := row.get("length/truncated")) is not None
     ]
-    flat = [value for row in metrics if (value := row.get("groups/no_spread")) is not None]
-    episodes = total["episodes/generated"]
+    flat = _values(metrics, "groups/no_spread")
     used = _sum(metrics, "pairs/used_tokens")  # where pairs were drawn first, each token may be learnt from many times
     return {
         "episodes": episodes,
-        "failed": total["episodes/failed"],
-        "tokens_generated": tokens["generated"],
-        "tokens_trained": tokens["trained"],
-        "tokens_dropped": max(0.0, tokens["generated"] - (tokens["trained"] if used is None else used)),
-        "truncated": sum(weighted) / episodes if weighted and episodes else None,
+        "failed": _sum(metrics, "episodes/failed"),
+        "tokens_generated": generated,
+        "tokens_trained": trained,
+        "tokens_dropped": max(0.0, generated - (trained if used is None else used)),
+        "truncated": sum(cut) / episodes if cut and episodes else None,
         "no_spread": sum(flat) / len(flat) if flat else None,
     }
 
@@ -133,14 +137,14 @@ def _drawn_pairs(metrics: Sequence[Row]) -> dict[str, float | None] | None:
     names = ("prompts", "drawn", "without", "all_right", "all_wrong")
     if _sum(metrics, "pairs/prompts") is None:
         return None
-    passes = [value for row in metrics if (value := row.get("pairs/passes")) is not None]
+    passes = _values(metrics, "pairs/passes")
     return {**{name: _sum(metrics, f"pairs/{name}") for name in names}, "passes": passes[-1] if passes else 0.0}
 
 
 def _clock(metrics: Sequence[Row], timings: Mapping[Any, Row]) -> dict[str, float | None]:
-    """Of what depends on the clock and the machine."""
+    """Seconds and memory, which depend on the machine."""
     steps = [seconds_of(timings.get(row.get("step"), {})) for row in metrics if row.get("step")]
-    memory = [value for row in timings.values() if (value := row.get("memory/peak_gib")) is not None]
+    memory = _values(timings.values(), "memory/peak_gib")
     evaluating = sum(row.get("seconds/evaluate") or 0.0 for row in timings.values())
     return {
         "seconds_a_step": float(np.median(steps)) if steps else None,
@@ -149,8 +153,13 @@ def _clock(metrics: Sequence[Row], timings: Mapping[Any, Row]) -> dict[str, floa
     }
 
 
+def _values(rows: Iterable[Row], name: str) -> list[float]:
+    """A metric in the rows that have it."""
+    return [value for row in rows if (value := row.get(name)) is not None]
+
+
 def _sum(metrics: Sequence[Row], name: str) -> float | None:
-    values = [value for row in metrics if (value := row.get(name)) is not None]
+    values = _values(metrics, name)
     return sum(values) if values else None
 
 

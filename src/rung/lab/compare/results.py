@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rung.lab.compare.plan import RESULT, Comparison, RunName, run_folder
+from rung.lab.compare.plan import RESULT, Comparison, RunName, flat, run_folder
 from rung.lab.compare.reading import read_run
 from rung.lab.compare.runs import Outcome, outcomes
 from rung.lab.compare.seed_statistics import (
@@ -26,17 +26,17 @@ from rung.lab.compare.verdict import RULE, Pair, verdict
 from rung.methods import METHODS
 from rung.methods.explain import difference
 from rung.runs.record.machine import machine
+from rung.runs.statistics import are_shares
 from rung.settings import Settings
-from rung.settings.given import given, leaves, plain
 from rung.tasks.load import load_task
 from rung.tasks.task import TextTask
 from rung.trainers.budget import AXES, in_words
 from rung.whole_files import write_whole
 
 Array = npt.NDArray[np.float64]
-OF_THE_CLOCK = ("seconds", "clock")
-"""Keys of comparison.json whose values depend on the clock or the machine; everything else is a function of the
-comparison, unless its budget is of seconds."""
+_ITEM_SCORES = ("item_scores", "item_scores_at_start")
+Runs = Mapping[RunName, Mapping[str, Any]]
+"""What `read_run` found in each run that has finished."""
 
 
 def write_result(comparison: Comparison, folder: Path) -> dict[str, Any]:
@@ -47,7 +47,8 @@ def write_result(comparison: Comparison, folder: Path) -> dict[str, Any]:
 
 
 def result(comparison: Comparison, folder: Path) -> dict[str, Any]:
-    """What comparison.json holds."""
+    """What comparison.json holds. Only what is called `seconds` or `clock` depends on the clock or the machine, unless
+    the budget is of seconds."""
     ended = outcomes(comparison, folder)
     runs = {
         name: read_run(run_folder(folder, name), comparison.run_settings(name))
@@ -66,7 +67,7 @@ def result(comparison: Comparison, folder: Path) -> dict[str, Any]:
         "axes": _axes(runs, comparison.axis),
         "seeds": list(comparison.seeds),
         "common_items": common,
-        "shares": all(_is_share(run) for run in runs.values()),
+        "shares": all(are_shares(_scores([run], key)) for run in runs.values() for key in _ITEM_SCORES),
         "verdict": _verdict(rows, pairs),
         "rule": RULE,
         "methods": rows,
@@ -76,17 +77,6 @@ def result(comparison: Comparison, folder: Path) -> dict[str, Any]:
         "start_differs": _start_differs(comparison, runs),
         "clock": {"machine": machine()},
     }
-
-
-def without_clock(data: Any) -> Any:
-    """A result less everything that depends on the clock: equal for two comparisons that are the same.
-
-    >>> without_clock({"score": 0.5, "spent": {"tokens": 10, "seconds": 3.1}})
-    {'score': 0.5, 'spent': {'tokens': 10}}
-    """
-    if isinstance(data, Mapping):
-        return {key: without_clock(value) for key, value in data.items() if key not in OF_THE_CLOCK}
-    return [without_clock(value) for value in data] if isinstance(data, list) else data
 
 
 def common_items(comparison: Comparison) -> bool:
@@ -103,7 +93,7 @@ def common_items(comparison: Comparison) -> bool:
     return all(one == prompts[0] for one in prompts)
 
 
-def pairs_of(comparison: Comparison, runs: Mapping[RunName, Mapping[str, Any]], common: bool) -> list[dict[str, Any]]:
+def pairs_of(comparison: Comparison, runs: Runs, common: bool) -> list[dict[str, Any]]:
     """Every two methods on the seeds that both have, with Holm's correction over all pairs."""
     found: list[dict[str, Any]] = []
     tested: list[SeedDifference | None] = []
@@ -139,7 +129,7 @@ def differences_of(comparison: Comparison, method: str) -> dict[str, Any]:
 def _row(
     comparison: Comparison,
     method: str,
-    runs: Mapping[RunName, Mapping[str, Any]],
+    runs: Runs,
     ended: Mapping[RunName, Outcome],
     common: bool,
 ) -> dict[str, Any]:
@@ -158,7 +148,7 @@ def _row(
     }
     if not mine:
         return row
-    scores_SN, start_SN = (_scores(list(mine.values()), key) for key in ("item_scores", "item_scores_at_start"))
+    scores_SN, start_SN = (_scores(list(mine.values()), key) for key in _ITEM_SCORES)
     score = score_interval(scores_SN, common_items=common)
     gain = seed_difference(scores_SN, start_SN, common_items=common)
     by_seed = {seed: run["score"] for seed, run in mine.items()}
@@ -184,16 +174,8 @@ def _drawn_pairs(settings: Settings, runs: Sequence[Mapping[str, Any]]) -> dict[
 
 def _verdict(rows: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     scores = {row["method"]: row["score"] for row in rows if row["score"] is not None}
-    seen = [
-        Pair(
-            after=pair["after"],
-            before=pair["before"],
-            difference=pair["difference"]["value"],
-            p_adjusted=pair["p_adjusted"],
-        )
-        for pair in pairs
-        if pair["difference"] is not None
-    ]
+    tested = [pair for pair in pairs if pair["difference"] is not None]
+    seen = [Pair(pair["after"], pair["before"], pair["difference"]["value"], pair["p_adjusted"]) for pair in tested]
     seeds = min((len(row["seeds"]) for row in rows if row["score"] is not None), default=0)
     said = verdict(scores, seen, seeds=seeds)
     return {"headline": said.headline, "best": list(said.best), "details": [*said.details, *_reservations(rows)]}
@@ -224,7 +206,7 @@ def _reservations(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"Not shown to be better than the model at the start: {', '.join(unshown)}."
 
 
-def _axes(runs: Mapping[RunName, Mapping[str, Any]], budget: str) -> dict[str, str]:
+def _axes(runs: Runs, budget: str) -> dict[str, str]:
     """The axes on which anything was spent, in words; an environment's tokens are its steps, and one of them is left
     out."""
     environment = _in_environment(runs)
@@ -233,16 +215,12 @@ def _axes(runs: Mapping[RunName, Mapping[str, Any]], budget: str) -> dict[str, s
     return {axis: in_words(axis, environment=environment) for axis in spent if axis not in twice}
 
 
-def _in_environment(runs: Mapping[RunName, Mapping[str, Any]]) -> bool:
+def _in_environment(runs: Runs) -> bool:
     return any(run["spent"]["steps"] for run in runs.values())
 
 
 def _scores(runs: Sequence[Mapping[str, Any]], key: str = "item_scores") -> Array:
     return np.array([[np.nan if v is None else v for v in run[key]] for run in runs], dtype=np.float64)
-
-
-def _is_share(run: Mapping[str, Any]) -> bool:
-    return all(v is None or 0 <= v <= 1 for key in ("item_scores", "item_scores_at_start") for v in run[key])
 
 
 def _means(parts: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
@@ -256,23 +234,16 @@ def _mean_of(values: Sequence[float | None]) -> float | None:
 
 def _settings_that_differ(comparison: Comparison) -> dict[str, dict[str, Any]]:
     """Settings outside the method that the methods do not share: recipes of environments are made for the method."""
-    flat = {
-        method: {key: plain(value) for key, value in leaves(given(settings.as_data(), None))}
-        for method, settings in comparison.settings.items()
-    }
+    by_method = {method: flat(settings.as_data()) for method, settings in comparison.settings.items()}
     apart = ("method.", "pairs.")  # told with the methods, and with what those drew that learn from pairs
-    keys = [key for key in dict.fromkeys(itertools.chain(*flat.values())) if not key.startswith(apart)]
-    rows = {key: {method: of.get(key) for method, of in flat.items()} for key in keys}
+    keys = [key for key in dict.fromkeys(itertools.chain(*by_method.values())) if not key.startswith(apart)]
+    rows = {key: {method: of.get(key) for method, of in by_method.items()} for key in keys}
     return {key: row for key, row in rows.items() if any(value != next(iter(row.values())) for value in row.values())}
 
 
-def _start_differs(comparison: Comparison, runs: Mapping[RunName, Mapping[str, Any]]) -> list[int]:
+def _start_differs(comparison: Comparison, runs: Runs) -> list[int]:
     """Seeds on which the methods did not begin with the same scores on the same items."""
-    differ: list[int] = []
-    for seed in comparison.seeds:
-        starts = [
-            runs[name]["item_scores_at_start"] for name in comparison.names() if name.seed == seed and name in runs
-        ]
-        if any(start != starts[0] for start in starts):
-            differ.append(seed)
-    return differ
+    starts: dict[int, list[Any]] = {seed: [] for seed in comparison.seeds}
+    for name, run in runs.items():
+        starts[name.seed].append(run["item_scores_at_start"])
+    return [seed for seed, found in starts.items() if any(start != found[0] for start in found)]

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,7 +131,7 @@ class Process:
 
     def __init__(self, comparison: Comparison, folder: Path, name: RunName) -> None:
         settings = comparison.run_settings(name)
-        self.log = log_file(folder, name)
+        threads, self.log = settings.learner.threads, log_file(folder, name)
         request = {
             "folder": str(run_folder(folder, name).absolute()),
             "shared": str(shared_folder(folder).absolute()),
@@ -143,7 +143,8 @@ class Process:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                env=_environment(settings.learner.threads),
+                # One thread a core in all: what waits in a pool of threads would only slow the others.
+                env={**os.environ, **({} if threads is None else {"OMP_NUM_THREADS": str(threads)})},
                 start_new_session=True,  # a Ctrl-C is for the comparison, which tells its runs
             )
         assert self.process.stdin is not None
@@ -172,8 +173,3 @@ class Process:
             said = log.read().decode("utf-8", "backslashreplace")
         killed = f"\nended by {signal.Signals(-code).name}" if code < 0 else ""
         return Outcome(exit=code, error=said.strip() + killed)
-
-
-def _environment(threads: int | None) -> Mapping[str, str]:
-    """One thread a core in all: what waits in a pool of threads would only slow the others."""
-    return {**os.environ, **({"OMP_NUM_THREADS": str(threads)} if threads is not None else {})}

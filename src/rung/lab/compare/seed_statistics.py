@@ -128,7 +128,7 @@ def seed_difference(after_SN: Array, before_SN: Array, *, common_items: bool) ->
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's adjusted p-values (1979): below α for a pair, with a chance of at most α that any pair is wrongly told
-    apart, whatever hangs together among them.
+    apart, however the tests depend on each other.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]

@@ -14,7 +14,7 @@ RULE = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Pair:
     """Two methods, as the rule sees them.
 
@@ -27,21 +27,17 @@ class Pair:
     """Score of `after` less that of `before`."""
     p_adjusted: float
 
-    @property
-    def apart(self) -> bool:
-        return self.p_adjusted < ALPHA
-
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The answer. `best`: the methods that none is told to beat, the highest score first; empty: nothing can be said.
+    """The answer. `best`: the methods that no other is shown to beat, highest score first; empty: nothing can be said.
 
-    Example: `Verdict(headline="Not distinguishable at this budget: grpo, ppo.", best=("grpo", "ppo"), details=())`.
+    Example: `Verdict(headline="Not distinguishable at this budget: grpo, ppo.", best=("grpo", "ppo"))`.
     """
 
     headline: str
-    best: tuple[str, ...]
-    details: tuple[str, ...]
+    best: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
 
 
 def verdict(scores: Mapping[str, float], pairs: Sequence[Pair], *, seeds: int) -> Verdict:
@@ -51,55 +47,38 @@ def verdict(scores: Mapping[str, float], pairs: Sequence[Pair], *, seeds: int) -
     'Not distinguishable at this budget: a, b.'
     """
     ranked = sorted(scores, key=lambda name: (-scores[name], list(scores).index(name)))
-    if len(ranked) < 2:
-        return Verdict(headline=_too_few(ranked), best=(), details=())
-    if seeds < 2:
-        return Verdict(
-            headline=f"One seed cannot tell methods apart. The highest score is {ranked[0]}'s; run more seeds.",
-            best=(),
-            details=(),
-        )
-    beaten = {name: [_other(pair, name) for pair in pairs if _loses(pair, name)] for name in ranked}
-    best = [name for name in ranked if not beaten[name]] or ranked[:1]  # no seeds in common may leave a circle
-    details = tuple(_behind(name, beaten[name], ranked) for name in ranked if beaten[name])
-    if len(best) == len(ranked):
-        return Verdict(headline=f"Not distinguishable at this budget: {_listed(ranked)}.", best=tuple(best), details=())
-    if len(best) > 1:
-        rest = [name for name in ranked if beaten[name]]
-        headline = (
-            f"At the top, not distinguishable from one another at this budget: {_listed(best)}. "
-            f"Behind at least one of them: {_listed(rest)}."
-        )
-        return Verdict(headline=headline, best=tuple(best), details=details)
-    unbeaten_by_it = [name for name in ranked[1:] if best[0] not in beaten[name]]
-    if not unbeaten_by_it:
-        return Verdict(
-            headline=f"{best[0]} is best at this budget, ahead of every other.", best=tuple(best), details=details
-        )
-    headline = (
-        f"{best[0]} has the highest score and is beaten by none, but is not distinguishable at this budget from "
-        f"{_listed(unbeaten_by_it)}."
-    )
-    return Verdict(headline=headline, best=tuple(best), details=details)
-
-
-def _loses(pair: Pair, name: str) -> bool:
-    return pair.apart and (pair.before == name if pair.difference > 0 else pair.after == name)
-
-
-def _other(pair: Pair, name: str) -> str:
-    return pair.after if pair.before == name else pair.before
-
-
-def _behind(name: str, ahead: Sequence[str], ranked: Sequence[str]) -> str:
-    return f"{name} is behind {_listed(sorted(ahead, key=list(ranked).index))}."
-
-
-def _too_few(ranked: Sequence[str]) -> str:
     if not ranked:
-        return "No run has finished, so there is nothing to compare."
-    return f"Only {ranked[0]} has a score, so there is nothing to compare it with."
+        return Verdict(headline="No run has finished, so there is nothing to compare.")
+    if len(ranked) == 1:
+        return Verdict(headline=f"Only {ranked[0]} has a score, so there is nothing to compare it with.")
+    if seeds < 2:
+        told = f"One seed cannot tell methods apart. The highest score is {ranked[0]}'s; run more seeds."
+        return Verdict(headline=told)
+    beaten: dict[str, list[str]] = {name: [] for name in ranked}
+    for pair in pairs:
+        if pair.p_adjusted < ALPHA:
+            won, lost = (pair.after, pair.before) if pair.difference > 0 else (pair.before, pair.after)
+            beaten[lost].append(won)
+    behind = [name for name in ranked if beaten[name]]
+    best = [name for name in ranked if not beaten[name]] or ranked[:1]  # no seeds in common may leave a circle
+    details = [f"{name} is behind {', '.join(sorted(beaten[name], key=ranked.index))}." for name in behind]
+    return Verdict(headline=_headline(ranked, best, behind, beaten), best=tuple(best), details=tuple(details))
 
 
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names)
+def _headline(
+    ranked: Sequence[str], best: Sequence[str], behind: Sequence[str], beaten: Mapping[str, Sequence[str]]
+) -> str:
+    if len(best) == len(ranked):
+        return f"Not distinguishable at this budget: {', '.join(ranked)}."
+    if len(best) > 1:
+        return (
+            f"At the top, not distinguishable from one another at this budget: {', '.join(best)}. "
+            f"Behind at least one of them: {', '.join(behind)}."
+        )
+    equal = [name for name in ranked[1:] if best[0] not in beaten[name]]
+    if not equal:
+        return f"{best[0]} is best at this budget, ahead of every other."
+    return (
+        f"{best[0]} has the highest score and is beaten by none, but is not distinguishable at this budget from "
+        f"{', '.join(equal)}."
+    )

@@ -10,7 +10,6 @@ PREDICTS = 0.1
 
 
 def blind_critic(run: ObservedRun) -> Finding | None:
-    """The critic explains nothing of the returns, and the score does not rise."""
     explained = run.mean("critic/explained_variance", run.late)
     if explained is None or explained >= PREDICTS or len(run.steps) < ENOUGH_STEPS or run.learned:
         return None
@@ -28,7 +27,6 @@ def blind_critic(run: ObservedRun) -> Finding | None:
 
 
 def refused_steps(run: ObservedRun) -> Finding | None:
-    """The line search refuses most natural-gradient steps."""
     accepted = run.mean("trpo/accepted", run.late)
     if accepted is None or accepted >= 0.5 or run.learned:
         return None
@@ -43,7 +41,6 @@ def refused_steps(run: ObservedRun) -> Finding | None:
 
 
 def returns_stand_still(run: ObservedRun) -> Finding | None:
-    """The whole run is over and the returns have not risen."""
     trend = run.trend("reward/mean")
     if not run.in_environment or len(run.steps) < ENOUGH_STEPS or trend is None or run.learned or run.lost_most:
         return None

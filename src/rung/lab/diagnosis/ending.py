@@ -7,7 +7,6 @@ from rung.lab.diagnosis.observed import FEW_STEPS, ObservedRun
 
 
 def still_running(run: ObservedRun) -> Finding | None:
-    """A process is training it now."""
     if run.finished or not run.running:
         return None
     return Finding(
@@ -20,7 +19,6 @@ def still_running(run: ObservedRun) -> Finding | None:
 
 
 def unfinished(run: ObservedRun) -> Finding | None:
-    """The run stopped before its last step."""
     if run.finished or run.running:
         return None
     return Finding(
@@ -33,7 +31,6 @@ def unfinished(run: ObservedRun) -> Finding | None:
 
 
 def too_short(run: ObservedRun) -> Finding | None:
-    """Too few steps to tell learning from luck."""
     if len(run.steps) >= FEW_STEPS or run.running:
         return None
     return Finding(
@@ -47,7 +44,6 @@ def too_short(run: ObservedRun) -> Finding | None:
 
 
 def not_distinguishable(run: ObservedRun) -> Finding | None:
-    """The held-out score neither rose nor fell by more than its interval."""
     gain = run.gain
     if gain is None or not gain.items or gain.low > 0 or gain.high < 0 or len(run.steps) < FEW_STEPS:
         return None
@@ -63,7 +59,6 @@ def not_distinguishable(run: ObservedRun) -> Finding | None:
 
 
 def never_evaluated(run: ObservedRun) -> Finding | None:
-    """There is no held-out score to believe."""
     if run.evaluations or not run.steps:
         return None
     return Finding(

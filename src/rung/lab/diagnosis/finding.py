@@ -62,10 +62,6 @@ class Finding:
         says = f"{self.severity}: {self.name}: {self.says}"
         return [visible(says)] + [f"  {label:<9} {visible(text)}" for label, text in entries.items() if text]
 
-    def as_data(self) -> dict[str, Any]:
-        """What `--json` prints."""
-        return dict(vars(self))
-
 
 def _written(value: Any) -> str:
     """As a settings file and `--set` read it."""

@@ -46,7 +46,7 @@ def learning_rate_low(run: ObservedRun) -> Finding | None:
 
 
 def learning_rate_high(run: ObservedRun) -> Finding | None:
-    """The policy leapt away from the start, at once or with the score going to pieces."""
+    """The policy moved far from its start within the first steps, or while the score fell."""
     limit = METRICS["kl/start"].high or 0.0
     leap = next((row for row in run.steps[:FIRST_STEPS] if (row.get("kl/start") or 0.0) > limit), None)
     farthest = max(run.values("kl/start", run.events), default=0.0)
@@ -142,7 +142,7 @@ def lower_rate(run: ObservedRun, times: float) -> dict[str, Any]:
 
 
 def _moved(run: ObservedRun) -> tuple[float | None, str]:
-    """How far the policy is from its start, nats a token.
+    """How far the policy is from its start, in nats a token.
 
     Where KL was not measured it has not moved at all when the entropy stays and every held-out item scores as before.
     """

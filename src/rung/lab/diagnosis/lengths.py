@@ -35,7 +35,6 @@ def truncated(run: ObservedRun) -> Finding | None:
 
 
 def thinking_too_long(run: ObservedRun) -> Finding | None:
-    """Many completions are cut off while they still think, so that no answer is ever given."""
     share, cut = _share_cut(run), [row for row in run.last_samples if row["truncated"]]
     if share is None or not cut:
         return None

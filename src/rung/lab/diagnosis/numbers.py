@@ -20,7 +20,6 @@ GAP_GROWTH = 3.0
 
 
 def not_finite(run: ObservedRun) -> Finding | None:
-    """A metric was NaN or infinite."""
     rows = {row.get("step") or 0: [name for name in row if name.startswith("nonfinite/")] for row in run.events}
     steps = Counter(name.removeprefix("nonfinite/") for names in rows.values() for name in names)
     if not steps:
@@ -70,7 +69,7 @@ def sampler_gap(run: ObservedRun) -> Finding | None:
 
 
 def one_token_off(run: ObservedRun) -> Finding | None:
-    """The mean gap is in order, but single tokens have quite other log-probs."""
+    """The mean gap is healthy, but single tokens have very different log-probs."""
     metric = METRICS["sampler_gap/max"]
     off = [row for row in run.late if metric.standing(row.get(metric.name)) == "high"]
     if not off or len(off) * 2 <= len(run.late) or sampler_gap(run) is not None:
@@ -87,7 +86,6 @@ def one_token_off(run: ObservedRun) -> Finding | None:
 
 
 def capped_ratio(run: ObservedRun) -> Finding | None:
-    """Ratios to the old policy were too large to compute with."""
     rows = [row for row in run.events if row.get("ratio/capped")]
     if not rows:
         return None
@@ -103,7 +101,6 @@ def capped_ratio(run: ObservedRun) -> Finding | None:
 
 
 def failed_rewards(run: ObservedRun) -> Finding | None:
-    """Completions that could not be judged."""
     failed, drawn = (sum(run.values(f"episodes/{name}", run.events)) for name in ("failed", "generated"))
     if not failed:
         return None

@@ -95,7 +95,7 @@ class ObservedRun:
 
     @cached_property
     def events(self) -> Sequence[Row]:
-        """The rows in which something counts that happens at once: the latest one of a live run, else all."""
+        """The rows in which a fault of a single step counts: the latest row of a live run, else all."""
         return self.rows[-1:] if self.live else self.rows
 
     @cached_property

@@ -19,7 +19,7 @@ FAR_AHEAD = 0.1
 
 
 def entropy_collapse(run: ObservedRun) -> Finding | None:
-    """The entropy is gone for three steps in a row, and the held-out score has not risen for it."""
+    """Entropy is near zero for three steps in a row, and the held-out score has not risen."""
     recent = run.values("entropy", run.steps[-3:])
     first = next((row for row in run.steps if row.get("entropy") is not None), None)
     if len(recent) < 3 or first is None or max(recent) >= COLLAPSED * (first["entropy"] or 0.0) or run.learned:
@@ -73,7 +73,6 @@ def _far(run: ObservedRun) -> str:
 
 
 def score_collapse(run: ObservedRun) -> Finding | None:
-    """The held-out score had risen and has lost most of it again."""
     if not run.lost_most or gamed_reward(run) is not None or held_out_falls(run) is not None:
         return None
     first, best, last = (run.scores[i] for i in (0, run.best, -1))
@@ -106,7 +105,6 @@ def score_falls(run: ObservedRun) -> Finding | None:
 
 
 def learnt_by_heart(run: ObservedRun) -> Finding | None:
-    """The training prompts are answered far better than before, the held-out ones are not."""
     train, gain = accuracy_at_ends(run), run.gain
     if train is None or gain is None or gain.low > 0 or not train.rises:
         return None

@@ -22,7 +22,6 @@ SAME = 0.95
 
 
 def same_completion(run: ObservedRun) -> Finding | None:
-    """One text has become the answer to most prompts, and it is mostly wrong."""
     text, share, prompts = _commonest(run.last_samples)
     if prompts < FEW_PROMPTS or share < MANY or _accuracy(run.last_samples, text) >= MANY or run.learned:
         return None
@@ -42,7 +41,6 @@ def same_completion(run: ObservedRun) -> Finding | None:
 
 
 def loops(run: ObservedRun) -> Finding | None:
-    """Many completions repeat one phrase to their end."""
     share, count = _looping(run.last_samples)
     if not count or share < MANY / 2:
         return None

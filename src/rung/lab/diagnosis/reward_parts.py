@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import numpy as np
-
 from rung.lab.diagnosis.finding import Finding
-from rung.lab.diagnosis.observed import CLEAR, WINDOW, ObservedRun, Row, Trend, span, trend_of
-from rung.runs.statistics import standard_error
+from rung.lab.diagnosis.observed import CLEAR, WINDOW, ObservedRun, Trend, span, trend_of
 
 
 def constant_part(run: ObservedRun) -> Finding | None:
-    """Parts that had one value from the first step to the last."""
     names = [name for name in part_names(run) if len(run.steps) >= WINDOW and _is_constant(run, name)]
     if not names:
         return None
@@ -30,7 +25,6 @@ def constant_part(run: ObservedRun) -> Finding | None:
 
 
 def part_never_applies(run: ObservedRun) -> Finding | None:
-    """Parts that gave no value to any completion."""
     names = [
         name
         for name in part_names(run)
@@ -97,13 +91,10 @@ def part_names(run: ObservedRun) -> list[str]:
 
 def _is_constant(run: ObservedRun, name: str) -> bool:
     """One mean at every step and no spread within any, up to rounding: the mean of many 0.2s is not exactly 0.2."""
-    first = run.steps[0].get(f"reward/{name}")
-    return first is not None and all(_has(row, name, first) for row in run.steps)
-
-
-def _has(row: Row, name: str, expected: float) -> bool:
-    value, spread, nearly = row.get(f"reward/{name}"), row.get(f"reward_std/{name}") or 0.0, 1e-9
-    return value is not None and abs(value - expected) <= nearly * max(1.0, abs(expected)) and spread <= nearly
+    means, nearly = run.values(f"reward/{name}"), 1e-9
+    if len(means) < len(run.steps) or any(spread > nearly for spread in run.values(f"reward_std/{name}")):
+        return False
+    return all(abs(mean - means[0]) <= nearly * max(1.0, abs(means[0])) for mean in means)
 
 
 def _reward_since_best(run: ObservedRun) -> Trend | None:
@@ -140,14 +131,8 @@ def accuracy_at_ends(run: ObservedRun) -> Trend | None:
     """Accuracy of the first and the last steps' samples; None in a run so short that they are the same."""
     if {row["step"] for row in run.first_samples} & {row["step"] for row in run.last_samples}:
         return None
-    sides = [
-        np.array([row["accuracy"] for row in side if row["accuracy"] is not None], dtype=np.float64)
-        for side in (run.first_samples, run.last_samples)
-    ]
-    if not all(len(side) > 1 for side in sides):
-        return None
-    error = math.hypot(*(standard_error(side) for side in sides))
-    return Trend(float(sides[0].mean()), float(sides[1].mean()), error)
+    sides = (run.first_samples, run.last_samples)
+    return trend_of(*([row["accuracy"] for row in side if row["accuracy"] is not None] for side in sides))
 
 
 def _parts(names: list[str]) -> str:

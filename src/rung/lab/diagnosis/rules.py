@@ -7,17 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from rung.lab.diagnosis import (
-    control,
-    ending,
-    learning_rate,
-    lengths,
-    numbers,
-    policy,
-    repeats,
-    reward_parts,
-    signal,
-)
+from rung.lab.diagnosis import control, ending, learning_rate, lengths, numbers, policy, repeats, reward_parts, signal
 from rung.lab.diagnosis.finding import Finding
 from rung.lab.diagnosis.observed import ObservedRun
 from rung.lab.diagnosis.stored import read_stored
@@ -25,62 +15,60 @@ from rung.lab.diagnosis.stored import read_stored
 
 @dataclass(frozen=True)
 class Rule:
-    """One thing that can be wrong with a run.
+    """One thing that can be wrong with a run; its name is its function's.
 
-    Example: `Rule("truncated", "metrics", lengths.truncated)`.
+    Example: `Rule(lengths.truncated, "metrics")`.
     """
 
-    name: str
+    look: Callable[[ObservedRun], Finding | None]
     needs: Literal["metrics", "folder"]
     """`metrics`: can be told from the rows so far, so it is also a warning while the run trains; `folder`: needs
     samples, settings or evaluations, or the whole of the run."""
-    look: Callable[[ObservedRun], Finding | None]
 
-    def find(self, run: ObservedRun) -> Finding | None:
-        """The finding under this rule's name; None when the run is in order."""
-        found = self.look(run)
-        return None if found is None else replace(found, name=self.name)
+    @property
+    def name(self) -> str:
+        return self.look.__name__
 
 
 RULES: tuple[Rule, ...] = (
-    Rule("not_finite", "metrics", numbers.not_finite),
-    Rule("sampler_gap", "metrics", numbers.sampler_gap),
-    Rule("one_token_off", "metrics", numbers.one_token_off),
-    Rule("capped_ratio", "metrics", numbers.capped_ratio),
-    Rule("failed_rewards", "metrics", numbers.failed_rewards),
-    Rule("gamed_reward", "metrics", reward_parts.gamed_reward),
-    Rule("held_out_falls", "metrics", reward_parts.held_out_falls),
-    Rule("constant_part", "metrics", reward_parts.constant_part),
-    Rule("part_never_applies", "metrics", reward_parts.part_never_applies),
-    Rule("too_hard", "metrics", signal.too_hard),
-    Rule("too_easy", "metrics", signal.too_easy),
-    Rule("flat_reward", "metrics", signal.flat_reward),
-    Rule("refill_limit", "folder", signal.refill_limit),
-    Rule("start_too_hard", "folder", signal.start_too_hard),
-    Rule("start_too_easy", "folder", signal.start_too_easy),
-    Rule("truncated", "metrics", lengths.truncated),
-    Rule("thinking_too_long", "folder", lengths.thinking_too_long),
-    Rule("learning_rate_high", "metrics", learning_rate.learning_rate_high),
-    Rule("learning_rate_low", "metrics", learning_rate.learning_rate_low),
-    Rule("clipped_often", "metrics", learning_rate.clipped_often),
-    Rule("gradient_always_clipped", "folder", learning_rate.gradient_always_clipped),
-    Rule("gradient_spikes", "metrics", learning_rate.gradient_spikes),
-    Rule("entropy_collapse", "metrics", policy.entropy_collapse),
-    Rule("kl_runs_off", "metrics", policy.kl_runs_off),
-    Rule("score_collapse", "metrics", policy.score_collapse),
-    Rule("score_falls", "metrics", policy.score_falls),
-    Rule("learnt_by_heart", "folder", policy.learnt_by_heart),
-    Rule("same_completion", "folder", repeats.same_completion),
-    Rule("loops", "folder", repeats.loops),
-    Rule("blind_critic", "metrics", control.blind_critic),
-    Rule("refused_steps", "metrics", control.refused_steps),
-    Rule("returns_stand_still", "folder", control.returns_stand_still),
-    Rule("still_running", "folder", ending.still_running),
-    Rule("unfinished", "folder", ending.unfinished),
-    Rule("damaged", "folder", ending.damaged),
-    Rule("never_evaluated", "folder", ending.never_evaluated),
-    Rule("too_short", "folder", ending.too_short),
-    Rule("not_distinguishable", "folder", ending.not_distinguishable),
+    Rule(numbers.not_finite, "metrics"),
+    Rule(numbers.sampler_gap, "metrics"),
+    Rule(numbers.one_token_off, "metrics"),
+    Rule(numbers.capped_ratio, "metrics"),
+    Rule(numbers.failed_rewards, "metrics"),
+    Rule(reward_parts.gamed_reward, "metrics"),
+    Rule(reward_parts.held_out_falls, "metrics"),
+    Rule(reward_parts.constant_part, "metrics"),
+    Rule(reward_parts.part_never_applies, "metrics"),
+    Rule(signal.too_hard, "metrics"),
+    Rule(signal.too_easy, "metrics"),
+    Rule(signal.flat_reward, "metrics"),
+    Rule(signal.refill_limit, "folder"),
+    Rule(signal.start_too_hard, "folder"),
+    Rule(signal.start_too_easy, "folder"),
+    Rule(lengths.truncated, "metrics"),
+    Rule(lengths.thinking_too_long, "folder"),
+    Rule(learning_rate.learning_rate_high, "metrics"),
+    Rule(learning_rate.learning_rate_low, "metrics"),
+    Rule(learning_rate.clipped_often, "metrics"),
+    Rule(learning_rate.gradient_always_clipped, "folder"),
+    Rule(learning_rate.gradient_spikes, "metrics"),
+    Rule(policy.entropy_collapse, "metrics"),
+    Rule(policy.kl_runs_off, "metrics"),
+    Rule(policy.score_collapse, "metrics"),
+    Rule(policy.score_falls, "metrics"),
+    Rule(policy.learnt_by_heart, "folder"),
+    Rule(repeats.same_completion, "folder"),
+    Rule(repeats.loops, "folder"),
+    Rule(control.blind_critic, "metrics"),
+    Rule(control.refused_steps, "metrics"),
+    Rule(control.returns_stand_still, "folder"),
+    Rule(ending.still_running, "folder"),
+    Rule(ending.unfinished, "folder"),
+    Rule(ending.damaged, "folder"),
+    Rule(ending.never_evaluated, "folder"),
+    Rule(ending.too_short, "folder"),
+    Rule(ending.not_distinguishable, "folder"),
 )
 
 _ORDER = ("serious", "doubtful", "note")
@@ -89,7 +77,7 @@ _ORDER = ("serious", "doubtful", "note")
 def found_in(run: ObservedRun) -> list[Finding]:
     """What the rules find; of a run that trains, only those that need metrics alone are asked."""
     asked = [rule for rule in RULES if not run.live or rule.needs == "metrics"]
-    return [found for rule in asked if (found := rule.find(run)) is not None]
+    return [replace(found, name=rule.name) for rule in asked if (found := rule.look(run)) is not None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +114,7 @@ class Diagnosis:
 
     def as_data(self) -> dict[str, Any]:
         """What `rung diagnose --json` prints."""
-        findings = [one.as_data() for one in self.findings]
+        findings = [dict(vars(one)) for one in self.findings]
         return {"run": self.run, "summary": self.summary, "healthy": self.healthy, "findings": findings}
 
 

@@ -21,7 +21,6 @@ FIRST_STEPS = 3
 
 
 def too_hard(run: ObservedRun) -> Finding | None:
-    """Most groups cannot teach, and mostly because no sample is right."""
     if _kind(run) != "all_wrong" or _was_better(run):
         return None
     return Finding(
@@ -38,7 +37,6 @@ def too_hard(run: ObservedRun) -> Finding | None:
 
 
 def too_easy(run: ObservedRun) -> Finding | None:
-    """Most groups cannot teach, and mostly because every sample is right."""
     if _kind(run) != "all_right":
         return None
     return Finding(
@@ -93,7 +91,6 @@ def refill_limit(run: ObservedRun) -> Finding | None:
 
 
 def start_too_hard(run: ObservedRun) -> Finding | None:
-    """The model hardly ever gets a prompt right, however often it tries, and the run did not change that."""
     if run.in_environment or run.learned or not run.values("reward/mean"):
         return None
     samples, scores_NK = run.setting("method.samples_per_prompt"), _shares_at_start(run)
@@ -120,7 +117,6 @@ def start_too_hard(run: ObservedRun) -> Finding | None:
 
 
 def start_too_easy(run: ObservedRun) -> Finding | None:
-    """The model was nearly perfect before training."""
     scores_NK = _shares_at_start(run)
     if run.in_environment or scores_NK is None or run.learned:
         return None

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import fcntl
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from rung.errors import DataError, SettingsError
 from rung.lab.diagnosis.observed import Evaluated, ObservedRun, Sample
-from rung.lab.run_page.reading import object_in, rows_in
 from rung.methods.slots import own_part_names
 from rung.runs.record import samples
+from rung.runs.record.json_lines import Row, read_rows
 from rung.settings import Settings, read_settings
 from rung.settings.given import plain
 from rung.settings.yaml_text import read_yaml
@@ -34,7 +36,7 @@ def read_stored(folder: Path) -> ObservedRun:
     parts = list(samples.parts(folder / "samples").items())
     return ObservedRun(
         name=folder.resolve().name,
-        rows=rows_in(folder / "metrics.jsonl", problems),
+        rows=_rows(folder / "metrics.jsonl", problems),
         settings=_settings(folder / "settings.yaml", problems),
         evaluations=_evaluations(folder / "held_out", problems),
         first_samples=_samples(parts[:SAMPLE_STEPS], problems),
@@ -43,6 +45,34 @@ def read_stored(folder: Path) -> ObservedRun:
         running=_in_use(folder),
         problems=tuple(problems),
     )
+
+
+def _rows(path: Path, problems: list[str]) -> list[Row]:
+    try:
+        found = read_rows(path)
+    except (DataError, OSError) as error:
+        problems.append(str(error))
+        return []
+    problems += found.problems
+    return found.rows
+
+
+def object_in(path: Path, problems: list[str]) -> dict[str, Any]:
+    """A JSON object; empty where there is none."""
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8", errors="backslashreplace") or "{}")
+    except OSError as error:
+        problems.append(f"{path.name}: cannot be read: {error.strerror}")
+        return {}
+    except (ValueError, RecursionError) as error:
+        problems.append(f"{path.name}: not JSON: {error}")
+        return {}
+    if not isinstance(found, dict):
+        problems.append(f"{path.name}: got {type(found).__name__}, expected an object")
+        return {}
+    return found
 
 
 def _settings(path: Path, problems: list[str]) -> Settings | None:

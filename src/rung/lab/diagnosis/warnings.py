@@ -1,7 +1,7 @@
 """Warnings while a run trains: the rules that need metrics alone, asked of the rows so far.
 
-Every function is pure, so a resumed run needs no state and gives the same warnings. `warnings_in` gives those that
-hold now, `new_warnings` those that did not hold one step ago (for the console), `warning_log` each one with the step
+They follow from the rows alone, so a resumed run gives the same warnings. `warnings_in` gives those that
+hold now, `new_warnings` those that did not hold one step ago (for the console), `WarningLog` each one with the step
 at which it came up (for the run's page).
 """
 
@@ -29,15 +29,30 @@ def new_warnings(history: Sequence[Row]) -> list[Finding]:
     return [warning for warning in warnings_in(history) if _key(warning) not in before]
 
 
-def warning_log(history: Sequence[Row]) -> list[tuple[int, Finding]]:
-    """Every warning of the run as (step, warning), at the step where it came up."""
-    log: list[tuple[int, Finding]] = []
-    before: set[tuple[str, str]] = set()
-    for end, row in enumerate(history, start=1):
-        now = warnings_in(history[:end])
-        log += [(int(row.get("step") or 0), warning) for warning in now if _key(warning) not in before]
-        before = {_key(warning) for warning in now}
-    return log
+class WarningLog:
+    """Every warning of a run as (step, warning), at the step where it came up; each row of a growing run is asked once.
+
+    Example: `WarningLog().after(metrics)` is `[(12, Finding(...)), ...]`.
+    """
+
+    def __init__(self) -> None:
+        self._begin(0)
+
+    def _begin(self, epoch: int) -> None:
+        self._epoch, self._seen = epoch, 0
+        self._log: list[tuple[int, Finding]] = []
+        self._held: set[tuple[str, str]] = set()
+
+    def after(self, rows: Sequence[Row], *, epoch: int = 0) -> list[tuple[int, Finding]]:
+        """The log after the last of these rows; a new epoch begins anew."""
+        if epoch != self._epoch:
+            self._begin(epoch)
+        for end in range(self._seen + 1, len(rows) + 1):
+            now = warnings_in(rows[:end])
+            self._log += [(int(rows[end - 1].get("step") or 0), one) for one in now if _key(one) not in self._held]
+            self._held = {_key(warning) for warning in now}
+        self._seen = len(rows)
+        return self._log
 
 
 def _key(warning: Finding) -> tuple[str, str]:

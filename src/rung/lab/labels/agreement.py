@@ -129,25 +129,10 @@ def agreement_of(standing: Iterable[Vote]) -> Agreement:
     return agreement(answers)
 
 
-@dataclass(frozen=True)
-class Sides:
-    """How often the preferred completion was on the left, and how often on the right."""
-
-    left: int
-    right: int
-
-    def in_words(self) -> str:
-        """
-        >>> Sides(left=11, right=9).in_words()
-        '55 % of 20 choices'
-        """
-        both = self.left + self.right
-        if not both:
-            return "no choice yet"
-        return f"{100 * self.left / both:.0f} % of {both:,} {'choice' if both == 1 else 'choices'}"
-
-
-def sides_of(standing: Iterable[Vote]) -> Sides:
-    """The sides of the votes that prefer one completion."""
-    counts = Counter(vote.side for vote in standing)
-    return Sides(left=counts["left"], right=counts["right"])
+def left_share(standing: Iterable[Vote]) -> str:
+    """How often the preferred completion was on the left, in words: `55 % of 20 choices`."""
+    counts = Counter(vote.side for vote in standing if vote.side is not None)
+    both = counts.total()
+    if not both:
+        return "no choice yet"
+    return f"{100 * counts['left'] / both:.0f} % of {both:,} {'choice' if both == 1 else 'choices'}"

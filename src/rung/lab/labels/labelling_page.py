@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from rung.lab.labels.agreement import agreement_of, sides_of
+from rung.lab.labels.agreement import agreement_of, left_share
 from rung.lab.labels.clips import is_clip, read_clip
 from rung.lab.labels.comparison import ANSWERS, Answer, Vote, Which, other
 from rung.lab.labels.store import Asked, Conflict, LabelStore
@@ -109,7 +109,7 @@ class LabellingPage:
             "answers": sum(min(count, self.wanted) for count in answers_by_pair.values()),
             "people_a_pair": self.wanted,
             "mine": len(mine),
-            "left_share": sides_of(mine).in_words(),
+            "left_share": left_share(mine),
             "agreement": agreement_of(standing).in_words(),
         }
 

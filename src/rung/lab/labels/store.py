@@ -165,7 +165,7 @@ class LabelStore:
         return Asked(pair, self.left_of(pair_id, labeller))
 
     def held_by_others(self, labeller: str, *, wanted: int) -> int:
-        """After `ask` gave None: how many others look at now, which this person may still be asked."""
+        """How many pairs this person may still be asked, but which others look at now; for when `ask` gave None."""
         return self.file.rows(_HELD_BY_OTHERS, labeller=labeller, wanted=wanted)[0][0]
 
     def record(self, vote: Vote) -> None:

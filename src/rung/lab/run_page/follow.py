@@ -29,11 +29,11 @@ class Follow:
         self.epoch = 0
 
     def extend(self, rows: Sequence[Any]) -> None:
-        """More of them."""
+        """Adds rows."""
         self.rows += rows
 
     def restart(self) -> None:
-        """They were taken back: a new epoch, without rows."""
+        """Begins a new epoch without rows: a resume took the old ones back."""
         self.rows, self.epoch = [], self.epoch + 1
 
     def since(self, epoch: int, begin: int) -> dict[str, Any]:

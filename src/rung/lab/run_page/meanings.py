@@ -6,26 +6,18 @@ from collections.abc import Iterable
 from typing import Any
 
 from rung.errors import SettingsError
+from rung.runs.metrics.metric import Metric
 from rung.runs.metrics.registry import METRICS, explain_metric
 
 
 def meanings(names: Iterable[str], *, environment: bool) -> dict[str, Any]:
     """`{"order": ["step", ...], "meanings": [{"name": "kl/start", ...}, ...]}`."""
-    return {"order": list(METRICS), "meanings": [meaning(name, environment=environment) for name in names]}
+    return {"order": list(METRICS), "meanings": [vars(_metric(name, environment)) for name in names]}
 
 
-def meaning(name: str, *, environment: bool = False) -> dict[str, Any]:
-    """What is known about a metric; nothing but its name when it is none of ours."""
+def _metric(name: str, environment: bool) -> Metric:
+    """The metric of that name; one with empty sentences for a name that is not ours."""
     try:
-        metric = explain_metric(name, environment=environment)
+        return explain_metric(name, environment=environment)
     except SettingsError:
-        return {"name": name, "unit": "", "meaning": "", "healthy": "", "low": None, "high": None, "what_to_do": ""}
-    return {
-        "name": name,
-        "unit": metric.unit,
-        "meaning": metric.meaning,
-        "healthy": metric.healthy,
-        "low": metric.low,
-        "high": metric.high,
-        "what_to_do": metric.what_to_do,
-    }
+        return Metric(name=name, unit="", meaning="", healthy="", what_to_do="")

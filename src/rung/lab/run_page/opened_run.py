@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from rung.errors import DataError, SettingsError
+from rung.lab.diagnosis.warnings import WarningLog
 from rung.lab.run_page.growing_rows import GrowingRows
-from rung.lab.run_page.overview import WarningLog, overview
+from rung.lab.run_page.overview import overview
 from rung.lab.run_page.solved import Solved
 from rung.lab.run_page.step_shown import STEP_COLUMNS, TOKEN_COLUMNS, shown_step, shown_tokens
 from rung.lab.run_page.stored_samples import StoredSamples
@@ -119,7 +120,7 @@ class OpenedRun:
 
 
 def _runs_below(folder: Path) -> str:
-    """A hint when the runs are one folder deeper."""
+    """A hint where the runs lie one folder deeper."""
     try:
         below = sorted(path for path in folder.iterdir() if (path / "settings.yaml").is_file())
     except OSError:

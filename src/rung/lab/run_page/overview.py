@@ -12,8 +12,7 @@ import numpy as np
 
 from rung.errors import SettingsError
 from rung.lab.diagnosis.finding import Finding
-from rung.lab.diagnosis.warnings import new_warnings, warning_log
-from rung.lab.run_page.reading import object_in
+from rung.lab.diagnosis.stored import object_in
 from rung.runs.metrics.of_environments import STEPS, in_environment
 from rung.runs.metrics.registry import shown
 from rung.runs.record.console import duration
@@ -23,26 +22,6 @@ from rung.runs.statistics import Difference, score_difference
 
 FILM = "episode.gif"
 """Where training leaves the film of an episode."""
-
-
-class WarningLog:
-    """The warnings of a run with the steps at which they came up. Each row is looked at once, also of a run that grows.
-
-    Example: `WarningLog().after(metrics, epoch=0)` is `[(12, Finding(...)), ...]`.
-    """
-
-    def __init__(self) -> None:
-        self._log: list[tuple[int, Finding]] = []
-        self._seen, self._epoch = 0, 0
-
-    def after(self, rows: Sequence[Row], *, epoch: int) -> Sequence[tuple[int, Finding]]:
-        """The log after the last of these rows; a new epoch begins anew."""
-        if not self._seen or epoch != self._epoch:
-            self._log, self._seen, self._epoch = warning_log(rows), len(rows), epoch
-        for end in range(self._seen + 1, len(rows) + 1):
-            self._log += [(int(rows[end - 1].get("step") or 0), warning) for warning in new_warnings(rows[:end])]
-        self._seen = len(rows)
-        return self._log
 
 
 def overview(

@@ -1,5 +1,7 @@
 """report.html: the viewer's page in one file, with the run's data inside it, that asks the network for nothing.
 
+`curves_page` is the same for a notebook: the curves alone.
+
 Everything a model or a data file wrote is inert: it travels as JSON, the scripts set it as text, and the page's own
 policy forbids every script but ours and every request. A large run is thinned to a page that a browser opens at once.
 """
@@ -7,7 +9,7 @@ policy forbids every script but ours and every request. A large run is thinned t
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +20,7 @@ from rung.lab.run_page.opened_run import OpenedRun
 from rung.lab.run_page.overview import FILM
 from rung.lab.run_page.solved import solved_items
 from rung.lab.run_page.step_shown import MOST_ROWS, STEP_COLUMNS, TOKEN_COLUMNS, shown_step, shown_tokens
+from rung.runs.metrics.of_environments import in_environment
 from rung.runs.record.visible import visible
 from rung.whole_files import write_whole
 
@@ -82,6 +85,24 @@ def page(run: OpenedRun) -> str:
     return in_one_file((STATIC / "page.html").read_text(encoding="utf-8"), [STATIC], islands)
 
 
+def curves_page(metrics: Sequence[Mapping[str, Any]], timings: Sequence[Mapping[str, Any]] = ()) -> str:
+    """A page in one file with the curves of these rows (of metrics.jsonl and timings.jsonl) and nothing else.
+
+    Example: `f'<iframe srcdoc="{html.escape(curves_page(run.metrics(), run.timings()))}"></iframe>'`.
+    """
+    seconds = {row.get("step"): row for row in timings}
+    rows = [{**seconds.get(row.get("step"), {}), **row} for row in metrics]
+    named = [{visible(name, limit=120): value for name, value in row.items()} for row in rows]
+    seen = _table(_bounded(named, _is_evaluated))
+    data = {
+        "name": "run",
+        "grown": {"metrics": {**seen, "problem": ""}},
+        "meanings": meanings(seen["names"], environment=in_environment(metrics)),
+    }
+    html = (STATIC / "only_curves.html").read_text(encoding="utf-8")
+    return in_one_file(html, [STATIC], {"run-data": encoded(data)})
+
+
 def spread(of: Sequence[T], count: int) -> list[T]:
     """The first, the last, and `count` - 2 evenly between.
 
@@ -94,7 +115,7 @@ def spread(of: Sequence[T], count: int) -> list[T]:
 
 
 def _samples(run: OpenedRun, steps: Sequence[int], problems: list[str]) -> dict[int, str]:
-    """Each step's samples and their tokens as JSON, of so many steps as may be."""
+    """Each step's samples and their tokens as JSON, for as many steps as fit."""
     found: dict[int, str] = {}
     for step in spread(steps, MOST_STEPS):
         try:
@@ -137,7 +158,7 @@ def _is_evaluated(row: dict[str, Any]) -> bool:
 
 
 def _bounded(rows: list[dict[str, Any]], keep: Callable[[dict[str, Any]], bool] = lambda _: False) -> list[Any]:
-    """So many rows as may be, evenly; those that `keep` names are kept first, whatever their size."""
+    """The rows, thinned evenly to fit; those that `keep` names are always kept."""
     size = len(encoded(rows))
     if size <= LARGEST_ROWS:
         return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from rung.batch import OK
@@ -69,8 +70,5 @@ def solved_items(rows: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
         values = found.setdefault(visible(row["item"] or "", limit=200), [])
         if row["status"] == OK:
             values.append(finite(row["accuracy"]))
-    return [[item, _mean([v for v in values if v is not None]), len(values)] for item, values in found.items()]
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None
+    scores = {item: [value for value in values if value is not None] for item, values in found.items()}
+    return [[item, fmean(own) if own else None, len(found[item])] for item, own in scores.items()]

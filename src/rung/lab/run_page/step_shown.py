@@ -115,7 +115,7 @@ def _short(value: Any) -> float | None:
 
 
 def _listed(values: Sequence[Any] | None, count: int, made: Any) -> list[Any] | None:
-    """One a token, or None: a column of another length belongs to other tokens."""
+    """One value per token; None where the column has another length, so that it belongs to other tokens."""
     if values is None or len(values) != count:
         return None
     return [None if value is None else made(value) for value in values[:MOST_TOKENS]]

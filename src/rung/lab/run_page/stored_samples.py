@@ -10,7 +10,7 @@ from rung.runs.record import samples
 
 
 class StoredSamples:
-    """Which steps have samples, and their rows. Nothing is kept but what the merged file's steps are.
+    """Which steps have samples, and their rows. Only the list of the merged file's steps is kept in memory.
 
     Example: `StoredSamples(Path("runs/a")).steps()` is `[1, 2, 3]`.
     """
@@ -20,7 +20,7 @@ class StoredSamples:
         self._merged_steps: tuple[object, list[int]] = (None, [])
 
     def steps(self) -> list[int]:
-        """In order. Raises DataError when the merged file is all there is and cannot be read."""
+        """The steps with samples, in order. Raises DataError when only the merged file is there and cannot be read."""
         return list(samples.parts(self.folder)) or self._of_merged()
 
     def seal(self, step: int) -> object:

@@ -49,7 +49,7 @@ export async function showCurves(runs) {
   const kept = inOrder(names).filter((name) => name.toLowerCase().includes(wanted));
   const grid = by("curve-grid");
   const wish = kept.map((name) => panelOf(name).panel);
-  if (wish.length !== grid.children.length || wish.some((panel, i) => grid.children[i] !== panel)) {
+  if (!wish.length || wish.length !== grid.children.length || wish.some((panel, i) => grid.children[i] !== panel)) {
     grid.replaceChildren(...(wish.length ? wish : [element("p", names.length ? "No metric has this in its name." : "No metrics yet.", { class: "soft" })]));
   }
   for (const name of kept) draw(name, shown);

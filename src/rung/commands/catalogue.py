@@ -1,7 +1,8 @@
-"""`rung methods`, `rung explain`, `rung diff`: what the methods are, from their own definitions."""
+"""What rung offers: `rung methods`, `explain` and `diff`, `rung tasks`, `rung settings`, `rung explain-metric`."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -70,3 +71,56 @@ def diff(
         return
     for change in changes:
         say(change.words())
+
+
+def tasks(as_json: AsJson = False) -> None:
+    """The tasks that have a name."""
+    from rung.tasks.load import available_tasks
+
+    found = available_tasks()
+    if as_json:
+        print_json({"tasks": [{"name": name, "about": about} for name, about in found]})
+        return
+    for line in columns(dict(found)):
+        say(line)
+    say("FILE.jsonl or FILE.parquet: rows with `prompt` and `answer`, or with any columns that your reward reads")
+    say("CartPole-v1 and any other Gymnasium environment whose observations are numbers: no model is needed")
+
+
+def explain_metric(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As in metrics.jsonl, such as kl/start.")],
+    as_json: AsJson = False,
+) -> None:
+    """What a metric means.
+
+    Also its healthy range, and what to do outside it.
+    """
+    from rung.runs.metrics.registry import explain_metric as explained
+
+    metric = explained(name)
+    if as_json:
+        print_json(vars(metric))
+    else:
+        say(metric.text())
+
+
+def settings(
+    key: Annotated[
+        str | None,
+        typer.Argument(metavar="KEY", help="A setting, a section, or the end of one, such as evaluation.every."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What can be set.
+
+    Each setting's type, range, default and meaning; the method's slots and the numbers of its parts included.
+    """
+    from rung.settings.listing import found, listed
+
+    wanted = listed() if key is None else found(key, listed())
+    if as_json:
+        print_json({"settings": [asdict(one) for one in wanted]})
+        return
+    for setting in wanted:
+        for line in setting.lines():
+            say(line)
