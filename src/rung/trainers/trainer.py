@@ -22,7 +22,6 @@ Metrics = dict[str, float | None]
 Phase = Callable[[str], AbstractContextManager[None]]
 """`with phase("sample"):` counts the seconds inside."""
 B = TypeVar("B")
-B_co = TypeVar("B_co", covariant=True)
 B_contra = TypeVar("B_contra", contravariant=True)
 
 
@@ -179,19 +178,35 @@ class Collected(Generic[B]):
     evaluate: bool = False
 
 
-class Collector(Protocol[B_co]):
-    """Collects rollouts of the policy as it is, and scores it. Everything that must survive a kill is its state."""
+class Collector(Generic[B]):
+    """Collects rollouts of the policy as it is, and scores it.
 
-    def collect(self, step: int, policy_version: int, phase: Phase) -> Collected[B_co]: ...
-    def evaluate(self) -> Scores: ...
+    Everything that must survive a kill is its `state`, its `tensors` and, for large tensors by names that change with
+    their content, its `pieces`. What a kind has no use for stays as it is here.
+    """
+
+    def collect(self, step: int, policy_version: int, phase: Phase) -> Collected[B]:
+        raise NotImplementedError
+
+    def evaluate(self) -> Scores:
+        raise NotImplementedError
+
     def film(self, folder: Path) -> None: ...
-    def prompt_of(self, episode: Episode) -> str: ...
-    def state(self) -> Mapping[str, Any]: ...
-    def tensors(self) -> dict[str, Tensor]: ...
-    def pieces(self) -> dict[str, Tensor]: ...
+
+    def prompt_of(self, episode: Episode) -> str:
+        return ""
+
+    def state(self) -> Mapping[str, Any]:
+        return {}
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {}
+
+    def pieces(self) -> dict[str, Tensor]:
+        return {}
+
     def load_state(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Takes over a checkpoint's state; `tensors` holds the pieces too."""
-        ...
 
     def close(self) -> None: ...
 

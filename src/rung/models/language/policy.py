@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,18 +25,11 @@ from rung.models.language.distributions import Categorical
 from rung.models.language.lora import adapter_off, has_adapter, save_model
 from rung.models.language.packing import Ids, Rows, rows_of
 from rung.models.language.whole_model import WholeDecoding, WholeModel
+from rung.models.outputs import Outputs
 from rung.models.state import take_over
 
 NO_LIMIT = 1 << 30
 """The context length of a model whose configuration states none."""
-
-
-class Outputs(NamedTuple):
-    """What the model says of a batch; all [B, T], float32, exactly 0 where the action mask is False."""
-
-    log_probs_BT: Tensor
-    entropy_BT: Tensor | None
-    values_BT: Tensor | None
 
 
 class TextPolicy:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from rung.batch import Batch
 from rung.errors import SettingsError
 from rung.models.language.distributions import Categorical, Distribution, Gaussian
-from rung.models.language.policy import Outputs
+from rung.models.outputs import Outputs
 from rung.models.small.heads import Choice, SmallActor, SmallPass, Vector
 from rung.models.small.layers import (
     FEW_ROWS,

@@ -12,6 +12,7 @@ from torch import Tensor
 from rung.formulas.adaptive_elements import attained
 from rung.methods.adaptive_elements import AdaptiveElements
 from rung.methods.parts.elements import CriticElement, Lifetimes, SearchElement
+from rung.methods.parts.protocols import fact
 from rung.models.language.distributions import standard_normals
 from rung.random import Stream
 from rung.tasks.cart_pole import BOX_COUNT, CartPole1983
@@ -88,10 +89,10 @@ class TrialLearner:
     def update(self, batch: Trial, step: int, progress: float = 0.0) -> Played:
         assert self.time_left > 0, "the run is over"
         method = self.method
-        if isinstance(method.actor, Lifetimes):
-            taken, failed = self._lived(method.actor)
-        else:
+        if fact(method.actor, "reads_critic", True):
             taken, failed = self._learnt(method.actor, method.critic, batch)
+        else:
+            taken, failed = self._lived(method.actor)
         self.updates += 1
         self.steps += taken
         self.balancing = not failed
@@ -159,7 +160,7 @@ class TrialLearner:
 def box_policy(method: AdaptiveElements, seed: int) -> BoxPolicy:
     """The boxes as a run begins: all 0, and for BOXES left or right at random in each."""
     policy = BoxPolicy(method.tables(), boxes=BOX_COUNT)
-    if isinstance(method.actor, SearchElement):
+    if fact(method.actor, "reads_critic", True):
         return policy
     uniforms = torch.from_numpy(Stream(seed, 0, "boxes").uniforms("push", 0, BOX_COUNT))
     policy.push.copy_(torch.where(uniforms < 0.5, -1.0, 1.0))

@@ -11,7 +11,7 @@ from torch import Tensor
 from rung.batch import Batch
 from rung.methods import PolicyGradient
 from rung.methods.parts.protocols import Critic, fact
-from rung.models.language.policy import Outputs
+from rung.models.outputs import Outputs
 from rung.models.small.network import SmallPolicy, spread
 
 

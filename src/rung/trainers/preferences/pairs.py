@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,7 +31,7 @@ from rung.trainers.preferences.tokens import (
     episodes_of,
     pair_rows,
 )
-from rung.trainers.trainer import Collected, Phase
+from rung.trainers.trainer import Collected, Collector, Phase
 
 if TYPE_CHECKING:
     from rung.models.language.policy import TextPolicy
@@ -61,7 +60,7 @@ class _Known:
         self.values_N[self._places(picks)] = torch.where(old_B.isnan(), values_B, old_B)
 
 
-class PairCollector:
+class PairCollector(Collector[PairRows]):
     """Hands out stored pairs in a keyed order, every pair once an epoch; nothing is sampled.
 
     Attributes:
@@ -172,9 +171,6 @@ class PairCollector:
     def prompt_of(self, episode: Episode) -> str:
         return self.model.decode(episode.context)
 
-    def film(self, folder: Path) -> None:
-        """Pairs have their samples instead."""
-
     def state(self) -> Mapping[str, Any]:
         return {
             "drawn": self.drawn,
@@ -189,9 +185,6 @@ class PairCollector:
             "reference_train": self._train_reference.values_N,
             "reference_held_out": self._held_out_reference.values_N,
         }
-
-    def pieces(self) -> dict[str, Tensor]:
-        return {}
 
     def load_state(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Raises CheckpointError when the reference or the pairs are not those that the run began with."""
@@ -215,9 +208,6 @@ class PairCollector:
             for ids in (one.prompt, *(ids for ids, _ in one.answers)):
                 digest.update(len(ids).to_bytes(8, "little") + ids.tobytes())
         return digest.hexdigest()
-
-    def close(self) -> None:
-        """Nothing is held open."""
 
 
 def _mean(numbers: npt.NDArray[np.float64]) -> float | None:

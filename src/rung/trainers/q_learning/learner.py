@@ -15,7 +15,7 @@ from torch import Tensor
 from rung.errors import NonFiniteError
 from rung.faults import fault_point
 from rung.formulas.value_targets import n_step
-from rung.methods.parts.q_learning import Prioritised
+from rung.methods.parts.protocols import WeightedReplay, fact
 from rung.methods.value_learning import ValueLearning
 from rung.models.small.q_network import QNetwork
 from rung.random import Blocks
@@ -91,6 +91,8 @@ class ValueLearner:
         self.copy = None if method.target_network is None else network.reference()
         self.optimizer = method.optimizer.build([network.flat])
         self._draws = Blocks(seed, "replay", (method.replay.batch,))
+        replay: Any = method.replay
+        self._priorities: WeightedReplay | None = replay if fact(replay, "weighted", False) else None
         self._errors, self._targets_made, self._weights_used = (Noted() for _ in range(3))
         self._norms: list[float] = []
 
@@ -126,8 +128,8 @@ class ValueLearner:
         given.back(method.gradient(values_NV, actions_N, errors_N, weights_N))
         fault_point("update.backward")
         self._make_step(errors_N)
-        if isinstance(method.replay, Prioritised):
-            replay.reprioritise(window, method.replay.priorities(errors_N).double().cpu().numpy())
+        if self._priorities is not None:
+            replay.reprioritise(window, self._priorities.priorities(errors_N).double().cpu().numpy())
         self._errors.add(errors_N)
         self._targets_made.add(targets_N)
         if weights_N is not None:
@@ -149,11 +151,9 @@ class ValueLearner:
         return self.method.targets(returns_N.to(where), factors_N.to(where), values_NV, judged_NV)
 
     def _weights(self, replay: Replay, window: Window) -> Tensor | None:
-        if window.chances_N is None:
+        if window.chances_N is None or self._priorities is None:
             return None
-        assert isinstance(self.method.replay, Prioritised)
-        chances_N = torch.from_numpy(window.chances_N)
-        return self.method.replay.weights(chances_N, len(replay), self.updates).float()
+        return self._priorities.weights(torch.from_numpy(window.chances_N), len(replay), self.updates).float()
 
     def _make_step(self, errors_N: Tensor) -> None:
         bound = self.method.optimizer.max_grad_norm

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,22 +14,18 @@ from torch import Tensor
 from rung.batch import Episode
 from rung.faults import fault_point
 from rung.formulas.value_targets import n_step
-from rung.methods.parts.q_learning import EpsilonGreedy
 from rung.methods.value_learning import ValueLearning
 from rung.models.language.packing import Rows
-from rung.random import Blocks, Stream
+from rung.random import Blocks
 from rung.rewards.judge import Judge
-from rung.rollouts.sampler import InProcessSampler
 from rung.rollouts.token_replay import Kept, TokenReplay
 from rung.settings import Settings
-from rung.tasks.order import items_at
 from rung.tasks.task import TextTask
 from rung.trainers import measure
 from rung.trainers.assemble import assemble
-from rung.trainers.held_out import Scores, held_out_scores
 from rung.trainers.optimizer import optimizer_state, restore_optimizer
-from rung.trainers.policy_gradient.text import judged, prompts_of
 from rung.trainers.q_learning.learner import COPY, Array, ValueLearned, require_finite_values
+from rung.trainers.text_rollouts import TextRollouts, prompts_of
 from rung.trainers.trainer import Collected, Metrics, Phase
 
 if TYPE_CHECKING:
@@ -40,46 +35,35 @@ HELD_OUT = 64
 """Held-out prompts on which max Q is followed."""
 
 
-class TokenReplayCollector:
+class TokenReplayCollector(TextRollouts["Due"]):
     """A step of the run is one completion of each of `settings.prompts_per_step` prompts; steps of the method are
     tokens. ε is that of the step's first token, for all of its completions.
 
     Attributes:
-        drawn: prompts taken from the task so far: the position in the data.
         tokens: tokens generated so far, by which ε falls and updates come due.
     """
 
     def __init__(
         self, settings: Settings, method: ValueLearning, task: TextTask, policy: TextPolicy, judge: Judge
     ) -> None:
-        self.settings, self.method, self.task, self.policy, self.judge = settings, method, task, policy, judge
-        self.sampler = InProcessSampler(policy, rows_at_once=settings.sampler.rows_at_once)
-        self.drawn = self.tokens = 0
+        super().__init__(settings, task, policy, judge)
+        self.method, self.tokens = method, 0
         vocabulary = policy.model.get_output_embeddings().weight.shape[0]
         self.replay = TokenReplay(capacity=method.replay.capacity, vocabulary=vocabulary)
 
     def collect(self, step: int, policy_version: int, phase: Phase) -> Collected:
         """One step's completions, and how many rounds of updates they make due."""
-        picks = items_at(self.settings.seed, self.drawn, self.settings.prompts_per_step, len(self.task.train))
-        self.drawn += len(picks)
-        items = [self.task.train[int(pick)] for pick in picks]
         exploration = self.method.exploration
-        epsilon = exploration.epsilon_at(self.tokens) if isinstance(exploration, EpsilonGreedy) else None
-        with phase("sample"):
-            episodes = self.sampler.sample(
-                prompts_of(self.policy, items),
-                samples_per_prompt=1,
-                max_new_tokens=self.settings.max_new_tokens,
-                temperature=1.0 if isinstance(exploration, EpsilonGreedy) else exploration.temperature,
-                stream=Stream(self.settings.seed, step, "train"),
-                stop=self.task.stop,
-                policy_version=policy_version,
-                epsilon=epsilon,
-            )
-            fault_point("rollout.done")
-        with phase("reward"):
-            found = judged(self.judge, self.policy, items, episodes)
-            fault_point("reward.done")
+        greedy = exploration.temperature is None
+        epsilon = exploration.epsilon_at(self.tokens) or 0.0 if greedy else None
+        found = self.judged_answers(
+            self.sampler,
+            step,
+            policy_version,
+            phase,
+            temperature=1.0 if exploration.temperature is None else exploration.temperature,
+            epsilon=epsilon,
+        )
         before = self.tokens
         self.tokens += sum(int(episode.action_mask.sum()) for episode in found)
         self._keep(found)
@@ -118,31 +102,15 @@ class TokenReplayCollector:
             asked = Rows(contexts=tuple(prompts), actions=unread, wanted=(np.ones(1, bool),) * len(prompts))
             return float(self.policy.values(asked).amax(1).double().mean())
 
-    def evaluate(self) -> Scores:
-        """The held-out score of the tokens with the highest Q."""
-        return held_out_scores(self.settings, self.sampler, self.judge, self.task)
-
-    def prompt_of(self, episode: Episode) -> str:
-        return self.policy.decode(episode.context)
-
-    def film(self, folder: Path) -> None:
-        """Text has its samples instead."""
-
     def state(self) -> Mapping[str, Any]:
         return {"drawn": self.drawn, "tokens": self.tokens, "replay": self.replay.state()}
 
     def tensors(self) -> dict[str, Tensor]:
         return self.replay.tensors()
 
-    def pieces(self) -> dict[str, Tensor]:
-        return {}
-
     def load_state(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         self.drawn, self.tokens = int(state["drawn"]), int(state["tokens"])
         self.replay.load(state["replay"], tensors)
-
-    def close(self) -> None:
-        self.judge.close()
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rung.batch import Batch, Episode
+from rung.batch import Batch
 from rung.formulas.segment_preferences import disagreement, labels_by
-from rung.methods.parts.learned_reward import ByDisagreement, SegmentPreferences
+from rung.methods.parts.learned_reward import SegmentPreferences
+from rung.methods.parts.protocols import fact
 from rung.random import Stream
 from rung.rollouts.environments.scaling import ObservationNormalizer
 from rung.settings import Settings
@@ -25,10 +26,10 @@ from rung.trainers.policy_gradient.environment import EnvironmentCollector
 from rung.trainers.rlhf_2017.labellers import Labeller, Question
 from rung.trainers.rlhf_2017.reward_learner import RewardLearner, under
 from rung.trainers.rlhf_2017.segments import Segments, cut_segments, drawn_pairs, newest, steps_of
-from rung.trainers.trainer import Collected, Metrics, Phase
+from rung.trainers.trainer import Collected, Collector, Metrics, Phase
 
 
-class PreferenceCollector:
+class PreferenceCollector(Collector[Batch]):
     """Asks about segments of what `inner` collects, fits the reward to the answers, and puts it into the batch."""
 
     def __init__(
@@ -114,12 +115,10 @@ class PreferenceCollector:
         self.learner.add([(one, two, answer) for one, two, answer in answered if answer is not None])
 
     def _questions(self, step: int, wanted: int, *, at_random: bool) -> list[Question]:
-        queries = self.part.queries
-        by_disagreement = isinstance(queries, ByDisagreement) and not at_random
-        times = queries.candidates if by_disagreement and isinstance(queries, ByDisagreement) else 1
+        times = 1 if at_random else fact(self.part.queries, "candidates", 1)
         stream = Stream(self.settings.seed, step, f"preferences/queries/{'first' if at_random else 'later'}")
         pairs_N2 = drawn_pairs(len(self.recent), wanted * times, stream)
-        if by_disagreement and len(pairs_N2) > wanted:
+        if len(pairs_N2) > wanted:
             varied_N = disagreement(*self.learner.returns(self.recent.steps_NKD[pairs_N2]))
             pairs_N2 = pairs_N2[varied_N.argsort(descending=True, stable=True)[:wanted]]
         return [
@@ -161,9 +160,6 @@ class PreferenceCollector:
     def film(self, folder: Path) -> None:
         self.inner.film(folder)
 
-    def prompt_of(self, episode: Episode) -> str:
-        return self.inner.prompt_of(episode)
-
     def state(self) -> Mapping[str, Any]:
         numbers = {"rollouts": self.rollouts, "asked": self.asked, "begun_at": self.begun_at}
         return {"inner": self.inner.state(), **numbers, "waiting": list(self.waiting)}
@@ -178,9 +174,6 @@ class PreferenceCollector:
             "labeller/": self.labeller.tensors(),
         }
         return {prefix + name: tensor for prefix, group in groups.items() for name, tensor in group.items()}
-
-    def pieces(self) -> dict[str, Tensor]:
-        return {}
 
     def load_state(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         self.inner.load_state(state["inner"], under(tensors, "inner/"))
