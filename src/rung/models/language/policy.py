@@ -73,6 +73,11 @@ class TextPolicy:
         return next(self.model.parameters()).device
 
     @property
+    def reader(self) -> TextPolicy:
+        """Itself: whose tokens it reads; a reward model's is the language model below its head."""
+        return self
+
+    @property
     def recompute(self) -> bool:
         """Compute each layer's inside again in the backward pass instead of keeping it (less memory, more time)."""
         return self.engine.recompute
@@ -295,11 +300,7 @@ class TextPolicy:
         return {name: p.detach() for name, p in self.trainable().items()}
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over the tensors of `state`.
-
-        Raises:
-            CheckpointError: names, shapes or types differ; nothing is changed then.
-        """
+        """Takes over the tensors of `state`. CheckpointError when they do not fit; nothing is changed then."""
         take_over(self.trainable(), tensors, "the trained weights of this model")
 
     def save(self, folder: Path) -> None:

@@ -6,12 +6,11 @@ It is kept as Hugging Face's sequence classification with one label, so other to
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +18,7 @@ from rung.batch import Batch
 from rung.errors import CheckpointError, DataError, SettingsError
 from rung.models.language.load import Compute, compute_type, is_reward_model, load_policy, refuse_code
 from rung.models.language.lora import merged_state, quiet
-from rung.models.language.packing import Ids, Rows, rows_of
+from rung.models.language.packing import Rows, rows_of
 from rung.models.language.policy import TextPolicy
 from rung.models.language.whole_model import WholeModel
 
@@ -53,26 +52,9 @@ class RewardModel:
         self.score.to(network.device)
 
     @property
-    def tokenizer(self) -> Any:
-        return self.network.tokenizer
-
-    @property
-    def end_ids(self) -> tuple[int, ...]:
-        return self.network.end_ids
-
-    @property
-    def context_length(self) -> int:
-        return self.network.context_length
-
-    def encode(self, prompt: str | Sequence[Mapping[str, str]]) -> npt.NDArray[np.int64]:
-        return self.network.encode(prompt)
-
-    def decode(self, ids: Sequence[int] | Ids) -> str:
-        return self.network.decode(ids)
-
-    def pieces(self, ids: Sequence[int] | Ids) -> tuple[str, ...]:
-        """Each token's text by itself, for people."""
-        return self.network.pieces(ids)
+    def reader(self) -> TextPolicy:
+        """Whose tokens it reads."""
+        return self.network
 
     def answer_values(self, batch: Batch) -> Tensor:
         """The score of each row's whole answer [B], differentiable: read at its last action, the end token."""
@@ -119,14 +101,14 @@ class RewardModel:
         folder.mkdir(parents=True, exist_ok=True)
         with quiet():
             made.save_pretrained(folder, state_dict=state)
-        self.tokenizer.save_pretrained(folder)
+        self.network.tokenizer.save_pretrained(folder)
 
     def _pad_id(self) -> int | None:
         """What Hugging Face's classifier takes for padding: it reads the last token that is another. Where a tokenizer
         pads with its end token, that would be the token before the end, so another special token stands in."""
-        tokenizer = self.tokenizer
+        tokenizer = self.network.tokenizer
         candidates = (tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id)
-        return next((i for i in candidates if i is not None and i not in self.end_ids), None)
+        return next((i for i in candidates if i is not None and i not in self.network.end_ids), None)
 
 
 def first_head(width: int, seed: int) -> Tensor:

@@ -99,8 +99,8 @@ class PairCollector(Collector[PairRows]):
                         "learns from pairs (chosen, rejected); kto takes such rows"
                     ]
                 )
-            one = encoded(self.model, pair)
-            if one.longest <= self.model.context_length:
+            one = encoded(self.model.reader, pair)
+            if one.longest <= self.model.reader.context_length:
                 kept.append(one)
             else:
                 self.excluded["too long for the model"] = self.excluded.get("too long for the model", 0) + 1
@@ -123,7 +123,7 @@ class PairCollector(Collector[PairRows]):
                 "tokens/reference": float(rows.batch.action_mask_BT.sum()) if asked else 0.0,
             },
             episodes=[
-                dataclasses.replace(episode, pieces=self.model.pieces(episode.actions))
+                dataclasses.replace(episode, pieces=self.model.reader.pieces(episode.actions))
                 for group, one in enumerate(chosen)
                 for episode in episodes_of(one, group)
             ],
@@ -169,7 +169,7 @@ class PairCollector(Collector[PairRows]):
         )
 
     def prompt_of(self, episode: Episode) -> str:
-        return self.model.decode(episode.context)
+        return self.model.reader.decode(episode.context)
 
     def state(self) -> Mapping[str, Any]:
         return {
