@@ -83,11 +83,11 @@ class Decoder(Engine):
 
     def read(self, rows: Rows) -> Tensor:
         """The hidden states [N, D] from which the rows' wanted tokens are predicted."""
-        tree = tree_of(rows)
+        levels, read_N = tree_of(rows)
         weight = self.model.get_output_embeddings().weight
-        if not tree.levels:
+        if not levels:
             return weight.new_zeros((0, weight.shape[1]))
-        return self.hidden(tree.levels)[0].index_select(0, torch.from_numpy(tree.read_N).to(weight.device))
+        return self.hidden(levels)[0].index_select(0, torch.from_numpy(read_N).to(weight.device))
 
     def hidden(self, levels: Sequence[Level], *, keep_keys: bool = False) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
         """Normed last hidden states of all packed tokens [N, D]; with `keep_keys` also each layer's keys and values

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from rung.models.language.chunked_log_probs import chunked_log_probs, whole_distribution, whole_logits
+from rung.models.language.chunked_log_probs import chunked_log_probs, whole_logits
 from rung.models.language.packing import Rows
 
 
@@ -36,32 +36,29 @@ class Engine:
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """log π of the rows' wanted tokens, [N] in row order, their entropies when asked for, and the hidden states
         [N, D] that they were predicted from (None where the model's head is not plain)."""
-        read_ND = self.read(rows)
-        targets_N = torch.from_numpy(rows.targets).to(read_ND.device)
-        if self.plain_head:
-            head = self.model.get_output_embeddings()
-            log_probs_N, entropy_N = chunked_log_probs(
-                read_ND, head.weight, targets_N, bias_V=head.bias, temperature=temperature, with_entropy=with_entropy
-            )
-            return log_probs_N, entropy_N, read_ND
-        log_NV = (_exact(read_ND) / temperature).log_softmax(-1)
-        entropy_N = torch.special.entr(log_NV.exp()).sum(-1) if with_entropy else None
-        return log_NV.gather(1, targets_N[:, None])[:, 0], entropy_N, None
+        if not self.plain_head:
+            log_NV = self.distribution(rows, temperature=temperature)
+            entropy_N = torch.special.entr(log_NV.exp()).sum(-1) if with_entropy else None
+            return log_NV.gather(1, torch.from_numpy(rows.targets).to(log_NV.device)[:, None])[:, 0], entropy_N, None
+        head, read_ND = self.model.get_output_embeddings(), self.read(rows)
+        log_probs_N, entropy_N = chunked_log_probs(
+            read_ND,
+            head.weight,
+            torch.from_numpy(rows.targets).to(head.weight.device),
+            bias_V=head.bias,
+            temperature=temperature,
+            with_entropy=with_entropy,
+        )
+        return log_probs_N, entropy_N, read_ND
 
     def distribution(self, rows: Rows, *, temperature: float) -> Tensor:
         """log π of every token of the vocabulary where the rows' wanted tokens are chosen, [N, V]."""
-        if not self.plain_head:
-            return (_exact(self.read(rows)) / temperature).log_softmax(-1)
-        head = self.model.get_output_embeddings()
-        return whole_distribution(self.read(rows), head.weight, head.bias, temperature)
+        return (self.logits(rows) / temperature).log_softmax(-1)
 
     def logits(self, rows: Rows) -> Tensor:
         """The outputs before any softmax, for every token, where the rows' wanted tokens are chosen, [N, V]."""
+        read_ND = self.read(rows)
         if not self.plain_head:
-            return _exact(self.read(rows))
+            return read_ND.to(torch.promote_types(read_ND.dtype, torch.float32))
         head = self.model.get_output_embeddings()
-        return whole_logits(self.read(rows), head.weight, head.bias)
-
-
-def _exact(logits_NV: Tensor) -> Tensor:
-    return logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32))
+        return whole_logits(read_ND, head.weight, head.bias)

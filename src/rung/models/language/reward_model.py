@@ -87,11 +87,13 @@ class RewardModel:
 
     def save(self, folder: Path) -> None:
         """Writes a Hugging Face folder that `AutoModelForSequenceClassification.from_pretrained` loads, LoRA merged."""
+        from transformers import AutoModelForSequenceClassification
+
         model = self.network.model
         config = type(model.config).from_dict(model.config.to_dict())
         config.num_labels, config.pad_token_id = 1, self._pad_id()
         with torch.device("meta"):
-            made = _classifier_class().from_config(config)
+            made = AutoModelForSequenceClassification.from_config(config)
         wanted = set(made.state_dict())
         held = merged_state(model)
         state = {name: tensor for name, tensor in held.items() if name in wanted}
@@ -124,16 +126,19 @@ def load_reward_model(folder: Path, *, device: str | None = None, compute: Compu
     """
     if not is_reward_model(folder):
         raise DataError([f"reward: {folder} holds no reward model (config.json names no ...ForSequenceClassification)"])
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
     refuse_code(folder)
     with quiet():
-        classifier, info = _classifier_class().from_pretrained(
+        classifier, info = AutoModelForSequenceClassification.from_pretrained(
             folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
         )
     head = getattr(classifier, "score", None)
     if info["missing_keys"] or not isinstance(head, nn.Linear) or head.out_features != 1:
         raise DataError([f"reward: {folder} has no single score: expected a head `score` with one label"])
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    network = TextPolicy(_around(classifier).to(place), _tokenizer(folder), compute_dtype=compute_type(compute, place))
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    network = TextPolicy(_around(classifier).to(place), tokenizer, compute_dtype=compute_type(compute, place))
     return RewardModel(network, head=head.weight.detach())
 
 
@@ -148,12 +153,6 @@ def _around(classifier: Any) -> Any:
     return model
 
 
-def _tokenizer(folder: Path) -> Any:
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-
-
 def new_reward_model(spec: str, *, seed: int, **how: Any) -> RewardModel:
     """A reward model over the language model `spec` with a new head; or the one that stands in that folder already."""
     if is_reward_model(Path(spec)):
@@ -163,9 +162,3 @@ def new_reward_model(spec: str, *, seed: int, **how: Any) -> RewardModel:
             )
         return load_reward_model(Path(spec), device=how.get("device"), compute=how.get("compute"))
     return RewardModel(load_policy(spec, seed=seed, **how), seed=seed)
-
-
-def _classifier_class() -> Any:
-    from transformers import AutoModelForSequenceClassification
-
-    return AutoModelForSequenceClassification

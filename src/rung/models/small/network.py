@@ -94,8 +94,8 @@ class SmallPolicy:
     log standard deviation that is the same in every state and begins at 0.
 
     **Who scales observations**: `scale` holds the running mean and variance that the collector counted, is saved with
-    the policy, and is applied by `scaled(raw)` alone. Everything else here (`__call__`, `distribution`, `actor`, `mode`,
-    `values`) takes observations already scaled, because a batch holds them as the policy saw them.
+    the policy, and is applied by `scaled(raw)` alone. Everything else here takes observations that are scaled already,
+    because a batch holds them as the policy saw them.
 
     Example:
         policy = SmallPolicy(SmallShape(observations=4, choices=2), seed=1)
@@ -260,9 +260,9 @@ class SmallPolicy:
         save_shaped(folder, NAME, self.shape, self.state())
 
     @staticmethod
-    def load(folder: Path, *, device: str | torch.device = "cpu") -> SmallPolicy:
+    def load(folder: Path) -> SmallPolicy:
         """The policy that `save` wrote. DataError when the folder holds none or it does not fit together."""
-        return load_shaped(folder, NAME, SmallShape, lambda shape: SmallPolicy(shape, device=device))
+        return load_shaped(folder, NAME, SmallShape, SmallPolicy)
 
 
 def _network(

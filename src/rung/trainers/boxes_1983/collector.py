@@ -1,4 +1,4 @@
-"""What the loop asks of the cart-pole of 1983: a trial to play, a score with nothing learnt, a film."""
+"""Collector of the cart-pole of 1983: a trial to play, a score without learning, a film."""
 
 from __future__ import annotations
 

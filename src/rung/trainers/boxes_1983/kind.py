@@ -1,4 +1,4 @@
-"""The cart-pole of 1983, learnt box by box: what it fits, needs and costs."""
+"""Kind of the methods that learn the cart-pole of 1983 box by box: what they fit, need and cost."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from rung.random import Stream
 from rung.tasks.cart_pole import BOX_COUNT, CartPole1983
 from rung.trainers.boxes_1983.policy import BoxPolicy
 from rung.trainers.boxes_1983.trials import Loops, loops
-from rung.trainers.trainer import Metrics
+from rung.trainers.trainer import Numbers
 
 BLOCK = 4096
 """Time steps whose noise is drawn at once; it does not change what is drawn."""
@@ -35,29 +35,6 @@ class Trial:
         assert first % BLOCK == 0 and count <= BLOCK, (first, count)
         uniforms = torch.from_numpy(self.stream.uniforms(f"block-{first // BLOCK}", 0, count))
         return (deviation * standard_normals(uniforms)).numpy()
-
-
-@dataclass(frozen=True)
-class Played:
-    """What came of a trial.
-
-    Example: `Played(steps=34, failed=True, total=1210)`: the pole fell after 34 time steps, 1,210 were taken so far.
-    """
-
-    steps: int
-    failed: bool
-    total: int
-    batch: None = None
-
-    def metrics(self) -> Metrics:
-        return {
-            "reward/mean": -1.0 if self.failed else 0.0,
-            "length/mean": float(self.steps),
-            "length/truncated": float(not self.failed),
-            "episodes/generated": 1.0,
-            "tokens/generated": float(self.steps),
-            "environment/steps": float(self.total),
-        }
 
 
 class TrialLearner:
@@ -86,7 +63,7 @@ class TrialLearner:
         used = f"the run's {self.task.most_steps:,} time steps are used up after {self.updates} trials"
         return f"{used}{', the last one still balancing' if self.balancing else ''}: it ends here"
 
-    def update(self, batch: Trial, step: int, progress: float = 0.0) -> Played:
+    def update(self, batch: Trial, step: int, progress: float = 0.0) -> Numbers:
         assert self.time_left > 0, "the run is over"
         method = self.method
         if fact(method.actor, "reads_critic", True):
@@ -96,7 +73,16 @@ class TrialLearner:
         self.updates += 1
         self.steps += taken
         self.balancing = not failed
-        return Played(taken, failed, self.steps)
+        return Numbers(
+            {
+                "reward/mean": -1.0 if failed else 0.0,
+                "length/mean": float(taken),
+                "length/truncated": float(not failed),
+                "episodes/generated": 1.0,
+                "tokens/generated": float(taken),
+                "environment/steps": float(self.steps),
+            }
+        )
 
     def tensors(self) -> dict[str, Tensor]:
         """Time steps so far, and BOXES' two sums."""

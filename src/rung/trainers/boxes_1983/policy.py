@@ -1,4 +1,4 @@
-"""A table with a push for every box of a divided state space: what the methods of 1968 and 1983 train."""
+"""Policy of the methods of 1968 and 1983: a table with a push for every box of a divided state space."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class BoxShape:
 class BoxPolicy:
     """Float64 tables, one number a box. `push` decides: right where it is at least 0, else left.
 
-    What else a method keeps of each box stands beside it by name: the critic's `prediction`, BOXES' lives.
+    Other tables of a method have names too: the critic's `prediction`, BOXES' lives.
 
     Example: `BoxPolicy(("push", "prediction"), boxes=162).push` is 162 zeros.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -130,18 +131,16 @@ def joined(batches: Sequence[Batch]) -> Batch:
     if len(batches) == 1:
         return batches[0]
     steps = max(batch.actions_BT.shape[1] for batch in batches)
-    fields: dict[str, Any] = {}
-    for name, value in vars(batches[0]).items():
-        if isinstance(value, Tensor):
-            fields[name] = torch.cat([_padded(getattr(batch, name), batch, steps) for batch in batches])
     sizes = [int(batch.group_ids_B.max()) + 1 for batch in batches]
-    starts = np.cumsum([0, *sizes[:-1]])
-    ids = [batch.group_ids_B + int(start) for batch, start in zip(batches, starts, strict=True)]
-    return batches[0].changed(**{**fields, "group_ids_B": torch.cat(ids)})
+    starts = accumulate(sizes[:-1], initial=0)
+    return Batch.joined([_padded(batch, steps, start) for batch, start in zip(batches, starts, strict=True)])
 
 
-def _padded(value: Tensor, batch: Batch, steps: int) -> Tensor:
-    if value.shape[:2] != batch.actions_BT.shape[:2]:
-        return value
-    room = value.new_zeros((value.shape[0], steps - value.shape[1], *value.shape[2:]))
-    return torch.cat([value, room], dim=1)
+def _padded(batch: Batch, steps: int, first_group: int) -> Batch:
+    shape = batch.actions_BT.shape[:2]
+    fields: dict[str, Any] = {}
+    for name, value in vars(batch).items():
+        if isinstance(value, Tensor) and value.shape[:2] == shape:
+            room = value.new_zeros((shape[0], steps - shape[1], *value.shape[2:]))
+            fields[name] = torch.cat([value, room], dim=1)
+    return batch.changed(**fields, group_ids_B=batch.group_ids_B + first_group)

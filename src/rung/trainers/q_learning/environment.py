@@ -61,7 +61,6 @@ class ReplayCollector(EnvironmentRollouts[None]):
             ),
             prioritised=fact(method.replay, "weighted", False),
         )
-        self._actor = network.actor()
         self._draws = Blocks(settings.seed, "train/actions", (count,))
         self._episodes_B, self._returns_B = np.full(count, -1), np.zeros(count)
         self._actions: list[list[int]] = [[] for _ in range(count)]
@@ -102,12 +101,12 @@ class ReplayCollector(EnvironmentRollouts[None]):
         uniforms_B = self._draws.at(self.steps // count)
         epsilon = exploration.epsilon_at(self.steps) or 0.0
         if exploration.temperature is not None:
-            values_BV = self._actor.values(rows.observations_BO)
+            values_BV = self.network.values_of(rows.observations_BO)
             actions_B, _ = boltzmann(values_BV, uniforms_B, exploration.temperature)
         elif epsilon >= 1:  # Q need not be asked
             actions_B = (uniforms_B * self.network.shape.choices).astype(np.int64)
         else:
-            actions_B = epsilon_greedy(self._actor.values(rows.observations_BO), uniforms_B, epsilon)
+            actions_B = epsilon_greedy(self.network.values_of(rows.observations_BO), uniforms_B, epsilon)
         rewards_B, ended_B, cut_B = rows.step(actions_B, range(count))
         self._returns_B += rewards_B
         learnt_B = np.sign(rewards_B) if self.method.clip_rewards else rewards_B

@@ -16,17 +16,15 @@ from rung.faults import fault_point
 from rung.formulas.value_targets import n_step
 from rung.methods.value_learning import ValueLearning
 from rung.models.language.packing import Rows
-from rung.random import Blocks
 from rung.rewards.judge import Judge
 from rung.rollouts.token_replay import Kept, TokenReplay
 from rung.settings import Settings
 from rung.tasks.task import TextTask
 from rung.trainers import measure
 from rung.trainers.assemble import assemble
-from rung.trainers.optimizer import optimizer_state, restore_optimizer
-from rung.trainers.q_learning.learner import COPY, Array, ValueLearned, require_finite_values
+from rung.trainers.q_learning.learner import Array, QLearner
 from rung.trainers.text_rollouts import TextRollouts, prompts_of
-from rung.trainers.trainer import Collected, Metrics, Phase
+from rung.trainers.trainer import Collected, Metrics, Numbers, Phase
 
 if TYPE_CHECKING:
     from rung.models.language.policy import TextPolicy
@@ -122,8 +120,8 @@ class Due:
     """Of `method.updates` updates each; 0 until the replay has what learning begins with."""
 
 
-class TokenValueLearner:
-    """Owns the language model. Which completions are drawn is keyed by (seed, number of the update).
+class TokenValueLearner(QLearner["TextPolicy"]):
+    """The learner of a language model.
 
     Args:
         micro_batch_tokens: at most so many tokens go through the model at once; it changes memory, not the gradient.
@@ -132,25 +130,15 @@ class TokenValueLearner:
     def __init__(
         self, policy: TextPolicy, method: ValueLearning, *, seed: int = 0, micro_batch_tokens: int = 1024
     ) -> None:
-        self.policy, self.method, self.micro_batch_tokens = policy, method, micro_batch_tokens
-        self.updates = 0
-        """Updates made so far; the version of the policy."""
-        self.copy = None if method.target_network is None else policy.copied()
-        self.optimizer = method.optimizer.build(policy.trainable().values())
-        self._draws = Blocks(seed, "replay", (method.replay.batch,))
+        super().__init__(policy, method, copy=policy.copied, parameters=policy.trainable(), seed=seed)
+        self.micro_batch_tokens = micro_batch_tokens
 
-    def update(self, batch: Due, step: int, progress: float = 0.0) -> ValueLearned:
+    def update(self, batch: Due, step: int, progress: float = 0.0) -> Numbers:
         """The updates that are due. Raises NonFiniteError before a NaN or infinity could reach the weights."""
         each = [self._one_update(batch.replay) for _ in range(batch.rounds * self.method.updates)]
         none = np.zeros(0, np.float32)
         losses, norms, errors, targets = zip(*each, strict=True) if each else ((), (), (none,), (none,))
-        return ValueLearned(
-            learning_rate=self.method.optimizer.learning_rate,
-            losses=losses,
-            norms=norms,
-            errors_N=np.concatenate(errors),
-            targets_N=np.concatenate(targets),
-        )
+        return self._learned(losses, norms, np.concatenate(errors), np.concatenate(targets))
 
     def _one_update(self, replay: TokenReplay) -> tuple[float, float, Array, Array]:
         """The loss, the gradient's norm, the errors y − Q [N] and the targets y [N]."""
@@ -169,15 +157,12 @@ class TokenValueLearner:
             targets.append(targets_N.cpu())
         fault_point("update.backward")
         norm = self._make_step(sum(float(errors_N.sum()) for errors_N in errors))
-        copy = method.target_network
-        if copy is not None and self.copy is not None and self.updates % copy.updates == 0:
-            self.copy.follow(self.policy, copy.share)
         return total, norm, torch.cat(errors).numpy(), torch.cat(targets).numpy()
 
     def _loss(self, part: Sequence[Kept]) -> tuple[Tensor, Tensor, Tensor]:
         """The loss [], the errors y − Q [N] and the targets y [N] of these completions."""
         rows = rows_of(part)
-        values_NV = self.policy.values(rows)
+        values_NV = self.network.values(rows)
         actions_N = torch.from_numpy(rows.targets).to(values_NV.device)
         targets_N = self._targets(part, rows, values_NV.detach())
         loss, errors_N = self.method.loss(values_NV, actions_N, targets_N, None)
@@ -195,35 +180,6 @@ class TokenValueLearner:
         judged_NV = values_NV if self.copy is None else self.copy.values(rows)
         chosen_NV = values_NV[next_N] if target.asks_twice else None
         return self.method.targets(returns_N.to(where), factors_N.to(where), chosen_NV, judged_NV[next_N])
-
-    def _make_step(self, errors: float) -> float:
-        parameters = list(self.policy.trainable().values())
-        bound = self.method.optimizer.max_grad_norm
-        norm = float(torch.nn.utils.clip_grad_norm_(parameters, float("inf") if bound is None else bound))
-        require_finite_values(errors, norm, self.updates + 1)
-        self.optimizer.step()
-        self.updates += 1
-        fault_point("update.step")
-        return norm
-
-    def tensors(self) -> dict[str, Tensor]:
-        """The optimiser's state, and the target network."""
-        own = optimizer_state(self.optimizer, self.policy.trainable())
-        return {**own, **{f"{COPY}{name}": tensor for name, tensor in self._copied().items()}}
-
-    def _copied(self) -> dict[str, Tensor]:
-        """The copy's weights that follow the trained ones, by name."""
-        if self.copy is None:
-            return {}
-        mine = dict(self.copy.model.named_parameters())
-        return {name: mine[name].detach() for name in self.policy.trainable()}
-
-    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Puts back what `tensors` gave."""
-        own = {name: tensor for name, tensor in tensors.items() if not name.startswith(COPY)}
-        restore_optimizer(self.optimizer, self.policy.trainable(), own)
-        for name, tensor in self._copied().items():
-            tensor.copy_(tensors[f"{COPY}{name}"])
 
 
 def rows_of(part: Sequence[Kept]) -> Rows:
