@@ -104,8 +104,10 @@ def test_acting_reports_the_log_probs_that_the_learner_finds(shape: SmallShape) 
     values_BT = policy(batch, with_values=True).values_BT
     assert values_BT is not None
     np.testing.assert_allclose(values_BT.detach().flatten(), policy.values(seen_NO), atol=1e-6)
-    likeliest_N = policy.distribution(batch).mode().detach().numpy()
-    np.testing.assert_allclose(policy.mode(seen_NO), likeliest_N, atol=1e-6)
+    distribution = policy.distribution(batch)
+    choice = isinstance(distribution, Categorical)
+    likeliest_N = distribution.log_probs_NV.argmax(-1) if choice else distribution.mean_NA
+    np.testing.assert_allclose(policy.mode(seen_NO), likeliest_N.detach().numpy(), atol=1e-6)
     assert torch.from_numpy(actions_N).dtype == (torch.int64 if shape.choices else torch.float32)
 
 

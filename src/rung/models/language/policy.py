@@ -105,7 +105,9 @@ class TextPolicy:
             log_probs_N, entropy_N, hidden_ND = self.engine.log_probs(
                 rows, temperature=temperature, with_entropy=with_entropy
             )
-            values_N = self._values(rows, hidden_ND) if with_values else None
+            if with_values:
+                assert self.critic is not None, "values were asked of a policy without a critic; see add_critic"
+            values_N = self.critic(rows, hidden_ND) if with_values and self.critic is not None else None
         mask_BT = batch.action_mask_BT.to(self.device)
         zero_BT = log_probs_N.new_zeros(mask_BT.shape)
 
@@ -113,10 +115,6 @@ class TextPolicy:
             return None if x_N is None else zero_BT.masked_scatter(mask_BT, x_N.to(zero_BT))
 
         return Outputs(zero_BT.masked_scatter(mask_BT, log_probs_N), placed(entropy_N), placed(values_N))
-
-    def _values(self, rows: Rows, hidden_ND: Tensor | None) -> Tensor:
-        assert self.critic is not None, "values were asked of a policy without a critic; see add_critic"
-        return self.critic(rows, hidden_ND)
 
     def add_critic(self, *, separate: bool) -> None:
         """Give the policy a critic: a layer on its own last hidden state, or a copy of the whole network with one.

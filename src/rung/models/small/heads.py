@@ -149,16 +149,13 @@ class SmallActor:
         Returns:
             [N] int64 choices or [N, A] float32 vectors, and [N] float32.
         """
-        out_N = self._through(observations_NO)
+        out_N = forward(self._layers, observations_NO, TANH)[-1]
         return self._choice(out_N, uniforms) if self._log_std_A is None else self._vector(out_N, uniforms)
 
     def mode(self, observations_NO: npt.NDArray[np.float32]) -> Array:
         """The likeliest action of each state: the first of equals, or the mean."""
-        out_N = self._through(observations_NO)
+        out_N = forward(self._layers, observations_NO, TANH)[-1]
         return out_N.argmax(1) if self._log_std_A is None else out_N
-
-    def _through(self, inputs_NO: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        return forward(self._layers, inputs_NO, TANH)[-1]
 
     @staticmethod
     def _choice(logits_NV: Array, uniforms_N: Array) -> tuple[Array, Array]:

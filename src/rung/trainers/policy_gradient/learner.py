@@ -74,8 +74,8 @@ class Learner:
         self._critic_alone = self.method.critic_learns_alone(step)
         batch = self.method.with_advantages(self._before(batch), self.world.total)
         require_finite("the advantages", zeroed(batch.advantages_BT, batch.action_mask_BT))
-        if self._takes_steps_apart(batch):
-            batch = batch.by_step()
+        if self.method.num_minibatches > 1 and self.method.weighs_steps_alike() and isinstance(batch.contexts, Tensor):
+            batch = batch.by_step()  # a policy without memory: minibatches may mix the steps under a mean over steps
         record = UpdateRecord(batch)
         if self.method.trust_region() is not None:
             natural_update(self, batch, record, (self.seed, step))
@@ -117,7 +117,9 @@ class Learner:
         """The batch with everything that must be known before the first update."""
         values = self.method.critic is not None and batch.values_BT is None
         if self.method.needs_old_log_probs() or values:
-            batch = batch.changed(**self._old(batch, with_values=values))
+            old_BT, values_BT = self._outputs(self.policy, batch, with_values=values)
+            known = {"old_log_probs_BT": old_BT} if self.method.needs_old_log_probs() else {}
+            batch = batch.changed(**known, **({"values_BT": values_BT} if values else {}))
         if self.method.reference_kl is not None:
             assert self.reference is not None
             batch = batch.changed(reference_log_probs_BT=self.log_probs(self.reference, batch))
@@ -131,11 +133,6 @@ class Learner:
         every = self.method.refresh_every()
         if every is not None and step > 1 and (step - 1) % every == 0:
             self.reference = self.policy.reference()
-
-    def _takes_steps_apart(self, batch: Batch) -> bool:
-        """Whether minibatches may mix the steps of a policy without memory; a mean over steps alone allows it."""
-        many = self.method.num_minibatches > 1 and self.method.weighs_steps_alike()
-        return many and isinstance(batch.contexts, Tensor)
 
     def _adapt(self, batch: Batch, record: UpdateRecord) -> None:
         """Moves the coefficients that steer to a target, for the next rollout."""
@@ -158,11 +155,6 @@ class Learner:
     def log_probs(self, policy: Policy, batch: Batch) -> Tensor:
         """[B,T] log-probs under a policy, without gradient, a micro-batch at a time; 0 where masked."""
         return self._outputs(policy, batch, with_values=False)[0]
-
-    def _old(self, batch: Batch, *, with_values: bool) -> dict[str, Tensor]:
-        log_probs_BT, values_BT = self._outputs(self.policy, batch, with_values=with_values)
-        found = {"old_log_probs_BT": log_probs_BT} if self.method.needs_old_log_probs() else {}
-        return {**found, "values_BT": values_BT} if with_values else found
 
     def _outputs(self, policy: Policy, batch: Batch, *, with_values: bool) -> tuple[Tensor, Tensor]:
         log_probs_BT = torch.zeros_like(batch.rewards_BT)

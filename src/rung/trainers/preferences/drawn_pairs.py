@@ -148,7 +148,8 @@ class DrawnPairCollector(TextRollouts[PairRows | None]):
         made, rows = PairsMade(), list[dict[str, Any]]()
         seconds: dict[str, float] = {}
         tokens = number = barren = 0
-        while not self._enough(made, tokens, seconds) and barren < self._most_barren():
+        most = BARREN if set(self.settings.budget.limits()) == {"trained"} else float("inf")
+        while not self._enough(made, tokens, seconds) and barren < most:
             one = store.at(number)
             number += 1
             made.add(one.made)
@@ -170,9 +171,6 @@ class DrawnPairCollector(TextRollouts[PairRows | None]):
             "seconds": sum(seconds.values()) / pairs.seconds_share,
         }
         return any(costs[axis] >= limit for axis, limit in limits.items())
-
-    def _most_barren(self) -> float:
-        return BARREN if set(self.settings.budget.limits()) == {"trained"} else float("inf")
 
     def _round(self, number: int) -> Round:
         """The answers to the next `prompts_per_step` prompts, and their pairs."""

@@ -27,12 +27,11 @@ class PreferenceLearner:
         *,
         reference: AnswerModel | None = None,
         micro_batch_tokens: int = 1024,
-        world: World | None = None,
     ) -> None:
         assert reference is not None or method.loss.paired, "a loss without pairs takes its anchor from a reference"
         self.model, self.method, self.reference = model, method, reference
         self.micro_batch_tokens = micro_batch_tokens
-        self.world = world or World.current()
+        self.world = World.current()
         self.optimizer = method.optimizer.build(model.trainable().values())
         self.updates = 0
         """Updates made so far; the version of the policy."""

@@ -41,6 +41,9 @@ class PreferenceCollector(Collector[Batch]):
         self.learner = RewardLearner(part, inputs=inputs, seed=settings.seed)
         self.normalizer = ObservationNormalizer(inputs)
         self.recent = Segments.none(part.segment, inputs)
+        self.most = max(2, part.recent_steps // part.segment)
+        """Segments that are kept."""
+        self.first_labels = part.first_labels(settings.preferences.labels)
         self.rollouts = self.asked = self.begun_at = 0
         """Rollouts met; questions asked; environment steps taken before the first update."""
         self.waiting: dict[int, Tensor] = {}
@@ -49,11 +52,11 @@ class PreferenceCollector(Collector[Batch]):
     def collect(self, step: int, policy_version: int, phase: Phase) -> Collected:
         collected, steps_BTD, latest = self._rollout(step, policy_version, phase)
         if self.asked == 0:
-            while len(self.recent) < self._first_segments():
+            while len(self.recent) < min(2 * self.first_labels, self.most):  # so that each asks about others
                 collected, steps_BTD, latest = self._rollout(step, policy_version, phase)
             self.begun_at = self.inner.steps - int(collected.batch.action_mask_BT.sum())
             with phase("preferences"):
-                self._ask(step, self._first_labels(), at_random=True)
+                self._ask(step, self.first_labels, at_random=True)
                 self._fit(step, self.part.first_updates, "first")
         with phase("preferences"):
             self._ask(step, self._due(step) - self.asked, at_random=False)
@@ -74,21 +77,11 @@ class PreferenceCollector(Collector[Batch]):
         self.normalizer(steps_BTD[collected.batch.action_mask_BT].numpy())
         stream = Stream(self.settings.seed, self.rollouts, "segments")
         latest = cut_segments(collected.batch, steps_BTD, self.part.segment, stream)
-        self.recent = newest(self.recent.and_then(latest), self._most())
+        self.recent = newest(self.recent.and_then(latest), self.most)
         oldest = int(self.recent.places_N3[0, 0]) if len(self.recent) else self.rollouts
         self.labeller.after(self.inner.source, self.rollouts, collected.batch, oldest)
         self.rollouts += 1
         return collected, steps_BTD, latest
-
-    def _most(self) -> int:
-        return max(2, self.part.recent_steps // self.part.segment)
-
-    def _first_labels(self) -> int:
-        return self.part.first_labels(self.settings.preferences.labels)
-
-    def _first_segments(self) -> int:
-        """Enough for the first questions to be about different segments, as far as so many are kept."""
-        return min(2 * self._first_labels(), self._most())
 
     def _due(self, step: int) -> int:
         """Labels to be asked for by the end of this step."""
@@ -98,7 +91,7 @@ class PreferenceCollector(Collector[Batch]):
                 taken,
                 steps=taken / step * self.settings.steps,
                 labels=self.settings.preferences.labels,
-                first=self._first_labels(),
+                first=self.first_labels,
                 rate_halves_at=self.part.rate_halves_at,
             )
             + 1e-9
