@@ -1,4 +1,4 @@
-"""What a run has spent, on every axis at once, and whether that is as much as it may.
+"""Budget: what a run has spent, by axis, and whether a limit is reached.
 
 All of it is a sum over the rows of metrics.jsonl and timings.jsonl, so a resumed run knows what it has spent.
 Evaluations and checkpoints cost nothing here: they are how a run is looked at, not how it learns.

@@ -1,4 +1,4 @@
-"""The numbers of one step, from its episodes and its update. Everything here is a pure function of the run."""
+"""Metrics of one step, from its episodes and its batch."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The small operations between the matrix products, with their derivatives written out.
 
-They give the same numbers as the plain formulas in their docstrings; written out they touch memory fewer times and
-keep fewer tensors for the backward pass. All work in float64 too.
+They give the same numbers as the plain formulas in their docstrings; with derivatives written out they touch memory
+fewer times and keep fewer tensors for the backward pass. All work in float64 too.
 
 Legend: **N** packed tokens, **D** width, **H** heads, **E** width of a head, **R** segments, **L** places a segment.
 """

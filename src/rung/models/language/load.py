@@ -1,4 +1,4 @@
-"""From a name to a policy: a Hugging Face folder, a hub id, or a GGUF file.
+"""Loading a policy by name: a Hugging Face folder, a hub id, or a GGUF file.
 
 Loading never runs code that came with a model: configurations that ask for it are refused, weights are read from
 safetensors only.

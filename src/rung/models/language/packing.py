@@ -1,4 +1,4 @@
-"""Which tokens the model must read for a batch, each only once.
+"""Packing: the tokens that the model must read for a batch, each only once.
 
 Rows that answer one prompt share its computation, and prompts that begin alike (worked examples before each
 question) share their beginning. So the tokens form a tree of at most three levels:

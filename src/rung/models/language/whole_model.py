@@ -1,4 +1,4 @@
-"""The generic way: any causal language model through its own forward pass.
+"""Whole model: any causal language model through its own forward pass.
 
 Slower than `decoder` (prompts are not shared, padding is computed) and made so that nothing about the architecture
 has to be known: when learning, rows are padded on the right, which no causal model can see; when sampling, rows of

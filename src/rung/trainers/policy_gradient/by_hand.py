@@ -1,4 +1,4 @@
-"""A pass of a small network that is learnt from without autograd: every slope on the way back is known by hand."""
+"""Gradients by hand: a pass of a small network without autograd."""
 
 from __future__ import annotations
 

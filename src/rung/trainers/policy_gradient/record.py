@@ -1,4 +1,4 @@
-"""What the updates of one rollout showed, collected for the metrics."""
+"""Update record: what the updates of one rollout showed, for the metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Steps of an environment into a replay, and, between them, updates that learn from it."""
+"""Replay collector: steps of an environment go into a replay, with updates between them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Completions into a replay, for a method that learns the value of tokens."""
+"""Token replay collector and learner: completions go into a replay, and Q of their tokens is learnt from it."""
 
 from __future__ import annotations
 

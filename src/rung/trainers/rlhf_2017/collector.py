@@ -1,4 +1,4 @@
-"""Rollouts whose reward is learnt from preferences: between the environments and the batch that the policy learns from.
+"""Collector with a learned reward: it stands between the environments and the batch that the policy learns from.
 
 The task's own reward goes three ways here and no further: summed over a segment to the oracle that stands for a
 person, into metrics, and into the evaluation. The batch that leaves has predicted rewards alone.

@@ -1,4 +1,4 @@
-"""Who answers which of two segments is better: a synthetic oracle that knows the task's own reward."""
+"""Labellers: they say which of two segments is better. The oracle is synthetic and knows the task's own reward."""
 
 from __future__ import annotations
 
