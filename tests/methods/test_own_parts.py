@@ -297,7 +297,7 @@ def test_a_kind_of_ones_own_is_one_class() -> None:
 
 
 @dataclass(frozen=True)
-class TopTwo:
+class EveryThird:
     """An exploration of one's own: a random action in every third step, the best one else."""
 
     temperature: ClassVar[None] = None
@@ -327,7 +327,7 @@ class ByError:
 
 def test_an_own_exploration_and_an_own_replay_learn_values() -> None:
     ByError.asked.clear()
-    method = DQN.changed(name="own-dqn", exploration=TopTwo(), replay=ByError(), horizon=12)
+    method = DQN.changed(name="own-dqn", exploration=EveryThird(), replay=ByError(), horizon=12)
     run = settings_from({"model": "small", "method": "dqn", "task": "CartPole-v1", "num_environments": 1})
     task = load_task("CartPole-v1", seed=0)
     network = QNetwork(q_shape(task, method), seed=0)
@@ -338,7 +338,7 @@ def test_an_own_exploration_and_an_own_replay_learn_values() -> None:
     learned = learner.update(None, 1)
     assert collected.metrics["exploration/epsilon"] == 1.0
     assert learned.metrics()["updates"] == len(ByError.asked) == 5
-    assert from_data(as_data(method), parts=[TopTwo, ByError]) == method
+    assert from_data(as_data(method), parts=[EveryThird, ByError]) == method
 
 
 def test_nothing_asks_for_the_class_of_a_part() -> None:

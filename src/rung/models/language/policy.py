@@ -267,8 +267,7 @@ class TextPolicy:
         """The policy as it is at the start, frozen: with LoRA the same base with the adapter off, else a copy."""
         if has_adapter(self.model):
             return TextPolicy(self.model, self.tokenizer, compute_dtype=self.compute_dtype, adapter_off=True)
-        model = copy.deepcopy(self.model).requires_grad_(False)
-        return TextPolicy(model, self.tokenizer, compute_dtype=self.compute_dtype)
+        return self.copied()
 
     def copied(self) -> TextPolicy:
         """A frozen copy of the policy as it is now, its adapter included: what a target network is."""
