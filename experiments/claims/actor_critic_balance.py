@@ -91,7 +91,7 @@ def walked(policy: SmallPolicy, seed: int, count: int) -> list[tuple[int, np.nda
         actions: list[int] = []
         over = False
         while not over:
-            action_1, _ = policy.act(rows.observations_BO, draw.random(1))
+            action_1, _ = policy.actor()(rows.observations_BO, draw.random(1))
             actions.append(int(action_1[0]))
             _, ended_1, cut_1 = rows.step(action_1, (0,))
             over = bool(ended_1[0] | cut_1[0])
@@ -115,7 +115,7 @@ def rollouts(policy: SmallPolicy, start: tuple[int, np.ndarray], luck: np.random
     for t in range(LENGTH):
         seen_BO = rows.observations_BO.copy()
         values_BT[:, t], own_BT[:, t] = policy.values(seen_BO), going_B
-        drawn_B, _ = policy.act(seen_BO, luck.random(count))
+        drawn_B, _ = policy.actor()(seen_BO, luck.random(count))
         actions_B = np.repeat([0, 1], ROLLOUTS) if t == 0 else drawn_B
         _, ended_B, _ = rows.step(actions_B, range(count))
         discounts_BT[ended_B & going_B, t] = 0.0
@@ -150,7 +150,7 @@ def bias_and_variance(policy: SmallPolicy, seed: int) -> dict[str, dict[str, flo
     signal = 0.0
     for start in walked(policy, seed, STATES):
         found = rollouts(policy, start, luck)
-        _, log_prob_1 = policy.act(found["start"], np.zeros(1))  # 0 draws the first action
+        _, log_prob_1 = policy.actor()(found["start"], np.zeros(1))  # 0 draws the first action
         first = float(np.exp(log_prob_1[0]))
         probs_2 = np.array([first, 1 - first])
         true_2R = advantages(found, 1.0)

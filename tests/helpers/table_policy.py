@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
 from rung.batch import Batch
 from rung.models.language.distributions import Categorical
-
-
-class Outputs(NamedTuple):
-    log_probs_BT: Tensor
-    entropy_BT: Tensor | None
-    values_BT: Tensor | None = None
+from rung.models.outputs import Outputs
 
 
 class TablePolicy:

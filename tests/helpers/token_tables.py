@@ -46,11 +46,8 @@ class TablePolicy:
     def trainable(self) -> dict[str, nn.Parameter]:
         return {"table": self.table}
 
-    @property
-    def model(self) -> nn.Module:
-        module = nn.Module()
-        module.table = self.table
-        return module
+    def weights(self) -> dict[str, Tensor]:
+        return {"table": self.table.detach()}
 
     def copied(self) -> TablePolicy:
         made = TablePolicy(values_SV=self.table.detach().clone())

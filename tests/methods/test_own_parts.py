@@ -29,8 +29,14 @@ from rung.methods.data import as_data, from_data, with_settings
 from rung.methods.explain import Change, card, difference, explain
 from rung.methods.kind import Method
 from rung.methods.slots import SHIPPED, members
+from rung.models.small.q_network import QNetwork
+from rung.tasks.load import load_task
 from rung.trainers.assemble import assemble
 from rung.trainers.policy_gradient.learner import Learner
+from rung.trainers.q_learning.environment import ReplayCollector, q_shape
+from rung.trainers.q_learning.learner import ValueLearner
+from rung.trainers.reading import settings_from
+from rung.trainers.trainer import untimed
 
 
 @dataclass(frozen=True)
@@ -290,14 +296,59 @@ def test_a_kind_of_ones_own_is_one_class() -> None:
         method.changed(exploration=3)
 
 
+@dataclass(frozen=True)
+class EveryThird:
+    """An exploration of one's own: a random action in every third step, the best one else."""
+
+    temperature: ClassVar[None] = None
+    evaluation: ClassVar[float] = 0.0
+
+    def epsilon_at(self, step: int) -> float:
+        return float(step % 3 == 0)
+
+
+@dataclass(frozen=True)
+class ByError:
+    """A replay of one's own: drawn by |y − Q|, without weights."""
+
+    capacity: Annotated[int, parts.FROM_1] = 64
+    starts: Annotated[int, parts.FROM_1] = 8
+    batch: Annotated[int, parts.FROM_1] = 4
+    weighted: ClassVar[bool] = True
+    asked: ClassVar[list[int]] = []
+
+    def priorities(self, errors_N: Tensor) -> Tensor:
+        return errors_N.abs() + 1e-3
+
+    def weights(self, chances_N: Tensor, size: int, update: int) -> Tensor:
+        self.asked.append(size)
+        return torch.ones_like(chances_N)
+
+
+def test_an_own_exploration_and_an_own_replay_learn_values() -> None:
+    ByError.asked.clear()
+    method = DQN.changed(name="own-dqn", exploration=EveryThird(), replay=ByError(), horizon=12)
+    run = settings_from({"model": "small", "method": "dqn", "task": "CartPole-v1", "num_environments": 1})
+    task = load_task("CartPole-v1", seed=0)
+    network = QNetwork(q_shape(task, method), seed=0)
+    learner = ValueLearner(network, method)
+    collector = ReplayCollector(run, method, task, network, learner)
+    collected = collector.collect(1, 0, untimed)
+    collector.close()
+    learned = learner.update(None, 1)
+    assert collected.metrics["exploration/epsilon"] == 1.0
+    assert learned.metrics()["updates"] == len(ByError.asked) == 5
+    assert from_data(as_data(method), parts=[EveryThird, ByError]) == method
+
+
 def test_nothing_asks_for_the_class_of_a_part() -> None:
-    """Slots answer for themselves: neither the methods nor the learner compares a part with a shipped class."""
+    """Slots answer for themselves: neither the methods nor a trainer compares a part with a shipped class."""
     source = Path(rung.__file__).parent
     asked = {
         name
-        for path in [*source.glob("methods/**/*.py"), *source.glob("trainers/policy_gradient/*.py")]
+        for path in [*source.glob("methods/**/*.py"), *source.glob("trainers/**/*.py")]
         for line in re.findall(r"isinstance\(.*", path.read_text(encoding="utf-8"))
-        for name in re.findall(r"\w+", line)
+        for name in re.findall(r"(?<![\w.])\w+", line)  # `torch.optim.Adam` is torch's
     }
     assert "Tensor" in asked and not asked & set(SHIPPED)
 

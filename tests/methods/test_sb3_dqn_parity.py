@@ -61,7 +61,7 @@ def ours(method: ValueLearning) -> list[dict[str, Any]]:
     for steps in given["updates"]:
         learner.learn(FixedSteps(steps))
         weights = {name: t.clone() for name, t in network.state().items()}
-        found.append({"loss": learner.update(None, 1).losses[0], "weights": weights})
+        found.append({"loss": learner.update(None, 1).metrics()["loss"], "weights": weights})
     return found
 
 

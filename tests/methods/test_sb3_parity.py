@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import json
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +16,7 @@ from rung.batch import Batch
 from rung.formulas.aggregations import token_mean
 from rung.methods import METHODS, PolicyGradient
 from rung.models.language.distributions import Categorical, Gaussian
+from rung.models.outputs import Outputs
 from rung.trainers.policy_gradient.learner import Learner
 
 SAVED = json.loads(FILE.read_text(encoding="utf-8"))
@@ -105,12 +106,6 @@ def test_some_saved_steps_are_clipped_so_that_the_clip_is_compared() -> None:
     batch = method.minibatch(batch, lambda count: count)
     binds = method.objective.diagnostics(batch, log_probs_of(table("logits")))
     assert int(binds["clip/low"].sum()) >= 1 and int(binds["clip/high"].sum()) >= 1
-
-
-class Outputs(NamedTuple):
-    log_probs_BT: Tensor
-    entropy_BT: Tensor | None
-    values_BT: Tensor | None = None
 
 
 class StepTable:

@@ -74,10 +74,10 @@ def test_the_way_back_is_autograds(shape: QShape, count: int) -> None:
         network.flat.grad.zero_()
         values_NV.backward(pull_NV)
         expected = network.flat.grad.clone()
-        given = network.to_learn(seen)
-        assert not given.values_NV.requires_grad
-        torch.testing.assert_close(given.values_NV, values_NV.detach(), rtol=1e-5, atol=1e-6)
-        given.back(pull_NV)
+        found_NV, back = network.to_learn(seen)
+        assert not found_NV.requires_grad
+        torch.testing.assert_close(found_NV, values_NV.detach(), rtol=1e-5, atol=1e-6)
+        back(pull_NV)
         torch.testing.assert_close(network.flat.grad, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
         assert bool(expected.any())
 
@@ -95,7 +95,7 @@ def test_the_actor_sees_the_weights_as_they_become(shape: QShape) -> None:
     network, seen = QNetwork(shape, seed=1), some_of(shape)
     actor = network.actor()
     for _ in range(2):
-        found = torch.from_numpy(actor.values(seen.numpy()))
+        found = torch.from_numpy(actor.values_of(seen.numpy()))
         torch.testing.assert_close(found, network.values(seen).detach(), rtol=1e-5, atol=1e-6)
         assert (actor.mode(seen.numpy()) == network.values(seen).argmax(1).numpy()).all()
         with torch.no_grad():

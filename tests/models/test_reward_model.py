@@ -22,12 +22,12 @@ TEXTS = (("2+3=", "5\n"), ("2+3=", "60\n"), ("17-4=", "13\n"))
 
 def batch_of(model: RewardModel) -> Batch:
     def episode(n: int, prompt: str, text: str) -> Episode:
-        ids = np.array([*model.tokenizer.encode(text, add_special_tokens=False), model.end_ids[0]])
+        ids = np.array([*model.reader.tokenizer.encode(text, add_special_tokens=False), model.reader.end_ids[0]])
         return Episode(
             item=str(n),
             group=n,
             sample=0,
-            context=model.encode(prompt),
+            context=model.reader.encode(prompt),
             actions=ids,
             action_mask=np.ones(len(ids), dtype=bool),
             log_probs=np.zeros(len(ids), dtype=np.float32),

@@ -97,15 +97,17 @@ def test_acting_reports_the_log_probs_that_the_learner_finds(shape: SmallShape) 
     policy, batch = loud(shape), batch_of(shape)
     seen_NO = batch.contexts.flatten(0, 1).numpy()  # type: ignore[attr-defined]
     uniforms = torch.rand((10, 2) if shape.dimensions else (10,), dtype=torch.float64)
-    actions_N, log_probs_N = policy.act(seen_NO, uniforms.numpy())
+    actions_N, log_probs_N = policy.actor()(seen_NO, uniforms.numpy())
     np.testing.assert_allclose(actions_N, policy.distribution(batch).draw(uniforms).detach(), atol=1e-6)
     again = batch.changed(actions_BT=torch.from_numpy(actions_N).unflatten(0, (2, 5)))
     np.testing.assert_allclose(policy(again).log_probs_BT.detach().flatten(), log_probs_N, atol=1e-5)
     values_BT = policy(batch, with_values=True).values_BT
     assert values_BT is not None
     np.testing.assert_allclose(values_BT.detach().flatten(), policy.values(seen_NO), atol=1e-6)
-    likeliest_N = policy.distribution(batch).mode().detach().numpy()
-    np.testing.assert_allclose(policy.mode(seen_NO), likeliest_N, atol=1e-6)
+    distribution = policy.distribution(batch)
+    choice = isinstance(distribution, Categorical)
+    likeliest_N = distribution.log_probs_NV.argmax(-1) if choice else distribution.mean_NA
+    np.testing.assert_allclose(policy.mode(seen_NO), likeliest_N.detach().numpy(), atol=1e-6)
     assert torch.from_numpy(actions_N).dtype == (torch.int64 if shape.choices else torch.float32)
 
 
@@ -239,7 +241,7 @@ def test_the_actor_never_draws_what_has_no_probability(u: float) -> None:
         with torch.no_grad():
             policy.trainable()["policy.2.bias"].copy_(torch.tensor(bias))
         observations_NO = np.zeros((3, 3), np.float32)
-        actions_N, log_probs_N = policy.act(observations_NO, np.full(3, u))
+        actions_N, log_probs_N = policy.actor()(observations_NO, np.full(3, u))
         assert (log_probs_N > -100).all() and np.isfinite(log_probs_N).all()
         expected_N = policy.distribution(batch_of(CHOICE).changed(contexts=torch.zeros(2, 5, 3))).draw(
             torch.full((10,), u).double()
@@ -250,8 +252,8 @@ def test_the_actor_never_draws_what_has_no_probability(u: float) -> None:
 def test_an_actor_made_after_an_update_draws_from_the_new_weights() -> None:
     policy, uniforms_N = loud(CHOICE), np.linspace(0, 0.99, 50)
     observations_NO = np.zeros((50, 3), np.float32)
-    before_N = policy.act(observations_NO, uniforms_N)[1]
+    before_N = policy.actor()(observations_NO, uniforms_N)[1]
     for parameter in policy.trainable().values():
         parameter.data = torch.zeros_like(parameter)  # replaced, not written into, as some optimisers do
     assert not np.allclose(before_N, math.log(0.25))
-    np.testing.assert_allclose(policy.act(observations_NO, uniforms_N)[1], math.log(0.25), rtol=1e-6)
+    np.testing.assert_allclose(policy.actor()(observations_NO, uniforms_N)[1], math.log(0.25), rtol=1e-6)

@@ -19,7 +19,8 @@ from rung.rollouts.sampler import InProcessSampler
 from rung.settings import Settings, settings_from
 from rung.tasks.order import items_at
 from rung.trainers.policy_gradient.learner import Learner
-from rung.trainers.policy_gradient.text import TextCollector, prompts_of
+from rung.trainers.policy_gradient.text import TextCollector
+from rung.trainers.text_rollouts import prompts_of
 
 
 def settings(model: str, method: str, **more: Any) -> Settings:

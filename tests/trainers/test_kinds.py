@@ -23,7 +23,7 @@ from rung.trainers.choose import kind_of
 from rung.trainers.kind import Kind, Setup
 from rung.trainers.policy_gradient.environment import EnvironmentCollector
 from rung.trainers.rollout_trainer import RolloutTrainer
-from rung.trainers.trainer import NothingLearned
+from rung.trainers.trainer import Numbers
 from rung.trainers.units import Units
 from rung.trainers.work import Work
 
@@ -74,7 +74,7 @@ class Search:
         self.policy, self.method, self.updates = policy, method, 0
         self.best, self.kept = float("-inf"), policy.state()
 
-    def update(self, batch: Any, step: int, progress: float = 0.0) -> NothingLearned:
+    def update(self, batch: Any, step: int, progress: float = 0.0) -> Numbers:
         score = float(batch.scores_B.mean())
         if score > self.best:
             self.best, self.kept = score, {name: value.clone() for name, value in self.policy.state().items()}
@@ -87,7 +87,7 @@ class Search:
         }
         self.policy.load_state(changed)
         self.updates += 1
-        return NothingLearned()
+        return Numbers()
 
     def tensors(self) -> dict[str, Tensor]:
         return {"best": torch.tensor(self.best), **{f"kept:{name}": value for name, value in self.kept.items()}}

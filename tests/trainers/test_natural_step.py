@@ -16,7 +16,7 @@ from rung.methods.parts.optimizers import NaturalGradient
 from rung.trainers.assemble import assemble
 from rung.trainers.policy_gradient.learner import Learner
 from rung.trainers.policy_gradient.minibatches import minibatches
-from rung.trainers.policy_gradient.natural_step import FisherProduct, natural_update
+from rung.trainers.policy_gradient.natural_step import fisher_product, natural_update
 from rung.trainers.policy_gradient.record import UpdateRecord
 
 EXACT = NaturalGradient(fisher_share=1.0, damping=1e-3, iterations=60)
@@ -42,7 +42,7 @@ def dense_fisher(policy: TablePolicy, batch: Batch) -> torch.Tensor:
 @pytest.mark.parametrize("tokens", [7, 10_000])
 def test_fisher_vector_products_equal_the_dense_fishers(tokens: int) -> None:
     batch, learner = assemble(random_episodes()), learner_of(tokens=tokens)
-    product = FisherProduct(learner, batch, [learner.policy.table_VV], EXACT)
+    product = fisher_product(learner, batch, [learner.policy.table_VV], EXACT.damping)
     fisher = dense_fisher(learner.policy, batch)
     vectors = torch.randn(5, 49, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     for vector_P in vectors:

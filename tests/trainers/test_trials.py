@@ -15,7 +15,7 @@ from rung.methods.parts.elements import Lifetimes
 from rung.random import Stream
 from rung.tasks.cart_pole import BOX_COUNT, CartPole1983, box_of, moved
 from rung.trainers.boxes_1983 import learner as trial_learner
-from rung.trainers.boxes_1983.learner import Played, Trial, TrialLearner, balanced, box_policy
+from rung.trainers.boxes_1983.learner import Trial, TrialLearner, balanced, box_policy
 from rung.trainers.boxes_1983.trials import loops
 
 CENTRE = box_of(0.0, 0.0, 0.0, 0.0)
@@ -26,10 +26,10 @@ def learner(method: AdaptiveElements, seed: int = 0, **options: Any) -> TrialLea
     return TrialLearner(box_policy(method, seed), method, CartPole1983(**options))
 
 
-def played(it: TrialLearner, trials: int, seed: int = 0) -> list[Played]:
+def played(it: TrialLearner, trials: int, seed: int = 0) -> list[dict]:
     """As many trials as that, or as the run has time for."""
     there = itertools.takewhile(lambda _: not it.over(), range(1, trials + 1))
-    return [it.update(Trial(Stream(seed, step, "trial")), step) for step in there]
+    return [dict(it.update(Trial(Stream(seed, step, "trial")), step).metrics()) for step in there]
 
 
 def one_step(
@@ -109,7 +109,7 @@ def dense(
 def test_twenty_trials_equal_the_dense_form(method: AdaptiveElements) -> None:
     lengths, w, v = dense(method, 20)
     it = learner(method)
-    assert [one.steps for one in played(it, 20)] == lengths
+    assert [one["length/mean"] for one in played(it, 20)] == lengths
     assert np.allclose(it.policy.push.numpy(), w, rtol=1e-9, atol=1e-12)
     assert np.allclose(it.policy.tables["prediction"].numpy(), v, rtol=1e-9, atol=1e-12)
 
@@ -128,7 +128,7 @@ def test_compiled_and_python_are_equal_to_the_last_bit(method: AdaptiveElements,
     for compiled in (True, False):
         monkeypatch.setattr(trial_learner, "loops", lambda compiled=compiled: loops(compiled=compiled))
         it = learner(method, seed=4, track_friction=5e-4, pivot_friction=2e-6, most_steps=20_000)
-        lengths = [one.steps for one in played(it, 60, seed=4)]
+        lengths = [one["length/mean"] for one in played(it, 60, seed=4)]
         score = balanced(it.task, it.policy, Trial(Stream(9, 0, "score")), 0.01, 3000)
         results.append((lengths, score, {name: table.numpy().tobytes() for name, table in it.policy.tables.items()}))
     assert results[0] == results[1]
@@ -148,7 +148,7 @@ def test_how_the_noise_is_cut_into_blocks_changes_nothing(monkeypatch: Any) -> N
     monkeypatch.setattr(trial_learner, "BLOCK", 7)
     cut = learner(ASE_ACE, most_steps=6000)
     there = itertools.takewhile(lambda _: not cut.over(), range(1, 61))
-    steps = [cut.update(Same(Stream(0, step, "trial")), step).steps for step in there]
+    steps = [cut.update(Same(Stream(0, step, "trial")), step).metrics()["length/mean"] for step in there]
     assert max(steps) < 4096, "the longest trial lies within the noise at hand"
     assert {name: t.tolist() for name, t in cut.policy.tables.items()} == {
         name: t.tolist() for name, t in whole.policy.tables.items()
@@ -157,18 +157,20 @@ def test_how_the_noise_is_cut_into_blocks_changes_nothing(monkeypatch: Any) -> N
 
 def test_with_a_critic_the_pole_stays_up_and_without_it_falls() -> None:
     """The experiment, small: one seed of the ten that reach 500,000 steps, and the same without its critic."""
-    assert sum(one.steps for one in played(learner(ASE_ACE, seed=8), 100, seed=8)) == 500_000
+    assert sum(one["length/mean"] for one in played(learner(ASE_ACE, seed=8), 100, seed=8)) == 500_000
     alone = played(learner(ASE, seed=8), 100, seed=8)
-    assert sum(one.steps for one in alone) < 50_000 and all(one.failed for one in alone)
+    assert sum(one["length/mean"] for one in alone) < 50_000 and all(one["reward/mean"] == -1.0 for one in alone)
 
 
 def test_a_run_ends_with_its_time_and_plays_no_more() -> None:
     it = learner(ASE_ACE, most_steps=100)
     results = played(it, 20)
-    assert sum(one.steps for one in results) == 100 == it.steps
-    assert 1 < len(results) < 20 and it.updates == len(results) and all(one.failed for one in results[:-1])
-    last = results[-1].metrics()
-    assert last["reward/mean"] == 0.0 and last["length/truncated"] == 1.0 and not results[-1].failed
+    assert sum(one["length/mean"] for one in results) == 100 == it.steps
+    assert (
+        1 < len(results) < 20 and it.updates == len(results) and all(one["reward/mean"] == -1.0 for one in results[:-1])
+    )
+    last = results[-1]
+    assert last["reward/mean"] == 0.0 and last["length/truncated"] == 1.0
     used = f"100 time steps are used up after {len(results)} trials, the last one still balancing"
     assert it.over() == f"the run's {used}: it ends here"
     with pytest.raises(AssertionError, match="the run is over"):

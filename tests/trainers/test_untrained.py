@@ -1,4 +1,4 @@
-"""Whether a model has been taught yet, and the warning where values are to be read from one that has."""
+"""Whether a model is untrained, and the warning where values are to be read from one that has."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def taught(fresh: Path, tmp_path: Path) -> Path:
+def trained(fresh: Path, tmp_path: Path) -> Path:
     """The fresh model after one step of AdamW, as `final` of a folder."""
     from rung.models.language.load import load_policy
 
@@ -46,30 +46,30 @@ def taught(fresh: Path, tmp_path: Path) -> Path:
     return tmp_path / "final"
 
 
-def test_one_step_of_training_shows_in_the_norms(fresh: Path, taught: Path, tmp_path: Path) -> None:
-    assert is_fresh(fresh) and not is_fresh(taught)
+def test_one_step_of_training_shows_in_the_norms(fresh: Path, trained: Path, tmp_path: Path) -> None:
+    assert is_fresh(fresh) and not is_fresh(trained)
     assert not is_fresh(tmp_path / "nothing here")
     (tmp_path / "model.safetensors").write_bytes(b"not weights")
     assert not is_fresh(tmp_path)
 
 
-def test_dqn_on_text_warns_of_outputs_that_are_logits(fresh: Path, taught: Path) -> None:
+def test_dqn_on_text_warns_of_outputs_that_are_logits(fresh: Path, trained: Path) -> None:
     words = "outputs are logits, and read as values of tokens they mean nothing"
-    assert f"warning model: '{taught}' has been taught, as far as its files tell: its {words}" in check(taught)
+    assert f"warning model: '{trained}' has been trained, as far as its files tell: its {words}" in check(trained)
     tiny = check("tiny")
-    assert f"warning model: 'tiny' was taught by worked examples: its {words}" in tiny
+    assert f"warning model: 'tiny' was trained on worked examples: its {words}" in tiny
     assert "`rung sft --model tiny --task copying --set task.symbols=8 --set steps=0 --out fresh`" in tiny
     assert "warning" not in check(fresh)
-    assert words not in check(taught, "reinforce"), "a policy gradient begins with what the model can do"
+    assert words not in check(trained, "reinforce"), "a policy gradient begins with what the model can do"
 
 
-def test_a_model_that_learnt_values_goes_on_with_them(fresh: Path, taught: Path) -> None:
-    settings = taught.parent / "settings.yaml"
+def test_a_model_that_learnt_values_goes_on_with_them(fresh: Path, trained: Path) -> None:
+    settings = trained.parent / "settings.yaml"
     settings.write_text(f"model: {fresh}\nmethod: dqn\ntask: copying\n")
-    assert "warning" not in check(taught)
+    assert "warning" not in check(trained)
     for text in (f"model: {fresh}\nmethod: reinforce\ntask: copying\n", "what: [is this\n"):
         settings.write_text(text)
-        assert "its outputs are logits" in check(taught)
+        assert "its outputs are logits" in check(trained)
 
 
 def test_the_command_it_names_makes_such_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

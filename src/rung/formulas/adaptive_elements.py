@@ -12,9 +12,8 @@ def element_output(weight: float, noise: float) -> int:
 
     With one box switched on, w·x is that box's weight. Barto, Sutton and Anderson 1983, eq. 1.
 
-    Example:
-        >>> element_output(0.0, 0.0), element_output(-0.02, 0.01)
-        (1, -1)
+    >>> element_output(0.0, 0.0), element_output(-0.02, 0.01)
+    (1, -1)
     """
     return 1 if weight + noise >= 0.0 else -1
 
@@ -28,9 +27,8 @@ def eligibility(trace: float, signal: float, decay: float) -> float:
     Args:
         trace: of one box. signal: 0 for every box but the one the state is in. decay: δ or λ, in [0, 1).
 
-    Example:
-        >>> eligibility(0.5, 1.0, 0.75)
-        0.625
+    >>> eligibility(0.5, 1.0, 0.75)
+    0.625
     """
     return decay * trace + (1.0 - decay) * signal
 
@@ -41,9 +39,8 @@ def internal_reinforcement(reward: float, prediction: float, prediction_before: 
     Barto, Sutton and Anderson 1983, eq. 4. At a failure p(t) is 0: it is not the prediction of the state from which
     the next trial starts.
 
-    Example:
-        >>> internal_reinforcement(-1.0, 0.0, -0.25, 0.95)
-        -0.75
+    >>> internal_reinforcement(-1.0, 0.0, -0.25, 0.95)
+    -0.75
     """
     return reward + discount * prediction - prediction_before
 
@@ -51,9 +48,8 @@ def internal_reinforcement(reward: float, prediction: float, prediction_before: 
 def reinforced(weight: float, reinforcement: float, trace: float, rate: float) -> float:
     """w ← w + α r̂ e, for the search element with α, for the critic with β (1983, eqs. 2 and 5).
 
-    Example:
-        >>> reinforced(0.5, -1.0, 0.25, 2.0)
-        0.0
+    >>> reinforced(0.5, -1.0, 0.25, 2.0)
+    0.0
     """
     return weight + rate * reinforcement * trace
 
@@ -67,8 +63,7 @@ def attained(life: float, usage: float, target: float, weight: float) -> float:
     Args:
         life: decayed sum of lifetimes that followed, in time steps. usage: decayed count of them. weight: K.
 
-    Example:
-        >>> attained(30.0, 2.0, 15.0, 2.0)
-        15.0
+    >>> attained(30.0, 2.0, 15.0, 2.0)
+    15.0
     """
     return (life + weight * target) / (usage + weight)

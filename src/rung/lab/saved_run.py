@@ -155,12 +155,12 @@ def loaded(folder: Path, *, device: str | None = None) -> Any:
     from rung.models.language.load import is_reward_model, load_policy
     from rung.models.small.environment_policy import load_environment_policy
     from rung.tasks.cart_pole import BOX_COUNT
-    from rung.trainers.boxes_1983.policy import CONFIG, BoxPolicy
+    from rung.trainers.boxes_1983.policy import NAME as BOXES
+    from rung.trainers.boxes_1983.policy import BoxPolicy
 
     if not (folder / "config.json").is_file():
-        return (
-            BoxPolicy.load(folder, boxes=BOX_COUNT) if (folder / CONFIG).is_file() else load_environment_policy(folder)
-        )
+        boxed = (folder / f"{BOXES}.json").is_file()
+        return BoxPolicy.load(folder, boxes=BOX_COUNT) if boxed else load_environment_policy(folder)
     if is_reward_model(folder):
         from rung.models.language.reward_model import load_reward_model
 

@@ -37,8 +37,8 @@ from rung.tasks.task import Item, TextTask
 from rung.trainers.boxes_1983.collector import trial_scores
 from rung.trainers.boxes_1983.policy import BoxPolicy
 from rung.trainers.build import rewards_of
+from rung.trainers.environment_rollouts import environment_scores
 from rung.trainers.held_out import Scores, score
-from rung.trainers.policy_gradient.environment import environment_scores
 
 if TYPE_CHECKING:
     from rung.models.language.policy import TextPolicy

@@ -1,4 +1,4 @@
-"""From judged episodes to the padded arrays of a `Batch`."""
+"""Batch assembly: from judged episodes to padded arrays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run has spent, on every axis at once, and whether that is as much as it may.
+"""Budget: what a run has spent, by axis, and whether a limit is reached.
 
 All of it is a sum over the rows of metrics.jsonl and timings.jsonl, so a resumed run knows what it has spent.
 Evaluations and checkpoints cost nothing here: they are how a run is looked at, not how it learns.
@@ -106,12 +106,10 @@ class Budget:
         """The axes on which the limit is reached; none while the run may go on."""
         return self.spent.reached(self.limits)
 
+    def share(self) -> float:
+        """The share of its limits, 0 to 1, that is spent: of the one that it is nearest to. 0 where it has none.
 
-def share_spent(budget: Budget) -> float:
-    """The share of its limits, 0 to 1, that a run has spent: of the one that it is nearest to. 0 where it has none.
-
-    >>> budget = Budget({"tokens": 100, "seconds": 60.0}, Work(), Spent(tokens=25.0, seconds=30.0))
-    >>> share_spent(budget)
-    0.5
-    """
-    return min(1.0, max((getattr(budget.spent, axis) / limit for axis, limit in budget.limits.items()), default=0.0))
+        >>> Budget({"tokens": 100, "seconds": 60.0}, Work(), Spent(tokens=25.0, seconds=30.0)).share()
+        0.5
+        """
+        return min(1.0, max((getattr(self.spent, axis) / limit for axis, limit in self.limits.items()), default=0.0))

@@ -1,4 +1,4 @@
-"""Settings that are each valid and cannot go together, and those that can but seldom should, whatever the method."""
+"""Settings that are each valid and cannot go together, and those that are probably not meant, for every method."""
 
 from __future__ import annotations
 

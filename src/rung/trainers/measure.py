@@ -1,4 +1,4 @@
-"""The numbers of one step, from its episodes and its update. Everything here is a pure function of the run."""
+"""Metrics of one step, from its episodes and its batch."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def of_lengths(episodes: Sequence[Episode]) -> Metrics:
 
 
 def of_groups(batch: Batch) -> Metrics:
-    """Shares of the groups that cannot teach: all returns alike, and of these all right or all wrong.
+    """Shares of the groups whose returns are all equal, so that nothing is learnt, and of those all right or all wrong.
 
     None with one sample a prompt, where there are no groups to speak of.
     """

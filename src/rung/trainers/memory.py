@@ -1,4 +1,4 @@
-"""How much memory a run needs at most, from the model's shape and the settings. An estimate: it says of what."""
+"""Memory estimate: how much a run needs at most, from the model's shape and the settings."""
 
 from __future__ import annotations
 

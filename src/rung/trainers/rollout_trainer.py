@@ -12,9 +12,8 @@ from rung.batch import Batch, Episode
 from rung.methods import Method
 from rung.models.language.distributions import Distribution
 from rung.settings import Settings
-from rung.trainers.budget import Budget, share_spent
 from rung.trainers.held_out import Scores
-from rung.trainers.trainer import B, Collector, Learner, Phase, Policy, State, Step, untimed
+from rung.trainers.trainer import B, Collector, Learner, Phase, State, Step, Trainer, untimed
 from rung.trainers.work import Work
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ class Compared(Protocol):
     def distribution(self, batch: Batch, *, temperature: float = 1.0) -> Distribution: ...
 
 
-class RolloutTrainer(Generic[B]):
+class RolloutTrainer(Trainer, Generic[B]):
     """Collects, learns, and remembers both.
 
     Attributes:
@@ -48,21 +47,14 @@ class RolloutTrainer(Generic[B]):
         work: Work,
         start: Compared | None = None,
     ) -> None:
-        self.settings, self._policy, self.start, self._work = settings, policy, start, work
+        self.policy: Any = policy
+        self.settings, self.start, self.work = settings, start, work
         self.collector, self.learner = collector, learner
         self.steps = 0
 
     @property
     def method(self) -> Method:
         return self.learner.method
-
-    @property
-    def policy(self) -> Policy:
-        return self._policy
-
-    @property
-    def work(self) -> Work:
-        return self._work
 
     def step(self, *, progress: float | None = None, phase: Phase = untimed) -> Step:
         self.steps += 1
@@ -92,22 +84,13 @@ class RolloutTrainer(Generic[B]):
         with torch.no_grad():
             for row_B in rows_B.split(1):
                 row = batch.rows(row_B)
-                here, start = (one.distribution(row, temperature=temperature) for one in (self._policy, self.start))
+                here, start = (one.distribution(row, temperature=temperature) for one in (self.policy, self.start))
                 kl_N = here.kl(start)
                 total, tokens = total + float(kl_N.sum()), tokens + len(kl_N)
         return total / tokens
 
     def evaluate(self) -> Scores:
         return self.collector.evaluate()
-
-    def over(self, budget: Budget) -> bool:
-        return bool(budget.empty)
-
-    def why_over(self) -> str:
-        return ""
-
-    def progress(self, budget: Budget) -> float:
-        return share_spent(budget)
 
     def state(self) -> State:
         from rung.methods.data import as_data
@@ -119,7 +102,7 @@ class RolloutTrainer(Generic[B]):
             "collector": self.collector.state(),
         }
         tensors = {
-            "policy": self._policy.state(),
+            "policy": self.policy.state(),
             "optimizer": self.learner.tensors(),
             "collector": self.collector.tensors(),
         }
@@ -130,7 +113,7 @@ class RolloutTrainer(Generic[B]):
 
         numbers, tensors = state.numbers, state.tensors
         self.steps = int(numbers["steps"])
-        self._policy.load_state(tensors["policy"])
+        self.policy.load_state(tensors["policy"])
         self.learner.load_tensors(dict(tensors["optimizer"]))
         self.learner.updates = int(numbers["updates"])
         of_collector: Mapping[str, Tensor] = {**tensors["collector"], **state.pieces}
@@ -142,9 +125,6 @@ class RolloutTrainer(Generic[B]):
 
     def film(self, folder: Path) -> None:
         self.collector.film(folder)
-
-    def save(self, folder: str | Path) -> None:
-        self._policy.save(Path(folder))
 
     def close(self) -> None:
         self.collector.close()

@@ -22,7 +22,6 @@ Metrics = dict[str, float | None]
 Phase = Callable[[str], AbstractContextManager[None]]
 """`with phase("sample"):` counts the seconds inside."""
 B = TypeVar("B")
-B_co = TypeVar("B_co", covariant=True)
 B_contra = TypeVar("B_contra", contravariant=True)
 
 
@@ -55,13 +54,14 @@ class Learned(Protocol):
 
 
 @dataclass(frozen=True)
-class NothingLearned:
-    """A step that brought nothing to learn from."""
+class Numbers:
+    """What was learnt, in numbers alone; none where a step brought nothing to learn from."""
 
-    batch: None = None
+    numbers: Metrics = field(default_factory=dict[str, float | None])
+    batch: Batch | None = None
 
     def metrics(self) -> Metrics:
-        return {}
+        return self.numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,64 +107,61 @@ class State:
     """Large tensors by names that change with their content: an unchanged one is not written again."""
 
 
-class Trainer(Protocol):
+class Trainer:
     """Trains a policy by one kind of method. The loop calls it and knows nothing of the kind.
 
     Example: `rung.trainer(model="tiny", method="grpo", task="arithmetic")`, then `step()` as often as you like.
     """
 
+    policy: Policy
+    work: Work
+    """Floating-point operations a token."""
+
     @property
     def method(self) -> Method:
         """With its coefficients as they are now: one that adapts is a new part."""
-        ...
-
-    @property
-    def policy(self) -> Policy: ...
-    @property
-    def work(self) -> Work:
-        """Floating-point operations a token."""
-        ...
+        raise NotImplementedError
 
     def step(self, *, progress: float | None = None, phase: Phase = untimed) -> Step:
         """Draws, judges and learns once. `progress`, 0 to 1: the share of the run that is behind it; None: by steps."""
-        ...
+        raise NotImplementedError
 
     def evaluate(self) -> Scores:
         """The held-out score of the policy as it is."""
-        ...
+        raise NotImplementedError
+
+    def state(self) -> State:
+        raise NotImplementedError
+
+    def load_state(self, state: State) -> None:
+        """Goes on from what `state` gave."""
+        raise NotImplementedError
 
     def over(self, budget: Budget) -> bool:
         """Whether a run that has spent so much is over."""
-        ...
+        return bool(budget.empty)
 
     def why_over(self) -> str:
         """Why the task has nothing more to give, in words; empty while it has."""
-        ...
+        return ""
 
     def progress(self, budget: Budget) -> float:
         """The share of the run's learning, 0 to 1, that is over when so much is spent."""
-        ...
-
-    def state(self) -> State: ...
-    def load_state(self, state: State) -> None:
-        """Goes on from what `state` gave."""
-        ...
+        return budget.share()
 
     def prompt_of(self, episode: Episode) -> str:
         """The prompt of an episode as text, for people."""
-        ...
+        return ""
 
     def film(self, folder: Path) -> None:
         """Leaves a film of the policy at work in the folder, where there is something to see."""
-        ...
 
     def save(self, folder: str | Path) -> None:
         """Writes the policy as people use it."""
-        ...
+        self.policy.save(folder)
 
     def close(self) -> None:
         """Ends what it started: environments, reward processes."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,19 +176,35 @@ class Collected(Generic[B]):
     evaluate: bool = False
 
 
-class Collector(Protocol[B_co]):
-    """Collects rollouts of the policy as it is, and scores it. Everything that must survive a kill is its state."""
+class Collector(Generic[B]):
+    """Collects rollouts of the policy as it is, and scores it.
 
-    def collect(self, step: int, policy_version: int, phase: Phase) -> Collected[B_co]: ...
-    def evaluate(self) -> Scores: ...
+    Everything that must survive a kill is its `state`, its `tensors` and, for large tensors by names that change with
+    their content, its `pieces`. What a kind has no use for stays as it is here.
+    """
+
+    def collect(self, step: int, policy_version: int, phase: Phase) -> Collected[B]:
+        raise NotImplementedError
+
+    def evaluate(self) -> Scores:
+        raise NotImplementedError
+
     def film(self, folder: Path) -> None: ...
-    def prompt_of(self, episode: Episode) -> str: ...
-    def state(self) -> Mapping[str, Any]: ...
-    def tensors(self) -> dict[str, Tensor]: ...
-    def pieces(self) -> dict[str, Tensor]: ...
+
+    def prompt_of(self, episode: Episode) -> str:
+        return ""
+
+    def state(self) -> Mapping[str, Any]:
+        return {}
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {}
+
+    def pieces(self) -> dict[str, Tensor]:
+        return {}
+
     def load_state(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Takes over a checkpoint's state; `tensors` holds the pieces too."""
-        ...
 
     def close(self) -> None: ...
 

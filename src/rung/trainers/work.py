@@ -3,7 +3,7 @@
 N weights that a token goes through cost 2N operations forward (Kaplan et al. 2020, arXiv:2001.08361), 2N more for the
 gradient of its inputs and 2 for each weight that is trained. Left out everywhere: prompts, attention over the context,
 evaluations, what is only measured (kl/start, held-out max Q), optimizers' steps, a teacher, the predictors of a
-learned reward, and the environment. Rows that cannot teach are counted as if they got their backward pass.
+learned reward, and the environment. Rows without a gradient are counted as if they got their backward pass.
 """
 
 from __future__ import annotations

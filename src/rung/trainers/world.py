@@ -1,4 +1,4 @@
-"""The processes that train together. One process is a world of its own."""
+"""World: the processes that train together; one process is a world of its own."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def people(asked: PreferenceSettings, task: EnvironmentTask, seed: int) -> Label
     return People(Path(asked.folder), task, seed=seed, most_waiting=asked.most_waiting)
 
 
-class People:
+class People(Labeller):
     """After asking, waits until at most `most_waiting` questions have no answer, and goes on with the others.
 
     Example: `People(Path("labels"), task, seed=0, most_waiting=20)`, beside it `rung label labels/pairs.jsonl`.

@@ -243,8 +243,18 @@ class Replay(Protocol):
     def batch(self) -> int: ...
 
 
+class WeightedReplay(Protocol):
+    """A replay with `weighted = True`."""
+
+    def priorities(self, errors_N: Tensor) -> Tensor: ...
+    def weights(self, chances_N: Tensor, size: int, update: int) -> Tensor: ...
+
+
 class Exploration(Protocol):
-    """Exploration: how an action is drawn from Q: the best one but for ε, or by a Boltzmann distribution."""
+    """Exploration: how an action is drawn from Q: the best one but for ε, or by a Boltzmann distribution.
+
+    Fact: `end`, the ε that it stays at, for the words of a plan.
+    """
 
     @property
     def temperature(self) -> float | None:
@@ -298,6 +308,10 @@ class QOptimizer(Protocol):
 
 
 class Actor(Protocol):
-    """Actor of a box: `tables`, what is kept of each box. Fact: `reads_critic = False`, it has no use for r̂."""
+    """Actor of a box: `tables`, what is kept of each box.
+
+    Fact: `reads_critic = False`, it learns at a failure, from whole lifetimes, and has the numbers of Lifetimes. Else
+    it learns at every time step, from r̂, and has those of SearchElement.
+    """
 
     tables: ClassVar[tuple[str, ...]]

@@ -63,17 +63,8 @@ def chunked_log_probs(
     return log_probs_N, (entropy_N if with_entropy else None)
 
 
-def whole_distribution(hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, temperature: float) -> Tensor:
-    """log softmax((h·Wᵀ + b) / temperature) of the whole vocabulary, [N, V], for few positions or a small vocabulary.
-
-    >>> whole_distribution(torch.zeros(1, 2), torch.zeros(2, 2), None, 1.0)
-    tensor([[-0.6931, -0.6931]])
-    """
-    return (whole_logits(hidden_ND, weight_VD, bias_V) / temperature).log_softmax(-1)
-
-
 def whole_logits(hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None) -> Tensor:
-    """h·Wᵀ + b for the whole vocabulary, [N, V], as `whole_distribution`.
+    """h·Wᵀ + b for the whole vocabulary, [N, V], for few positions or a small vocabulary.
 
     >>> whole_logits(torch.ones(1, 2), torch.ones(2, 2), None)
     tensor([[2., 2.]])

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from rung.models.language.chunked_log_probs import chunked_log_probs, whole_distribution, whole_logits
+from rung.models.language.engine import Engine
 from rung.models.language.kernels import gated_up, pad, rms_norm, rotate, unpad
 from rung.models.language.packing import Level, Rows, Segments, packed_ids, packed_positions, segments, tree_of
 
@@ -65,61 +65,29 @@ class _Shape:
     sin_NE: Tensor
 
 
-class Decoder:
+class Decoder(Engine):
     """The forward pass. `model` is a `...ForCausalLM` for which `why_not` is None.
 
-    Attributes:
-        recompute: compute each layer's inside again in the backward pass instead of keeping it: about a third more
-            time for a memory that grows by one [N, D] a layer.
+    With `recompute` it takes about a third more time, for a memory that grows by one [N, D] a layer.
     """
 
     name = "rung's decoder"
 
     def __init__(self, model: nn.Module) -> None:
-        self.model = model
+        super().__init__(model)
         self.base = model.model
         config = model.config
         self.heads = int(config.num_attention_heads)
         self.kv_heads = int(config.num_key_value_heads)
         self.width = int(getattr(config, "head_dim", None) or config.hidden_size // self.heads)
-        self.recompute = False
-
-    # learning
-
-    def log_probs(
-        self, rows: Rows, *, temperature: float, with_entropy: bool
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """log π of the rows' wanted tokens, [N] in row order, their entropies when asked for, and the hidden states
-        [N, D] that they were predicted from."""
-        head = self.model.get_output_embeddings()
-        hidden_ND = self.read(rows)
-        log_probs_N, entropy_N = chunked_log_probs(
-            hidden_ND,
-            head.weight,
-            torch.from_numpy(rows.targets).to(head.weight.device),
-            bias_V=head.bias,
-            temperature=temperature,
-            with_entropy=with_entropy,
-        )
-        return log_probs_N, entropy_N, hidden_ND
-
-    def distribution(self, rows: Rows, *, temperature: float) -> Tensor:
-        """log π of every token of the vocabulary where the rows' wanted tokens are chosen, [N, V]."""
-        head = self.model.get_output_embeddings()
-        return whole_distribution(self.read(rows), head.weight, head.bias, temperature)
-
-    def logits(self, rows: Rows) -> Tensor:
-        """The outputs before any softmax, for every token, where the rows' wanted tokens are chosen, [N, V]."""
-        head = self.model.get_output_embeddings()
-        return whole_logits(self.read(rows), head.weight, head.bias)
 
     def read(self, rows: Rows) -> Tensor:
         """The hidden states [N, D] from which the rows' wanted tokens are predicted."""
-        tree = tree_of(rows)
+        levels, read_N = tree_of(rows)
         weight = self.model.get_output_embeddings().weight
-        if not tree.levels:
+        if not levels:
             return weight.new_zeros((0, weight.shape[1]))
-        return self.hidden(tree.levels)[0].index_select(0, torch.from_numpy(tree.read_N).to(weight.device))
+        return self.hidden(levels)[0].index_select(0, torch.from_numpy(read_N).to(weight.device))
 
     def hidden(self, levels: Sequence[Level], *, keep_keys: bool = False) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
         """Normed last hidden states of all packed tokens [N, D]; with `keep_keys` also each layer's keys and values

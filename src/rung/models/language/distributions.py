@@ -66,10 +66,6 @@ class Categorical:
         # Rounding may put u·total at the very end: then the last choice of positive probability.
         return torch.minimum(drawn_N, (ends_NV < total_N1).sum(-1))
 
-    def mode(self) -> Tensor:
-        """[N] the likeliest choice, the first of equals."""
-        return self.log_probs_NV.argmax(-1)
-
 
 @dataclass(frozen=True)
 class Gaussian:
@@ -109,10 +105,6 @@ class Gaussian:
         tensor([[1.]])
         """
         return (self.mean_NA + self.log_std_NA.exp() * standard_normals(uniforms_NA)).float()
-
-    def mode(self) -> Tensor:
-        """[N, A] the mean."""
-        return self.mean_NA
 
 
 Distribution = Categorical | Gaussian

@@ -1,4 +1,4 @@
-"""A GGUF file becomes an ordinary Hugging Face folder, once."""
+"""GGUF import: a file becomes an ordinary Hugging Face folder, once."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The small operations between the matrix products, with their derivatives written out.
 
-They give the same numbers as the plain formulas in their docstrings; written out they touch memory fewer times and
-keep fewer tensors for the backward pass. All work in float64 too.
+They give the same numbers as the plain formulas in their docstrings; with derivatives written out they touch memory
+fewer times and keep fewer tensors for the backward pass. All work in float64 too.
 
 Legend: **N** packed tokens, **D** width, **H** heads, **E** width of a head, **R** segments, **L** places a segment.
 """
@@ -92,39 +92,14 @@ def gated_up(gate: Tensor, up: Tensor) -> Tensor:
     return _GatedUp.apply(gate, up)
 
 
-class _Pad(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x_N: Tensor, place_N: Tensor, places: int) -> Tensor:
-        ctx.save_for_backward(place_N)
-        return x_N.new_zeros((places, *x_N.shape[1:])).index_copy_(0, place_N, x_N)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        return grad.index_select(0, ctx.saved_tensors[0]), None, None
-
-
-class _Unpad(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, place_N: Tensor) -> Tensor:
-        ctx.save_for_backward(place_N)
-        ctx.places = x.shape[0]
-        return x.index_select(0, place_N)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad_N: Tensor) -> tuple[Tensor, None]:
-        (place_N,) = ctx.saved_tensors
-        return grad_N.new_zeros((ctx.places, *grad_N.shape[1:])).index_copy_(0, place_N, grad_N), None
-
-
 def pad(x_N: Tensor, place_N: Tensor | None, rows: int, longest: int) -> Tensor:
     """Packed tokens [N, ...] to [R, L, ...], zeros where there is no token. `place_N` None: nothing to pad."""
-    flat = x_N if place_N is None else _Pad.apply(x_N, place_N, rows * longest)
-    return flat.reshape(rows, longest, *x_N.shape[1:])
+    if place_N is not None:
+        x_N = x_N.new_zeros((rows * longest, *x_N.shape[1:])).index_copy_(0, place_N, x_N)
+    return x_N.reshape(rows, longest, *x_N.shape[1:])
 
 
 def unpad(x_RL: Tensor, place_N: Tensor | None) -> Tensor:
     """[R, L, ...] back to the packed tokens [N, ...]. Each token has one place, so this and `pad` are adjoint."""
     flat = x_RL.reshape(-1, *x_RL.shape[2:])
-    return flat if place_N is None else _Unpad.apply(flat, place_N)
+    return flat if place_N is None else flat.index_select(0, place_N)

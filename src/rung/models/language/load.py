@@ -1,4 +1,4 @@
-"""From a name to a policy: a Hugging Face folder, a hub id, or a GGUF file.
+"""Loading a policy by name: a Hugging Face folder, a hub id, or a GGUF file.
 
 Loading never runs code that came with a model: configurations that ask for it are refused, weights are read from
 safetensors only.
@@ -11,7 +11,7 @@ import json
 import os
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -19,9 +19,6 @@ from torch import nn
 from rung.errors import DataError, SettingsError
 from rung.models.language.lora import Lora, add_adapter, quiet
 from rung.models.language.policy import TextPolicy
-
-if TYPE_CHECKING:
-    from rung.models.language.policy import TextPolicy
 
 Compute = Literal["float32", "bfloat16"]
 FILES = ("*.json", "*.safetensors", "*.jinja", "*.txt", "*.model")

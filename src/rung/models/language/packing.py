@@ -1,4 +1,4 @@
-"""Which tokens the model must read for a batch, each only once.
+"""Packing: the tokens that the model must read for a batch, each only once.
 
 Rows that answer one prompt share its computation, and prompts that begin alike (worked examples before each
 question) share their beginning. So the tokens form a tree of at most three levels:
@@ -78,15 +78,6 @@ def rows_of(contexts: Sequence[Tensor], actions_BT: Tensor, action_mask_BT: Tens
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Tree:
-    """The packed tokens of some rows and where to read their predictions."""
-
-    levels: tuple[Level, ...]
-    read_N: Ids
-    """For each wanted token, where in the packed tokens the state stands that predicts it."""
-
-
 def prompt_levels(prompts: Sequence[Ids]) -> tuple[Level, ...]:
     """One or two levels that hold the given distinct prompts."""
     shared = _shared_length(prompts)
@@ -117,11 +108,12 @@ def distinct(prompts: Sequence[Ids]) -> tuple[list[Ids], Ids]:
     return [firsts[i] for i in range(len(number))], which
 
 
-def tree_of(rows: Rows) -> Tree:
-    """Pack the rows that have a wanted token; the others are not computed at all."""
+def tree_of(rows: Rows) -> tuple[tuple[Level, ...], Ids]:
+    """The packed tokens of the rows that have a wanted token; the others are not computed at all. And, for each wanted
+    token, where in the packed tokens the state stands that predicts it."""
     live = [b for b, want in enumerate(rows.wanted) if len(want)]
     if not live:
-        return Tree(levels=(), read_N=np.empty(0, np.int64))
+        return (), np.empty(0, np.int64)
     prompts, which = distinct([rows.contexts[b] for b in live])
     above = prompt_levels(prompts)
     # The last action predicts nothing that is wanted, so it is not read.
@@ -135,7 +127,7 @@ def tree_of(rows: Rows) -> Tree:
         before[0] = ends[which[i]] - 1
         read.append(before[rows.wanted[b]])
     levels = (*above, answers) if any(len(ids) for ids in answers.ids) else above
-    return Tree(levels=levels, read_N=np.concatenate(read))
+    return levels, np.concatenate(read)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,18 +25,11 @@ from rung.models.language.distributions import Categorical
 from rung.models.language.lora import adapter_off, has_adapter, save_model
 from rung.models.language.packing import Ids, Rows, rows_of
 from rung.models.language.whole_model import WholeDecoding, WholeModel
+from rung.models.outputs import Outputs
 from rung.models.state import take_over
 
 NO_LIMIT = 1 << 30
 """The context length of a model whose configuration states none."""
-
-
-class Outputs(NamedTuple):
-    """What the model says of a batch; all [B, T], float32, exactly 0 where the action mask is False."""
-
-    log_probs_BT: Tensor
-    entropy_BT: Tensor | None
-    values_BT: Tensor | None
 
 
 class TextPolicy:
@@ -80,6 +73,11 @@ class TextPolicy:
         return next(self.model.parameters()).device
 
     @property
+    def reader(self) -> TextPolicy:
+        """Itself: whose tokens it reads; a reward model's is the language model below its head."""
+        return self
+
+    @property
     def recompute(self) -> bool:
         """Compute each layer's inside again in the backward pass instead of keeping it (less memory, more time)."""
         return self.engine.recompute
@@ -107,7 +105,9 @@ class TextPolicy:
             log_probs_N, entropy_N, hidden_ND = self.engine.log_probs(
                 rows, temperature=temperature, with_entropy=with_entropy
             )
-            values_N = self._values(rows, hidden_ND) if with_values else None
+            if with_values:
+                assert self.critic is not None, "values were asked of a policy without a critic; see add_critic"
+            values_N = self.critic(rows, hidden_ND) if with_values and self.critic is not None else None
         mask_BT = batch.action_mask_BT.to(self.device)
         zero_BT = log_probs_N.new_zeros(mask_BT.shape)
 
@@ -115,10 +115,6 @@ class TextPolicy:
             return None if x_N is None else zero_BT.masked_scatter(mask_BT, x_N.to(zero_BT))
 
         return Outputs(zero_BT.masked_scatter(mask_BT, log_probs_N), placed(entropy_N), placed(values_N))
-
-    def _values(self, rows: Rows, hidden_ND: Tensor | None) -> Tensor:
-        assert self.critic is not None, "values were asked of a policy without a critic; see add_critic"
-        return self.critic(rows, hidden_ND)
 
     def add_critic(self, *, separate: bool) -> None:
         """Give the policy a critic: a layer on its own last hidden state, or a copy of the whole network with one.
@@ -271,8 +267,7 @@ class TextPolicy:
         """The policy as it is at the start, frozen: with LoRA the same base with the adapter off, else a copy."""
         if has_adapter(self.model):
             return TextPolicy(self.model, self.tokenizer, compute_dtype=self.compute_dtype, adapter_off=True)
-        model = copy.deepcopy(self.model).requires_grad_(False)
-        return TextPolicy(model, self.tokenizer, compute_dtype=self.compute_dtype)
+        return self.copied()
 
     def copied(self) -> TextPolicy:
         """A frozen copy of the policy as it is now, its adapter included: what a target network is."""
@@ -302,11 +297,7 @@ class TextPolicy:
         return {name: p.detach() for name, p in self.trainable().items()}
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over the tensors of `state`.
-
-        Raises:
-            CheckpointError: names, shapes or types differ; nothing is changed then.
-        """
+        """Takes over the tensors of `state`. CheckpointError when they do not fit; nothing is changed then."""
         take_over(self.trainable(), tensors, "the trained weights of this model")
 
     def save(self, folder: Path) -> None:

@@ -6,12 +6,11 @@ It is kept as Hugging Face's sequence classification with one label, so other to
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +18,7 @@ from rung.batch import Batch
 from rung.errors import CheckpointError, DataError, SettingsError
 from rung.models.language.load import Compute, compute_type, is_reward_model, load_policy, refuse_code
 from rung.models.language.lora import merged_state, quiet
-from rung.models.language.packing import Ids, Rows, rows_of
+from rung.models.language.packing import Rows, rows_of
 from rung.models.language.policy import TextPolicy
 from rung.models.language.whole_model import WholeModel
 
@@ -53,26 +52,9 @@ class RewardModel:
         self.score.to(network.device)
 
     @property
-    def tokenizer(self) -> Any:
-        return self.network.tokenizer
-
-    @property
-    def end_ids(self) -> tuple[int, ...]:
-        return self.network.end_ids
-
-    @property
-    def context_length(self) -> int:
-        return self.network.context_length
-
-    def encode(self, prompt: str | Sequence[Mapping[str, str]]) -> npt.NDArray[np.int64]:
-        return self.network.encode(prompt)
-
-    def decode(self, ids: Sequence[int] | Ids) -> str:
-        return self.network.decode(ids)
-
-    def pieces(self, ids: Sequence[int] | Ids) -> tuple[str, ...]:
-        """Each token's text by itself, for people."""
-        return self.network.pieces(ids)
+    def reader(self) -> TextPolicy:
+        """Whose tokens it reads."""
+        return self.network
 
     def answer_values(self, batch: Batch) -> Tensor:
         """The score of each row's whole answer [B], differentiable: read at its last action, the end token."""
@@ -105,11 +87,13 @@ class RewardModel:
 
     def save(self, folder: Path) -> None:
         """Writes a Hugging Face folder that `AutoModelForSequenceClassification.from_pretrained` loads, LoRA merged."""
+        from transformers import AutoModelForSequenceClassification
+
         model = self.network.model
         config = type(model.config).from_dict(model.config.to_dict())
         config.num_labels, config.pad_token_id = 1, self._pad_id()
         with torch.device("meta"):
-            made = _classifier_class().from_config(config)
+            made = AutoModelForSequenceClassification.from_config(config)
         wanted = set(made.state_dict())
         held = merged_state(model)
         state = {name: tensor for name, tensor in held.items() if name in wanted}
@@ -119,14 +103,14 @@ class RewardModel:
         folder.mkdir(parents=True, exist_ok=True)
         with quiet():
             made.save_pretrained(folder, state_dict=state)
-        self.tokenizer.save_pretrained(folder)
+        self.network.tokenizer.save_pretrained(folder)
 
     def _pad_id(self) -> int | None:
         """What Hugging Face's classifier takes for padding: it reads the last token that is another. Where a tokenizer
         pads with its end token, that would be the token before the end, so another special token stands in."""
-        tokenizer = self.tokenizer
+        tokenizer = self.network.tokenizer
         candidates = (tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id)
-        return next((i for i in candidates if i is not None and i not in self.end_ids), None)
+        return next((i for i in candidates if i is not None and i not in self.network.end_ids), None)
 
 
 def first_head(width: int, seed: int) -> Tensor:
@@ -142,16 +126,19 @@ def load_reward_model(folder: Path, *, device: str | None = None, compute: Compu
     """
     if not is_reward_model(folder):
         raise DataError([f"reward: {folder} holds no reward model (config.json names no ...ForSequenceClassification)"])
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
     refuse_code(folder)
     with quiet():
-        classifier, info = _classifier_class().from_pretrained(
+        classifier, info = AutoModelForSequenceClassification.from_pretrained(
             folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
         )
     head = getattr(classifier, "score", None)
     if info["missing_keys"] or not isinstance(head, nn.Linear) or head.out_features != 1:
         raise DataError([f"reward: {folder} has no single score: expected a head `score` with one label"])
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    network = TextPolicy(_around(classifier).to(place), _tokenizer(folder), compute_dtype=compute_type(compute, place))
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    network = TextPolicy(_around(classifier).to(place), tokenizer, compute_dtype=compute_type(compute, place))
     return RewardModel(network, head=head.weight.detach())
 
 
@@ -166,12 +153,6 @@ def _around(classifier: Any) -> Any:
     return model
 
 
-def _tokenizer(folder: Path) -> Any:
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-
-
 def new_reward_model(spec: str, *, seed: int, **how: Any) -> RewardModel:
     """A reward model over the language model `spec` with a new head; or the one that stands in that folder already."""
     if is_reward_model(Path(spec)):
@@ -181,9 +162,3 @@ def new_reward_model(spec: str, *, seed: int, **how: Any) -> RewardModel:
             )
         return load_reward_model(Path(spec), device=how.get("device"), compute=how.get("compute"))
     return RewardModel(load_policy(spec, seed=seed, **how), seed=seed)
-
-
-def _classifier_class() -> Any:
-    from transformers import AutoModelForSequenceClassification
-
-    return AutoModelForSequenceClassification

@@ -1,4 +1,4 @@
-"""The generic way: any causal language model through its own forward pass.
+"""Whole model: any causal language model through its own forward pass.
 
 Slower than `decoder` (prompts are not shared, padding is computed) and made so that nothing about the architecture
 has to be known: when learning, rows are padded on the right, which no causal model can see; when sampling, rows of
@@ -17,23 +17,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rung.models.language.chunked_log_probs import chunked_log_probs, whole_distribution, whole_logits
+from rung.models.language.engine import Engine
 from rung.models.language.packing import Ids, Rows, distinct
 
 
-class WholeModel:
-    """The model's own forward pass.
-
-    Attributes:
-        plain_head: the logits are the output embedding times the last hidden state, so log-probs go in chunks of the
-            vocabulary. Otherwise (soft-capped or scaled logits) they are taken from the model's own logits.
-    """
+class WholeModel(Engine):
+    """The model's own forward pass."""
 
     name = "the model's own forward pass"
 
     def __init__(self, model: nn.Module) -> None:
-        self.model = model
-        self.recompute = False
+        super().__init__(model)
         self.plain_head = self._head_is_plain()
 
     @torch.no_grad()
@@ -54,53 +48,13 @@ class WholeModel:
             return None
         return getattr(base(input_ids=ids_RS, use_cache=False), "last_hidden_state", None)
 
-    def log_probs(
-        self, rows: Rows, *, temperature: float, with_entropy: bool
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """log π of the rows' wanted tokens, [N] in row order, their entropies when asked for, and the hidden states
-        [N, D] that they were predicted from (None where the model's head is not plain)."""
-        device = next(self.model.parameters()).device
-        targets_N = torch.from_numpy(rows.targets).to(device)
-        if not targets_N.numel():
-            nothing = next(self.model.parameters()).sum() * torch.zeros(0, device=device)
-            return nothing, nothing if with_entropy else None, self._no_hidden()
-        read_ND = self.read(rows)
-        if self.plain_head:
-            head = self.model.get_output_embeddings()
-            log_probs_N, entropy_N = chunked_log_probs(
-                read_ND, head.weight, targets_N, bias_V=head.bias, temperature=temperature, with_entropy=with_entropy
-            )
-            return log_probs_N, entropy_N, read_ND
-        log_NV = self._of_logits(read_ND, temperature)
-        entropy_N = torch.special.entr(log_NV.exp()).sum(-1) if with_entropy else None
-        return log_NV.gather(1, targets_N[:, None])[:, 0], entropy_N, None
-
-    def _no_hidden(self) -> Tensor | None:
-        head = self.model.get_output_embeddings()
-        return head.weight.new_zeros((0, head.weight.shape[1])) if self.plain_head else None
-
-    def distribution(self, rows: Rows, *, temperature: float) -> Tensor:
-        """log π of every token of the vocabulary where the rows' wanted tokens are chosen, [N, V]."""
-        if not rows.targets.size:
-            return next(self.model.parameters()).new_zeros((0, self.model.get_input_embeddings().weight.shape[0]))
-        read_ND = self.read(rows)
-        if not self.plain_head:
-            return self._of_logits(read_ND, temperature)
-        head = self.model.get_output_embeddings()
-        return whole_distribution(read_ND, head.weight, head.bias, temperature)
-
-    def logits(self, rows: Rows) -> Tensor:
-        """The outputs before any softmax, for every token, where the rows' wanted tokens are chosen, [N, V]."""
-        if not rows.targets.size:
-            return next(self.model.parameters()).new_zeros((0, self.model.get_input_embeddings().weight.shape[0]))
-        read_ND = self.read(rows)
-        if not self.plain_head:
-            return read_ND.to(torch.promote_types(read_ND.dtype, torch.float32))
-        head = self.model.get_output_embeddings()
-        return whole_logits(read_ND, head.weight, head.bias)
-
     def read(self, rows: Rows) -> Tensor:
         """What the rows' wanted tokens are predicted from: hidden states [N, D], or logits without a plain head."""
+        if not rows.targets.size:
+            if self.plain_head:
+                return self.model.get_output_embeddings().weight[:0]
+            weight = self.model.get_input_embeddings().weight
+            return weight[:0] @ weight.t()
         live = [b for b, want in enumerate(rows.wanted) if len(want)]
         texts = [np.concatenate([rows.contexts[b], rows.actions[b][:-1]]) for b in live]
         longest = max(len(ids) for ids in texts)
@@ -117,10 +71,6 @@ class WholeModel:
         hidden = self._last_hidden(padded_RS)
         assert hidden is not None
         return hidden.flatten(0, 1).index_select(0, where_N)
-
-    @staticmethod
-    def _of_logits(logits_NV: Tensor, temperature: float) -> Tensor:
-        return (logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32)) / temperature).log_softmax(-1)
 
 
 class WholeDecoding:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from rung.batch import Batch
 from rung.errors import SettingsError
 from rung.models.language.distributions import Categorical, Distribution, Gaussian
-from rung.models.language.policy import Outputs
+from rung.models.outputs import Outputs
 from rung.models.small.heads import Choice, SmallActor, SmallPass, Vector
 from rung.models.small.layers import (
     FEW_ROWS,
@@ -94,8 +94,8 @@ class SmallPolicy:
     log standard deviation that is the same in every state and begins at 0.
 
     **Who scales observations**: `scale` holds the running mean and variance that the collector counted, is saved with
-    the policy, and is applied by `scaled(raw)` alone. Everything else here (`__call__`, `distribution`, `act`, `mode`,
-    `values`) takes observations already scaled, because a batch holds them as the policy saw them.
+    the policy, and is applied by `scaled(raw)` alone. Everything else here takes observations that are scaled already,
+    because a batch holds them as the policy saw them.
 
     Example:
         policy = SmallPolicy(SmallShape(observations=4, choices=2), seed=1)
@@ -181,12 +181,6 @@ class SmallPolicy:
         """Draws actions from the distribution as it is now; for collecting."""
         return SmallActor(self._policy, self._log_std)
 
-    def act(
-        self, observations_NO: npt.NDArray[np.float32], uniforms: npt.NDArray[np.float64]
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]:
-        """Drawn actions and their log-probabilities, once; see `SmallActor`."""
-        return self.actor()(observations_NO, uniforms)
-
     def mode(self, observations_NO: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
         """The likeliest action of each state, for a greedy evaluation."""
         return self.actor().mode(observations_NO)
@@ -256,11 +250,7 @@ class SmallPolicy:
         return {**{name: p.detach() for name, p in self._parameters.items()}, **scale}
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over the tensors of `state`.
-
-        Raises:
-            CheckpointError: names, shapes or types differ; nothing is changed then.
-        """
+        """Takes over the tensors of `state`. CheckpointError when they do not fit; nothing is changed then."""
         scale, rest, wrong = ObservationScale.from_tensors(tensors, self.shape.observations)
         take_over(self._parameters, rest, "this small policy", wrong=wrong)
         self.scale = scale
@@ -270,9 +260,9 @@ class SmallPolicy:
         save_shaped(folder, NAME, self.shape, self.state())
 
     @staticmethod
-    def load(folder: Path, *, device: str | torch.device = "cpu") -> SmallPolicy:
+    def load(folder: Path) -> SmallPolicy:
         """The policy that `save` wrote. DataError when the folder holds none or it does not fit together."""
-        return load_shaped(folder, NAME, SmallShape, lambda shape: SmallPolicy(shape, device=device))
+        return load_shaped(folder, NAME, SmallShape, SmallPolicy)
 
 
 def _network(

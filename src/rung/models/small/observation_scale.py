@@ -1,4 +1,4 @@
-"""The one formula that brings raw observations to mean 0 and variance 1."""
+"""Observation scale: it brings raw observations to mean 0 and variance 1."""
 
 from __future__ import annotations
 

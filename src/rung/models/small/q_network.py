@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from rung.errors import SettingsError
 from rung.formulas.value_targets import duelling
-from rung.models.small.layers import RELU, NetworkPass, as_arrays, forward
+from rung.models.small.layers import RELU, Array, NetworkPass, as_arrays, forward
 from rung.models.state import load_shaped, save_shaped, take_over
 
 NAME = "q_network"
@@ -177,19 +177,48 @@ class QNetwork:
         out_NV = F.linear(inside_N, *self._out)
         return out_NV if self._value is None else duelling(F.linear(inside_N, *self._value)[:, 0], out_NV)
 
-    def actor(self) -> QActor:
-        """Chooses actions by the weights as they are at each call."""
-        return QActor(self)
+    def actor(self) -> QNetwork:
+        """Itself: it chooses actions by the weights as they are at each call."""
+        return self
 
-    def to_learn(self, observations_N: Tensor) -> QPass:
-        """As `values`, with a way back into `flat.grad` that for a few small layers takes half of autograd's time."""
-        if self.arrays is None:
-            return QPass.by_autograd(self.values(observations_N), self.flat)
-        return QPass.by_hand(NetworkPass.of(self.arrays, observations_N.numpy(), self._gradients, RELU))
+    def __call__(self, observations_N: Array, uniforms_N: Array) -> tuple[Array, npt.NDArray[np.float32]]:
+        """Actions drawn as for a score, by one uniform number each, and the logarithms of their chances."""
+        shape, values_NV = self.shape, self.values_of(observations_N)
+        if shape.temperature is None:
+            actions_N = epsilon_greedy(values_NV, uniforms_N, shape.epsilon)
+            chances_N = shape.epsilon / shape.choices + (1 - shape.epsilon) * (actions_N == values_NV.argmax(1))
+        else:
+            actions_N, chances_N = boltzmann(values_NV, uniforms_N, shape.temperature)
+        return actions_N, np.log(chances_N).astype(np.float32)
 
-    def mode(self, observations_N: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    def mode(self, observations_N: Array) -> Array:
         """The best action of each state; the first of equals."""
-        return self.actor().mode(observations_N)
+        return self.values_of(observations_N).argmax(1)
+
+    def values_of(self, observations_N: Array) -> npt.NDArray[np.float32]:
+        """As `values`, in numpy and without a graph."""
+        if self.arrays is not None:
+            return forward(self.arrays, observations_N, RELU)[-1]
+        with torch.inference_mode():
+            return self.values(torch.from_numpy(observations_N)).cpu().numpy()
+
+    def to_learn(self, observations_N: Tensor) -> tuple[Tensor, Callable[[Tensor], None]]:
+        """`values` [N, V] without a graph, and a way back, which for a few small layers takes half of autograd's time.
+
+        The way back is given the loss's gradient in the values and puts that in the weights into `flat.grad`, in the
+        place of the one that was there.
+        """
+        if self.arrays is not None:
+            passed = NetworkPass.of(self.arrays, observations_N.numpy(), self._gradients, RELU)
+            return torch.from_numpy(passed.out_N), lambda gradient_NV: passed.back(gradient_NV.numpy())
+        graph_NV = self.values(observations_N)
+
+        def back(gradient_NV: Tensor) -> None:
+            assert self.flat.grad is not None
+            self.flat.grad.zero_()
+            graph_NV.backward(gradient_NV)
+
+        return graph_NV.detach(), back
 
     def scaled(self, raw_N: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Unchanged."""
@@ -217,6 +246,9 @@ class QNetwork:
         """All parameters, detached."""
         return {name: p.detach() for name, p in self._parameters.items()}
 
+    def weights(self) -> dict[str, Tensor]:
+        return self.state()
+
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over the tensors of `state`. CheckpointError when names, shapes or types differ; nothing is changed."""
         take_over(self._parameters, tensors, "this Q network")
@@ -226,42 +258,9 @@ class QNetwork:
         save_shaped(folder, NAME, self.shape, self.state())
 
     @staticmethod
-    def load(folder: Path, *, device: str | torch.device = "cpu") -> QNetwork:
+    def load(folder: Path) -> QNetwork:
         """The network that `save` wrote. DataError when the folder holds none or it does not fit together."""
-        return load_shaped(folder, NAME, QShape, lambda shape: QNetwork(shape, device=device))
-
-
-Array = npt.NDArray[Any]
-
-
-class QActor:
-    """Chooses actions by the values of a Q-network. Example: `network.actor()(observations_N, uniforms_N)`."""
-
-    def __init__(self, network: QNetwork) -> None:
-        self._network = network
-        self._layers = network.arrays
-
-    def __call__(self, observations_N: Array, uniforms_N: Array) -> tuple[Array, npt.NDArray[np.float32]]:
-        """Actions drawn as for a score, by one uniform number each, and the logarithms of their chances."""
-        shape = self._network.shape
-        values_NV = self.values(observations_N)
-        if shape.temperature is None:
-            actions_N = epsilon_greedy(values_NV, uniforms_N, shape.epsilon)
-            chances_N = shape.epsilon / shape.choices + (1 - shape.epsilon) * (actions_N == values_NV.argmax(1))
-        else:
-            actions_N, chances_N = boltzmann(values_NV, uniforms_N, shape.temperature)
-        return actions_N, np.log(chances_N).astype(np.float32)
-
-    def mode(self, observations_N: Array) -> Array:
-        """The best action of each state; the first of equals."""
-        return self.values(observations_N).argmax(1)
-
-    def values(self, observations_N: Array) -> npt.NDArray[np.float32]:
-        """[N, V]."""
-        if self._layers is None:
-            with torch.inference_mode():
-                return self._network.values(torch.from_numpy(observations_N)).cpu().numpy()
-        return forward(self._layers, observations_N, RELU)[-1]
+        return load_shaped(folder, NAME, QShape, QNetwork)
 
 
 def epsilon_greedy(values_NV: Array, uniforms_N: Array, epsilon: float) -> Array:
@@ -290,29 +289,3 @@ def boltzmann(values_NV: Array, uniforms_N: Array, temperature: float) -> tuple[
     passed_NV = ends_NV <= (uniforms_N * ends_NV[:, -1])[:, None]
     actions_N = np.minimum(passed_NV.sum(1), values_NV.shape[1] - 1)
     return actions_N, weights_NV[np.arange(len(actions_N)), actions_N] / ends_NV[:, -1]
-
-
-@dataclass(frozen=True)
-class QPass:
-    """Example: `given = network.to_learn(observations_N); given.back(gradient_NV)`."""
-
-    values_NV: Tensor
-    """Without a graph."""
-    back: Callable[[Tensor], None]
-    """(the loss's gradient in the values [N, V]): puts that in the weights in the place of the one that was there."""
-
-    @staticmethod
-    def by_autograd(graph_NV: Tensor, flat: Tensor) -> QPass:
-        """`flat.grad` holds the gradients of all weights that `graph_NV` was made of."""
-
-        def back(gradient_NV: Tensor) -> None:
-            assert flat.grad is not None
-            flat.grad.zero_()
-            graph_NV.backward(gradient_NV)
-
-        return QPass(graph_NV.detach(), back)
-
-    @staticmethod
-    def by_hand(passed: NetworkPass) -> QPass:
-        """The pass of layers in numpy."""
-        return QPass(torch.from_numpy(passed.out_N), lambda gradient_NV: passed.back(gradient_NV.numpy()))

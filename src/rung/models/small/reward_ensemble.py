@@ -33,12 +33,12 @@ class RewardEnsemble:
         ensemble.rewards(steps_ND).std()  # 1
     """
 
-    def __init__(self, *, inputs: int, members: int, seed: int = 0, hidden: tuple[int, ...] = (64, 64)) -> None:
+    def __init__(self, *, inputs: int, members: int, seed: int = 0) -> None:
         self.members = members
         self.scale: ObservationScale | None = None
         generator = torch.Generator().manual_seed(seed)
         self._parameters: dict[str, nn.Parameter] = {}
-        widths = (inputs, *hidden, 1)
+        widths = (inputs, 64, 64, 1)
         gain = math.sqrt(2 / (1 + SLOPE**2))
         for index, (before, after) in enumerate(pairwise(widths)):
             last = index == len(widths) - 2

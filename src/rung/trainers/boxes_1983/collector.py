@@ -1,18 +1,14 @@
-"""What the loop asks of the cart-pole of 1983: a trial to play, a score with nothing learnt, a film."""
+"""Collector of the cart-pole of 1983: a trial to play, a score without learning, a film."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from torch import Tensor
 
-from rung.batch import Episode
 from rung.faults import fault_point
 from rung.methods import AdaptiveElements
-from rung.methods.parts.elements import SearchElement
+from rung.methods.parts.protocols import fact
 from rung.random import Stream
 from rung.settings import Settings
 from rung.tasks.cart_pole import CartPole1983, box_of
@@ -20,7 +16,7 @@ from rung.trainers.boxes_1983.learner import Trial, TrialLearner, balanced
 from rung.trainers.boxes_1983.policy import BoxPolicy
 from rung.trainers.boxes_1983.trials import loops
 from rung.trainers.held_out import Scores
-from rung.trainers.trainer import Collected, Phase
+from rung.trainers.trainer import Collected, Collector, Phase
 
 LONGEST_SCORED = 10_000
 """A scored trial ends after so many time steps, 200 seconds of the cart's own time."""
@@ -31,13 +27,13 @@ SLOW = (
 )
 
 
-class TrialCollector:
+class TrialCollector(Collector[Trial]):
     """Hands the learner its trials. A trial is played while it is learnt from, so there is nothing to collect before,
     and no state but the boxes'."""
 
     def __init__(self, settings: Settings, method: AdaptiveElements, learner: TrialLearner) -> None:
         self.settings, self.learner, self.task, self.policy = settings, learner, learner.task, learner.policy
-        self.noise = method.actor.noise if isinstance(method.actor, SearchElement) else 0.0
+        self.noise = fact(method.actor, "noise", 0.0)
         self._notes = [] if loops().compiled else [SLOW]
 
     def collect(self, step: int, policy_version: int, phase: Phase) -> Collected:
@@ -65,24 +61,6 @@ class TrialCollector:
             return 1 if float(self.policy.push[box_of(*state)]) >= 0 else -1
 
         record_episode(lambda: PicturedCartPole(self.task), act, folder / "episode.gif", most_steps=FILMED)
-
-    def prompt_of(self, episode: Episode) -> str:
-        return ""
-
-    def state(self) -> Mapping[str, Any]:
-        return {}
-
-    def tensors(self) -> dict[str, Tensor]:
-        return {}
-
-    def pieces(self) -> dict[str, Tensor]:
-        return {}
-
-    def load_state(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-        """There is none."""
-
-    def close(self) -> None:
-        """Nothing stands open."""
 
 
 def trial_scores(

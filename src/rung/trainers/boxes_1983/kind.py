@@ -1,4 +1,4 @@
-"""The cart-pole of 1983, learnt box by box: what it fits, needs and costs."""
+"""Kind of the methods that learn the cart-pole of 1983 box by box: what they fit, need and cost."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rung.methods import AdaptiveElements, Method
-from rung.methods.parts.elements import Lifetimes
+from rung.methods.parts.protocols import fact
 from rung.models.language.size import ModelShape
 from rung.settings import Settings
 from rung.tasks.cart_pole import BOX_COUNT, CartPole1983
@@ -84,7 +84,7 @@ def element_work(method: AdaptiveElements, *, boxes: int) -> Work:
     >>> element_work(METHODS["ase"], boxes=162).generated
     1297.0
     """
-    if isinstance(method.actor, Lifetimes):
+    if not fact(method.actor, "reads_critic", True):
         return Work(generated=COUNTING, trained=0.0)
     acting = 1.0 + SEARCHING * boxes  # the noise is added to the weight of the box
     predicting = 0.0 if method.critic is None else PREDICTED + PREDICTING * boxes

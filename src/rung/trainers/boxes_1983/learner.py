@@ -12,12 +12,13 @@ from torch import Tensor
 from rung.formulas.adaptive_elements import attained
 from rung.methods.adaptive_elements import AdaptiveElements
 from rung.methods.parts.elements import CriticElement, Lifetimes, SearchElement
+from rung.methods.parts.protocols import fact
 from rung.models.language.distributions import standard_normals
 from rung.random import Stream
 from rung.tasks.cart_pole import BOX_COUNT, CartPole1983
 from rung.trainers.boxes_1983.policy import BoxPolicy
 from rung.trainers.boxes_1983.trials import Loops, loops
-from rung.trainers.trainer import Metrics
+from rung.trainers.trainer import Numbers
 
 BLOCK = 4096
 """Time steps whose noise is drawn at once; it does not change what is drawn."""
@@ -34,29 +35,6 @@ class Trial:
         assert first % BLOCK == 0 and count <= BLOCK, (first, count)
         uniforms = torch.from_numpy(self.stream.uniforms(f"block-{first // BLOCK}", 0, count))
         return (deviation * standard_normals(uniforms)).numpy()
-
-
-@dataclass(frozen=True)
-class Played:
-    """What came of a trial.
-
-    Example: `Played(steps=34, failed=True, total=1210)`: the pole fell after 34 time steps, 1,210 were taken so far.
-    """
-
-    steps: int
-    failed: bool
-    total: int
-    batch: None = None
-
-    def metrics(self) -> Metrics:
-        return {
-            "reward/mean": -1.0 if self.failed else 0.0,
-            "length/mean": float(self.steps),
-            "length/truncated": float(not self.failed),
-            "episodes/generated": 1.0,
-            "tokens/generated": float(self.steps),
-            "environment/steps": float(self.total),
-        }
 
 
 class TrialLearner:
@@ -85,17 +63,26 @@ class TrialLearner:
         used = f"the run's {self.task.most_steps:,} time steps are used up after {self.updates} trials"
         return f"{used}{', the last one still balancing' if self.balancing else ''}: it ends here"
 
-    def update(self, batch: Trial, step: int, progress: float = 0.0) -> Played:
+    def update(self, batch: Trial, step: int, progress: float = 0.0) -> Numbers:
         assert self.time_left > 0, "the run is over"
         method = self.method
-        if isinstance(method.actor, Lifetimes):
-            taken, failed = self._lived(method.actor)
-        else:
+        if fact(method.actor, "reads_critic", True):
             taken, failed = self._learnt(method.actor, method.critic, batch)
+        else:
+            taken, failed = self._lived(method.actor)
         self.updates += 1
         self.steps += taken
         self.balancing = not failed
-        return Played(taken, failed, self.steps)
+        return Numbers(
+            {
+                "reward/mean": -1.0 if failed else 0.0,
+                "length/mean": float(taken),
+                "length/truncated": float(not failed),
+                "episodes/generated": 1.0,
+                "tokens/generated": float(taken),
+                "environment/steps": float(self.steps),
+            }
+        )
 
     def tensors(self) -> dict[str, Tensor]:
         """Time steps so far, and BOXES' two sums."""
@@ -159,7 +146,7 @@ class TrialLearner:
 def box_policy(method: AdaptiveElements, seed: int) -> BoxPolicy:
     """The boxes as a run begins: all 0, and for BOXES left or right at random in each."""
     policy = BoxPolicy(method.tables(), boxes=BOX_COUNT)
-    if isinstance(method.actor, SearchElement):
+    if fact(method.actor, "reads_critic", True):
         return policy
     uniforms = torch.from_numpy(Stream(seed, 0, "boxes").uniforms("push", 0, BOX_COUNT))
     policy.push.copy_(torch.where(uniforms < 0.5, -1.0, 1.0))

@@ -1,26 +1,42 @@
-"""A table with a push for every box of a divided state space: what the methods of 1968 and 1983 train."""
+"""Policy of the methods of 1968 and 1983: a table with a push for every box of a divided state space."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from rung.errors import CheckpointError, DataError
+from rung.errors import DataError
+from rung.models.state import load_shaped, save_shaped, take_over
 
-CONFIG, WEIGHTS = "box_policy.json", "box_policy.safetensors"
+NAME = "box_policy"
+"""Of its files: a .json and a .safetensors."""
 PUSH = "push"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoxShape:
+    """How many boxes, and the tables kept of each. Example: `BoxShape(boxes=162, tables=("push", "prediction"))`."""
+
+    boxes: int
+    tables: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if type(self.boxes) is not int or PUSH not in self.tables:
+            raise ValueError(f"got {self.boxes!r} boxes with {self.tables}, expected a whole number and '{PUSH}'")
+
+    def numbers(self) -> int:
+        """How many numbers the tables hold."""
+        return self.boxes * len(self.tables)
 
 
 class BoxPolicy:
     """Float64 tables, one number a box. `push` decides: right where it is at least 0, else left.
 
-    What else a method keeps of each box stands beside it by name: the critic's `prediction`, BOXES' lives.
+    Other tables of a method have names too: the critic's `prediction`, BOXES' lives.
 
     Example: `BoxPolicy(("push", "prediction"), boxes=162).push` is 162 zeros.
     """
@@ -38,42 +54,22 @@ class BoxPolicy:
         """None: a table learns within a trial, without gradients."""
         return {}
 
-    def numbers(self) -> int:
-        """How many numbers are trained."""
-        return self.boxes * len(self.tables)
-
     def state(self) -> dict[str, Tensor]:
         return {name: table.clone() for name, table in self.tables.items()}
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Puts back what `state` gave. CheckpointError when the tables are other ones."""
-        here = {name: tuple(table.shape) for name, table in self.tables.items()}
-        there = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-        if here != there:
-            raise CheckpointError(f"the tables saved are {there}, this method has {here}")
-        for name, table in self.tables.items():
-            table.copy_(tensors[name])
+        """Puts back what `state` gave. CheckpointError when the tables are other ones; nothing is changed then."""
+        take_over(self.tables, tensors, "this table of boxes")
 
     def save(self, folder: Path) -> None:
         """The tables as safetensors, their names and number of boxes as JSON."""
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(self.state(), folder / WEIGHTS)
-        said = {"boxes": self.boxes, "tables": list(self.tables)}
-        (folder / CONFIG).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+        save_shaped(folder, NAME, BoxShape(boxes=self.boxes, tables=tuple(self.tables)), self.state())
 
     @staticmethod
     def load(folder: Path, *, boxes: int) -> BoxPolicy:
         """The policy that `save` wrote. DataError when the folder holds none for so many boxes."""
-        try:
-            tensors = load_file(folder / WEIGHTS)
-        except (OSError, SafetensorError) as error:
-            raise DataError([f"policy: {folder} could not be loaded: {error}"]) from error
-        sizes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-        wrong = {name: size for name, size in sizes.items() if size != (boxes,)}
-        if PUSH not in sizes or wrong or any(not bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
-            raise DataError(
-                [f"policy: {folder} holds tables {sizes}, expected '{PUSH}' and finite numbers, {boxes} each"]
-            )
-        policy = BoxPolicy(tuple(tensors), boxes=boxes)
-        policy.load_state({name: tensor.double() for name, tensor in tensors.items()})
+        policy = load_shaped(folder, NAME, BoxShape, lambda shape: BoxPolicy(shape.tables, boxes=shape.boxes))
+        if policy.boxes != boxes or any(not bool(table.isfinite().all()) for table in policy.tables.values()):
+            said = f"{policy.boxes} numbers a table, expected finite ones, {boxes} each"
+            raise DataError([f"policy: {folder} has {said}"])
         return policy

@@ -44,12 +44,8 @@ def loops(*, compiled: bool | None = None) -> Loops:
     """The loops; compiled where numba is installed, unless the caller says otherwise."""
     if compiled is None:
         compiled = importlib.util.find_spec("numba") is not None
-    jit = _numba_jit() if compiled else _as_it_is
+    jit: Jit = _numba_jit() if compiled else lambda function: function
     return Loops(_elements_loop(jit), _boxes_loop(jit), _balance_loop(jit), compiled)
-
-
-def _as_it_is(function: Any) -> Any:
-    return function
 
 
 def _numba_jit() -> Jit:

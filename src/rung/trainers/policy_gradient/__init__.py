@@ -1,1 +1,1 @@
-"""Policy gradients: REINFORCE, actor-critic, TRPO, PPO, GRPO, DAPO and their kin."""
+"""Policy gradients: REINFORCE, actor-critic, TRPO, PPO, GRPO, DAPO and others."""

@@ -1,4 +1,4 @@
-"""A pass of a small network that is learnt from without autograd: every slope on the way back is known by hand."""
+"""Gradients by hand: a pass of a small network without autograd."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from rung.batch import Batch
 from rung.methods import PolicyGradient
 from rung.methods.parts.protocols import Critic, fact
-from rung.models.language.policy import Outputs
+from rung.models.outputs import Outputs
 from rung.models.small.network import SmallPolicy, spread
 
 

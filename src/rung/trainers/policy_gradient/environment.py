@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rung.batch import Batch, Episode
+from rung.batch import Batch
 from rung.faults import fault_point
 from rung.methods import PolicyGradient
-from rung.models.small.environment_policy import EnvironmentPolicy
 from rung.models.small.network import SmallPolicy
-from rung.rollouts.environments.atari import AtariGame
 from rung.rollouts.environments.collected import CollectorState, Steps
-from rung.rollouts.environments.evaluation import evaluate, greedy_player
 from rung.rollouts.environments.stretches import StretchCollector
 from rung.rollouts.environments.whole_episodes import EpisodeCollector
 from rung.settings import Settings
 from rung.tasks.environment import EnvironmentTask
-from rung.trainers.held_out import Scores
+from rung.trainers.environment_rollouts import EnvironmentRollouts
 from rung.trainers.measure import of_groups
 from rung.trainers.trainer import Collected, Metrics, Phase
 
 
-class EnvironmentCollector:
+class EnvironmentCollector(EnvironmentRollouts[Batch]):
     """Steps environments with the policy.
 
     A method with a horizon gets that many steps of `settings.num_environments` environments; any other gets
@@ -44,13 +41,12 @@ class EnvironmentCollector:
         *,
         met: EnvironmentTask | None = None,
     ) -> None:
-        self.settings, self.method, self.task, self.policy = settings, method, task, policy
+        super().__init__(settings, task, policy)
+        self.method = method
         self.met = met or task
         """What is stepped to learn from, where it is not the task itself, which is scored."""
         kind = EpisodeCollector if method.horizon is None else StretchCollector
         self.source = kind(self.met, num_environments=settings.num_environments, seed=settings.seed)
-        self.steps = 0
-        """Environment steps taken so far."""
 
     def collect(self, step: int, policy_version: int, phase: Phase) -> Collected:
         with phase("sample"):
@@ -116,31 +112,11 @@ class EnvironmentCollector:
             "groups/rounds": float(rounds) if self.method.keep_group is not None else None,
         }
 
-    def evaluate(self) -> Scores:
-        """The mean return of whole episodes, on environments of their own."""
-        evaluation = self.settings.evaluation
-        return environment_scores(
-            self.task,
-            self.policy,
-            episodes=evaluation.num_items,
-            seed=self.settings.seed,
-            greedy=evaluation.temperature == 0,
-        )
-
-    def film(self, folder: Path) -> None:
-        film_of(self.task, self.policy, folder, self.settings.seed)
-
-    def prompt_of(self, episode: Episode) -> str:
-        return ""
-
     def state(self) -> Mapping[str, Any]:
         return {"steps": self.steps, "source": dict(self.source.state().numbers)}
 
     def tensors(self) -> dict[str, Tensor]:
         return dict(self.source.state().tensors)
-
-    def pieces(self) -> dict[str, Tensor]:
-        return {}
 
     def load_state(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         self.steps = int(state["steps"])
@@ -150,43 +126,21 @@ class EnvironmentCollector:
         self.source.close()
 
 
-def film_of(task: EnvironmentTask, policy: EnvironmentPolicy, folder: Path, seed: int) -> None:
-    """Leaves a film of one greedy episode in the folder."""
-    from rung.rollouts.environments.recording import record_episode
-
-    make = (lambda: AtariGame(task)) if task.is_atari else (lambda: task.make("rgb_array"))
-    record_episode(make, greedy_player(task, policy), folder / "episode.gif", seed=seed, most_steps=500)
-
-
-def environment_scores(
-    task: EnvironmentTask, policy: EnvironmentPolicy, *, episodes: int, seed: int, greedy: bool
-) -> Scores:
-    """Returns as scores: one item an episode, one sample each."""
-    found = evaluate(task, policy, episodes=episodes, seed=seed, greedy=greedy)
-    return Scores(
-        items=tuple(f"episode-{index}" for index in range(episodes)),
-        scores_NK=found.returns_N[:, None],
-        completions_NK=tuple(("",) for _ in range(episodes)),
-    )
-
-
 def joined(batches: Sequence[Batch]) -> Batch:
     """Batches of environments one below the other, padded to the longest; groups keep apart."""
     if len(batches) == 1:
         return batches[0]
     steps = max(batch.actions_BT.shape[1] for batch in batches)
-    fields: dict[str, Any] = {}
-    for name, value in vars(batches[0]).items():
-        if isinstance(value, Tensor):
-            fields[name] = torch.cat([_padded(getattr(batch, name), batch, steps) for batch in batches])
     sizes = [int(batch.group_ids_B.max()) + 1 for batch in batches]
-    starts = np.cumsum([0, *sizes[:-1]])
-    ids = [batch.group_ids_B + int(start) for batch, start in zip(batches, starts, strict=True)]
-    return batches[0].changed(**{**fields, "group_ids_B": torch.cat(ids)})
+    starts = accumulate(sizes[:-1], initial=0)
+    return Batch.joined([_padded(batch, steps, start) for batch, start in zip(batches, starts, strict=True)])
 
 
-def _padded(value: Tensor, batch: Batch, steps: int) -> Tensor:
-    if value.shape[:2] != batch.actions_BT.shape[:2]:
-        return value
-    room = value.new_zeros((value.shape[0], steps - value.shape[1], *value.shape[2:]))
-    return torch.cat([value, room], dim=1)
+def _padded(batch: Batch, steps: int, first_group: int) -> Batch:
+    shape = batch.actions_BT.shape[:2]
+    fields: dict[str, Any] = {}
+    for name, value in vars(batch).items():
+        if isinstance(value, Tensor) and value.shape[:2] == shape:
+            room = value.new_zeros((shape[0], steps - shape[1], *value.shape[2:]))
+            fields[name] = torch.cat([value, room], dim=1)
+    return batch.changed(**fields, group_ids_B=batch.group_ids_B + first_group)

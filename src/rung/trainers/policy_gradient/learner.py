@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cached_property
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -16,37 +15,17 @@ from rung.formulas.aggregations import token_mean
 from rung.formulas.masked import zeroed
 from rung.formulas.value_losses import explained_variance
 from rung.methods import PolicyGradient
-from rung.models.language.distributions import Distribution
-from rung.trainers.optimizer import Optimized, gradient_step, require_finite_update
+from rung.models.outputs import Outputs
+from rung.trainers.optimizer import Optimized, gradient_step
 from rung.trainers.policy_gradient.by_hand import by_hand
 from rung.trainers.policy_gradient.minibatches import cut_up, micro_batches
-from rung.trainers.policy_gradient.natural_step import is_critics, natural_update
-from rung.trainers.policy_gradient.record import Outputs, Update, UpdateRecord
+from rung.trainers.policy_gradient.natural_step import natural_update
+from rung.trainers.policy_gradient.policy import Policy, is_critics
+from rung.trainers.policy_gradient.record import Update, UpdateRecord
 from rung.trainers.world import World
 
 REFERENCE = "reference:"
 """Begins the names of a refreshed reference's weights among the learner's tensors."""
-
-
-class Policy(Protocol):
-    """What the learner needs of a model: one differentiable pass over a batch, and its trainable parameters.
-
-    `with_values` is asked only of a policy with a critic; the critic's parameters are called `critic.NAME`.
-    `distribution` is asked only by a natural-gradient step.
-    """
-
-    def __call__(
-        self, batch: Batch, *, temperature: float = 1.0, with_entropy: bool = False, **more: bool
-    ) -> Outputs: ...
-    def trainable(self) -> dict[str, torch.nn.Parameter]: ...
-    def distribution(self, batch: Batch, *, temperature: float = 1.0, twice: bool = False) -> Distribution: ...
-    def reference(self) -> Policy:
-        """A frozen copy of the policy as it is. This and the next three are asked only where it is refreshed."""
-        ...
-
-    def weights(self) -> dict[str, Tensor]: ...
-    def state(self) -> dict[str, Tensor]: ...
-    def load_state(self, tensors: Mapping[str, Tensor]) -> None: ...
 
 
 class Learner:
@@ -95,8 +74,8 @@ class Learner:
         self._critic_alone = self.method.critic_learns_alone(step)
         batch = self.method.with_advantages(self._before(batch), self.world.total)
         require_finite("the advantages", zeroed(batch.advantages_BT, batch.action_mask_BT))
-        if self._takes_steps_apart(batch):
-            batch = batch.by_step()
+        if self.method.num_minibatches > 1 and self.method.weighs_steps_alike() and isinstance(batch.contexts, Tensor):
+            batch = batch.by_step()  # a policy without memory: minibatches may mix the steps under a mean over steps
         record = UpdateRecord(batch)
         if self.method.trust_region() is not None:
             natural_update(self, batch, record, (self.seed, step))
@@ -138,7 +117,9 @@ class Learner:
         """The batch with everything that must be known before the first update."""
         values = self.method.critic is not None and batch.values_BT is None
         if self.method.needs_old_log_probs() or values:
-            batch = batch.changed(**self._old(batch, with_values=values))
+            old_BT, values_BT = self._outputs(self.policy, batch, with_values=values)
+            known = {"old_log_probs_BT": old_BT} if self.method.needs_old_log_probs() else {}
+            batch = batch.changed(**known, **({"values_BT": values_BT} if values else {}))
         if self.method.reference_kl is not None:
             assert self.reference is not None
             batch = batch.changed(reference_log_probs_BT=self.log_probs(self.reference, batch))
@@ -152,11 +133,6 @@ class Learner:
         every = self.method.refresh_every()
         if every is not None and step > 1 and (step - 1) % every == 0:
             self.reference = self.policy.reference()
-
-    def _takes_steps_apart(self, batch: Batch) -> bool:
-        """Whether minibatches may mix the steps of a policy without memory; a mean over steps alone allows it."""
-        many = self.method.num_minibatches > 1 and self.method.weighs_steps_alike()
-        return many and isinstance(batch.contexts, Tensor)
 
     def _adapt(self, batch: Batch, record: UpdateRecord) -> None:
         """Moves the coefficients that steer to a target, for the next rollout."""
@@ -179,11 +155,6 @@ class Learner:
     def log_probs(self, policy: Policy, batch: Batch) -> Tensor:
         """[B,T] log-probs under a policy, without gradient, a micro-batch at a time; 0 where masked."""
         return self._outputs(policy, batch, with_values=False)[0]
-
-    def _old(self, batch: Batch, *, with_values: bool) -> dict[str, Tensor]:
-        log_probs_BT, values_BT = self._outputs(self.policy, batch, with_values=with_values)
-        found = {"old_log_probs_BT": log_probs_BT} if self.method.needs_old_log_probs() else {}
-        return {**found, "values_BT": values_BT} if with_values else found
 
     def _outputs(self, policy: Policy, batch: Batch, *, with_values: bool) -> tuple[Tensor, Tensor]:
         log_probs_BT = torch.zeros_like(batch.rewards_BT)
@@ -224,7 +195,21 @@ class Learner:
         if tokens == 0:
             return
         known = [loss for loss in losses if loss is not None]
-        self.make_step(sum(known) if len(known) == len(losses) else None, self.method.optimizer.max_grad_norm, record)
+        loss = sum(known) if len(known) == len(losses) else None
+        assert self.optimizer is not None
+        norm = gradient_step(
+            self.optimizer,
+            self.optimized.parameters,
+            loss=loss,
+            max_grad_norm=self.method.optimizer.max_grad_norm,
+            learning_rate=self._learning_rate_at(self.updates),
+            world=self.world,
+            update=self.updates + 1,
+        )
+        self.updates += 1
+        if loss is not None:
+            record.losses.append(loss)
+        record.norms.append(norm)
 
     def _leave_policy(self) -> None:
         """Takes the policy's gradients away: what has none, an optimiser leaves as it is, its own state included."""
@@ -250,27 +235,6 @@ class Learner:
         assert self.world.size == 1, "tokens are not chosen over several processes"
         log_probs_BT = self.log_probs(self.policy, minibatch)
         return self.method.choosing(minibatch, log_probs_BT, self.world.total, (self.seed, self.updates))
-
-    def make_step(self, loss: float | None, max_grad_norm: float, record: UpdateRecord) -> None:
-        """One step of the optimiser on the gradients that were gathered, if everything is finite."""
-        assert self.optimizer is not None
-        norm = gradient_step(
-            self.optimizer,
-            self.optimized.parameters,
-            loss=loss,
-            max_grad_norm=max_grad_norm,
-            learning_rate=self._learning_rate_at(self.updates),
-            world=self.world,
-            update=self.updates + 1,
-        )
-        self.updates += 1
-        if loss is not None:
-            record.losses.append(loss)
-        record.norms.append(norm)
-
-    def require_finite_update(self, loss: float, norm: Tensor) -> None:
-        """Raises NonFiniteError, in every process, when the loss or the gradient's norm is not finite in any."""
-        require_finite_update(loss, norm, world=self.world, update=self.updates + 1)
 
     def _pass(self, micro: Batch, weights: tuple[Tensor, Tensor], rows_B: Tensor, record: UpdateRecord) -> float | None:
         """One micro-batch: its share of the loss, and, where gradients are on, of the gradient. None: the loss is taken

@@ -1,4 +1,4 @@
-"""How a batch is cut: into minibatches (one update each) and micro-batches (what fits into memory at once)."""
+"""Minibatches (one update each) and micro-batches (what fits into memory at once)."""
 
 from __future__ import annotations
 

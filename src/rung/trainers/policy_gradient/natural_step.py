@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -12,24 +12,33 @@ from rung.batch import Batch
 from rung.faults import fault_point
 from rung.formulas.aggregations import token_mean
 from rung.formulas.natural_gradient import conjugate_gradient, longest_step
+from rung.methods import PolicyGradient
 from rung.methods.parts.optimizers import NaturalGradient
 from rung.methods.parts.protocols import Critic
 from rung.models.language.distributions import Distribution
-from rung.trainers.optimizer import bound_norm, optimizer_step
+from rung.models.outputs import Outputs
+from rung.trainers.optimizer import Optimized, bound_norm, optimizer_step, require_finite_update
 from rung.trainers.policy_gradient.by_hand import critic_by_hand
 from rung.trainers.policy_gradient.minibatches import cut_up, micro_batches
-from rung.trainers.policy_gradient.record import Outputs, UpdateRecord
-
-if TYPE_CHECKING:
-    from rung.trainers.policy_gradient.learner import Learner
-
-
-def is_critics(name: str) -> bool:
-    """Whether a trainable parameter belongs to the critic."""
-    return name.startswith("critic.")
+from rung.trainers.policy_gradient.policy import Policy, is_critics
+from rung.trainers.policy_gradient.record import UpdateRecord
+from rung.trainers.world import World
 
 
-def natural_update(learner: Learner, batch: Batch, record: UpdateRecord, key: tuple[int, ...]) -> None:
+class Learning(Protocol):
+    """What a natural-gradient step needs of the learner."""
+
+    method: PolicyGradient
+    policy: Policy
+    optimized: Optimized
+    optimizer: torch.optim.Optimizer | None
+    world: World
+    temperature: float
+    micro_batch_tokens: int
+    updates: int
+
+
+def natural_update(learner: Learning, batch: Batch, record: UpdateRecord, key: tuple[int, ...]) -> None:
     """One natural-gradient step of the policy, then the critic's epochs. One process only.
 
     Args:
@@ -54,7 +63,7 @@ class _Search:
 
     def __init__(
         self,
-        learner: Learner,
+        learner: Learning,
         batch: Batch,
         step: NaturalGradient,
         policy: Sequence[torch.nn.Parameter],
@@ -67,13 +76,16 @@ class _Search:
 
     def run(self) -> None:
         gradient_P, loss = self._gradient()
-        self.learner.require_finite_update(loss, gradient_P.norm())
+        _require_finite(self.learner, loss, gradient_P.norm())
         self.record.losses.append(loss)
         self.record.norms.append(float(gradient_P.norm()))
         self.record.numbers |= {"trpo/kl": 0.0, "trpo/backtracks": 0.0, "trpo/accepted": 0.0}
         if not gradient_P.any():
             return
-        product = self._fisher_product()
+        rows_B = torch.nonzero(self.batch.counted_B())[:, 0]
+        kept = max(1, round(self.step.fisher_share * len(rows_B)))
+        share = self.batch.rows(rows_B[:: max(1, len(rows_B) // kept)])
+        product = fisher_product(self.learner, share, self.policy, self.step.damping)
         direction_P = conjugate_gradient(product, -gradient_P, self.step.iterations)
         full_P = longest_step(direction_P, product(direction_P), self.step.max_kl).to(direction_P) * direction_P
         fault_point("update.backward")
@@ -131,13 +143,6 @@ class _Search:
             total, count = total + float(kl_N.sum()), count + len(kl_N)
         return total / count
 
-    def _fisher_product(self) -> FisherProduct:
-        rows_B = torch.nonzero(self.batch.counted_B())[:, 0]
-        kept = max(1, round(self.step.fisher_share * len(rows_B)))
-        return FisherProduct(
-            self.learner, self.batch.rows(rows_B[:: max(1, len(rows_B) // kept)]), self.policy, self.step
-        )
-
     @torch.no_grad()
     def _place(self, start: Sequence[Tensor], change_P: Tensor) -> None:
         begin = 0
@@ -147,30 +152,31 @@ class _Search:
             begin += from_.numel()
 
 
-class FisherProduct:
+def fisher_product(
+    learner: Learning, batch: Batch, policy: Sequence[torch.nn.Parameter], damping: float
+) -> Callable[[Tensor], Tensor]:
     """v -> (F + damping) v, with F the Hessian of the mean KL(π_old ‖ π) at π = π_old: two backward passes."""
+    steps = int(batch.action_mask_BT.sum())
 
-    def __init__(
-        self, learner: Learner, batch: Batch, policy: Sequence[torch.nn.Parameter], step: NaturalGradient
-    ) -> None:
-        self.learner, self.batch, self.policy, self.step = learner, batch, policy, step
-
-    def __call__(self, vector_P: Tensor) -> Tensor:
-        steps = int(self.batch.action_mask_BT.sum())
-        image_P = self.step.damping * vector_P
-        for rows_B in micro_batches(self.batch, self.learner.micro_batch_tokens):
-            distribution = self.learner.policy.distribution(
-                self.batch.rows(rows_B), temperature=self.learner.temperature, twice=True
-            )
+    def product(vector_P: Tensor) -> Tensor:
+        image_P = damping * vector_P
+        for rows_B in micro_batches(batch, learner.micro_batch_tokens):
+            distribution = learner.policy.distribution(batch.rows(rows_B), temperature=learner.temperature, twice=True)
             kl = distribution.detached().kl(distribution).sum() / steps
-            first = torch.autograd.grad(kl, self.policy, create_graph=True, materialize_grads=True)
+            first = torch.autograd.grad(kl, policy, create_graph=True, materialize_grads=True)
             along = torch.dot(torch.cat([gradient.flatten() for gradient in first]), vector_P)
-            second = torch.autograd.grad(along, self.policy, materialize_grads=True)
+            second = torch.autograd.grad(along, policy, materialize_grads=True)
             image_P = image_P + torch.cat([gradient.flatten() for gradient in second])
         return image_P
 
+    return product
 
-def _critic_epochs(learner: Learner, batch: Batch, step: NaturalGradient, key: tuple[int, ...]) -> None:
+
+def _require_finite(learner: Learning, loss: float, norm: Tensor) -> None:
+    require_finite_update(loss, norm, world=learner.world, update=learner.updates + 1)
+
+
+def _critic_epochs(learner: Learning, batch: Batch, step: NaturalGradient, key: tuple[int, ...]) -> None:
     """The critic's passes over the batch, an update a minibatch; a policy without memory has its steps mixed."""
     if step.num_critic_minibatches > 1 and isinstance(batch.contexts, Tensor):
         batch = batch.by_step()
@@ -179,7 +185,7 @@ def _critic_epochs(learner: Learner, batch: Batch, step: NaturalGradient, key: t
             _critic_update(learner, minibatch, learner.method.optimizer.max_grad_norm)
 
 
-def _critic_update(learner: Learner, batch: Batch, max_grad_norm: float) -> None:
+def _critic_update(learner: Learning, batch: Batch, max_grad_norm: float) -> None:
     """One update of the critic, on all of the batch."""
     assert learner.optimizer is not None and learner.method.critic is not None
     weights_BT = token_mean(batch.action_mask_BT, batch.action_mask_BT.sum())
@@ -191,11 +197,11 @@ def _critic_update(learner: Learner, batch: Batch, max_grad_norm: float) -> None
         parts = [(batch.rows(rows_B), weights_BT[rows_B]) for rows_B in cuts]
     loss = sum(_critic_pass(learner, learner.method.critic, *part) for part in parts)
     norm = bound_norm(learner.optimized.parameters, max_grad_norm)
-    learner.require_finite_update(loss, norm)
+    _require_finite(learner, loss, norm)
     optimizer_step(learner.optimizer)
 
 
-def _critic_pass(learner: Learner, critic: Critic, micro: Batch, weights_BT: Tensor) -> float:
+def _critic_pass(learner: Learning, critic: Critic, micro: Batch, weights_BT: Tensor) -> float:
     """A micro-batch's share of the critic's loss and of its gradient."""
     values_BT = critic_by_hand(learner.policy, critic, micro, weights_BT)
     by_autograd = values_BT is None

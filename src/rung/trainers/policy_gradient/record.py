@@ -1,25 +1,17 @@
-"""What the updates of one rollout showed, collected for the metrics."""
+"""Update record: what the updates of one rollout showed, for the metrics."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from rung.batch import Batch
 from rung.formulas.masked import masked_mean, zeroed
+from rung.models.outputs import Outputs
 from rung.trainers.trainer import Metrics
-
-
-class Outputs(Protocol):
-    """What a model pass brings; see rung.models.language.policy.Outputs."""
-
-    log_probs_BT: Tensor
-    entropy_BT: Tensor | None
-    values_BT: Tensor | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,24 +64,6 @@ Loss = Callable[[Batch, Outputs, Weights], Tensor]
 """(part of the batch, what the model says of it, the losses' weights) -> the loss."""
 
 
-class Seen(NamedTuple):
-    """The `Outputs` of a pass, without a graph."""
-
-    log_probs_BT: Tensor
-    entropy_BT: Tensor | None
-    values_BT: Tensor | None
-
-    @staticmethod
-    def of(outputs: Outputs) -> Seen:
-        given = (outputs.log_probs_BT, outputs.entropy_BT, outputs.values_BT)
-        return Seen(*(None if one is None else one.detach() for one in given))
-
-    @staticmethod
-    def joined(passes: Sequence[Seen]) -> Seen:
-        """Of all passes' rows; all have the same fields."""
-        return Seen(*(None if each[0] is None else torch.cat(each) for each in zip(*passes, strict=True)))
-
-
 class UpdateRecord:
     """Filled by every pass of a rollout's updates."""
 
@@ -99,9 +73,9 @@ class UpdateRecord:
         self.seen_B = torch.zeros(len(batch), dtype=torch.bool)
         self.num_epochs = 0
         """Passes over the whole batch that are over."""
-        self._passes: list[tuple[Batch, Tensor, Seen]] = []
+        self._passes: list[tuple[Batch, Tensor, Outputs]] = []
         """Of the epoch that is going on: looked at all at once when it is over, which costs less."""
-        self._weighed: list[tuple[Batch, Seen, Weights]] = []
+        self._weighed: list[tuple[Batch, Outputs, Weights]] = []
         """Those among them, one an update, whose loss is taken then too."""
         self.clipped_BT: Tensor | None = None
         """Where a bound of the objective held in any pass; None where it has none."""
@@ -115,7 +89,7 @@ class UpdateRecord:
     def note(self, part: Batch, rows_B: Tensor, outputs: Outputs, weights: Weights | None = None) -> None:
         """Keeps what a pass over these rows brought, until the epoch is over; with weights, which a pass that was the
         whole of an update may bring, the loss is taken then too."""
-        seen = Seen.of(outputs)
+        seen = outputs.detached()
         self._passes.append((part, rows_B, seen))
         if weights is not None:
             self._weighed.append((part, seen, weights))
@@ -128,7 +102,7 @@ class UpdateRecord:
         self._take_losses(loss)
         parts, rows, outputs = zip(*self._passes, strict=True)
         self._passes = []
-        part, rows_B, seen = Batch.joined(parts), torch.cat(rows), Seen.joined(outputs)
+        part, rows_B, seen = Batch.joined(parts), torch.cat(rows), Outputs.joined(outputs)
         log_probs_BT = seen.log_probs_BT.to(part.rewards_BT.device)
         first_B = ~self.seen_B[rows_B]
         if first_B.any():
@@ -148,7 +122,7 @@ class UpdateRecord:
         parts, outputs, weights = zip(*self._weighed, strict=True)
         self._weighed = []
         policy, critic = zip(*weights, strict=True)
-        total = loss(Batch.joined(parts), Seen.joined(outputs), (torch.cat(policy), torch.cat(critic)))
+        total = loss(Batch.joined(parts), Outputs.joined(outputs), (torch.cat(policy), torch.cat(critic)))
         self.losses += [float(total) / len(parts)] * len(parts)
 
     def _count(self, rows_B: Tensor, diagnostics: Mapping[str, Tensor]) -> None:

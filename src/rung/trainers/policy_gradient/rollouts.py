@@ -1,4 +1,4 @@
-"""What every policy gradient fits, on text and in environments: minibatches, learning rates, the words of a step."""
+"""Checks and descriptions that all policy gradients share: minibatches, learning rates, the step in words."""
 
 from __future__ import annotations
 

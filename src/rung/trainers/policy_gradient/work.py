@@ -1,4 +1,4 @@
-"""Operations of a policy gradient."""
+"""Floating-point operations of a policy gradient."""
 
 from __future__ import annotations
 

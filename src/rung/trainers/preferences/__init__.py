@@ -1,1 +1,1 @@
-"""Learning from pairs: DPO and its kin, and reward models."""
+"""Learning from pairs: DPO and other pair losses, and reward models."""

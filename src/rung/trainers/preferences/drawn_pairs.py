@@ -22,19 +22,17 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from rung.batch import Episode
 from rung.errors import CheckpointError
 from rung.methods.preference_learning import PreferenceLearning
 from rung.models.language.load import fingerprint
 from rung.rewards.judge import Judge
-from rung.rollouts.sampler import InProcessSampler
 from rung.settings import Settings
 from rung.tasks.order import items_at
 from rung.tasks.pairs import PairTask, written_pair
 from rung.tasks.task import TextTask
 from rung.trainers.budget import Budget
 from rung.trainers.clock import Clock
-from rung.trainers.held_out import Scores, held_out_scores
+from rung.trainers.held_out import Scores
 from rung.trainers.preferences.drawing import (
     ALL_RIGHT,
     ALL_WRONG,
@@ -45,7 +43,8 @@ from rung.trainers.preferences.drawing import (
 )
 from rung.trainers.preferences.drawn_rounds import DrawnRounds, Round, rounds_name
 from rung.trainers.preferences.pairs import PairCollector
-from rung.trainers.preferences.tokens import encoded
+from rung.trainers.preferences.tokens import PairRows, encoded
+from rung.trainers.text_rollouts import TextRollouts
 from rung.trainers.trainer import Collected, Metrics, Phase
 from rung.trainers.work import Work
 from rung.whole_files import write_whole
@@ -60,7 +59,7 @@ BARREN = 100
 """Rounds in a row without a pair after which drawing ends, where the budget does not count drawing."""
 
 
-class DrawnPairCollector:
+class DrawnPairCollector(TextRollouts[PairRows | None]):
     """Draws its pairs with its first step and hands them out from then on.
 
     Attributes:
@@ -81,10 +80,9 @@ class DrawnPairCollector:
         folder: Path | None,
         shared: Path | None,
     ) -> None:
-        self.settings, self.method, self.task, self.policy = settings, method, task, policy
-        self.reference, self.judge, self.work = reference, judge, work
+        super().__init__(settings, task, policy, judge)
+        self.method, self.reference, self.work = method, reference, work
         self.folder, self.shared = folder, shared
-        self.sampler = InProcessSampler(policy, rows_at_once=settings.sampler.rows_at_once)
         self.wanted = Wanted(
             seed=settings.seed,
             k=settings.pairs.k,
@@ -150,7 +148,8 @@ class DrawnPairCollector:
         made, rows = PairsMade(), list[dict[str, Any]]()
         seconds: dict[str, float] = {}
         tokens = number = barren = 0
-        while not self._enough(made, tokens, seconds) and barren < self._most_barren():
+        most = BARREN if set(self.settings.budget.limits()) == {"trained"} else float("inf")
+        while not self._enough(made, tokens, seconds) and barren < most:
             one = store.at(number)
             number += 1
             made.add(one.made)
@@ -172,9 +171,6 @@ class DrawnPairCollector:
             "seconds": sum(seconds.values()) / pairs.seconds_share,
         }
         return any(costs[axis] >= limit for axis, limit in limits.items())
-
-    def _most_barren(self) -> float:
-        return BARREN if set(self.settings.budget.limits()) == {"trained"} else float("inf")
 
     def _round(self, number: int) -> Round:
         """The answers to the next `prompts_per_step` prompts, and their pairs."""
@@ -212,15 +208,9 @@ class DrawnPairCollector:
         learnt = self.pairs is not None and self.pairs.drawn > 0
         if not learnt and self._scores_at_start is not None:
             return self._scores_at_start
-        scores = held_out_scores(self.settings, self.sampler, self.judge, self.task)
+        scores = super().evaluate()
         self._scores_at_start = None if learnt else scores
         return scores
-
-    def film(self, folder: Path) -> None:
-        """Pairs have their samples instead."""
-
-    def prompt_of(self, episode: Episode) -> str:
-        return self.policy.decode(episode.context)
 
     def state(self) -> Mapping[str, Any]:
         return {
@@ -230,9 +220,6 @@ class DrawnPairCollector:
 
     def tensors(self) -> dict[str, Tensor]:
         return {} if self.pairs is None else self.pairs.tensors()
-
-    def pieces(self) -> dict[str, Tensor]:
-        return {}
 
     def load_state(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Raises CheckpointError when the run's pairs are not there any more, or are others."""
@@ -253,9 +240,6 @@ class DrawnPairCollector:
         if self.pairs is None:
             raise CheckpointError(f"this run cannot go on: {self.folder / PAIRS} is empty. Put back what was there")
         self.pairs.load_state(state["pairs"], tensors)
-
-    def close(self) -> None:
-        self.judge.close()
 
 
 def _metrics(made: PairsMade) -> Metrics:

@@ -50,7 +50,7 @@ class OfPairs(Kind):
 
 
 class StoredPairs(OfPairs):
-    """DPO and its kin on a file of pairs."""
+    """DPO and other pair losses on a file of pairs."""
 
     stored_pairs = True
 
@@ -124,7 +124,7 @@ class RewardModelling(StoredPairs):
 
 
 class DrawnPairs(OfPairs):
-    """DPO and its kin on pairs of the model's own samples, which the run draws first."""
+    """DPO and other pair losses on pairs of the model's own samples, which the run draws first."""
 
     draws_pairs = True
 

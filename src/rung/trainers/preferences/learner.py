@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -15,31 +13,8 @@ from rung.methods.preference_learning import PreferenceLearning
 from rung.trainers.optimizer import gradient_step, optimizer_state, restore_optimizer
 from rung.trainers.preferences.measure import of_answers
 from rung.trainers.preferences.tokens import AnswerModel, PairRows, answer_values, whole_pairs
-from rung.trainers.trainer import Metrics, NothingLearned
+from rung.trainers.trainer import Metrics, Numbers
 from rung.trainers.world import World
-
-
-@dataclass(frozen=True, kw_only=True)
-class LearnedPairs:
-    """What one step's update was. The batch's advantages are how strongly each answer was pushed: -∂L/∂log π."""
-
-    batch: Batch
-    loss: float
-    grad_norm: float
-    learning_rate: float
-    shown: Metrics
-    """About the answers as they were before the update."""
-
-    def metrics(self) -> Metrics:
-        """By metric name."""
-        return {
-            "loss": self.loss,
-            "grad/norm": self.grad_norm,
-            "learning_rate": self.learning_rate,
-            **self.shown,
-            "episodes/trained": float(len(self.batch)),
-            "tokens/trained": float(self.batch.action_mask_BT.sum()),
-        }
 
 
 class PreferenceLearner:
@@ -52,12 +27,11 @@ class PreferenceLearner:
         *,
         reference: AnswerModel | None = None,
         micro_batch_tokens: int = 1024,
-        world: World | None = None,
     ) -> None:
         assert reference is not None or method.loss.paired, "a loss without pairs takes its anchor from a reference"
         self.model, self.method, self.reference = model, method, reference
         self.micro_batch_tokens = micro_batch_tokens
-        self.world = world or World.current()
+        self.world = World.current()
         self.optimizer = method.optimizer.build(model.trainable().values())
         self.updates = 0
         """Updates made so far; the version of the policy."""
@@ -70,15 +44,15 @@ class PreferenceLearner:
         """Puts back what `tensors` gave."""
         restore_optimizer(self.optimizer, self.model.trainable(), tensors)
 
-    def update(self, batch: PairRows | None, step: int, progress: float = 0.0) -> LearnedPairs | NothingLearned:
+    def update(self, batch: PairRows | None, step: int, progress: float = 0.0) -> Numbers:
         """One update; none where there is nothing to learn from.
 
-        Raises NonFiniteError before a NaN or infinity could reach the weights.
-
-        The loss is the mean over all pairs (answers, for a loss without pairs) of the step, whatever is cut.
+        The loss is the mean over all pairs (answers, for a loss without pairs) of the step, whatever is cut. The
+        batch's advantages are how strongly each answer was pushed: -∂L/∂log π. Raises NonFiniteError before a NaN or
+        infinity could reach the weights.
         """
         if batch is None:
-            return NothingLearned()
+            return Numbers()
         rows = batch
         anchor = 0.0 if self.method.loss.paired else self._anchor(rows.batch)
         whole = rows.answers(torch.zeros(len(rows), dtype=torch.float64))
@@ -90,7 +64,8 @@ class PreferenceLearner:
         loss = 0.0
         for rows_B in whole_pairs(rows.batch, self.micro_batch_tokens):
             part = rows.rows(rows_B)
-            answers = part.answers(self._values(part.batch), anchor)
+            device = part.batch.rewards_BT.device  # losses are taken where the batch is
+            answers = part.answers(self.model.answer_values(part.batch).to(device, torch.float64), anchor)
             answers.values_B.retain_grad()
             share = self.method.losses(answers).sum() / count
             share.backward()
@@ -101,33 +76,27 @@ class PreferenceLearner:
         fault_point("update.backward")
         self.world.sum_gradients(parameters)
         rate = self.method.optimizer.learning_rate_at(self.updates, progress)
-        norm = self._step(parameters, loss, rate)
-        mask_BT = rows.batch.action_mask_BT
-        advantages_BT = zeroed(pushes_B[:, None].expand(mask_BT.shape), mask_BT)
-        return LearnedPairs(
-            batch=rows.batch.changed(advantages_BT=advantages_BT),
-            loss=loss,
-            grad_norm=norm,
-            learning_rate=rate,
-            shown=of_answers(rows.answers(values_B, anchor), self.method),
-        )
-
-    def _step(self, parameters: list[torch.nn.Parameter], loss: float, learning_rate: float) -> float:
         norm = gradient_step(
             self.optimizer,
             parameters,
             loss=loss,
             max_grad_norm=self.method.optimizer.max_grad_norm,
-            learning_rate=learning_rate,
+            learning_rate=rate,
             world=self.world,
             update=self.updates + 1,
         )
         self.updates += 1
-        return norm
-
-    def _values(self, batch: Batch) -> Tensor:
-        """The model's numbers, differentiable, where the batch is."""
-        return self.model.answer_values(batch).to(batch.rewards_BT.device, torch.float64)
+        mask_BT = rows.batch.action_mask_BT
+        advantages_BT = zeroed(pushes_B[:, None].expand(mask_BT.shape), mask_BT)
+        numbers: Metrics = {
+            "loss": loss,
+            "grad/norm": norm,
+            "learning_rate": rate,
+            **of_answers(rows.answers(values_B, anchor), self.method),
+            "episodes/trained": float(len(rows)),
+            "tokens/trained": float(mask_BT.sum()),
+        }
+        return Numbers(numbers, rows.batch.changed(advantages_BT=advantages_BT))
 
     def _anchor(self, batch: Batch) -> float:
         """KTO's z, from the mean log-ratio of answers put after another row's prompt."""

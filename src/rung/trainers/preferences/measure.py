@@ -52,8 +52,8 @@ def of_answers(answers: Answers, method: PreferenceLearning) -> Metrics:
     return found
 
 
-def calibration_error(margins_M: npt.NDArray[np.float64], *, bins: int = 10) -> float | None:
-    """Calibration error of σ(margin): |mean σ - share of right pairs| over equally full bins, weighted. 0 to 1.
+def calibration_error(margins_M: npt.NDArray[np.float64]) -> float | None:
+    """Calibration error of σ(margin): |mean σ - share of right pairs| over ten equally full bins, weighted. 0 to 1.
 
     A pair counts both ways round (σ right, 1 - σ wrong), so a model that always says a half is calibrated.
 
@@ -67,9 +67,7 @@ def calibration_error(margins_M: npt.NDArray[np.float64], *, bins: int = 10) -> 
     said = 1 / (1 + np.exp(-np.clip(np.abs(margins_M), 0, 700)))
     right = (np.sign(margins_M) + 1) / 2
     order = np.argsort(said, kind="stable")
-    gaps = [
-        abs(said[part].mean() - right[part].mean()) * len(part) for part in np.array_split(order, bins) if len(part)
-    ]
+    gaps = [abs(said[part].mean() - right[part].mean()) * len(part) for part in np.array_split(order, 10) if len(part)]
     return float(sum(gaps) / len(margins_M))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,7 +31,7 @@ from rung.trainers.preferences.tokens import (
     episodes_of,
     pair_rows,
 )
-from rung.trainers.trainer import Collected, Phase
+from rung.trainers.trainer import Collected, Collector, Phase
 
 if TYPE_CHECKING:
     from rung.models.language.policy import TextPolicy
@@ -61,7 +60,7 @@ class _Known:
         self.values_N[self._places(picks)] = torch.where(old_B.isnan(), values_B, old_B)
 
 
-class PairCollector:
+class PairCollector(Collector[PairRows]):
     """Hands out stored pairs in a keyed order, every pair once an epoch; nothing is sampled.
 
     Attributes:
@@ -100,8 +99,8 @@ class PairCollector:
                         "learns from pairs (chosen, rejected); kto takes such rows"
                     ]
                 )
-            one = encoded(self.model, pair)
-            if one.longest <= self.model.context_length:
+            one = encoded(self.model.reader, pair)
+            if one.longest <= self.model.reader.context_length:
                 kept.append(one)
             else:
                 self.excluded["too long for the model"] = self.excluded.get("too long for the model", 0) + 1
@@ -124,7 +123,7 @@ class PairCollector:
                 "tokens/reference": float(rows.batch.action_mask_BT.sum()) if asked else 0.0,
             },
             episodes=[
-                dataclasses.replace(episode, pieces=self.model.pieces(episode.actions))
+                dataclasses.replace(episode, pieces=self.model.reader.pieces(episode.actions))
                 for group, one in enumerate(chosen)
                 for episode in episodes_of(one, group)
             ],
@@ -170,10 +169,7 @@ class PairCollector:
         )
 
     def prompt_of(self, episode: Episode) -> str:
-        return self.model.decode(episode.context)
-
-    def film(self, folder: Path) -> None:
-        """Pairs have their samples instead."""
+        return self.model.reader.decode(episode.context)
 
     def state(self) -> Mapping[str, Any]:
         return {
@@ -189,9 +185,6 @@ class PairCollector:
             "reference_train": self._train_reference.values_N,
             "reference_held_out": self._held_out_reference.values_N,
         }
-
-    def pieces(self) -> dict[str, Tensor]:
-        return {}
 
     def load_state(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Raises CheckpointError when the reference or the pairs are not those that the run began with."""
@@ -215,9 +208,6 @@ class PairCollector:
             for ids in (one.prompt, *(ids for ids, _ in one.answers)):
                 digest.update(len(ids).to_bytes(8, "little") + ids.tobytes())
         return digest.hexdigest()
-
-    def close(self) -> None:
-        """Nothing is held open."""
 
 
 def _mean(numbers: npt.NDArray[np.float64]) -> float | None:

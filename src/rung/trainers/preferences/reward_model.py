@@ -70,11 +70,12 @@ class OpenLearnedReward:
         """One score a completion, its end token included. What is too long for the model is a failure, not a zero."""
         given = zip(prompts, completions, strict=True)
         rows = [
-            encoded(self.model, Pair(number=n, id=str(n), prompt=prompt, chosen=text, rejected=None))
+            encoded(self.model.reader, Pair(number=n, id=str(n), prompt=prompt, chosen=text, rejected=None))
             for n, (prompt, text) in enumerate(given)
         ]
-        fits = [n for n, row in enumerate(rows) if row.longest <= self.model.context_length]
-        scores: list[Score] = [Failure(TOO_LONG, f"more than {self.model.context_length} tokens")] * len(rows)
+        most = self.model.reader.context_length
+        fits = [n for n, row in enumerate(rows) if row.longest <= most]
+        scores: list[Score] = [Failure(TOO_LONG, f"more than {most} tokens")] * len(rows)
         if fits:
             values_B = answer_values(self.model, pair_rows([rows[n] for n in fits]).batch, TOKENS_AT_ONCE)
             for n, value in zip(fits, values_B.tolist(), strict=True):

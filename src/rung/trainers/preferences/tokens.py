@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +14,11 @@ from torch import Tensor
 from rung.batch import Batch, Episode, Judgement
 from rung.errors import DataError
 from rung.methods.parts.preference_losses import CHOSEN, REJECTED, Answers, pairs_of
-from rung.rewards.reward import Prompt
 from rung.tasks.pairs import Pair
 from rung.trainers.assemble import assemble
+
+if TYPE_CHECKING:
+    from rung.models.language.policy import TextPolicy
 
 Ids = npt.NDArray[np.int64]
 
@@ -26,19 +27,12 @@ class AnswerModel(Protocol):
     """A policy or a reward model: one number for each answer."""
 
     @property
-    def tokenizer(self) -> Any: ...
-    @property
-    def end_ids(self) -> tuple[int, ...]: ...
-    @property
-    def context_length(self) -> int: ...
+    def reader(self) -> TextPolicy:
+        """The language model whose tokens it reads."""
+        ...
 
-    def encode(self, prompt: Prompt) -> Ids: ...
-    def decode(self, ids: Sequence[int] | Ids) -> str: ...
-    def pieces(self, ids: Sequence[int] | Ids) -> tuple[str, ...]: ...
     def answer_values(self, batch: Batch) -> Tensor: ...
     def trainable(self) -> dict[str, torch.nn.Parameter]: ...
-    def state(self) -> dict[str, Tensor]: ...
-    def save(self, folder: Path) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,24 +50,24 @@ class EncodedPair:
         return len(self.prompt) + max(len(ids) for ids, _ in self.answers)
 
 
-def encoded(model: AnswerModel, pair: Pair) -> EncodedPair:
-    """The pair in this model's tokens. DataError, naming the row, for an answer that goes on after its end token."""
+def encoded(reader: TextPolicy, pair: Pair) -> EncodedPair:
+    """The pair in this reader's tokens. DataError, naming the row, for an answer that goes on after its end token."""
     texts = ((pair.chosen, CHOSEN), (pair.rejected, REJECTED))
     return EncodedPair(
         pair=pair,
-        prompt=model.encode(pair.prompt),
-        answers=tuple((answer_ids(model, text, pair), worth) for text, worth in texts if text is not None),
+        prompt=reader.encode(pair.prompt),
+        answers=tuple((_answer_ids(reader, text, pair), worth) for text, worth in texts if text is not None),
     )
 
 
-def answer_ids(model: AnswerModel, text: str, pair: Pair) -> Ids:
+def _answer_ids(reader: TextPolicy, text: str, pair: Pair) -> Ids:
     """The answer's tokens and exactly one end token, whether or not the text ends with its own."""
-    ids = model.tokenizer.encode(text, add_special_tokens=False)
-    while ids and ids[-1] in model.end_ids:
+    ids = reader.tokenizer.encode(text, add_special_tokens=False)
+    while ids and ids[-1] in reader.end_ids:
         ids.pop()
-    if any(i in model.end_ids for i in ids):
+    if any(i in reader.end_ids for i in ids):
         raise DataError([f"row {pair.number} (id {pair.id}): an answer goes on after the model's end token"])
-    return np.array([*ids, model.end_ids[0]], dtype=np.int64)
+    return np.array([*ids, reader.end_ids[0]], dtype=np.int64)
 
 
 def episodes_of(found: EncodedPair, group: int) -> list[Episode]:

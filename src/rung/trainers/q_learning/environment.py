@@ -1,9 +1,8 @@
-"""Steps of an environment into a replay, and, between them, updates that learn from it."""
+"""Replay collector: steps of an environment go into a replay, with updates between them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from rung.batch import Episode
 from rung.errors import CheckpointError
 from rung.faults import fault_point
-from rung.methods.parts.q_learning import EpsilonGreedy, Prioritised
+from rung.methods.parts.protocols import fact
 from rung.methods.value_learning import ValueLearning
 from rung.models.small.q_network import QNetwork, QShape, boltzmann, epsilon_greedy
 from rung.random import Blocks, episode_seed
@@ -22,8 +20,7 @@ from rung.rollouts.environments.rows import open_rows, open_rows_to_learn, repla
 from rung.rollouts.replay import Frame, Replay
 from rung.settings import Settings
 from rung.tasks.environment import EnvironmentTask
-from rung.trainers.held_out import Scores
-from rung.trainers.policy_gradient.environment import environment_scores, film_of
+from rung.trainers.environment_rollouts import EnvironmentRollouts
 from rung.trainers.q_learning.learner import ValueLearner, held_out_value
 from rung.trainers.trainer import Collected, Metrics, Phase
 
@@ -33,7 +30,7 @@ HELD_OUT, APART = 500, 4
 """States on which max Q is followed, and steps of the random policy between two of them."""
 
 
-class ReplayCollector:
+class ReplayCollector(EnvironmentRollouts[None]):
     """Steps `settings.num_environments` environments; every `steps_between_updates` steps the learner makes its
     updates.
 
@@ -49,11 +46,9 @@ class ReplayCollector:
         network: QNetwork,
         learner: ValueLearner,
     ) -> None:
-        self.settings, self.method, self.task = settings, method, task
-        self.network, self.learner = network, learner
+        super().__init__(settings, task, network)
+        self.method, self.network, self.learner = method, network, learner
         count = settings.num_environments
-        self.steps = 0
-        """Environment steps taken so far."""
         self._rows = open_rows_to_learn(task, count, seed=settings.seed, purpose="train")
         image = len(network.shape.observation) == 3
         self.replay = Replay(
@@ -64,9 +59,8 @@ class ReplayCollector:
                 dtype=np.dtype("uint8" if image else "float32"),
                 stack=network.shape.observation[0] if image else 1,
             ),
-            prioritised=isinstance(method.replay, Prioritised),
+            prioritised=fact(method.replay, "weighted", False),
         )
-        self._actor = network.actor()
         self._draws = Blocks(settings.seed, "train/actions", (count,))
         self._episodes_B, self._returns_B = np.full(count, -1), np.zeros(count)
         self._actions: list[list[int]] = [[] for _ in range(count)]
@@ -105,15 +99,14 @@ class ReplayCollector:
         rows, exploration = self._rows, self.method.exploration
         count = len(rows)
         uniforms_B = self._draws.at(self.steps // count)
-        if isinstance(exploration, EpsilonGreedy):
-            epsilon = exploration.epsilon_at(self.steps)
-            if epsilon >= 1:  # Q need not be asked
-                actions_B = (uniforms_B * self.network.shape.choices).astype(np.int64)
-            else:
-                actions_B = epsilon_greedy(self._actor.values(rows.observations_BO), uniforms_B, epsilon)
-        else:
-            values_BV = self._actor.values(rows.observations_BO)
+        epsilon = exploration.epsilon_at(self.steps) or 0.0
+        if exploration.temperature is not None:
+            values_BV = self.network.values_of(rows.observations_BO)
             actions_B, _ = boltzmann(values_BV, uniforms_B, exploration.temperature)
+        elif epsilon >= 1:  # Q need not be asked
+            actions_B = (uniforms_B * self.network.shape.choices).astype(np.int64)
+        else:
+            actions_B = epsilon_greedy(self.network.values_of(rows.observations_BO), uniforms_B, epsilon)
         rewards_B, ended_B, cut_B = rows.step(actions_B, range(count))
         self._returns_B += rewards_B
         learnt_B = np.sign(rewards_B) if self.method.clip_rewards else rewards_B
@@ -147,15 +140,13 @@ class ReplayCollector:
         returns, lengths = [one for one, _ in self._ended], [length for _, length in self._ended]
         self._ended = []
         require_finite("returns of episodes", np.array([*returns, *self._returns_B]), self.task)
-        exploration = self.method.exploration
-        epsilon = exploration.epsilon_at(self.steps) if isinstance(exploration, EpsilonGreedy) else None
         return {
             "reward/mean": float(np.mean(returns)) if returns else None,
             "length/mean": float(np.mean(lengths)) if lengths else None,
             "episodes/generated": float(len(returns)),
             "tokens/generated": float(taken),
             "environment/steps": float(self.steps),
-            "exploration/epsilon": epsilon,
+            "exploration/epsilon": self.method.exploration.epsilon_at(self.steps),
             "replay/steps": float(len(self.replay)),
             "value/held_out_max_q": held_out_value(self.network, self.held_out_states()),
         }
@@ -165,23 +156,6 @@ class ReplayCollector:
         if self._held_out_N is None:
             self._held_out_N = random_states(self.task, self.settings.seed, HELD_OUT, APART)
         return self._held_out_N
-
-    def evaluate(self) -> Scores:
-        """The mean return of whole episodes, raw rewards, on environments of their own."""
-        evaluation = self.settings.evaluation
-        return environment_scores(
-            self.task,
-            self.network,
-            episodes=evaluation.num_items,
-            seed=self.settings.seed,
-            greedy=evaluation.temperature == 0,
-        )
-
-    def film(self, folder: Path) -> None:
-        film_of(self.task, self.network, folder, self.settings.seed)
-
-    def prompt_of(self, episode: Episode) -> str:
-        return ""
 
     def state(self) -> Mapping[str, Any]:
         return {
@@ -229,15 +203,14 @@ def q_shape(task: EnvironmentTask, method: ValueLearning) -> QShape:
     """The network that the method takes for this task."""
     network, exploration = method.network, method.exploration
     assert task.choices is not None, "the settings' contradictions say so"
-    greedy = isinstance(exploration, EpsilonGreedy)
     return QShape(
         observation=task.frames if task.is_atari else (task.observations,),
         choices=task.choices,
         hidden=(network.units,) if task.is_atari else network.hidden,
         convolutions=network.convolutions if task.is_atari else (),
         duelling=network.duelling,
-        epsilon=exploration.evaluation if greedy else 0.0,
-        temperature=None if greedy else exploration.temperature,
+        epsilon=exploration.evaluation,
+        temperature=exploration.temperature,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rung.methods import Method, ValueLearning
-from rung.methods.parts.q_learning import EpsilonGreedy, Prioritised
+from rung.methods.parts.protocols import fact
 from rung.models.language.size import ModelShape
 from rung.models.small.q_network import QNetwork
 from rung.settings import Settings
@@ -120,11 +120,11 @@ class OfTokens(Kind):
             f"at most {count(updates, 'update')} of about {method.replay.batch:,} past tokens each, learning rate "
             f"{method.optimizer.learning_rate:g}; learning begins after {method.replay.starts:,} tokens",
         ]
-        if isinstance(method.exploration, EpsilonGreedy):
-            whole = (1 - method.exploration.end) ** longest
+        end: float | None = fact(method.exploration, "end", None)
+        if end is not None:
+            whole = (1 - end) ** longest
             lines.append(
-                f"ε is a token's: at {method.exploration.end:g}, {whole:.0%} of completions of {longest:,} tokens have "
-                "no random one"
+                f"ε is a token's: at {end:g}, {whole:.0%} of completions of {longest:,} tokens have no random one"
             )
         lines.append(
             f"a completion cut at {longest:,} tokens is judged as it stands: no value is added for what was cut"
@@ -178,10 +178,10 @@ class OfTokens(Kind):
 def _of_tokens(settings: Settings, method: ValueLearning) -> Iterator[str]:
     """What a method that learns the value of actions cannot do where actions are a language model's tokens."""
     written = settings.method.overrides()
-    if isinstance(method.replay, Prioritised):
+    if fact(method.replay, "weighted", False):
         yield (
-            "method.replay: Prioritised draws single steps by their error, but a language model learns from whole "
-            "completions, one pass for all their tokens; set Uniform"
+            f"method.replay: {type(method.replay).__name__} draws single steps by their error, but a language model "
+            "learns from whole completions, one pass for all their tokens; set Uniform"
         )
     if "network" in written:
         yield (

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,45 +14,103 @@ from torch import Tensor
 from rung.errors import NonFiniteError
 from rung.faults import fault_point
 from rung.formulas.value_targets import n_step
-from rung.methods.parts.q_learning import Prioritised
+from rung.methods.parts.protocols import WeightedReplay, fact
 from rung.methods.value_learning import ValueLearning
 from rung.models.small.q_network import QNetwork
+from rung.models.state import take_over
 from rung.random import Blocks
 from rung.rollouts.replay import Replay, Window
-from rung.trainers.optimizer import optimizer_state, optimizer_step, restore_optimizer
-from rung.trainers.trainer import Metrics
+from rung.trainers.optimizer import bound_norm, optimizer_state, optimizer_step, restore_optimizer
+from rung.trainers.trainer import Numbers
 
 Array = npt.NDArray[Any]
 COPY, FLAT = "copy/", "q"
 """Before the names of the target network's tensors, and before those of the optimiser's, in a checkpoint."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ValueLearned:
-    """What the updates of one step of the run showed. Example: `learned.metrics()["value/error"]` is 0.31."""
+class QModel(Protocol):
+    """A `QNetwork`, or a language model whose outputs are values."""
 
-    batch: None = None
-    """Nothing is compared with the start."""
-    learning_rate: float
-    losses: Sequence[float]
-    """Of each update."""
-    norms: Sequence[float]
-    errors_N: Array
-    """y − Q of every step that went through the updates, one update after the other; and y."""
-    targets_N: Array
+    def trainable(self) -> dict[str, torch.nn.Parameter]: ...
+    def weights(self) -> dict[str, Tensor]: ...
+    def follow(self, other: Any, share: float) -> None: ...
 
-    def metrics(self) -> Metrics:
-        """Means over the step's updates; None before the first."""
-        some = bool(self.losses)
-        return {
-            "loss": sum(self.losses) / len(self.losses) if some else None,
-            "grad/norm": sum(self.norms) / len(self.norms) if some else None,
-            "learning_rate": self.learning_rate,
-            "value/error": float(np.abs(self.errors_N).mean()) if some else None,
-            "value/target": float(self.targets_N.mean()) if some else None,
-            "updates": float(len(self.losses)),
-            "tokens/trained": float(len(self.errors_N)),
-        }
+
+M = TypeVar("M", bound=QModel)
+
+
+class QLearner(Generic[M]):
+    """Owns Q, its optimizer and, where the method has a target network, an older copy of Q.
+
+    Which steps are drawn is keyed by (seed, number of the update): a restored learner goes on as one never stopped.
+
+    Attributes:
+        parameters: what the optimizer moves, by name.
+        copy: the target network.
+        updates: updates made so far; the version of the policy.
+    """
+
+    def __init__(
+        self,
+        network: M,
+        method: ValueLearning,
+        *,
+        copy: Callable[[], M],
+        parameters: Mapping[str, torch.nn.Parameter],
+        seed: int,
+    ) -> None:
+        self.network, self.method, self.parameters, self.updates = network, method, parameters, 0
+        self.copy = None if method.target_network is None else copy()
+        self.optimizer = method.optimizer.build(parameters.values())
+        self._draws = Blocks(seed, "replay", (method.replay.batch,))
+
+    def _make_step(self, errors: float) -> float:
+        """One step on the gradients that were gathered, if they and the sum of the errors are finite; their norm."""
+        bound, copy = self.method.optimizer.max_grad_norm, self.method.target_network
+        norm = float(bound_norm(list(self.parameters.values()), math.inf if bound is None else bound))
+        if not (math.isfinite(errors) and math.isfinite(norm)):
+            raise NonFiniteError(
+                f"the errors y − Q add up to {errors}, the gradient's norm is {norm}, at update {self.updates + 1}: "
+                "the weights were left as they are. Usual causes: a learning rate too high "
+                "(method.optimizer.learning_rate), rewards of enormous size (method.clip_rewards), or Q running away "
+                "without a target network (method.target_network)"
+            )
+        optimizer_step(self.optimizer)
+        self.updates += 1
+        fault_point("update.step")
+        if copy is not None and self.copy is not None and self.updates % copy.updates == 0:
+            self.copy.follow(self.network, copy.share)
+        return norm
+
+    def _copied(self) -> dict[str, Tensor]:
+        """The copy's weights that follow the trained ones, by their names in a checkpoint."""
+        weights = {} if self.copy is None else self.copy.weights()
+        return {f"{COPY}{name}": weights[name] for name in self.network.trainable() if weights}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The optimizer's state, and the target network."""
+        return {**optimizer_state(self.optimizer, self.parameters), **self._copied()}
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        own = {name: tensor for name, tensor in tensors.items() if not name.startswith(COPY)}
+        restore_optimizer(self.optimizer, self.parameters, own)
+        copied = {name: tensor for name, tensor in tensors.items() if name.startswith(COPY)}
+        take_over(self._copied(), copied, "the target network")
+
+    def _learned(self, losses: Sequence[float], norms: Sequence[float], errors_N: Array, targets_N: Array) -> Numbers:
+        """Means over these updates, None where there are none; N: every step that went through them."""
+        some = bool(losses)
+        return Numbers(
+            {
+                "loss": sum(losses) / len(losses) if some else None,
+                "grad/norm": sum(norms) / len(norms) if some else None,
+                "learning_rate": self.method.optimizer.learning_rate,
+                "value/error": float(np.abs(errors_N).mean()) if some else None,
+                "value/target": float(targets_N.mean()) if some else None,
+                "updates": float(len(losses)),
+                "tokens/trained": float(len(errors_N)),
+            }
+        )
 
 
 class Noted:
@@ -78,35 +135,24 @@ class Noted:
         return taken_UN
 
 
-class ValueLearner:
-    """Owns Q. The collector calls `learn` between its steps; `update` then says what was learnt meanwhile.
-
-    Which steps are drawn is keyed by (seed, number of the update): a restored learner goes on as one never stopped.
-    """
+class ValueLearner(QLearner[QNetwork]):
+    """The learner of a small network. The collector calls `learn` between its steps; `update` then says what was
+    learnt meanwhile."""
 
     def __init__(self, network: QNetwork, method: ValueLearning, *, seed: int = 0) -> None:
-        self.network, self.method, self.seed = network, method, seed
-        self.updates = 0
-        """Updates made so far; the version of the policy."""
-        self.copy = None if method.target_network is None else network.reference()
-        self.optimizer = method.optimizer.build([network.flat])
-        self._draws = Blocks(seed, "replay", (method.replay.batch,))
+        super().__init__(network, method, copy=network.reference, parameters={FLAT: network.flat}, seed=seed)
+        replay: Any = method.replay
+        self._priorities: WeightedReplay | None = replay if fact(replay, "weighted", False) else None
         self._errors, self._targets_made, self._weights_used = (Noted() for _ in range(3))
         self._norms: list[float] = []
 
-    def update(self, batch: None, step: int, progress: float = 0.0) -> ValueLearned:
+    def update(self, batch: None, step: int, progress: float = 0.0) -> Numbers:
         """What was learnt since the last call."""
         errors_UN, targets_UN, weights_UN = (n.take() for n in (self._errors, self._targets_made, self._weights_used))
         norms, self._norms = self._norms, []
         weighted = torch.from_numpy(weights_UN) if len(weights_UN) else None
         losses_U = self.method.loss_of(torch.from_numpy(errors_UN), weighted)
-        return ValueLearned(
-            learning_rate=self.method.optimizer.learning_rate,
-            losses=losses_U.tolist(),
-            norms=norms,
-            errors_N=errors_UN.reshape(-1),
-            targets_N=targets_UN.reshape(-1),
-        )
+        return self._learned(losses_U.tolist(), norms, errors_UN.reshape(-1), targets_UN.reshape(-1))
 
     def learn(self, replay: Replay) -> None:
         """One round of updates. Raises NonFiniteError before a NaN or infinity could reach the weights."""
@@ -117,24 +163,21 @@ class ValueLearner:
         method = self.method
         window = replay.draw(self._draws.at(self.updates), method.value_target.steps)
         targets_N = self._targets(replay, window)
-        given = self.network.to_learn(torch.from_numpy(replay.before(window)))
-        values_NV, where = given.values_NV, given.values_NV.device
+        values_NV, back = self.network.to_learn(torch.from_numpy(replay.before(window)))
+        where = values_NV.device
         weights_N = self._weights(replay, window)
         weights_N = None if weights_N is None else weights_N.to(where)
         actions_N = torch.from_numpy(window.actions_N).to(where)
         errors_N = method.errors(values_NV, actions_N, targets_N)
-        given.back(method.gradient(values_NV, actions_N, errors_N, weights_N))
+        back(method.gradient(values_NV, actions_N, errors_N, weights_N))
         fault_point("update.backward")
-        self._make_step(errors_N)
-        if isinstance(method.replay, Prioritised):
-            replay.reprioritise(window, method.replay.priorities(errors_N).double().cpu().numpy())
+        self._norms.append(self._make_step(float(errors_N.sum())))
+        if self._priorities is not None:
+            replay.reprioritise(window, self._priorities.priorities(errors_N).double().cpu().numpy())
         self._errors.add(errors_N)
         self._targets_made.add(targets_N)
         if weights_N is not None:
             self._weights_used.add(weights_N)
-        copy = method.target_network
-        if copy is not None and self.copy is not None and self.updates % copy.updates == 0:
-            self.copy.follow(self.network, copy.share)
 
     @torch.no_grad()
     def _targets(self, replay: Replay, window: Window) -> Tensor:
@@ -149,49 +192,9 @@ class ValueLearner:
         return self.method.targets(returns_N.to(where), factors_N.to(where), values_NV, judged_NV)
 
     def _weights(self, replay: Replay, window: Window) -> Tensor | None:
-        if window.chances_N is None:
+        if window.chances_N is None or self._priorities is None:
             return None
-        assert isinstance(self.method.replay, Prioritised)
-        chances_N = torch.from_numpy(window.chances_N)
-        return self.method.replay.weights(chances_N, len(replay), self.updates).float()
-
-    def _make_step(self, errors_N: Tensor) -> None:
-        bound = self.method.optimizer.max_grad_norm
-        gradient = self.network.flat.grad
-        assert gradient is not None
-        norm = float(torch.linalg.vector_norm(gradient))
-        require_finite_values(float(errors_N.sum()), norm, self.updates + 1)
-        if bound is not None and norm > bound:
-            gradient.mul_(bound / (norm + 1e-6))
-        optimizer_step(self.optimizer)
-        self.updates += 1
-        fault_point("update.step")
-        self._norms.append(norm)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """The optimiser's state, and the target network."""
-        copied = {} if self.copy is None else self.copy.state()
-        own = optimizer_state(self.optimizer, {FLAT: self.network.flat})
-        return {**own, **{f"{COPY}{name}": tensor for name, tensor in copied.items()}}
-
-    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Puts back what `tensors` gave."""
-        own = {name: tensor for name, tensor in tensors.items() if not name.startswith(COPY)}
-        restore_optimizer(self.optimizer, {FLAT: self.network.flat}, own)
-        if self.copy is not None:
-            copied = {name.removeprefix(COPY): t for name, t in tensors.items() if name.startswith(COPY)}
-            self.copy.load_state(copied)
-
-
-def require_finite_values(errors: float, norm: float, update: int) -> None:
-    """Raises NonFiniteError when the sum of the errors y − Q or the gradient's norm is not finite."""
-    if not (math.isfinite(errors) and math.isfinite(norm)):
-        raise NonFiniteError(
-            f"the errors y − Q add up to {errors}, the gradient's norm is {norm}, at update {update}: the "
-            "weights were left as they are. Usual causes: a learning rate too high (method.optimizer.learning_rate), "
-            "rewards of enormous size (method.clip_rewards), or Q running away without a target network "
-            "(method.target_network)"
-        )
+        return self._priorities.weights(torch.from_numpy(window.chances_N), len(replay), self.updates).float()
 
 
 def held_out_value(network: QNetwork, states_N: np.ndarray) -> float:

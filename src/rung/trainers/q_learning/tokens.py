@@ -1,11 +1,10 @@
-"""Completions into a replay, for a method that learns the value of tokens."""
+"""Token replay collector and learner: completions go into a replay, and Q of their tokens is learnt from it."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,23 +14,17 @@ from torch import Tensor
 from rung.batch import Episode
 from rung.faults import fault_point
 from rung.formulas.value_targets import n_step
-from rung.methods.parts.q_learning import EpsilonGreedy
 from rung.methods.value_learning import ValueLearning
 from rung.models.language.packing import Rows
-from rung.random import Blocks, Stream
 from rung.rewards.judge import Judge
-from rung.rollouts.sampler import InProcessSampler
 from rung.rollouts.token_replay import Kept, TokenReplay
 from rung.settings import Settings
-from rung.tasks.order import items_at
 from rung.tasks.task import TextTask
 from rung.trainers import measure
 from rung.trainers.assemble import assemble
-from rung.trainers.held_out import Scores, held_out_scores
-from rung.trainers.optimizer import optimizer_state, restore_optimizer
-from rung.trainers.policy_gradient.text import judged, prompts_of
-from rung.trainers.q_learning.learner import COPY, Array, ValueLearned, require_finite_values
-from rung.trainers.trainer import Collected, Metrics, Phase
+from rung.trainers.q_learning.learner import Array, QLearner
+from rung.trainers.text_rollouts import TextRollouts, prompts_of
+from rung.trainers.trainer import Collected, Metrics, Numbers, Phase
 
 if TYPE_CHECKING:
     from rung.models.language.policy import TextPolicy
@@ -40,46 +33,35 @@ HELD_OUT = 64
 """Held-out prompts on which max Q is followed."""
 
 
-class TokenReplayCollector:
+class TokenReplayCollector(TextRollouts["Due"]):
     """A step of the run is one completion of each of `settings.prompts_per_step` prompts; steps of the method are
     tokens. ε is that of the step's first token, for all of its completions.
 
     Attributes:
-        drawn: prompts taken from the task so far: the position in the data.
         tokens: tokens generated so far, by which ε falls and updates come due.
     """
 
     def __init__(
         self, settings: Settings, method: ValueLearning, task: TextTask, policy: TextPolicy, judge: Judge
     ) -> None:
-        self.settings, self.method, self.task, self.policy, self.judge = settings, method, task, policy, judge
-        self.sampler = InProcessSampler(policy, rows_at_once=settings.sampler.rows_at_once)
-        self.drawn = self.tokens = 0
+        super().__init__(settings, task, policy, judge)
+        self.method, self.tokens = method, 0
         vocabulary = policy.model.get_output_embeddings().weight.shape[0]
         self.replay = TokenReplay(capacity=method.replay.capacity, vocabulary=vocabulary)
 
     def collect(self, step: int, policy_version: int, phase: Phase) -> Collected:
         """One step's completions, and how many rounds of updates they make due."""
-        picks = items_at(self.settings.seed, self.drawn, self.settings.prompts_per_step, len(self.task.train))
-        self.drawn += len(picks)
-        items = [self.task.train[int(pick)] for pick in picks]
         exploration = self.method.exploration
-        epsilon = exploration.epsilon_at(self.tokens) if isinstance(exploration, EpsilonGreedy) else None
-        with phase("sample"):
-            episodes = self.sampler.sample(
-                prompts_of(self.policy, items),
-                samples_per_prompt=1,
-                max_new_tokens=self.settings.max_new_tokens,
-                temperature=1.0 if isinstance(exploration, EpsilonGreedy) else exploration.temperature,
-                stream=Stream(self.settings.seed, step, "train"),
-                stop=self.task.stop,
-                policy_version=policy_version,
-                epsilon=epsilon,
-            )
-            fault_point("rollout.done")
-        with phase("reward"):
-            found = judged(self.judge, self.policy, items, episodes)
-            fault_point("reward.done")
+        greedy = exploration.temperature is None
+        epsilon = exploration.epsilon_at(self.tokens) or 0.0 if greedy else None
+        found = self.judged_answers(
+            self.sampler,
+            step,
+            policy_version,
+            phase,
+            temperature=1.0 if exploration.temperature is None else exploration.temperature,
+            epsilon=epsilon,
+        )
         before = self.tokens
         self.tokens += sum(int(episode.action_mask.sum()) for episode in found)
         self._keep(found)
@@ -118,31 +100,15 @@ class TokenReplayCollector:
             asked = Rows(contexts=tuple(prompts), actions=unread, wanted=(np.ones(1, bool),) * len(prompts))
             return float(self.policy.values(asked).amax(1).double().mean())
 
-    def evaluate(self) -> Scores:
-        """The held-out score of the tokens with the highest Q."""
-        return held_out_scores(self.settings, self.sampler, self.judge, self.task)
-
-    def prompt_of(self, episode: Episode) -> str:
-        return self.policy.decode(episode.context)
-
-    def film(self, folder: Path) -> None:
-        """Text has its samples instead."""
-
     def state(self) -> Mapping[str, Any]:
         return {"drawn": self.drawn, "tokens": self.tokens, "replay": self.replay.state()}
 
     def tensors(self) -> dict[str, Tensor]:
         return self.replay.tensors()
 
-    def pieces(self) -> dict[str, Tensor]:
-        return {}
-
     def load_state(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         self.drawn, self.tokens = int(state["drawn"]), int(state["tokens"])
         self.replay.load(state["replay"], tensors)
-
-    def close(self) -> None:
-        self.judge.close()
 
 
 @dataclass(frozen=True)
@@ -154,8 +120,8 @@ class Due:
     """Of `method.updates` updates each; 0 until the replay has what learning begins with."""
 
 
-class TokenValueLearner:
-    """Owns the language model. Which completions are drawn is keyed by (seed, number of the update).
+class TokenValueLearner(QLearner["TextPolicy"]):
+    """The learner of a language model.
 
     Args:
         micro_batch_tokens: at most so many tokens go through the model at once; it changes memory, not the gradient.
@@ -164,25 +130,15 @@ class TokenValueLearner:
     def __init__(
         self, policy: TextPolicy, method: ValueLearning, *, seed: int = 0, micro_batch_tokens: int = 1024
     ) -> None:
-        self.policy, self.method, self.micro_batch_tokens = policy, method, micro_batch_tokens
-        self.updates = 0
-        """Updates made so far; the version of the policy."""
-        self.copy = None if method.target_network is None else policy.copied()
-        self.optimizer = method.optimizer.build(policy.trainable().values())
-        self._draws = Blocks(seed, "replay", (method.replay.batch,))
+        super().__init__(policy, method, copy=policy.copied, parameters=policy.trainable(), seed=seed)
+        self.micro_batch_tokens = micro_batch_tokens
 
-    def update(self, batch: Due, step: int, progress: float = 0.0) -> ValueLearned:
+    def update(self, batch: Due, step: int, progress: float = 0.0) -> Numbers:
         """The updates that are due. Raises NonFiniteError before a NaN or infinity could reach the weights."""
         each = [self._one_update(batch.replay) for _ in range(batch.rounds * self.method.updates)]
         none = np.zeros(0, np.float32)
         losses, norms, errors, targets = zip(*each, strict=True) if each else ((), (), (none,), (none,))
-        return ValueLearned(
-            learning_rate=self.method.optimizer.learning_rate,
-            losses=losses,
-            norms=norms,
-            errors_N=np.concatenate(errors),
-            targets_N=np.concatenate(targets),
-        )
+        return self._learned(losses, norms, np.concatenate(errors), np.concatenate(targets))
 
     def _one_update(self, replay: TokenReplay) -> tuple[float, float, Array, Array]:
         """The loss, the gradient's norm, the errors y − Q [N] and the targets y [N]."""
@@ -201,15 +157,12 @@ class TokenValueLearner:
             targets.append(targets_N.cpu())
         fault_point("update.backward")
         norm = self._make_step(sum(float(errors_N.sum()) for errors_N in errors))
-        copy = method.target_network
-        if copy is not None and self.copy is not None and self.updates % copy.updates == 0:
-            self.copy.follow(self.policy, copy.share)
         return total, norm, torch.cat(errors).numpy(), torch.cat(targets).numpy()
 
     def _loss(self, part: Sequence[Kept]) -> tuple[Tensor, Tensor, Tensor]:
         """The loss [], the errors y − Q [N] and the targets y [N] of these completions."""
         rows = rows_of(part)
-        values_NV = self.policy.values(rows)
+        values_NV = self.network.values(rows)
         actions_N = torch.from_numpy(rows.targets).to(values_NV.device)
         targets_N = self._targets(part, rows, values_NV.detach())
         loss, errors_N = self.method.loss(values_NV, actions_N, targets_N, None)
@@ -227,35 +180,6 @@ class TokenValueLearner:
         judged_NV = values_NV if self.copy is None else self.copy.values(rows)
         chosen_NV = values_NV[next_N] if target.asks_twice else None
         return self.method.targets(returns_N.to(where), factors_N.to(where), chosen_NV, judged_NV[next_N])
-
-    def _make_step(self, errors: float) -> float:
-        parameters = list(self.policy.trainable().values())
-        bound = self.method.optimizer.max_grad_norm
-        norm = float(torch.nn.utils.clip_grad_norm_(parameters, float("inf") if bound is None else bound))
-        require_finite_values(errors, norm, self.updates + 1)
-        self.optimizer.step()
-        self.updates += 1
-        fault_point("update.step")
-        return norm
-
-    def tensors(self) -> dict[str, Tensor]:
-        """The optimiser's state, and the target network."""
-        own = optimizer_state(self.optimizer, self.policy.trainable())
-        return {**own, **{f"{COPY}{name}": tensor for name, tensor in self._copied().items()}}
-
-    def _copied(self) -> dict[str, Tensor]:
-        """The copy's weights that follow the trained ones, by name."""
-        if self.copy is None:
-            return {}
-        mine = dict(self.copy.model.named_parameters())
-        return {name: mine[name].detach() for name in self.policy.trainable()}
-
-    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Puts back what `tensors` gave."""
-        own = {name: tensor for name, tensor in tensors.items() if not name.startswith(COPY)}
-        restore_optimizer(self.optimizer, self.policy.trainable(), own)
-        for name, tensor in self._copied().items():
-            tensor.copy_(tensors[f"{COPY}{name}"])
 
 
 def rows_of(part: Sequence[Kept]) -> Rows:

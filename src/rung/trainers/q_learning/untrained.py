@@ -1,4 +1,4 @@
-"""Whether a model has been taught anything yet, as far as its files tell."""
+"""Whether a model is still untrained, as far as its files tell."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def outputs_that_are_no_values(settings: Settings) -> Iterator[str]:
-    """A warning where a method that learns the value of tokens would begin with a model that was taught otherwise."""
+    """A warning where a method that learns the value of tokens would begin with a model that was trained on text."""
     model, folder = settings.model, Path(settings.model).expanduser()
     if folder.is_dir() and (learnt_values(folder) or is_fresh(folder)):
         return
-    taught = "was taught by worked examples" if model == "tiny" else "has been taught, as far as its files tell"
+    trained = "was trained on worked examples" if model == "tiny" else "has been trained, as far as its files tell"
     yield (
-        f"model: '{model}' {taught}: its outputs are logits, and read as values of tokens they mean nothing; what it "
+        f"model: '{model}' {trained}: its outputs are logits, and read as values of tokens they mean nothing; what it "
         "can do is lost at first and may not come back. Begin with an untrained model of the task's alphabet: "
         f"`rung sft --model tiny {_flags(settings.task)} --set steps=0 --out fresh` makes one; then say --model "
         "fresh/final --recipe tiny_values"
@@ -43,7 +43,7 @@ def learnt_values(folder: Path) -> bool:
     try:
         run = read_settings(file)
         return hasattr(run.resolved_method(), "value_target") and run.model != SMALL
-    except RungError:  # whatever lies there, it is no run that can be told of
+    except RungError:  # no run of this version: then only the norms tell
         return False
 
 

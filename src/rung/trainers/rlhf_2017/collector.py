@@ -1,4 +1,4 @@
-"""Rollouts whose reward is learnt from preferences: between the environments and the batch that the policy learns from.
+"""Collector with a learned reward: it stands between the environments and the batch that the policy learns from.
 
 The task's own reward goes three ways here and no further: summed over a segment to the oracle that stands for a
 person, into metrics, and into the evaluation. The batch that leaves has predicted rewards alone.
@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rung.batch import Batch, Episode
+from rung.batch import Batch
 from rung.formulas.segment_preferences import disagreement, labels_by
-from rung.methods.parts.learned_reward import ByDisagreement, SegmentPreferences
+from rung.methods.parts.learned_reward import SegmentPreferences
+from rung.methods.parts.protocols import fact
 from rung.random import Stream
 from rung.rollouts.environments.scaling import ObservationNormalizer
 from rung.settings import Settings
@@ -25,10 +26,10 @@ from rung.trainers.policy_gradient.environment import EnvironmentCollector
 from rung.trainers.rlhf_2017.labellers import Labeller, Question
 from rung.trainers.rlhf_2017.reward_learner import RewardLearner, under
 from rung.trainers.rlhf_2017.segments import Segments, cut_segments, drawn_pairs, newest, steps_of
-from rung.trainers.trainer import Collected, Metrics, Phase
+from rung.trainers.trainer import Collected, Collector, Metrics, Phase
 
 
-class PreferenceCollector:
+class PreferenceCollector(Collector[Batch]):
     """Asks about segments of what `inner` collects, fits the reward to the answers, and puts it into the batch."""
 
     def __init__(
@@ -40,6 +41,9 @@ class PreferenceCollector:
         self.learner = RewardLearner(part, inputs=inputs, seed=settings.seed)
         self.normalizer = ObservationNormalizer(inputs)
         self.recent = Segments.none(part.segment, inputs)
+        self.most = max(2, part.recent_steps // part.segment)
+        """Segments that are kept."""
+        self.first_labels = part.first_labels(settings.preferences.labels)
         self.rollouts = self.asked = self.begun_at = 0
         """Rollouts met; questions asked; environment steps taken before the first update."""
         self.waiting: dict[int, Tensor] = {}
@@ -48,11 +52,11 @@ class PreferenceCollector:
     def collect(self, step: int, policy_version: int, phase: Phase) -> Collected:
         collected, steps_BTD, latest = self._rollout(step, policy_version, phase)
         if self.asked == 0:
-            while len(self.recent) < self._first_segments():
+            while len(self.recent) < min(2 * self.first_labels, self.most):  # so that each asks about others
                 collected, steps_BTD, latest = self._rollout(step, policy_version, phase)
             self.begun_at = self.inner.steps - int(collected.batch.action_mask_BT.sum())
             with phase("preferences"):
-                self._ask(step, self._first_labels(), at_random=True)
+                self._ask(step, self.first_labels, at_random=True)
                 self._fit(step, self.part.first_updates, "first")
         with phase("preferences"):
             self._ask(step, self._due(step) - self.asked, at_random=False)
@@ -73,21 +77,11 @@ class PreferenceCollector:
         self.normalizer(steps_BTD[collected.batch.action_mask_BT].numpy())
         stream = Stream(self.settings.seed, self.rollouts, "segments")
         latest = cut_segments(collected.batch, steps_BTD, self.part.segment, stream)
-        self.recent = newest(self.recent.and_then(latest), self._most())
+        self.recent = newest(self.recent.and_then(latest), self.most)
         oldest = int(self.recent.places_N3[0, 0]) if len(self.recent) else self.rollouts
         self.labeller.after(self.inner.source, self.rollouts, collected.batch, oldest)
         self.rollouts += 1
         return collected, steps_BTD, latest
-
-    def _most(self) -> int:
-        return max(2, self.part.recent_steps // self.part.segment)
-
-    def _first_labels(self) -> int:
-        return self.part.first_labels(self.settings.preferences.labels)
-
-    def _first_segments(self) -> int:
-        """Enough for the first questions to be about different segments, as far as so many are kept."""
-        return min(2 * self._first_labels(), self._most())
 
     def _due(self, step: int) -> int:
         """Labels to be asked for by the end of this step."""
@@ -97,7 +91,7 @@ class PreferenceCollector:
                 taken,
                 steps=taken / step * self.settings.steps,
                 labels=self.settings.preferences.labels,
-                first=self._first_labels(),
+                first=self.first_labels,
                 rate_halves_at=self.part.rate_halves_at,
             )
             + 1e-9
@@ -114,12 +108,10 @@ class PreferenceCollector:
         self.learner.add([(one, two, answer) for one, two, answer in answered if answer is not None])
 
     def _questions(self, step: int, wanted: int, *, at_random: bool) -> list[Question]:
-        queries = self.part.queries
-        by_disagreement = isinstance(queries, ByDisagreement) and not at_random
-        times = queries.candidates if by_disagreement and isinstance(queries, ByDisagreement) else 1
+        times = 1 if at_random else fact(self.part.queries, "candidates", 1)
         stream = Stream(self.settings.seed, step, f"preferences/queries/{'first' if at_random else 'later'}")
         pairs_N2 = drawn_pairs(len(self.recent), wanted * times, stream)
-        if by_disagreement and len(pairs_N2) > wanted:
+        if len(pairs_N2) > wanted:
             varied_N = disagreement(*self.learner.returns(self.recent.steps_NKD[pairs_N2]))
             pairs_N2 = pairs_N2[varied_N.argsort(descending=True, stable=True)[:wanted]]
         return [
@@ -161,9 +153,6 @@ class PreferenceCollector:
     def film(self, folder: Path) -> None:
         self.inner.film(folder)
 
-    def prompt_of(self, episode: Episode) -> str:
-        return self.inner.prompt_of(episode)
-
     def state(self) -> Mapping[str, Any]:
         numbers = {"rollouts": self.rollouts, "asked": self.asked, "begun_at": self.begun_at}
         return {"inner": self.inner.state(), **numbers, "waiting": list(self.waiting)}
@@ -178,9 +167,6 @@ class PreferenceCollector:
             "labeller/": self.labeller.tensors(),
         }
         return {prefix + name: tensor for prefix, group in groups.items() for name, tensor in group.items()}
-
-    def pieces(self) -> dict[str, Tensor]:
-        return {}
 
     def load_state(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         self.inner.load_state(state["inner"], under(tensors, "inner/"))

@@ -1,4 +1,4 @@
-"""A learned reward in environments (Christiano et al. 2017): the policy learns from what labels of segments taught."""
+"""A learned reward in environments (Christiano et al. 2017): the reward is fitted to labels of segments."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Who answers which of two segments is better: a synthetic oracle that knows the task's own reward."""
+"""Labellers: they say which of two segments is better. The oracle is synthetic and knows the task's own reward."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor
 
@@ -29,29 +29,29 @@ class Question:
     """One segment each."""
 
 
-class Labeller(Protocol):
-    """Answers now or later. What it must remember over a kill is in `state` and `tensors`."""
+class Labeller:
+    """Answers now or later. What it must remember over a kill is in `tensors`."""
 
     def before(self, source: Any) -> None:
         """Told before each rollout, with what steps the environments."""
-        ...
 
     def after(self, source: Any, rollout: int, batch: Batch, oldest: int) -> None:
         """Told after it; nothing before the rollout `oldest` will be asked about any more."""
-        ...
 
     def answers(self, when: str, asked: Sequence[Question], pending: Sequence[int]) -> Mapping[int, Answer]:
         """Answers that came since it was asked last, by number: to these new questions, or to earlier ones that wait.
 
         `when` names the asking, such as `step_000012-later`; `pending` is every question without an answer.
         """
-        ...
+        raise NotImplementedError
 
-    def tensors(self) -> dict[str, Tensor]: ...
+    def tensors(self) -> dict[str, Tensor]:
+        return {}
+
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None: ...
 
 
-class Oracle:
+class Oracle(Labeller):
     """Prefers the segment with more of the task's own reward, at once; equal sums are a tie.
 
     With probability `error`, keyed by seed and question, the answer is a fair coin's instead.
@@ -66,12 +66,6 @@ class Oracle:
     def __init__(self, *, seed: int, error: float = 0.0) -> None:
         self.seed, self.error = seed, error
 
-    def before(self, source: Any) -> None:
-        """It needs no more than the segments."""
-
-    def after(self, source: Any, rollout: int, batch: Batch, oldest: int) -> None:
-        """It needs no more than the segments."""
-
     def answers(self, when: str, asked: Sequence[Question], pending: Sequence[int]) -> Mapping[int, Answer]:
         return {question.number: self._answer(question) for question in asked}
 
@@ -81,9 +75,3 @@ class Oracle:
             return float(coin < 0.5)
         first, second = float(question.first.truth_N[0]), float(question.second.truth_N[0])
         return 0.5 if first == second else float(first > second)
-
-    def tensors(self) -> dict[str, Tensor]:
-        return {}
-
-    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """There are none."""

@@ -41,7 +41,7 @@ class RewardLearner:
     """Fits the ensemble by cross entropy. Its random numbers are keyed by seed, step and predictor.
 
     Label number n stands so often in predictor p's training data as Poisson(1), keyed by (seed, n, p), says: as in
-    drawing |D| of |D| labels with replacement. Those with 0, 1/e of all, are the predictor's validation data for good.
+    drawing |D| of |D| labels with replacement. Those with 0, 1/e of all, stay the predictor's validation data.
 
     Example:
         learner.add(first_KD, second_KD, preferred=1.0)

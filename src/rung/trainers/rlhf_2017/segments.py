@@ -53,15 +53,11 @@ class Segments:
 
     def at(self, index_N: Tensor) -> Segments:
         """The segments at these places, in that order."""
-        return Segments(self.steps_NKD[index_N], self.truth_N[index_N], self.places_N3[index_N])
+        return Segments(*(each[index_N] for each in vars(self).values()))
 
     def and_then(self, later: Segments) -> Segments:
         """These, then the later ones."""
-        return Segments(
-            torch.cat([self.steps_NKD, later.steps_NKD]),
-            torch.cat([self.truth_N, later.truth_N]),
-            torch.cat([self.places_N3, later.places_N3]),
-        )
+        return Segments(*(torch.cat(both) for both in zip(vars(self).values(), vars(later).values(), strict=True)))
 
     def state(self) -> dict[str, Tensor]:
         return {"steps": self.steps_NKD, "truth": self.truth_N, "places": self.places_N3}
