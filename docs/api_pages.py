@@ -85,7 +85,7 @@ def _parts() -> Iterator[str]:
         yield from (f"- `{one.__name__}{_arguments(one)}`: {_first_sentence(one)}\n" for one in PARTS[slot])
         yield "\n"
     closed = [one for slot, shipped in PARTS.items() if slot not in slots for one in shipped]
-    yield "### Slots that take one part only\n\n"
+    yield "### Closed slots\n\nTheir trainers choose by the class, so no part of your own fills them:\n\n"
     yield from (f"- `{one.__name__}{_arguments(one)}`: {_first_sentence(one)}\n" for one in closed)
     yield "\n### Ranges\n\nFor numbers of your own parts: `share: Annotated[float, parts.SHARE] = 0.5`.\n\n"
     ranges = {name: value for name, value in vars(parts).items() if isinstance(value, Range)}

@@ -53,7 +53,7 @@ def train_and_kill(folder: Path, steps: int) -> int:
     """Trains in another process and kills it in the middle, as `kill -9` does. Returns the last step it had done."""
     child = subprocess.Popen([sys.executable, __file__, "--child", str(folder), str(steps)])
     rows = folder / "metrics.jsonl"
-    while child.poll() is None and (not rows.is_file() or rows.read_text().count("\n") < steps // 2):
+    while child.poll() is None and (not rows.is_file() or rows.read_text().count("\n") <= steps // 2):
         time.sleep(0.02)
     child.send_signal(signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL, "the child ended before it could be killed"
