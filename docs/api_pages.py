@@ -81,7 +81,7 @@ def _parts() -> Iterator[str]:
     yield f"{markdown(inspect.getdoc(protocols) or '')}\n\n"
     slots = [slot for slot in PARTS if getattr(slot, "_is_protocol", False)]
     for slot in slots:
-        yield _entry(slot.__name__, slot, "parts.")
+        yield _entry(slot.__name__, slot, "parts.") + "Shipped:\n\n"
         yield from (f"- `{one.__name__}{_arguments(one)}`: {_first_sentence(one)}\n" for one in PARTS[slot])
         yield "\n"
     closed = [one for slot, shipped in PARTS.items() if slot not in slots for one in shipped]

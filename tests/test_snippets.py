@@ -1,4 +1,4 @@
-"""Every Python snippet of README.md and docs/own.md runs as it stands, in the order of its page, with two steps a run."""
+"""Every Python snippet of README.md and docs/own.md runs as it stands, in its page's order, with two steps a run."""
 
 from __future__ import annotations
 
