@@ -30,7 +30,7 @@ def test_the_snippets_of_a_page_run(page: str, tmp_path: Path) -> None:
         for number, line in enumerate(block.splitlines()):
             lines[start + number] = line
     script = tmp_path / f"{Path(page).stem}.py"
-    text = re.sub(r"\bsteps=\d+", "steps=2", "\n".join(lines))
+    text = re.sub(r"\b(steps?)=\d+", r"\1=2", "\n".join(lines))
     script.write_text(text + "\n", encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
