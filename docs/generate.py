@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+from api_pages import api_page
 from ladder_picture import ladder_picture
 from method_pages import method_pages
 from settings_page import settings_page
@@ -141,6 +142,7 @@ def generated(text: str) -> str:
 def main(check: bool) -> int:
     stale = 0
     whole = {str(LADDER): ladder_picture(METHODS), **method_pages(), "docs/settings.md": settings_page()}
+    whole["docs/api.md"] = api_page()
     whole[f"src/rung/settings/{FILE}"] = as_json()
     for name in (*FILES, *whole):
         path = ROOT / name

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import rung
 from rung.methods import METHODS
+from rung.methods.parts.shipped import PARTS
 
 ROOT = Path(__file__).parent.parent
 
@@ -56,3 +57,19 @@ def test_public_names_exist_and_are_sorted() -> None:
     assert rung.__all__ == sorted(rung.__all__)
     for name in rung.__all__:
         assert getattr(rung, name) is not None
+
+
+def test_the_reference_has_every_public_name() -> None:
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    headings = set(re.findall(r"^### (\w+)$", page, re.MULTILINE)) | set(re.findall(r"^\| `rung\.(\w+)`", page, re.M))
+    assert sorted(headings & set(rung.__all__)) == sorted(set(rung.__all__) - {"parts"})
+    slots = {slot.__name__ for slot in PARTS if getattr(slot, "_is_protocol", False)}
+    shipped = {f"`{part.__name__}(" for parts in PARTS.values() for part in parts}
+    assert slots <= headings and [one for one in shipped if one not in page] == []
+    assert " at 0x" not in page
+
+
+def test_a_docstring_becomes_markdown() -> None:
+    markdown = import_module("api_pages").markdown
+    said = "Does.\n\nArgs:\n    a, b: two numbers,\n        added.\n\n>>> f(1)\n2"
+    assert markdown(said) == "Does.\n\nArgs:\n\n- `a, b`: two numbers, added.\n\n```python\n>>> f(1)\n2\n```"

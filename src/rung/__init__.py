@@ -90,7 +90,7 @@ _NAMES = {
 """Every public name by the module that has it; `__init__.pyi` says the same to type checkers."""
 _WHERE = {name: module for module, names in _NAMES.items() for name in names}
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = sorted([*_WHERE, "parts"])  # noqa: PLE0605  (the one list of public names)
 
 

@@ -204,7 +204,8 @@ def compare(
         say: told what happens, a line at a time.
         keywords: settings that all methods share, as `train` takes them.
 
-    Returns what comparison.json holds: `data["methods"]` with scores and intervals, `data["verdict"]` in words.
+    Returns what comparison.json holds: `data["methods"]` with scores and intervals, the verdict in words in
+    `data["verdict"]["headline"]`.
 
     Example: `compare(["grpo", MINE], model="tiny", task="arithmetic", budget={"tokens": "40K"}, seeds=3)`.
     """

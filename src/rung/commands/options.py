@@ -37,7 +37,15 @@ Model = Annotated[
     str | None, typer.Option(metavar="MODEL", help="A Hugging Face folder or hub id, a .gguf file, or 'tiny'.")
 ]
 Task = Annotated[
-    str | None, typer.Option(metavar="TASK", help="A task's name (rung tasks), or a .jsonl or .parquet file.")
+    str | None,
+    typer.Option(metavar="TASK", help="A task's name (rung tasks), a .jsonl or .parquet file, or FILE.py:TASK."),
+]
+Parts = Annotated[
+    str | None,
+    typer.Option("--parts", metavar="FILE.py", help="Your own parts: the classes that settings name as `part`."),
+]
+OwnMethod = Annotated[
+    str | None, typer.Option("--method", metavar="METHOD", help="As the argument METHOD: a name, or FILE.py:NAME.")
 ]
 Seed = Annotated[str | None, typer.Option(metavar="N", help="Keys every random number.")]
 Out = Annotated[Path | None, typer.Option(metavar="DIR", help="The run's folder; default runs/METHOD-TASK-N.")]

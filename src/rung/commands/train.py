@@ -12,6 +12,8 @@ from rung.commands.options import (
     Config,
     Model,
     Out,
+    OwnMethod,
+    Parts,
     Quiet,
     Recipe,
     Rewards,
@@ -24,9 +26,12 @@ from rung.commands.options import (
 from rung.commands.output import print_json, say
 from rung.errors import SettingsError
 from rung.runs.folders import new_folder
+from rung.runs.own_code import OwnCode, own_code
 from rung.runs.planning import planned
 
-Method = Annotated[str | None, typer.Argument(metavar="METHOD", help="A method's name (rung methods).")]
+Method = Annotated[
+    str | None, typer.Argument(metavar="METHOD", help="A method's name (rung methods), or FILE.py:NAME.")
+]
 
 
 def train(
@@ -39,17 +44,21 @@ def train(
     rewards: Rewards = None,
     out: Out = None,
     seed: Seed = None,
+    parts: Parts = None,
+    own_method: OwnMethod = None,
     skip_bad_rows: SkipBadRows = False,
     quiet: Quiet = False,
 ) -> None:
     """Train a model on a task. Later settings win: recipe, --config, the flags, --set."""
-    plan = planned(_flags(method, model, task, seed), config, recipe, with_skipping(sets, skip_bad_rows), rewards, out)
+    own = _own(method, own_method, model, task, seed, parts)
+    plan = planned(own.flags, config, recipe, with_skipping(sets, skip_bad_rows), rewards, out, own)
     folder = out or new_folder(plan.method.name, plan.settings.task)
     from rung.library import train as start
     from rung.runs.plan_text import plan_lines
 
     lines = [*plan_lines(plan), f"  folder    {folder}"]
-    raise typer.Exit(start(plan.settings, folder, quiet=quiet, plan=lines).exit_code)
+    ended = start(plan.settings, folder, quiet=quiet, plan=lines, **own.keywords())
+    raise typer.Exit(ended.exit_code)
 
 
 def check(
@@ -62,6 +71,8 @@ def check(
     rewards: Rewards = None,
     out: Out = None,
     seed: Seed = None,
+    parts: Parts = None,
+    own_method: OwnMethod = None,
     skip_bad_rows: SkipBadRows = False,
     as_json: AsJson = False,
 ) -> None:
@@ -69,7 +80,8 @@ def check(
 
     Takes the arguments of `rung train`; no model is loaded.
     """
-    plan = planned(_flags(method, model, task, seed), config, recipe, with_skipping(sets, skip_bad_rows), rewards, out)
+    own = _own(method, own_method, model, task, seed, parts)
+    plan = planned(own.flags, config, recipe, with_skipping(sets, skip_bad_rows), rewards, out, own)
     if as_json:
         print_json(plan.as_data())
         return
@@ -82,11 +94,15 @@ def check(
 def resume(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The run's folder.")],
     sets: Sets = None,
+    parts: Parts = None,
+    own_method: OwnMethod = None,
+    task: Task = None,
     quiet: Quiet = False,
 ) -> None:
     """Go on with a stopped run.
 
-    It starts from the newest good checkpoint. --set steps=N changes its length.
+    It starts from the newest good checkpoint. --set steps=N changes its length. A run with parts, a method or a task of
+    your own is given them again: --parts FILE.py, --method FILE.py:NAME, --task FILE.py:TASK.
     """
     from rung.settings import read_settings
     from rung.trainers.reading import read_changes
@@ -94,11 +110,18 @@ def resume(
     file = folder / "settings.yaml"
     if not file.is_file():
         raise SettingsError([f"{folder}: holds no run (there is no {file})"])
-    changes = read_changes(read_settings(file), sets or ())
+    own = own_code({"method": own_method, "task": task}, parts)
+    changes = read_changes(read_settings(file, own.parts), sets or ())
     from rung.library import resume as go_on
 
-    raise typer.Exit(go_on(folder, changes, quiet=quiet).exit_code)
+    ended = go_on(folder, changes, parts=own.parts, quiet=quiet, **own.keywords())
+    raise typer.Exit(ended.exit_code)
 
 
-def _flags(method: str | None, model: str | None, task: str | None, seed: str | None) -> dict[str, str | None]:
-    return {"method": method, "model": model, "task": task, "seed": seed}
+def _own(
+    method: str | None, option: str | None, model: str | None, task: str | None, seed: str | None, parts: str | None
+) -> OwnCode:
+    """The flags, with what they name of the user's own files."""
+    if method is not None and option is not None:
+        raise SettingsError([f"--method: got {option}, and METHOD {method} before it; give one of them"])
+    return own_code({"method": method or option, "model": model, "task": task, "seed": seed}, parts)

@@ -29,6 +29,11 @@ class OwnCode:
     parts: tuple[type[Any], ...] = ()
     objects: Objects = field(default_factory=Objects)
 
+    def keywords(self) -> dict[str, Any]:
+        """The task that `train` and `resume` are handed; nothing where it is a name."""
+        task = self.objects.task if self.objects.environment is None else self.objects.environment
+        return {} if task is None else {"task": task}
+
 
 def own_code(flags: Mapping[str, str | None], parts: str | None = None) -> OwnCode:
     """Loads what `method`, `task` and `parts` name of the user's own files.
