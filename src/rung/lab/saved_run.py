@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -135,19 +133,13 @@ class SavedRun:
             raise DataError([f"{self.folder}: no model yet; the run writes it at its end (rung resume {self.folder})"])
         return loaded(final, device=device)
 
-    def curves(self) -> bytes:
-        """The run's curves as a PNG."""
-        from rung.lab.run_page.pictures import draw_curves
-
-        with tempfile.TemporaryDirectory() as folder:
-            draw_curves(self.metrics(), Path(folder) / "curves.png", timings=self.timings())
-            return (Path(folder) / "curves.png").read_bytes()
-
     def _repr_html_(self) -> str:
-        """The run in a notebook: what it is, and its curves."""
-        picture = base64.b64encode(self.curves()).decode("ascii")
-        title = html.escape(repr(self))
-        return f'<p>{title}</p><img alt="curves" style="max-width:100%" src="data:image/png;base64,{picture}">'
+        """The run in a notebook: what it is, and its curves, as the run's own page draws them."""
+        from rung.lab.run_page.page import curves_page
+
+        page = html.escape(curves_page(self.metrics(), self.timings()), quote=True)
+        frame = f'<iframe sandbox="allow-scripts" style="border:0;width:100%;height:640px" srcdoc="{page}"></iframe>'
+        return f"<p>{html.escape(repr(self))}</p>{frame}"
 
 
 def loaded(folder: Path, *, device: str | None = None) -> Any:
