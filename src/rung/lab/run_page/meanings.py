@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from rung.errors import SettingsError
-from rung.runs.metrics.metric import Metric
-from rung.runs.metrics.registry import METRICS, explain_metric
+from rung.runs.metrics.registry import METRICS, Metric, explain_metric
 
 
 def meanings(names: Iterable[str], *, environment: bool) -> dict[str, Any]:
