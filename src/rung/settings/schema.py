@@ -172,7 +172,7 @@ class ReportingSettings(Section):
     samples_every: int = Field(10, ge=0)
     """Steps between sample completions on the console; 0: none are shown. All are stored."""
     page: bool = True
-    """Draw curves.png and report.html at the end, and film an episode where there is one."""
+    """Write report.html at the end, and film an episode where there is one."""
     tracker: Literal["tensorboard", "wandb", "trackio"] | None = None
     """A tracker that is sent the metrics as well; None: none. W&B stays offline unless WANDB_MODE=online."""
 
