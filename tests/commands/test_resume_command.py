@@ -15,7 +15,8 @@ from rung.settings import Settings, to_yaml
 def resumed(monkeypatch):
     calls = []
 
-    def resume(folder, changes, *, quiet):
+    def resume(folder, changes, *, quiet, parts):
+        assert parts == ()
         calls.append((folder, changes, quiet))
         return SimpleNamespace(exit_code=75)
 

@@ -143,6 +143,13 @@ class Corridor(gymnasium.Env[np.ndarray, int]):
         return np.array([self.at / self.length], np.float32)
 
 
+def test_the_tiny_model_is_not_made_for_a_task_object(tmp_path: Path) -> None:
+    items = tuple(Item(id=str(n), prompt=f"{n}+{n}=", columns={}) for n in range(4))
+    task = TextTask(name="doubling", train=items[:2], held_out=items[2:], rewards=())
+    with pytest.raises(SettingsError, match=r"model: 'tiny'.*doubling is an object.*\(model, tokenizer\)"):
+        rung.train(model="tiny", method="grpo", task=task, rewards=[short], steps=1, out=tmp_path / "a", **SMALL)
+
+
 @pytest.mark.parametrize("task", [lambda: Corridor(4), Corridor, Corridor(4)], ids=["function", "class", "object"])
 def test_an_environment_of_ones_own(task: Any, tmp_path: Path) -> None:
     asked = {

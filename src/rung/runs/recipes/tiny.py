@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rung.errors import SettingsError
 from rung.models.language.gguf import cache_folder
+from rung.settings.objects import GIVEN
 from rung.whole_files import folder_written_aside
 
 if TYPE_CHECKING:
@@ -22,8 +24,14 @@ RECIPE = 2
 def tiny_for(task: TaskSettings) -> Path:
     """The folder of the tiny model for a task; built once, in well under a minute, when it is not in the cache.
 
-    Raises SettingsError when the task has no worked examples to warm it up with.
+    Raises SettingsError when the task has no worked examples to warm it up with, or is an object from Python: the
+    cache knows tasks by their names.
     """
+    if task.name.startswith(GIVEN):
+        raise SettingsError(
+            f"model: 'tiny' is made for a task that has a name, and {task.name.removeprefix(GIVEN)} is an object; give "
+            "a model's folder, a hub id or (model, tokenizer), for example the tiny model that rung sft saved"
+        )
     from rung.runs.recipes.sft import sft
     from rung.settings import SFTSettings
 
