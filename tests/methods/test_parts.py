@@ -170,7 +170,7 @@ def test_an_annealed_rate_falls_with_the_run_and_not_with_the_updates(step: Adam
     assert rising.learning_rate_at(0, 0.5) == 0.25, "warm-up multiplies it"
 
 
-def test_the_optimiser_has_the_steps_numbers() -> None:
+def test_the_optimizer_has_the_steps_numbers() -> None:
     weight = torch.nn.Parameter(torch.ones(2))
     step = AdamW(learning_rate=0.01, beta1=0.8, beta2=0.99, epsilon=1e-7, weight_decay=0.1)
     (group,) = step.build([weight]).param_groups

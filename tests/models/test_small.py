@@ -254,6 +254,6 @@ def test_an_actor_made_after_an_update_draws_from_the_new_weights() -> None:
     observations_NO = np.zeros((50, 3), np.float32)
     before_N = policy.actor()(observations_NO, uniforms_N)[1]
     for parameter in policy.trainable().values():
-        parameter.data = torch.zeros_like(parameter)  # replaced, not written into, as some optimisers do
+        parameter.data = torch.zeros_like(parameter)  # replaced, not written into, as some optimizers do
     assert not np.allclose(before_N, math.log(0.25))
     np.testing.assert_allclose(policy.actor()(observations_NO, uniforms_N)[1], math.log(0.25), rtol=1e-6)

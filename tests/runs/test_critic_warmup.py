@@ -1,4 +1,4 @@
-"""The critic learns alone at first (value pre-training): the policy and its optimiser's state stay as they are."""
+"""The critic learns alone at first (value pre-training): the policy and its optimizer's state stay as they are."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def test_memory_is_the_sum_of_what_it_is_for():
     parts = {
         "weights": weights,
         "gradients": weights,
-        "optimiser": 2 * weights,
+        "optimizer": 2 * weights,
         "critic": 0,
         "reference": weights,
         "teacher": 0,
@@ -93,8 +93,8 @@ def test_memory_is_the_sum_of_what_it_is_for():
     [
         (["reference_kl=null", "kl_rows=0"], {"reference": 0}),
         (["reference_kl=null"], {}),
-        (["lora.rank=4"], {"reference": 0, "gradients": 38_912 * 4, "optimiser": 2 * 38_912 * 4}),
-        (["lora={rank: 4, targets: [q_proj]}"], {"reference": 0, "gradients": 4096 * 4, "optimiser": 2 * 4096 * 4}),
+        (["lora.rank=4"], {"reference": 0, "gradients": 38_912 * 4, "optimizer": 2 * 38_912 * 4}),
+        (["lora={rank: 4, targets: [q_proj]}"], {"reference": 0, "gradients": 4096 * 4, "optimizer": 2 * 4096 * 4}),
         (["rows_at_once=1"], {"kv cache": 2 * 4 * 64 * (8 + 16) * 4}),
         (["checkpoint_activations=true"], {"activations": 1024 * (2 * 128 * 4 + 6 * 128 + 4 * 384) * 4}),
         (["micro_batch_tokens=100"], {"activations": 100 * (6 * 128 + 4 * 384) * 4 * 4}),
@@ -111,7 +111,7 @@ def test_bfloat16_halves_cache_and_activations_and_copies_the_weights():
     full, half = plan("compute=float32").memory.parts, plan("compute=bfloat16").memory.parts
     assert half["kv cache"] * 2 == full["kv cache"] and half["activations"] * 2 == full["activations"]
     assert half["weights"] == full["weights"] * 1.5
-    assert half["optimiser"] == full["optimiser"]
+    assert half["optimizer"] == full["optimizer"]
 
 
 def test_the_activation_estimate_is_close_to_what_autograd_keeps():

@@ -1,4 +1,4 @@
-"""Few weights as one row of numbers: nobody notices, and the optimiser takes the same step."""
+"""Few weights as one row of numbers: nobody notices, and the optimizer takes the same step."""
 
 from __future__ import annotations
 

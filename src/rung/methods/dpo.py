@@ -27,7 +27,7 @@ IPO = DPO.changed(
     summary="DPO with a squared loss: the margin has a finite target, even where every label is certain.",
     loss=IPOLoss(tau=0.1),
     deviations=(
-        "τ, optimiser and batch are not the paper's, which has no experiment with language models.",
+        "τ, optimizer and batch are not the paper's, which has no experiment with language models.",
         "The margin is of whole answers, as in the paper; TRL divides by each answer's length (loss.per_token).",
     ),
 )

@@ -53,7 +53,7 @@ APO_ZERO = DPO.changed(
     paper="arXiv:2408.06266",
     summary="Anchored: chosen answers up, rejected ones down; for answers better than the policy's own.",
     loss=APOZeroLoss(beta=0.1),
-    deviations=("Optimiser, rate and batch are DPO's.",),
+    deviations=("Optimizer, rate and batch are DPO's.",),
 )
 
 APO_DOWN = DPO.changed(
@@ -61,7 +61,7 @@ APO_DOWN = DPO.changed(
     paper="arXiv:2408.06266",
     summary="Anchored: both answers down, the rejected more; for answers worse than the policy's own.",
     loss=APODownLoss(beta=0.1),
-    deviations=("Optimiser, rate and batch are DPO's.",),
+    deviations=("Optimizer, rate and batch are DPO's.",),
 )
 
 UNLIKELIHOOD = DPO.changed(
@@ -70,7 +70,7 @@ UNLIKELIHOOD = DPO.changed(
     summary="The baseline of the DPO paper: fine-tune on the chosen answers and away from the rejected ones.",
     loss=Unlikelihood(alpha=0.5),
     deviations=(
-        "The paper tries α of 0.05, 0.1, 0.5 and 1; α 0 is its Preferred-FT. Optimiser and batch are DPO's.",
+        "The paper tries α of 0.05, 0.1, 0.5 and 1; α 0 is its Preferred-FT. Optimizer and batch are DPO's.",
         "The log-prob is of whole answers; the loss has no lower bound for α above 0.",
     ),
 )

@@ -213,7 +213,7 @@ GRPO_PRIME = GRPO.changed(
     optimizer=AdamW(learning_rate=1e-6, weight_decay=0.01),
     deviations=(
         "Read in PrimeIntellect-ai/prime-rl: packages/prime-rl-configs/src/prime_rl/configs/trainer.py at 12c8516 "
-        "(DefaultLossConfig, the optimiser), algorithm.py at 065a864, and src/prime_rl/trainer/rl/loss.py of the time.",
+        "(DefaultLossConfig, the optimizer), algorithm.py at 065a864, and src/prime_rl/trainer/rl/loss.py of the time.",
         "Its default loss is another one in other versions; samples a prompt are GRPO's here.",
         "It trains on rollouts up to some steps old; the ratio to the sampler is its correction for that, and is 1 "
         "before the first update here.",

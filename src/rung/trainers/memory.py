@@ -62,7 +62,7 @@ def memory_of(
         {
             "weights": base + (network.parameters * 2 if low else 0) + (trained * FLOAT if settings.lora else 0),
             "gradients": trained * FLOAT,
-            "optimiser": 2 * trained * FLOAT,
+            "optimizer": 2 * trained * FLOAT,
             "critic": own.get("critic", 0),
             "reference": base * copies,
             "teacher": 0 if teacher is None else teacher.parameters * FLOAT,

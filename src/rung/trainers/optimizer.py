@@ -94,7 +94,7 @@ ROW = "weights"
 
 
 class Optimized:
-    """The trained parameters of one optimiser.
+    """The trained parameters of one optimizer.
 
     A few small ones become views of one row of numbers, `parameters[0]`; whoever holds them notices nothing, except
     that a small network's update takes half as long. Their gradients are views of the row's too, from `clear` on, so
@@ -126,7 +126,7 @@ class Optimized:
             parameter.grad = gradient
 
     def state(self, optimizer: torch.optim.Optimizer | None) -> dict[str, Tensor]:
-        """The optimiser's state as named tensors."""
+        """The optimizer's state as named tensors."""
         return optimizer_state(optimizer, self._named if self._row is None else {ROW: self._row})
 
     def restore(self, optimizer: torch.optim.Optimizer | None, tensors: Mapping[str, Tensor]) -> None:
@@ -134,7 +134,7 @@ class Optimized:
         if self._row is not None:
             wrong = {n: tuple(t.shape) for n, t in tensors.items() if t.dim() and t.shape != self._row.shape}
             if wrong:
-                raise CheckpointError(f"the optimiser's state has {wrong}, expected {tuple(self._row.shape)} each")
+                raise CheckpointError(f"the optimizer's state has {wrong}, expected {tuple(self._row.shape)} each")
         restore_optimizer(optimizer, self._named if self._row is None else {ROW: self._row}, tensors)
 
 
@@ -182,7 +182,7 @@ def restore_optimizer(
     for full_name, value in tensors.items():
         name, key = full_name.rsplit("/", 1)
         if name not in parameters:
-            raise CheckpointError(f"the optimiser's state is of '{name}', which the policy does not have")
+            raise CheckpointError(f"the optimizer's state is of '{name}', which the policy does not have")
         parameter = parameters[name]
         beside = key != "step" or optimizer.defaults.get("fused")
         place = parameter.device if beside else torch.device("cpu")

@@ -112,7 +112,7 @@ class QShape:
 class QNetwork:
     """Weights are drawn as torch draws them for such layers (uniform, ±1/√inputs). Images are divided by 255.
 
-    `flat` is one parameter that holds all weights, its gradient all of theirs: what an optimiser is given.
+    `flat` is one parameter that holds all weights, its gradient all of theirs: what an optimizer is given.
 
     Example:
         network = QNetwork(QShape(observation=(4,), choices=2), seed=1)
@@ -133,7 +133,7 @@ class QNetwork:
         self._lay_out(drawn, trained=True)
 
     def _lay_out(self, tensors: Mapping[str, Tensor], *, trained: bool) -> None:
-        """All weights as views of one row of numbers, and their gradients too: an optimiser's cost is by tensor."""
+        """All weights as views of one row of numbers, and their gradients too: an optimizer's cost is by tensor."""
         flat = torch.cat([t.reshape(-1) for t in tensors.values()]).to(self.device)
         self.flat = nn.Parameter(flat, requires_grad=trained)
         self.flat.grad = torch.zeros_like(flat) if trained else None

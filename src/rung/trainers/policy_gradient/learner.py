@@ -1,4 +1,4 @@
-"""The learner: a policy, its optimiser, and what one rollout's batch does to them."""
+"""The learner: a policy, its optimizer, and what one rollout's batch does to them."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Learner:
         return record.result(batch, self.learning_rate(), own_answers=self.method.behaviour is None)
 
     def tensors(self) -> dict[str, Tensor]:
-        """The optimiser's state, and the reference where it is refreshed, for a checkpoint."""
+        """The optimizer's state, and the reference where it is refreshed, for a checkpoint."""
         found = self.optimized.state(self.optimizer)
         if self.method.refreshes_reference():
             assert self.reference is not None
@@ -212,7 +212,7 @@ class Learner:
         record.norms.append(norm)
 
     def _leave_policy(self) -> None:
-        """Takes the policy's gradients away: what has none, an optimiser leaves as it is, its own state included."""
+        """Takes the policy's gradients away: what has none, an optimizer leaves as it is, its own state included."""
         for name, parameter in self.policy.trainable().items():
             if not is_critics(name):
                 parameter.grad = None

@@ -37,7 +37,7 @@ class PreferenceLearner:
         """Updates made so far; the version of the policy."""
 
     def tensors(self) -> dict[str, Tensor]:
-        """The optimiser's state, for a checkpoint."""
+        """The optimizer's state, for a checkpoint."""
         return optimizer_state(self.optimizer, self.model.trainable())
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:

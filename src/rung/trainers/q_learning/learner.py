@@ -25,7 +25,7 @@ from rung.trainers.trainer import Numbers
 
 Array = npt.NDArray[Any]
 COPY, FLAT = "copy/", "q"
-"""Before the names of the target network's tensors, and before those of the optimiser's, in a checkpoint."""
+"""Before the names of the target network's tensors, and before those of the optimizer's, in a checkpoint."""
 
 
 class QModel(Protocol):
