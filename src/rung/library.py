@@ -123,8 +123,8 @@ def trainer(
     recipe: str | None = None,
     parts: Parts = (),
     labeller: MakesLabeller = people,
-    folder: Path | None = None,
-    shared: Path | None = None,
+    folder: str | Path | None = None,
+    shared: str | Path | None = None,
     **keywords: Any,
 ) -> Trainer:
     """A trainer for a loop of your own. Takes what `train` takes; writes nothing by itself.
@@ -137,7 +137,7 @@ def trainer(
         trainer.save("model")         # a Hugging Face folder
     """
     asked, objects = _asked(settings, keywords, recipe, parts)
-    return choose.build(asked, run.handed(labeller, objects), folder, shared)
+    return choose.build(asked, run.handed(labeller, objects), folder and Path(folder), shared and Path(shared))
 
 
 def build(settings: Settings, folder: Path | None = None, shared: Path | None = None) -> Trainer:

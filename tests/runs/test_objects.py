@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -207,3 +208,20 @@ def test_a_loop_of_ones_own_is_the_same_run(model: str, tmp_path: Path) -> None:
         torch.equal(one, two)
         for one, two in zip(saved.model.state_dict().values(), ours.model.state_dict().values(), strict=True)
     )
+
+
+def test_a_folder_is_a_path_or_a_text(model: str, tmp_path: Path) -> None:
+    """Whatever has a public name and takes a folder takes it as text too."""
+    taken = [rung.trainer, rung.Trainer.save, rung.Trainer.film, rung.train, rung.resume, rung.open]
+    few = {key: value for key, value in SMALL.items() if key != "quiet"}
+    trainer = rung.trainer(model=model, method="grpo", task="arithmetic", folder=str(tmp_path / "run"), **few)
+    trainer.save(str(tmp_path / "saved"))
+    trainer.close()
+    assert (tmp_path / "saved/config.json").is_file()
+    small = rung.trainer(method="ppo", task="CartPole-v1", learner={"threads": 1})
+    small.save(str(tmp_path / "small"))
+    small.close()
+    assert list((tmp_path / "small").glob("*.safetensors"))
+    for one in taken:
+        names = {name: str(at.annotation) for name, at in inspect.signature(one).parameters.items()}
+        assert not {name for name, kind in names.items() if "Path" in kind and "str" not in kind}, one

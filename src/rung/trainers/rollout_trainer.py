@@ -123,8 +123,8 @@ class RolloutTrainer(Trainer, Generic[B]):
     def prompt_of(self, episode: Episode) -> str:
         return self.collector.prompt_of(episode)
 
-    def film(self, folder: Path) -> None:
-        self.collector.film(folder)
+    def film(self, folder: str | Path) -> None:
+        self.collector.film(Path(folder))
 
     def close(self) -> None:
         self.collector.close()

@@ -35,7 +35,7 @@ class Policy(Protocol):
 
     def state(self) -> dict[str, Tensor]: ...
     def load_state(self, tensors: Mapping[str, Tensor]) -> None: ...
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """Writes it as people use it: a Hugging Face folder for a language model."""
         ...
 
@@ -153,7 +153,7 @@ class Trainer:
         """The prompt of an episode as text, for people."""
         return ""
 
-    def film(self, folder: Path) -> None:
+    def film(self, folder: str | Path) -> None:
         """Leaves a film of the policy at work in the folder, where there is something to see."""
 
     def save(self, folder: str | Path) -> None:

@@ -300,9 +300,9 @@ class TextPolicy:
         """Takes over the tensors of `state`. CheckpointError when they do not fit; nothing is changed then."""
         take_over(self.trainable(), tensors, "the trained weights of this model")
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """Write an ordinary Hugging Face folder (LoRA merged) that `AutoModelForCausalLM.from_pretrained` loads."""
-        save_model(self.model, folder)
+        save_model(self.model, Path(folder))
         self.tokenizer.save_pretrained(folder)
 
 

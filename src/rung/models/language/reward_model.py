@@ -85,7 +85,7 @@ class RewardModel:
         with torch.no_grad():
             self.score.weight.copy_(head)
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """Writes a Hugging Face folder that `AutoModelForSequenceClassification.from_pretrained` loads, LoRA merged."""
         from transformers import AutoModelForSequenceClassification
 
@@ -100,7 +100,7 @@ class RewardModel:
         state[HEAD] = self.score.weight.detach()
         missing = sorted(wanted - set(state))
         assert not missing, f"{type(made).__name__} has other weights than the language model: {missing[:5]}"
-        folder.mkdir(parents=True, exist_ok=True)
+        Path(folder).mkdir(parents=True, exist_ok=True)
         with quiet():
             made.save_pretrained(folder, state_dict=state)
         self.network.tokenizer.save_pretrained(folder)

@@ -255,9 +255,9 @@ class SmallPolicy:
         take_over(self._parameters, rest, "this small policy", wrong=wrong)
         self.scale = scale
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """Write the shape as JSON and the tensors as safetensors into `folder`, with the observations' scale."""
-        save_shaped(folder, NAME, self.shape, self.state())
+        save_shaped(Path(folder), NAME, self.shape, self.state())
 
     @staticmethod
     def load(folder: Path) -> SmallPolicy:

@@ -253,9 +253,9 @@ class QNetwork:
         """Take over the tensors of `state`. CheckpointError when names, shapes or types differ; nothing is changed."""
         take_over(self._parameters, tensors, "this Q network")
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """Write the shape as JSON and the tensors as safetensors into `folder`."""
-        save_shaped(folder, NAME, self.shape, self.state())
+        save_shaped(Path(folder), NAME, self.shape, self.state())
 
     @staticmethod
     def load(folder: Path) -> QNetwork:

@@ -61,9 +61,9 @@ class BoxPolicy:
         """Puts back what `state` gave. CheckpointError when the tables are other ones; nothing is changed then."""
         take_over(self.tables, tensors, "this table of boxes")
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """The tables as safetensors, their names and number of boxes as JSON."""
-        save_shaped(folder, NAME, BoxShape(boxes=self.boxes, tables=tuple(self.tables)), self.state())
+        save_shaped(Path(folder), NAME, BoxShape(boxes=self.boxes, tables=tuple(self.tables)), self.state())
 
     @staticmethod
     def load(folder: Path, *, boxes: int) -> BoxPolicy:
