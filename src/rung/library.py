@@ -35,7 +35,7 @@ def train(
     observers: Sequence[Observer] | None = None,
     quiet: bool = False,
     plan: Sequence[str] = (),
-    shared: Path | None = None,
+    shared: str | Path | None = None,
     **keywords: Any,
 ) -> SavedRun:
     """Trains in a new folder.
@@ -72,7 +72,7 @@ def train(
         at,
         quiet=quiet,
         plan=plan,
-        shared=shared,
+        shared=shared and Path(shared),
         observers=watching(page=asked.reporting.page) if observers is None else observers,
         hands=run.handed(labeller, objects),
     )
@@ -87,7 +87,7 @@ def resume(
     labeller: MakesLabeller = people,
     observers: Sequence[Observer] | None = None,
     quiet: bool = False,
-    shared: Path | None = None,
+    shared: str | Path | None = None,
     **objects: Any,
 ) -> SavedRun:
     """Goes on with a run as if it had never stopped.
@@ -110,7 +110,7 @@ def resume(
         changes,
         parts=parts,
         quiet=quiet,
-        shared=shared,
+        shared=shared and Path(shared),
         observers=watching(page=page) if observers is None else observers,
         hands=run.handed(labeller, given),
     )
