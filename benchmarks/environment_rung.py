@@ -10,7 +10,7 @@ import numpy as np
 from environment_cases import CASES, score
 from workload import answer
 
-from rung.library import build
+from rung.library import trainer
 from rung.trainers.q_learning.environment import ReplayCollector
 from rung.trainers.reading import read_run
 
@@ -19,7 +19,7 @@ sets = [*case.sets, "learner.threads=1", "reporting.page=false"]
 if case.engine != "gymnasium":
     sets.append(f"task.engine={case.engine}")
 reading = read_run(flags={"method": case.rung, "task": case.task, "seed": seed}, recipe=case.recipe, sets=sets)
-parts = build(reading.required())
+parts = trainer(reading.required())
 collector, learner = parts.collector, parts.learner
 if isinstance(collector, ReplayCollector):
     collector.held_out_states()  # what is only watched is not learning

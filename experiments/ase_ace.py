@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from running import PICTURES, provenance, record, recorded, save_picture
 
-from rung.library import build
+from rung.library import trainer
 from rung.methods import METHODS
 from rung.methods.ase_ace import BOXES
 from rung.methods.parts.elements import Lifetimes
@@ -57,7 +57,7 @@ class Run:
 def played(method: str, seed: int, *sets: str) -> tuple[Run, RolloutTrainer]:
     """The whole run of one seed, in this process."""
     flags = {"method": method, "task": "cartpole-1983", "seed": str(seed)}
-    parts = build(read_run(flags=flags, sets=[f"steps={FAILURES}", *sets]).required())
+    parts = trainer(read_run(flags=flags, sets=[f"steps={FAILURES}", *sets]).required())
     lengths: list[int] = []
     last = 0.0
     for step in range(1, FAILURES + 1):

@@ -14,7 +14,7 @@ from unittest.mock import patch
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from rung.library import build
+from rung.library import trainer
 from rung.models.small import layers as small_layers
 from rung.runs.loop import Clock
 from rung.runs.planning import planned
@@ -27,7 +27,7 @@ def parts_of(
 ) -> RolloutTrainer:
     """What `rung train METHOD --task TASK --seed SEED` would begin with, its recipe included, on one thread."""
     flags = {"method": method, "task": task, "model": model, "seed": str(seed)}
-    return build(planned(flags, None, None, ("learner.threads=1", *sets), None, None).settings)
+    return trainer(planned(flags, None, None, ("learner.threads=1", *sets), None, None).settings)
 
 
 def collected(parts: RolloutTrainer, step: int = 1) -> Any:

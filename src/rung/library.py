@@ -140,11 +140,6 @@ def trainer(
     return choose.build(asked, run.handed(labeller, objects), folder and Path(folder), shared and Path(shared))
 
 
-def build(settings: Settings, folder: Path | None = None, shared: Path | None = None) -> Trainer:
-    """The trainer of these settings; nothing is trained and nothing written yet."""
-    return trainer(settings, folder=folder, shared=shared)
-
-
 def evaluate(
     model: Any,
     task: Any = None,

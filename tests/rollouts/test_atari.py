@@ -182,7 +182,7 @@ def test_clipped_rewards_are_learnt_from_and_raw_ones_are_the_score(monkeypatch:
     """A game that pays 7 a step: the replay holds 1, the return counts 7."""
     from contextlib import nullcontext
 
-    from rung.library import build
+    from rung.library import trainer
 
     play = AtariGame.step
 
@@ -191,7 +191,7 @@ def test_clipped_rewards_are_learnt_from_and_raw_ones_are_the_score(monkeypatch:
         return stack, 7.0, ended, cut, facts
 
     monkeypatch.setattr(AtariGame, "step", pays)
-    parts = build(pong(**{"method.replay.starts": 79}))
+    parts = trainer(pong(**{"method.replay.starts": 79}))
     collected = parts.collector.collect(1, 0, lambda _: nullcontext())
     window = parts.collector.replay.draw(np.array([0.5]), 1)
     assert float(window.rewards_NK) == 1.0 and collected.metrics["reward/mean"] == 7.0 * 30

@@ -14,7 +14,7 @@ from random_digits import SHORTEST, random_digits
 from run_server import COMPARED, KILLED, Runs, assert_same
 
 from rung.errors import CheckpointError, SettingsError
-from rung.library import build, resume, train
+from rung.library import resume, train, trainer
 from rung.settings import settings_from
 from rung.tasks.load import load_task
 from rung.tasks.order import items_at
@@ -83,7 +83,7 @@ def whole(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def drawn(made: Path, folder: Path, **more: Any) -> tuple[RolloutTrainer, DrawnPairCollector, dict[str, Any]]:
     """The parts of a run after its first step, and that step's metrics; nothing was trained."""
     folder.mkdir(exist_ok=True)
-    parts = build(settings_from({**settings_of(made), **more}), folder)
+    parts = trainer(settings_from({**settings_of(made), **more}), folder=folder)
     collector = parts.collector
     assert isinstance(collector, DrawnPairCollector)
     try:
@@ -193,7 +193,7 @@ def test_operations_are_shared_by_drawing_and_learning(made: Path, tmp_path: Pat
 def test_of_seconds_drawing_takes_its_share(made: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     settings = {**settings_of(made, seconds=10.0), "pairs": {"source": "samples", "seconds_share": 0.25}}
-    collector = build(settings_from(settings), tmp_path / "run").collector
+    collector = trainer(settings_from(settings), folder=tmp_path / "run").collector
     assert isinstance(collector, DrawnPairCollector)
     collector.close()
     from rung.trainers.preferences.drawing import PairsMade
@@ -211,7 +211,7 @@ def test_runs_share_what_is_the_same_and_each_pays(made: Path, tmp_path: Path, m
     def first_step(name: str, method: str, **more: Any) -> tuple[dict[str, Any], dict[str, float]]:
         (tmp_path / name).mkdir()
         settings = settings_of(made, method)
-        collector = build(settings_from({**settings, **more}), tmp_path / name, shared).collector
+        collector = trainer(settings_from({**settings, **more}), folder=tmp_path / name, shared=shared).collector
         try:
             collected = collector.collect(1, 0, no_phase)
         finally:
@@ -278,4 +278,4 @@ def test_pairs_that_are_gone_or_others_are_refused_on_resume(made: Path, tmp_pat
 )
 def test_wrong_settings_are_named(made: Path, changes: dict[str, Any], words: str) -> None:
     with pytest.raises(SettingsError, match=words.replace(".", r"\.")):
-        build(settings_from({**settings_of(made), "rewards": [], **changes}))
+        trainer(settings_from({**settings_of(made), "rewards": [], **changes}))

@@ -15,7 +15,7 @@ from run_server import COMPARED, KILLED, Runs, assert_same
 from safetensors.torch import load_file
 
 from rung.errors import CheckpointError, DataError
-from rung.library import build, resume, train
+from rung.library import resume, train, trainer
 from rung.models.language.load import fingerprint, load_policy
 from rung.models.language.reward_model import load_reward_model
 from rung.models.language.tiny import tiny_model
@@ -153,7 +153,7 @@ def test_a_longer_run_goes_on(model: Path, data: Path, tmp_path: Path) -> None:
 
 
 def test_the_policy_moves_and_the_reference_does_not(model: Path, data: Path) -> None:
-    parts = build(made(settings_of(model, data)))
+    parts = trainer(made(settings_of(model, data)))
     before = fingerprint(parts.policy.model), fingerprint(parts.start.model)
     for step in (1, 2):
         parts.learner.update(parts.collector.collect(step, step, lambda name: _nothing()).batch, step)
@@ -162,7 +162,7 @@ def test_the_policy_moves_and_the_reference_does_not(model: Path, data: Path) ->
 
 def test_with_lora_the_reference_is_the_base(model: Path, data: Path, tmp_path: Path) -> None:
     settings = made(settings_of(model, data, lora={"rank": 4}, steps=3))
-    parts = build(settings)
+    parts = trainer(settings)
     base = fingerprint(parts.policy.model)
     assert base == fingerprint(parts.start.model)
     train(settings, tmp_path / "run", quiet=True)
@@ -192,7 +192,7 @@ def test_answers_labelled_alone_go_to_kto_only(model: Path, tmp_path: Path) -> N
     train(made(settings_of(model, path, "kto", steps=2)), tmp_path / "run", quiet=True)
     assert rows_of(tmp_path / "run")[1]["loss"] == 0.5
     with pytest.raises(DataError, match="an answer labelled alone, but dpo learns from pairs"):
-        build(made(settings_of(model, path)))
+        trainer(made(settings_of(model, path)))
 
 
 class _nothing:

@@ -11,7 +11,7 @@ import torch
 
 from rung.batch import Episode
 from rung.errors import SettingsError
-from rung.library import build
+from rung.library import trainer
 from rung.models.language.load import load_policy
 from rung.models.language.tiny import tiny_model
 from rung.random import Stream
@@ -78,7 +78,7 @@ def test_rft_learns_from_the_start_and_online_rft_from_itself(
     model: str, method: str, lora: dict[str, int] | None, the_starts: bool
 ) -> None:
     asked = settings(model, method, lora=lora)
-    parts = build(asked)
+    parts = trainer(asked)
     assert isinstance(parts.collector, TextCollector) and isinstance(parts.learner, Learner)
     before = {name: weight.clone() for name, weight in parts.learner.policy.trainable().items()}
     try:
@@ -99,7 +99,7 @@ def test_rft_learns_from_the_start_and_online_rft_from_itself(
 
 
 def test_answers_that_are_not_right_move_nothing(model: str) -> None:
-    parts = build(settings(model, "online_rft"))
+    parts = trainer(settings(model, "online_rft"))
     assert isinstance(parts.learner, Learner)
     try:
         collected = parts.collector.collect(1, 0, lambda _name: nullcontext())
@@ -133,4 +133,4 @@ def test_answers_that_are_not_right_move_nothing(model: str) -> None:
 )
 def test_what_cannot_go_together_is_refused(tmp_path: Path, changes: dict[str, Any], says: str) -> None:
     with pytest.raises(SettingsError, match=says):
-        build(settings_from({"model": "tiny", "task": "running-sum", **changes}), tmp_path)
+        trainer(settings_from({"model": "tiny", "task": "running-sum", **changes}), folder=tmp_path)

@@ -11,7 +11,7 @@ from episodes import random_episodes
 from table_policy import TablePolicy
 
 from rung.errors import SettingsError
-from rung.library import build
+from rung.library import trainer
 from rung.methods import METHODS
 from rung.models.language.load import differing_tokens, load_policy
 from rung.models.language.tiny import tiny_model
@@ -45,7 +45,7 @@ def settings(model: str, **more: Any):
 
 def test_the_students_kl_to_its_teacher_falls(tmp_path: Path) -> None:
     student, teacher = folder_of(tmp_path / "s", 0), folder_of(tmp_path / "t", 1, sharper=6.0)
-    parts = build(settings(student, teacher=teacher))
+    parts = trainer(settings(student, teacher=teacher))
     frozen = load_policy(teacher, device="cpu", compute="float32")
     kls = []
     try:

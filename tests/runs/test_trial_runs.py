@@ -77,9 +77,9 @@ def test_what_a_run_leaves_can_be_scored(tmp_path: Path) -> None:
 
 def test_without_numba_the_run_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(trial_collector, "loops", lambda: loops(compiled=False))
-    from rung.library import build
+    from rung.library import trainer
 
-    collector = build(settings("ase")).collector
+    collector = trainer(settings("ase")).collector
     first = collector.collect(1, 0, lambda _: pytest.fail("nothing is timed"))
     assert any("pip install 'rung[classic]'" in note for note in first.notes)
     assert collector.collect(2, 1, lambda _: pytest.fail("nothing is timed")).notes == ()

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from rung.batch import Batch
-from rung.library import build, train
+from rung.library import train, trainer
 from rung.methods import METHODS
 from rung.runs.loop import Clock
 from rung.settings import Settings
@@ -73,7 +73,7 @@ def make() -> Iterator[Any]:
     opened: list[RolloutTrainer] = []
 
     def of(**sets: Any) -> tuple[RolloutTrainer, PreferenceCollector]:
-        parts = build(settings(**sets))
+        parts = trainer(settings(**sets))
         opened.append(parts)
         assert isinstance(parts.collector, PreferenceCollector)
         return parts, parts.collector
@@ -248,7 +248,7 @@ def test_what_cannot_be_is_told(method: str, task: str, sets: list[str], words: 
 def test_any_policy_gradient_may_learn_from_it(make: Any) -> None:
     chosen = ["method.learned_reward=SegmentPreferences", "method.horizon=64", "method.num_minibatches=4", "steps=1"]
     more = ["preferences.labels=8", "num_environments=2", "method.learned_reward.segment=5", "method.num_epochs=2"]
-    parts = build(read_run(flags={"method": "ppo", "task": "RungPoint-v0"}, sets=[*chosen, *more]).required())
+    parts = trainer(read_run(flags={"method": "ppo", "task": "RungPoint-v0"}, sets=[*chosen, *more]).required())
     ((batch, metrics),) = steps(parts, 1, 1)
     assert metrics["preferences/labels"] == 8 and torch.isfinite(batch.rewards_BT).all()
     parts.collector.close()

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from rung.errors import SettingsError, did_you_mean
-from rung.settings.objects import Objects, task_text
+from rung.settings.objects import Objects, taken_apart
 
 if TYPE_CHECKING:
     from rung.methods import Method
@@ -51,9 +51,13 @@ def own_code(flags: Mapping[str, str | None], parts: str | None = None) -> OwnCo
         named["method"], found["methods"] = method.name, {method.name: method}
     if is_code(flags.get("task")):
         task = _named("--task", str(flags["task"]))
-        named["task"] = task_text(task)["name"]
-        plays = hasattr(task, "step") or not (hasattr(task, "train") or hasattr(task, "__annotations__"))
-        found["objects"] = Objects(environment=task) if plays else Objects(task=task)
+        data, objects = taken_apart({"task": task})
+        if objects.task is None and objects.environment is None:
+            kind = type(task).__name__
+            raise SettingsError(
+                [f"--task: {flags['task']} is a {kind}, expected a task, an environment or what makes one"]
+            )
+        named["task"], found["objects"] = data["task"]["name"], objects
     return OwnCode(flags=named, parts=tuple(classes), **found)
 
 

@@ -105,6 +105,11 @@ def problems(settings: Settings, method: Method | None) -> Iterator[str]:
         )
 
 
+def task_of(settings: Settings, kind: Kind, handed: Handed) -> Any:
+    """A run's task: the one that was handed in, or the one that the kind loads by its name."""
+    return handed.task(settings.task) if settings.task.name.startswith(GIVEN) else kind.load_task(settings)
+
+
 def build(settings: Settings, handed: Handed, folder: Path | None = None, shared: Path | None = None) -> Trainer:
     """The trainer of these settings: task, rewards, model and optimizer. Nothing is trained and nothing written yet.
 
@@ -118,8 +123,7 @@ def build(settings: Settings, handed: Handed, folder: Path | None = None, shared
     kind = kind_for(settings, method)
     if wrong := list(problems(settings, method)):
         raise SettingsError(wrong)
-    given = settings.task.name.startswith(GIVEN)
-    task = handed.task(settings.task) if given else kind.load_task(settings)
+    task = task_of(settings, kind, handed)
     if wrong := list(kind.misfits(method, task)):
         raise SettingsError(wrong)
     return kind.build(Setup(settings=settings, method=method, task=task, handed=handed, folder=folder, shared=shared))

@@ -5,13 +5,12 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from browser import Watched, chromium
+from browser import Watched
 from jinja2 import UndefinedError
 from pages_read import LOADING, ReadPage
 from playwright.sync_api import Browser, expect
@@ -263,12 +262,6 @@ def test_a_line_is_the_mean_of_the_runs_behind_it() -> None:
 
 def test_short_numbers() -> None:
     assert [large(value) for value in (0, 999, 1000, 1.5e6, 2e9, 3e12)] == ["0", "999", "1K", "1.5M", "2G", "3T"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as it:
-        yield it
 
 
 def test_in_a_browser(browser: Browser, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import Canary, Watched, chromium
+from browser import Canary, Watched
 from labelling import Labelling, served
 from PIL import Image, ImageDraw
 from playwright.sync_api import Browser
@@ -18,12 +18,6 @@ from rung.lab.labels.comparison import Vote
 from rung.lab.labels.comparison_rows import read_comparisons
 from rung.lab.labels.labelling_page import shown_text
 from rung.lab.labels.store import LabelStore
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as it:
-        yield it
 
 
 @pytest.fixture

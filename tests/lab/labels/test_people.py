@@ -18,7 +18,7 @@ from rung.lab.labels.comparison import Vote
 from rung.lab.labels.comparison_rows import read_comparisons
 from rung.lab.labels.people import People
 from rung.lab.labels.store import LabelStore
-from rung.library import build
+from rung.library import trainer
 from rung.runs.loop import Clock
 from rung.trainers.reading import read_run
 from rung.trainers.rlhf_2017.collector import PreferenceCollector
@@ -51,7 +51,7 @@ def collector(
     folder: Path, choose: Callable[[int], Said], *, waiting: int = 0
 ) -> tuple[RolloutTrainer, PreferenceCollector]:
     sets = [*SETS, *MORE, f"preferences.folder={folder}", f"preferences.most_waiting={waiting}"]
-    parts = build(read_run(flags={"method": "rlhf@2017", "task": "Pendulum-v1"}, sets=sets).required())
+    parts = trainer(read_run(flags={"method": "rlhf@2017", "task": "Pendulum-v1"}, sets=sets).required())
     assert isinstance(parts.collector, PreferenceCollector) and isinstance(parts.collector.labeller, People)
     parts.collector.labeller._sleep = lambda _: vote(folder, choose)
     return parts, parts.collector

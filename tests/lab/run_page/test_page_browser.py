@@ -8,19 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import Watched, chromium
+from browser import Watched
 from made_up_runs import PIECES, episode, make_run, write_step
 from playwright.sync_api import Browser, expect
 
 from rung.lab.run_page import page as page_module
 from rung.lab.run_page.page import curves_page, write_report
 from rung.rollouts.environments.recording import animated
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as it:
-        yield it
 
 
 @pytest.fixture

@@ -9,18 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import Canary, Watched, chromium
+from browser import Canary, Watched
 from made_up_runs import PIECES, episode, make_run, served, write_step
 from playwright.sync_api import Browser, expect
 
 from rung.batch import Judgement
 from rung.rollouts.environments.recording import animated
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as it:
-        yield it
 
 
 @pytest.fixture

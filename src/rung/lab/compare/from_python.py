@@ -14,7 +14,7 @@ from rung.runs.run import handed
 from rung.settings import BudgetSettings, Settings
 from rung.settings.given import leaves
 from rung.settings.objects import GIVEN, taken_apart
-from rung.trainers.choose import kind_for, kind_of
+from rung.trainers.choose import kind_for, kind_of, task_of
 from rung.trainers.handed import Handed
 from rung.trainers.reading import settings_of
 
@@ -76,7 +76,6 @@ def _settings(
     reading = settings_of({**keywords, "method": method, "budget": dict(limits), **pairs}, recipe, parts=parts)
     settings = reading.required()
     written = {key for key, one in leaves(reading.tree) if one.origin is not None and "recipe" not in one.origin.source}
-    given = settings.task.name.startswith(GIVEN)
-    task = hands.task(settings.task) if given else kind_for(settings, settings.resolved_method()).load_task(settings)
+    task = task_of(settings, kind_for(settings, settings.resolved_method()), hands)
     items = len(task.held_out) if hasattr(task, "held_out") else settings.evaluation.num_items
     return as_compared(settings, written, limits, items)
