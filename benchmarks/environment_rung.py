@@ -26,7 +26,7 @@ if isinstance(collector, ReplayCollector):
 step, began = 0, time.perf_counter()
 while collector.steps < wanted:
     step, progress = step + 1, collector.steps / wanted
-    collected = collector.collect(step, learner.updates, lambda _: nullcontext())
+    collected = collector.collect(step, lambda _: nullcontext())
     metrics = {**collected.metrics, **learner.update(collected.batch, step, progress).metrics()}
 seconds = time.perf_counter() - began
 

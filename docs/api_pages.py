@@ -30,7 +30,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         *("explain", "difference", "method_named", "own_name", "load_policy", "load_task"),
     ),
     "Runs": ("SavedRun", "Evaluation", "Settings", "Observer", "Finished"),
-    "Trainers": ("Trainer", "Step", "State", "Kind", "Setup", "Sampler"),
+    "Trainers": ("Trainer", "Step", "State", "Kind", "Setup", "Sampler", "Prompt"),
     "Methods": ("Method", "PolicyGradient", "PreferenceLearning", "ValueLearning", "AdaptiveElements", "METHODS"),
     "Parts": ("parts",),
     "Shapes": (

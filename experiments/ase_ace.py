@@ -63,7 +63,7 @@ def played(method: str, seed: int, *sets: str) -> tuple[Run, RolloutTrainer]:
     for step in range(1, FAILURES + 1):
         if parts.over():
             break
-        trial = parts.collector.collect(step, parts.learner.updates, lambda _: nullcontext()).batch
+        trial = parts.collector.collect(step, lambda _: nullcontext()).batch
         metrics = parts.learner.update(trial, step).metrics()
         lengths.append(int(metrics["length/mean"] or 0))
         last = metrics["reward/mean"] or 0.0

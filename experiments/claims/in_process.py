@@ -32,7 +32,7 @@ def parts_of(
 
 def collected(parts: RolloutTrainer, step: int = 1) -> Any:
     """One rollout's batch of the policy as it is."""
-    return parts.collector.collect(step, parts.learner.updates, Clock().phase).batch
+    return parts.collector.collect(step, Clock().phase).batch
 
 
 def operations(act: Callable[[], object]) -> float:

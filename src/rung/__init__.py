@@ -62,7 +62,7 @@ _NAMES = {
         "Reward",
         "WeightedReward",
     ),
-    "rung.rollouts.sampling": ("Sampler",),
+    "rung.rollouts.sampling": ("Prompt", "Sampler"),
     "rung.runs.evaluate": ("Evaluation",),
     "rung.runs.observers": (
         "Finished",

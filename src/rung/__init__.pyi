@@ -71,6 +71,7 @@ from rung.methods.explain import explain as explain
 from rung.models.language.load import load_policy as load_policy
 from rung.rewards.reward import Reward as Reward
 from rung.rewards.reward import WeightedReward as WeightedReward
+from rung.rollouts.sampling import Prompt as Prompt
 from rung.rollouts.sampling import Sampler as Sampler
 from rung.runs.evaluate import Evaluation as Evaluation
 from rung.runs.observers import Finished as Finished

@@ -95,7 +95,8 @@ def resume(
     Args:
         changes: `steps`, `budget`, `evaluation.every`, `saving` and `reporting` may be set anew, by dotted keys.
         parts: classes of the user's own parts, which the run's settings name.
-        objects: `model`, `teacher`, `task` and `rewards` where the run began with objects; settings.yaml names them.
+        objects: `model`, `teacher`, `task`, `sampler` and `rewards` where the run began with objects; settings.yaml
+            names them.
 
     Example: `resume("runs/mine", parts=[MyAdvantage], rewards=[short])`.
     """
@@ -233,10 +234,10 @@ def _asked(
 
 
 def _only_objects(keywords: Mapping[str, Any]) -> None:
-    wrong = [key for key in keywords if key not in ("model", "teacher", "task", "rewards")]
+    wrong = [key for key in keywords if key not in ("model", "teacher", "task", "sampler", "rewards")]
     if wrong:
         raise SettingsError(
             f"{key}: a resumed run keeps its settings; give changes={{'{key}': ...}}, or an object as model, teacher, "
-            "task or rewards"
+            "task, sampler or rewards"
             for key in wrong
         )

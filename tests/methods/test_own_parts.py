@@ -333,7 +333,7 @@ def test_an_own_exploration_and_an_own_replay_learn_values() -> None:
     network = QNetwork(q_shape(task, method), seed=0)
     learner = ValueLearner(network, method)
     collector = ReplayCollector(run, method, task, network, learner)
-    collected = collector.collect(1, 0, untimed)
+    collected = collector.collect(1, untimed)
     collector.close()
     learned = learner.update(None, 1)
     assert collected.metrics["exploration/epsilon"] == 1.0

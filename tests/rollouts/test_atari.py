@@ -192,7 +192,7 @@ def test_clipped_rewards_are_learnt_from_and_raw_ones_are_the_score(monkeypatch:
 
     monkeypatch.setattr(AtariGame, "step", pays)
     parts = trainer(pong(**{"method.replay.starts": 79}))
-    collected = parts.collector.collect(1, 0, lambda _: nullcontext())
+    collected = parts.collector.collect(1, lambda _: nullcontext())
     window = parts.collector.replay.draw(np.array([0.5]), 1)
     assert float(window.rewards_NK) == 1.0 and collected.metrics["reward/mean"] == 7.0 * 30
     parts.collector.close()

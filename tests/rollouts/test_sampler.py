@@ -58,10 +58,10 @@ def policy(request: pytest.FixtureRequest, make_policy: Make) -> TextPolicy:
 
 def test_the_shape_of_what_comes_back(policy: TextPolicy) -> None:
     prompts = _prompts()
-    episodes = _sample(policy, prompts, policy_version=7)
+    episodes = _sample(policy, prompts)
     assert [(e.item, e.sample) for e in episodes] == [(p.item, s) for p in prompts for s in range(3)]
     for e in episodes:
-        assert (e.context == prompts[e.group - 10].ids).all() and e.policy_version == 7 and e.judgement is None
+        assert (e.context == prompts[e.group - 10].ids).all() and e.policy_version == 0 and e.judgement is None
         assert 1 <= len(e.actions) <= 12 and e.actions.dtype == np.int64 and e.log_probs.dtype == np.float32
         assert e.action_mask.all() and e.action_mask.shape == e.log_probs.shape == e.actions.shape
         ends = np.isin(e.actions, policy.end_ids)

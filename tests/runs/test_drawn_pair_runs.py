@@ -87,7 +87,7 @@ def drawn(made: Path, folder: Path, **more: Any) -> tuple[RolloutTrainer, DrawnP
     collector = parts.collector
     assert isinstance(collector, DrawnPairCollector)
     try:
-        return parts, collector, dict(collector.collect(1, 0, no_phase).metrics)
+        return parts, collector, dict(collector.collect(1, no_phase).metrics)
     finally:
         collector.close()
 
@@ -213,7 +213,7 @@ def test_runs_share_what_is_the_same_and_each_pays(made: Path, tmp_path: Path, m
         settings = settings_of(made, method)
         collector = trainer(settings_from({**settings, **more}), folder=tmp_path / name, shared=shared).collector
         try:
-            collected = collector.collect(1, 0, no_phase)
+            collected = collector.collect(1, no_phase)
         finally:
             collector.close()
         return dict(collected.metrics), dict(collected.seconds)

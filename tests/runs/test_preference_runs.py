@@ -156,7 +156,7 @@ def test_the_policy_moves_and_the_reference_does_not(model: Path, data: Path) ->
     parts = trainer(made(settings_of(model, data)))
     before = fingerprint(parts.policy.model), fingerprint(parts.start.model)
     for step in (1, 2):
-        parts.learner.update(parts.collector.collect(step, step, lambda name: _nothing()).batch, step)
+        parts.learner.update(parts.collector.collect(step, lambda name: _nothing()).batch, step)
     assert before[0] == before[1] == fingerprint(parts.start.model) != fingerprint(parts.policy.model)
 
 

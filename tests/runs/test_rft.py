@@ -83,7 +83,7 @@ def test_rft_learns_from_the_start_and_online_rft_from_itself(
     before = {name: weight.clone() for name, weight in parts.learner.policy.trainable().items()}
     try:
         for step in (1, 2, 3):
-            collected = parts.collector.collect(step, parts.learner.updates, lambda _name: nullcontext())
+            collected = parts.collector.collect(step, lambda _name: nullcontext())
             right_B = torch.arange(len(collected.batch)) % 2 == 0
             update = parts.learner.update(collected.batch.changed(scores_B=right_B.float()), step)
         moved = [not torch.equal(weight, before[name]) for name, weight in parts.learner.policy.trainable().items()]
@@ -102,7 +102,7 @@ def test_answers_that_are_not_right_move_nothing(model: str) -> None:
     parts = trainer(settings(model, "online_rft"))
     assert isinstance(parts.learner, Learner)
     try:
-        collected = parts.collector.collect(1, 0, lambda _name: nullcontext())
+        collected = parts.collector.collect(1, lambda _name: nullcontext())
         wrong = collected.batch.changed(scores_B=torch.full((len(collected.batch),), 0.5))
         before = {name: weight.clone() for name, weight in parts.learner.policy.trainable().items()}
         update = parts.learner.update(wrong.changed(rewards_BT=wrong.rewards_BT + 5.0), 1)

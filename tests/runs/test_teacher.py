@@ -50,7 +50,7 @@ def test_the_students_kl_to_its_teacher_falls(tmp_path: Path) -> None:
     kls = []
     try:
         for step in range(1, 26):
-            collected = parts.collector.collect(step, parts.learner.updates, no_phase)
+            collected = parts.collector.collect(step, no_phase)
             with torch.no_grad():
                 kls.append(
                     float(parts.policy.distribution(collected.batch).kl(frozen.distribution(collected.batch)).mean())

@@ -80,9 +80,9 @@ def test_without_numba_the_run_says_what_to_install(monkeypatch: pytest.MonkeyPa
     from rung.library import trainer
 
     collector = trainer(settings("ase")).collector
-    first = collector.collect(1, 0, lambda _: pytest.fail("nothing is timed"))
+    first = collector.collect(1, lambda _: pytest.fail("nothing is timed"))
     assert any("pip install 'rung[classic]'" in note for note in first.notes)
-    assert collector.collect(2, 1, lambda _: pytest.fail("nothing is timed")).notes == ()
+    assert collector.collect(2, lambda _: pytest.fail("nothing is timed")).notes == ()
 
 
 def test_a_folder_without_boxes_is_refused(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def test_the_defaults_are_the_documented_ones():
             "threads": None,
         },
         "network": {"hidden": [64, 64]},
-        "sampler": {"rows_at_once": None},
+        "sampler": {"engine": "in_process", "rows_at_once": None},
         "evaluation": {"every": 10, "num_items": 64, "num_samples": 1, "temperature": 0.0},
         "saving": {"every": 10, "keep": 2},
         "rewarding": {"deadline_s": 10.0, "max_failed_share": 0.1},

@@ -86,7 +86,7 @@ def make() -> Iterator[Any]:
 def steps(parts: RolloutTrainer, first: int, last: int) -> list[tuple[Batch, dict[str, Any]]]:
     found = []
     for step in range(first, last + 1):
-        collected = parts.collector.collect(step, parts.learner.updates, Clock().phase)
+        collected = parts.collector.collect(step, Clock().phase)
         parts.learner.update(collected.batch, step)
         found.append((collected.batch, dict(collected.metrics)))
     return found

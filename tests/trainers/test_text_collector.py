@@ -35,7 +35,7 @@ class FakePolicy:
 class FakeSampler:
     """Every answer is one token."""
 
-    def sample(self, prompts: Any, *, samples_per_prompt: int, policy_version: int = 0, **_: Any) -> list[Episode]:
+    def sample(self, prompts: Any, *, samples_per_prompt: int, **_: Any) -> list[Episode]:
         return [
             Episode(
                 item=prompt.item,
@@ -47,7 +47,6 @@ class FakeSampler:
                 log_probs=np.zeros(1, np.float32),
                 terminated=True,
                 truncated=False,
-                policy_version=policy_version,
                 text=str(sample),
             )
             for prompt in prompts
@@ -93,7 +92,7 @@ def collector(keep: AccuraciesDiffer | None, right: Any) -> TextCollector:
 
 
 def collect(made: TextCollector, step: int = 1) -> Any:
-    return made.collect(step, 0, lambda _name: nullcontext())
+    return made.collect(step, lambda _name: nullcontext())
 
 
 def test_without_a_filter_a_step_takes_its_prompts_once() -> None:

@@ -14,6 +14,7 @@ from rung.methods.parts.q_learning import Boltzmann, EpsilonGreedy, Uniform
 from rung.methods.value_learning import ValueLearning
 from rung.models.language.tiny import tiny_model
 from rung.rewards.judge import Judge
+from rung.rollouts.sampler import InProcessSampler
 from rung.settings import Settings, settings_from
 from rung.tasks.load import load_text_task
 from rung.trainers.q_learning.tokens import TokenReplayCollector
@@ -33,11 +34,11 @@ def collector_of(judge: Any = None, **slots: Any) -> TokenReplayCollector:
     )  # fmt: skip
     plain = {"replay": Uniform(capacity=1000, starts=1, batch=1), "clip_rewards": False, "steps_between_updates": 4}
     method: ValueLearning = METHODS["dqn"].changed(name="of tokens", **{**plain, **slots})
-    return TokenReplayCollector(settings, method, task, policy, judge or Judge(task.rewards))
+    return TokenReplayCollector(settings, method, task, policy, judge or Judge(task.rewards), InProcessSampler(policy))
 
 
 def collected(collector: TokenReplayCollector, step: int = 1) -> Any:
-    return collector.collect(step, 0, lambda name: nullcontext())
+    return collector.collect(step, lambda name: nullcontext())
 
 
 class Gives:

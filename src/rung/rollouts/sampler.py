@@ -79,7 +79,6 @@ class InProcessSampler:
         temperature: float,
         stream: Stream,
         stop: Sequence[str] = (),
-        policy_version: int | None = None,
         epsilon: float | None = None,
     ) -> list[Episode]:
         """`samples_per_prompt` episodes a prompt, ordered by (prompt, sample). The arguments are those of `Sampler`.
@@ -99,7 +98,6 @@ class InProcessSampler:
         greedy = temperature == 0.0 and epsilon is None
         self._check_lengths(prompts, max_new_tokens)
         endings = Endings(self.policy, stop)
-        version = self.version if policy_version is None else policy_version
         rows = [_Row(prompt, sample) for prompt in prompts for sample in range(samples_per_prompt)]
         episodes: list[Episode] = []
         at_once = self.rows_at_once or self._fitting(prompts, max_new_tokens)
@@ -109,7 +107,7 @@ class InProcessSampler:
             if not greedy:
                 uniforms_RT[:] = [stream.uniforms(row.prompt.item, row.sample, max_new_tokens) for row in some]
             drawn = self._generate(some, uniforms_RT, chooses, endings)
-            episodes += [self._episode(row, one, version) for row, one in zip(some, drawn, strict=True)]
+            episodes += [self._episode(row, one) for row, one in zip(some, drawn, strict=True)]
         return episodes
 
     def _generate(
@@ -149,7 +147,7 @@ class InProcessSampler:
             _Drawn(tokens[r, :n].copy(), log_probs[r, :n].copy(), ended[r]) for r, n in enumerate(lengths_R.tolist())
         ]
 
-    def _episode(self, row: _Row, drawn: _Drawn, policy_version: int) -> Episode:
+    def _episode(self, row: _Row, drawn: _Drawn) -> Episode:
         return Episode(
             item=row.prompt.item,
             group=row.prompt.group,
@@ -160,7 +158,7 @@ class InProcessSampler:
             log_probs=drawn.log_probs,
             terminated=drawn.ended,
             truncated=not drawn.ended,
-            policy_version=policy_version,
+            policy_version=self.version,
             text=self.policy.decode(drawn.tokens),
         )
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
 from rung.batch import Episode
+from rung.errors import DataError
 from rung.random import Stream
+from rung.tasks.task import Item
+
+if TYPE_CHECKING:
+    from rung.models.language.policy import TextPolicy
 
 
 @dataclass(frozen=True)
@@ -23,10 +28,19 @@ class Prompt:
     ids: npt.NDArray[np.int64]
 
 
+def prompts_of(policy: TextPolicy, items: Sequence[Item], first_group: int = 0) -> list[Prompt]:
+    """The items' prompts, each a group of its own, numbered from `first_group`."""
+    return [
+        Prompt(item=item.id, group=first_group + index, ids=policy.encode(item.prompt))
+        for index, item in enumerate(items)
+    ]
+
+
 class Sampler(Protocol):
     """Draws answers of a policy. `sampler.InProcessSampler` is the one that reads the learner's own weights.
 
-    A trainer is given its sampler and calls `deliver` after each change of the weights.
+    A trainer is given its sampler and calls `deliver` at its start and after each change of the weights. A sampler that
+    holds processes of its own may have a `close()` beside, which is called at the end.
     """
 
     def sample(
@@ -38,12 +52,12 @@ class Sampler(Protocol):
         temperature: float,
         stream: Stream,
         stop: Sequence[str] = (),
-        policy_version: int | None = None,
         epsilon: float | None = None,
     ) -> list[Episode]:
         """`samples_per_prompt` episodes a prompt, ordered by (prompt, sample).
 
-        What is drawn for one sample depends on the weights, its prompt, its item and the stream, and on no other row.
+        Each episode's `policy_version` is the version that was delivered last. What is drawn for one sample depends on
+        the weights, its prompt, its item and the stream, and on no other row.
 
         Args:
             max_new_tokens: an episode that has not ended after so many tokens is `truncated`.
@@ -51,7 +65,6 @@ class Sampler(Protocol):
                 distribution it was drawn from.
             stop: texts that end an episode. The token that completes the first of them is its last action, and the
                 episode is `terminated`, as it is by an end token.
-            policy_version: noted in the episodes; None: the version delivered last.
             epsilon: ε-greedy tokens in place of the softmax.
         """
         ...
@@ -59,3 +72,37 @@ class Sampler(Protocol):
     def deliver(self, weights: Mapping[str, Tensor], version: int) -> None:
         """Draw from these weights from now on. `weights` as `TextPolicy.weights` names them."""
         ...
+
+
+MakesSampler = Callable[["TextPolicy"], Sampler]
+"""Makes the sampler of a policy."""
+
+
+def checked(
+    episodes: Sequence[Episode], prompts: Sequence[Prompt], samples_per_prompt: int, max_new_tokens: int
+) -> Sequence[Episode]:
+    """The episodes as a sampler gave them, once they are what it was asked for.
+
+    Raises:
+        DataError: there are more or fewer of them, they stand in another order, or one has no action, too many, or
+            log-probs that are no logarithms of probabilities. What is learnt from them would be wrong without a word.
+    """
+    wanted = [(p.item, p.group, n) for p in prompts for n in range(samples_per_prompt)]
+    if [(e.item, e.group, e.sample) for e in episodes] != wanted:
+        raise DataError(
+            [
+                f"the sampler gave {len(episodes)} episodes, expected {len(wanted)}: {samples_per_prompt} of each of "
+                f"{len(prompts)} prompts, ordered by prompt and sample; mend its `sample`"
+            ]
+        )
+    for e in episodes:
+        if not 0 < len(e.actions) <= max_new_tokens:
+            found = f"{len(e.actions)} tokens, expected 1 to {max_new_tokens}"
+        elif not len(e.actions) == len(e.action_mask) == len(e.log_probs):
+            found = f"{len(e.actions)} tokens, {len(e.action_mask)} of its mask and {len(e.log_probs)} log-probs"
+        elif not (np.isfinite(e.log_probs).all() and (e.log_probs <= 1e-6).all()):
+            found = "log-probs that are not finite or above 0"
+        else:
+            continue
+        raise DataError([f"the sampler's episode {e.sample} of item '{e.item}' has {found}; mend its `sample`"])
+    return episodes

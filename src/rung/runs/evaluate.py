@@ -138,6 +138,7 @@ def _on_text(
         with Judge(judges) as judge:
             return score(
                 InProcessSampler(one),
+                one,
                 judge,
                 task,
                 items,

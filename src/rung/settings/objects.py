@@ -31,6 +31,8 @@ class Objects:
     """A task, or the class of one."""
     environment: Any = None
     """A Gymnasium environment, or a function that makes one."""
+    sampler: Callable[[Any], Any] | None = None
+    """Makes the sampler of a policy: a function, or the sampler's class."""
     rewards: Mapping[str, Callable[..., Any]] = field(default_factory=dict[str, Callable[..., Any]])
     """By the name that follows `given:`."""
     parts: tuple[type[Any], ...] = ()
@@ -58,6 +60,8 @@ def taken_apart(keywords: Mapping[str, Any], parts: Sequence[type[Any]] = ()) ->
         elif _is_task(named):
             found["task"] = named
         data["task"] = task_text(data["task"])
+    if "sampler" in data:
+        data["sampler"], found["sampler"] = _sampler(data["sampler"])
     if "rewards" in data:
         data["rewards"], found["rewards"] = _rewards(data["rewards"])
     own = list(parts)
@@ -99,6 +103,19 @@ def _task_name(value: Any) -> Any:
         return value
     own = getattr(value, "name", None)
     return GIVEN + (own if isinstance(own, str) and _PLAIN.fullmatch(own) else _name(value, "task"))
+
+
+def sampler_text(value: Any) -> Any:
+    """A sampler's settings; what makes a sampler, alone or as the engine, stands there by its name."""
+    return _sampler(value)[0]
+
+
+def _sampler(value: Any) -> tuple[Any, Callable[..., Any] | None]:
+    settings = {"engine": value} if callable(value) else value
+    engine = settings.get("engine") if isinstance(settings, Mapping) else None
+    if not callable(engine):
+        return value, None
+    return {**settings, "engine": GIVEN + _name(engine, "sampler")}, engine
 
 
 def rewards_text(value: Any) -> Any:

@@ -11,10 +11,11 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Strict
+from pydantic_core import PydanticCustomError
 
 from rung.settings.given import NOWHERE, given, nested
 from rung.settings.method import MethodSettings, method_of, sound
-from rung.settings.objects import GIVEN, model_text, rewards_text, taken_apart, task_text
+from rung.settings.objects import GIVEN, model_text, rewards_text, sampler_text, taken_apart, task_text
 from rung.settings.section import Amount, Count, Data, Section
 from rung.settings.validate import settled
 
@@ -104,9 +105,17 @@ class NetworkSettings(Section):
     """Width of each hidden layer of tanh, in the policy and in the critic."""
 
 
+def _engine(name: str) -> str:
+    if name != "in_process" and not name.startswith(GIVEN):
+        raise PydanticCustomError("engine", "in_process, or from Python what makes a sampler of a policy")
+    return name
+
+
 class SamplerSettings(Section):
     """How completions are drawn."""
 
+    engine: Annotated[str, AfterValidator(_engine)] = "in_process"
+    """Who draws: `in_process` is the learner's own process. From Python: what makes a sampler of a policy."""
     rows_at_once: int | None = Field(None, ge=1)
     """Completions drawn at once, at most; None: as many as fit in memory. It never changes what is drawn."""
 
@@ -245,7 +254,7 @@ class Settings(Section):
     """The small network, for environments."""
     learner: LearnerSettings = LearnerSettings()
     """How gradients are computed."""
-    sampler: SamplerSettings = SamplerSettings()
+    sampler: Annotated[SamplerSettings, BeforeValidator(sampler_text)] = SamplerSettings()
     """How completions are drawn."""
     evaluation: EvaluationSettings = EvaluationSettings()
     """How the held-out score is measured."""

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rung.errors import SettingsError
-from rung.settings import TaskSettings
+from rung.rollouts.sampling import Sampler
+from rung.settings import Settings, TaskSettings
 from rung.settings.objects import GIVEN, Objects
 from rung.settings.schema import PreferenceSettings
 from rung.tasks.environment import EnvironmentTask, handed_environment
 from rung.trainers.rlhf_2017.labellers import Labeller
+
+if TYPE_CHECKING:
+    from rung.models.language.policy import TextPolicy
 
 MakesLabeller = Callable[[PreferenceSettings, EnvironmentTask, int], Labeller]
 """Makes the people who label segments of a task, from the settings of preferences, the task and the run's seed."""
@@ -49,6 +53,17 @@ class Handed:
             key = "teacher" if teacher else "model"
             raise missing(key, spec, f"{key}=(model, tokenizer)")
         return found
+
+    def sampler(self, settings: Settings, policy: TextPolicy) -> Sampler:
+        """The sampler of a policy: the one that was handed in, or the learner's own process."""
+        from rung.rollouts.sampler import InProcessSampler
+
+        asked = settings.sampler
+        if not asked.engine.startswith(GIVEN):
+            return InProcessSampler(policy, rows_at_once=asked.rows_at_once)
+        if self.objects.sampler is None:
+            raise missing("sampler.engine", asked.engine, f"sampler={asked.engine.removeprefix(GIVEN)}")
+        return self.objects.sampler(policy)
 
     def reward(self, text: str) -> Callable[..., Any]:
         """The function that stands as `given:NAME` in the settings."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +14,13 @@ import numpy.typing as npt
 from rung.batch import Episode
 from rung.random import Stream
 from rung.rewards.judge import Judge
-from rung.rollouts.sampler import InProcessSampler
-from rung.rollouts.sampling import Prompt
+from rung.rollouts.sampling import Sampler, checked, prompts_of
 from rung.settings import Settings
 from rung.tasks.task import Item, TextTask
 from rung.whole_files import write_whole
+
+if TYPE_CHECKING:
+    from rung.models.language.policy import TextPolicy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,8 @@ class Scores:
 
 
 def score(
-    sampler: InProcessSampler,
+    sampler: Sampler,
+    policy: TextPolicy,
     judge: Judge,
     task: TextTask,
     items: Sequence[Item],
@@ -58,9 +61,8 @@ def score(
     The random streams depend on seed, item and sample alone, so two policies are compared on common random numbers.
     Raises RewardError when more completions could not be judged than the judge allows.
     """
-    encode = sampler.policy.encode
-    prompts = [Prompt(item=item.id, group=index, ids=encode(item.prompt)) for index, item in enumerate(items)]
-    episodes = sampler.sample(
+    prompts = prompts_of(policy, items)
+    drawn = sampler.sample(
         prompts,
         samples_per_prompt=k,
         max_new_tokens=max_new_tokens,
@@ -68,6 +70,7 @@ def score(
         stream=Stream(seed, 0, "held out"),
         stop=task.stop,
     )
+    episodes = checked(drawn, prompts, k, max_new_tokens)
     judgements = judge([items[e.group] for e in episodes], [e.text for e in episodes])
     accuracies = [np.nan if j.accuracy is None else j.accuracy for j in judgements]
     texts = [episode.text for episode in episodes]
@@ -80,11 +83,12 @@ def score(
     )
 
 
-def held_out_scores(settings: Settings, sampler: InProcessSampler, judge: Judge, task: TextTask) -> Scores:
+def held_out_scores(settings: Settings, sampler: Sampler, policy: TextPolicy, judge: Judge, task: TextTask) -> Scores:
     """The score on the first held-out items, as the settings say."""
     asked = settings.evaluation
     return score(
         sampler,
+        policy,
         judge,
         task,
         [task.held_out[index] for index in range(min(asked.num_items, len(task.held_out)))],

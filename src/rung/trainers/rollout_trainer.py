@@ -51,6 +51,7 @@ class RolloutTrainer(Trainer, Generic[B]):
         self.settings, self.start, self.work = settings, start, work
         self.collector, self.learner = collector, learner
         self.steps = 0
+        self.collector.deliver(0)
 
     @property
     def method(self) -> Method:
@@ -59,9 +60,10 @@ class RolloutTrainer(Trainer, Generic[B]):
     def step(self, *, progress: float | None = None, phase: Phase = untimed) -> Step:
         self.steps += 1
         share = (self.steps - 1) / max(self.settings.steps, 1) if progress is None else progress
-        collected = self.collector.collect(self.steps, self.learner.updates, phase)
+        collected = self.collector.collect(self.steps, phase)
         with phase("learn"):
             learned = self.learner.update(collected.batch, self.steps, share)
+            self.collector.deliver(self.learner.updates)
             metrics = collected.metrics | learned.metrics() | {"kl/start": self._kl_to_start(learned.batch)}
         return Step(
             number=self.steps,
@@ -116,6 +118,7 @@ class RolloutTrainer(Trainer, Generic[B]):
         self.policy.load_state(tensors["policy"])
         self.learner.load_tensors(dict(tensors["optimizer"]))
         self.learner.updates = int(numbers["updates"])
+        self.collector.deliver(self.learner.updates)
         of_collector: Mapping[str, Tensor] = {**tensors["collector"], **state.pieces}
         self.collector.load_state(numbers["collector"], of_collector)
         self.learner.method = with_settings(self.learner.method, numbers["method"])  # its coefficients may have moved

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rung.batch import Episode
 from rung.faults import fault_point
 from rung.random import Stream
 from rung.rewards.judge import Judge
-from rung.rollouts.sampler import InProcessSampler
-from rung.rollouts.sampling import Prompt
+from rung.rollouts.sampling import Sampler, checked, prompts_of
 from rung.settings import Settings
 from rung.tasks.order import items_at
-from rung.tasks.task import Item, TextTask
+from rung.tasks.task import TextTask
 from rung.trainers.assemble import step_rewards
 from rung.trainers.held_out import Scores, held_out_scores
 from rung.trainers.trainer import B, Collector, Phase
@@ -27,20 +25,22 @@ class TextRollouts(Collector[B]):
     """Draws answers to a task's prompts and has them judged.
 
     Attributes:
-        sampler: of the policy, whose held-out score it draws.
+        sampler: of the policy, for what is learnt from and for the held-out score.
         drawn: prompts taken from the task so far: the position in the data.
     """
 
-    def __init__(self, settings: Settings, task: TextTask, policy: TextPolicy, judge: Judge) -> None:
+    def __init__(self, settings: Settings, task: TextTask, policy: TextPolicy, judge: Judge, sampler: Sampler) -> None:
         self.settings, self.task, self.policy, self.judge = settings, task, policy, judge
-        self.sampler = InProcessSampler(policy, rows_at_once=settings.sampler.rows_at_once)
+        self.sampler = sampler
         self.drawn = 0
+
+    def deliver(self, version: int) -> None:
+        self.sampler.deliver(self.policy.weights(), version)
 
     def judged_answers(
         self,
-        sampler: InProcessSampler,
+        sampler: Sampler,
         step: int,
-        policy_version: int,
         phase: Phase,
         *,
         temperature: float,
@@ -53,16 +53,17 @@ class TextRollouts(Collector[B]):
         self.drawn += len(picks)
         items = [self.task.train[int(pick)] for pick in picks]
         with phase("sample"):
-            episodes = sampler.sample(
-                prompts_of(self.policy, items, first_group),
+            prompts, longest = prompts_of(self.policy, items, first_group), self.settings.max_new_tokens
+            drawn = sampler.sample(
+                prompts,
                 samples_per_prompt=samples_per_prompt,
-                max_new_tokens=self.settings.max_new_tokens,
+                max_new_tokens=longest,
                 temperature=temperature,
                 stream=Stream(self.settings.seed, step, "train"),
                 stop=self.task.stop,
-                policy_version=policy_version,
                 epsilon=epsilon,
             )
+            episodes = checked(drawn, prompts, samples_per_prompt, longest)
             fault_point("rollout.done")
         with phase("reward"):
             judgements = self.judge([items[e.group - first_group] for e in episodes], [e.text for e in episodes])
@@ -75,18 +76,12 @@ class TextRollouts(Collector[B]):
 
     def evaluate(self) -> Scores:
         """The score of the policy as it is now, on the held-out items."""
-        return held_out_scores(self.settings, self.sampler, self.judge, self.task)
+        return held_out_scores(self.settings, self.sampler, self.policy, self.judge, self.task)
 
     def prompt_of(self, episode: Episode) -> str:
         return self.policy.decode(episode.context)
 
     def close(self) -> None:
         self.judge.close()
-
-
-def prompts_of(policy: TextPolicy, items: Sequence[Item], first_group: int = 0) -> list[Prompt]:
-    """The items' prompts, each a group of its own, numbered from `first_group`."""
-    return [
-        Prompt(item=item.id, group=first_group + index, ids=policy.encode(item.prompt))
-        for index, item in enumerate(items)
-    ]
+        if (close := getattr(self.sampler, "close", None)) is not None:
+            close()

@@ -183,8 +183,11 @@ class Collector(Generic[B]):
     their content, its `pieces`. What a kind has no use for stays as it is here.
     """
 
-    def collect(self, step: int, policy_version: int, phase: Phase) -> Collected[B]:
+    def collect(self, step: int, phase: Phase) -> Collected[B]:
         raise NotImplementedError
+
+    def deliver(self, version: int) -> None:
+        """The weights have changed, or the run begins: who draws from a copy of them is given the new ones."""
 
     def evaluate(self) -> Scores:
         raise NotImplementedError

@@ -61,8 +61,8 @@ def collector(
 def test_clips_go_out_and_votes_come_back(tmp_path: Path) -> None:
     said: dict[int, Said] = {0: "first", 1: "second", 2: "tie", 3: "unsure"}
     parts, found = collector(tmp_path, lambda number: said.get(number, "first"))
-    found.collect(1, 0, Clock().phase)
-    found.collect(2, 0, Clock().phase)
+    found.collect(1, Clock().phase)
+    found.collect(2, Clock().phase)
     file = read_comparisons(tmp_path / "pairs.jsonl")
     assert [pair.id for pair in file.pairs] == [f"Pendulum-v1-0-{number}" for number in range(5)]
     assert file.pairs[0].completions[0] == {"clip": "clips/000000-first.gif"}
@@ -79,7 +79,7 @@ def test_a_clip_shows_the_very_steps_of_its_segment(tmp_path: Path, monkeypatch:
 
     parts, found = collector(tmp_path, lambda _: "first")
     for step in (1, 2):
-        found.collect(step, 0, Clock().phase)
+        found.collect(step, Clock().phase)
     assert isinstance(found.labeller, People)
 
     def state(environment: Any) -> np.ndarray:
@@ -109,10 +109,10 @@ def test_a_clip_shows_the_very_steps_of_its_segment(tmp_path: Path, monkeypatch:
 @pytest.mark.filterwarnings("ignore:.*wait for an answer")
 def test_begun_again_it_takes_up_the_same_answers_whatever_was_voted_since(tmp_path: Path) -> None:
     first, one = collector(tmp_path, lambda number: "first" if number % 2 else "second", waiting=1)
-    whole = [one.collect(step, 0, Clock().phase).batch.rewards_BT for step in (1, 2)]
+    whole = [one.collect(step, Clock().phase).batch.rewards_BT for step in (1, 2)]
     vote(tmp_path, lambda _: "tie")  # a question that was still waiting
     second, two = collector(tmp_path, lambda _: "tie", waiting=1)
-    again = [two.collect(step, 0, Clock().phase).batch.rewards_BT for step in (1, 2)]
+    again = [two.collect(step, Clock().phase).batch.rewards_BT for step in (1, 2)]
     assert all(torch.equal(a, b) for a, b in zip(whole, again, strict=True))
     first.collector.close()
     second.collector.close()
@@ -122,7 +122,7 @@ def test_begun_again_it_takes_up_the_same_answers_whatever_was_voted_since(tmp_p
 def test_it_waits_and_says_what_to_do(tmp_path: Path) -> None:
     parts, found = collector(tmp_path, lambda _: "first")
     with pytest.warns(UserWarning, match=r"2 pairs of clips wait.*rung label .*pairs\.jsonl"):
-        found.collect(1, 0, Clock().phase)
+        found.collect(1, Clock().phase)
     parts.collector.close()
 
 
@@ -131,5 +131,5 @@ def test_answers_that_somebody_edited_are_refused(tmp_path: Path) -> None:
     (tmp_path / "answers").mkdir()
     (tmp_path / "answers" / "step_000001-first.json").write_text(json.dumps({"0": 7}))
     with pytest.raises(DataError, match="question 0: got 7"):
-        found.collect(1, 0, Clock().phase)
+        found.collect(1, Clock().phase)
     parts.collector.close()

@@ -51,7 +51,7 @@ def comparison_from(
         raise SettingsError(problems)
     ((axis, limit),) = limits.items()
     first = next(iter(found.values()))
-    texts = (first.model, first.task.name, *(one.function for one in first.rewards))
+    texts = (first.model, first.task.name, first.sampler.engine, *(one.function for one in first.rewards))
     here = any(text.startswith(GIVEN) for text in texts) or any(one.method.parts for one in found.values())
     return Comparison(
         axis=axis,

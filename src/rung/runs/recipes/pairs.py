@@ -73,12 +73,13 @@ def _answers(settings: PairsSettings, task: TextTask, made: PairsMade, say: Say)
     from rung.models.language.load import load_policy
 
     spec = model_of(settings.model, settings.task)
-    sampler = InProcessSampler(load_policy(spec, device=settings.learner.device, compute=settings.learner.compute))
+    policy = load_policy(spec, device=settings.learner.device, compute=settings.learner.compute)
+    sampler = InProcessSampler(policy)
     total = min(settings.prompts, len(task.train))
     for first in range(0, total, PROMPTS_AT_ONCE):
         picks = items_at(settings.seed, first, min(PROMPTS_AT_ONCE, total - first), len(task.train))
         items = [task.train[int(pick)] for pick in picks]
-        groups = answered(sampler, task, items, [item.id for item in items], _wanted(settings), made)
+        groups = answered(sampler, policy, task, items, [item.id for item in items], _wanted(settings), made)
         say(f"{made.prompts:,} of {total:,} prompts answered")
         yield groups
 

@@ -152,6 +152,7 @@ def _held_out(policy: TextPolicy, task: TextTask, settings: SFTSettings) -> Esti
     with Judge(task.rewards) as judge:
         scores = score(
             InProcessSampler(policy),
+            policy,
             judge,
             task,
             items,

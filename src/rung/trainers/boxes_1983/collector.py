@@ -36,7 +36,7 @@ class TrialCollector(Collector[Trial]):
         self.noise = fact(method.actor, "noise", 0.0)
         self._notes = [] if loops().compiled else [SLOW]
 
-    def collect(self, step: int, policy_version: int, phase: Phase) -> Collected:
+    def collect(self, step: int, phase: Phase) -> Collected:
         notes, self._notes = self._notes, []
         fault_point("rollout.done")
         return Collected(batch=Trial(Stream(self.settings.seed, step, "trial")), metrics={}, notes=tuple(notes))

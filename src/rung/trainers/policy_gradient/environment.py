@@ -48,7 +48,7 @@ class EnvironmentCollector(EnvironmentRollouts[Batch]):
         kind = EpisodeCollector if method.horizon is None else StretchCollector
         self.source = kind(self.met, num_environments=settings.num_environments, seed=settings.seed)
 
-    def collect(self, step: int, policy_version: int, phase: Phase) -> Collected:
+    def collect(self, step: int, phase: Phase) -> Collected:
         with phase("sample"):
             rounds = self._rounds()
             fault_point("rollout.done")

@@ -99,7 +99,12 @@ class OnText(Kind):
                 micro_batch_tokens=settings.learner.micro_batch_tokens,
                 seed=settings.seed,
             )
-            collector = TextCollector(settings, method, task, policy, judge, start)
+            sampler, behaviour = setup.handed.sampler(settings, policy), None
+            if method.behaviour is not None:
+                assert start is not None, "this method's answers are the start's"
+                behaviour = setup.handed.sampler(settings, start)
+                behaviour.deliver(start.weights(), 0)
+            collector = TextCollector(settings, method, task, policy, judge, sampler, behaviour)
         return RolloutTrainer(
             settings, policy, collector=collector, learner=learner, work=self.work(method, policy), start=start
         )

@@ -11,7 +11,7 @@ from torch import Tensor
 from rung.batch import OK, Batch, Episode
 from rung.methods import PolicyGradient
 from rung.rewards.judge import Judge
-from rung.rollouts.sampler import InProcessSampler
+from rung.rollouts.sampling import Sampler
 from rung.settings import Settings
 from rung.tasks.task import TextTask
 from rung.trainers import measure
@@ -37,15 +37,13 @@ class TextCollector(TextRollouts[Batch]):
         task: TextTask,
         policy: TextPolicy,
         judge: Judge,
-        start: TextPolicy | None = None,
+        sampler: Sampler,
+        behaviour: Sampler | None = None,
     ) -> None:
-        assert start is not None or method.behaviour is None, "this method's answers are the start's"
-        super().__init__(settings, task, policy, judge)
-        self.method, self.behaviour = method, self.sampler
-        if method.behaviour is not None and start is not None:
-            self.behaviour = InProcessSampler(start, rows_at_once=settings.sampler.rows_at_once)
+        super().__init__(settings, task, policy, judge, sampler)
+        self.method, self.behaviour = method, behaviour or sampler
 
-    def collect(self, step: int, policy_version: int, phase: Phase) -> Collected:
+    def collect(self, step: int, phase: Phase) -> Collected:
         """One step's groups. With `keep_group` further prompts are drawn, in rounds, until enough groups are kept."""
         keep, wanted = self.method.keep_group, self.settings.prompts_per_step
         samples = self.method.samples_per_prompt
@@ -57,7 +55,6 @@ class TextCollector(TextRollouts[Batch]):
             episodes = self.judged_answers(
                 self.behaviour,
                 step,
-                policy_version,
                 phase,
                 temperature=self.settings.temperature,
                 samples_per_prompt=samples,

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rung.batch import OK, Episode, Judgement
 from rung.random import Stream, keyed_hash
 from rung.rewards.judge import Judge
-from rung.rollouts.sampler import InProcessSampler
-from rung.rollouts.sampling import Prompt
+from rung.rollouts.sampling import Prompt, Sampler, checked
 from rung.tasks.pairs import Pair, pair_row
 from rung.tasks.rows import counts_in_words, prompt_row
 from rung.tasks.task import Item, TextTask
+
+if TYPE_CHECKING:
+    from rung.models.language.policy import TextPolicy
 
 ALL_RIGHT, ALL_WRONG, ALIKE = "with every answer right", "with every answer wrong", "with all answers alike in reward"
 TOO_FEW = "with fewer than two different answers"
@@ -89,7 +91,8 @@ class Group:
 
 
 def answered(
-    sampler: InProcessSampler,
+    sampler: Sampler,
+    policy: TextPolicy,
     task: TextTask,
     items: Sequence[Item],
     names: Sequence[str],
@@ -97,15 +100,16 @@ def answered(
     made: PairsMade,
 ) -> list[Group]:
     """k answers to each item, less those that were cut, that are empty, or that another sample gave already."""
-    encode = sampler.policy.encode
-    episodes = sampler.sample(
-        [Prompt(item=names[g], group=g, ids=encode(item.prompt)) for g, item in enumerate(items)],
+    prompts = [Prompt(item=names[g], group=g, ids=policy.encode(item.prompt)) for g, item in enumerate(items)]
+    drawn = sampler.sample(
+        prompts,
         samples_per_prompt=wanted.k,
         max_new_tokens=wanted.max_new_tokens,
         temperature=wanted.temperature,
         stream=Stream(wanted.seed, 0, "pairs"),
         stop=task.stop,
     )
+    episodes = checked(drawn, prompts, wanted.k, wanted.max_new_tokens)
     made.prompts += len(items)
     made.samples += len(episodes)
     made.tokens += sum(int(episode.action_mask.sum()) for episode in episodes)

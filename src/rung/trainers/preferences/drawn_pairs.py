@@ -26,6 +26,7 @@ from rung.errors import CheckpointError
 from rung.methods.preference_learning import PreferenceLearning
 from rung.models.language.load import fingerprint
 from rung.rewards.judge import Judge
+from rung.rollouts.sampling import Sampler
 from rung.settings import Settings
 from rung.tasks.order import items_at
 from rung.tasks.pairs import PairTask, written_pair
@@ -75,12 +76,13 @@ class DrawnPairCollector(TextRollouts[PairRows | None]):
         policy: TextPolicy,
         reference: TextPolicy | None,
         judge: Judge,
+        sampler: Sampler,
         *,
         work: Work,
         folder: Path | None,
         shared: Path | None,
     ) -> None:
-        super().__init__(settings, task, policy, judge)
+        super().__init__(settings, task, policy, judge, sampler)
         self.method, self.reference, self.work = method, reference, work
         self.folder, self.shared = folder, shared
         self.wanted = Wanted(
@@ -94,14 +96,13 @@ class DrawnPairCollector(TextRollouts[PairRows | None]):
         self.pairs: PairCollector | None = None
         self._scores_at_start: Scores | None = None
 
-    def collect(self, step: int, policy_version: int, phase: Phase) -> Collected:
+    def collect(self, step: int, phase: Phase) -> Collected:
         """All pairs, with nothing to learn from yet; afterwards the next step's."""
         if self.made is None:
-            assert policy_version == 0, "pairs are drawn from the model as it starts"
             return self._drawn()
         if self.pairs is None:
             return Collected(batch=None, metrics={})
-        collected = self.pairs.collect(step, policy_version, phase)
+        collected = self.pairs.collect(step, phase)
         collected.metrics["pairs/passes"] = self.pairs.drawn / len(self.pairs.train)
         return collected
 
@@ -181,7 +182,7 @@ class DrawnPairCollector(TextRollouts[PairRows | None]):
         names = [f"{item.id}/{first + index}" for index, item in enumerate(items)]
         clock = Clock()
         with clock.phase("sample"):
-            groups = answered(self.sampler, self.task, items, names, self.wanted, made)
+            groups = answered(self.sampler, self.policy, self.task, items, names, self.wanted, made)
         with clock.phase("reward"):
             rows = list(paired(groups, self.judge, self.wanted, made))
         return Round(rows=rows, made=made, seconds=clock.seconds)
@@ -192,6 +193,7 @@ class DrawnPairCollector(TextRollouts[PairRows | None]):
         keys = ("task", "seed", "prompts_per_step", "max_new_tokens", "temperature", "rewards", "rewarding", "lora")
         return {
             "model": fingerprint(self.policy.model),
+            "engine": data["sampler"]["engine"],
             **{key: data[key] for key in keys},
             **{key: data["pairs"][key] for key in ("k", "pairs_per_prompt")},
             **{key: data["learner"][key] for key in ("device", "compute", "threads")},

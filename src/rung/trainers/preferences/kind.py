@@ -190,6 +190,7 @@ class DrawnPairs(OfPairs):
                 policy,
                 reference,
                 judge,
+                setup.handed.sampler(settings, policy),
                 work=work,
                 folder=folder,
                 shared=setup.shared or (None if folder is None else folder / "drawn"),

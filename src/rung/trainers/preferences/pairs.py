@@ -106,7 +106,7 @@ class PairCollector(Collector[PairRows]):
                 self.excluded["too long for the model"] = self.excluded.get("too long for the model", 0) + 1
         return kept
 
-    def collect(self, step: int, policy_version: int, phase: Phase) -> Collected:
+    def collect(self, step: int, phase: Phase) -> Collected:
         """The next pairs, with the reference's log-probs where the loss has a reference."""
         picks = items_at(self.settings.seed, self.drawn, self.method.pairs_per_step, len(self.train)).tolist()
         chosen = [self.train[pick] for pick in picks]

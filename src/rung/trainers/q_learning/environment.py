@@ -69,7 +69,7 @@ class ReplayCollector(EnvironmentRollouts[None]):
         """Return and length of the episodes that ended since the last row of metrics."""
         self._held_out_N: Array | None = None
 
-    def collect(self, step: int, policy_version: int, phase: Phase) -> Collected:
+    def collect(self, step: int, phase: Phase) -> Collected:
         """The next `method.horizon` steps, with the updates that belong between them."""
         if self._episodes_B[0] < 0:
             for row in range(len(self._rows)):

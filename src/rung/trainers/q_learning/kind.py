@@ -170,7 +170,8 @@ class OfTokens(Kind):
             policy = language_model(setup)
             tokens = settings.learner.micro_batch_tokens
             learner = TokenValueLearner(policy, method, seed=settings.seed, micro_batch_tokens=tokens)
-            collector = TokenReplayCollector(settings, method, setup.task, policy, judge)
+            sampler = setup.handed.sampler(settings, policy)
+            collector = TokenReplayCollector(settings, method, setup.task, policy, judge, sampler)
         work = self.work(method, policy)
         return RolloutTrainer(settings, policy, collector=collector, learner=learner, work=work)
 

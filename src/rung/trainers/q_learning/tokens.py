@@ -17,13 +17,14 @@ from rung.formulas.value_targets import n_step
 from rung.methods.value_learning import ValueLearning
 from rung.models.language.packing import Rows
 from rung.rewards.judge import Judge
+from rung.rollouts.sampling import Sampler, prompts_of
 from rung.rollouts.token_replay import Kept, TokenReplay
 from rung.settings import Settings
 from rung.tasks.task import TextTask
 from rung.trainers import measure
 from rung.trainers.assemble import assemble
 from rung.trainers.q_learning.learner import Array, QLearner
-from rung.trainers.text_rollouts import TextRollouts, prompts_of
+from rung.trainers.text_rollouts import TextRollouts
 from rung.trainers.trainer import Collected, Metrics, Numbers, Phase
 
 if TYPE_CHECKING:
@@ -42,14 +43,20 @@ class TokenReplayCollector(TextRollouts["Due"]):
     """
 
     def __init__(
-        self, settings: Settings, method: ValueLearning, task: TextTask, policy: TextPolicy, judge: Judge
+        self,
+        settings: Settings,
+        method: ValueLearning,
+        task: TextTask,
+        policy: TextPolicy,
+        judge: Judge,
+        sampler: Sampler,
     ) -> None:
-        super().__init__(settings, task, policy, judge)
+        super().__init__(settings, task, policy, judge, sampler)
         self.method, self.tokens = method, 0
         vocabulary = policy.model.get_output_embeddings().weight.shape[0]
         self.replay = TokenReplay(capacity=method.replay.capacity, vocabulary=vocabulary)
 
-    def collect(self, step: int, policy_version: int, phase: Phase) -> Collected:
+    def collect(self, step: int, phase: Phase) -> Collected:
         """One step's completions, and how many rounds of updates they make due."""
         exploration = self.method.exploration
         greedy = exploration.temperature is None
@@ -57,7 +64,6 @@ class TokenReplayCollector(TextRollouts["Due"]):
         found = self.judged_answers(
             self.sampler,
             step,
-            policy_version,
             phase,
             temperature=1.0 if exploration.temperature is None else exploration.temperature,
             epsilon=epsilon,

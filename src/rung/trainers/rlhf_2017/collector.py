@@ -49,11 +49,11 @@ class PreferenceCollector(Collector[Batch]):
         self.waiting: dict[int, Tensor] = {}
         """Questions without an answer yet: the two segments [2, K, D], by number."""
 
-    def collect(self, step: int, policy_version: int, phase: Phase) -> Collected:
-        collected, steps_BTD, latest = self._rollout(step, policy_version, phase)
+    def collect(self, step: int, phase: Phase) -> Collected:
+        collected, steps_BTD, latest = self._rollout(step, phase)
         if self.asked == 0:
             while len(self.recent) < min(2 * self.first_labels, self.most):  # so that each asks about others
-                collected, steps_BTD, latest = self._rollout(step, policy_version, phase)
+                collected, steps_BTD, latest = self._rollout(step, phase)
             self.begun_at = self.inner.steps - int(collected.batch.action_mask_BT.sum())
             with phase("preferences"):
                 self._ask(step, self.first_labels, at_random=True)
@@ -69,10 +69,10 @@ class PreferenceCollector(Collector[Batch]):
             notes=collected.notes,
         )
 
-    def _rollout(self, step: int, policy_version: int, phase: Phase) -> tuple[Collected, Tensor, Segments]:
+    def _rollout(self, step: int, phase: Phase) -> tuple[Collected, Tensor, Segments]:
         """One more rollout of the policy, what a predictor sees of it, and its segments, which are now recent."""
         self.labeller.before(self.inner.source)
-        collected = self.inner.collect(step, policy_version, phase)
+        collected = self.inner.collect(step, phase)
         steps_BTD = steps_of(collected.batch, self.inner.met)
         self.normalizer(steps_BTD[collected.batch.action_mask_BT].numpy())
         stream = Stream(self.settings.seed, self.rollouts, "segments")
