@@ -15,6 +15,8 @@ import torch
 from rung.batch import Batch
 from rung.library import train, trainer
 from rung.methods import METHODS
+from rung.methods.data import as_data, from_data
+from rung.methods.explain import explain
 from rung.runs.loop import Clock
 from rung.settings import Settings
 from rung.trainers.reading import read_run
@@ -179,6 +181,33 @@ def test_it_asks_where_the_predictors_disagree_most(make: Any) -> None:
     assert chosen.min() > np.median(at_random) and chosen.mean() > 1.5 * at_random.mean()
     part = dataclasses.replace(collector.part, queries=METHODS["rlhf@2017"].learned_reward.queries)  # type: ignore[attr-defined]
     assert part == collector.part
+
+
+@dataclasses.dataclass(frozen=True)
+class Closest:
+    """Ask where the predictors see both segments alike."""
+
+    candidates: int = 20
+
+    def worth(self, first_PN: torch.Tensor, second_PN: torch.Tensor) -> torch.Tensor:
+        return -(first_PN - second_PN).mean(0).abs()
+
+
+def test_a_query_of_ones_own_chooses_the_pairs(make: Any) -> None:
+    parts, collector = make()
+    steps(parts, 1, 1)
+    whole = METHODS["rlhf@2017"].changed(
+        name="mine", learned_reward=dataclasses.replace(collector.part, queries=Closest())
+    )
+    assert "asks Closest" in explain(whole) and from_data(as_data(whole), [Closest]) == whole
+    distances = []
+    for queries in (collector.part.queries, Closest()):
+        collector.part = dataclasses.replace(collector.part, queries=queries)
+        asked = collector._questions(2, 3, at_random=False)
+        pairs = torch.stack([torch.stack([q.first.steps_NKD[0], q.second.steps_NKD[0]]) for q in asked])
+        first_PN, second_PN = collector.learner.returns(pairs)
+        distances.append(float((first_PN - second_PN).mean(0).abs().mean()))
+    assert distances[1] < 0.2 * distances[0], distances
 
 
 def variances(collector: PreferenceCollector, questions: list[Question]) -> np.ndarray:

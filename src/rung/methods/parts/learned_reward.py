@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from rung.methods.parts.protocols import Formula
+from torch import Tensor
+
+from rung.formulas.segment_preferences import disagreement
+from rung.methods.parts.protocols import Formula, Queries, formula_of
 from rung.methods.ranges import ABOVE_0, FROM_0, FROM_1, SHARE
 
 
@@ -17,15 +20,19 @@ class ByDisagreement:
     """Pairs drawn for each one that is asked about."""
     formula = Formula("the largest Var over predictors of P among {candidates} times as many pairs")
 
+    def worth(self, first_PN: Tensor, second_PN: Tensor) -> Tensor:
+        return disagreement(first_PN, second_PN)
+
 
 @dataclass(frozen=True)
 class AtRandom:
     """Ask about pairs drawn at random."""
 
+    candidates: ClassVar[int] = 1
     formula: ClassVar[str] = "pairs at random"
 
-
-Queries = ByDisagreement | AtRandom
+    def worth(self, first_PN: Tensor, second_PN: Tensor) -> Tensor:
+        return first_PN.new_zeros(first_PN.shape[1])
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,7 @@ class SegmentPreferences:
         keep, coin = f"{1 - self.coin_share:g}", f"{self.coin_share / 2:g}"
         return (
             f"P[σ¹ ≻ σ²] = {keep} · exp ∑ r̂(σ¹) / (exp ∑ r̂(σ¹) + exp ∑ r̂(σ²)) + {coin}, cross entropy; "
-            f"r = mean of {self.members} r̂, each normalised, std {self.reward_std:g}; asks {self.queries.formula}"
+            f"r = mean of {self.members} r̂, each normalised, std {self.reward_std:g}; asks {formula_of(self.queries)}"
         )
 
     def first_labels(self, labels: int) -> int:

@@ -307,6 +307,16 @@ class QOptimizer(Protocol):
     def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer: ...
 
 
+class Queries(Protocol):
+    """Queries: which pairs of segments a learned reward asks about. Of `candidates` pairs for each question, drawn at
+    random, those of the highest `worth` are asked: [N] from the returns that P predictors give to both segments, [P,N].
+    """
+
+    @property
+    def candidates(self) -> int: ...
+    def worth(self, first_PN: Tensor, second_PN: Tensor) -> Tensor: ...
+
+
 class Actor(Protocol):
     """Actor of a box: `tables`, what is kept of each box.
 

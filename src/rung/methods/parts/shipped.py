@@ -54,7 +54,8 @@ PARTS: Mapping[type[Any], tuple[type[Any], ...]] = {
     protocols.QLayers: (q_learning.Layers2013, q_learning.Layers2015),
     protocols.QOptimizer: (q_learning.Adam, q_learning.CentredRMSprop),
     protocols.Actor: (elements.SearchElement, elements.Lifetimes),
+    protocols.Queries: (learned_reward.ByDisagreement, learned_reward.AtRandom),
     **{part: (part,) for part in (elements.CriticElement, filters.FrozenStart, learned_reward.SegmentPreferences)},
-    **{part: (part,) for part in (learned_reward.ByDisagreement, learned_reward.AtRandom)},
 }
-"""The last five fill slots that are closed: their trainers choose by the class."""
+"""Three fill slots that are closed: CriticElement's loop is compiled, FrozenStart says who answers, and
+SegmentPreferences decides the trainer. Protocols have parts of their own."""

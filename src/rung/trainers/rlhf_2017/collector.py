@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 from rung.batch import Batch
-from rung.formulas.segment_preferences import disagreement, labels_by
+from rung.formulas.segment_preferences import labels_by
 from rung.methods.parts.learned_reward import SegmentPreferences
-from rung.methods.parts.protocols import fact
 from rung.random import Stream
 from rung.rollouts.environments.scaling import ObservationNormalizer
 from rung.settings import Settings
@@ -108,12 +107,12 @@ class PreferenceCollector(Collector[Batch]):
         self.learner.add([(one, two, answer) for one, two, answer in answered if answer is not None])
 
     def _questions(self, step: int, wanted: int, *, at_random: bool) -> list[Question]:
-        times = 1 if at_random else fact(self.part.queries, "candidates", 1)
+        times = 1 if at_random else self.part.queries.candidates
         stream = Stream(self.settings.seed, step, f"preferences/queries/{'first' if at_random else 'later'}")
         pairs_N2 = drawn_pairs(len(self.recent), wanted * times, stream)
         if len(pairs_N2) > wanted:
-            varied_N = disagreement(*self.learner.returns(self.recent.steps_NKD[pairs_N2]))
-            pairs_N2 = pairs_N2[varied_N.argsort(descending=True, stable=True)[:wanted]]
+            worth_N = self.part.queries.worth(*self.learner.returns(self.recent.steps_NKD[pairs_N2]))
+            pairs_N2 = pairs_N2[worth_N.argsort(descending=True, stable=True)[:wanted]]
         return [
             Question(self.asked + number, self.recent.at(pair[:1]), self.recent.at(pair[1:]))
             for number, pair in enumerate(pairs_N2)
