@@ -99,6 +99,8 @@ def compare(
 
 def plan_lines(comparison: Comparison, folder: Path, jobs: int) -> list[str]:
     """The plan, as it is printed before the first run."""
+    from rung.lab.compare.verdict import resolution
+
     first = next(iter(comparison.settings.values()))
     methods, seeds = list(comparison.settings), comparison.seeds
     return [
@@ -106,6 +108,7 @@ def plan_lines(comparison: Comparison, folder: Path, jobs: int) -> list[str]:
         f"  on        {first.task.name} with {first.model}",
         f"  budget    {comparison.axis} = {comparison.limit:,.12g} a run; the first step that reaches it is its last",
         f"  runs      {_count(len(methods), 'method')} x {_count(len(seeds), 'seed')}, {jobs} at a time",
+        f"  seeds     {resolution(len(seeds))}",
         *_pairs_line(comparison),
         "  settings  each method's own and its recipe's, untuned, and what you set",
         f"  folder    {folder}; stopped or killed, it goes on with: rung compare --resume {folder}",

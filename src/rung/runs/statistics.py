@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rung.errors import SettingsError
+from rung.runs.student_t import reach
 
 Array = npt.NDArray[np.float64]
 
@@ -126,11 +127,11 @@ def paired_difference(before: npt.ArrayLike, after: npt.ArrayLike) -> Difference
     items = len(difference_N)
     center = difference_N.sum() / (items + 2)
     spread = math.sqrt(max(0.0, ((difference_N**2).sum() + 2) / (items + 2) - center**2))
-    reach = Z * spread / math.sqrt(items + 2)
+    width = Z * spread / math.sqrt(items + 2)
     return Difference(
         value=float(difference_N.mean()),
-        low=float(max(-1.0, center - reach)),
-        high=float(min(1.0, center + reach)),
+        low=float(max(-1.0, center - width)),
+        high=float(min(1.0, center + width)),
         standard_error=standard_error(difference_N),
         items=items,
     )
@@ -163,9 +164,9 @@ def wilson(share: float, n: float) -> tuple[float, float]:
     [0.2366, 0.7634]
     """
     center = share + Z * Z / (2 * n)
-    reach = Z * math.sqrt(max(0.0, share * (1 - share)) / n + Z * Z / (4 * n * n))
+    width = Z * math.sqrt(max(0.0, share * (1 - share)) / n + Z * Z / (4 * n * n))
     scale = 1 + Z * Z / n
-    return max(0.0, (center - reach) / scale), min(1.0, (center + reach) / scale)
+    return max(0.0, (center - width) / scale), min(1.0, (center + width) / scale)
 
 
 def item_means(accuracy: npt.ArrayLike) -> Array:
@@ -227,7 +228,7 @@ def are_shares(*scores_NK: npt.ArrayLike) -> bool:
 
 
 def mean_score(scores_NK: npt.ArrayLike) -> Estimate:
-    """The mean of shares by `mean_at_k`, of anything else with a normal interval over items.
+    """The mean of shares by `mean_at_k`, of anything else with Student's interval over items.
 
     >>> mean_score([[500.0], [400.0]]).value
     450.0
@@ -236,7 +237,7 @@ def mean_score(scores_NK: npt.ArrayLike) -> Estimate:
 
 
 def mean_of_numbers(scores_NK: npt.ArrayLike) -> Estimate:
-    """The mean of numbers of any size, with a normal interval over items.
+    """The mean of numbers of any size, with Student's interval over items.
 
     >>> mean_of_numbers([[0.5, 1.5], [0.0, 0.0]]).value
     0.5
@@ -245,7 +246,7 @@ def mean_of_numbers(scores_NK: npt.ArrayLike) -> Estimate:
 
 
 def score_difference(before: npt.ArrayLike, after: npt.ArrayLike) -> Difference:
-    """How much better `after` is on the same items: `paired_difference` for shares, else with a normal interval.
+    """How much better `after` is on the same items: `paired_difference` for shares, else with Student's interval.
 
     >>> score_difference([[10.0], [20.0]], [[30.0], [42.0]]).value
     21.0
@@ -262,13 +263,13 @@ def _gains(before_N: Array, after_N: Array) -> Array:
 
 
 def _normal(values_N: Array) -> dict[str, Any]:
-    """The fields of an `Estimate` with a normal 95 % interval over items, of no width where the error is not known."""
+    """The fields of an `Estimate` with Student's 95 % interval over items, of no width where the error is not known."""
     value, error = float(values_N.mean()), standard_error(values_N)
-    reach = 0.0 if math.isnan(error) else Z * error
+    width = 0.0 if math.isnan(error) else reach(0.95, min(len(values_N), 200) - 1) * error
     return {
         "value": value,
-        "low": value - reach,
-        "high": value + reach,
+        "low": value - width,
+        "high": value + width,
         "standard_error": error,
         "items": len(values_N),
     }

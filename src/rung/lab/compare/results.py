@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from rung.lab.compare.seed_statistics import (
     score_interval,
     seed_difference,
 )
-from rung.lab.compare.verdict import RULE, Pair, verdict
+from rung.lab.compare.verdict import ALPHA, RULE, Pair, verdict
 from rung.methods import METHODS
 from rung.methods.explain import difference
 from rung.runs.record.machine import machine
@@ -97,12 +98,13 @@ def pairs_of(comparison: Comparison, runs: Runs, common: bool) -> list[dict[str,
     """Every two methods on the seeds that both have, with Holm's correction over all pairs."""
     found: list[dict[str, Any]] = []
     tested: list[SeedDifference | None] = []
+    comparisons = math.comb(len(comparison.settings), 2)
     for before, after in itertools.combinations(comparison.settings, 2):
         seeds = [s for s in comparison.seeds if RunName(before, s) in runs and RunName(after, s) in runs]
         if not seeds:
             continue
         before_SN, after_SN = (_scores([runs[RunName(method, seed)] for seed in seeds]) for method in (before, after))
-        tested.append(seed_difference(after_SN, before_SN, common_items=common))
+        tested.append(seed_difference(after_SN, before_SN, common_items=common, comparisons=comparisons))
         chance = probability_better(after_SN, before_SN, common_items=common)
         found.append({"before": before, "after": after, "seeds": seeds, "probability": vars(chance)})
     adjusted = iter(holm([one.p for one in tested if one is not None]))
@@ -178,7 +180,24 @@ def _verdict(rows: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any
     seen = [Pair(pair["after"], pair["before"], pair["difference"]["value"], pair["p_adjusted"]) for pair in tested]
     seeds = min((len(row["seeds"]) for row in rows if row["score"] is not None), default=0)
     said = verdict(scores, seen, seeds=seeds)
-    return {"headline": said.headline, "best": list(said.best), "details": [*said.details, *_reservations(rows)]}
+    details = [*said.details, *_more_seeds(tested), *_reservations(rows)]
+    return {"headline": said.headline, "best": list(said.best), "details": details}
+
+
+def _more_seeds(pairs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """How many seeds would tell apart what is not, at the difference and the spread seen."""
+    for pair in pairs:
+        needed, seeds = pair["difference"]["seeds_needed"], pair["difference"]["seeds"]
+        if pair["p_adjusted"] < ALPHA or pair["difference"]["value"] == 0:
+            continue
+        names = f"{pair['after']} and {pair['before']}"
+        if needed is None:
+            yield f"{names}: as far apart as here, no number of seeds up to 1,000 is likely to tell them apart."
+        elif needed > seeds:
+            yield (
+                f"{names}: at the difference and spread seen, {needed} seeds ({needed - seeds} more) would tell them "
+                "apart four times in five."
+            )
 
 
 def _reservations(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:

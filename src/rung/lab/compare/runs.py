@@ -15,6 +15,7 @@ from pathlib import Path
 from rung.errors import RungError
 from rung.lab.compare.child import begun_or_resumed
 from rung.lab.compare.plan import Comparison, RunName, log_file, outcome_file, run_folder, shared_folder
+from rung.runs.record.console import duration
 from rung.runs.stopping import STOPPED_BY_SIGNAL, StopRequest
 from rung.trainers.handed import Handed
 from rung.whole_files import write_whole
@@ -65,7 +66,7 @@ def run_all(comparison: Comparison, folder: Path, *, jobs: int, say: Say) -> boo
     if comparison.handed is not None:
         return _all_here(comparison, folder, waiting, comparison.handed, say)
     working: dict[RunName, Process] = {}
-    told = False
+    told, begun, first = False, time.monotonic(), len(waiting)
     with StopRequest() as stop:
         while working or (waiting and not stop.asked):
             while waiting and len(working) < jobs and not stop.asked:
@@ -80,14 +81,20 @@ def run_all(comparison: Comparison, folder: Path, *, jobs: int, say: Say) -> boo
                 outcome = process.outcome()
                 if outcome is not None:
                     del working[name]
-                    _ended(folder, name, outcome, say, f"{total - len(waiting) - len(working)}/{total}")
+                    left = len(waiting) + len(working)
+                    _ended(folder, name, outcome, say, f"{total - left}/{total}{_time_left(begun, first - left, left)}")
             time.sleep(POLL_S)
     return not stop.asked
 
 
+def _time_left(begun: float, done: int, left: int) -> str:
+    """In words, by the mean pace so far; empty when nothing is left."""
+    return f", about {duration((time.monotonic() - begun) / done * left)} left" if left else ""
+
+
 def _all_here(comparison: Comparison, folder: Path, waiting: list[RunName], handed: Handed, say: Say) -> bool:
     """The runs in this process, one after another: objects cannot go into another one."""
-    total = len(comparison.names())
+    total, begun = len(comparison.names()), time.monotonic()
     for number, name in enumerate(waiting, total - len(waiting) + 1):
         try:
             code, error = (
@@ -100,7 +107,9 @@ def _all_here(comparison: Comparison, folder: Path, waiting: list[RunName], hand
             code, error = raised.exit_code, f"error: {raised}"
         if code == STOPPED_BY_SIGNAL:
             return False
-        _ended(folder, name, Outcome(exit=code, error=error), say, f"{number}/{total}")
+        done = number - total + len(waiting)
+        left = _time_left(begun, done, total - number)
+        _ended(folder, name, Outcome(exit=code, error=error), say, f"{number}/{total}{left}")
     return True
 
 

@@ -3,25 +3,36 @@
 `scores_SN` has a row for each seed's run and a column for each held-out item: the item's mean over its samples, NaN
 where none could be judged. Two things vary: the seed (what is drawn, in which order) and the items. Items are either
 the same for all seeds (a data file) or each seed's own (problems made from the seed, start states); which of the two
-is `common_items`, and it decides how items are drawn again.
+is `common_items`.
+
+    own items      a run's score holds the chance of its items already, so the spread of the runs is all of it
+    common items   what all runs owe to the items that happened to be chosen shows in no spread between runs:
+                   s²(item means)/N less the part of it that the samples explain, s²(rest)/(S·N), is added
+
+An interval reaches √( (t_{S-1} · seeds' error)² + (t_{N-1} · items' error)² ), with Student's t of either. It covers
+what it says where scores of seeds are normal, however few there are, and rather more than less where items are common.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 
 from rung.random import philox
-from rung.runs.statistics import standard_error
+from rung.runs.statistics import are_shares, standard_error
+from rung.runs.student_t import reach, within
 
 Array = npt.NDArray[np.float64]
 
-DRAWS = 2000
-"""Bootstrap draws. Their random numbers are fixed: the same scores give the same interval."""
+DRAWS = 40_000
+"""Draws of a normal distribution by which the interquartile mean's interval is made to cover what it says."""
+MOST_SEEDS = 1000
+POWER = 0.8
 LEVEL = 0.95
 
 
@@ -50,14 +61,21 @@ def interquartile_mean(values: npt.ArrayLike) -> float:
 
 
 def score_interval(scores_SN: Array, *, common_items: bool) -> Interval:
-    """The interquartile mean over runs, with a percentile bootstrap interval over seeds and items.
+    """The interquartile mean over runs with its 95 % interval; of one seed, the interval over its items alone.
 
-    Each draw takes S runs with replacement, and for them N items with replacement: the same items for all runs where
-    the items are common, else each run's own. One seed: over its items alone.
+    How many standard errors the interval reaches is taken from the same mean of normal numbers; for fewer than four
+    seeds that is Student's t.
     """
-    means_DS = _drawn_means(scores_SN, common_items)
-    low, high = np.quantile(_middle(means_DS), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(value=interquartile_mean(run_means(scores_SN)), low=float(low), high=float(high))
+    means_S = run_means(scores_SN)
+    seeds, value = len(means_S), interquartile_mean(means_S)
+    if seeds < 2:
+        seeds_width, items = 0.0, standard_error(scores_SN[~np.isnan(scores_SN)])
+        items = 0.0 if math.isnan(items) else items
+    else:
+        seeds_width = middle_reach(seeds) * standard_error(means_S)
+        items = _items_error(scores_SN, common_items)
+    width = math.hypot(seeds_width, _items_reach(LEVEL, scores_SN) * items)
+    return _interval(value, width, shares=are_shares(scores_SN))
 
 
 def chance_better(after_SN: Array, before_SN: Array) -> Array:
@@ -67,16 +85,14 @@ def chance_better(after_SN: Array, before_SN: Array) -> Array:
 
 
 def probability_better(after_SN: Array, before_SN: Array, *, common_items: bool) -> Interval:
-    """P(after beats before) on an item of a run, ties one half: the mean of `chance_better`, with the bootstrap
-    interval over seeds and items.
+    """P(after beats before) on an item of a run, ties one half: the mean of `chance_better`, with its interval.
 
     >>> probability_better(np.array([[1.0, 0.5]]), np.array([[0.0, 0.5]]), common_items=False).value
     0.75
     """
     chance_SN = chance_better(after_SN, before_SN)
-    means_DS = _drawn_means(chance_SN, common_items)
-    low, high = np.quantile(means_DS.mean(1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(value=float(run_means(chance_SN).mean()), low=float(low), high=float(high))
+    spread = _spread(chance_SN, common_items)
+    return _interval(float(run_means(chance_SN).mean()), spread.width(LEVEL), shares=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,38 +108,106 @@ class SeedDifference:
     """The ends of the 95 % interval of this one difference."""
     standard_error: float
     p: float
-    """Two-sided, by Student's t with seeds - 1 degrees of freedom; before any correction for several comparisons."""
+    """Two-sided: the highest level at which the interval still ends at 0; before any correction for several
+    comparisons."""
     seeds: int
     won: int
     """Seeds on which `after` scored more."""
+    seeds_needed: int | None
+    """Seeds with which a difference and a spread like these are told apart four times in five; None: more than 1,000,
+    or the items are too few."""
 
 
-def seed_difference(after_SN: Array, before_SN: Array, *, common_items: bool) -> SeedDifference | None:
+def seed_difference(
+    after_SN: Array, before_SN: Array, *, common_items: bool, comparisons: int = 1
+) -> SeedDifference | None:
     """The mean over seeds of the paired differences; None with fewer than two seeds, where nothing tells how much a
-    seed matters.
-
-    standard error² = s²(seeds)/S + s²(items)/n: the spread of the runs' differences, and that of the items' (over N
-    items where they are common, else over all S·N within their run). Where items are each seed's own the first term
-    holds the items' spread already, so the interval is rather too wide than too narrow.
-    """
+    seed matters. `comparisons` are made at once, which `seeds_needed` takes into account."""
     seeds = len(after_SN)
     if seeds < 2:
         return None
     difference_SN = after_SN - before_SN
-    means_S = run_means(difference_SN)
+    means_S, spread = run_means(difference_SN), _spread(difference_SN, common_items)
     value = float(means_S.mean())
-    error = math.hypot(standard_error(means_S), _items_error(difference_SN, means_S, common_items))
-    t = abs(value) / error if error > 0 else (math.inf if value else 0.0)
-    width = reach(LEVEL, seeds - 1) * error
+    width = spread.width(LEVEL)
     return SeedDifference(
         value=value,
         low=value - width,
         high=value + width,
-        standard_error=error,
-        p=two_sided_p(t, seeds - 1),
+        standard_error=math.hypot(spread.seeds_error, spread.items_error),
+        p=_p(abs(value), spread),
         seeds=seeds,
         won=int((means_S > 0).sum()),
+        seeds_needed=_needed(abs(value), spread, 1 - (1 - LEVEL) / comparisons),
     )
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """The two standard errors of a mean over seeds and items, and how many numbers each was taken from."""
+
+    seeds_error: float
+    items_error: float
+    seeds: int
+    items: int
+
+    def width(self, level: float) -> float:
+        """Half the width of the interval of a level."""
+        of_seeds = reach(level, self.seeds - 1) * self.seeds_error if self.seeds_error else 0.0
+        of_items = _reach_many(level, self.items) * self.items_error if self.items_error else 0.0
+        return math.hypot(of_seeds, of_items)
+
+
+def _spread(values_SN: Array, common_items: bool) -> _Spread:
+    means_S = run_means(values_SN)
+    seeds = standard_error(means_S) if len(means_S) > 1 else 0.0
+    items = _items_error(values_SN, common_items)
+    if not seeds and not items:  # runs that agree to the last bit, each on items of its own
+        found = standard_error(values_SN[~np.isnan(values_SN)])
+        items = 0.0 if math.isnan(found) else found
+    return _Spread(seeds, items, len(means_S), values_SN.shape[1])
+
+
+def _p(size: float, spread: _Spread) -> float:
+    if size == 0 or (not spread.seeds_error and not spread.items_error):
+        return 0.0 if size else 1.0
+    if not spread.items_error:
+        return 1 - within(size / spread.seeds_error, spread.seeds - 1)
+    return 1 - _first(lambda level: spread.width(level) >= size, 0.0, 1 - 1e-12)
+
+
+def _first(holds: Callable[[float], bool], low: float, high: float) -> float:
+    """The place in an interval from which on something holds, by halving."""
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high
+
+
+def _needed(size: float, spread: _Spread, level: float) -> int | None:
+    """The fewest seeds S' with ( (t_{S'-1} + z_power) · s / √S' )² + (t · items' error)² ≤ difference²."""
+    left = size**2 - (_reach_many(level, spread.items) * spread.items_error) ** 2
+    if left <= 0:
+        return None
+    seed_spread = spread.seeds_error * math.sqrt(spread.seeds)
+    more = _reach_many(2 * POWER - 1, MOST_SEEDS)
+    enough = (n for n in range(2, MOST_SEEDS + 1) if (_reach_many(level, n) + more) ** 2 * seed_spread**2 / n <= left)
+    return next(enough, None)
+
+
+@cache
+def _reach_many(level: float, count: int) -> float:
+    """Student's t of count - 1 degrees, of at most 200: beyond, nothing changes that anybody would see."""
+    return reach(level, max(1, min(count, 200) - 1))
+
+
+def _items_reach(level: float, scores_SN: Array) -> float:
+    return _reach_many(level, scores_SN.shape[1])
+
+
+def _interval(value: float, width: float, *, shares: bool) -> Interval:
+    low, high = value - width, value + width
+    return Interval(value=value, low=max(0.0, low) if shares else low, high=min(1.0, high) if shares else high)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -142,14 +226,42 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _items_error(difference_SN: Array, means_S: Array, common_items: bool) -> float:
-    if common_items:
-        counts_N = (~np.isnan(difference_SN)).sum(0)
-        per_item_N = np.nansum(difference_SN, axis=0)[counts_N > 0] / counts_N[counts_N > 0]
-    else:
-        per_item_N = (difference_SN - means_S[:, None])[~np.isnan(difference_SN)]
-    error = standard_error(per_item_N)
-    return 0.0 if math.isnan(error) else error
+def _items_error(values_SN: Array, common_items: bool) -> float:
+    """What common items add to the error of a mean: √( s²(item means)/N - s²(rest)/(S·N) ); 0 for own items."""
+    seeds, items = values_SN.shape
+    if not common_items or items < 2:
+        return 0.0
+    with np.errstate(invalid="ignore"):
+        counts_N = (~np.isnan(values_SN)).sum(0)
+        kept_SN = values_SN[:, counts_N > 0]
+        of_items_N = np.nansum(kept_SN, axis=0) / counts_N[counts_N > 0]
+    variance = standard_error(of_items_N) ** 2 if len(of_items_N) > 1 else 0.0
+    if seeds > 1:
+        rest_SN = kept_SN - run_means(kept_SN)[:, None] - of_items_N + of_items_N.mean()
+        degrees = (seeds - 1) * (kept_SN.shape[1] - 1)
+        variance -= float(np.nansum(rest_SN**2)) / degrees / (~np.isnan(kept_SN)).sum()
+    return math.sqrt(max(0.0, variance))
+
+
+@cache
+def middle_reach(seeds: int) -> float:
+    """How many standard errors the interval of an interquartile mean of so many normal numbers reaches.
+
+    >>> [round(middle_reach(seeds), 1) for seeds in (3, 4, 10)]
+    [4.3, 3.4, 2.4]
+    """
+    if seeds < 4:
+        return reach(LEVEL, seeds - 1)
+    normal_DS = _normal_numbers(DRAWS, seeds)
+    errors_D = normal_DS.std(axis=1, ddof=1) / math.sqrt(seeds)
+    return float(np.quantile(np.abs(_middle(normal_DS)) / errors_D, LEVEL))
+
+
+def _normal_numbers(rows: int, columns: int) -> Array:
+    """Box and Muller's numbers, the same each time."""
+    raw = np.asarray(philox(columns).random_raw(2 * rows * columns), dtype=np.uint64)
+    first, second = ((raw >> np.uint64(11)).astype(np.float64) + 0.5).reshape(2, -1) / 2.0**53
+    return (np.sqrt(-2 * np.log(first)) * np.cos(2 * np.pi * second)).reshape(rows, columns)
 
 
 def _middle(values_DS: Array) -> Array:
@@ -157,64 +269,3 @@ def _middle(values_DS: Array) -> Array:
     ordered = np.sort(values_DS, axis=1)
     cut = ordered.shape[1] // 4
     return ordered[:, cut : ordered.shape[1] - cut].mean(1)
-
-
-def _drawn_means(scores_SN: Array, common_items: bool) -> Array:
-    """[D,S] the runs' means in each bootstrap draw."""
-    seeds, items = scores_SN.shape
-    there_SN = (~np.isnan(scores_SN)).astype(np.float64)
-    filled_SN = np.nan_to_num(scores_SN)
-    random = philox(seeds | items << 64)
-    means_DS = np.empty((DRAWS, seeds))
-    for draw in range(DRAWS):
-        picked_S = _picks(random, seeds, seeds)
-        sets = 1 if common_items else seeds
-        counts_SN = np.stack([np.bincount(_picks(random, items, items), minlength=items) for _ in range(sets)])
-        judged_S = (counts_SN * there_SN[picked_S]).sum(1)
-        sums_S = (counts_SN * filled_SN[picked_S]).sum(1)
-        whole_S = run_means(scores_SN[picked_S])  # for a draw that happens to hold no judged item
-        means_DS[draw] = np.where(judged_S > 0, sums_S / np.maximum(judged_S, 1), whole_S)
-    return means_DS
-
-
-def _picks(random: np.random.Philox, below: int, count: int) -> npt.NDArray[np.int64]:
-    return (np.asarray(random.random_raw(count)) % np.uint64(below)).astype(np.int64)
-
-
-def within(t: float, degrees: int) -> float:
-    """P(|T| ≤ t): Abramowitz and Stegun 26.7.3 and 26.7.4, a finite sum in θ = atan(t/√ν).
-
-    >>> round(within(12.706, 1), 4), round(within(2.776, 4), 4)
-    (0.95, 0.95)
-    """
-    assert degrees >= 1 and t >= 0, (t, degrees)
-    theta = math.atan2(t, math.sqrt(degrees))
-    sine, square = math.sin(theta), math.cos(theta) ** 2
-    odd = degrees % 2 == 1
-    term = math.cos(theta) if odd else 1.0
-    total = term if degrees > 1 else 0.0
-    for power in range(2 if not odd else 3, degrees - 1, 2):
-        term *= square * (power - 1) / power
-        total += term
-    found = 2 / math.pi * (theta + sine * total) if odd else sine * total
-    return min(1.0, max(0.0, found))
-
-
-def two_sided_p(t: float, degrees: int) -> float:
-    """P(|T| > |t|). Infinite t: 0."""
-    return 0.0 if math.isinf(t) else 1.0 - within(abs(t), degrees)
-
-
-def reach(level: float, degrees: int) -> float:
-    """How many standard errors a two-sided interval of that level reaches: 4.30 for 0.95 and 2 degrees.
-
-    >>> round(reach(0.95, 2), 2)
-    4.3
-    """
-    low, high = 0.0, 1.0
-    while within(high, degrees) < level:
-        high *= 2
-    for _ in range(100):
-        middle = (low + high) / 2
-        low, high = (middle, high) if within(middle, degrees) < level else (low, middle)
-    return high

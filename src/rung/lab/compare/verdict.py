@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from rung.runs.student_t import reach
+
 ALPHA = 0.05
 RULE = (
     "Two methods are told apart when the mean of their paired differences over seeds is away from 0 by Student's t "
-    "(seeds - 1 degrees of freedom; the standard error holds the seeds' spread and the items'), with p < 0.05 after "
+    "(seeds - 1 degrees of freedom; common items add their own spread), with p < 0.05 after "
     "Holm's correction over all pairs of the comparison. So the chance that any two equal methods are told apart is "
     "at most 5 %. With one seed nothing is told apart: nobody knows what another seed would have given."
 )
@@ -38,6 +40,19 @@ class Verdict:
     headline: str
     best: tuple[str, ...] = ()
     details: tuple[str, ...] = ()
+
+
+def resolution(seeds: int) -> str:
+    """What so many seeds can tell apart at all, in words, before anything has run.
+
+    >>> resolution(2)
+    'a difference between two methods must be 12.7 of its standard errors to be told apart, with 5 seeds 2.8'
+    """
+    if seeds < 2:
+        return "one seed tells nothing apart; three or more can"
+    here = f"{reach(1 - ALPHA, seeds - 1):.1f}"
+    more = "" if seeds >= 5 else f", with 5 seeds {reach(1 - ALPHA, 4):.1f}"
+    return f"a difference between two methods must be {here} of its standard errors to be told apart{more}"
 
 
 def verdict(scores: Mapping[str, float], pairs: Sequence[Pair], *, seeds: int) -> Verdict:

@@ -7,7 +7,7 @@ from statistics import NormalDist
 
 import pytest
 
-from rung.lab.compare.seed_statistics import reach, two_sided_p, within
+from rung.runs.student_t import reach, within
 
 
 @pytest.mark.parametrize(
@@ -37,8 +37,3 @@ def test_closed_forms() -> None:
 
 def test_many_degrees_are_a_normal_law() -> None:
     assert within(1.5, 4001) == pytest.approx(2 * NormalDist().cdf(1.5) - 1, abs=2e-4)
-
-
-def test_p_is_what_is_left_and_has_no_sign() -> None:
-    assert two_sided_p(2.0, 3) == two_sided_p(-2.0, 3) == pytest.approx(1 - within(2.0, 3))
-    assert two_sided_p(math.inf, 1) == 0.0 and two_sided_p(0.0, 5) == 1.0
