@@ -82,6 +82,21 @@ class Episode:
     """(index of the action that ends the step, the step's share of the total), where a reward judges steps."""
 
 
+class Processes:
+    """The processes that learn from one batch, each with some of its rows. This class is a process by itself."""
+
+    def total(self, count: Tensor) -> Tensor:
+        """The sum of a count over all processes."""
+        return count
+
+    def gather(self, values_N: Tensor) -> tuple[Tensor, slice]:
+        """The values of all processes one after another, and where this one's own stand among them."""
+        return values_N, slice(0, len(values_N))
+
+
+ALONE = Processes()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Batch:
     """Padded arrays, right-padded in T. Everything a method or formula sees.
@@ -132,6 +147,8 @@ class Batch:
     """bool: the objective's bound took the gradient away in at least one of this rollout's updates; None: no bound."""
     chosen_BT: Tensor | None = None
     """bool: the tokens that an objective chose from all those of its update."""
+    processes: Processes = ALONE
+    """Who holds the rest of the batch: a part that compares rows asks it for sums or values over the whole."""
 
     def __post_init__(self) -> None:
         shape = self.actions_BT.shape[:2]

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
-import os
-import socket
 
 import pytest
 import torch
@@ -192,41 +189,6 @@ def test_nothing_is_clipped_at_the_first_update_and_an_objective_without_a_bound
     one = Learner(TablePolicy(), GRPO, reference=TablePolicy(seed=1)).update(batch, 1)
     assert one.batch.clipped_BT is not None and not bool(one.batch.clipped_BT.any())
     assert Learner(TablePolicy(), REINFORCE).update(batch, 1).batch.clipped_BT is None
-
-
-NAMES = ["grpo", "token", "constant", "prompt", "rloo", "actor_critic", "reinforce++"]
-
-
-def _rank(rank: int, port: int, results) -> None:
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
-    episodes = random_episodes()
-    mine = assemble(episodes[:6] if rank == 0 else episodes[6:])
-    methods = [unbounded(m) for m in VARIANTS if m.name in NAMES]
-    results.put((rank, [gradient(m, mine, tokens=20, world=World.current()).tolist() for m in methods]))
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
-
-
-def test_two_processes_equal_one() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    context = multiprocessing.get_context("spawn")
-    results = context.Queue()
-    ranks = [context.Process(target=_rank, args=(rank, port, results)) for rank in range(2)]
-    for process in ranks:
-        process.start()
-    got = dict(results.get(timeout=120) for _ in ranks)
-    for process in ranks:
-        process.join(60)
-        assert process.exitcode == 0
-    methods = [unbounded(m) for m in VARIANTS if m.name in NAMES]
-    for index, method in enumerate(methods):
-        whole = gradient(method, assemble(random_episodes()), tokens=1000)
-        for rank in range(2):
-            found = torch.tensor(got[rank][index], dtype=torch.float64)
-            torch.testing.assert_close(found, whole, rtol=1e-9, atol=1e-9)
 
 
 def test_the_learner_needs_a_reference_when_the_method_does() -> None:

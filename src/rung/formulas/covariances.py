@@ -32,17 +32,17 @@ def token_covariance(
     return centred(advantages_BT) * centred(log_probs_BT)
 
 
-def largest(values_BT: Tensor, candidates_BT: Tensor, count: int) -> Tensor:
-    """bool [B,T]: the `count` largest values among the candidates, all of them where there are fewer.
+def largest(values_N: Tensor, candidates_N: Tensor, count: int) -> Tensor:
+    """bool, of the values' shape: the `count` largest values among the candidates, all of them where there are fewer.
 
-    Of equal values the earlier row's, then the earlier step's.
+    Of equal values the earlier.
 
-    >>> largest(torch.tensor([[1.0, 5.0, 9.0]]), torch.tensor([[True, True, False]]), 1)
-    tensor([[False,  True, False]])
+    >>> largest(torch.tensor([1.0, 5.0, 9.0]), torch.tensor([True, True, False]), 1)
+    tensor([False,  True, False])
     """
-    same_shape(values_BT, candidates_BT)
-    chosen_BT = torch.zeros_like(candidates_BT)
-    row_N, step_N = torch.nonzero(candidates_BT, as_tuple=True)
-    order_N = values_BT[row_N, step_N].argsort(descending=True, stable=True)[:count]
-    chosen_BT[row_N[order_N], step_N[order_N]] = True
-    return chosen_BT
+    same_shape(values_N, candidates_N)
+    found_N = torch.nonzero(candidates_N.flatten())[:, 0]
+    order_N = values_N.flatten()[found_N].argsort(descending=True, stable=True)
+    chosen_N = torch.zeros_like(candidates_N).flatten()
+    chosen_N[found_N[order_N[:count]]] = True
+    return chosen_N.view_as(candidates_N)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -28,9 +30,14 @@ def zeroed(values_BT: Tensor, mask_BT: Tensor) -> Tensor:
     return torch.where(mask_BT, values_BT, _ZERO if values_BT.is_floating_point() else values_BT.new_zeros(()))
 
 
-def masked_mean(values_BT: Tensor, mask_BT: Tensor) -> Tensor:
-    """∑ m x / ∑ m over the whole array; NaN when nothing is selected (a mean of nothing is not 0)."""
-    return zeroed(values_BT, mask_BT).sum() / mask_BT.sum()
+def masked_mean(values_BT: Tensor, mask_BT: Tensor, total: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+    """∑ m x / ∑ m over the whole array; NaN when nothing is selected (a mean of nothing is not 0).
+
+    `total` sums a number over all processes; None: the array is all there is.
+    """
+    sums = zeroed(values_BT, mask_BT).sum(), mask_BT.sum()
+    top, count = sums if total is None else (total(one) for one in sums)
+    return top / count
 
 
 def last_step(mask_BT: Tensor) -> Tensor:

@@ -16,7 +16,6 @@ from rung.batch import Batch
 from rung.formulas.masked import zeroed
 from rung.formulas.policy_losses import capped
 from rung.methods.kind import Method
-from rung.methods.parts.aggregations import alone
 from rung.methods.parts.filters import FrozenStart
 from rung.methods.parts.learned_reward import SegmentPreferences
 from rung.methods.parts.objectives import old_log_probs
@@ -204,7 +203,7 @@ class PolicyGradient(Method):
     def _parts(self) -> list[Any]:
         return [getattr(self, f.name) for f in fields(self)]
 
-    def with_advantages(self, batch: Batch, total: Total = alone) -> Batch:
+    def with_advantages(self, batch: Batch) -> Batch:
         """The batch with advantages, and the critic's targets: after the reward was shaped and any KL taken off it."""
         shaped = batch if self.shape_reward is None else batch.changed(rewards_BT=self.shape_reward(batch))
         if self.reference_kl is not None:
@@ -215,7 +214,7 @@ class PolicyGradient(Method):
         if self.critic is not None:
             batch = batch.changed(value_targets_BT=self._value_targets(shaped, advantages_BT))
         if self.whiten is not None and not self.whiten.per_minibatch:
-            advantages_BT = self.whiten(advantages_BT, batch.action_mask_BT, total)
+            advantages_BT = self.whiten(advantages_BT, batch.action_mask_BT, batch.processes.total)
         batch = batch.changed(advantages_BT=advantages_BT)
         return batch if self.drop_rows is None else self.drop_rows(batch)
 

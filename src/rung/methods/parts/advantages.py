@@ -19,6 +19,13 @@ def _groups(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     return batch.returns_B(), batch.group_ids_B, batch.counted_B()
 
 
+def _one_group(returns_B: Tensor, batch: Batch) -> tuple[tuple[Tensor, Tensor, Tensor], slice]:
+    """`_groups` of the whole batch as one group, over all processes, and where this one's rows stand."""
+    whole_B, own = batch.processes.gather(returns_B)
+    counted_B, _ = batch.processes.gather(batch.counted_B().long())
+    return (whole_B, torch.zeros_like(counted_B), counted_B.bool()), own
+
+
 def _at_every_step(advantages_B: Tensor, batch: Batch) -> Tensor:
     return zeroed(advantages_B[:, None].expand_as(batch.rewards_BT), batch.action_mask_BT)
 
@@ -134,7 +141,8 @@ class GroupCentredBatchScaled:
     def __call__(self, batch: Batch) -> Tensor:
         returns_B, groups_B, counted_B = _groups(batch)
         centred_B = advantages.group_centred(returns_B, groups_B, counted_B)
-        scale_B = advantages.group_deviation(returns_B, torch.zeros_like(groups_B), counted_B, self.ddof)
+        whole, own = _one_group(returns_B, batch)
+        scale_B = advantages.group_deviation(*whole, self.ddof)[own]
         return _at_every_step((centred_B / (scale_B + self.epsilon)).to(centred_B.dtype), batch)
 
 
@@ -255,8 +263,8 @@ class OthersInBatch:
     needs_others: ClassVar[bool] = True
 
     def __call__(self, returns_B: Tensor, batch: Batch) -> Tensor:
-        one_group_B = torch.zeros_like(batch.group_ids_B)
-        return returns_B - advantages.leave_one_out(returns_B, one_group_B, batch.counted_B())
+        whole, own = _one_group(returns_B, batch)
+        return returns_B - advantages.leave_one_out(*whole)[own]
 
 
 @dataclass(frozen=True)

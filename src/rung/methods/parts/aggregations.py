@@ -14,11 +14,6 @@ from rung.methods.parts.protocols import Formula, Total
 from rung.methods.ranges import FROM_0, FROM_1, ZERO_OR_ONE
 
 
-def alone(count: Tensor) -> Tensor:
-    """The `Total` of a run that is one process."""
-    return count
-
-
 @dataclass(frozen=True)
 class PerSequence:
     """Mean over a sequence's tokens, then over sequences: a long answer's tokens weigh less (GRPO)."""

@@ -95,7 +95,10 @@ class KLPenalty:
             return {}
         mask_BT = after.batch.action_mask_BT
         kl_BT = policy_losses.kl_from_old(_ratio(after.batch, after.log_probs_BT), mask_BT)
-        return {"kl/old": float(masked_mean(kl_BT, mask_BT)), "kl/coefficient": self.coefficient}
+        return {
+            "kl/old": float(masked_mean(kl_BT, mask_BT, after.batch.processes.total)),
+            "kl/coefficient": self.coefficient,
+        }
 
     def adapted(self, measured: Mapping[str, float]) -> KLPenalty:
         """β for the next rollout (arXiv:1707.06347, section 4): halved below target/1.5, doubled above 1.5 target."""
@@ -238,9 +241,9 @@ class ClipCov:
         ratio_BT = _ratio(batch, log_probs_BT)
         low_BT, high_BT = policy_losses.clip_binds(ratio_BT, advantages_BT, mask_BT, self.low, self.high)
         candidates_BT = mask_BT & (cov_BT > self.above) & (cov_BT < self.below) & ~low_BT & ~high_BT
-        luck_N = torch.from_numpy(generator(key).random(int(mask_BT.sum()))).to(mask_BT.device)  # pyright: ignore[reportUnknownMemberType]
-        luck_BT = torch.zeros_like(cov_BT).masked_scatter(mask_BT, luck_N)  # one number a token, whatever the padding
-        return covariances.largest(luck_BT, candidates_BT, _at_least_one(self.share, mask_BT))
+        candidates_N, own = batch.processes.gather(candidates_BT[mask_BT].long())
+        luck_N = torch.from_numpy(generator(key).random(len(candidates_N))).to(mask_BT.device)  # pyright: ignore[reportUnknownMemberType]
+        return _largest(luck_N, candidates_N.bool(), self.share, own, mask_BT)
 
     def __call__(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
         given = (_ratio(batch, log_probs_BT), _advantages(batch), batch.action_mask_BT, self.low, self.high)
@@ -269,7 +272,8 @@ class KLCov:
         """bool [B,T], taken over a whole update, however it is cut into micro-batches. Nothing is drawn."""
         mask_BT = batch.action_mask_BT
         cov_BT = covariances.token_covariance(log_probs_BT, _advantages(batch), mask_BT, total)
-        return covariances.largest(cov_BT, mask_BT, _at_least_one(self.share, mask_BT))
+        cov_N, own = batch.processes.gather(cov_BT[mask_BT])
+        return _largest(cov_N, torch.ones_like(cov_N, dtype=torch.bool), self.share, own, mask_BT)
 
     def __call__(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
         ratio_BT, mask_BT = _ratio(batch, log_probs_BT), batch.action_mask_BT
@@ -280,8 +284,10 @@ class KLCov:
         return {"covariance/chosen": _chosen(batch)}
 
 
-def _at_least_one(share: float, mask_BT: Tensor) -> int:
-    return max(1, int(share * int(mask_BT.sum())))
+def _largest(values_N: Tensor, candidates_N: Tensor, share: float, own: slice, mask_BT: Tensor) -> Tensor:
+    """bool [B,T] this process's tokens among the largest `share`, at least one, of the tokens [N] of all processes."""
+    chosen_N = covariances.largest(values_N, candidates_N, max(1, int(share * len(values_N))))
+    return torch.zeros_like(mask_BT).masked_scatter(mask_BT, chosen_N[own])
 
 
 def _chosen(batch: Batch) -> Tensor:

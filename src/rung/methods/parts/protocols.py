@@ -9,7 +9,8 @@ missing (`fact`). Of a part in any slot of a PolicyGradient:
     measured(after)             -> numbers by metric name, taken after the updates of a rollout (`AfterUpdates`)
     adapted(measured)           -> the part for the next rollout, from all that was measured and `episodes`
 
-Facts of one slot alone stand with its protocol.
+Facts of one slot alone stand with its protocol. A part that compares rows of different groups asks `batch.processes`
+for sums and values over all of them: a run may hold some rows in another process.
 """
 
 from __future__ import annotations

@@ -109,7 +109,8 @@ class KLInReward(NoKL):
         batch = after.batch
         assert batch.old_log_probs_BT is not None and batch.reference_log_probs_BT is not None
         gap_BT = zeroed(batch.old_log_probs_BT - batch.reference_log_probs_BT, batch.action_mask_BT)
-        found = {"kl/sequence": float(gap_BT.sum() / batch.counted_B().sum().clamp(min=1))}
+        total = batch.processes.total
+        found = {"kl/sequence": float(total(gap_BT.sum()) / total(batch.counted_B().sum()).clamp(min=1))}
         return found if self.target is None else {**found, "kl/coefficient": self.coefficient}
 
     def adapted(self, measured: Mapping[str, float]) -> KLInReward:

@@ -72,7 +72,7 @@ class Learner:
         self._progress = progress
         self._refresh_reference(step)
         self._critic_alone = self.method.critic_learns_alone(step)
-        batch = self.method.with_advantages(self._before(batch), self.world.total)
+        batch = self.method.with_advantages(self._before(batch.changed(processes=self.world)))
         require_finite("the advantages", zeroed(batch.advantages_BT, batch.action_mask_BT))
         if self.method.num_minibatches > 1 and self.method.weighs_steps_alike() and isinstance(batch.contexts, Tensor):
             batch = batch.by_step()  # a policy without memory: minibatches may mix the steps under a mean over steps
@@ -232,7 +232,6 @@ class Learner:
         """The minibatch with the tokens its objective picks among all of them, before it is cut into micro-batches."""
         if not self.method.chooses_tokens:
             return minibatch
-        assert self.world.size == 1, "tokens are not chosen over several processes"
         log_probs_BT = self.log_probs(self.policy, minibatch)
         return self.method.choosing(minibatch, log_probs_BT, self.world.total, (self.seed, self.updates))
 

@@ -39,15 +39,14 @@ class Learning(Protocol):
 
 
 def natural_update(learner: Learning, batch: Batch, record: UpdateRecord, key: tuple[int, ...]) -> None:
-    """One natural-gradient step of the policy, then the critic's epochs. One process only.
+    """One natural-gradient step of the policy, then the critic's epochs.
 
     Args:
         key: of the critic's minibatches, with the epoch's number after it.
     """
-    assert learner.world.size == 1, "natural-gradient steps are not made by several processes"
     step = learner.method.trust_region()
     assert step is not None
-    if not batch.action_mask_BT.any():
+    if not learner.world.any(bool(batch.action_mask_BT.any())):
         return
     named = learner.policy.trainable()
     policy = [parameter for name, parameter in named.items() if not is_critics(name)]
@@ -59,7 +58,8 @@ def natural_update(learner: Learning, batch: Batch, record: UpdateRecord, key: t
 
 
 class _Search:
-    """The line search of one update. Everything is measured on the whole batch, the Fisher matrix on a share of it."""
+    """The line search of one update. Everything is measured on the whole batch, the Fisher matrix on a share of its
+    steps."""
 
     def __init__(
         self,
@@ -118,11 +118,16 @@ class _Search:
             loss += float(share.detach())
             self.record.note(micro, rows_B, outputs)
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.policy]
-        return torch.cat([gradient.flatten() for gradient in gradients]), loss
+        gradient_P = torch.cat([gradient.flatten() for gradient in gradients])
+        return self.learner.world.total(gradient_P), self._summed(loss)
 
     @torch.no_grad()
     def _loss(self) -> float:
-        return sum(float(share) for *_, share in self._shares())
+        return self._summed(sum(float(share) for *_, share in self._shares()))
+
+    def _summed(self, number: float) -> float:
+        """The sum over all processes."""
+        return float(self.learner.world.total(torch.tensor(number, dtype=torch.float64)))
 
     def _shares(self) -> Iterator[tuple[Tensor, Batch, Outputs, Tensor]]:
         """Each micro-batch's rows, itself, what the policy says of it, and its share of the loss."""
@@ -141,7 +146,7 @@ class _Search:
         for old, (_, micro) in zip(self.old_distributions, self._micro(self.batch), strict=True):
             kl_N = old.kl(self._distribution(micro))
             total, count = total + float(kl_N.sum()), count + len(kl_N)
-        return total / count
+        return self._summed(total) / self._summed(count)
 
     @torch.no_grad()
     def _place(self, start: Sequence[Tensor], change_P: Tensor) -> None:
@@ -156,10 +161,10 @@ def fisher_product(
     learner: Learning, batch: Batch, policy: Sequence[torch.nn.Parameter], damping: float
 ) -> Callable[[Tensor], Tensor]:
     """v -> (F + damping) v, with F the Hessian of the mean KL(π_old ‖ π) at π = π_old: two backward passes."""
-    steps = int(batch.action_mask_BT.sum())
+    steps = int(learner.world.total(batch.action_mask_BT.sum()))
 
     def product(vector_P: Tensor) -> Tensor:
-        image_P = damping * vector_P
+        image_P = torch.zeros_like(vector_P)
         for rows_B in micro_batches(batch, learner.micro_batch_tokens):
             distribution = learner.policy.distribution(batch.rows(rows_B), temperature=learner.temperature, twice=True)
             kl = distribution.detached().kl(distribution).sum() / steps
@@ -167,7 +172,7 @@ def fisher_product(
             along = torch.dot(torch.cat([gradient.flatten() for gradient in first]), vector_P)
             second = torch.autograd.grad(along, policy, materialize_grads=True)
             image_P = image_P + torch.cat([gradient.flatten() for gradient in second])
-        return image_P
+        return damping * vector_P + learner.world.total(image_P)
 
     return product
 
@@ -188,7 +193,7 @@ def _critic_epochs(learner: Learning, batch: Batch, step: NaturalGradient, key: 
 def _critic_update(learner: Learning, batch: Batch, max_grad_norm: float) -> None:
     """One update of the critic, on all of the batch."""
     assert learner.optimizer is not None and learner.method.critic is not None
-    weights_BT = token_mean(batch.action_mask_BT, batch.action_mask_BT.sum())
+    weights_BT = token_mean(batch.action_mask_BT, learner.world.total(batch.action_mask_BT.sum()))
     learner.optimized.clear()
     if isinstance(batch.contexts, Tensor):  # taking rows out costs more than a small network's pass
         parts = [(batch, weights_BT)]
@@ -196,6 +201,7 @@ def _critic_update(learner: Learning, batch: Batch, max_grad_norm: float) -> Non
         cuts = micro_batches(batch, learner.micro_batch_tokens)
         parts = [(batch.rows(rows_B), weights_BT[rows_B]) for rows_B in cuts]
     loss = sum(_critic_pass(learner, learner.method.critic, *part) for part in parts)
+    learner.world.sum_gradients(learner.optimized.parameters)
     norm = bound_norm(learner.optimized.parameters, max_grad_norm)
     _require_finite(learner, loss, norm)
     optimizer_step(learner.optimizer)

@@ -99,20 +99,22 @@ class PreferenceLearner:
         return Numbers(numbers, rows.batch.changed(advantages_BT=advantages_BT))
 
     def _anchor(self, batch: Batch) -> float:
-        """KTO's z, from the mean log-ratio of answers put after another row's prompt."""
+        """KTO's z, from the mean log-ratio of answers put after another row's prompt, over all processes."""
         assert self.reference is not None
-        shifted = mismatched(batch)
+        shifted = mismatched(batch.changed(processes=self.world))
         here_B, start_B = (answer_values(m, shifted, self.micro_batch_tokens) for m in (self.model, self.reference))
-        return float(kto_anchor(here_B - start_B))
+        return float(kto_anchor(self.world.gather(here_B - start_B)[0]))
 
 
 def mismatched(batch: Batch) -> Batch:
-    """The same answers, each after another row's prompt: the prompts are moved on by one group.
+    """The same answers, each after another row's prompt: the prompts are moved on by one group of the whole batch.
 
     Every row is a group of its own here, for no two of them need to stay together.
     """
-    groups = torch.unique_consecutive(batch.group_ids_B)
-    first = {int(group): int(torch.nonzero(batch.group_ids_B == group)[0, 0]) for group in groups}
-    after = {int(group): int(groups[(place + 1) % len(groups)]) for place, group in enumerate(groups)}
-    contexts = tuple(batch.contexts[first[after[int(group)]]] for group in batch.group_ids_B)
+    groups, place_B = torch.unique_consecutive(batch.group_ids_B, return_inverse=True)
+    firsts = [batch.contexts[int(torch.nonzero(batch.group_ids_B == group)[0, 0])] for group in groups]
+    ids, _ = batch.processes.gather(firsts[0])
+    sizes, own = batch.processes.gather(torch.tensor([len(firsts[0])]))
+    followers = [*firsts[1:], ids.split(sizes.tolist())[own.stop % len(sizes)]]  # the last one's is the next process's
+    contexts = tuple(followers[int(place)] for place in place_B)
     return batch.changed(contexts=contexts, group_ids_B=torch.arange(len(batch)))
