@@ -8,11 +8,14 @@ import pytest
 import torch
 from episodes import random_episodes
 from table_policy import TablePolicy
+from torch.utils.flop_counter import FlopCounterMode
 
 from rung.batch import Batch
 from rung.formulas.natural_gradient import conjugate_gradient
 from rung.methods import TRPO
+from rung.methods.parts.advantages import RewardToGo
 from rung.methods.parts.optimizers import NaturalGradient
+from rung.models.small.network import SmallPolicy, SmallShape
 from rung.trainers.assemble import assemble
 from rung.trainers.policy_gradient.learner import Learner
 from rung.trainers.policy_gradient.minibatches import minibatches
@@ -48,6 +51,74 @@ def test_fisher_vector_products_equal_the_dense_fishers(tokens: int) -> None:
     for vector_P in vectors:
         torch.testing.assert_close(product(vector_P), fisher @ vector_P + 1e-3 * vector_P, rtol=1e-9, atol=1e-12)
     assert not torch.allclose(product(vectors[0]), fisher @ vectors[0] * 1.01, rtol=1e-3)
+
+
+def operations(product) -> int:
+    with FlopCounterMode(display=False) as counter:
+        product(torch.zeros(sum(p.numel() for p in NETWORK), dtype=torch.float32))
+    return counter.get_total_flops()
+
+
+SMALL = SmallPolicy(SmallShape(observations=3, choices=2, hidden=(8,), critic=False), seed=1)
+NETWORK = list(SMALL.trainable().values())
+
+
+def environments(mask: list[list[bool]]) -> Batch:
+    """An environment a row, of random observations and actions."""
+    mask_BT = torch.tensor(mask)
+    generator = torch.Generator().manual_seed(4)
+    zero_BT = torch.zeros(mask_BT.shape)
+    return Batch(
+        contexts=torch.randn(*mask_BT.shape, 3, generator=generator),
+        actions_BT=torch.randint(0, 2, mask_BT.shape, generator=generator),
+        action_mask_BT=mask_BT,
+        **dict.fromkeys(("sampler_log_probs_BT", "rewards_BT", "discounts_BT", "bootstrap_BT"), zero_BT),
+        cut_BT=zero_BT.bool(),
+        group_ids_B=torch.arange(len(mask_BT)),
+        scores_B=zero_BT[:, 0],
+        truncated_B=zero_BT[:, 0].bool(),
+    )
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        [[True] * 1000],
+        [[True] * 250] * 4,
+        [[True] * 300 + [False] * 50, [step % 2 == 0 for step in range(350)], [False] * 350, [True] * 350],
+    ],
+    ids=["one environment", "four", "masks"],
+)
+@pytest.mark.parametrize(("share", "n"), [(0.2, 5), (0.1, 10), (1.0, 1), (0.7, 1), (0.3, 3)])
+def test_the_fisher_matrix_is_taken_at_every_nth_step_of_the_flattened_batch(
+    mask: list[list[bool]], share: float, n: int
+) -> None:
+    """As Baselines takes `ob[::5]`, however many environments there are; and the operations fall with the steps."""
+    batch = environments(mask)
+    observations_NO = batch.contexts[batch.action_mask_BT]
+    logits_NV = torch.from_numpy(observations_NO[::n].numpy())
+    for weight, bias in ((NETWORK[0], NETWORK[1]), (NETWORK[2], NETWORK[3])):
+        logits_NV = torch.nn.functional.linear(logits_NV if weight is NETWORK[0] else logits_NV.tanh(), weight, bias)
+    logs_NV = torch.log_softmax(logits_NV, -1)
+    kl = (logs_NV.detach().exp() * (logs_NV.detach() - logs_NV)).sum(-1).mean()
+    vector_P = torch.randn(sum(p.numel() for p in NETWORK), generator=torch.Generator().manual_seed(2))
+    first = torch.cat([g.flatten() for g in torch.autograd.grad(kl, NETWORK, create_graph=True)])
+    image_P = torch.cat([g.flatten() for g in torch.autograd.grad(first @ vector_P, NETWORK)])
+    learner = Learner(SMALL, TRPO.changed(name="t", critic=None, advantage=RewardToGo()))
+    product = fisher_product(learner, batch, NETWORK, 0.0, share)
+    torch.testing.assert_close(product(vector_P), image_P, rtol=1e-4, atol=1e-6)
+    whole = fisher_product(learner, batch, NETWORK, 0.0)
+    steps = len(observations_NO)
+    assert operations(product) / operations(whole) == pytest.approx(-(-steps // n) / steps, rel=1e-6)
+
+
+def test_the_fisher_matrix_of_text_is_taken_at_every_nth_row() -> None:
+    """A token is read after those before it: single ones would cost as much as all."""
+    batch, learner = assemble(random_episodes(holes=False)), learner_of()
+    vector_P = torch.randn(49, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    share = fisher_product(learner, batch, [learner.policy.table_VV], 0.0, 0.2)
+    rows = batch.rows(torch.tensor([0, 5, 10]))
+    assert torch.equal(share(vector_P), fisher_product(learner, rows, [learner.policy.table_VV], 0.0)(vector_P))
 
 
 def test_the_step_is_the_dense_solution_scaled_to_the_bound() -> None:

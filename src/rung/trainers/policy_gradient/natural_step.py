@@ -82,10 +82,7 @@ class _Search:
         self.record.numbers |= {"trpo/kl": 0.0, "trpo/backtracks": 0.0, "trpo/accepted": 0.0}
         if not gradient_P.any():
             return
-        rows_B = torch.nonzero(self.batch.counted_B())[:, 0]
-        kept = max(1, round(self.step.fisher_share * len(rows_B)))
-        share = self.batch.rows(rows_B[:: max(1, len(rows_B) // kept)])
-        product = fisher_product(self.learner, share, self.policy, self.step.damping)
+        product = fisher_product(self.learner, self.batch, self.policy, self.step.damping, self.step.fisher_share)
         direction_P = conjugate_gradient(product, -gradient_P, self.step.iterations)
         full_P = longest_step(direction_P, product(direction_P), self.step.max_kl).to(direction_P) * direction_P
         fault_point("update.backward")
@@ -158,9 +155,13 @@ class _Search:
 
 
 def fisher_product(
-    learner: Learning, batch: Batch, policy: Sequence[torch.nn.Parameter], damping: float
+    learner: Learning, batch: Batch, policy: Sequence[torch.nn.Parameter], damping: float, share: float = 1.0
 ) -> Callable[[Tensor], Tensor]:
-    """v -> (F + damping) v, with F the Hessian of the mean KL(π_old ‖ π) at π = π_old: two backward passes."""
+    """v -> (F + damping) v, with F the Hessian of the mean KL(π_old ‖ π) at π = π_old: two backward passes.
+
+    F is taken at every n-th step of the whole batch, row after row, n the whole number nearest to 1 / `share`.
+    """
+    batch = every_nth(batch, round(1 / share))
     steps = int(learner.world.total(batch.action_mask_BT.sum()))
 
     def product(vector_P: Tensor) -> Tensor:
@@ -175,6 +176,19 @@ def fisher_product(
         return damping * vector_P + learner.world.total(image_P)
 
     return product
+
+
+def every_nth(batch: Batch, n: int) -> Batch:
+    """The batch with every n-th of its own steps, the first among them, counted over all processes.
+
+    Of text every n-th row: a token is read after those before it, so that single ones would cost as much as all.
+    """
+    if n == 1:
+        return batch
+    units = batch.by_step() if isinstance(batch.contexts, Tensor) else batch
+    rows_B = torch.nonzero(units.counted_B())[:, 0]
+    every, own = units.processes.gather(rows_B)
+    return units.rows(rows_B[torch.arange(len(every))[own] % n == 0])
 
 
 def _require_finite(learner: Learning, loss: float, norm: Tensor) -> None:
