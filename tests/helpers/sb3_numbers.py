@@ -212,6 +212,24 @@ def rounded(values: Tensor | None) -> list[Any]:
     return rows.round(12).tolist()
 
 
+GRADIENTS = [[0.5, -1.0, 1e-4, 3.0], [0.25, 2.0, -1e-4, -0.01], [0.0, -1.0, 1e-3, 40.0]]
+"""Of three updates, large and small beside ε."""
+
+
+def tensorflow_rmsprop() -> dict[str, Any]:
+    """The weights after each update by RMSpropTFLike with Baselines' numbers, and the mean square at the end."""
+    from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
+
+    weights = torch.nn.Parameter(torch.tensor([1.0, -2.0, 0.5, 0.0], dtype=torch.float64))
+    optimizer = RMSpropTFLike([weights], lr=7e-4, alpha=0.99, eps=1e-5)
+    after: list[Any] = []
+    for gradient in GRADIENTS:
+        weights.grad = torch.tensor(gradient, dtype=torch.float64)
+        optimizer.step()
+        after.append(weights.tolist())
+    return {"after": after, "mean_square": optimizer.state[weights]["square_avg"].tolist()}
+
+
 def made_by_sb3() -> dict[str, Any]:
     """The whole content of the file."""
     import sb3_contrib
@@ -226,6 +244,7 @@ def made_by_sb3() -> dict[str, Any]:
         "cases": [loss_and_gradient(case, given) for case in cases()],
         "trpo": trpo_step(given),
         "trpo_vectors": trpo_step(given, vectors=True),
+        "rmsprop_tf_like": tensorflow_rmsprop(),
     }
 
 

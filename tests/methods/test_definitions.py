@@ -103,7 +103,9 @@ PINNED |= {
         "objective": ScoreFunction(),
         "entropy_bonus": 0.01,
         "aggregation": PerToken(),
-        "optimizer": RMSprop(learning_rate=7e-4, alpha=0.99, epsilon=1e-5, anneal=True, max_grad_norm=0.5),
+        "optimizer": RMSprop(
+            learning_rate=7e-4, alpha=0.99, epsilon=1e-5, tensorflow=True, anneal=True, max_grad_norm=0.5
+        ),
         **ONE_UPDATE,
     },
     "trpo": {  # arXiv:1502.05477: δ 0.01, k 10; damping, λ 0.98 and 1024 steps are Baselines'

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from sb3_numbers import CHOICES, DIMENSIONS, FILE, cases, inputs, made_by_sb3
+from sb3_numbers import CHOICES, DIMENSIONS, FILE, GRADIENTS, cases, inputs, made_by_sb3
 from torch import Tensor
 
 from rung.batch import Batch
@@ -17,6 +17,7 @@ from rung.formulas.aggregations import token_mean
 from rung.methods import METHODS, PolicyGradient
 from rung.models.language.distributions import Categorical, Gaussian
 from rung.models.outputs import Outputs
+from rung.trainers.optimizer import optimizer_state, optimizer_step, restore_optimizer
 from rung.trainers.policy_gradient.learner import Learner
 
 SAVED = json.loads(FILE.read_text(encoding="utf-8"))
@@ -196,6 +197,28 @@ def test_trpos_step_of_vectors_equals_sb3_contribs_at_a_bound_times_the_dimensio
     assert not torch.allclose(own_NA, expected_NA, atol=1e-2)
 
 
+@pytest.mark.parametrize("stopped", [False, True], ids=["in one go", "resumed before the last update"])
+def test_actor_critics_rmsprop_equals_sb3s_copy_of_tensorflows(stopped: bool) -> None:
+    """RMSpropTFLike: what Baselines' A2C has. Torch's own, with the same numbers, is another optimizer."""
+    saved, step = SAVED["rmsprop_tf_like"], METHODS["actor_critic"].optimizer
+    weights = torch.nn.Parameter(torch.tensor([1.0, -2.0, 0.5, 0.0], dtype=torch.float64))
+    torchs = torch.nn.Parameter(weights.detach().clone())
+    optimizer, other = step.build([weights]), dataclasses.replace(step, tensorflow=False).build([torchs])
+    for n, gradient in enumerate(GRADIENTS):
+        if stopped and n == 2:
+            state = optimizer_state(optimizer, {"w": weights})
+            optimizer = step.build([weights])
+            restore_optimizer(optimizer, {"w": weights}, {name: tensor.clone() for name, tensor in state.items()})
+        for one, its in ((weights, optimizer), (torchs, other)):
+            one.grad = torch.tensor(gradient, dtype=torch.float64)
+            optimizer_step(its)
+        expected = torch.tensor(saved["after"][n], dtype=torch.float64)
+        torch.testing.assert_close(weights.detach(), expected, rtol=0, atol=1e-15)
+        assert not torch.allclose(torchs.detach(), expected, rtol=0, atol=1e-4)
+    mean_square = optimizer_state(optimizer, {"w": weights})["w/mean_square"]
+    torch.testing.assert_close(mean_square, torch.tensor(saved["mean_square"], dtype=torch.float64), rtol=0, atol=1e-14)
+
+
 @pytest.mark.peers
 @pytest.mark.filterwarnings("ignore")
 def test_sb3_still_makes_the_saved_numbers() -> None:
@@ -205,7 +228,7 @@ def test_sb3_still_makes_the_saved_numbers() -> None:
             pytest.skip(f"the saved numbers are of {name} {version}: pip install {name}=={version}")
     made = made_by_sb3()
     assert made["inputs"] == SAVED["inputs"]
-    steps = ("trpo", "trpo_vectors")
+    steps = ("trpo", "trpo_vectors", "rmsprop_tf_like")
     whole, before = ([*of["cases"], *(of[name] for name in steps)] for of in (made, SAVED))
     for case, saved in zip(whole, before, strict=True):
         assert case.keys() == saved.keys()

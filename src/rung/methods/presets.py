@@ -96,7 +96,8 @@ A2C_SB3 = ACTOR_CRITIC.changed(
     entropy_bonus=0.0,
     optimizer=RMSprop(learning_rate=7e-4, alpha=0.99, epsilon=1e-5, max_grad_norm=0.5),
     deviations=(
-        "Read in stable-baselines3 2.9.2: stable_baselines3/a2c/a2c.py.",
+        "Read in stable-baselines3 2.9.2: stable_baselines3/a2c/a2c.py. Its default is torch's RMSprop, whose average "
+        "begins at 0; its RMSpropTFLike is method.optimizer.tensorflow=true.",
         "Its value loss is the whole square times 0.5: ½ of the square times 1 here.",
         SB3_SAVED,
     ),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 
-from rung.methods.parts.protocols import Formula
+from rung.methods.parts.protocols import Formula, fact
 from rung.methods.ranges import ABOVE_0, ABOVE_0_TO_1, BELOW_1, BETWEEN_0_AND_1, FROM_0, FROM_1
 
 
@@ -24,7 +25,8 @@ def rate_in_words(step: AdamW | RMSprop) -> str:
     >>> rate_in_words(AdamW(learning_rate=1e-3)), rate_in_words(RMSprop(anneal=True))
     ('learning rate 0.001', 'learning rate 0.0007 falling to 0')
     """
-    return f"learning rate {step.learning_rate:g}{' falling to 0' if step.anneal else ''}"
+    falls = " falling to 0" if step.anneal else " falling by 1/√updates" if fact(step, "inverse_sqrt", False) else ""
+    return f"learning rate {step.learning_rate:g}{falls}"
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class AdamW:
     """Updates over which the rate rises linearly."""
     anneal: bool = False
     """The rate falls linearly from step to step, to 0 at the run's end; else it stays."""
+    inverse_sqrt: bool = False
+    """After the warm-up the rate falls with one over the square root of the updates made."""
     max_grad_norm: Annotated[float, ABOVE_0] = 1.0
 
     @property
@@ -53,7 +57,9 @@ class AdamW:
         >>> [step.learning_rate_at(update, progress=update / 4) for update in range(4)]
         [0.5, 0.75, 0.5, 0.25]
         """
-        return self.learning_rate * scheduled(update, self.warmup_steps, self.anneal, progress)
+        beyond = (update + 1) / max(self.warmup_steps, 1) if self.inverse_sqrt else 1.0
+        rate = self.learning_rate * scheduled(update, self.warmup_steps, self.anneal, progress)
+        return rate / math.sqrt(max(beyond, 1.0))
 
     def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
         return torch.optim.AdamW(
@@ -68,11 +74,13 @@ class AdamW:
 
 @dataclass(frozen=True)
 class RMSprop:
-    """One RMSprop update a minibatch, with a bound on the gradient's global norm (A3C)."""
+    """One RMSprop update a minibatch, with a bound on the gradient's global norm: θ ← θ − rate · g / (√v + ε)."""
 
     learning_rate: Annotated[float, ABOVE_0] = 7e-4
     alpha: Annotated[float, BELOW_1] = 0.99
     epsilon: Annotated[float, ABOVE_0] = 1e-5
+    tensorflow: bool = False
+    """As in TensorFlow and so in Baselines: g / √(v + ε), where v, the running mean of g², begins at 1 and not at 0."""
     warmup_steps: Annotated[int, FROM_0] = 0
     """Updates over which the rate rises linearly."""
     anneal: bool = False
@@ -81,13 +89,58 @@ class RMSprop:
 
     @property
     def formula(self) -> str:
-        return f"RMSprop, {rate_in_words(self)}, gradient norm at most {self.max_grad_norm:g}"
+        origin = ", ε under the root and v from 1" if self.tensorflow else ""
+        return f"RMSprop{origin}, {rate_in_words(self)}, gradient norm at most {self.max_grad_norm:g}"
 
     def learning_rate_at(self, update: int, progress: float = 0.0) -> float:
         return self.learning_rate * scheduled(update, self.warmup_steps, self.anneal, progress)
 
     def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        if self.tensorflow:
+            return RMSpropUnderRoot(
+                parameters, lr=self.learning_rate, decay=self.alpha, eps=self.epsilon, first=1.0, centred=False
+            )
         return torch.optim.RMSprop(parameters, lr=self.learning_rate, alpha=self.alpha, eps=self.epsilon)
+
+
+class RMSpropUnderRoot(torch.optim.Optimizer):
+    """g / √(mean of g² + ε), or centred g / √(mean of g² − (mean of g)² + ε).
+
+    Torch's own adds ε behind the root, where it is another size, and its means begin at 0.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[torch.nn.Parameter],
+        *,
+        lr: float,
+        decay: float,
+        eps: float,
+        first: float,
+        centred: bool,
+    ) -> None:
+        super().__init__(parameters, {"lr": lr, "decay": decay, "eps": eps, "first": first, "centred": centred})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """One update of every parameter that has a gradient."""
+        assert closure is None
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._step_of(parameter, parameter.grad, group)
+
+    def _step_of(self, parameter: torch.nn.Parameter, gradient: torch.Tensor, group: dict[str, Any]) -> None:
+        state, keep = self.state[parameter], group["decay"]
+        if not state:
+            state["mean_square"] = torch.full_like(parameter, group["first"])
+            if group["centred"]:
+                state["mean"] = torch.zeros_like(parameter)
+        spread = state["mean_square"].mul_(keep).addcmul_(gradient, gradient, value=1 - keep)
+        if group["centred"]:
+            mean = state["mean"].mul_(keep).add_(gradient, alpha=1 - keep)
+            spread = torch.addcmul(spread, mean, mean, value=-1)
+        parameter.addcdiv_(gradient, (spread + group["eps"]).sqrt_(), value=-group["lr"])
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
 from rung.formulas import value_targets
+from rung.methods.parts.optimizers import RMSpropUnderRoot
 from rung.methods.parts.protocols import Formula
 from rung.methods.ranges import ABOVE_0, ABOVE_0_TO_1, BELOW_1, FROM_1, SHARE
 
@@ -234,33 +235,9 @@ class CentredRMSprop:
         return f"centred RMSProp, learning rate {rate}, {self.epsilon:g} under the root"
 
     def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
-        return GravesRMSprop(parameters, lr=self.learning_rate, decay=self.decay, eps=self.epsilon)
-
-
-class GravesRMSprop(torch.optim.Optimizer):
-    """Torch's own centred RMSprop adds ε behind the root; Graves' has it under the root, where 0.01 is another size."""
-
-    def __init__(self, parameters: Iterable[torch.nn.Parameter], *, lr: float, decay: float, eps: float) -> None:
-        super().__init__(parameters, {"lr": lr, "decay": decay, "eps": eps})
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """One update of every parameter that has a gradient."""
-        assert closure is None
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._step_of(parameter, parameter.grad, group)
-
-    def _step_of(self, parameter: torch.nn.Parameter, gradient: torch.Tensor, group: dict[str, Any]) -> None:
-        state = self.state[parameter]
-        if not state:
-            state["mean"], state["mean_square"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
-        mean, mean_square, keep = state["mean"], state["mean_square"], group["decay"]
-        mean.mul_(keep).add_(gradient, alpha=1 - keep)
-        mean_square.mul_(keep).addcmul_(gradient, gradient, value=1 - keep)
-        spread = torch.addcmul(mean_square, mean, mean, value=-1).add_(group["eps"]).sqrt_()
-        parameter.addcdiv_(gradient, spread, value=-group["lr"])
+        return RMSpropUnderRoot(
+            parameters, lr=self.learning_rate, decay=self.decay, eps=self.epsilon, first=0.0, centred=True
+        )
 
 
 def _bound(max_grad_norm: float | None) -> str:
