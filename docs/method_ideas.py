@@ -82,6 +82,10 @@ IDEAS: dict[str, str] = {
         "No critic and no groups: REINFORCE's returns with the KL taken off token by token, whitened over the whole "
         "batch so that their scale is always the same, under PPO's clip."
     ),
+    "reinforce++_baseline": (
+        "REINFORCE++ for prompts of which some are hard: an answer is compared with the prompt's others, but scaled by "
+        "the spread of the whole batch. A prompt nearly always solved then weighs no more than its rewards differ."
+    ),
     "gspo": (
         "The reward belongs to the whole answer, so the ratio that is clipped should too: the geometric mean of the "
         "tokens' ratios, one number a sequence."

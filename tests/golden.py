@@ -82,7 +82,18 @@ PAIRS = RUN + sets("evaluation.num_items=8 steps=3 method.pairs_per_step=8 metho
 FROM_FILE = f"--model START --recipe none --task PAIRS {PAIRS} --set task.held_out=0.3"
 STAGES = ("sft", "pairs", "reward_model", "policy")
 GROUP_METHODS = (
-    *("reinforce", "reinforce_baseline", "grpo", "dr_grpo", "reinforce++", "gspo", "cispo", "lite_ppo", "maxrl"),
+    *(
+        "reinforce",
+        "reinforce_baseline",
+        "grpo",
+        "dr_grpo",
+        "reinforce++",
+        "reinforce++_baseline",
+        "gspo",
+        "cispo",
+        "lite_ppo",
+        "maxrl",
+    ),
     *("clip_cov", "kl_cov", "online_rft", "rft", "grpo@trl", "grpo@verl", "grpo@nemo-rl", "grpo@prime-rl"),
 )
 PAIR_METHODS = ("ipo", "cdpo", "rdpo", "ln_dpo", "kto", "simpo", "orpo", "apo_zero", "apo_down", "unlikelihood")

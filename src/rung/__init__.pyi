@@ -51,6 +51,7 @@ from rung.methods import RDPO as RDPO
 from rung.methods import REINFORCE as REINFORCE
 from rung.methods import REINFORCE_BASELINE as REINFORCE_BASELINE
 from rung.methods import REINFORCE_PLUS_PLUS as REINFORCE_PLUS_PLUS
+from rung.methods import REINFORCE_PLUS_PLUS_BASELINE as REINFORCE_PLUS_PLUS_BASELINE
 from rung.methods import REWARD_MODEL as REWARD_MODEL
 from rung.methods import RFT as RFT
 from rung.methods import RLHF_2017 as RLHF_2017

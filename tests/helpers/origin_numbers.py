@@ -23,10 +23,10 @@ SOURCES = {
     "compute_policy_loss_vanilla, agg_loss (token-mean)",
     "grpo@openrlhf": "openrlhf 0.11.2: openrlhf/trainer/ppo_utils/experience_maker.py (group_norm), "
     "openrlhf/models/utils.py (compute_reward, compute_approx_kl), openrlhf/models/loss.py (PolicyLoss)",
-    "grpo@nemo-rl": "NVIDIA-NeMo/RL: nemo_rl/algorithms/utils.py at 0043953 (calculate_baseline_and_std_per_prompt, "
-    "calculate_kl), advantage_estimator.py at 00925dd, loss_functions.py at b816b57 (ClippedPGLossFn)",
-    "grpo@prime-rl": "PrimeIntellect-ai/prime-rl: src/prime_rl/trainer/rl/loss.py (default_loss_fn, DPPO+KL), "
-    "packages/prime-rl-configs/src/prime_rl/configs/algorithm.py at 065a864, trainer.py at 12c8516",
+    "grpo@nemo-rl": "NVIDIA-NeMo/RL v0.6.0: nemo_rl/algorithms/utils.py (calculate_baseline_and_std_per_prompt, "
+    "calculate_kl), advantage_estimator.py, loss/loss_functions.py (ClippedPGLossFn)",
+    "grpo@prime-rl": "PrimeIntellect-ai/prime-rl v0.6.0: src/prime_rl/trainer/rl/loss.py (default_loss_fn, DPPO+KL), "
+    "packages/prime-rl-configs/src/prime_rl/configs/trainer.py (DefaultLossConfig)",
     "clip_cov": "verl 0.9.1: verl/trainer/ppo/core_algos.py, compute_policy_loss_clip_cov; the draw left out: as many "
     "tokens may be drawn as there are candidates",
     "kl_cov": "verl 0.9.1: verl/trainer/ppo/core_algos.py, compute_policy_loss_kl_cov",

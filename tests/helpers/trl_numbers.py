@@ -52,7 +52,9 @@ def cases() -> list[dict[str, Any]]:
         for beta in (0.0, 0.04)
         for fresh in (True, False)
     ]
-    return [*listed, {"loss_type": "grpo", "beta": 0.04, "fresh": True, "kl_correction": True}]
+    shipped = [("grpo", True), ("dapo", False)]
+    corrected = [{"loss_type": t, "beta": 0.04, "fresh": fresh, "kl_correction": True} for t, fresh in shipped]
+    return [*listed, *corrected]
 
 
 class FixedLogProbs(torch.nn.Module):

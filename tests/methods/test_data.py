@@ -49,6 +49,7 @@ def test_as_data_of_a_part() -> None:
         "part": "KLInLoss",
         "coefficient": 0.04,
         "estimator": {"part": "K3"},
+        "times_ratio": False,
         "refresh_every": None,
     }
 

@@ -41,7 +41,7 @@ from rung.methods.parts.objectives import (
     WithinProbability,
 )
 from rung.methods.parts.optimizers import AdamW, NaturalGradient, RMSprop
-from rung.methods.parts.reference_kl import K1, K3, KLInAdvantage, KLInLoss, KLInReward
+from rung.methods.parts.reference_kl import K1, K2, K3, KLInAdvantage, KLInLoss, KLInReward
 
 ONE_UPDATE = {"num_epochs": 1, "num_minibatches": 1}
 STEP = AdamW(
@@ -108,7 +108,8 @@ PINNED |= {
         ),
         **ONE_UPDATE,
     },
-    "trpo": {  # arXiv:1502.05477: δ 0.01, k 10; damping, λ 0.98 and 1024 steps are Baselines'
+    # arXiv:1502.05477: δ 0.01, k 10; damping, λ 0.98, 1024 steps and ten lengths are trpo_mpi's, Baselines at ea25b9e
+    "trpo": {
         "samples_per_prompt": 1,
         "horizon": 1024,
         "critic": ValueFunction(),
@@ -117,7 +118,7 @@ PINNED |= {
         "objective": Surrogate(),
         "aggregation": PerToken(),
         "optimizer": NaturalGradient(
-            iterations=10, damping=0.1, backtracks=10, num_critic_epochs=5, num_critic_minibatches=16
+            iterations=10, damping=0.1, backtracks=9, num_critic_epochs=5, num_critic_minibatches=16
         ),
         **ONE_UPDATE,
     },
@@ -151,6 +152,16 @@ PINNED |= {
         "objective": ClippedSurrogate(low=0.2, high=0.2),
         "optimizer": AdamW(learning_rate=5e-7),
     },
+    "reinforce++_baseline": PINNED["reinforce"]  # arXiv:2501.03262; openrlhf 0.11.2 and its hybrid_engine script
+    | {
+        "samples_per_prompt": 8,
+        "reference_kl": KLInLoss(coefficient=1e-5, estimator=K2()),
+        "advantage": GroupCentred(),
+        "whiten": Whiten(),
+        "objective": ClippedSurrogate(low=0.2, high=0.2),
+        "aggregation": PerToken(),
+        "optimizer": AdamW(learning_rate=5e-7, beta2=0.95),
+    },
     "gspo": GRPO_LIKE | {"objective": SequenceClippedSurrogate(low=3e-4, high=4e-4), "num_minibatches": 4},
     "cispo": GRPO_LIKE | {"objective": ClippedWeight(high=5.0), "aggregation": PerToken(), "num_minibatches": 16},
     "lite_ppo": GRPO_LIKE | {"advantage": GroupCentredBatchScaled(), "aggregation": PerToken()},
@@ -168,7 +179,7 @@ PINNED["ppo@lm-human-preferences"] = PINNED["ppo"] | {  # its code: launch.py an
     "critic": ValueFunction(separate=False, coefficient=0.1, clip=0.2),
     "advantage": GAE(discount=1.0, lam=0.95),
     "whiten": Whiten(per_minibatch=False),
-    "optimizer": AdamW(learning_rate=1e-5, epsilon=1e-5),
+    "optimizer": AdamW(learning_rate=1e-5, epsilon=1e-5, anneal=True, max_grad_norm=1e6),
     "num_epochs": 4,
     "num_minibatches": 1,
 }
@@ -191,7 +202,14 @@ PINNED["rlhf@2017"] = PINNED["trpo"] | {  # arXiv:1706.03741, 2.2 and appendix A
     ),
     "advantage": GAE(discount=0.995, lam=0.97),
     "entropy_bonus": 0.01,
-    "optimizer": NaturalGradient(max_kl=0.01, iterations=10, damping=0.1, backtracks=10, num_critic_epochs=20),
+    "optimizer": NaturalGradient(max_kl=0.01, iterations=10, damping=0.1, backtracks=9, num_critic_epochs=20),
+}
+COV_SCRIPT = {
+    "samples_per_prompt": 8,
+    "keep_group": AccuraciesDiffer(refill=True, most_batches=10),
+    "aggregation": PerToken(),
+    "optimizer": AdamW(learning_rate=5e-7),
+    "num_minibatches": 8,
 }
 BASELINES_VALUE = ValueFunction(separate=True, coefficient=0.5, clip=0.2)
 SB3_VALUE = ValueFunction(separate=True, coefficient=1.0, clip=None)
@@ -259,7 +277,7 @@ PINNED |= {
         "optimizer": AdamW(learning_rate=1e-6, beta2=0.95),
         "num_minibatches": 64,
     },
-    "grpo@nemo-rl": GRPO_LIKE  # grpo_math_1B.yaml at 00294d9
+    "grpo@nemo-rl": GRPO_LIKE  # NeMo RL v0.6.0, grpo_math_1B.yaml
     | {
         "samples_per_prompt": 16,
         "reference_kl": KLInLoss(coefficient=0.01, estimator=K3()),
@@ -267,27 +285,17 @@ PINNED |= {
         "aggregation": PerToken(),
         "optimizer": AdamW(learning_rate=5e-6, weight_decay=0.01, warmup_steps=50),
     },
-    "grpo@prime-rl": GRPO_LIKE  # DefaultLossConfig at 12c8516
+    "grpo@prime-rl": GRPO_LIKE  # prime-rl v0.6.0, DefaultLossConfig
     | {
         "advantage": GroupCentred(),
         "objective": WithinProbability(low=0.2, high=0.2, pull=1e-3),
         "aggregation": PerToken(),
         "optimizer": AdamW(learning_rate=1e-6, weight_decay=0.01),
     },
-    "clip_cov": GRPO_LIKE  # arXiv:2505.22617: 2e-4 of the tokens, covariance from 1 to 5
-    | {
-        "samples_per_prompt": 8,
-        "objective": ClipCov(low=0.2, high=0.2, share=2e-4, above=1.0, below=5.0),
-        "aggregation": PerToken(),
-        "num_minibatches": 8,
-    },
-    "kl_cov": GRPO_LIKE  # the same: 2e-3 of the tokens (7B), coefficient 1
-    | {
-        "samples_per_prompt": 8,
-        "objective": KLCov(share=2e-3, coefficient=1.0),
-        "aggregation": PerToken(),
-        "num_minibatches": 8,
-    },
+    # arXiv:2505.22617: 2e-4 of the tokens, covariance from 1 to 5; the rest is the authors' 7b_clip_cov.sh
+    "clip_cov": GRPO_LIKE | COV_SCRIPT | {"objective": ClipCov(low=1.0, high=1.0, share=2e-4, above=1.0, below=5.0)},
+    # the same: 2e-3 of the tokens (7B), coefficient 1; 7b_kl_cov.sh
+    "kl_cov": GRPO_LIKE | COV_SCRIPT | {"objective": KLCov(share=2e-3, coefficient=1.0)},
     "grpo_process": PINNED["grpo"] | {"advantage": ProcessNormalized(epsilon=1e-6, ddof=0)},
     "grpo_iterative": PINNED["grpo"] | {"reference_kl": KLInLoss(coefficient=0.04, estimator=K3(), refresh_every=100)},
     "online_rft": PINNED[

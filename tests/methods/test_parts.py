@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 from method_batches import log_probs_of, mixed_batch, mixed_mask, normal, one
+from transformers import get_inverse_sqrt_schedule
 
 from rung.batch import Batch
 from rung.formulas.masked import zeroed
@@ -159,6 +160,20 @@ def test_learning_rate_warms_up_linearly_and_stays() -> None:
         [0.25e-3, 0.5e-3, 0.75e-3, 1e-3, 1e-3, 1e-3]
     )
     assert AdamW(learning_rate=1e-3).learning_rate_at(0) == 1e-3
+
+
+def test_the_inverse_square_root_follows_the_warm_up_as_in_transformers() -> None:
+    """Its `get_inverse_sqrt_schedule`, which begins one update earlier, at 0."""
+    weights = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weights], lr=5e-6)
+    theirs = get_inverse_sqrt_schedule(optimizer, num_warmup_steps=200)
+    ours = AdamW(learning_rate=5e-6, warmup_steps=200, inverse_sqrt=True)
+    for update in range(1000):
+        optimizer.step()
+        theirs.step()
+        assert ours.learning_rate_at(update) == pytest.approx(theirs.get_last_lr()[0], rel=1e-12)
+    assert ours.learning_rate_at(799) == pytest.approx(2.5e-6)
+    assert AdamW(learning_rate=1.0, inverse_sqrt=True).learning_rate_at(3) == 0.5
 
 
 @pytest.mark.parametrize("step", [AdamW(learning_rate=2.0), RMSprop(learning_rate=2.0)])

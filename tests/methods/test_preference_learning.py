@@ -33,8 +33,10 @@ PINNED = {
     "rdpo": (RobustDPOLoss(beta=0.1, flipped=0.1), DPOS_STEP, 64),
     "ln_dpo": (DPOLoss(beta=5.0, per_token=True), AdamW(learning_rate=5e-7), 128),
     "kto": (KTOLoss(beta=0.1, desirable=1.0, undesirable=1.0), AdamW(learning_rate=5e-6), 32),
+    # princeton-nlp/SimPO, README.md: Llama 3 Instruct
     "simpo": (SimPOLoss(beta=2.5, target=1.4), AdamW(learning_rate=1e-6), 128),
-    "orpo": (ORPOLoss(weight=0.1), AdamW(learning_rate=8e-6), 64),
+    # xfactlab/orpo, scripts/run_mistral_orpo_beta.sh
+    "orpo": (ORPOLoss(weight=0.1), AdamW(learning_rate=5e-6, warmup_steps=200, inverse_sqrt=True), 32),
     "apo_zero": (APOZeroLoss(beta=0.1), DPOS_STEP, 64),
     "apo_down": (APODownLoss(beta=0.1), DPOS_STEP, 64),
     "unlikelihood": (Unlikelihood(alpha=0.5), DPOS_STEP, 64),

@@ -10,7 +10,7 @@ import torch
 from trl_numbers import FILE, cases, inputs, made_by_trl
 
 from rung.batch import Batch
-from rung.methods import GRPO, PolicyGradient
+from rung.methods import GRPO, METHODS, PolicyGradient
 from rung.methods.parts.advantages import GroupNormalized
 from rung.methods.parts.aggregations import PerConstantLength, PerSequence, PerToken
 from rung.methods.parts.objectives import ClippedSurrogate
@@ -85,7 +85,7 @@ def named(case: dict) -> str:
 
 
 PLAIN = [case for case in SAVED["cases"] if not case["kl_correction"]]
-(CORRECTED,) = (case for case in SAVED["cases"] if case["kl_correction"])
+CORRECTED, *CORRECTED_OLDER = (case for case in SAVED["cases"] if case["kl_correction"])
 
 
 def test_the_saved_numbers_are_of_the_inputs_in_the_script() -> None:
@@ -117,6 +117,22 @@ def test_some_saved_tokens_are_clipped_so_that_the_clip_is_compared() -> None:
     batch = method.with_advantages(same_numbers(fresh=False))
     binds = method.objective.diagnostics(batch, table("log_probs"))
     assert int(binds["clip/low"].sum()) >= 2 and int(binds["clip/high"].sum()) >= 2
+
+
+def test_the_presets_kl_times_the_ratio_equals_trls_as_it_ships() -> None:
+    """grpo@trl with a beta above 0: the value and the gradient of TRL's default, on fresh and on older samples."""
+    for case in (CORRECTED, *CORRECTED_OLDER):
+        kl = KLInLoss(case["beta"], K3(), times_ratio=True)
+        method = METHODS["grpo@trl"].changed(reference_kl=kl, aggregation=AGGREGATIONS[case["loss_type"]])
+        log_probs_BT = table("log_probs").requires_grad_()
+        batch = method.with_advantages(same_numbers(case["fresh"]))
+        loss = (method.weights(batch, lambda count: count) * method.losses(batch, log_probs_BT)).sum()
+        (gradient_BT,) = torch.autograd.grad(loss, log_probs_BT)
+        assert float(loss.detach()) == pytest.approx(case["loss"], abs=1e-6)
+        expected_BT = torch.tensor(case["gradient"], dtype=torch.float64)
+        torch.testing.assert_close(gradient_BT, expected_BT, rtol=0, atol=1e-6)
+        plain_BT = ours(case)[1]
+        assert float((plain_BT - expected_BT).abs().max()) > 1e-4, "without the ratio it is another gradient"
 
 
 def test_trls_corrected_kl_on_fresh_samples_has_the_gradient_of_k2() -> None:

@@ -17,7 +17,13 @@ from rung.methods.ppo import PPO, PPO_KL
 from rung.methods.preference_learning import PreferenceLearning
 from rung.methods.preferences import APO_DOWN, APO_ZERO, KTO, ORPO, SIMPO, UNLIKELIHOOD
 from rung.methods.presets import PRESETS
-from rung.methods.reinforce import DISTILLATION, REINFORCE, REINFORCE_BASELINE, REINFORCE_PLUS_PLUS
+from rung.methods.reinforce import (
+    DISTILLATION,
+    REINFORCE,
+    REINFORCE_BASELINE,
+    REINFORCE_PLUS_PLUS,
+    REINFORCE_PLUS_PLUS_BASELINE,
+)
 from rung.methods.reward_model import REWARD_MODEL
 from rung.methods.rft import ONLINE_RFT, RFT
 from rung.methods.rlhf_2017 import RLHF_2017
@@ -30,6 +36,7 @@ LADDER = (REINFORCE, REINFORCE_BASELINE, RLOO, ACTOR_CRITIC, TRPO, PPO, PPO_KL, 
 LEARNED_REWARD = (RLHF_2017,)
 VARIANTS = (
     REINFORCE_PLUS_PLUS,
+    REINFORCE_PLUS_PLUS_BASELINE,
     GSPO,
     CISPO,
     LITE_PPO,
@@ -114,6 +121,7 @@ __all__ = [
     "REINFORCE",
     "REINFORCE_BASELINE",
     "REINFORCE_PLUS_PLUS",
+    "REINFORCE_PLUS_PLUS_BASELINE",
     "REWARD_MODEL",
     "RFT",
     "RLHF_2017",

@@ -25,6 +25,8 @@ DAPO = GRPO.changed(
     deviations=(
         "Refilling stops after 10 rounds (verl's recipe does the same); the paper samples until the batch is full.",
         "The warm-up of 20 rollouts is counted in updates, 16 a rollout: 320.",
+        "The paper's rule gives 1 or -1, so the length penalty of at most -1 is half of what an answer can lose; "
+        "beside rewards of 0 and 1 it weighs twice as much. Rewards of 1 and -1, or of weight 2, make it the paper's.",
         "Overlong filtering, which the paper's soft penalty replaces, is `method.drop_rows: DropTruncated`.",
     ),
 )
@@ -38,9 +40,8 @@ VAPO = DAPO.changed(
     critic=ValueFunction(separate=True, coefficient=0.5, warmup_steps=50),
     advantage=LengthAdaptiveGAE(alpha=0.05),
     deviations=(
-        "The critic begins as a copy of the policy and learns alone for 50 steps, a number of ours; the paper's begins "
-        "as a reward model and learns alone until value loss and explained variance are low enough "
-        "(critic/explained_variance shows it).",
+        "The critic begins as a copy of the policy, the paper's as a reward model. It learns alone for the paper's 50 "
+        "steps (critic/explained_variance shows how far it came).",
         "The critic has the policy's learning rate; the paper's has one of its own.",
         "The paper's likelihood loss on right answers is left out.",
     ),

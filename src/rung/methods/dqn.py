@@ -72,7 +72,7 @@ DQN_CLEANRL = DQN.changed(
     target_network=Every(updates=50),
     optimizer=Adam(learning_rate=2.5e-4),
     deviations=(
-        "Read in cleanrl/dqn.py of vwxyzjn/cleanrl (b5fb801).",
+        "Read in vwxyzjn/cleanrl at fe8d8a0: cleanrl/dqn.py.",
         "CleanRL counts the copy's period in steps: 500, which is 50 updates. Its ε falls over half of its 500,000 "
         "steps.",
         "A truncated step is followed by its own last observation, as in CleanRL; its dqn_atari.py has other numbers "

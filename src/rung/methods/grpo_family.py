@@ -5,7 +5,9 @@ from __future__ import annotations
 from rung.methods.grpo import GRPO
 from rung.methods.parts.advantages import GroupCentredBatchScaled, GroupRelative, ProcessNormalized
 from rung.methods.parts.aggregations import PerToken
+from rung.methods.parts.filters import AccuraciesDiffer
 from rung.methods.parts.objectives import ClipCov, ClippedWeight, KLCov, SequenceClippedSurrogate
+from rung.methods.parts.optimizers import AdamW
 from rung.methods.parts.reference_kl import K3, KLInLoss
 
 GSPO = GRPO.changed(
@@ -50,20 +52,27 @@ MAXRL = GRPO.changed(
     deviations=("Samples a prompt, clip and learning rate are GRPO's.",),
 )
 
+COV_SCRIPTS = (
+    "Rate, samples, minibatches (32 prompts of 256), dynamic sampling and bounds are of the authors' script, "
+    "PRIME-RL/Entropy-Mechanism-of-RL: recipe/dapo/{}, in June 2025. Its group's deviation is the sample one (ddof 1)."
+)
+
 CLIP_COV = GRPO.changed(
     name="clip_cov",
     paper="arXiv:2505.22617",
     summary="A few tokens of high covariance collapse the entropy, so a random few of them get no gradient.",
     samples_per_prompt=8,
+    keep_group=AccuraciesDiffer(refill=True),
     reference_kl=None,
-    objective=ClipCov(share=2e-4, above=1.0, below=5.0),
+    objective=ClipCov(low=1.0, high=1.0, share=2e-4, above=1.0, below=5.0),
     aggregation=PerToken(),
+    optimizer=AdamW(learning_rate=5e-7),
     num_minibatches=8,
     deviations=(
+        COV_SCRIPTS.format("7b_clip_cov.sh"),
+        "The script's dual clip of 10 is left out: its Clip-Cov loss does not read it.",
         "At least one token an update; the paper's share of a small update would be none.",
-        "Tokens whose clip binds are not drawn, as in verl 0.9.1's compute_policy_loss_clip_cov; the paper is silent.",
-        "The share and the two bounds are the defaults of verl's PolicyLossConfig.",
-        "Samples a prompt, minibatches and learning rate are ours.",
+        "Tokens whose clip binds are not drawn, as in the authors' compute_policy_loss_clip_cov; the paper is silent.",
     ),
 )
 
@@ -73,9 +82,9 @@ KL_COV = CLIP_COV.changed(
     parent="grpo",
     objective=KLCov(share=2e-3, coefficient=1.0),
     deviations=(
+        COV_SCRIPTS.format("7b_kl_cov.sh"),
         "2e-3 is the paper's share for its 7B model, 2e-4 for its 32B one. At least one token an update.",
-        "The KL is |log π/π_old| as in verl 0.9.1's compute_policy_loss_kl_cov.",
-        "Samples a prompt, minibatches and learning rate are ours.",
+        "The KL is |log π/π_old| as in the authors' compute_policy_loss_kl_cov, which reads no clip.",
     ),
 )
 

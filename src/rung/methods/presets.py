@@ -28,12 +28,14 @@ PPO_TEXT = PPO.changed(
     critic=ValueFunction(separate=False, coefficient=0.1, clip=0.2),
     advantage=GAE(discount=1.0, lam=0.95),
     whiten=Whiten(per_minibatch=False),
-    optimizer=AdamW(learning_rate=1e-5, epsilon=1e-5),
+    optimizer=AdamW(learning_rate=1e-5, epsilon=1e-5, anneal=True, max_grad_norm=1e6),
     num_epochs=4,
     num_minibatches=1,
     deviations=(
-        "Values from the paper's code, openai/lm-human-preferences; its reward whitening and value pre-training are "
-        "left out, and the minibatches of an epoch are one.",
+        "Read in openai/lm-human-preferences at cbfd210: launch.py (sentiment), lm_human_preferences/train_policy.py "
+        "and utils/core.py. It bounds no gradient norm; 1e6 never binds.",
+        "Its whitening of the rewards, by their deviation alone, is left out; its 1e-8 stands under the root.",
+        "Batch 512 and temperature 0.7 are settings of a run.",
     ),
 )
 
@@ -57,7 +59,7 @@ PPO_BASELINES = PPO.changed(
     summary="PPO with the MuJoCo defaults of OpenAI Baselines' ppo2: the value is clipped as the ratio is.",
     critic=ValueFunction(separate=True, coefficient=0.5, clip=0.2),
     optimizer=AdamW(learning_rate=3e-4, epsilon=1e-5, anneal=True, max_grad_norm=0.5),
-    deviations=("Read in openai/baselines: baselines/ppo2/defaults.py at 23bc507, model.py at 0b8126f.",),
+    deviations=("Read in openai/baselines at ea25b9e, its last: baselines/ppo2/defaults.py (mujoco) and model.py.",),
 )
 
 PPO_SB3 = PPO.changed(
@@ -146,6 +148,8 @@ GRPO_TRL = GRPO.changed(
     deviations=(
         "The loss is TRL's default `dapo`, a mean over the tokens of the whole step; equal on saved numbers of its own "
         "code (tests/methods/test_trl_parity.py).",
+        "TRL's beta is 0: no KL and no reference. With one above 0 it multiplies each token's k3 by the ratio, which "
+        "is method.reference_kl=KLInLoss with times_ratio=true, equal on saved numbers too.",
     ),
 )
 
@@ -196,8 +200,8 @@ GRPO_NEMO = GRPO.changed(
     aggregation=PerToken(),
     optimizer=AdamW(learning_rate=5e-6, weight_decay=0.01, warmup_steps=50),
     deviations=(
-        "Read in NVIDIA-NeMo/RL: examples/configs/grpo_math_1B.yaml at 00294d9, nemo_rl/algorithms/loss_functions.py "
-        "at b816b57, advantage_estimator.py at 00925dd, utils.py at 0043953.",
+        "Read in NVIDIA-NeMo/RL v0.6.0: examples/configs/grpo_math_1B.yaml, and in nemo_rl/algorithms "
+        "advantage_estimator.py, utils.py and loss/loss_functions.py.",
         "Its learning rate begins at a tenth and rises for 50 steps; ours begins at a fiftieth.",
         "It holds the KL's log-ratio within ±20 and its value within ±10, and takes no gradient beyond.",
         SAVED,
@@ -213,8 +217,8 @@ GRPO_PRIME = GRPO.changed(
     aggregation=PerToken(),
     optimizer=AdamW(learning_rate=1e-6, weight_decay=0.01),
     deviations=(
-        "Read in PrimeIntellect-ai/prime-rl: packages/prime-rl-configs/src/prime_rl/configs/trainer.py at 12c8516 "
-        "(DefaultLossConfig, the optimizer), algorithm.py at 065a864, and src/prime_rl/trainer/rl/loss.py of the time.",
+        "Read in PrimeIntellect-ai/prime-rl v0.6.0: packages/prime-rl-configs/src/prime_rl/configs/trainer.py "
+        "(DefaultLossConfig, the optimizer) and src/prime_rl/trainer/rl/loss.py (default_loss_fn).",
         "Its default loss is another one in other versions; samples a prompt are GRPO's here.",
         "It trains on rollouts up to some steps old; the ratio to the sampler is its correction for that, and is 1 "
         "before the first update here.",

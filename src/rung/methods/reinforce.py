@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from rung.methods.parts.advantages import OthersInBatch, RewardToGo, TeacherLogRatio
+from rung.methods.parts.advantages import GroupCentred, OthersInBatch, RewardToGo, TeacherLogRatio
 from rung.methods.parts.aggregations import PerEpisode, PerToken, Whiten
 from rung.methods.parts.objectives import ClippedSurrogate, ScoreFunction
 from rung.methods.parts.optimizers import AdamW
-from rung.methods.parts.reference_kl import K1, KLInReward
+from rung.methods.parts.reference_kl import K1, K2, KLInLoss, KLInReward
 from rung.methods.policy_gradient import PolicyGradient
 
 REINFORCE = PolicyGradient(
@@ -44,7 +44,28 @@ REINFORCE_PLUS_PLUS = REINFORCE_BASELINE.changed(
     whiten=Whiten(),
     objective=ClippedSurrogate(low=0.2, high=0.2),
     optimizer=AdamW(learning_rate=5e-7),
-    deviations=("The KL's coefficient and the learning rate are ours; the paper varies them by experiment.",),
+    deviations=(
+        "The KL's coefficient and the learning rate are ours; the paper varies them by experiment.",
+        "Left out: the paper's clipping and normalisation of rewards, and its several minibatches a rollout, without "
+        "which the ratio is 1 and no clip binds (method.num_minibatches).",
+        "The sum over an answer's tokens is REINFORCE's; the released code, OpenRLHF, takes the mean over all tokens.",
+    ),
+)
+
+REINFORCE_PLUS_PLUS_BASELINE = REINFORCE_PLUS_PLUS.changed(
+    name="reinforce++_baseline",
+    summary="REINFORCE++ on groups: rewards less their group's mean, whitened over the batch, with the KL in the loss.",
+    samples_per_prompt=8,
+    reference_kl=KLInLoss(coefficient=1e-5, estimator=K2()),
+    advantage=GroupCentred(),
+    aggregation=PerToken(),
+    optimizer=AdamW(learning_rate=5e-7, beta2=0.95),
+    deviations=(
+        "Read in OpenRLHF: trainer/ppo_utils/experience_maker.py (reinforce_baseline) of 0.11.2, and for rate, "
+        "samples, KL and one update a rollout examples/scripts/train_reinforce_baseline_hybrid_engine.sh.",
+        "That script's dynamic filtering (method.keep_group) and its correction for the sampler's gap "
+        "(method.correction) are left out, as is its clipping of rewards to ±10.",
+    ),
 )
 
 DISTILLATION = REINFORCE_BASELINE.changed(

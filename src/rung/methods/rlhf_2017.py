@@ -22,6 +22,8 @@ RLHF_2017 = TRPO.changed(
         "Episodes have a fixed length: what would end one sets the environment back to a start state instead, with no "
         "penalty, and nothing that learns sees it; the paper's environments are changed to go on and pay a penalty.",
         "Torque penalties stay in the true reward that scores a run; the paper takes them out of its tasks.",
+        "A segment has 25 steps, as in the paper's Atari games; in MuJoCo it has 1.5 seconds, 15 to 60 steps by the "
+        "task (method.learned_reward.segment).",
         "The critic makes 20 updates a rollout, each on all of it; the paper does not say.",
         "1024 steps a rollout, and 300 first and 30 later updates of the predictors; the paper does not say.",
     ),

@@ -22,7 +22,7 @@ TRPO = ACTOR_CRITIC.changed(
     optimizer=NaturalGradient(max_kl=0.01, iterations=10, damping=0.1, num_critic_epochs=5, num_critic_minibatches=16),
     deviations=(
         "The paper estimates returns by single paths or vines; GAE with λ 0.98 and a critic are OpenAI Baselines'.",
-        "Damping 0.1, at most 10 halvings, KL accepted up to 1.5 times the bound and F at every fifth step "
+        "Damping 0.1, ten lengths tried (9 halvings), KL accepted up to 1.5 times the bound and F at every fifth step "
         "are Baselines' too; the paper takes F on a tenth. Of text F is at every fifth row.",
         "Advantages are whitened over the batch; the paper does not say so.",
         "The critic's 5 passes of 16 minibatches, 64 steps each of 1024, are Baselines'; the paper does not say. Its "

@@ -159,7 +159,7 @@ class NaturalGradient:
     fisher_share: Annotated[float, ABOVE_0_TO_1] = 0.2
     """Share of the steps (of text: rows) from which F is estimated: every n-th, n the whole number nearest to its
     inverse."""
-    backtracks: Annotated[int, FROM_0] = 10
+    backtracks: Annotated[int, FROM_0] = 9
     """Shorter steps tried after the longest, at most; then the policy stays as it is."""
     shrink: Annotated[float, BETWEEN_0_AND_1] = 0.5
     """Each shorter step is this fraction of the one before."""

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from rung.batch import Batch
-from rung.formulas import divergences
+from rung.formulas import divergences, policy_losses
 from rung.formulas.masked import zeroed
+from rung.methods.parts.objectives import old_log_probs
 from rung.methods.parts.protocols import AfterUpdates, Estimator, formula_of
 from rung.methods.ranges import ABOVE_0, FROM_0, FROM_1
 
@@ -70,16 +71,22 @@ class KLInLoss(NoKL):
 
     coefficient: Annotated[float, FROM_0] = 0.04
     estimator: Estimator = K3()
+    times_ratio: bool = False
+    """Each token's estimate times ρ = π/π_old: with K3 an unbiased gradient (TRL; DeepSeek-V3.2, arXiv:2512.02556)."""
     refresh_every: Annotated[int, FROM_1] | None = None
     """Steps between updates of the reference to the current policy (iterative GRPO). None: it stays the start."""
 
     @property
     def formula(self) -> str:
-        return f"{self.coefficient:g} {formula_of(self.estimator)} in the loss{_refreshed(self.refresh_every)}"
+        ratio = "ρ " if self.times_ratio else ""
+        return f"{self.coefficient:g} {ratio}{formula_of(self.estimator)} in the loss{_refreshed(self.refresh_every)}"
 
     def loss(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
-        kl_BT = self.estimator(zeroed(log_probs_BT, batch.action_mask_BT), _reference(batch))
-        return self.coefficient * zeroed(kl_BT, batch.action_mask_BT)
+        mask_BT = batch.action_mask_BT
+        kl_BT = zeroed(self.estimator(zeroed(log_probs_BT, mask_BT), _reference(batch)), mask_BT)
+        if self.times_ratio:
+            kl_BT = kl_BT * policy_losses.ratio(log_probs_BT, old_log_probs(batch, log_probs_BT), mask_BT)
+        return self.coefficient * kl_BT
 
 
 @dataclass(frozen=True)
