@@ -12,6 +12,7 @@ RungError
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
 
 
@@ -87,3 +88,17 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """`"; did you mean 'x'?"`, or the empty string when nothing is close."""
     close = nearest(name, valid)
     return f"; did you mean '{close}'?" if close else ""
+
+
+def last_line(error: BaseException) -> str:
+    """What was raised and where, on one line; control characters are escaped, for it may quote a model's text.
+
+    >>> last_line(ValueError("no\\x1b[31mred"))
+    'ValueError: no\\\\x1b[31mred'
+    """
+    text = "".join(traceback.format_exception_only(error)).strip()
+    if len(text) > 1000:
+        text = f"{text[:1000]}..."
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{text} (at {frames[-1].filename}:{frames[-1].lineno})" if frames else text

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from hostile import DEEP, OTHER_BYTES, READERS, for_sympy, makers
 
+from rung.child import judged_one_by_one
 from rung.errors import RewardError, SettingsError
-from rung.rewards.child import judged_one_by_one
 from rung.rewards.judge import Judge
 from rung.rewards.math_answer import MathAnswer, math_verify_job
 from rung.rewards.plain_syntax import not_plain
@@ -149,7 +149,7 @@ def test_a_scorer_that_wants_more_for_its_own_answer_is_a_settings_error():
 
     class Refusing:
         def ask(self, request: object, *, deadline_s: float) -> Any:
-            from rung.rewards.child import SETTINGS, ChildError
+            from rung.child import SETTINGS, ChildError
 
             raise ChildError(Failure(SETTINGS, "task: it cannot"))
 

@@ -2,7 +2,7 @@
 
 `reward.py` says what a reward is, `judge.py` applies several of them to a batch. The rest are rewards: `rules.py`
 (fast, in process), `math_answer.py` (numbers first, math-verify second), `reasoning_gym.py` (a data set's own
-scoring), `user.py` (your function). What may hang runs in a killable child (`child.py`, and `worker.py` on its side).
+scoring), `user.py` (your function). What may hang runs in a killable child (`rung/child.py`).
 
 This file imports nothing: the child imports this package, and must start fast.
 """

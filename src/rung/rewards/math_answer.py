@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rung.child import Child, Limits, judged_one_by_one
 from rung.errors import MissingExtra, RewardError
 from rung.rewards.answers import final_answer, read_number, same_number
-from rung.rewards.child import Child, Limits, judged_one_by_one
 from rung.rewards.reward import REFUSED, Columns, Prompt, Score, judged_once
 from rung.rewards.text_is_not_code import CodeRefused, Guard
 

@@ -7,7 +7,7 @@ The answer that is scored is found by `answer_in`: the last `<answer>...</answer
 `Answer:`, else the whole text when it is one line, else its last line. It is scored as the data set scores it, 0 to 1.
 
 Several scorers give the answer to `eval` or to sympy's parser, and `codeio` runs snippets of its own to make entries.
-So the child is closed (`child.py`), and an answer that is a program gets 0 before it runs (`text_is_not_code.py`).
+So the child is closed (`rung/child.py`), and an answer that is a program gets 0 before it runs (`text_is_not_code.py`).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from rung.child import Child, ChildError, Limits, judged_one_by_one
 from rung.errors import SettingsError, did_you_mean
-from rung.rewards.child import Child, ChildError, Limits, judged_one_by_one
 from rung.rewards.reward import Columns, Prompt, Score, judged_once
 from rung.rewards.text_is_not_code import Guard
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+from rung.child import Failure
+
 Columns: TypeAlias = Mapping[str, Sequence[Any]]
 """Every column of the items, each with one entry for each completion (None where an item lacks it)."""
 
@@ -19,36 +21,14 @@ Message: TypeAlias = Mapping[str, str]
 Prompt: TypeAlias = str | tuple[Message, ...]
 """What the policy is given: text to be continued as it stands, or messages for the model's chat template."""
 
-TIMEOUT = "timeout"
-"""The deadline passed and the code was stopped."""
-RAISED = "raised"
-"""The reward raised, or called `sys.exit`."""
 REFUSED = "refused"
 """The reward was about to run text of a completion as code."""
-DIED = "died"
-"""The process that ran the reward ended: killed for memory, a crash in C."""
 WRONG_LENGTH = "wrong length"
 """The reward did not return one value for each completion."""
-WRONG_TYPE = "wrong type"
-"""The reward returned something that is no number."""
 NOT_FINITE = "not finite"
 """The reward returned NaN or an infinity."""
 NOT_APPLICABLE = "not applicable"
 """Every part returned None: nothing judged this sample."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """This sample could not be judged.
-
-    Example: `Failure("timeout", "math-verify did not answer in 3 s")`.
-    """
-
-    status: str
-    """One of the words above."""
-    detail: str = ""
-    """For people: the last line of the traceback, or what was waited for."""
-
 
 Score: TypeAlias = float | Failure | None
 

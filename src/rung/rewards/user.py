@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from rung.child import Child, ChildError, judged_one_by_one
 from rung.errors import RewardError, SettingsError, did_you_mean
-from rung.rewards.child import Child, ChildError, judged_one_by_one
 from rung.rewards.reward import Columns, OpenReward, Prompt, Score, judged_once
 from rung.rewards.user_function import all_scores, guard_for, guarded, rows_of
 from rung.rewards.values import called_in_thread

@@ -20,8 +20,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from rung.child import WRONG_TYPE
 from rung.errors import RewardError, SettingsError, did_you_mean
-from rung.rewards.reward import REFUSED, WRONG_TYPE, Columns, Prompt, Score
+from rung.rewards.reward import REFUSED, Columns, Prompt, Score
 from rung.rewards.text_is_not_code import Guard
 from rung.rewards.values import checked_scores
 

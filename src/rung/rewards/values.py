@@ -4,7 +4,7 @@ One finite number, None or Failure is expected for each completion. Nothing is b
 one-element list for 16 completions is an error, not 16 equal rewards.
 
 The deadline of code in this process uses the alarm signal. So it works in the main thread only, and it cannot stop C
-code that never returns to Python. Code that may do that belongs in a child (`child.py`), which can be killed.
+code that never returns to Python. Code that may do that belongs in a child (`rung/child.py`), which can be killed.
 """
 
 from __future__ import annotations
@@ -13,20 +13,19 @@ import math
 import signal
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from types import FrameType
 from typing import Any, TypeVar
 
-from rung.errors import RewardError
-from rung.rewards.reward import NOT_FINITE, RAISED, TIMEOUT, WRONG_LENGTH, WRONG_TYPE, Failure, Score
+from rung.child import RAISED, TIMEOUT, WRONG_TYPE, Failure
+from rung.errors import RewardError, last_line
+from rung.rewards.reward import NOT_FINITE, WRONG_LENGTH, Score
 
 T = TypeVar("T")
 
 _AGAIN_S = 0.2
 """The alarm rings again after this long: user code may swallow the first one in an `except:`."""
-_LONGEST = 1000
 
 
 def checked_scores(name: str, returned: Any, expected: int) -> list[Score]:
@@ -158,17 +157,3 @@ def called_in_thread(seconds: float, name: str, call: Callable[[], T]) -> T:
         todo = "give the reward as FILE.py:FUNCTION, which runs in a child that is killed then"
         raise RewardError(name, TIMEOUT, f"did not return within {seconds:g} s and cannot be stopped here; {todo}")
     return returned[0]
-
-
-def last_line(error: BaseException) -> str:
-    """What was raised and where, on one line; control characters are escaped, for it may quote a model's text.
-
-    >>> last_line(ValueError("no\\x1b[31mred"))
-    'ValueError: no\\\\x1b[31mred'
-    """
-    text = "".join(traceback.format_exception_only(error)).strip()
-    if len(text) > _LONGEST:
-        text = f"{text[:_LONGEST]}..."
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{text} (at {frames[-1].filename}:{frames[-1].lineno})" if frames else text

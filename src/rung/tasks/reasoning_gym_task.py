@@ -11,9 +11,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from rung.child import Child
 from rung.errors import MissingExtra, SettingsError
 from rung.random import keyed_hash
-from rung.rewards.child import Child
 from rung.rewards.reasoning_gym import ReasoningGymScore, Source, made_entries, question_key
 from rung.rewards.reward import Prompt, WeightedReward
 from rung.tasks.task import Example, Item, TextTask

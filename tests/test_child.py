@@ -18,8 +18,8 @@ import psutil
 import pytest
 from processes import left_behind
 
+from rung.child import Child, ChildError, Limits
 from rung.errors import SettingsError
-from rung.rewards.child import Child, ChildError, Limits
 
 USER = """
 import os, sys, time, signal, subprocess, threading, random, resource
@@ -237,7 +237,7 @@ def test_a_forgotten_child_is_ended_with_its_object(tmp_path: Path):
 
 PARENT = """
 import signal, sys, time
-from rung.rewards.child import Child, ChildError
+from rung.child import Child, ChildError
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits it ignored
 child = Child("user_function", {"name": "run", "file": sys.argv[1], "function": "run"})

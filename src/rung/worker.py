@@ -1,4 +1,4 @@
-"""The child's side: `python -P -m rung.rewards.worker PARENT_PID REPLY_FD`, started by `child.py`.
+"""The child's side: `python -P -m rung.worker PARENT_PID REPLY_FD`, started by `child.py`.
 
 The first line on standard input names the job and its setup; every further line is a request. Each gets one line on
 the reply pipe: `{"answer": ...}` or `{"failed": [status, detail]}`. What the job's code prints never reaches that pipe.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
+import importlib
 import json
 import os
 import random
@@ -19,22 +20,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from rung.errors import MissingExtra, RewardError, SettingsError
-from rung.rewards.child import SETTINGS
-from rung.rewards.math_answer import math_verify_job
-from rung.rewards.reasoning_gym import reasoning_gym_job
-from rung.rewards.reward import RAISED
-from rung.rewards.user_function import user_function_job
-from rung.rewards.values import last_line
+from rung.child import RAISED, SETTINGS
+from rung.errors import MissingExtra, RewardError, SettingsError, last_line
 
-JOBS: Mapping[str, Callable[[Mapping[str, Any]], tuple[Callable[[Mapping[str, Any]], Any], Any]]] = {
-    "math_verify": math_verify_job,
-    "reasoning_gym": reasoning_gym_job,
-    "user_function": user_function_job,
+JOBS: Mapping[str, str] = {
+    "math_verify": "rung.rewards.math_answer",
+    "reasoning_gym": "rung.rewards.reasoning_gym",
+    "user_function": "rung.rewards.user_function",
+    "chat_template": "rung.models.language.chat_template_job",
 }
-"""What a child can do. A job's setup returns the function that answers requests, and what it says of itself.
+"""What a child can do: a job's name, and the module with its `NAME_job`. A job's setup returns the function that
+answers requests, and what it says of itself.
 
-Nothing heavy is imported before a job asks for it: the worker starts fast.
+Only the one job is imported, and nothing heavy before it asks for it: the worker starts fast.
 """
 
 _PR_SET_PDEATHSIG = 1
@@ -58,7 +56,8 @@ def main(parent: int, reply_fd: int) -> None:
 
     def set_up(message: Mapping[str, Any]) -> Any:
         nonlocal job
-        job, about = JOBS[message["job"]](message["setup"])
+        module = importlib.import_module(JOBS[message["job"]])
+        job, about = getattr(module, f"{message['job']}_job")(message["setup"])
         return about
 
     serve(set_up, first, replies)

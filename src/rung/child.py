@@ -1,6 +1,6 @@
-"""A killable child process for code that may hang, crash or print: math-verify, a user's reward.
+"""A killable child process for code that may hang, crash or print: math-verify, a user's reward, a chat template.
 
-One worker serves one reward and is used again and again. It speaks JSON lines over pipes (no pickle, no fork), runs
+One worker serves one of them and is used again and again. It speaks JSON lines over pipes (no pickle, no fork), runs
 in a session of its own, dies with its parent, and is killed with its whole process group at the deadline; the next
 request starts a new one. What its code prints goes to a pipe that only the last few lines are kept of.
 """
@@ -26,7 +26,17 @@ from pathlib import Path
 from typing import Any
 
 from rung.errors import SettingsError
-from rung.rewards.reward import DIED, TIMEOUT, WRONG_TYPE, Failure, Score
+
+TIMEOUT = "timeout"
+"""The deadline passed and the code was stopped."""
+RAISED = "raised"
+"""The code raised, or called `sys.exit`."""
+DIED = "died"
+"""The process that ran the code ended: killed for memory, a crash in C."""
+WRONG_TYPE = "wrong type"
+"""A reward returned something that is no number, or was given what is no JSON."""
+SETTINGS = "settings"
+"""The status of a setup that failed through the user's settings."""
 
 _START_S = 120.0
 """Starting may import torch from a cold disk; it has a deadline of its own, apart from the requests'."""
@@ -35,8 +45,6 @@ _REPLY_LIMIT = 256 * 2**20
 _KEPT = frozenset({"PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "OMP_NUM_THREADS"})
 """All that a closed child has of the user's environment."""
 _SHARE_OF_TIMEOUTS = 0.1
-SETTINGS = "settings"
-"""The status of a setup that failed through the user's settings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +55,19 @@ class Limits:
     """Private writable memory (RLIMIT_DATA): CUDA's address space does not count."""
     file_bytes: int = 2**30
     """The largest file it may write."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """This sample could not be judged, or this request not be answered.
+
+    Example: `Failure("timeout", "math-verify did not answer in 3 s")`.
+    """
+
+    status: str
+    """One of the words above, or of those in rewards/reward.py."""
+    detail: str = ""
+    """For people: the last line of the traceback, or what was waited for."""
 
 
 class ChildError(Exception):
@@ -159,7 +180,7 @@ class Child:
         self._worker = self._finalizer = None
 
 
-def judged_one_by_one(child: Child, requests: Sequence[Any], deadline_s: float) -> list[Score]:
+def judged_one_by_one(child: Child, requests: Sequence[Any], deadline_s: float) -> list[float | Failure | None]:
     """Ask for each request in turn; None as a request stands for a sample that needs no asking and gets None.
 
     A request that fails becomes a `Failure` of its sample alone. After a tenth of the batch (at least 2) has timed
@@ -168,7 +189,7 @@ def judged_one_by_one(child: Child, requests: Sequence[Any], deadline_s: float) 
     Raises SettingsError: the job says that no sample can be judged.
     """
     most = max(2, math.ceil(_SHARE_OF_TIMEOUTS * len(requests)))
-    scores: list[Score] = []
+    scores: list[float | Failure | None] = []
     slow = 0
     for request in requests:
         if request is None:
@@ -192,7 +213,7 @@ def _launched(*, closed: bool) -> _Worker:
     folder = tempfile.mkdtemp(prefix="rung-child-") if closed else None
     try:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "rung.rewards.worker", str(os.getpid()), str(reply_end)],
+            [sys.executable, "-P", "-m", "rung.worker", str(os.getpid()), str(reply_end)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -217,7 +238,7 @@ def _launched(*, closed: bool) -> _Worker:
 def _environment(home: str | None) -> dict[str, str]:
     """The worker's environment: ours, or for a closed child with a home of its own what Python needs to start."""
     # The worker must find this very copy of rung, and must not find a stray json.py in the current folder (-P).
-    source = str(Path(__file__).resolve().parents[2])
+    source = str(Path(__file__).resolve().parents[1])
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     path = [source, *(os.path.abspath(part) for part in given if part)]  # noqa: PTH100  its folder is another one
     always = {"PYTHONPATH": os.pathsep.join(path), "PYTHONHASHSEED": "0"}
