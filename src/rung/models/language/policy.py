@@ -18,6 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from rung.batch import Batch
 from rung.errors import DataError, SettingsError
 from rung.formulas.preference_losses import summed_log_probs
+from rung.models.language.chat_template import ChatTemplate
 from rung.models.language.critic import TextCritic
 from rung.models.language.decoder import Decoder, why_not
 from rung.models.language.decoding import Decoding
@@ -67,6 +68,7 @@ class TextPolicy:
         self._adapter_off = adapter_off
         self.critic: TextCritic | None = None
         self._token_texts: list[str] | None = None
+        self._chat: ChatTemplate | None = None
 
     @property
     def device(self) -> torch.device:
@@ -202,7 +204,7 @@ class TextPolicy:
 
         Raises:
             DataError: messages for a tokenizer without a chat template, or of a kind that the template refuses; a
-                prompt without any token, or that is no valid Unicode.
+                prompt without any token, or that is no valid Unicode; a template that does not end.
         """
         ids = self._encode_text(prompt) if isinstance(prompt, str) else self._encode_messages(prompt)
         if not ids:
@@ -220,8 +222,6 @@ class TextPolicy:
         return ids[:-1] if ends else ids
 
     def _encode_messages(self, prompt: Sequence[Mapping[str, str]]) -> list[int]:
-        from jinja2 import TemplateError
-
         if not self.tokenizer.chat_template:
             raise DataError(
                 [
@@ -230,12 +230,9 @@ class TextPolicy:
                     "trained for chat"
                 ]
             )
-        try:
-            return self.tokenizer.apply_chat_template(
-                [dict(message) for message in prompt], add_generation_prompt=True, return_dict=True
-            )["input_ids"]
-        except TemplateError as error:
-            raise DataError([f"the model's chat template refuses the messages: {error}"]) from error
+        if self._chat is None or not self._chat.fits(self.tokenizer):
+            self._chat = ChatTemplate(self.tokenizer)
+        return self.tokenizer(self._chat.render(prompt), add_special_tokens=False)["input_ids"]
 
     def _added(self) -> tuple[bool, bool]:
         """Whether the tokenizer itself puts its beginning token before a text, and its end token after it."""

@@ -1,0 +1,33 @@
+"""The child's side of `chat_template.py`: renders with transformers' own sandboxed environment, and without torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+LONGEST = 16 * 2**20
+"""Characters of a rendered text."""
+
+
+def chat_template_job(setup: Mapping[str, Any]) -> tuple[Callable[[Mapping[str, Any]], Any], Any]:
+    """Answers `{"messages": [...]}` with `{"text": ...}`, or with `{"refused": ...}` where the template raises."""
+    os.environ["USE_TORCH"] = "0"  # rendering needs none, and without it the child starts in a second
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    def render(request: Mapping[str, Any]) -> Mapping[str, str]:
+        try:
+            (text,), _ = render_jinja_template(
+                conversations=[request["messages"]],
+                chat_template=setup["template"],
+                add_generation_prompt=True,
+                **setup["special_tokens"],
+            )
+            if len(text) > LONGEST:
+                return {"refused": f"it made {len(text):,} characters, expected at most {LONGEST:,}"}
+            text.encode("utf-8")
+        except Exception as error:  # noqa: BLE001  (a template may raise anything)
+            return {"refused": f"{type(error).__name__}: {error}"[:1000]}
+        return {"text": text}
+
+    return render, None
