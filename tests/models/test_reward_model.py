@@ -11,7 +11,8 @@ import torch
 
 from rung.batch import Batch, Episode, Judgement
 from rung.errors import CheckpointError, DataError, SettingsError
-from rung.models.language.load import is_reward_model, load_policy
+from rung.models.language.folder import is_reward_model
+from rung.models.language.load import load_policy
 from rung.models.language.lora import Lora
 from rung.models.language.reward_model import RewardModel, first_head, load_reward_model, new_reward_model
 from rung.models.language.tiny import tiny_model
@@ -104,6 +105,8 @@ def test_an_existing_reward_model_goes_on_and_others_are_refused(tmp_path: Path)
     with pytest.raises(DataError, match="holds no reward model"):
         load_reward_model(tmp_path / "policy")
     config = json.loads((tmp_path / "reward" / "config.json").read_text())
-    (tmp_path / "reward" / "config.json").write_text(json.dumps({**config, "auto_map": {"AutoModel": "x.Y"}}))
+    (tmp_path / "reward" / "config.json").write_text(
+        json.dumps({**config, "model_type": "evil", "auto_map": {"AutoModel": "x.Y"}})
+    )
     with pytest.raises(DataError, match="auto_map"):
         load_reward_model(tmp_path / "reward")

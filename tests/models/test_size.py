@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from rung.errors import DataError
 from rung.models.language.lora import LLAMA_LAYERS, Lora, add_adapter, linear_layers, usual_targets
-from rung.models.language.size import ModelShape, shape_of, shape_of_config, tiny_shape
+from rung.models.language.size import shape_of, shape_of_config, tiny_shape
 from rung.models.language.tiny import tiny_model
 
 SMALL = {
@@ -90,7 +90,7 @@ def test_every_architecture_is_counted_as_it_is_built(kind, tmp_path):
 
     described = config(kind)
     model = AutoModelForCausalLM.from_config(described)
-    described.save_pretrained(tmp_path)
+    model.save_pretrained(tmp_path)
     shape = shape_of(str(tmp_path))
     assert shape.counted and shape.parameters == parameters(model)
     assert (shape.layers, shape.width, shape.vocabulary) == (3, 24, model.get_input_embeddings().weight.shape[0])
@@ -150,15 +150,12 @@ def written(folder, **changes):
 def test_an_estimate_never_stops_a_run(tmp_path):
     save_file({"a": torch.zeros(8, 4)}, tmp_path / "model-00001-of-00002.safetensors")
     save_file({"b": torch.zeros(5, 4), "c": torch.zeros(7)}, tmp_path / "model-00002-of-00002.safetensors")
+    files = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": files}))
     shape = shape_of(written(tmp_path, model_type="unheard_of"))
-    assert shape == ModelShape(
-        parameters=32 + 20 + 7, unknown="transformers does not know the architecture 'unheard_of'"
-    )
-    assert not shape.counted and shape.lora_parameters(4, None) == 0
-    many = shape_of(written(tmp_path / "many", num_hidden_layers=10**6))
-    assert many.unknown == "1,000,000 layers, more than the 1,000 that are looked at"
-    assert "negative" in shape_of(written(tmp_path / "negative", vocab_size=-1)).unknown
-    assert "T5Config" in shape_of(written(tmp_path / "t5", model_type="t5")).unknown
+    assert shape.parameters == 32 + 20 + 7 and not shape.counted and shape.lora_parameters(4, None) == 0
+    assert "transformers does not know the architecture 'unheard_of'" in shape.unknown
+    assert "T5Config" in shape_of(written(tmp_path, model_type="t5")).unknown
 
 
 @pytest.mark.parametrize(
@@ -167,11 +164,11 @@ def test_an_estimate_never_stops_a_run(tmp_path):
         ({}, "has no config.json, expected a Hugging Face model folder"),
         ({"config.json": b"{"}, "config.json cannot be read as JSON"),
         ({"config.json": b"[" * 100_000}, "config.json cannot be read as JSON"),
-        ({"config.json": b"[]"}, "config.json holds list, expected an object"),
+        ({"config.json": b"[]"}, "config.json holds a list, expected an object"),
         ({"config.json": b"{}"}, "says model_type = None, expected an architecture's name"),
         (
             {"config.json": json.dumps({"model_type": "llama", "num_hidden_layers": "3"}).encode()},
-            "cannot be read as a configuration of llama: ",
+            "num_hidden_layers = '3', expected a whole number above 0",
         ),
         (
             {"config.json": b'{"model_type": "llama"}', "model.safetensors": b"\xff" * 16},
@@ -201,7 +198,7 @@ def test_a_runs_folder_points_at_its_model(tmp_path):
 def test_a_model_that_is_nowhere():
     with pytest.raises(DataError, match=r"'nobody/nothing' is neither a folder nor a \.gguf file"):
         shape_of("nobody/nothing")
-    with pytest.raises(DataError, match=r"there is no file no\.gguf"):
+    with pytest.raises(DataError, match=r"no\.gguf cannot be read"):
         shape_of("no.gguf")
 
 

@@ -10,7 +10,7 @@ import pytest
 from pairs import written_pairs
 
 from rung.errors import DataError, SettingsError
-from rung.models.language.load import is_reward_model
+from rung.models.language.folder import is_reward_model
 from rung.models.language.tiny import tiny_model
 from rung.runs.recipes.rlhf import RLHF, rlhf
 

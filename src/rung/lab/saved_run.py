@@ -144,7 +144,8 @@ class SavedRun:
 
 def loaded(folder: Path, *, device: str | None = None) -> Any:
     """The policy in a run's `final`, of whatever kind it is."""
-    from rung.models.language.load import is_reward_model, load_policy
+    from rung.models.language.folder import is_reward_model
+    from rung.models.language.load import load_policy
     from rung.models.small.environment_policy import load_environment_policy
     from rung.tasks.cart_pole import BOX_COUNT
     from rung.trainers.boxes_1983.policy import NAME as BOXES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from rung.errors import CheckpointError, DataError
+from rung.errors import CheckpointError, DataError, NonFiniteError, RungError
 
 
 def take_over(
@@ -44,6 +45,26 @@ def _misfits(mine: Mapping[str, Tensor], tensors: Mapping[str, Tensor], owner: s
         if own is not None and (tensor.shape != own.shape or tensor.dtype != own.dtype):
             got, expected = ((tuple(one.shape), one.dtype) for one in (tensor, own))
             yield f"{name}: got {got[0]} {got[1]}, expected {expected[0]} {expected[1]}"
+
+
+def require_finite(
+    whose: str, tensors: Mapping[str, Tensor], error: type[RungError] = NonFiniteError, *, what: str = ""
+) -> None:
+    """Raises `error`, naming the first tensor, where a number is NaN or infinite; `what` says what to do.
+
+    One pass over the numbers: their largest size, of which NaN is one.
+    """
+    named = {name: t.detach() for name, t in tensors.items() if t.is_floating_point() and t.numel()}
+    largest = [torch.linalg.vector_norm(tensor, math.inf) for tensor in named.values()]
+    if not largest or bool(torch.stack(largest).isfinite().all()):
+        return
+    bad = {name: int((~tensor.isfinite()).sum()) for name, tensor in named.items()}
+    name = next(name for name, count in bad.items() if count)
+    total = sum(tensor.numel() for tensor in named.values())
+    raise error(
+        f"{whose} hold NaN or infinity: {sum(bad.values()):,} of {total:,} numbers, the first in {name} "
+        f"({bad[name]:,} of {named[name].numel():,}), expected finite numbers{what}"
+    )
 
 
 class _Shape(Protocol):
@@ -79,6 +100,7 @@ def load_shaped(folder: Path, name: str, kind: type[S], make: Callable[[S], N]) 
             raise DataError([f"policy: {config} states a larger network than {weights.name} holds"])
         made = make(shape)
         made.load_state(tensors)
+        require_finite(f"policy: {weights}: the tensors", tensors, DataError)
     except (OSError, SafetensorError, CheckpointError) as error:
         raise DataError([f"policy: {folder} could not be loaded: {error}"]) from error
     return made

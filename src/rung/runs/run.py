@@ -10,6 +10,7 @@ from typing import Any
 
 from rung.errors import CheckpointError, SettingsError
 from rung.methods.parts.protocols import fact
+from rung.models.state import require_finite
 from rung.runs import checkpoint
 from rung.runs.format import require_format, write_card
 from rung.runs.lock import RunLock, holds_something
@@ -31,6 +32,7 @@ from rung.trainers.choose import build
 from rung.trainers.clock import peak_gib
 from rung.trainers.handed import Handed, MakesLabeller
 from rung.trainers.held_out import Scores, cut_scores_back, load_scores, save_scores
+from rung.trainers.rollout_trainer import LOWER
 from rung.trainers.trainer import Metrics, State, Step, Trainer
 from rung.whole_files import folder_written_aside, write_whole
 
@@ -289,6 +291,8 @@ class _Run:
                 "untouched. Free some space, then: rung resume"
             )
         state = self.trainer.state()
+        for name in ("policy", "optimizer"):
+            require_finite(f"step {step}: the checkpoint's {name}", state.tensors[name], what=LOWER)
         numbers = {"step": step, **state.numbers, "environment": rounding()}
         checkpoint.write(self.checkpoints, step, state.tensors, numbers, state.pieces)
         checkpoint.tidy(self.checkpoints, self.settings.saving.keep, step)
@@ -298,6 +302,7 @@ class _Run:
 
         Returns what they said.
         """
+        require_finite(f"step {step}: the final weights", self.trainer.policy.state(), what=LOWER)
         with folder_written_aside(self.folder / "final") as aside:
             self.trainer.save(aside)
         self.files.merge_samples()

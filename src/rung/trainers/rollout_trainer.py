@@ -11,6 +11,7 @@ from torch import Tensor
 from rung.batch import Batch, Episode
 from rung.methods import Method
 from rung.models.language.distributions import Distribution
+from rung.models.state import require_finite
 from rung.settings import Settings
 from rung.trainers.held_out import Scores
 from rung.trainers.trainer import B, Collector, Learner, Phase, State, Step, Trainer, untimed
@@ -18,6 +19,9 @@ from rung.trainers.work import Work
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+LOWER = "; nothing of it is saved, and the last checkpoint is as it was. Lower method.optimizer.learning_rate"
 
 
 class Compared(Protocol):
@@ -63,6 +67,7 @@ class RolloutTrainer(Trainer, Generic[B]):
         collected = self.collector.collect(self.steps, phase)
         with phase("learn"):
             learned = self.learner.update(collected.batch, self.steps, share)
+            require_finite(f"step {self.steps}: after its update the weights", self.policy.state(), what=LOWER)
             self.collector.deliver(self.learner.updates)
             metrics = collected.metrics | learned.metrics() | {"kl/start": self._kl_to_start(learned.batch)}
         return Step(

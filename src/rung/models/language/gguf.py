@@ -4,19 +4,43 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from rung.errors import DataError, MissingExtra
+from rung.errors import DataError, MissingExtra, SettingsError
+from rung.models.language.building import bounded
+from rung.models.language.folder import foreign
+from rung.models.language.gguf_header import stored_numbers
 from rung.models.language.lora import quiet
+from rung.models.state import require_finite
 from rung.whole_files import folder_written_aside
 
 
 def cache_folder() -> Path:
     """Where rung keeps what it can make again: $RUNG_CACHE, or ~/.cache/rung."""
     return Path(os.environ.get("RUNG_CACHE") or Path.home() / ".cache" / "rung")
+
+
+@contextmanager
+def made_in_cache(folder: Path) -> Iterator[Path]:
+    """Gives an empty folder to fill, which becomes this one of the cache. SettingsError where the cache takes none,
+    before anything is made."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder.parent):
+            pass
+    except OSError as error:
+        raise SettingsError(
+            f"the cache {folder.parent} cannot be written ({error.strerror}), expected a folder that takes files: "
+            "set RUNG_CACHE to one"
+        ) from error
+    with folder_written_aside(folder, first_wins=True) as aside:
+        yield aside
 
 
 def imported(file: Path) -> Path:
@@ -28,31 +52,41 @@ def imported(file: Path) -> Path:
     Raises:
         MissingExtra: the gguf package is not installed.
         DataError: the file is no GGUF, or of an architecture that transformers cannot read from one.
+        SettingsError: the cache cannot be written.
     """
+    numbers = stored_numbers(file)
     with file.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
     folder = cache_folder() / "gguf" / f"{file.stem}-{digest[:16]}"
     if folder.is_dir():
         return folder
-    with folder_written_aside(folder, first_wins=True) as aside, quiet():
-        model, tokenizer = _read(file)
+    with made_in_cache(folder) as aside, quiet():
+        model, tokenizer = _read(file, numbers)
         model.save_pretrained(aside)
         tokenizer.save_pretrained(aside)
     return folder
 
 
-def _read(file: Path) -> tuple[Any, Any]:
+@contextmanager
+def alone(file: Path) -> Iterator[dict[str, Any]]:
+    """What transformers is told to read a GGUF file by: in a folder of its own, for it would read other files beside
+    it too, adapters among them. DataError for whatever it raises inside."""
     try:
         import gguf  # noqa: F401  (transformers reads GGUF through it)
     except ImportError as error:
         raise MissingExtra("Reading a GGUF file", "gguf") from error
+    with tempfile.TemporaryDirectory(prefix="rung-") as folder, foreign(f"model: {file} could not be read as GGUF"):
+        (Path(folder) / "model.gguf").symlink_to(file.resolve())
+        yield {"pretrained_model_name_or_path": folder, "gguf_file": "model.gguf", "local_files_only": True}
+
+
+def _read(file: Path, numbers: int) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-        model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
-    except (OSError, ValueError, KeyError, RuntimeError, NotImplementedError) as error:
-        raise DataError([f"{file}: could not be read as GGUF: {error}"]) from error
+    with alone(file) as how, bounded(f"model: {file}", numbers):
+        tokenizer = AutoTokenizer.from_pretrained(**how)
+        model = AutoModelForCausalLM.from_pretrained(**how, dtype=torch.float32)
+    require_finite(f"model: {file}: the weights", dict(model.named_parameters()), DataError)
     # It is an ordinary float32 model now; what is left of the quantisation would be written into its configuration.
     model.hf_quantizer = None
     model.is_quantized = False

@@ -1,13 +1,12 @@
 """Loading a policy by name: a Hugging Face folder, a hub id, or a GGUF file.
 
-Loading never runs code that came with a model: configurations that ask for it are refused, weights are read from
-safetensors only.
+Loading never runs code that came with a model, and weights are read from safetensors only: `folder.py` looks at every
+file first.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import warnings
 from pathlib import Path
@@ -17,8 +16,11 @@ import torch
 from torch import nn
 
 from rung.errors import DataError, SettingsError
+from rung.models.language.building import bounded, configuration
+from rung.models.language.folder import ModelFolder, foreign, is_gguf, is_reward_model, opened
 from rung.models.language.lora import Lora, add_adapter, quiet
 from rung.models.language.policy import TextPolicy
+from rung.models.state import require_finite
 
 Compute = Literal["float32", "bfloat16"]
 FILES = ("*.json", "*.safetensors", "*.jinja", "*.txt", "*.model")
@@ -43,21 +45,23 @@ def load_policy(
             and log-probabilities are float32 always.
 
     Raises:
-        DataError: there is no such model, it asks for code of its own, it has no safetensors, or its weights do not
-            fit its configuration.
+        DataError: there is no such model, a file of it is not what it is named, it asks for code of its own, it has
+            no safetensors, or its weights do not fit its configuration or are not finite.
 
     Example: `load_policy("runs/first/final", device="cpu")`.
     """
-    folder = _folder(spec)
-    refuse_code(folder)
-    if is_reward_model(folder):
+    from transformers import AutoModelForCausalLM
+
+    held = opened(_folder(spec))
+    if is_reward_model(held.path):
         raise DataError([f"model: {spec} is a reward model, expected a language model; give it as a reward: --reward"])
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    model, tokenizer = _read(folder)
+    model, tokenizer = read_model(AutoModelForCausalLM, held)
     if lora is not None:
         add_adapter(model, lora, seed=seed)  # before the move, so that every device gets the same first values
     model.to(place)
-    return TextPolicy(model, tokenizer, compute_dtype=compute_type(compute, place))
+    with foreign(f"model: {held.path} could not be made ready"):
+        return TextPolicy(model, tokenizer, compute_dtype=compute_type(compute, place))
 
 
 def as_policy(
@@ -79,6 +83,7 @@ def as_policy(
     model, tokenizer = given
     place = torch.device(device) if device is not None else next(model.parameters()).device
     model = model.float().eval()
+    require_finite("model: the weights of what was given", dict(model.named_parameters()), DataError)
     if lora is not None:
         add_adapter(model, lora, seed=seed)
     model.to(place)
@@ -87,17 +92,11 @@ def as_policy(
 
 def _folder(spec: str) -> Path:
     path = Path(spec).expanduser()
-    if path.suffix == ".gguf":
-        if not path.is_file():
-            raise DataError([f"model: there is no file {spec}"])
+    if is_gguf(path):
         from rung.models.language.gguf import imported
 
         return imported(path)
     if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise DataError([f"model: {spec} has no config.json, expected a Hugging Face model folder"])
-        if (path / "adapter_config.json").is_file():
-            raise DataError([f"model: {spec} holds a LoRA adapter, expected a whole model: merge it into its base"])
         return path
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -118,59 +117,39 @@ def nowhere(spec: str, error: Exception) -> DataError:
     )
 
 
-def is_reward_model(folder: Path) -> bool:
-    """Whether a folder's configuration names a sequence classification."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    names = config.get("architectures") if isinstance(config, dict) else None
-    return isinstance(names, list) and any(str(name).endswith("ForSequenceClassification") for name in names)
+def read_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a folder that was looked at."""
+    from transformers import AutoTokenizer
+
+    with foreign(f"model: the tokenizer of {folder} could not be loaded"):
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        tokenizer.decode(tokenizer("a")["input_ids"])  # what cannot read one letter will not read a prompt
+    return tokenizer
 
 
-def refuse_code(folder: Path) -> None:
-    """A configuration with `auto_map`, at any depth, names Python code that came with the model."""
-    for file in sorted(folder.glob("*.json")):
-        if file.name in ("tokenizer.json", "vocab.json") or file.name.endswith(".index.json"):
-            continue
-        try:
-            content = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise DataError([f"{file}: not readable as JSON ({error})"]) from error
-        if _mentions(content, "auto_map"):
-            raise DataError(
-                [
-                    f"{file}: asks for code of its own (auto_map), which rung does not run: "
-                    "use a model whose architecture is part of transformers"
-                ]
-            )
-
-
-def _mentions(content: Any, key: str) -> bool:
-    if isinstance(content, dict):
-        return key in content or any(_mentions(value, key) for value in content.values())
-    return isinstance(content, list) and any(_mentions(value, key) for value in content)
-
-
-def _read(folder: Path) -> tuple[Any, Any]:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        with quiet():
-            model, info = AutoModelForCausalLM.from_pretrained(
-                folder,
-                dtype=torch.float32,
-                use_safetensors=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-            )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise DataError([f"model: {folder} could not be loaded: {error}"]) from error
-    problems = [f"{folder}: the weights lack {name}" for name in sorted(info["missing_keys"])[:5]]
-    problems += [f"{folder}: {wrong}" for wrong in [str(w) for w in info.get("mismatched_keys", ())][:5]]
+def read_model(auto: Any, held: ModelFolder) -> tuple[Any, Any]:
+    """The model, by one of transformers' auto classes, and its tokenizer. Nothing lacks, every number is finite."""
+    folder = held.path
+    configuration(folder, held.config)
+    tokenizer = read_tokenizer(folder)
+    with foreign(f"model: {folder} could not be loaded"), quiet(), bounded(f"model: {folder}", held.numbers):
+        model, info = auto.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            ignore_mismatched_sizes=True,  # they are said below
+            output_loading_info=True,
+        )
+    problems = [f"model: {folder}: the weights lack {name}" for name in sorted(info["missing_keys"])[:5]]
+    problems += [
+        f"model: {folder}: {name} has the shape {tuple(got)}, expected {tuple(expected)} by config.json"
+        for name, got, expected in sorted(info["mismatched_keys"])[:5]
+    ]
     if problems:
         raise DataError(problems)
+    require_finite(f"model: {folder}: the weights", dict(model.named_parameters()), DataError)
     if info["unexpected_keys"]:
         some = ", ".join(sorted(info["unexpected_keys"])[:5])
         warnings.warn(f"{folder}: weights that the architecture has no place for were left out: {some}", stacklevel=3)

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from rung.batch import Batch
 from rung.errors import CheckpointError, DataError, SettingsError
-from rung.models.language.load import Compute, compute_type, is_reward_model, load_policy, refuse_code
+from rung.models.language.folder import foreign, is_reward_model, opened
+from rung.models.language.load import Compute, compute_type, load_policy, read_model
 from rung.models.language.lora import merged_state, quiet
 from rung.models.language.packing import Rows, rows_of
 from rung.models.language.policy import TextPolicy
@@ -126,20 +127,16 @@ def load_reward_model(folder: Path, *, device: str | None = None, compute: Compu
     """
     if not is_reward_model(folder):
         raise DataError([f"reward: {folder} holds no reward model (config.json names no ...ForSequenceClassification)"])
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers import AutoModelForSequenceClassification
 
-    refuse_code(folder)
-    with quiet():
-        classifier, info = AutoModelForSequenceClassification.from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
-        )
+    classifier, tokenizer = read_model(AutoModelForSequenceClassification, opened(folder))
     head = getattr(classifier, "score", None)
-    if info["missing_keys"] or not isinstance(head, nn.Linear) or head.out_features != 1:
+    if not isinstance(head, nn.Linear) or head.out_features != 1:
         raise DataError([f"reward: {folder} has no single score: expected a head `score` with one label"])
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    network = TextPolicy(_around(classifier).to(place), tokenizer, compute_dtype=compute_type(compute, place))
-    return RewardModel(network, head=head.weight.detach())
+    with foreign(f"reward: {folder} could not be made ready"):
+        network = TextPolicy(_around(classifier).to(place), tokenizer, compute_dtype=compute_type(compute, place))
+        return RewardModel(network, head=head.weight.detach())
 
 
 def _around(classifier: Any) -> Any:

@@ -5,9 +5,7 @@ An estimate never stops a run: where a size cannot be known, the shape says why.
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -15,13 +13,13 @@ from typing import Any
 
 import torch
 
-from rung.errors import DataError, MissingExtra
+from rung.models.language.building import UnknownArchitecture, bounded, configuration
+from rung.models.language.folder import ModelFolder, described, is_gguf, opened, words
+from rung.models.language.gguf import alone
+from rung.models.language.gguf_header import stored_numbers
 from rung.models.language.load import nowhere
 from rung.models.language.lora import linear_layers, quiet, usual_targets
 from rung.models.language.tiny import CHARACTERS, tiny_config
-
-MOST_LAYERS = 1000
-"""A configuration with more is not built: it would take minutes, and no model has so many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +60,9 @@ def shape_of(model: str) -> ModelShape:
     if model == "tiny":
         return tiny_shape(None)
     path = Path(model).expanduser()
-    if path.suffix == ".gguf":
+    if is_gguf(path):
         return _of_gguf(path)
-    return _of_folder(path if path.is_dir() else _hub_config(model).parent)
+    return _of_folder(path, weights=True) if path.is_dir() else _of_folder(_hub_config(model).parent, weights=False)
 
 
 @lru_cache(maxsize=8)
@@ -81,22 +79,19 @@ def shape_of_config(config: Any) -> ModelShape:
     """The shape of the model that a transformers configuration describes, whatever its architecture."""
     from transformers import AutoModelForCausalLM
 
-    numbers = config.get_text_config().to_dict()
-    layers = _number(numbers, "num_hidden_layers", "n_layer", "num_layers", "n_layers")
-    if layers > MOST_LAYERS:
-        return ModelShape(parameters=0, unknown=f"{layers:,} layers, more than the {MOST_LAYERS:,} that are looked at")
     try:
-        with torch.device("meta"), quiet():
+        numbers = config.get_text_config().to_dict()
+        with torch.device("meta"), quiet(), bounded():
             model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
         tokens, width = model.get_input_embeddings().weight.shape
         linear, usual = linear_layers(model), usual_targets(model)
     except Exception as error:  # noqa: BLE001  (any architecture may fail in its own way, and this is an estimate)
-        return ModelShape(parameters=0, unknown=_words(error))
+        return ModelShape(parameters=0, unknown=words(error))
     heads = _number(numbers, "num_attention_heads", "n_head", "num_heads", "n_heads") or 1
     head_width = _number(numbers, "head_dim") or width // heads
     return ModelShape(
         parameters=sum(one.numel() for one in model.parameters()),
-        layers=layers,
+        layers=_number(numbers, "num_hidden_layers", "n_layer", "num_layers", "n_layers"),
         width=width,
         inner_width=_number(numbers, "intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size") or 4 * width,
         kv_width=head_width * (_number(numbers, "num_key_value_heads") or heads),
@@ -117,65 +112,22 @@ def _number(numbers: Mapping[str, Any], *names: str) -> int:
     return 0
 
 
-def _of_folder(folder: Path) -> ModelShape:
-    file = folder / "config.json"
-    if not file.is_file():
-        final = folder / "final"
-        hint = f"; did you mean '{final}'?" if (final / "config.json").is_file() else ""
-        raise DataError([f"model: {folder} has no config.json, expected a Hugging Face model folder{hint}"])
-    kind = _json(file).get("model_type")
-    if not isinstance(kind, str):
-        raise DataError([f"model: {file} says model_type = {kind!r}, expected an architecture's name such as llama"])
-    weights = sum(_stored(folder))
-    from transformers import AutoConfig
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-
-    if kind not in CONFIG_MAPPING:
-        return ModelShape(parameters=weights, unknown=f"transformers does not know the architecture '{kind}'")
+def _of_folder(folder: Path, *, weights: bool) -> ModelShape:
+    """Of a model's folder, or of a configuration alone, where the weights are still on the hub."""
+    held = opened(folder) if weights else ModelFolder(folder, described(folder))
     try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:
-        raise DataError([f"model: {file} cannot be read as a configuration of {kind}: {_words(error)}"]) from error
-    shape = shape_of_config(config)
-    return shape if shape.counted else ModelShape(parameters=weights, unknown=shape.unknown)
-
-
-def _stored(folder: Path) -> Iterator[int]:
-    """The numbers of every tensor in a folder's weight files, from the files' headers alone."""
-    from safetensors import SafetensorError, safe_open
-
-    for file in sorted(file for file in folder.glob("model*.safetensors") if file.is_file()):
-        try:
-            with safe_open(file, framework="numpy") as opened:
-                yield from [math.prod(opened.get_slice(name).get_shape()) for name in opened.keys()]  # noqa: SIM118
-        except (SafetensorError, OSError, ValueError) as error:
-            raise DataError([f"model: {file} is no safetensors file: {_words(error)}"]) from error
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise DataError([f"model: {file} cannot be read as JSON: {error}"]) from error
-    if not isinstance(content, dict):
-        raise DataError([f"model: {file} holds {type(content).__name__}, expected an object"])
-    return content
+        shape = shape_of_config(configuration(folder, held.config))
+    except UnknownArchitecture as error:
+        shape = ModelShape(parameters=0, unknown=str(error))
+    return shape if shape.counted else ModelShape(parameters=held.numbers, unknown=shape.unknown)
 
 
 def _of_gguf(path: Path) -> ModelShape:
-    if not path.is_file():
-        raise DataError([f"model: there is no file {path}"])
-    try:
-        import gguf  # noqa: F401  (transformers reads GGUF through it)
-    except ImportError as error:
-        raise MissingExtra("A GGUF model", "gguf") from error
+    stored_numbers(path)
     from transformers import AutoConfig
 
-    try:
-        config = AutoConfig.from_pretrained(path.parent, gguf_file=path.name)
-    except Exception as error:
-        raise DataError([f"model: {path} is no GGUF file that transformers reads: {_words(error)}"]) from error
-    return shape_of_config(config)
+    with alone(path) as how:
+        return shape_of_config(AutoConfig.from_pretrained(**how))
 
 
 def _hub_config(model: str) -> Path:
@@ -187,9 +139,3 @@ def _hub_config(model: str) -> Path:
         return Path(hf_hub_download(model, "config.json"))
     except (HFValidationError, HfHubHTTPError, OSError, ValueError) as error:
         raise nowhere(model, error) from error
-
-
-def _words(error: Exception) -> str:
-    """The first line of a foreign error, at most 200 characters of it."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

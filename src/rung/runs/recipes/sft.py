@@ -21,6 +21,7 @@ from rung.methods.parts.aggregations import PerToken
 from rung.methods.parts.objectives import ScoreFunction
 from rung.methods.parts.optimizers import AdamW
 from rung.methods.policy_gradient import PolicyGradient
+from rung.models.state import require_finite
 from rung.rewards.judge import Judge
 from rung.rollouts.sampler import InProcessSampler
 from rung.runs.lock import holds_something
@@ -139,6 +140,7 @@ def _train(
         episodes = [worked_example(policy, examples[int(pick)], group) for group, pick in enumerate(picks)]
         loss = learner.update(assemble(episodes), step, (step - 1) / settings.steps).loss
         assert loss is not None, "every worked example has at least its end token"
+        require_finite(f"step {step}: after its update the weights", policy.state(), what="; lower learning_rate")
         losses.append(loss)
         if step % 50 == 0 or step == settings.steps:
             say(f"step {step}/{settings.steps}  loss {loss:.3f} nats a token")

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rung.errors import SettingsError
-from rung.models.language.gguf import cache_folder
+from rung.models.language.gguf import cache_folder, made_in_cache
 from rung.settings.objects import GIVEN
-from rung.whole_files import folder_written_aside
 
 if TYPE_CHECKING:
     from rung.settings import TaskSettings
@@ -41,7 +40,7 @@ def tiny_for(task: TaskSettings) -> Path:
     if not (folder / "final").is_dir():
         print(f"making the tiny model for '{task.name}' once (kept in {folder})", file=sys.stderr)  # noqa: T201
         shutil.rmtree(folder, ignore_errors=True)
-        with folder_written_aside(folder, first_wins=True) as aside:
+        with made_in_cache(folder) as aside:
             sft(settings, aside, say=lambda line: print(f"  {line}", file=sys.stderr))  # noqa: T201
     return folder / "final"
 

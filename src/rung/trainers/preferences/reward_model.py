@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from rung.errors import SettingsError
-from rung.models.language.load import is_reward_model
+from rung.models.language.folder import is_reward_model
 from rung.rewards.reward import Columns, Failure, Prompt, Score
 from rung.tasks.pairs import Pair
 from rung.trainers.preferences.tokens import answer_values, encoded, pair_rows

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rung.errors import RungError
+from rung.errors import DataError, RungError
 from rung.settings.load import read_settings
 from rung.settings.schema import SMALL, Settings, TaskSettings
 
@@ -59,13 +59,16 @@ def is_fresh(folder: Path) -> bool:
 
 def _scales(folder: Path) -> Iterator[Tensor]:
     """The scales of a model's norms; nothing else is read."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
-    for file in sorted(folder.glob("*.safetensors")):
-        try:
-            with safe_open(file, framework="pt") as opened:
-                for name in opened.keys():  # noqa: SIM118 - no mapping
-                    if ("norm" in name or "ln_" in name) and name.endswith("weight"):
-                        yield opened.get_tensor(name)
-        except (SafetensorError, OSError):
-            continue  # the plan tells of a broken file when it counts the weights
+    from rung.models.language.folder import opened
+
+    try:
+        files = opened(folder).weights
+    except DataError:
+        return  # the plan says why when it counts the weights
+    for file in files:
+        with safe_open(file, framework="pt") as held:
+            for name in held.keys():  # noqa: SIM118 - no mapping
+                if ("norm" in name or "ln_" in name) and name.endswith("weight"):
+                    yield held.get_tensor(name)

@@ -97,6 +97,10 @@ class RewardLearner:
         index_UPM = torch.from_numpy(np.stack(chosen, 1))
         for index_PM in index_UPM:
             self._update(index_PM, has_P)
+        weights = dict(self.ensemble.named_parameters())
+        require_finite(
+            "the reward predictors' weights", weights, what="; lower method.learned_reward.predictor_rate"
+        )
         fault_point("reward.fitted")
         return self._measure()
 
