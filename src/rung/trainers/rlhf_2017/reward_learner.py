@@ -18,6 +18,7 @@ from rung.faults import fault_point
 from rung.formulas.segment_preferences import adapted_l2, cross_entropy
 from rung.methods.parts.learned_reward import SegmentPreferences
 from rung.models.small.reward_ensemble import RewardEnsemble
+from rung.models.state import require_finite
 from rung.random import Stream
 from rung.trainers.optimizer import optimizer_state, restore_optimizer
 from rung.trainers.trainer import Metrics
@@ -97,10 +98,8 @@ class RewardLearner:
         index_UPM = torch.from_numpy(np.stack(chosen, 1))
         for index_PM in index_UPM:
             self._update(index_PM, has_P)
-        weights = dict(self.ensemble.named_parameters())
-        require_finite(
-            "the reward predictors' weights", weights, what="; lower method.learned_reward.predictor_rate"
-        )
+        lower = "; lower method.learned_reward.predictor_rate"
+        require_finite("the reward predictors' weights", self.ensemble.parameters(), what=lower)
         fault_point("reward.fitted")
         return self._measure()
 
