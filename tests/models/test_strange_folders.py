@@ -21,8 +21,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from rung.errors import RungError
+from rung.errors import DataError, RungError
+from rung.models.language.folder import is_reward_model, opened
 from rung.models.language.load import load_policy
+from rung.models.language.reward_model import RewardModel, load_reward_model
 from rung.models.language.size import shape_of
 from rung.models.language.tiny import tiny_model
 
@@ -375,3 +377,136 @@ def test_a_strange_folder_loads_or_is_refused_in_words(what: str, folder: Path) 
                     print("\n", what, use.__name__, error)
                 assert str(error).startswith(("model: ", str(folder))) and str(folder) in str(error), error
     assert not (folder.parent / "it_ran").exists()
+
+
+@pytest.mark.parametrize("what", FOREIGN)
+def test_what_lies_beside_a_model_is_nobodys_business(what: str, folder: Path) -> None:
+    FOREIGN[what](folder)
+    with within(MOST_S):
+        assert load_policy(str(folder)).encode("2+3").tolist() == tiny_model(0).encode("2+3").tolist()
+    assert not (folder.parent / "it_ran").exists()
+
+
+def _pickled(folder: Path) -> None:
+    (folder / WEIGHTS).unlink()
+    bomb(folder, "pytorch_model.bin")
+
+
+def _sharded(folder: Path) -> None:
+    """Weights in two files under an index, as larger models have them."""
+    held = list(load_file(folder / WEIGHTS).items())
+    parts = {"one.safetensors": dict(held[:3]), "two.safetensors": dict(held[3:])}
+    for name, part in parts.items():
+        save_file(part, folder / name, metadata={"format": "pt"})
+    (folder / WEIGHTS).unlink()
+    names = {tensor: file for file, part in parts.items() for tensor in part}
+    (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": names}))
+
+
+def _linked_shard(folder: Path) -> None:
+    _sharded(folder)
+    (folder / "two.safetensors").rename(folder.parent / "two.safetensors")
+    (folder / "two.safetensors").symlink_to(folder.parent / "two.safetensors")
+
+
+SENTENCES: dict[str, tuple[Damage, str]] = {
+    "10^6 layers": (
+        edit("config.json", num_hidden_layers=10**6),
+        "{M}/config.json: num_hidden_layers = 1,000,000, expected at most 1,000",
+    ),
+    "10^9 wide": (edit("config.json", hidden_size=10**9), "describes a model of over 100,000,000,000 numbers, and its"),
+    "a list": (holds("config.json", b"[1]"), "{M}/config.json holds a list, expected an object"),
+    "negative": (
+        edit("config.json", vocab_size=-3),
+        "config.json: vocab_size = -3, expected a whole number above 0",
+    ),
+    "cut short": (cut(0.9), "{M}/model.safetensors is no safetensors file, or not all of it"),
+    "a fifo": (replaced(WEIGHTS, os.mkfifo), "{M}/model.safetensors is no plain file but a pipe"),
+    "pickled": (_pickled, "{M} has no model.safetensors; its pytorch_model.bin is a pickle, which can hold code"),
+    "pickle in the index": (named("part.bin"), "names 'part.bin', expected a .safetensors file in the folder"),
+    "index leads out": (named("../outside.safetensors"), "names '../outside.safetensors', expected a .safetensors"),
+    "shard leads out": (_linked_shard, "{M}/two.safetensors leads out of its folder"),
+    "another shape": (
+        tensors(lambda held: held.update({FIRST: torch.zeros(3, 3)})),
+        "embed_tokens.weight has the shape (3, 3), expected (100, 16) by config.json",
+    ),
+    "NaN": (
+        tensors(lambda held: held[FIRST].view(-1)[7:9].fill_(torch.nan)),
+        "2 of 4,720 numbers, the first in model.embed_tokens.weight (2 of 1,600), expected finite numbers",
+    ),
+    "generation": (
+        edit("generation_config.json", eos_token_id="a"),
+        "eos_token_id = 'a', expected a token's number",
+    ),
+    "adapter": (holds("adapter_config.json", b"{}"), "{M} holds a LoRA adapter, expected a whole model: merge it"),
+    "kernel": (edit("config.json", _attn_implementation="evil/kernel"), "asks for code from the hub"),
+    "other weights": (edit("config.json", transformers_weights="adapter_model.bin"), "names another file of weights"),
+}
+
+
+@pytest.mark.parametrize("what", SENTENCES)
+def test_the_sentence_names_file_what_was_got_and_expected(what: str, folder: Path) -> None:
+    damage, expected = SENTENCES[what]
+    damage(folder)
+    with within(MOST_S), pytest.raises(DataError) as error:
+        load_policy(str(folder))
+    assert expected.replace("{M}", str(folder)) in str(error.value)
+    assert not (folder.parent / "it_ran").exists()
+
+
+def test_shards_are_read_and_a_hub_caches_links_are_its_own(folder: Path, tmp_path: Path) -> None:
+    _sharded(folder)
+    assert opened(folder).numbers == 4720
+    first = load_policy(str(folder)).state()
+    snapshot = tmp_path / "models--a--b" / "snapshots" / "0123"
+    (tmp_path / "models--a--b" / "blobs").mkdir(parents=True)
+    snapshot.mkdir(parents=True)
+    for number, file in enumerate(sorted(folder.iterdir())):
+        file.rename(tmp_path / "models--a--b" / "blobs" / str(number))
+        (snapshot / file.name).symlink_to(Path("..", "..", "blobs", str(number)))
+    again = load_policy(str(snapshot)).state()
+    assert all(torch.equal(tensor, again[name]) for name, tensor in first.items())
+
+
+def test_an_adapter_alone_and_a_runs_checkpoint_say_what_to_give(tmp_path: Path) -> None:
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
+    bomb(tmp_path / "adapter", "adapter_model.bin")
+    checkpoint = tmp_path / "run" / "checkpoints" / "step_000010"
+    checkpoint.mkdir(parents=True)
+    for name in ("manifest.json", "policy.safetensors"):
+        (checkpoint / name).touch()
+    (tmp_path / "run" / "settings.yaml").touch()
+    for use in (shape_of, load_policy):
+        with pytest.raises(DataError, match="adapter holds a LoRA adapter, expected a whole model"):
+            use(str(tmp_path / "adapter"))
+        with pytest.raises(DataError, match=r"is a checkpoint of .*/run: give the run's folder to rung eval"):
+            use(str(checkpoint))
+        with pytest.raises(DataError, match=r"has no config.json.*; it is a run that has no final model yet"):
+            use(str(tmp_path / "run"))
+    (tmp_path / "run" / "final").mkdir()
+    (tmp_path / "run" / "final" / "config.json").touch()
+    with pytest.raises(DataError, match=r"did you mean '.*/run/final'"):
+        load_policy(str(tmp_path / "run"))
+
+
+@pytest.mark.parametrize(
+    ("what", "damage"),
+    {
+        "cut": cut(0.5),
+        "fifo": replaced("config.json", os.mkfifo),
+        "tokenizer": holds("tokenizer.json", b"[]"),
+        "labels": edit("config.json", num_labels=10**9),
+        "NaN": tensors(lambda held: held["score.weight"].fill_(torch.nan)),
+        "head": tensors(lambda held: held.pop("score.weight")),
+    }.items(),
+    ids=lambda one: one if isinstance(one, str) else "",
+)
+def test_a_reward_models_folder_is_as_strange(what: str, damage: Damage, tmp_path: Path) -> None:
+    folder = tmp_path / "reward"
+    RewardModel(tiny_model(0, layers=1, width=16)).save(folder)
+    load_reward_model(folder)
+    damage(folder)
+    with within(MOST_S), pytest.raises(DataError, match=str(folder)):
+        load_reward_model(folder)
+    assert is_reward_model(folder) == (what in ("cut", "tokenizer", "NaN", "head"))

@@ -29,11 +29,15 @@ class Prompt:
 
 
 def prompts_of(policy: TextPolicy, items: Sequence[Item], first_group: int = 0) -> list[Prompt]:
-    """The items' prompts, each a group of its own, numbered from `first_group`."""
-    return [
-        Prompt(item=item.id, group=first_group + index, ids=policy.encode(item.prompt))
-        for index, item in enumerate(items)
-    ]
+    """The items' prompts, each a group of its own, numbered from `first_group`. DataError, naming the item, where the
+    tokenizer or the chat template cannot take one."""
+    prompts: list[Prompt] = []
+    for group, item in enumerate(items, first_group):
+        try:
+            prompts.append(Prompt(item=item.id, group=group, ids=policy.encode(item.prompt)))
+        except DataError as error:
+            raise DataError([f"item {item.id}: {problem}" for problem in error.problems]) from error
+    return prompts
 
 
 class Sampler(Protocol):

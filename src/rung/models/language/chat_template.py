@@ -19,23 +19,22 @@ WHY = {
 class ChatTemplate:
     """A tokenizer's chat template. One child serves it; the first text takes a second, the next ones no time.
 
-    Example: `ChatTemplate(tokenizer).render([{"role": "user", "content": "2+3?"}])`.
+    Example: `ChatTemplate().render(tokenizer, [{"role": "user", "content": "2+3?"}])`.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
-        self.setup = _setup(tokenizer)
+    def __init__(self) -> None:
         limits = Limits(memory_bytes=MEMORY, file_bytes=0)
-        self._child = Child("chat_template", self.setup, limits=limits, closed=True)
+        self._child = Child("chat_template", {}, limits=limits, closed=True)
 
-    def fits(self, tokenizer: Any) -> bool:
-        """Whether it is still the tokenizer's own: a user may set another one."""
-        return self.setup == _setup(tokenizer)
-
-    def render(self, messages: Sequence[Mapping[str, str]]) -> str:
+    def render(self, tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> str:
         """The conversation as text, up to where the assistant begins. DataError when the template cannot."""
+        asked = {
+            "template": _template(tokenizer),
+            "special_tokens": dict(tokenizer.special_tokens_map),
+            "messages": [dict(message) for message in messages],
+        }
         try:
-            given = {"messages": [dict(message) for message in messages]}
-            answer: Mapping[str, str] = self._child.ask(given, deadline_s=DEADLINE_S)
+            answer: Mapping[str, str] = self._child.ask(asked, deadline_s=DEADLINE_S)
         except ChildError as error:
             raise _refused(WHY.get(error.failure.status, str(error))) from None
         if "refused" in answer:
@@ -43,15 +42,15 @@ class ChatTemplate:
         return answer["text"]
 
 
-def _setup(tokenizer: Any) -> dict[str, Any]:
-    """The template that transformers would take, and the tokens that it may name."""
+def _template(tokenizer: Any) -> str:
+    """The template that transformers would take."""
     try:
         template = tokenizer.get_chat_template()
     except ValueError as error:  # several, and none is the default
         raise _refused(str(error)) from error
     if not isinstance(template, str):
         raise _refused(f"it is no text but a {type(template).__name__}")
-    return {"template": template, "special_tokens": dict(tokenizer.special_tokens_map)}
+    return template
 
 
 def _refused(why: str) -> DataError:

@@ -11,7 +11,8 @@ LONGEST = 16 * 2**20
 
 
 def chat_template_job(setup: Mapping[str, Any]) -> tuple[Callable[[Mapping[str, Any]], Any], Any]:
-    """Answers `{"messages": [...]}` with `{"text": ...}`, or with `{"refused": ...}` where the template raises."""
+    """Answers `{"template": ..., "special_tokens": {...}, "messages": [...]}` with `{"text": ...}`, or with
+    `{"refused": ...}` where the template raises."""
     os.environ["USE_TORCH"] = "0"  # rendering needs none, and without it the child starts in a second
     from transformers.utils.chat_template_utils import render_jinja_template
 
@@ -19,9 +20,9 @@ def chat_template_job(setup: Mapping[str, Any]) -> tuple[Callable[[Mapping[str, 
         try:
             (text,), _ = render_jinja_template(
                 conversations=[request["messages"]],
-                chat_template=setup["template"],
+                chat_template=request["template"],
                 add_generation_prompt=True,
-                **setup["special_tokens"],
+                **request["special_tokens"],
             )
             if len(text) > LONGEST:
                 return {"refused": f"it made {len(text):,} characters, expected at most {LONGEST:,}"}

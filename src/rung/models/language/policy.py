@@ -68,7 +68,7 @@ class TextPolicy:
         self._adapter_off = adapter_off
         self.critic: TextCritic | None = None
         self._token_texts: list[str] | None = None
-        self._chat: ChatTemplate | None = None
+        self._chat = ChatTemplate()
 
     @property
     def device(self) -> torch.device:
@@ -230,9 +230,7 @@ class TextPolicy:
                     "trained for chat"
                 ]
             )
-        if self._chat is None or not self._chat.fits(self.tokenizer):
-            self._chat = ChatTemplate(self.tokenizer)
-        return self.tokenizer(self._chat.render(prompt), add_special_tokens=False)["input_ids"]
+        return self.tokenizer(self._chat.render(self.tokenizer, prompt), add_special_tokens=False)["input_ids"]
 
     def _added(self) -> tuple[bool, bool]:
         """Whether the tokenizer itself puts its beginning token before a text, and its end token after it."""
