@@ -360,8 +360,12 @@ STRANGE: dict[str, Damage] = {
 }
 
 
-def test_there_are_hundreds_of_them() -> None:
+def test_there_are_hundreds_of_them_and_the_pickles_would_be_noticed(tmp_path: Path) -> None:
     assert len(STRANGE) > 300
+    (tmp_path / "model").mkdir()
+    with bomb(tmp_path / "model", "pytorch_model.bin").open("rb") as file:
+        pickle.load(file)
+    assert (tmp_path / "it_ran").exists()
 
 
 @pytest.mark.filterwarnings("ignore")

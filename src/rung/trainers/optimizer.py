@@ -39,11 +39,16 @@ def gradient_step(
 
 
 def optimizer_step(optimizer: torch.optim.Optimizer) -> None:
-    """`optimizer.step()`.
+    """`optimizer.step()`. NonFiniteError for a learning rate that float32, which weights are in, cannot hold.
 
     On one row of numbers, once they have begun, Adam and RMSprop go to torch's functions for them: the same numbers
     without the hooks around `step`, which take longer than the arithmetic on a small network's weights.
     """
+    if (rate := max(float(group["lr"]) for group in optimizer.param_groups)) > torch.finfo(torch.float32).max:
+        raise NonFiniteError(
+            f"the learning rate is {rate:g}, expected a number that float32 holds: the weights were left as they are. "
+            "Lower method.optimizer.learning_rate"
+        )
     row, alone = optimizer.param_groups[0]["params"][0], sum(len(g["params"]) for g in optimizer.param_groups) == 1
     state = optimizer.state.get(row) if alone and row.grad is not None else None
     if not state or not isinstance(optimizer, (torch.optim.Adam, torch.optim.RMSprop)):
