@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rung.errors import RungError, SettingsError
+from rung.errors import DataError, RungError, SettingsError
 from rung.runs.folders import problems_with
 from rung.runs.own_code import OwnCode
 from rung.settings import TaskSettings
@@ -192,14 +192,16 @@ def _wrong_rewards(settings: Settings) -> Iterator[str]:
     """What is wrong with the files and functions of the user's rewards; none of them is run."""
     from rung.rewards.user import split_source
     from rung.settings.schema import TASKS_OWN
-    from rung.trainers.preferences.reward_model import reward_folders
+    from rung.trainers.preferences.reward_model import learned_rewards
 
     for index, part in enumerate(settings.rewards):
         if part.function == TASKS_OWN or part.function.startswith(GIVEN):
             continue
         if Path(part.function).is_dir():
-            if not reward_folders(part.function):
-                yield f"rewards.{index}.function: {part.function} holds no reward model (rung train reward_model)"
+            try:
+                learned_rewards(part.function, part.part)
+            except (SettingsError, DataError) as error:
+                yield from (f"rewards.{index}.function: {problem.split(': ', 1)[1]}" for problem in error.problems)
             continue
         try:
             split_source(part.function)

@@ -75,6 +75,12 @@ class ModelFolder:
     """Every stored tensor's shape, from the files' headers."""
 
     @property
+    def is_reward_model(self) -> bool:
+        """Whether its configuration names a sequence classification."""
+        names = self.config.get("architectures")
+        return isinstance(names, list) and any(str(name).endswith("ForSequenceClassification") for name in names)
+
+    @property
     def numbers(self) -> int:
         """How many numbers the weight files hold; quantised ones hold several in one, of a byte or four."""
         packed = 32 if "quantization_config" in self.config else 1
@@ -113,12 +119,11 @@ def described(folder: Path) -> dict[str, Any]:
 
 
 def is_reward_model(folder: Path) -> bool:
-    """Whether a folder's configuration names a sequence classification."""
+    """Whether a folder's configuration names a sequence classification; False where it cannot be read."""
     try:
-        names = described(folder).get("architectures")
+        return ModelFolder(folder, described(folder)).is_reward_model
     except DataError:
         return False
-    return isinstance(names, list) and any(str(name).endswith("ForSequenceClassification") for name in names)
 
 
 def plain_file(file: Path, inside: Path | None, most_bytes: float = math.inf) -> Path:

@@ -17,7 +17,7 @@ from torch import nn
 
 from rung.errors import DataError, SettingsError
 from rung.models.language.building import bounded, configuration
-from rung.models.language.folder import ModelFolder, foreign, is_gguf, is_reward_model, opened
+from rung.models.language.folder import ModelFolder, foreign, is_gguf, opened
 from rung.models.language.lora import Lora, add_adapter, quiet
 from rung.models.language.policy import TextPolicy
 from rung.models.state import require_finite
@@ -53,7 +53,7 @@ def load_policy(
     from transformers import AutoModelForCausalLM
 
     held = opened(_folder(spec))
-    if is_reward_model(held.path):
+    if held.is_reward_model:
         raise DataError([f"model: {spec} is a reward model, expected a language model; give it as a reward: --reward"])
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     model, tokenizer = read_model(AutoModelForCausalLM, held)

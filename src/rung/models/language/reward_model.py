@@ -125,11 +125,12 @@ def load_reward_model(folder: Path, *, device: str | None = None, compute: Compu
 
     Raises DataError when there is none there, or it has more than one label or weights that are missing.
     """
-    if not is_reward_model(folder):
+    held = opened(folder)
+    if not held.is_reward_model:
         raise DataError([f"reward: {folder} holds no reward model (config.json names no ...ForSequenceClassification)"])
     from transformers import AutoModelForSequenceClassification
 
-    classifier, tokenizer = read_model(AutoModelForSequenceClassification, opened(folder))
+    classifier, tokenizer = read_model(AutoModelForSequenceClassification, held)
     head = getattr(classifier, "score", None)
     if not isinstance(head, nn.Linear) or head.out_features != 1:
         raise DataError([f"reward: {folder} has no single score: expected a head `score` with one label"])

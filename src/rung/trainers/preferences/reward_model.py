@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from rung.errors import SettingsError
-from rung.models.language.folder import is_reward_model
+from rung.models.language.folder import CONFIG, described, is_reward_model, opened
 from rung.rewards.reward import Columns, Failure, Prompt, Score
 from rung.tasks.pairs import Pair
 from rung.trainers.preferences.tokens import answer_values, encoded, pair_rows
@@ -92,11 +92,15 @@ class OpenLearnedReward:
 def learned_rewards(spec: str, name: str) -> list[LearnedReward]:
     """The reward that a folder holds; or an ensemble's, `name.0`, `name.1` and so on, whose mean is the reward.
 
-    Raises SettingsError when the folder holds none.
+    Raises SettingsError when the folder holds none, and DataError when a file of it is not what it is named.
     """
     folders = reward_folders(spec)
     if not folders:
+        if (Path(spec) / CONFIG).exists():
+            described(Path(spec))  # which says what is wrong with it
         raise SettingsError([f"rewards: {spec} holds no reward model (rung train reward_model)"])
+    for folder in folders:
+        opened(folder)
     if len(folders) == 1:
         return [LearnedReward(folders[0], name)]
     return [LearnedReward(folder, f"{name}.{number}") for number, folder in enumerate(folders)]
