@@ -383,6 +383,15 @@ def test_a_strange_folder_loads_or_is_refused_in_words(what: str, folder: Path) 
     assert not (folder.parent / "it_ran").exists()
 
 
+def test_a_tokenizer_that_loops_over_a_text_or_knows_none_is_said(folder: Path) -> None:
+    content = json.loads((folder / "tokenizer.json").read_text())
+    loops = {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated", "invert": False}
+    holds("tokenizer.json", json.dumps({**content, "pre_tokenizer": loops}).encode())(folder)
+    policy = load_policy(str(folder))
+    with within(MOST_S), pytest.raises(DataError, match="the model's tokenizer cannot read the text: .*retry-limit"):
+        policy.encode("a" * 200 + "b")
+
+
 @pytest.mark.parametrize("what", FOREIGN)
 def test_what_lies_beside_a_model_is_nobodys_business(what: str, folder: Path) -> None:
     FOREIGN[what](folder)

@@ -23,6 +23,7 @@ from rung.models.language.critic import TextCritic
 from rung.models.language.decoder import Decoder, why_not
 from rung.models.language.decoding import Decoding
 from rung.models.language.distributions import Categorical
+from rung.models.language.folder import foreign
 from rung.models.language.lora import adapter_off, has_adapter, save_model
 from rung.models.language.packing import Ids, Rows, rows_of
 from rung.models.language.whole_model import WholeDecoding, WholeModel
@@ -218,7 +219,7 @@ class TextPolicy:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
             raise DataError([f"the prompt is no valid Unicode text: {error}"]) from error
-        ids = self.tokenizer(text)["input_ids"]
+        ids = self._ids(text)
         return ids[:-1] if ends else ids
 
     def _encode_messages(self, prompt: Sequence[Mapping[str, str]]) -> list[int]:
@@ -230,12 +231,16 @@ class TextPolicy:
                     "trained for chat"
                 ]
             )
-        return self.tokenizer(self._chat.render(self.tokenizer, prompt), add_special_tokens=False)["input_ids"]
+        return self._ids(self._chat.render(self.tokenizer, prompt), add_special_tokens=False)
+
+    def _ids(self, text: str, **how: Any) -> list[int]:
+        with foreign("the model's tokenizer cannot read the text"):
+            return self.tokenizer(text, **how)["input_ids"]
 
     def _added(self) -> tuple[bool, bool]:
         """Whether the tokenizer itself puts its beginning token before a text, and its end token after it."""
-        ids = self.tokenizer("a")["input_ids"]
-        return ids[0] == self.tokenizer.bos_token_id, ids[-1] == self.tokenizer.eos_token_id
+        ids = self._ids("a")
+        return ids[:1] == [self.tokenizer.bos_token_id], ids[-1:] == [self.tokenizer.eos_token_id]
 
     def decode(self, ids: Sequence[int] | npt.NDArray[Any]) -> str:
         """The text of the ids, without special tokens; bytes that are no UTF-8 become replacement marks."""
