@@ -325,6 +325,9 @@ FOREIGN: dict[str, Damage] = {
     "a folder named json": lambda folder: (folder / "notes.json").mkdir(),
     "a fifo named json": lambda folder: os.mkfifo(folder / "pipe.json"),
     "a fifo named safetensors": lambda folder: os.mkfifo(folder / "other.safetensors"),
+    "a fifo named txt": lambda folder: os.mkfifo(folder / "notes.txt"),
+    "a long text": lambda folder: ((folder / "data.txt").touch(), os.truncate(folder / "data.txt", 1 << 30)),
+    "an adapter's weights alone": lambda folder: bomb(folder, "adapter_model.bin"),
     "foreign weights": holds("consolidated.safetensors", b"\xff" * 99),
     "a pickle beside": lambda folder: bomb(folder, "pytorch_model.bin"),
     "more pickles": lambda folder: [bomb(folder, name) for name in ("training_args.bin", "optimizer.pt", "a.ckpt")],
@@ -388,7 +391,7 @@ def test_a_tokenizer_that_loops_over_a_text_or_knows_none_is_said(folder: Path) 
     loops = {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated", "invert": False}
     holds("tokenizer.json", json.dumps({**content, "pre_tokenizer": loops}).encode())(folder)
     policy = load_policy(str(folder))
-    with within(MOST_S), pytest.raises(DataError, match="the model's tokenizer cannot read the text: .*retry-limit"):
+    with within(MOST_S), pytest.raises(DataError, match=r"the model's tokenizer cannot read the text: .*retry-limit"):
         policy.encode("a" * 200 + "b")
 
 

@@ -29,11 +29,11 @@ MOST_BYTES: Mapping[str, int] = {
     "special_tokens_map.json": 16 * MIB,
     "added_tokens.json": 64 * MIB,
     INDEX: 64 * MIB,
-    "tokenizer.json": 256 * MIB,
-    "vocab.json": 64 * MIB,
+    "tokenizer*": 256 * MIB,
+    "vocab*": 64 * MIB,
+    "merges*": 64 * MIB,
     "tekken.json": 64 * MIB,
-    "*.jinja": MIB,
-    "*.txt": 64 * MIB,
+    "chat_template*": MIB,
     "*.model": 64 * MIB,
     "*.tiktoken": 64 * MIB,
 }
@@ -237,11 +237,12 @@ def words(error: BaseException) -> str:
 def _require_model(folder: Path) -> None:
     """Raises DataError where the folder is something else than a model, with what to give in its place."""
     given = f"model: {folder}"
-    if (folder / "adapter_config.json").exists() or any(folder.glob("adapter_model.*")):
+    has_config = _there(folder / CONFIG)
+    if _there(folder / "adapter_config.json") or (not has_config and any(folder.glob("adapter_model.*"))):
         raise DataError(
             [f"{given} holds a LoRA adapter, expected a whole model: merge it into its base (peft: merge_and_unload)"]
         )
-    if _there(folder / CONFIG):
+    if has_config:
         return
     run = next((one for one in (folder, *folder.absolute().parents[:2]) if (one / "settings.yaml").exists()), None)
     final = (run or folder) / "final"
