@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from typing import Any
 
-import psutil
 import pytest
 
 from rung.errors import DataError
@@ -38,19 +36,30 @@ def test_a_text_is_rendered_as_transformers_renders_it(policy: TextPolicy) -> No
     assert policy.encode(ASKED).tolist() == expected
 
 
-def test_one_child_serves_all_and_ends_with_its_policy() -> None:
-    mine = tiny_model(0, layers=1, width=16)
-    mine.tokenizer.chat_template = GOOD
-    mine.encode(ASKED)
-    pid = mine._chat._child.pid
-    assert pid is not None
+def test_one_child_serves_all_and_renders_many_at_once(policy: TextPolicy) -> None:
+    policy.tokenizer.chat_template = GOOD
+    policy.encode(ASKED)
+    child = chat_template.chat_templates()._child
+    pid, began = child.pid, time.monotonic()
+    rows = policy.encode_rows([(ASKED, ())] * 1000)
+    assert time.monotonic() - began < 3 and pid is not None and child.pid == pid
+    assert {tuple(row.prompt.tolist()) for row in rows} == {tuple(policy.encode(ASKED).tolist())}  # type: ignore[union-attr]
+
+
+def test_one_conversation_that_never_ends_leaves_the_others(
+    policy: TextPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat_template, "DEADLINE_S", 1.0)
+    loops = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    hangs = "{% if m.content == 'hang' %}" + loops + "{% endif %}"
+    policy.tokenizer.chat_template = "{% for m in messages %}[{{ m.content }}]" + hangs + "{% endfor %}"
+    talks = [[{"role": "user", "content": word}] for word in ("a", "hang", "b", "hang", "hang")]
     began = time.monotonic()
-    for _ in range(100):
-        mine.encode(ASKED)
-    assert time.monotonic() - began < 2 and mine._chat._child.pid == pid
-    del mine
-    gc.collect()
-    assert not psutil.pid_exists(pid)
+    found = policy.encode_rows([(talk, ()) for talk in talks])
+    assert [isinstance(one, str) for one in found] == [False, True, False, True, True]
+    again = policy.encode_rows([(talk, ()) for talk in talks[:1]])
+    assert isinstance(again[0], str), "a template that was ended twice renders nothing more"
+    assert time.monotonic() - began < 15
 
 
 @pytest.mark.parametrize(
@@ -64,7 +73,7 @@ def test_one_child_serves_all_and_ends_with_its_policy() -> None:
         ),
         ("{{ 'a' * 50000000 }}", "it made 50,000,000 characters, expected at most 16,777,216"),
         ("{% if %}", "TemplateSyntaxError: Expected an expression"),
-        ("{{ raise_exception('only users may speak') }}", "TemplateError: only users may speak"),
+        ("{{ raise_exception('only users may speak') }}", "messages: only users may speak"),
         ("{{ nothing.at.all }}", "UndefinedError: 'nothing' is undefined"),
         ("{{ ''.__class__.__mro__ }}", "SecurityError"),
         ("{{ 7 // 0 }}", "ZeroDivisionError"),

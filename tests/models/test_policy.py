@@ -12,7 +12,8 @@ import torch
 from rung.batch import Batch
 from rung.errors import CheckpointError, DataError
 from rung.models.language.load import load_policy
-from rung.models.language.policy import NO_LIMIT, TextPolicy, _context_length
+from rung.models.language.policy import TextPolicy
+from rung.models.language.text_reader import NO_LIMIT, context_length
 from rung.models.language.tiny import tiny_model, tiny_tokenizer
 
 Make = Callable[..., Any]
@@ -95,8 +96,8 @@ def test_end_ids_are_those_of_tokenizer_and_generation_config() -> None:
 def test_context_length_comes_from_the_configuration(make_policy: Make) -> None:
     assert make_policy("llama").context_length == 64
     assert make_policy("gpt2").context_length == 64
-    assert _context_length(SimpleNamespace(n_positions=None, seq_length=7)) == 7
-    assert _context_length(SimpleNamespace()) == NO_LIMIT
+    for numbers, length in (({"n_positions": None, "seq_length": 7}, 7), ({}, NO_LIMIT)):
+        assert context_length(SimpleNamespace(get_text_config=lambda n=numbers: SimpleNamespace(**n))) == length
 
 
 def test_dropout_is_off(make_policy: Make, ragged: Batch) -> None:

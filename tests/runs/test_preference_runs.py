@@ -14,7 +14,7 @@ from pairs import written_pairs
 from run_server import COMPARED, KILLED, Runs, assert_same
 from safetensors.torch import load_file
 
-from rung.errors import CheckpointError, DataError
+from rung.errors import CheckpointError, SettingsError
 from rung.library import resume, train, trainer
 from rung.models.language.load import fingerprint, load_policy
 from rung.models.language.reward_model import load_reward_model
@@ -191,7 +191,7 @@ def test_answers_labelled_alone_go_to_kto_only(model: Path, tmp_path: Path) -> N
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     train(made(settings_of(model, path, "kto", steps=2)), tmp_path / "run", quiet=True)
     assert rows_of(tmp_path / "run")[1]["loss"] == 0.5
-    with pytest.raises(DataError, match="an answer labelled alone, but dpo learns from pairs"):
+    with pytest.raises(SettingsError, match=r"dpo learns from pairs, and .*alone\.jsonl:1 is an answer labelled alone"):
         trainer(made(settings_of(model, path)))
 
 

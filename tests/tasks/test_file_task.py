@@ -130,7 +130,13 @@ BAD_LINES = [
     (b'{"prompt": "a",}\n', r"rows.jsonl:1: is not JSON: .*"),
     (b'{"prompt": "a"}\n{"prompt": "b"\n', r"rows.jsonl:2: is not JSON: .*"),
     (b"[1, 2]\n", r"rows.jsonl:1: is a JSON list, expected an object"),
-    (b'{"prompt": "a", "answer": NaN}\n', r"rows.jsonl:1: is not JSON: NaN is not a JSON value"),
+    (b'{"prompt": "a", "answer": NaN}\n', r"rows.jsonl:1: answer: is no JSON value: .* not JSON compliant"),
+    (
+        b'[{"prompt": "a"}, {"prompt": "b"}]',
+        r"rows.jsonl: holds a JSON array, expected one JSON object a line; convert",
+    ),
+    (b'[\n  {\n    "prompt": "a"\n  }\n]\n', r"rows.jsonl: holds a JSON array"),
+    (b'{\n  "prompt": "a"\n}\n', r"rows.jsonl: holds a JSON object over several lines"),
     (b"\xef\xbb\xbf" + b'{"prompt": "a"}\n', r"rows.jsonl:1: starts with a byte-order mark"),
     (
         b'{"prompt": "a"}\n{"prompt": "caf\xe9"}\n',
@@ -165,7 +171,22 @@ BAD_LINES = [
     ),
     (b'{"prompt": [{"role": "system", "content": "a"}]}\n', r"the last message is the system's"),
     (b'{"prompt": "a", "id": 1}\n{"prompt": "b", "id": "1"}\n', r"rows.jsonl:2: id '1' is also the id of row 1"),
-    (b'{"prompt": "a", "id": null}\n', r"rows.jsonl:1: id: got None"),
+    (b'{"prompt": "a", "id": 1.5}\n', r"rows.jsonl:1: id: got 1.5, expected a text or a whole number"),
+    (
+        b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n',
+        r"'messages' ends with the assistant's answer: put the messages before it in 'prompt' and its text in 'compl",
+    ),
+    (b'{"messages": [{"role": "user", "content": "a"}]}\n', r"it has 'messages'; rename 'messages' to 'prompt'$"),
+    (
+        b'{"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}\n',
+        r"'conversations' ends with the assistant's answer: .* each message as {\"role\": ..., \"content\": ...}",
+    ),
+    (
+        b'{"prompt": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image"}]}]}\n',
+        r"prompt\[0\].content: got a list of parts \(image, text\), expected one text: rung reads text alone",
+    ),
+    (b'{"prompt": [{"content": "a"}]}\n', r"rows.jsonl:1: prompt\[0\].role: got None"),
+    (b'{"prompt": [{"role": "tool", "content": "a"}, {"role": "user"}]}\n', r"prompt\[1\].content: got NoneType"),
     (b'{"prompt": "a", "answer": ""}\n', r"rows.jsonl:1: answer: got an empty text"),
     (b'{"prompt": "a", "completion": 5}\n', r"rows.jsonl:1: completion: expected a text"),
     (b'{"prompt": "a", "completion": ""}\n', r"rows.jsonl:1: completion: expected a text"),
@@ -211,10 +232,8 @@ def test_a_broken_parquet_file_is_named(tmp_path: Path, content: bytes):
     assert "rows.parquet: cannot be read as Parquet after row 0" in errors(path)[0]
 
 
-def test_parquet_values_that_are_no_json_and_empty_tables(tmp_path: Path):
+def test_an_empty_table_is_refused(tmp_path: Path):
     path = tmp_path / "rows.parquet"
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([{"prompt": "a", "raw": b"bytes"}]), path)
-    assert "rows.parquet:1: a column is no JSON value" in errors(path)[0]
     pyarrow.parquet.write_table(pyarrow.table({"prompt": pyarrow.array([], pyarrow.string())}), path)
     assert "has no rows" in errors(path)[0]
 

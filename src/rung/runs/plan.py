@@ -31,7 +31,7 @@ class TaskFacts:
     train_items: int
     held_out_items: int
     prompt_tokens: int
-    """About how many tokens the longest prompt of the first few has."""
+    """How many tokens the longest prompt has."""
     environment: bool = False
     """An environment: there are steps and episodes in place of tokens and prompts."""
 

@@ -113,7 +113,7 @@ def _memory(memory: Memory, prompt_tokens: int) -> Iterator[str]:
     parts = ", ".join(f"{name} {size_in_words(size)}" for name, size in memory.parts.items() if size)
     yield f"at most about {size_in_words(memory.total)}, and what Python and torch take: {parts}"
     yield (
-        f"an estimate, for prompts of about {prompt_tokens:,} tokens; of cache and activations only the larger "
+        f"an estimate, for prompts of at most {prompt_tokens:,} tokens; of cache and activations only the larger "
         "one is there at a time"
     )
 

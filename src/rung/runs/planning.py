@@ -1,6 +1,6 @@
 """A run's plan from the command line, or every problem of settings, task, rewards, model and folder together.
 
-No model is loaded and no reward is run; a data file's rows are read, so that bad ones are found now.
+No weights are loaded and no reward is run; a data file's rows are read and encoded, so that bad ones are found now.
 """
 
 from __future__ import annotations
@@ -23,11 +23,9 @@ if TYPE_CHECKING:
     from rung.settings import Settings
     from rung.tasks.load import Task
     from rung.tasks.pairs import PairTask
+    from rung.trainers.usable_rows import Usable
 
     AnyTask = Task | PairTask
-
-LETTERS_A_TOKEN = 3
-"""English text has about four letters a token, digits and code fewer."""
 
 
 def planned(
@@ -66,9 +64,11 @@ def planned(
             *_wrong_task(reading.settings, task),
         ]
         more += [placed(problem, reading.tree) for problem in about]
+    found = _usable(reading, task, network, own, more)
     settings = reading.required(more)
     assert task is not None and network is not None, "each of them is there when it has no problem"
-    facts = _facts(task, settings)
+    task = task if found is None else found.task
+    facts = _facts(task, settings, 1 if found is None else found.longest)
     notes = [*getattr(task, "notes", tuple)(), *_unknown_sizes(model=network, teacher=teacher)]
     free = free_memory(settings.learner.device)
     return make_plan(reading, network, facts, teacher=teacher, free_bytes=free, notes=notes)
@@ -262,19 +262,31 @@ def _wrong_task(settings: Settings, task: AnyTask | None) -> Iterator[str]:
         )
 
 
-def _facts(task: AnyTask, settings: Settings) -> TaskFacts:
+def _usable(
+    reading: Reading[Any], task: AnyTask | None, network: ModelShape | None, own: OwnCode, more: list[str]
+) -> Usable[Any] | None:
+    """The task's rows that the model can take; None where it reads none, or there are problems already."""
+    from rung.runs.run import handed
+    from rung.trainers.choose import kind_for
+    from rung.trainers.usable_rows import usable_in_run
+
+    settings = reading.settings
+    if settings is None or task is None or network is None or more:
+        return None
+    try:
+        kind = kind_for(settings, settings.resolved_method())
+        return usable_in_run(settings, kind, task, handed(objects=own.objects))
+    except RungError as error:
+        more += [placed(problem, reading.tree) for problem in getattr(error, "problems", [str(error)])]
+        return None
+
+
+def _facts(task: AnyTask, settings: Settings, longest: int) -> TaskFacts:
     from rung.runs.plan import TaskFacts
 
     if not hasattr(task, "train"):
         return TaskFacts(train_items=0, held_out_items=settings.evaluation.num_items, prompt_tokens=1, environment=True)
-    prompts = [task.train[index].prompt for index in range(min(64, len(task.train)))]
-    letters = max(
-        len(prompt) if isinstance(prompt, str) else sum(len(m["content"]) for m in prompt) for prompt in prompts
-    )
-    a_token = 1 if settings.model == "tiny" else LETTERS_A_TOKEN
-    return TaskFacts(
-        train_items=len(task.train), held_out_items=len(task.held_out), prompt_tokens=-(-letters // a_token)
-    )
+    return TaskFacts(train_items=len(task.train), held_out_items=len(task.held_out), prompt_tokens=longest)
 
 
 def free_memory(device: str | None) -> int | None:

@@ -44,6 +44,11 @@ class TaskSettings(Section):
         """What `load_task(name, seed=..., **options)` takes."""
         return dict(self.model_extra or {})
 
+    @property
+    def skip_bad_rows(self) -> bool:
+        """Whether rows that cannot be used are left out: an option that every text task has."""
+        return bool(self.options().get("skip_bad_rows", False))
+
     def slug(self) -> str:
         """The name as part of a folder's name: `chain_sum` for `reasoning_gym/chain_sum`, `rows` for `a/rows.jsonl`."""
         path = PurePath(self.name.removeprefix(GIVEN))

@@ -15,6 +15,7 @@ from rung.errors import SettingsError
 from rung.random import keyed_share
 from rung.rewards.math_answer import MathAnswer
 from rung.rewards.reward import WeightedReward
+from rung.tasks.prompts import repeated, without_prompt
 from rung.tasks.rows import P, Problems, Prompted, Row, read_rows
 from rung.tasks.task import Example, Item, TextTask
 
@@ -49,25 +50,36 @@ def file_task(
         raise SettingsError(f"held_out: got {held_out}, expected a share from 0 to below 1")
     if "" in stop:
         raise SettingsError("stop: got an empty text, which every token contains; expected texts as '.'")
-    rows = read_rows(path, skip_bad=skip_bad_rows)
+    rows, said = _rows(path, skip_bad_rows)
     if held_out_file is not None:
-        train, held = rows, read_rows(Path(held_out_file), skip_bad=skip_bad_rows)
+        held, more = _rows(Path(held_out_file), skip_bad_rows)
+        train, said = rows, (*said, *more)
         _warn_of_shared(path, train, Path(held_out_file), held)
     else:
         train, held = split_by_prompt(path, rows, held_out)
     has_answer = any("answer" in row.columns for row in rows)
+    examples, shortened = _examples(path, train, skip_bad_rows)
     return TextTask(
         name=path.stem,
         train=tuple(map(_item, train)),
         held_out=tuple(map(_item, held)),
         rewards=(WeightedReward(reward=MathAnswer()),) if has_answer else (),
-        examples=_examples(path, train, skip_bad_rows),
+        examples=examples,
         stop=tuple(stop),
+        said=(*said, *shortened),
     )
 
 
+def _rows(path: Path, skip_bad: bool) -> tuple[list[Row], tuple[str, ...]]:
+    """The rows, and what is to be said of their columns."""
+    problems = Problems(path)
+    rows = read_rows(path, skip_bad=skip_bad, problems=problems)
+    others = dict.fromkeys(name for row in rows for name in row.columns if name not in ("answer", "completion"))
+    return rows, problems.notes(others, " (rewards of your own are given them)")
+
+
 def _item(row: Row) -> Item:
-    return Item(id=row.id, prompt=row.prompt, columns=row.columns)
+    return Item(id=row.id, prompt=row.prompt, columns=row.columns, place=row.place)
 
 
 def split_by_prompt(path: Path, rows: Sequence[P], share: float) -> tuple[list[P], list[P]]:
@@ -109,15 +121,18 @@ def _warn_of_shared(path: Path, train: Sequence[Row], held_path: Path, held: Seq
         )
 
 
-def _examples(path: Path, rows: Sequence[Row], skip_bad: bool) -> tuple[Example, ...]:
-    examples, problems = [], Problems(path)
+def _examples(path: Path, rows: Sequence[Row], skip_bad: bool) -> tuple[tuple[Example, ...], tuple[str, ...]]:
+    """The worked examples, and what was done to them."""
+    examples, problems, shortened = [], Problems(path), 0
     for row in rows:
         completion = row.columns.get("completion")
         if completion is None:
             continue
         text = completion_text(completion)
         if text:
-            examples.append(Example(prompt=row.prompt, completion=text))
+            own = without_prompt(row.prompt, text)
+            shortened += own != text
+            examples.append(Example(prompt=row.prompt, completion=own, place=row.place))
         else:
             problems.add(row.number, "completion: expected a text or one assistant message, not empty")
     if not skip_bad:
@@ -125,7 +140,7 @@ def _examples(path: Path, rows: Sequence[Row], skip_bad: bool) -> tuple[Example,
     elif problems.count:
         what = f"{problems.count} worked examples are skipped (skip_bad_rows): {problems.listed[0]}"
         warnings.warn(what, UserWarning, stacklevel=3)
-    return tuple(examples)
+    return tuple(examples), repeated(path, shortened)
 
 
 def completion_text(completion: Any) -> str | None:

@@ -43,11 +43,14 @@ _TYPE_WORDS: Mapping[Any, str] = {
     Sequence[str]: "a list of texts",
 }
 _GYM = "reasoning_gym/"
+SKIP = "skip_bad_rows"
+"""The option that every text task has."""
 _FILES = (".jsonl", ".parquet")
 
 
 def load_task(spec: str, *, seed: int = 0, **options: Any) -> Task:
-    """The task that `spec` names, with its options.
+    """The task that `spec` names, with its options. Every text task takes `skip_bad_rows`: rows that a file or a model
+    cannot use are left out and counted instead of refused.
 
     >>> load_task("arithmetic", levels=(1, 2)).name
     'arithmetic'
@@ -58,18 +61,18 @@ def load_task(spec: str, *, seed: int = 0, **options: Any) -> Task:
         MissingExtra: reasoning-gym is not installed.
     """
     if spec in LIBRARY:
-        return _made(spec, LIBRARY[spec], {"seed": seed, **options})
+        return _made(spec, LIBRARY[spec], {"seed": seed, **_without_skipping(options)})
     if spec == CART_POLE:
         return _made(spec, CartPole1983, options)
     if spec.endswith(_FILES):
         return _made(spec, file_task, {"path": spec, "seed": seed, **options})
     if spec.startswith((_GYM, "reasoning-gym/")):
-        return _made(spec, reasoning_gym_task, {"dataset": spec.partition("/")[2], "seed": seed, **options})
+        return _made(spec, reasoning_gym_task, _of_gym(spec.partition("/")[2], seed, options))
     if looks_like_environment(spec):
         return environment_task(spec, **options)
     gym_names = [name for name, _ in reasoning_gym_names()]
     if spec in gym_names:
-        return _made(spec, reasoning_gym_task, {"dataset": spec, "seed": seed, **options})
+        return _made(spec, reasoning_gym_task, _of_gym(spec, seed, options))
     raise SettingsError(_unknown(spec, gym_names))
 
 
@@ -100,6 +103,18 @@ def available_tasks() -> list[tuple[str, str]]:
     """Name and one line of every task that has a name; files are not among them."""
     ours = [(name, _first_sentence(make)) for name, make in (*LIBRARY.items(), (CART_POLE, CartPole1983))]
     return ours + [(_GYM + name, line) for name, line in reasoning_gym_names()]
+
+
+def _of_gym(dataset: str, seed: int, options: Mapping[str, Any]) -> dict[str, Any]:
+    return {"dataset": dataset, "seed": seed, **_without_skipping(options)}
+
+
+def _without_skipping(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a task whose maker has no bad rows: what a model cannot take is left out by who looks at it."""
+    rest = dict(options)
+    if SKIP in rest and (wrong := list(_wrong_types(file_task, {SKIP: rest.pop(SKIP)}))):
+        raise SettingsError(wrong)
+    return rest
 
 
 def _first_sentence(make: Callable[..., Any]) -> str:

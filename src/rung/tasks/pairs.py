@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,11 @@ from rung.errors import DataError, SettingsError
 from rung.random import raw_numbers
 from rung.rewards.reward import Prompt
 from rung.tasks.file_task import prompt_key, split_by_prompt
-from rung.tasks.prompts import prompt_problem, prompt_value
+from rung.tasks.prompts import prompt_problem, prompt_value, repeated, without_prompt
 from rung.tasks.rows import Problems, checked_id, counts_in_words, no_columns, prompt_row, raw_rows, with_own_ids
+
+COLUMNS = ("id", "prompt", "chosen", "rejected", "margin", "completion", "label", "completions")
+"""What is read of a row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +45,13 @@ class Pair:
     rejected: str | None
     margin: float = 0.0
     """By how much the chosen one is better; 0 where it is not known."""
+    place: str = field(default="", compare=False)
+    """Where it was read, as `pairs.jsonl:7`; empty where it was made."""
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """Those there are, the chosen one first."""
+        return tuple(answer for answer in (self.chosen, self.rejected) if answer is not None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +63,12 @@ class PairTask:
     held_out: Sequence[Pair]
     excluded: Mapping[str, int] = field(default_factory=dict[str, int])
     """How many rows were left out, by reason."""
+    said: tuple[str, ...] = ()
+    """What was seen in the file, as sentences for the plan."""
 
     def notes(self) -> tuple[str, ...]:
-        """What was left out, as a sentence; none when nothing was."""
-        return (left_out(self.excluded),) if self.excluded else ()
+        """What was left out, as a sentence, and what was seen in the file; none where nothing was."""
+        return (*([left_out(self.excluded)] if self.excluded else []), *self.said)
 
 
 def left_out(excluded: Mapping[str, int]) -> str:
@@ -75,6 +87,7 @@ def pair_task(
     held_out_file: str | Path | None = None,
     keep_conflicts: bool = False,
     resample: int | None = None,
+    skip_bad_rows: bool = False,
 ) -> PairTask:
     """The pairs of a file.
 
@@ -86,6 +99,7 @@ def pair_task(
         keep_conflicts: keep pairs that are in the file both ways round, as from people who disagree.
         resample: the seed of a draw with replacement of as many training pairs as there are: what each member of an
             ensemble learns from (Christiano et al. 2017, arXiv:1706.03741, section 2.2.3).
+        skip_bad_rows: leave out rows that cannot be used, and warn of how many, instead of refusing the file.
 
     Raises:
         SettingsError: a file is missing, or the split would leave a side empty.
@@ -95,9 +109,10 @@ def pair_task(
     if not 0 <= held_out < 1:
         raise SettingsError(f"held_out: got {held_out}, expected a share from 0 to below 1")
     excluded: dict[str, int] = {}
-    pairs = _read(path, keep_conflicts, excluded)
+    pairs, said = _read(path, keep_conflicts, skip_bad_rows, excluded)
     if held_out_file is not None:
-        train, held = pairs, _read(Path(held_out_file), keep_conflicts, excluded)
+        held, more = _read(Path(held_out_file), keep_conflicts, skip_bad_rows, excluded)
+        train, said = pairs, (*said, *more)
         keys = {prompt_key(pair) for pair in held}
         shared = [pair for pair in train if prompt_key(pair) in keys]
         if shared:
@@ -110,7 +125,7 @@ def pair_task(
     if resample is not None:
         drawn = raw_numbers("resampled pairs", resample, n=len(train)) % len(train)
         train = [train[int(number)] for number in drawn]
-    return PairTask(name=path.stem, train=tuple(train), held_out=tuple(held), excluded=excluded)
+    return PairTask(name=path.stem, train=tuple(train), held_out=tuple(held), excluded=excluded, said=said)
 
 
 def pair_row(pair: Pair, /, **more: Any) -> dict[str, Any]:
@@ -129,23 +144,31 @@ def written_pair(number: int, row: Mapping[str, Any]) -> Pair:
     return Pair(number=number, id=row["id"], prompt=prompt, chosen=chosen, rejected=rejected)
 
 
-def _read(path: Path, keep_conflicts: bool, excluded: dict[str, int]) -> list[Pair]:
+def _read(
+    path: Path, keep_conflicts: bool, skip_bad: bool, excluded: dict[str, int]
+) -> tuple[list[Pair], tuple[str, ...]]:
+    """The pairs of a file, and what is to be said of it."""
     problems = Problems(path)
     read: list[Pair] = []
+    others: dict[str, None] = {}
+    shortened = 0
     for number, values in raw_rows(path, problems):
         given = {name: value for name, value in values.items() if value is not None}  # Parquet's missing values
+        others |= dict.fromkeys(name for name in given if name not in COLUMNS)
         pair = _pair(number, given, problems)
         if isinstance(pair, str):
             excluded[pair] = excluded.get(pair, 0) + 1
         elif pair is not None:
-            read.append(pair)
+            own = [answer and without_prompt(pair.prompt, answer) for answer in (pair.chosen, pair.rejected)]
+            shortened += sum(new != old for new, old in zip(own, (pair.chosen, pair.rejected), strict=True))
+            read.append(replace(pair, chosen=own[0], rejected=own[1]))
     read = with_own_ids(read, problems)
-    problems.raise_any()
+    problems.settle(read, skip=skip_bad)
     kept = read if keep_conflicts else _without_conflicts(read, excluded)
     if not kept:
         unlabelled = f"; label them with `rung label {path}`" if "unlabelled" in excluded else ""
         raise DataError(f"{path}: no pair is left to learn from: {left_out(excluded)}{unlabelled}")
-    return kept
+    return kept, (*problems.notes(others), *repeated(path, shortened))
 
 
 def _pair(number: int, values: Mapping[str, Any], problems: Problems) -> Pair | str | None:
@@ -174,6 +197,7 @@ def _pair(number: int, values: Mapping[str, Any], problems: Problems) -> Pair | 
         chosen=chosen,
         rejected=rejected,
         margin=float(values.get("margin", 0.0)),
+        place=f"{problems.path}:{number}",
     )
 
 

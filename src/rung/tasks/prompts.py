@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from rung.errors import did_you_mean
@@ -14,7 +15,7 @@ def prompt_problem(prompt: Any) -> str | None:
     """What is wrong with a prompt as a sentence, None when it can be used.
 
     >>> prompt_problem([{"role": "assistant", "content": "4"}])
-    "prompt: the last message is the assistant's; the model must have something to answer, end with a user's"
+    "prompt: the last message is the assistant's; end with a user's (an answer to learn from goes to 'completion')"
     """
     if isinstance(prompt, str):
         return _text_problem("prompt", prompt)
@@ -28,7 +29,10 @@ def prompt_problem(prompt: Any) -> str | None:
             return problem
     last = prompt[-1]["role"]
     if last == "assistant":
-        return "prompt: the last message is the assistant's; the model must have something to answer, end with a user's"
+        return (
+            "prompt: the last message is the assistant's; end with a user's (an answer to learn from goes to "
+            "'completion')"
+        )
     if last == "system":
         return "prompt: the last message is the system's; end with a user's"
     return None
@@ -58,6 +62,9 @@ def _message_problem(where: str, message: Any) -> str | None:
         hint = did_you_mean(role, ROLES) if isinstance(role, str) else ""
         return f"{where}.role: got {role!r}, expected one of {', '.join(ROLES)}{hint}"
     content = message.get("content")
+    if isinstance(content, list):
+        parts = sorted({str(part.get("type")) for part in content if isinstance(part, dict)})
+        return f"{where}.content: got a list of parts ({', '.join(parts)}), expected one text: rung reads text alone"
     if not isinstance(content, str):
         return f"{where}.content: got {type(content).__name__}, expected a text"
     return _text_problem(f"{where}.content", content)
@@ -68,6 +75,26 @@ def _text_problem(where: str, text: str) -> str | None:
         return f"{where}: is empty"
     wrong = surrogate_problem(text)
     return wrong and f"{where}: {wrong}"
+
+
+REPEATED = 3
+"""Characters of a prompt from which on an answer that begins with all of them repeats it, which is no chance."""
+
+
+def without_prompt(prompt: Prompt, answer: str) -> str:
+    """The answer as what follows its prompt: where it begins with the whole of a text and goes on, that is taken off.
+
+    >>> without_prompt("2+3=", "2+3=5"), without_prompt("2+3=", "5")
+    ('5', '5')
+    """
+    if isinstance(prompt, str) and len(prompt) >= REPEATED and answer.startswith(prompt):
+        return answer.removeprefix(prompt) or answer
+    return answer
+
+
+def repeated(path: Path, count: int) -> tuple[str, ...]:
+    """The sentence on answers that repeated their prompt."""
+    return (f"{path}: {count:,} answers began with their prompt, which is taken off",) if count else ()
 
 
 def surrogate_problem(text: str) -> str | None:

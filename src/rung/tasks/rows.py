@@ -1,15 +1,17 @@
 """JSONL and Parquet rows, read and written. Every problem of a file is found before training, with file and row.
 
 JSONL: one JSON object a line, UTF-8. Blank lines are skipped; the row's number is the line's. Parquet: row 1 is the
-first. The first ten problems are listed, and how many there are in all.
+first. The first ten problems are listed, and how many there are in all. A column that nothing here uses refuses no row:
+it is kept for rewards, or left out where a value of it is none of JSON's; which ones is said once.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -23,7 +25,17 @@ _LONGEST_LINE = 64 * 2**20
 _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
 _OTHER_NAMES = {
-    "prompt": ("question", "query", "problem", "instruction", "input", "messages", "conversation", "text"),
+    "prompt": (
+        "question",
+        "query",
+        "problem",
+        "instruction",
+        "input",
+        "messages",
+        "conversation",
+        "conversations",
+        "text",
+    ),
     "chosen": ("response_chosen", "preferred", "accepted", "winner", "better", "positive", "response_j"),
     "rejected": ("response_rejected", "dispreferred", "loser", "worse", "negative", "response_k"),
 }
@@ -38,7 +50,16 @@ class Row:
     id: str
     prompt: Prompt
     columns: Mapping[str, Any]
-    """Everything but `prompt` and `id`."""
+    """Everything but `prompt` and `id`, of JSON values."""
+    place: str = ""
+    """File and row, as `rows.jsonl:7`."""
+
+
+@dataclass(frozen=True)
+class _Unreadable:
+    """What stands in place of a Parquet value that Python has nothing for: no JSON value, like bytes or dates."""
+
+    why: str
 
 
 class Prompted(Protocol):
@@ -66,6 +87,8 @@ class Problems:
         self.count = 0
         self.of_file = False
         """Whether something is wrong with the whole file, so that rows may be missing unseen."""
+        self.unfit: dict[str, str] = {}
+        """Columns that hold what is no JSON value, with the first such row and value."""
 
     def add(self, row: int | None, what: str) -> None:
         self.count += 1
@@ -73,15 +96,26 @@ class Problems:
         if len(self.listed) < _LISTED:
             self.listed.append(f"{self.path}:{row}: {what}" if row is not None else f"{self.path}: {what}")
 
-    def warn_any(self, kept: int) -> None:
-        """Warns of the rows that were left out, if any were."""
-        if self.count:
+    def settle(self, kept: Sequence[Any], *, skip: bool) -> None:
+        """Raises DataError when there was any; with `skip`, a warning where only some rows cannot be used."""
+        if not skip or not kept or self.of_file:
+            self.raise_any()
+        elif self.count:
             warnings.warn(
-                f"{self.path}: {self.count} of {self.count + kept} rows are skipped (skip_bad_rows): "
+                f"{self.path}: {self.count} of {self.count + len(kept)} rows are skipped (skip_bad_rows): "
                 f"{'; '.join(self.listed)}{' ...' if self.count > _LISTED else ''}",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
+
+    def notes(self, others: Iterable[str], readers: str = "") -> tuple[str, ...]:
+        """What the plan says of columns that nothing uses; `readers`: who may still read them."""
+        names = ", ".join(repr(name) for name in dict.fromkeys(others) if name not in self.unfit)
+        said = [f"{self.path}: columns that are not used: {names}{readers}"] if names else []
+        if self.unfit:
+            listed = ", ".join(f"{name!r} ({what})" for name, what in self.unfit.items())
+            said.append(f"{self.path}: columns that are left out, because they hold what is no JSON value: {listed}")
+        return tuple(said)
 
     def raise_any(self) -> None:
         """Raises: DataError, when there was any."""
@@ -91,25 +125,26 @@ class Problems:
             raise DataError(self.listed)
 
 
-def read_rows(path: Path, *, skip_bad: bool = False) -> list[Row]:
+def read_rows(path: Path, *, skip_bad: bool = False, problems: Problems | None = None) -> list[Row]:
     """The rows of a .jsonl or .parquet file.
 
-    With `skip_bad` a row that cannot be used is left out, and a warning says how many were and why. A problem of the
-    whole file, or a file without one usable row, is still an error.
+    Args:
+        skip_bad: leave out a row that cannot be used, and warn of how many were and why. A problem of the whole file,
+            or a file without one usable row, is still an error.
+        problems: collects what is seen, for who wants to say it.
 
     Raises:
         SettingsError: there is no such file.
         DataError: at least one row cannot be used.
     """
-    problems = Problems(path)
+    problems = problems or Problems(path)
     raw = raw_rows(path, problems)
     rows = [row for number, values in raw if (row := _checked(number, values, problems)) is not None]
     rows = with_own_ids(rows, problems)
-    if skip_bad and rows and not problems.of_file:
-        problems.warn_any(len(rows))
-    else:
-        problems.raise_any()
-    return rows
+    problems.settle(rows, skip=skip_bad)
+    if not problems.unfit:
+        return rows
+    return [replace(row, columns={k: v for k, v in row.columns.items() if k not in problems.unfit}) for row in rows]
 
 
 def raw_rows(path: Path, problems: Problems) -> list[tuple[int, Mapping[str, Any]]]:
@@ -132,6 +167,13 @@ def _json_rows(path: Path, problems: Problems) -> Iterator[tuple[int, Mapping[st
             if number == 1 and line.startswith(_GZIP):
                 problems.add(None, "is gzip-compressed; unpack it first")
                 return
+            if number == 1 and (document := _document(line)):
+                problems.add(
+                    None,
+                    f'holds {document}, expected one JSON object a line; convert it: python -c "import json, sys; '
+                    f'[print(json.dumps(row)) for row in json.load(sys.stdin)]" < {path.name} > rows.jsonl',
+                )
+                return
             if len(line) > _LONGEST_LINE:
                 problems.add(number, f"the line is longer than {_LONGEST_LINE >> 20} MiB")
                 problems.of_file = True  # the rest is not read
@@ -143,12 +185,20 @@ def _json_rows(path: Path, problems: Problems) -> Iterator[tuple[int, Mapping[st
             offset += len(line)
 
 
+def _document(first: bytes) -> str | None:
+    """What a file is that is one JSON document over several lines, by its first line."""
+    begin = first.strip()
+    if begin.startswith(b"[") and (len(begin) == 1 or b"{" in begin):
+        return "a JSON array"
+    return "a JSON object over several lines" if begin == b"{" else None
+
+
 def _parsed(line: bytes, number: int, offset: int, problems: Problems) -> Mapping[str, Any] | None:
     if line.startswith(_BOM):
         problems.add(number, "starts with a byte-order mark; save the file as UTF-8 without BOM")
         return None
     try:
-        values = json.loads(line.decode("utf-8"), parse_constant=_refused)
+        values = json.loads(line.decode("utf-8"), parse_constant=float)
     except UnicodeDecodeError as error:
         problems.add(
             number,
@@ -165,10 +215,6 @@ def _parsed(line: bytes, number: int, offset: int, problems: Problems) -> Mappin
     return values
 
 
-def _refused(constant: str) -> Any:
-    raise ValueError(f"{constant} is not a JSON value")
-
-
 def _encoding_guess(line: bytes) -> str:
     if line[:2] in (b"\xff\xfe", b"\xfe\xff") or line.count(0) > len(line) // 4:
         return "it looks like UTF-16; convert it with iconv -f UTF-16 -t UTF-8"
@@ -183,11 +229,28 @@ def _parquet_rows(path: Path, problems: Problems) -> Iterator[tuple[int, Mapping
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=1000):
-                for values in batch.to_pylist():
+                columns = [_values(column) for column in batch.columns]
+                for values in zip(*columns, strict=True):
                     number += 1
-                    yield number, values
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+                    yield number, dict(zip(batch.schema.names, values, strict=True))
+    except (pyarrow.ArrowException, OSError) as error:
         problems.add(None, f"cannot be read as Parquet after row {number}: {error}")
+
+
+def _values(column: Any) -> list[Any]:
+    """A Parquet column's values; one that Python has nothing for (a time of nanoseconds, bytes that are no UTF-8) is
+    `_Unreadable`."""
+    try:
+        return column.to_pylist()
+    except Exception:  # noqa: BLE001  (each type fails in its own way)
+        return [_value(one) for one in column]
+
+
+def _value(one: Any) -> Any:
+    try:
+        return one.as_py()
+    except Exception as error:  # noqa: BLE001  (as above)
+        return _Unreadable(str(error))
 
 
 def _checked(number: int, values: Mapping[str, Any], problems: Problems) -> Row | None:
@@ -196,19 +259,22 @@ def _checked(number: int, values: Mapping[str, Any], problems: Problems) -> Row 
         return None
     prompt = values["prompt"]
     columns = {name: value for name, value in values.items() if name not in ("prompt", "id")}
-    wrong = prompt_problem(prompt) or _column_problem(columns)
+    wrong = prompt_problem(prompt) or _columns_problem(number, columns, problems)
     if wrong:
         problems.add(number, wrong)
         return None
     row_id = checked_id(number, values, problems)
     if row_id is None:
         return None
-    return Row(number=number, id=row_id, prompt=prompt_value(prompt), columns=columns)
+    place = f"{problems.path}:{number}"
+    return Row(number=number, id=row_id, prompt=prompt_value(prompt), columns=columns, place=place)
 
 
 def checked_id(number: int, values: Mapping[str, Any], problems: Problems) -> str | None:
     """The row's own id, else its number; None, with a problem, when the id is neither a text nor a whole number."""
-    row_id = values.get("id", number)
+    row_id = values.get("id")
+    if row_id is None or (isinstance(row_id, float) and math.isnan(row_id)):  # as Parquet and pandas write none
+        row_id = number
     if isinstance(row_id, bool) or not isinstance(row_id, (str, int)) or row_id == "":
         problems.add(number, f"id: got {row_id!r}, expected a text or a whole number")
         return None
@@ -221,19 +287,46 @@ def no_columns(missing: Sequence[str], values: Mapping[str, Any]) -> str:
     for name in missing:
         other = next((other for other in _OTHER_NAMES[name] if other in values), None) or nearest(name, values)
         if other:
-            hints.append(f"rename {other!r} to {name!r}")
+            hints.append(_meant(other, values[other], name))
     listed = " and ".join(map(repr, missing))
     hint = f"; {', '.join(hints)}" if hints else ""
     return f"has no column {listed}, it has {', '.join(map(repr, values)) or 'none'}{hint}"
 
 
-def _column_problem(columns: Mapping[str, Any]) -> str | None:
-    try:
-        json.dumps(columns, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        return f"a column is no JSON value: {error}"
+def _meant(other: str, value: Any, name: str) -> str:
+    """What to do with the column `other`, which may be meant by `name`."""
+    last = value[-1] if isinstance(value, list) and value else None
+    if not isinstance(last, dict):
+        return f"rename {other!r} to {name!r}"
+    as_messages = "" if "role" in last else ', each message as {"role": ..., "content": ...}'
+    if last.get("role", last.get("from")) not in ("assistant", "gpt"):
+        return f"rename {other!r} to {name!r}{as_messages}"
+    return (
+        f"{other!r} ends with the assistant's answer: put the messages before it in {name!r} and its text in "
+        f"'completion'{as_messages}"
+    )
+
+
+def _columns_problem(number: int, columns: Mapping[str, Any], problems: Problems) -> str | None:
+    """What is wrong with a column that is used; what is no JSON value in another is noted."""
     if columns.get("answer") == "":
         return "answer: got an empty text"
+    if _json_problem(columns) is None:
+        return None
+    for name, value in columns.items():
+        wrong = _json_problem(value)
+        if wrong and name in ("answer", "completion"):
+            return f"{name}: is no JSON value: {wrong}"
+        if wrong:
+            problems.unfit.setdefault(name, f"row {number}: {wrong}")
+    return None
+
+
+def _json_problem(value: Any) -> str | None:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        return value.why if isinstance(value, _Unreadable) else str(error)
     return None
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, overload
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, TypeVar, overload
 
 from rung.rewards.reward import Message, Prompt, WeightedReward
 
@@ -26,6 +26,10 @@ class Item:
     """A text is continued as it stands, messages go through the model's chat template."""
     columns: Mapping[str, Any]
     """`answer` and anything else the rewards look at, JSON-like."""
+    place: str = field(default="", compare=False)
+    """Where it was read, as `rows.jsonl:7`; empty where it was made."""
+    answers: ClassVar[tuple[str, ...]] = ()
+    """Texts to learn from: none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +38,12 @@ class Example:
 
     prompt: Prompt
     completion: str
+    place: str = field(default="", compare=False)
+    """Where it was read, as `rows.jsonl:7`; empty where it was made."""
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        return (self.completion,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +64,12 @@ class TextTask:
     characters: str | None = None
     """All that its prompts and answers are written with, where that is an alphabet of its own: its tiny model then has
     these and no others as tokens."""
+    said: tuple[str, ...] = ()
+    """What was seen in its data, as sentences for the plan."""
+
+    def notes(self) -> tuple[str, ...]:
+        """What the plan says of its data."""
+        return self.said
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from rung.trainers.fits import budget_fits, rewards_fit
 from rung.trainers.handed import Handed
 from rung.trainers.kind import Kind, Setup
 from rung.trainers.trainer import Trainer
+from rung.trainers.usable_rows import usable_in_run
 
 
 def kind_of(method: Method, *, environment: bool = False, draws_pairs: bool = False) -> Kind:
@@ -126,4 +128,8 @@ def build(settings: Settings, handed: Handed, folder: Path | None = None, shared
     task = task_of(settings, kind, handed)
     if wrong := list(kind.misfits(method, task)):
         raise SettingsError(wrong)
+    if (found := usable_in_run(settings, kind, task, handed)) is not None:
+        task = found.task
+        for note in found.notes:
+            warnings.warn(note, UserWarning, stacklevel=2)
     return kind.build(Setup(settings=settings, method=method, task=task, handed=handed, folder=folder, shared=shared))

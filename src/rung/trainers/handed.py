@@ -36,6 +36,8 @@ class Handed:
     def task(self, settings: TaskSettings) -> Any:
         """The task that stands as `given:NAME` in the settings."""
         objects, options = self.objects, settings.options()
+        if objects.environment is None:
+            options.pop("skip_bad_rows", None)  # of every text task, whoever made it
         if objects.environment is not None:
             return handed_environment(settings.name, objects.environment, **options)
         if objects.task is None:

@@ -49,6 +49,8 @@ class Kind:
     """Drawing and learning come one after the other and share the budget."""
     trains_policy: bool = True
     """What is trained answers or acts; a reward model does neither and has no score to compare."""
+    reads_text: bool = False
+    """Its model reads the task's rows as tokens; they are looked at before the run."""
     values: bool = False
     """What is trained gives values of actions, which are no distribution to draw from."""
 

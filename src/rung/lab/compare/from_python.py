@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rung.errors import SettingsError
+from rung.errors import DataError, SettingsError
 from rung.lab.compare.asked import as_compared, unlike
 from rung.lab.compare.plan import Comparison
 from rung.lab.labels.people import people
@@ -17,6 +17,7 @@ from rung.settings.objects import GIVEN, taken_apart
 from rung.trainers.choose import kind_for, kind_of, task_of
 from rung.trainers.handed import Handed
 from rung.trainers.reading import settings_of
+from rung.trainers.usable_rows import usable_in_run
 
 Parts = Sequence[type[Any]]
 
@@ -45,7 +46,7 @@ def comparison_from(
         name = method if isinstance(method, str) else method.name
         try:
             found[own_name(name)] = _settings(method, limits, recipe, parts, keywords, hands)
-        except SettingsError as error:
+        except (SettingsError, DataError) as error:
             problems += [f"{name}: {problem}" for problem in error.problems]
     if problems := [*problems, *unlike(found)]:
         raise SettingsError(problems)
@@ -76,6 +77,9 @@ def _settings(
     reading = settings_of({**keywords, "method": method, "budget": dict(limits), **pairs}, recipe, parts=parts)
     settings = reading.required()
     written = {key for key, one in leaves(reading.tree) if one.origin is not None and "recipe" not in one.origin.source}
-    task = task_of(settings, kind_for(settings, settings.resolved_method()), hands)
+    kind = kind_for(settings, settings.resolved_method())
+    task = task_of(settings, kind, hands)
+    if (usable := usable_in_run(settings, kind, task, hands)) is not None:
+        task = usable.task
     items = len(task.held_out) if hasattr(task, "held_out") else settings.evaluation.num_items
     return as_compared(settings, written, limits, items)

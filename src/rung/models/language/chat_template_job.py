@@ -11,24 +11,25 @@ LONGEST = 16 * 2**20
 
 
 def chat_template_job(setup: Mapping[str, Any]) -> tuple[Callable[[Mapping[str, Any]], Any], Any]:
-    """Answers `{"template": ..., "special_tokens": {...}, "messages": [...]}` with `{"text": ...}`, or with
-    `{"refused": ...}` where the template raises."""
+    """Answers `{"template": ..., "special_tokens": {...}, "begins": ..., "conversations": [...]}` with `{"text": ...}`
+    for each conversation, or with `{"refused": ...}` where the template raises."""
     os.environ["USE_TORCH"] = "0"  # rendering needs none, and without it the child starts in a second
     from transformers.utils.chat_template_utils import render_jinja_template
 
-    def render(request: Mapping[str, Any]) -> Mapping[str, str]:
+    def render(request: Mapping[str, Any], messages: Any) -> Mapping[str, str]:
         try:
             (text,), _ = render_jinja_template(
-                conversations=[request["messages"]],
+                conversations=[messages],
                 chat_template=request["template"],
-                add_generation_prompt=True,
+                add_generation_prompt=request["begins"],
                 **request["special_tokens"],
             )
             if len(text) > LONGEST:
                 return {"refused": f"it made {len(text):,} characters, expected at most {LONGEST:,}"}
             text.encode("utf-8")
         except Exception as error:  # noqa: BLE001  (a template may raise anything)
-            return {"refused": f"{type(error).__name__}: {error}"[:1000]}
+            kind = type(error).__name__
+            return {"refused": (str(error) if kind == "TemplateError" else f"{kind}: {error}")[:1000]}  # its own words
         return {"text": text}
 
-    return render, None
+    return lambda request: [render(request, one) for one in request["conversations"]], None

@@ -87,8 +87,8 @@ class ModelFolder:
         return packed * sum(math.prod(shape) for shape in self.shapes.values())
 
 
-def opened(folder: Path) -> ModelFolder:
-    """The folder with its configuration and what its weight files hold.
+def opened(folder: Path, *, weights: bool = True) -> ModelFolder:
+    """The folder with its configuration and what its weight files hold, where they are asked for.
 
     Raises DataError, naming the file, for a folder that holds something else, or a file that cannot be what it is
     named. No weight is read.
@@ -103,11 +103,11 @@ def opened(folder: Path) -> ModelFolder:
     held = {name: json_object(folder / name, MOST_BYTES[name]) for name in OBJECTS if _there(folder / name)}
     for name, content in ((CONFIG, config), *held.items()):
         _require_ids(folder / name, content)
-    weights = _weights(folder)
+    files = _weights(folder) if weights else ()
     shapes: dict[str, tuple[int, ...]] = {}
-    for file in weights:
+    for file in files:
         shapes |= stored_shapes(file)
-    return ModelFolder(folder, config, weights, shapes)
+    return ModelFolder(folder, config, files, shapes)
 
 
 def described(folder: Path) -> dict[str, Any]:

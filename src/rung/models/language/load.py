@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -20,6 +21,7 @@ from rung.models.language.building import bounded, configuration
 from rung.models.language.folder import ModelFolder, foreign, is_gguf, opened
 from rung.models.language.lora import Lora, add_adapter, quiet
 from rung.models.language.policy import TextPolicy
+from rung.models.language.text_reader import TextReader, context_length, listed_ends, told_by
 from rung.models.state import require_finite
 
 Compute = Literal["float32", "bfloat16"]
@@ -78,9 +80,7 @@ def as_policy(
     """
     if isinstance(given, TextPolicy):
         return given
-    if not isinstance(given, tuple) or len(given) != 2:
-        raise SettingsError([f"model: got a {type(given).__name__} alone, expected (model, tokenizer)"])
-    model, tokenizer = given
+    model, tokenizer = _both(given)
     place = torch.device(device) if device is not None else next(model.parameters()).device
     model = model.float().eval()
     require_finite("model: the weights of what was given", dict(model.named_parameters()), DataError)
@@ -90,7 +90,39 @@ def as_policy(
     return TextPolicy(model, tokenizer, compute_dtype=compute_type(compute, place))
 
 
-def _folder(spec: str) -> Path:
+def as_reader(given: Any) -> TextReader:
+    """How a model that is in memory already reads text: as `as_policy`, which leaves it as it is."""
+    if isinstance(given, TextPolicy):
+        return given
+    model, tokenizer = _both(given)
+    return TextReader(tokenizer, **told_by(model))
+
+
+def _both(given: Any) -> tuple[Any, Any]:
+    if not isinstance(given, tuple) or len(given) != 2:
+        raise SettingsError([f"model: got a {type(given).__name__} alone, expected (model, tokenizer)"])
+    return given
+
+
+def read_tokens(spec: str) -> TextReader:
+    """How the model named by `spec` reads text; no weight is loaded. DataError where there is no such model."""
+    from transformers import GenerationConfig
+
+    folder = _folder(spec, [name for name in FILES if name != "*.safetensors"])
+    config = configuration(folder, opened(folder, weights=False).config)
+    try:
+        ends = listed_ends(GenerationConfig.from_pretrained(folder, local_files_only=True))
+    except (OSError, ValueError):  # most models have none; its own faults are for those who load it
+        ends = listed_ends(config)
+    return TextReader(
+        read_tokenizer(folder),
+        context_length=context_length(config),
+        end_ids=ends,
+        num_embeddings=getattr(config.get_text_config(), "vocab_size", None),
+    )
+
+
+def _folder(spec: str, files: Sequence[str] = FILES) -> Path:
     path = Path(spec).expanduser()
     if is_gguf(path):
         from rung.models.language.gguf import imported
@@ -102,7 +134,7 @@ def _folder(spec: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(spec, allow_patterns=list(FILES)))
+        return Path(snapshot_download(spec, allow_patterns=list(files)))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise nowhere(spec, error) from error
 

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
@@ -18,23 +17,19 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from rung.batch import Batch
 from rung.errors import DataError, SettingsError
 from rung.formulas.preference_losses import summed_log_probs
-from rung.models.language.chat_template import ChatTemplate
 from rung.models.language.critic import TextCritic
 from rung.models.language.decoder import Decoder, why_not
 from rung.models.language.decoding import Decoding
 from rung.models.language.distributions import Categorical
-from rung.models.language.folder import foreign
 from rung.models.language.lora import adapter_off, has_adapter, save_model
 from rung.models.language.packing import Ids, Rows, rows_of
+from rung.models.language.text_reader import TextReader, told_by
 from rung.models.language.whole_model import WholeDecoding, WholeModel
 from rung.models.outputs import Outputs
 from rung.models.state import take_over
 
-NO_LIMIT = 1 << 30
-"""The context length of a model whose configuration states none."""
 
-
-class TextPolicy:
+class TextPolicy(TextReader):
     """A Hugging Face causal language model with its tokenizer.
 
     Always in evaluation mode: dropout would make the learner's distribution another one than the sampler's.
@@ -43,8 +38,6 @@ class TextPolicy:
         engine: how the network is computed: `decoder.Decoder` for the Llama family, `whole_model.WholeModel` for
             every other architecture; `engine.name` says which, `engine_reason` why the second was needed.
         compute_dtype: of the matrix products. Weights and log-probabilities are float32.
-        context_length: tokens of prompt and answer together.
-        end_ids: an episode ends at the first of these tokens; the tokenizer's own end token stands first.
 
     Example:
         policy = load_policy("HuggingFaceTB/SmolLM2-135M-Instruct")
@@ -59,17 +52,14 @@ class TextPolicy:
         compute_dtype: torch.dtype = torch.float32,
         adapter_off: bool = False,
     ) -> None:
+        super().__init__(tokenizer, **told_by(model))
         self.model = model.eval()
-        self.tokenizer = tokenizer
         self.compute_dtype = compute_dtype
         self.engine_reason = why_not(model)
         self.engine = Decoder(model) if self.engine_reason is None else WholeModel(model)
-        self.context_length = _context_length(model.config.get_text_config())
-        self.end_ids = _end_ids(model, tokenizer)
         self._adapter_off = adapter_off
         self.critic: TextCritic | None = None
         self._token_texts: list[str] | None = None
-        self._chat = ChatTemplate()
 
     @property
     def device(self) -> torch.device:
@@ -100,7 +90,7 @@ class TextPolicy:
         are read but get no log-probability; slots after a row's last action are not read at all.
 
         Raises:
-            ValueError: temperature is not above 0; a prompt is empty; a token id is not in the vocabulary.
+            ValueError: temperature is not above 0; a prompt is empty; a token id (DataError) is not in the vocabulary.
         """
         rows = rows_of(batch.contexts, batch.actions_BT, batch.action_mask_BT)
         self._check_ids(rows.contexts, rows.actions)
@@ -184,11 +174,11 @@ class TextPolicy:
             yield
 
     def _check_ids(self, *arrays: Sequence[Ids]) -> None:
-        size = self.model.get_input_embeddings().weight.shape[0]
+        size = self.num_embeddings or 0
         for ids in (ids for some in arrays for ids in some if len(ids)):
             if ids.min() < 0 or ids.max() >= size:
                 bad = int(ids.min() if ids.min() < 0 else ids.max())
-                raise ValueError(f"token id {bad}: expected 0 to {size - 1}, the ids this model has embeddings for")
+                raise DataError([f"token id {bad}: expected 0 to {size - 1}, the ids this model has embeddings for"])
 
     def bytes_per_row(self, places: int) -> int:
         """Memory that sampling takes for a row of `places` tokens: keys, values, a few rows of logits, all float32."""
@@ -199,64 +189,12 @@ class TextPolicy:
         cache = 4 * 2 * config.num_hidden_layers * heads * width * places
         return cache + 4 * 4 * self.model.get_input_embeddings().weight.shape[0]
 
-    def encode(self, prompt: str | Sequence[Mapping[str, str]]) -> npt.NDArray[np.int64]:
-        """Prompt ids [P]. A str is continued as it stands, with the tokenizer's beginning token at most once;
-        messages go through the chat template with a generation prompt.
-
-        Raises:
-            DataError: messages for a tokenizer without a chat template, or of a kind that the template refuses; a
-                prompt without any token, or that is no valid Unicode; a template that does not end.
-        """
-        ids = self._encode_text(prompt) if isinstance(prompt, str) else self._encode_messages(prompt)
-        if not ids:
-            raise DataError(["the prompt has no tokens, expected at least one to continue from"])
-        return np.asarray(ids, np.int64)
-
-    def _encode_text(self, prompt: str) -> list[int]:
-        begins, ends = self._added()
-        text = prompt.removeprefix(self.tokenizer.bos_token) if begins else prompt
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise DataError([f"the prompt is no valid Unicode text: {error}"]) from error
-        ids = self._ids(text)
-        return ids[:-1] if ends else ids
-
-    def _encode_messages(self, prompt: Sequence[Mapping[str, str]]) -> list[int]:
-        if not self.tokenizer.chat_template:
-            raise DataError(
-                [
-                    "the prompt is a list of messages, but this model's tokenizer has no chat template: "
-                    "give the prompt as a str (a reasoning-gym task does so with task.chat=false), or use a model "
-                    "trained for chat"
-                ]
-            )
-        return self._ids(self._chat.render(self.tokenizer, prompt), add_special_tokens=False)
-
-    def _ids(self, text: str, **how: Any) -> list[int]:
-        with foreign("the model's tokenizer cannot read the text"):
-            return self.tokenizer(text, **how)["input_ids"]
-
-    def _added(self) -> tuple[bool, bool]:
-        """Whether the tokenizer itself puts its beginning token before a text, and its end token after it."""
-        ids = self._ids("a")
-        return ids[:1] == [self.tokenizer.bos_token_id], ids[-1:] == [self.tokenizer.eos_token_id]
-
-    def decode(self, ids: Sequence[int] | npt.NDArray[Any]) -> str:
-        """The text of the ids, without special tokens; bytes that are no UTF-8 become replacement marks."""
-        listed = [int(i) for i in ids]
-        return self.tokenizer.decode(listed, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-
     def token_texts(self) -> list[str]:
         """The text of every token by itself, by id, special tokens included."""
         if self._token_texts is None:
             size = self.model.get_input_embeddings().weight.shape[0]
             self._token_texts = self.decode_whole([[i] for i in range(size)])
         return self._token_texts
-
-    def decode_whole(self, rows: Sequence[Sequence[int]]) -> list[str]:
-        """The text of each row of ids, special tokens included."""
-        return self.tokenizer.batch_decode(rows, clean_up_tokenization_spaces=False)
 
     def pieces(self, ids: Sequence[int] | npt.NDArray[Any]) -> tuple[str, ...]:
         """Each token's text by itself. A character whose bytes are shared by tokens is a replacement mark in each."""
@@ -304,20 +242,3 @@ class TextPolicy:
         """Write an ordinary Hugging Face folder (LoRA merged) that `AutoModelForCausalLM.from_pretrained` loads."""
         save_model(self.model, Path(folder))
         self.tokenizer.save_pretrained(folder)
-
-
-def _context_length(config: Any) -> int:
-    for name in ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length"):
-        value = getattr(config, name, None)
-        if isinstance(value, int) and value > 0:
-            return value
-    return NO_LIMIT
-
-
-def _end_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
-    """The tokenizer's end token, then those of the generation configuration, each once; what has no embedding cannot
-    be drawn and is left out."""
-    listed = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    ids = [tokenizer.eos_token_id, *(listed if isinstance(listed, (list, tuple)) else [listed])]
-    size = model.get_input_embeddings().weight.shape[0]
-    return tuple(dict.fromkeys(int(i) for i in ids if i is not None and i < size))

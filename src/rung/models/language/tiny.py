@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from rung.models.language.policy import TextPolicy
+from rung.models.language.text_reader import TextReader, context_length
 
 if TYPE_CHECKING:
     from transformers import LlamaConfig
@@ -61,6 +62,17 @@ def tiny_config(
         pad_token_id=SPECIAL.index("<pad>"),
         bos_token_id=SPECIAL.index("<bos>"),
         eos_token_id=SPECIAL.index("<eos>"),
+    )
+
+
+def tiny_reader(characters: str = CHARACTERS) -> TextReader:
+    """How the tiny model reads text."""
+    config = tiny_config(characters)
+    return TextReader(
+        tiny_tokenizer(characters),
+        context_length=context_length(config),
+        end_ids=[],
+        num_embeddings=config.vocab_size,
     )
 
 

@@ -17,6 +17,7 @@ from rung.tasks.task import TextTask
 from rung.trainers.build import limit_threads, rewards_of
 from rung.trainers.preferences.drawing import Group, PairsMade, Wanted, answered, paired
 from rung.trainers.preferences.drawing import unlabelled as of_people
+from rung.trainers.usable_rows import reader_for, usable
 
 PROMPTS_AT_ONCE = 64
 Say = Callable[[str], None]
@@ -34,7 +35,9 @@ def make_pairs(settings: PairsSettings, out: Path, *, unlabelled: bool = False, 
     """
     require_new_file(out, "--out")
     limit_threads(settings.learner)
-    task = load_text_task(settings.task.name, seed=settings.seed, **settings.task.options())
+    task = prompts_of(settings)
+    for note in task.notes():
+        say(f"note: {note}")
     rewards = () if unlabelled else rewards_of(settings.rewards, task)
     if not unlabelled and not rewards:
         raise SettingsError(
@@ -56,6 +59,18 @@ def make_pairs(settings: PairsSettings, out: Path, *, unlabelled: bool = False, 
     out.parent.mkdir(parents=True, exist_ok=True)
     write_rows(rows, out, "--out")
     return made
+
+
+def prompts_of(settings: PairsSettings) -> TextTask:
+    """The task, all of whose prompts the model can take. SettingsError or DataError otherwise."""
+    task = load_text_task(settings.task.name, seed=settings.seed, **settings.task.options())
+    return usable(
+        task,
+        reader_for(settings.model, task),
+        new_tokens=settings.max_new_tokens,
+        skip=settings.task.skip_bad_rows,
+        sides=("train",),
+    ).task
 
 
 def _wanted(settings: PairsSettings) -> Wanted:

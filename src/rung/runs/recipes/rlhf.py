@@ -18,17 +18,18 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from rung.errors import SettingsError, did_you_mean
+from rung.errors import DataError, SettingsError, did_you_mean
 from rung.methods import METHODS, own_name
 from rung.runs.observers import Observer
-from rung.runs.recipes.pairs import make_pairs
-from rung.runs.recipes.sft import sft
+from rung.runs.recipes.pairs import make_pairs, prompts_of
+from rung.runs.recipes.sft import examples_of, sft
 from rung.runs.recipes.tiny import tiny_for
-from rung.runs.run import resume, train
+from rung.runs.run import handed, resume, train
 from rung.settings import Settings, TaskSettings, read_pairs, read_sft
 from rung.tasks.load import load_pairs, load_text_task
 from rung.trainers.choose import kind_of
 from rung.trainers.reading import read_run
+from rung.trainers.usable_rows import reader_for, usable, usable_in_run
 from rung.whole_files import write_whole
 
 STAGES = {"sft": "sft", "pairs": "pairs.jsonl", "reward_model": "reward_model", "policy": "policy"}
@@ -142,6 +143,28 @@ def _wrong_settings(asked: RLHF) -> Iterator[str]:
     }
     for stage, reading in readings.items():
         yield from (f"{stage}: {problem}" for problem in reading.problems)
+        if reading.settings is not None:
+            try:
+                _look_at_rows(stage, asked, reading.settings)
+            except (SettingsError, DataError) as error:
+                yield from (f"{stage}: {problem}" for problem in error.problems)
+
+
+def _look_at_rows(stage: str, asked: RLHF, settings: Any) -> None:
+    """Raises where the model cannot take the rows of a stage: of what there is before anything is made."""
+    if stage == "sft":
+        task = load_text_task(asked.task, seed=asked.seed)
+        if len(task.examples) and asked.model != "tiny":
+            examples_of(settings)
+    elif stage == "pairs" and asked.pairs is None:
+        prompts_of(settings)
+    elif stage == "reward_model" and asked.pairs is not None:
+        pairs = load_pairs(asked.pairs, skip_bad_rows=settings.task.skip_bad_rows)
+        usable(pairs, reader_for(settings.model, pairs), skip=settings.task.skip_bad_rows)
+    elif stage == "policy":
+        method = settings.resolved_method()
+        kind = kind_of(method)
+        usable_in_run(settings, kind, kind.load_task(settings), handed())
 
 
 def _remember(asked: RLHF, folder: Path) -> None:

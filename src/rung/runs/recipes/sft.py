@@ -33,6 +33,7 @@ from rung.trainers.assemble import assemble
 from rung.trainers.build import limit_threads
 from rung.trainers.held_out import score
 from rung.trainers.policy_gradient.learner import Learner
+from rung.trainers.usable_rows import Usable, reader_for, usable
 from rung.whole_files import folder_written_aside, write_whole
 
 if TYPE_CHECKING:
@@ -55,13 +56,13 @@ class SFTSummary:
 
 def worked_example(policy: TextPolicy, example: Example, group: int) -> Episode:
     """An example as an episode: its completion's own tokens and one end token, all of them to be learnt."""
-    ids = policy.tokenizer.encode(example.completion, add_special_tokens=False)
-    actions = np.array([*ids, policy.end_ids[0]], dtype=np.int64)
+    row = policy.encode_row(example.prompt, example.answers)
+    (actions,) = row.answers
     return Episode(
         item=str(group),
         group=group,
         sample=0,
-        context=policy.encode(example.prompt),
+        context=row.prompt,
         actions=actions,
         action_mask=np.ones(len(actions), dtype=np.bool_),
         log_probs=np.zeros(len(actions), dtype=np.float32),
@@ -99,8 +100,9 @@ def sft(settings: SFTSettings, folder: Path, *, quiet: bool = False, say: Say = 
     if holds_something(folder):
         raise SettingsError(f"{folder}: is not empty; choose another --out")
     limit_threads(settings.learner)
-    task = load_text_task(settings.task.name, seed=settings.seed, **settings.task.options())
-    require_examples(task)
+    task = examples_of(settings).task
+    for note in task.notes():
+        say(f"note: {note}")
     policy = _policy(settings, task)
     learner = Learner(
         policy, method_of(settings), micro_batch_tokens=settings.learner.micro_batch_tokens, seed=settings.seed
@@ -112,6 +114,19 @@ def sft(settings: SFTSettings, folder: Path, *, quiet: bool = False, say: Say = 
         policy.save(aside)
     write_whole(folder / "losses.json", json.dumps(losses).encode())
     return SFTSummary(folder=folder, loss=losses[-1] if losses else float("nan"), before=before, after=after)
+
+
+def examples_of(settings: SFTSettings) -> Usable[TextTask]:
+    """The task with its worked examples, all of which the model can take. SettingsError or DataError otherwise."""
+    task = load_text_task(settings.task.name, seed=settings.seed, **settings.task.options())
+    require_examples(task)
+    return usable(
+        task,
+        reader_for(settings.model, task),
+        new_tokens=settings.max_new_tokens,
+        skip=settings.task.skip_bad_rows,
+        sides=("examples", "held_out") if task.rewards else ("examples",),
+    )
 
 
 def require_examples(task: TextTask) -> None:

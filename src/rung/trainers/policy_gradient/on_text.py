@@ -27,6 +27,8 @@ from rung.trainers.work import Work, counted
 class OnText(Kind):
     """REINFORCE to DAPO on prompts."""
 
+    reads_text = True
+
     def recipe(self, method: Method, *, model: str, task: str) -> str | None:
         return "tiny" if model == "tiny" else None
 

@@ -157,7 +157,8 @@ class DrawnPairCollector(TextRollouts[PairRows | None]):
             rows += one.rows
             for name, value in one.seconds.items():
                 seconds[name] = seconds.get(name, 0.0) + value
-            tokens += sum(len(ids) for row in one.rows for ids, _ in encoded(self.policy, written_pair(0, row)).answers)
+            pairs = encoded(self.policy, [written_pair(0, row) for row in one.rows])
+            tokens += sum(len(ids) for pair in pairs if not isinstance(pair, str) for ids, _ in pair.answers)
             barren = 0 if one.rows else barren + 1
         return made, seconds, rows
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 class OfPairs(Kind):
     """What all that learns from pairs has in common."""
 
+    reads_text = True
+
     def problems(self, settings: Settings, method: PreferenceLearning) -> Iterator[str]:
         yield from no_network(settings, f"'{settings.model}' has layers of its own; leave it out")
         yield from self.source_problems(settings, method)
@@ -66,12 +68,13 @@ class StoredPairs(OfPairs):
     def load_task(self, settings: Settings) -> PairTask:
         return load_pairs(settings.task.name, **settings.task.options())
 
-    def task_problems(self, settings: Settings, method: PreferenceLearning, task: PairTask) -> Iterator[str]:
-        alone = next((pair for pair in task.train if pair.chosen is None or pair.rejected is None), None)
+    def misfits(self, method: PreferenceLearning, task: Any) -> Iterator[str]:
+        every = (*task.train, *task.held_out) if isinstance(task, PairTask) else ()
+        alone = next((pair for pair in every if len(pair.answers) == 1), None)
         if method.loss.paired and alone is not None:
             yield (
-                f"method.name: {method.name} learns from pairs, and row {alone.number} of {settings.task.name} is an "
-                "answer labelled alone; kto takes such rows"
+                f"method.name: {method.name} learns from pairs, and {alone.place} is an answer labelled alone; kto "
+                "takes such rows"
             )
 
     def units(self, settings: Settings, method: PreferenceLearning) -> Units:

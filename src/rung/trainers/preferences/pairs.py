@@ -91,19 +91,13 @@ class PairCollector(Collector[PairRows]):
     def _encoded(self, pairs: Sequence[Pair]) -> list[EncodedPair]:
         """The pairs in tokens, less those that do not fit: an answer is never cut."""
         kept: list[EncodedPair] = []
-        for pair in pairs:
-            if self.method.loss.paired and (pair.chosen is None or pair.rejected is None):
-                raise DataError(
-                    [
-                        f"{self.settings.task.name}:{pair.number}: an answer labelled alone, but {self.method.name} "
-                        "learns from pairs (chosen, rejected); kto takes such rows"
-                    ]
-                )
-            one = encoded(self.model.reader, pair)
-            if one.longest <= self.model.reader.context_length:
-                kept.append(one)
+        room = self.model.reader.context_length
+        for one in encoded(self.model.reader, pairs):
+            if isinstance(one, str) or one.longest > room:
+                why = "that the tokenizer cannot take" if isinstance(one, str) else "too long for the model"
+                self.excluded[why] = self.excluded.get(why, 0) + 1
             else:
-                self.excluded["too long for the model"] = self.excluded.get("too long for the model", 0) + 1
+                kept.append(one)
         return kept
 
     def collect(self, step: int, phase: Phase) -> Collected:

@@ -13,13 +13,15 @@ from rung.errors import SettingsError
 from rung.models.language.folder import CONFIG, described, is_reward_model, opened
 from rung.rewards.reward import Columns, Failure, Prompt, Score
 from rung.tasks.pairs import Pair
-from rung.trainers.preferences.tokens import answer_values, encoded, pair_rows
+from rung.trainers.preferences.tokens import EncodedPair, answer_values, encoded, pair_rows
 
 if TYPE_CHECKING:
     from rung.models.language.reward_model import RewardModel
 
 TOO_LONG = "too long"
 """Prompt and completion together are longer than the reward model's context."""
+UNREADABLE = "unreadable"
+"""The reward model's tokenizer or chat template does not take the prompt or the completion."""
 TOKENS_AT_ONCE = 8192
 
 
@@ -67,17 +69,21 @@ class OpenLearnedReward:
         self.model, self.name = model, name
 
     def __call__(self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Columns) -> list[Score]:
-        """One score a completion, its end token included. What is too long for the model is a failure, not a zero."""
-        given = zip(prompts, completions, strict=True)
-        rows = [
-            encoded(self.model.reader, Pair(number=n, id=str(n), prompt=prompt, chosen=text, rejected=None))
-            for n, (prompt, text) in enumerate(given)
+        """One score a completion, its end token included. What the model cannot read is a failure, not a zero."""
+        pairs = [
+            Pair(number=n, id=str(n), prompt=prompt, chosen=text, rejected=None)
+            for n, (prompt, text) in enumerate(zip(prompts, completions, strict=True))
         ]
         most = self.model.reader.context_length
-        fits = [n for n, row in enumerate(rows) if row.longest <= most]
-        scores: list[Score] = [Failure(TOO_LONG, f"more than {most} tokens")] * len(rows)
+        scores: list[Score] = [Failure(TOO_LONG, f"more than {most} tokens")] * len(pairs)
+        fits: dict[int, EncodedPair] = {}
+        for n, row in enumerate(encoded(self.model.reader, pairs)):
+            if isinstance(row, str):
+                scores[n] = Failure(UNREADABLE, row)
+            elif row.longest <= most:
+                fits[n] = row
         if fits:
-            values_B = answer_values(self.model, pair_rows([rows[n] for n in fits]).batch, TOKENS_AT_ONCE)
+            values_B = answer_values(self.model, pair_rows(list(fits.values())).batch, TOKENS_AT_ONCE)
             for n, value in zip(fits, values_B.tolist(), strict=True):
                 scores[n] = value
         return scores

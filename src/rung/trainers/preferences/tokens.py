@@ -12,13 +12,12 @@ import torch
 from torch import Tensor
 
 from rung.batch import Batch, Episode, Judgement
-from rung.errors import DataError
 from rung.methods.parts.preference_losses import CHOSEN, REJECTED, Answers, pairs_of
 from rung.tasks.pairs import Pair
 from rung.trainers.assemble import assemble
 
 if TYPE_CHECKING:
-    from rung.models.language.policy import TextPolicy
+    from rung.models.language.text_reader import Encoded, TextReader
 
 Ids = npt.NDArray[np.int64]
 
@@ -27,8 +26,8 @@ class AnswerModel(Protocol):
     """A policy or a reward model: one number for each answer."""
 
     @property
-    def reader(self) -> TextPolicy:
-        """The language model whose tokens it reads."""
+    def reader(self) -> TextReader:
+        """Whose tokens it reads."""
         ...
 
     def answer_values(self, batch: Batch) -> Tensor: ...
@@ -50,24 +49,15 @@ class EncodedPair:
         return len(self.prompt) + max(len(ids) for ids, _ in self.answers)
 
 
-def encoded(reader: TextPolicy, pair: Pair) -> EncodedPair:
-    """The pair in this reader's tokens. DataError, naming the row, for an answer that goes on after its end token."""
-    texts = ((pair.chosen, CHOSEN), (pair.rejected, REJECTED))
-    return EncodedPair(
-        pair=pair,
-        prompt=reader.encode(pair.prompt),
-        answers=tuple((_answer_ids(reader, text, pair), worth) for text, worth in texts if text is not None),
-    )
+def encoded(reader: TextReader, pairs: Sequence[Pair]) -> list[EncodedPair | str]:
+    """The pairs in this reader's tokens; a sentence in place of one that cannot be."""
+    rows = reader.encode_rows([(pair.prompt, pair.answers) for pair in pairs])
+    return [row if isinstance(row, str) else _with_worths(row, pair) for row, pair in zip(rows, pairs, strict=True)]
 
 
-def _answer_ids(reader: TextPolicy, text: str, pair: Pair) -> Ids:
-    """The answer's tokens and exactly one end token, whether or not the text ends with its own."""
-    ids = reader.tokenizer.encode(text, add_special_tokens=False)
-    while ids and ids[-1] in reader.end_ids:
-        ids.pop()
-    if any(i in reader.end_ids for i in ids):
-        raise DataError([f"row {pair.number} (id {pair.id}): an answer goes on after the model's end token"])
-    return np.array([*ids, reader.end_ids[0]], dtype=np.int64)
+def _with_worths(row: Encoded, pair: Pair) -> EncodedPair:
+    worths = [worth for text, worth in ((pair.chosen, CHOSEN), (pair.rejected, REJECTED)) if text is not None]
+    return EncodedPair(pair=pair, prompt=row.prompt, answers=tuple(zip(row.answers, worths, strict=True)))
 
 
 def episodes_of(found: EncodedPair, group: int) -> list[Episode]:

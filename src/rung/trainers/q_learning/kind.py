@@ -97,7 +97,7 @@ class OfActions(Kind):
 class OfTokens(Kind):
     """DQN on text: a token is an action, a language model's outputs are the values."""
 
-    values = True
+    values, reads_text = True, True
 
     def recipe(self, method: Method, *, model: str, task: str) -> str | None:
         return "tiny_values" if model == "tiny" else None
