@@ -86,21 +86,6 @@ def experiment(name: str) -> ModuleType:
     return importlib.import_module(name)
 
 
-def demo() -> str:
-    """What the recorded `make demo` gave."""
-    run = experiment("running").recorded("demo")
-    if run is None:
-        return "No run is recorded yet: `make demo`, then `python experiments/record_demo.py runs/demo-1`."
-    gain = run["gain"]
-    return (
-        f"Recorded run ({run['machine']}; {run['minutes']:.1f} minutes, seed {run['seed']}, commit {run['commit']}): "
-        f"{run['model']} goes from **{_share(run['before'])}** to **{_share(run['after'])}** right on "
-        f"{run['before']['items']} held-out sums; paired difference {100 * gain['value']:+.1f} points "
-        f"({100 * gain['low']:+.1f} to {100 * gain['high']:+.1f}), {gain['in_standard_errors']:.1f} standard errors. "
-        f"There is no warm-up before it: all of the gain is RL's."
-    )
-
-
 def bench() -> str:
     """The recorded side-by-side with the peers."""
     return _benchmark("grpo_step", "make bench")
@@ -116,14 +101,9 @@ def _benchmark(name: str, command: str) -> str:
     return json.loads(path.read_text())["markdown"] if path.is_file() else f"No run is recorded yet: `{command}`."
 
 
-def _share(score: dict[str, float]) -> str:
-    return f"{100 * score['value']:.1f} % ({100 * score['low']:.1f} to {100 * score['high']:.1f})"
-
-
 PARTS: dict[str, Callable[[], str]] = {
     "methods": methods,
     "cards": cards,
-    "demo": demo,
     "bench": bench,
     "bench_environments": bench_environments,
 }
@@ -131,7 +111,9 @@ PARTS: dict[str, Callable[[], str]] = {
 
 def part(name: str) -> str:
     """What stands in a generated part: one of PARTS, or what the experiment of that name says of its result."""
-    return PARTS[name]() if name in PARTS else experiment(name).words()
+    if name in PARTS:
+        return PARTS[name]()
+    return experiment(name).words() if name == "every_claim" else experiment("experiment").load(name).words()
 
 
 def generated(text: str) -> str:

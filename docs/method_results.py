@@ -5,8 +5,10 @@ A sentence is here only with numbers out of experiments/results/*.json.
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -258,20 +260,29 @@ def _highest(result: Result, family: str) -> float:
     return max(reward for arm in result["arms"] if arm["family"] == family for _, reward in arm["points"])
 
 
+def finding(name: str, result: Result) -> str:
+    """A claim's verdict as the page of claims says it: the rule's, or what its checks leave of it."""
+    for home in ("experiments", "experiments/claims"):
+        if str(ROOT / home) not in sys.path:
+            sys.path.insert(0, str(ROOT / home))
+    return importlib.import_module(name).EXPERIMENT.finding(result)
+
+
 def _claim(of: str, *, praise: bool) -> Callable[[Result, str], Iterator[Said]]:
     """One sentence of the article on one method: praise of it, or a weakness, if that was found."""
 
     def says(result: Result, method: str) -> Iterator[Said]:
         if method != of:
             return
-        number = {name: f"{value:.3g}" for name, value in result["number"].items()}
+        name = result["command"].split("/")[-1].removesuffix(".py")
+        number = {end: f"{value:.3g}" for end, value in result["number"].items()}
         unit = f" {result['unit']}" if result["unit"] else ""
         sentence = (
             f"The article says: “{result['sentence']}”. Measured: {result['measured']}, {number['value']}{unit} "
-            f"({number['low']} to {number['high']}). It {result['verdict']}."
+            f"({number['low']} to {number['high']}). It {finding(name, result)}."
         )
-        file = f"claim_{result['command'].split('/')[-1].removesuffix('.py')}.png"
-        weakness = not praise and not result["verdict"].startswith("does not hold")
+        file = f"claim_{name}.png"
+        weakness = not praise and finding(name, result).startswith("holds")
         yield Said(bad=(sentence,), picture=file) if weakness else Said(good=sentence, picture=file)
 
     return says

@@ -1,9 +1,5 @@
 """DAPO's ladder: six rows from GRPO to DAPO, each adding one part, on a tiny model (Yu et al. 2025, table 1).
 
-    python experiments/dapo_ladder.py               runs what is missing, two at a time, then writes the results
-    python experiments/dapo_ladder.py --trial       one seed that is not reported, printed only
-    python docs/generate.py                         prints them into docs/experiments.md
-
 The rows, each with everything above it: GRPO (symmetric clip, mean over sequences, no KL), overlong filtering, a higher
 upper clip, the soft penalty on length in place of the filter, the mean over tokens, dynamic sampling.
 
@@ -29,7 +25,6 @@ a row lies below the one before it, the table says so.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,24 +32,11 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import running_sums
-from dqn_cartpole import spearman
-from running import (
-    PICTURES,
-    ROOT,
-    Run,
-    evaluations,
-    metrics,
-    plots,
-    provenance,
-    record,
-    recorded,
-    run_all,
-    save_picture,
-    seconds,
-)
+from experiment import Experiment, Result, Run, Work, evaluations, metrics, read_all, seconds
+from intervals import spearman
+from pictures import panels, say
+from words import YES_NO, percent, table
 
-RUNS = ROOT / "runs" / "dapo_ladder"
-SEEDS, TRIAL = (0, 1, 2), (100,)
 TERMS = (2, 2, 2, 3, 5, 6, 7, 8, 8)
 """Numbers of a problem, one as often as another of this list."""
 TAUGHT, LEARNT_BEFORE = (2, 3, 4, 5, 6, 7, 8), 5000
@@ -94,11 +76,10 @@ COMMON = (
 )
 
 
-def run_of(row: int, seed: int) -> Run:
-    start = running_sums.start_model(RUNS, terms=TAUGHT, steps=LEARNT_BEFORE, tokens=24)
-    words = ("train", "dapo", "--model", str(start), *running_sums.task_of(TERMS), "--recipe", "tiny")
-    settings = (*COMMON, *(f"{name}={value}" for name, value in ROWS[NAMES[row]].items()))
-    return Run(f"{row}-{seed}", *words, "--seed", str(seed), settings=settings)
+def run_of(work: Work, row: int, seed: int) -> Run:
+    own = (f"{name}={value}" for name, value in ROWS[NAMES[row]].items())
+    more = ("--model", str(running_sums.start(work)), "--recipe", "tiny")
+    return Run("dapo", "running-sum", seed, (running_sums.task_of(TERMS), *COMMON, *own), more)
 
 
 def of_run(folder: Path) -> dict[str, Any]:
@@ -163,15 +144,11 @@ def lines_held(rows: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str,
     }
 
 
-def summary(rows: Mapping[str, Mapping[str, Mapping[str, Any]]], seeds: Sequence[int]) -> dict[str, Any]:
-    held = lines_held(rows)
+def measure(work: Work, folders: Mapping[Any, Path]) -> dict[str, Any]:
+    rows = {NAMES[row]: runs for row, runs in read_all(folders, of_run).items()}
     samples = min(one["curve"][-1][1] for runs in rows.values() for one in runs.values())
     return {
-        "seeds": list(seeds),
-        "pass_line": "DAPO two standard errors above GRPO; rank correlation of place and score at least 0.8; entropy "
-        "with the higher clip 1.5 times that without; the conditions met",
-        "lines": held,
-        "passed": all(one["passed"] for one in held.values()),
+        "lines": lines_held(rows),
         "samples": samples,
         "at_samples": {name: at_samples(runs, samples) for name, runs in rows.items()},
         "rows": rows,
@@ -179,66 +156,54 @@ def summary(rows: Mapping[str, Mapping[str, Mapping[str, Any]]], seeds: Sequence
     }
 
 
-def picture(result: Mapping[str, Any], path: Path) -> None:
+def picture(run: Result) -> Any:
     """Left against updates, right against generated samples: means over seeds, the ends' range as a bar."""
-    figure, (left, right) = plots().subplots(1, 2, figsize=(12, 4.4), sharey=True)
-    for number, (name, runs) in enumerate(result["rows"].items()):
+    figure, (left, right) = panels(1, 2, size=(12, 4.4), sharey=True)
+    for number, (name, runs) in enumerate(run["rows"].items()):
         curves = np.array([one["curve"] for one in runs.values()], float)
         steps, samples, scores = curves.mean(0).T
+        ends = 100 * curves[:, -1, 2]
         for panel, across in ((left, 16 * steps), (right, samples / 1000)):
             panel.plot(across, 100 * scores, label=name, color=f"C{number}", linewidth=1.6)
-            ends = 100 * curves[:, -1, 2]
             panel.plot([across[-1]] * 2, [ends.min(), ends.max()], color=f"C{number}", alpha=0.5)
-    left.set_xlabel("updates of the weights")
-    left.set_ylabel("right on held-out problems, %")
-    right.set_xlabel("generated samples, thousands")
-    left.legend(fontsize=8)
-    save_picture(figure, path)
+    say(left, "updates of the weights", "right on held-out problems, %", legend=True)
+    say(right, "generated samples, thousands")
+    return figure
 
 
-def words() -> str:
-    """The recorded result for the docs."""
-    run = recorded("dapo_ladder")
-    return "Not recorded yet." if run is None else "\n".join(_lines(run))
-
-
-def _lines(run: Mapping[str, Any]) -> Iterator[str]:
-    yield "![Score against updates and against generated samples, a row a colour](pictures/dapo_ladder.png)"
-    yield from ("", provenance(run), "", "| line | measured | held |", "| --- | --- | --- |")
-    for name, held in run["lines"].items():
-        said = " ± ".join(f"{value:.3f}" for value in held["measured"])
-        yield f"| {name} | {said} | {'yes' if held['passed'] else '**no**'} |"
-    yield ""
-    fewest = f"right after {run['samples']:,} samples, %"
-    yield f"| row | right, % | against the row above | {fewest} | entropy | truncated at first | clipped low, high, % |"
-    yield "| --- " * 7 + "|"
+def lines(run: Result) -> Iterator[str]:
+    said = [
+        (n, " ± ".join(f"{v:.3f}" for v in one["measured"]), YES_NO[one["passed"]]) for n, one in run["lines"].items()
+    ]
+    yield from ("", *table("line | measured | held", said), "")
+    rows: list[Sequence[str]] = []
     above: float | None = None
     for name, runs in run["rows"].items():
         score = 100 * over_seeds(runs, "final")
         change = "" if above is None else f"{score - above:+.1f}{' (lower)' if score < above else ''}"
         above = score
-        clipped = ", ".join(f"{100 * over_seeds(runs, side):.1f}" for side in ("clip_low", "clip_high"))
-        cells = (
-            *(f"{score:.1f}", change, f"{100 * run['at_samples'][name]:.1f}", f"{over_seeds(runs, 'entropy'):.2f}"),
-            *(f"{100 * over_seeds(runs, 'truncated'):.0f} %", clipped),
-        )
-        yield f"| {name} | {' | '.join(cells)} |"
+        clipped = ", ".join(percent(over_seeds(runs, side)) for side in ("clip_low", "clip_high"))
+        fewest, entropy = percent(run["at_samples"][name]), f"{over_seeds(runs, 'entropy'):.2f}"
+        truncated = f"{100 * over_seeds(runs, 'truncated'):.0f} %"
+        rows.append((name, f"{score:.1f}", change, fewest, entropy, truncated, clipped))
+    fewest = f"right after {run['samples']:,} samples, %"
+    head = f"row | right, % | against the row above | {fewest} | entropy | truncated at first | clipped low, high, %"
+    yield from table(head, rows)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--trial", action="store_true", help="a seed that is not reported")
-    seeds = TRIAL if parser.parse_args().trial else SEEDS
-    keys = [(row, seed) for seed in seeds for row in range(len(ROWS))]
-    folders = dict(zip(keys, run_all([run_of(*key) for key in keys], RUNS), strict=True))
-    rows = {name: {str(seed): of_run(folders[row, seed]) for seed in seeds} for row, name in enumerate(NAMES)}
-    if seeds == TRIAL:
-        for name, runs in rows.items():
-            print(name, {key: np.round(value, 3).tolist() for key, value in runs[str(TRIAL[0])].items()})
-        return
-    result = record("dapo_ladder", summary(rows, seeds), runs_in=folders.values())
-    picture(result, PICTURES / "dapo_ladder.png")
-
+EXPERIMENT = Experiment(
+    name="dapo_ladder",
+    about=__doc__,
+    seeds=range(3),
+    pass_line="DAPO two standard errors above GRPO; rank correlation of place and score at least 0.8; entropy with the "
+    "higher clip 1.5 times that without; the conditions met",
+    prepare=lambda work: running_sums.make_start(work, terms=TAUGHT, steps=LEARNT_BEFORE, tokens=24),
+    runs=lambda work: {(row, seed): run_of(work, row, seed) for seed in work.seeds for row in range(len(ROWS))},
+    measure=measure,
+    picture=picture,
+    shows="Score against updates and against generated samples, a row a colour",
+    lines=lines,
+)
 
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

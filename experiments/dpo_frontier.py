@@ -1,8 +1,6 @@
 """Reward against KL: DPO beside PPO, fine-tuning on preferred answers, and unlikelihood (the DPO paper's figure 2).
 
-    python experiments/dpo_frontier.py              runs what is missing, two at a time: 25 minutes on two idle cores
-    python experiments/dpo_frontier.py --smollm2    and three points on SmolLM2-135M: about 15 minutes more
-    python docs/generate.py                         prints it into docs/experiments.md
+25 minutes on two idle cores; with --smollm2 three points on SmolLM2-135M beside, about 15 minutes more.
 
 A transformer of 0.2 million parameters learns to write reviews (reviews.py); the oracle is VADER, which reads how kind
 an ending is (sentiment.py). Of the model's own endings 1,920 pairs are labelled by the oracle, anew for each seed. All
@@ -31,7 +29,6 @@ PPO with the oracle's own reward has no line: it is reported whichever way it fa
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -39,23 +36,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from running import (
-    PICTURES,
-    ROOT,
-    Run,
-    evaluations,
-    plots,
-    provenance,
-    record,
-    recorded,
-    run_all,
-    save_picture,
-    seconds,
+from experiment import Experiment, Result, Run, Work, evaluations, recorded, seconds
+from pictures import panels, say
+from stages import (
+    ENDED,
+    GOLD,
+    climb,
+    from_pairs,
+    make_held_out_pairs,
+    make_pairs,
+    make_start,
+    points,
+    reward_run,
 )
-from stages import ENDED, GOLD, TASK, TOKENS, from_pairs, pairs_file, points, start_model
+from words import plain, table
 
-RUNS = ROOT / "runs" / "dpo_frontier"
-SEEDS = range(3)
 BETAS = (0.05, 0.1, 1.0, 5.0)
 BINS = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 SLACK = 0.05
@@ -63,9 +58,9 @@ PAIR_STEPS, PPO_STEPS = 150, 30
 DPO, SFT, UNLIKELIHOOD = "DPO", "preferred fine-tuning", "unlikelihood"
 LEARNT, TRUE = "PPO, reward model", "PPO, true reward"
 PAIRED = (f"steps={PAIR_STEPS}", "method.pairs_per_step=16", "method.optimizer.learning_rate=3e-5", "saving.every=15")
-REWARD = ("steps=250", "method.pairs_per_step=16", "method.optimizer.learning_rate=7e-4", "saving.every=0")
+REWARD = ("steps=250", "method.pairs_per_step=16", "method.optimizer.learning_rate=7e-4")
 CLIMB = (
-    *(f"steps={PPO_STEPS}", "prompts_per_step=8", f"max_new_tokens={TOKENS}", "saving.every=10"),
+    *(f"steps={PPO_STEPS}", "prompts_per_step=8", "saving.every=10"),
     *("evaluation.num_items=16", "method.reference_kl.target=null"),
 )
 PAIR_POINTS, PPO_POINTS = (30, 75, 150), (10, 20, 30)
@@ -83,21 +78,12 @@ class Arm:
     def steps(self) -> tuple[int, ...]:
         return PPO_POINTS if self.family in (LEARNT, TRUE) else PAIR_POINTS
 
-    def folder(self, seed: int) -> Path:
-        return RUNS / f"{self.family.replace(', ', '-').replace(' ', '_')}-{self.number:g}-{seed}"
-
-    def run(self, seed: int) -> Run:
-        name, keyed = self.folder(seed).name, ("--seed", str(seed))
+    def run(self, work: Work, seed: int) -> Run:
         if self.family in (LEARNT, TRUE):
-            given = ("--reward", str(reward_model(seed)), "--reward", f"{GOLD}=0")
-            words = (*TASK, "--model", str(start_model()), "--recipe", "tiny")
-            words += given if self.family == LEARNT else ("--reward", GOLD)
-            coefficient = f"method.reference_kl.coefficient={self.number}"
-            settings = (*ENDED, *CLIMB, coefficient)
-            return Run(name, "train", "ppo@lm-human-preferences", *words, *keyed, settings=settings)
+            rewards = [str(work.folder / f"reward-{seed}"), f"{GOLD}=0"] if self.family == LEARNT else [GOLD]
+            return climb(work, seed, rewards, *CLIMB, f"method.reference_kl.coefficient={self.number}")
         method, key = ("dpo", "beta") if self.family == DPO else ("unlikelihood", "alpha")
-        settings = (*ENDED, *PAIRED, f"method.loss.{key}={self.number}")
-        return Run(name, "train", method, *from_pairs(pairs(seed)), *keyed, settings=settings)
+        return from_pairs(work, method, f"pairs-{seed}", seed, *PAIRED, f"method.loss.{key}={self.number}")
 
 
 ARMS = (
@@ -108,20 +94,6 @@ ARMS = (
     *(Arm(LEARNT, coefficient) for coefficient in (0.2, 0.6, 2.0)),
 )
 FAMILIES = tuple(dict.fromkeys(arm.family for arm in ARMS))
-
-
-def pairs(seed: int) -> Path:
-    return pairs_file(f"pairs-{seed}", seed=seed, prompts=240, a_prompt=8)
-
-
-def reward_model(seed: int) -> Path:
-    return RUNS / f"reward-{seed}"
-
-
-def reward_run(seed: int) -> Run:
-    words = ("train", "reward_model", *from_pairs(pairs(seed)), "--seed", str(seed))
-    settings = (*ENDED, "evaluation.num_items=480", *REWARD)
-    return Run(reward_model(seed).name, *words, settings=settings)
 
 
 Point = tuple[float, float]
@@ -167,7 +139,7 @@ def area(frontier: Sequence[Point], upto: float) -> float:
     return float(np.trapezoid([height(frontier, kl) - frontier[0][1] for kl in kls], kls))
 
 
-def reach(found: Sequence[Point]) -> float:
+def furthest(found: Sequence[Point]) -> float:
     """The largest KL of the points."""
     return max(kl for kl, _ in found)
 
@@ -179,12 +151,12 @@ def lines_held(families: Mapping[str, Sequence[Point]], ends: Sequence[float], s
         "KL falls as beta grows": {"kl": list(ends), "passed": all(a > b for a, b in pairwise(ends))}
     }
     for name in (SFT, UNLIKELIHOOD):
-        shared = [kl for kl in BINS if kl <= min(reach(families[DPO]), reach(families[name]))]
+        shared = [kl for kl in BINS if kl <= min(furthest(families[DPO]), furthest(families[name]))]
         heights = [[kl, height(fronts[DPO], kl), height(fronts[name], kl)] for kl in shared]
         passed = bool(heights) and all(mine > theirs for _, mine, theirs in heights)
         held[f"above {name}"] = {"heights": heights, "passed": passed}
     for name in (LEARNT, TRUE):
-        upto = min(reach(families[DPO]), reach(families[name]))
+        upto = min(furthest(families[DPO]), furthest(families[name]))
         mine, theirs = area(fronts[DPO], upto), area(fronts[name], upto)
         found: dict[str, Any] = {"upto": upto, "dpo": mine, "ppo": theirs}
         if name == LEARNT:
@@ -193,14 +165,33 @@ def lines_held(families: Mapping[str, Sequence[Point]], ends: Sequence[float], s
     return held
 
 
-def measured(arms: Sequence[Arm], seeds: Sequence[int]) -> dict[tuple[Arm, int], list[dict[str, Any]]]:
-    """Each run's points."""
-    asked = [(arm, seed, step) for arm in arms for seed in seeds for step in arm.steps]
-    found = points([(arm.folder(seed), step, ()) for arm, seed, step in asked])
+def prepare(work: Work) -> None:
+    make_start(work)
+    make_held_out_pairs(work)
+    for seed in work.seeds:
+        make_pairs(work, f"pairs-{seed}", seed=seed, prompts=240, a_prompt=8)
+
+
+def runs(work: Work) -> dict[Any, Run]:
+    rewards = {("reward", seed): reward_run(work, f"pairs-{seed}", seed, *REWARD) for seed in work.seeds}
+    return rewards | {(a.family, f"{a.number:g}", s): a.run(work, s) for s in work.seeds for a in ARMS}
+
+
+def measure(work: Work, folders: Mapping[Any, Path]) -> dict[str, Any]:
+    keys = [(arm, seed, step) for arm in ARMS for seed in work.seeds for step in work.points(arm.steps)]
+    asked = [(folders[arm.family, f"{arm.number:g}", seed], step, ()) for arm, seed, step in keys]
     by_run: dict[tuple[Arm, int], list[dict[str, Any]]] = {}
-    for (arm, seed, _), one in zip(asked, found, strict=True):
+    for (arm, seed, _), one in zip(keys, points(work, asked), strict=True):
         by_run.setdefault((arm, seed), []).append(one)
-    return by_run
+    right = [evaluations(folders["reward", seed])[-1]["held_out/score"] for seed in work.seeds]
+    took = {arm: [seconds(folders[arm.family, f"{arm.number:g}", seed]) for seed in work.seeds] for arm in ARMS}
+    large = (recorded("dpo_frontier") or {}).get("smollm2")
+    if work.asked.smollm2:
+        from frontier_on_smollm2 import three_points
+
+        large = three_points(work)
+    flag = {"command": f"{EXPERIMENT.command} --smollm2"} if work.asked.smollm2 else {}
+    return {**summary(by_run, right, took), **({"smollm2": large} if large else {}), **flag}
 
 
 def mean_points(by_run: Mapping[tuple[Arm, int], Sequence[Mapping[str, Any]]], arm: Arm) -> list[Point]:
@@ -210,26 +201,26 @@ def mean_points(by_run: Mapping[tuple[Arm, int], Sequence[Mapping[str, Any]]], a
     return [(float(np.mean([p["kl"] for p in some])), float(np.mean([p["reward"] for p in some]))) for some in at]
 
 
-def summary(by_run: Mapping[tuple[Arm, int], Sequence[Mapping[str, Any]]], seeds: Sequence[int]) -> dict[str, Any]:
+def summary(
+    by_run: Mapping[tuple[Arm, int], Sequence[Mapping[str, Any]]],
+    right: Sequence[float],
+    took: Mapping[Arm, Sequence[float]],
+) -> dict[str, Any]:
+    """`right`: the reward models' scores; `took`: seconds of each arm's runs."""
     means = {arm: mean_points(by_run, arm) for arm in ARMS}
     families = {name: [p for arm in ARMS if arm.family == name for p in means[arm]] for name in FAMILIES}
     start = float(np.mean([found[0]["start"] for found in by_run.values()]))
-    held = lines_held(families, [means[Arm(DPO, beta)][-1][0] for beta in BETAS], start)
     return {
-        "seeds": list(seeds),
         "start": start,
-        "pass_line": "the last KL falls as beta grows; DPO's frontier above preferred fine-tuning and unlikelihood at "
-        "every shared KL; its area at least that of PPO with the reward model less 5 %",
-        "lines": held,
-        "passed": all(one.get("passed", True) for one in held.values()),
-        "reward_model": [evaluations(reward_model(seed))[-1]["held_out/score"] for seed in seeds],
+        "lines": lines_held(families, [means[Arm(DPO, beta)][-1][0] for beta in BETAS], start),
+        "reward_model": list(right),
         "arms": [
             {
                 "family": arm.family,
                 "number": arm.number,
                 "points": means[arm],
-                "runs": {str(seed): by_run[arm, seed] for seed in seeds},
-                "seconds": float(np.mean([seconds(arm.folder(seed)) for seed in seeds])),
+                "runs": {str(seed): found for (one, seed), found in by_run.items() if one == arm},
+                "seconds": float(np.mean(took[arm])),
             }
             for arm in ARMS
         ],
@@ -237,35 +228,26 @@ def summary(by_run: Mapping[tuple[Arm, int], Sequence[Mapping[str, Any]]], seeds
     }
 
 
-def picture(result: Mapping[str, Any], path: Path) -> None:
+def picture(run: Result) -> Any:
     """Every point, a colour a family, and each family's frontier."""
-    figure, panel = plots().subplots(figsize=(9, 5))
+    figure, panel = panels(size=(9, 5))
     for number, name in enumerate(FAMILIES):
-        arms = [arm for arm in result["arms"] if arm["family"] == name]
-        every = [(p["kl"], p["reward"]) for arm in arms for run in arm["runs"].values() for p in run]
+        arms = [arm for arm in run["arms"] if arm["family"] == name]
+        every = [(p["kl"], p["reward"]) for arm in arms for one in arm["runs"].values() for p in one]
         panel.scatter(*zip(*every, strict=True), s=9, alpha=0.35, color=f"C{number}", linewidths=0)
-        front = hull([tuple(p) for arm in arms for p in arm["points"]], result["start"])
+        front = hull([tuple(p) for arm in arms for p in arm["points"]], run["start"])
         panel.plot(*zip(*front, strict=True), color=f"C{number}", marker="o", markersize=4, label=name)
     panel.set_xscale("symlog", linthresh=1.0)
-    panel.set_xlabel("KL to the start, nats an ending (linear up to 1)")
-    panel.set_ylabel("the oracle's mean on held-out prompts")
-    panel.legend(fontsize=8)
-    save_picture(figure, path)
+    say(panel, "KL to the start, nats an ending (linear up to 1)", "the oracle's mean on held-out prompts", legend=True)
+    return figure
 
 
-def words() -> str:
-    """The recorded result for the docs."""
-    run = recorded("dpo_frontier")
-    return "Not recorded yet." if run is None else "\n".join([*_lines(run), *_table(run), *_samples(run), *_large(run)])
-
-
-def _lines(run: Mapping[str, Any]) -> Iterator[str]:
-    yield from ("![Reward against KL to the start, a colour a family](pictures/dpo_frontier.png)", "", provenance(run))
+def lines(run: Result) -> Iterator[str]:
     yield (
         f"The start's reward is {run['start']:.2f}. The reward models put the right ending of a held-out pair first in "
         f"{100 * np.mean(run['reward_model']):.0f} % of pairs."
     )
-    yield from ("", "| line | measured | passed |", "| --- | --- | --- |")
+    rows: list[Sequence[str]] = []
     for name, held in run["lines"].items():
         if "kl" in held:
             said = ", ".join(f"{kl:.2f}" for kl in held["kl"])
@@ -273,24 +255,19 @@ def _lines(run: Mapping[str, Any]) -> Iterator[str]:
             said = "; ".join(f"at {kl:g}: {mine:.2f} against {theirs:.2f}" for kl, mine, theirs in held["heights"])
         else:
             said = f"{held['dpo']:.2f} against {held['ppo']:.2f}, up to KL {held['upto']:.1f}"
-        passed = {True: "yes", False: "**no**", None: "no line"}[held.get("passed")]
-        yield f"| {name} | {said or 'no shared KL'} | {passed} |"
-    yield ""
-
-
-def _table(run: Mapping[str, Any]) -> Iterator[str]:
-    yield from ("| arm | KL at the end | reward | seconds a run |", "| --- | --- | --- | --- |")
-    for arm in run["arms"]:
-        kl, reward = arm["points"][-1]
-        yield f"| {arm['family']} {arm['number']:g} | {kl:.2f} | {reward:.2f} | {arm['seconds']:.0f} |"
-    yield ""
+        rows.append((name, said or "no shared KL", {True: "yes", False: "**no**", None: "no line"}[held.get("passed")]))
+    yield from ("", *table("line | measured | passed", rows), "")
+    ends = [(arm, *arm["points"][-1]) for arm in run["arms"]]
+    rows = [(f"{a['family']} {a['number']:g}", f"{kl:.2f}", f"{r:.2f}", f"{a['seconds']:.0f}") for a, kl, r in ends]
+    yield from (*table("arm | KL at the end | reward | seconds a run", rows), "")
+    yield from (*_samples(run), *_large(run))
 
 
 def _samples(run: Mapping[str, Any]) -> Iterator[str]:
     yield from ("What they write at the end (the first seed, one ending of the first held-out prompt):", "")
     for arm in run["arms"]:
         last = next(iter(arm["runs"].values()))[-1]
-        yield f"- {arm['family']} {arm['number']:g}, KL {last['kl']:.1f}: `{_plain(last['samples'][0])}`"
+        yield f"- {arm['family']} {arm['number']:g}, KL {last['kl']:.1f}: `{plain(last['samples'][0])}`"
 
 
 def _large(run: Mapping[str, Any]) -> Iterator[str]:
@@ -302,38 +279,28 @@ def _large(run: Mapping[str, Any]) -> Iterator[str]:
     for one in found["points"]:
         yield f"| {one['beta']:g} | {one['kl']:.2f} | {one['start']:.2f} | {one['reward']:.2f} |"
     yield ""
-    yield from (f"- beta {one['beta']:g}: `{_plain(one['samples'][0])}`" for one in found["points"])
+    yield from (f"- beta {one['beta']:g}: `{plain(one['samples'][0])}`" for one in found["points"])
 
 
-def _plain(text: str) -> str:
-    """A model's text as it can stand between backticks on one line."""
-    return "".join(mark if mark.isprintable() and mark != "`" else " " for mark in text)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--smollm2", action="store_true", help="three points on SmolLM2-135M too")
-    large = parser.parse_args().smollm2
-    start_model()
-    run_all([reward_run(seed) for seed in SEEDS], RUNS)
-    folders = run_all([arm.run(seed) for seed in SEEDS for arm in ARMS], RUNS)
-    result = summary(measured(ARMS, SEEDS), SEEDS)
-    before = recorded("dpo_frontier") or {}
-    if large:
-        from frontier_on_smollm2 import three_points
 
-        result["smollm2"] = three_points()
-    elif "smollm2" in before:
-        result["smollm2"] = before["smollm2"]
-    folders += [reward_model(seed) for seed in SEEDS]
-    record(
-        "dpo_frontier",
-        result,
-        runs_in=folders,
-        command=" ".join(["python", "experiments/dpo_frontier.py", *sys.argv[1:]]),
-    )
-    picture(result, PICTURES / "dpo_frontier.png")
 
+EXPERIMENT = Experiment(
+    name="dpo_frontier",
+    about=__doc__,
+    seeds=range(3),
+    pass_line="the last KL falls as beta grows; DPO's frontier above preferred fine-tuning and unlikelihood at every "
+    "shared KL; its area at least that of PPO with the reward model less 5 %",
+    prepare=prepare,
+    runs=runs,
+    measure=measure,
+    picture=picture,
+    shows="Reward against KL to the start, a colour a family",
+    lines=lines,
+    options=options,
+    tried_steps=3,
+)
 
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

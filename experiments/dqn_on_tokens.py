@@ -1,8 +1,5 @@
 """From value-based to policy-based, on one text task: DQN beside REINFORCE and GRPO, the alphabet from 8 to 256.
 
-    python experiments/dqn_on_tokens.py        runs what is missing, two at a time, then writes the results
-    python docs/generate.py                    prints them into docs/experiments.md
-
 The task is `copying`: say a string of 3 symbols again, over an alphabet of V symbols; the outputs are V + 5 (`=`, the
 end, three that never help). The score is the share of right places in answers to held-out strings, by the token of the
 highest output each time. All methods begin with the same untrained transformer (two layers of 64, one for each V and
@@ -24,32 +21,19 @@ Who is ahead at which V is no line: it is what is measured.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from running import (
-    PICTURES,
-    ROOT,
-    Run,
-    evaluations,
-    metrics,
-    plots,
-    provenance,
-    record,
-    recorded,
-    run_all,
-    save_picture,
-    seconds,
-)
+from experiment import Experiment, Result, Run, Work, evaluations, metrics, seconds
+from intervals import mean
+from pictures import GREY, panels, say
+from words import table
 
-from rung.lab.compare.seed_statistics import reach
 from rung.models.language.tiny import tiny_model
 from rung.tasks.load import load_text_task
 
-RUNS = ROOT / "runs" / "dqn_on_tokens"
-SEEDS = range(3)
 SIZES = (8, 16, 32, 64, 128, 256)
 LENGTH, TOKENS, MOST_TOKENS = 3, 40_000, 41_000
 LEARNS = 0.9
@@ -70,68 +54,45 @@ ARMS: dict[str, tuple[str, str, tuple[str, ...]]] = {
 """Method, recipe, settings."""
 
 
-def name_of(arm: str, size: int, seed: int) -> str:
-    return f"{arm.replace(', ', '-').replace(' ', '_')}-{size}-{seed}"
+def model_of(work: Work, size: int, seed: int) -> Path:
+    return work.folder / "models" / f"{size}-{seed}"
 
 
-def model_of(size: int, seed: int) -> Path:
-    """The untrained model that all methods of this vocabulary and seed begin with."""
-    folder = RUNS / "models" / f"{size}-{seed}"
-    if not (folder / "tokenizer.json").exists():
-        task = load_text_task("copying", symbols=size, **TASK)
-        assert task.characters is not None
-        tiny_model(seed, characters=task.characters, layers=2, width=64).save(folder)
-    return folder
+def models(work: Work) -> None:
+    """The untrained models that all methods of a vocabulary and seed begin with."""
+    for size, seed in ((size, seed) for size in SIZES for seed in work.seeds):
+        if not (model_of(work, size, seed) / "tokenizer.json").exists():
+            characters = load_text_task("copying", symbols=size, **TASK).characters
+            assert characters is not None
+            tiny_model(seed, characters=characters, layers=2, width=64).save(model_of(work, size, seed))
 
 
-def runs() -> Iterator[Run]:
-    for seed in SEEDS:
-        for size in SIZES:
-            for arm, (method, recipe, settings) in ARMS.items():
-                command = ("train", method, "--model", str(model_of(size, seed)), "--task", "copying")
-                yield Run(
-                    name_of(arm, size, seed),
-                    *(*command, "--recipe", recipe, "--seed", str(seed)),
-                    settings=(*COMMON, *settings, f"task.symbols={size}"),
-                )
+def run_of(work: Work, arm: str, size: int, seed: int) -> Run:
+    method, recipe, settings = ARMS[arm]
+    more = ("--model", str(model_of(work, size, seed)), "--recipe", recipe)
+    return Run(method, "copying", seed, (*COMMON, *settings, f"task.symbols={size}"), more)
 
 
-def of_run(arm: str, size: int, seed: int) -> dict[str, Any]:
+def of_run(folder: Path) -> dict[str, Any]:
     """One run's curve and what it cost."""
-    folder = RUNS / name_of(arm, size, seed)
     rows = metrics(folder)
-    tokens = dict(zip((row["step"] for row in rows), np.cumsum(_each(rows, "tokens/generated")), strict=True))
+    drawn, trained = (
+        np.cumsum([row.get(f"tokens/{kind}") or 0.0 for row in rows]) for kind in ("generated", "trained")
+    )
+    tokens = dict(zip((row["step"] for row in rows), drawn, strict=True))
     curve = [[int(tokens[row["step"]]), row["held_out/score"]] for row in evaluations(folder)]
-    return {
-        "start": curve[0][1],
-        "final": curve[-1][1],
-        "tokens": curve[-1][0],
-        "trained_tokens": float(sum(_each(rows, "tokens/trained"))),
-        "seconds": seconds(folder),
-        "curve": curve,
-    }
+    ends = {"start": curve[0][1], "final": curve[-1][1], "tokens": curve[-1][0]}
+    return {**ends, "trained_tokens": float(trained[-1]), "seconds": seconds(folder), "curve": curve}
 
 
-def _each(rows: Sequence[dict[str, Any]], name: str) -> list[float]:
-    return [row.get(name) or 0.0 for row in rows]
-
-
-def mean_and_half(values: Sequence[float]) -> tuple[float, float]:
-    """The mean over seeds and the half-width of its 95 % interval by Student's t."""
-    spread = float(np.std(values, ddof=1)) / len(values) ** 0.5
-    return float(np.mean(values)), reach(0.95, len(values) - 1) * spread
-
-
-def summary(arm: str, size: int) -> dict[str, Any]:
-    found = {seed: of_run(arm, size, seed) for seed in SEEDS}
-    mean, half = mean_and_half([one["final"] for one in found.values()])
-    return {"mean": mean, "half": half, "runs": found}
-
-
-def lines_held(arms: dict[str, dict[int, Any]]) -> dict[str, bool]:
+def lines_held(arms: Mapping[str, Mapping[int, Any]]) -> dict[str, bool]:
     """Each pass line, and whether it holds."""
     every = [one for by_size in arms.values() for found in by_size.values() for one in found["runs"].values()]
-    starts = [{arms[arm][size]["runs"][seed]["start"] for arm in arms} for size in SIZES for seed in SEEDS]
+    starts = [
+        {arms[arm][size]["runs"][seed]["start"] for arm in arms}
+        for size in SIZES
+        for seed in next(iter(arms.values()))[size]["runs"]
+    ]
     first, last = SIZES[0], SIZES[-1]
     return {
         "fair": all(len(one) == 1 for one in starts) and all(TOKENS <= one["tokens"] <= MOST_TOKENS for one in every),
@@ -143,72 +104,65 @@ def lines_held(arms: dict[str, dict[int, Any]]) -> dict[str, bool]:
     }
 
 
-def picture(arms: dict[str, dict[int, Any]], path: Path) -> None:
+def measure(work: Work, folders: Mapping[Any, Path]) -> dict[str, Any]:
+    arms: dict[str, dict[int, Any]] = {arm: {} for arm in ARMS}
+    for arm, size in ((arm, size) for arm in ARMS for size in SIZES):
+        found = {seed: of_run(folders[arm, size, seed]) for seed in work.seeds}
+        over = mean([one["final"] for one in found.values()])
+        arms[arm][size] = {"mean": over.value, "half": over.half, "runs": found}
+    settings = {arm: [method, recipe, *some, *COMMON] for arm, (method, recipe, some) in ARMS.items()}
+    return {"sizes": list(SIZES), "tokens": TOKENS, "lines": lines_held(arms), "settings": settings, "arms": arms}
+
+
+def picture(run: Result) -> Any:
     """Left the last score against V, a line a method; right the curves at the smallest V."""
-    figure, (left, right) = plots().subplots(1, 2, figsize=(11, 4.5), sharey=True)
-    for arm, by_size in arms.items():
-        means, halves = ([by_size[size][name] for size in SIZES] for name in ("mean", "half"))
-        (line,) = left.plot(SIZES, means, marker="o", linewidth=1.5, label=arm)
-        low, high = np.clip(np.array([means]) + np.array([[-1.0], [1.0]]) * np.array([halves]), 0, 1)
-        left.fill_between(SIZES, low, high, alpha=0.15, linewidth=0, color=line.get_color())
-        for one in by_size[SIZES[0]]["runs"].values():
+    figure, (left, right) = panels(1, 2, size=(11, 4.5), sharey=True)
+    sizes = run["sizes"]
+    for arm, by_size in run["arms"].items():
+        means, halves = (np.array([by_size[str(size)][name] for size in sizes]) for name in ("mean", "half"))
+        (line,) = left.plot(sizes, means, marker="o", linewidth=1.5, label=arm)
+        low, high = np.clip([means - halves, means + halves], 0, 1)
+        left.fill_between(sizes, low, high, alpha=0.15, linewidth=0, color=line.get_color())
+        for one in by_size[str(sizes[0])]["runs"].values():
             tokens, scores = zip(*one["curve"], strict=True)
             right.plot(np.array(tokens) / 1000, scores, linewidth=1.2, color=line.get_color())
-    left.plot(SIZES, [1 / (size + 5) for size in SIZES], linewidth=0.8, linestyle="--", color="grey", label="chance")
+    left.plot(sizes, [1 / (size + 5) for size in sizes], **GREY, label="chance")
     left.set_xscale("log", base=2)
-    left.set_xticks(SIZES, [str(size) for size in SIZES])
-    left.set_xlabel("symbols of the alphabet")
-    left.set_ylabel("share of right places, held out")
-    left.set_title(f"after {TOKENS:,} tokens, mean of {len(SEEDS)} seeds, 95 % interval", fontsize=10)
-    right.set_xlabel("generated tokens, thousands")
-    right.set_title(f"{SIZES[0]} symbols, each seed", fontsize=10)
-    left.legend(fontsize=8)
-    save_picture(figure, path)
+    left.set_xticks(sizes, [str(size) for size in sizes])
+    title = f"after {run['tokens']:,} tokens, mean of {len(run['seeds'])} seeds, 95 % interval"
+    say(left, "symbols of the alphabet", "share of right places, held out", title, legend=True)
+    say(right, "generated tokens, thousands", title=f"{sizes[0]} symbols, each seed")
+    return figure
 
 
-def words() -> str:
-    """The recorded result for the docs."""
-    run = recorded("dqn_on_tokens")
-    if run is None:
-        return "Not recorded yet."
-    sizes = [str(size) for size in run["sizes"]]
-    lines = [
-        "![The last score against the alphabet's size, and curves at 8 symbols](pictures/dqn_on_tokens.png)",
-        "",
-        provenance(run),
+def lines(run: Result) -> Iterator[str]:
+    yield (
         "A score is the mean of the seeds ± half a 95 % interval; in brackets the tokens that went through updates, "
-        "which the methods do not have in common.",
-        "",
-        f"| symbols | {' | '.join(sizes)} |",
-        "| --- " * (len(sizes) + 1) + "|",
-    ]
+        "which the methods do not have in common."
+    )
+    yield ""
+    sizes = [str(size) for size in run["sizes"]]
+    rows: list[tuple[str, ...]] = []
     for arm, by_size in run["arms"].items():
         trained = np.mean([one["trained_tokens"] for one in by_size[sizes[0]]["runs"].values()])
-        scores = " | ".join(f"{by_size[size]['mean']:.2f} ± {by_size[size]['half']:.2f}" for size in sizes)
-        lines.append(f"| {arm} ({trained / 1000:,.0f} thousand) | {scores} |")
-    return "\n".join(lines)
+        scores = (f"{by_size[size]['mean']:.2f} ± {by_size[size]['half']:.2f}" for size in sizes)
+        rows.append((f"{arm} ({trained / 1000:,.0f} thousand)", *scores))
+    yield from table(f"symbols | {' | '.join(sizes)}", rows)
 
 
-def main() -> None:
-    folders = run_all(list(runs()), RUNS)
-    arms = {arm: {size: summary(arm, size) for size in SIZES} for arm in ARMS}
-    held = lines_held(arms)
-    result = {
-        "seeds": list(SEEDS),
-        "sizes": list(SIZES),
-        "tokens": TOKENS,
-        "pass_line": (
-            "the same start and tokens for all; at 8 symbols DQN with whole returns at 0.9 or more; every method lower "
-            "at 256 symbols than at 8, beyond both intervals"
-        ),
-        "lines": held,
-        "passed": all(held.values()),
-        "settings": {arm: [method, recipe, *settings, *COMMON] for arm, (method, recipe, settings) in ARMS.items()},
-        "arms": arms,
-    }
-    record("dqn_on_tokens", result, runs_in=folders)
-    picture(arms, PICTURES / "dqn_on_tokens.png")
-
+EXPERIMENT = Experiment(
+    name="dqn_on_tokens",
+    about=__doc__,
+    seeds=range(3),
+    pass_line="the same start and tokens for all; at 8 symbols DQN with whole returns at 0.9 or more; every method "
+    "lower at 256 symbols than at 8, beyond both intervals",
+    prepare=models,
+    runs=lambda work: {(a, v, s): run_of(work, a, v, s) for s in work.seeds for v in SIZES for a in ARMS},
+    measure=measure,
+    picture=picture,
+    shows="The last score against the alphabet's size, and curves at 8 symbols",
+    lines=lines,
+)
 
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

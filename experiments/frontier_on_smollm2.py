@@ -15,21 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import stages
-from running import ROOT, Run, run_all, rung
+from experiment import Run, Work, sets
 
-RUNS = ROOT / "runs" / "dpo_frontier_smollm2"
 BETAS = (0.05, 0.1, 1.0)
 STEPS, SEED, TOKENS = 48, 0, "24"
-STOP = ("--set", 'task.stop=["."]')
+STOP = 'task.stop=["."]'
 """It would go on and on; an ending of a sentence is enough."""
 LEARNT = (
-    *(
-        f"steps={STEPS}",
-        "method.pairs_per_step=8",
-        "method.optimizer.learning_rate=1e-6",
-        "method.optimizer.warmup_steps=0",
-    ),
-    *("evaluation.num_items=32", f"saving.every={STEPS}"),
+    *(f"steps={STEPS}", "method.pairs_per_step=8", "method.optimizer.learning_rate=1e-6"),
+    *("method.optimizer.warmup_steps=0", "evaluation.num_items=32", f"saving.every={STEPS}"),
 )
 
 
@@ -41,29 +35,21 @@ def smollm2() -> Path:
     return next(Path(found.submodule_search_locations[0]).glob("*.gguf"))
 
 
-def pairs() -> Path:
-    """The model's own endings of the train prompts, in pairs."""
-    out = RUNS / "pairs.jsonl"
-    if not out.is_file():
-        drawn = ("--k", "4", "--set", "prompts=64", "--set", "pairs_per_prompt=5", "--set", f"max_new_tokens={TOKENS}")
-        asked = ("--task", str(stages.DATA / "prompts.jsonl"), "--set", "task.held_out=0", "--seed", str(SEED), *STOP)
-        judged = ("--reward", stages.GOLD, "--out", str(out), "--quiet")
-        rung("pairs", "--model", str(smollm2()), *asked, *drawn, *judged)
-    return out
-
-
-def three_points() -> dict[str, Any]:
-    """The runs, and each one's end."""
+def three_points(work: Work) -> dict[str, Any]:
+    """Pairs of the model's own endings, the runs, and each one's end."""
     began = time.perf_counter()
-    stages.start_model()  # whose data has the prompts
-    words = ("--model", str(smollm2()), "--task", str(pairs()), "--seed", str(SEED))
+    model, folder = str(smollm2()), work.root / "dpo_frontier_smollm2"
+    pairs = folder / "pairs.jsonl"
+    if not pairs.is_file():
+        drawn = sets("prompts=64", "pairs_per_prompt=5", f"max_new_tokens={TOKENS}", "task.held_out=0", STOP)
+        asked = ("--task", str(stages.data(work, "prompts")), "--seed", str(SEED), "--k", "4", *drawn)
+        work.rung("pairs", "--model", model, *asked, "--reward", stages.GOLD, "--out", str(pairs), "--quiet")
     settings = (*stages.ENDED, *LEARNT)
-    runs = [
-        Run(f"DPO-{beta:g}", "train", "dpo", *words, settings=(*settings, f"method.loss.beta={beta}")) for beta in BETAS
-    ]
-    folders = run_all(runs, RUNS)
-    asked = [(folder, STEPS, ()) for folder in folders]
-    found = stages.points(asked, base=str(smollm2()), tokens=TOKENS, samples=2, more=STOP)
+    folders = [folder / f"DPO-{beta:g}" for beta in BETAS]
+    for one, beta in zip(folders, BETAS, strict=True):
+        work.finish(Run("dpo", str(pairs), SEED, (*settings, f"method.loss.beta={beta}"), ("--model", model)), one)
+    asked = [(one, 2 if work.small else STEPS, ()) for one in folders]
+    found = stages.points(work, asked, base=model, tokens=TOKENS, samples=2, more=sets(STOP))
     return {
         "minutes": (time.perf_counter() - began) / 60,
         "seed": SEED,

@@ -1,9 +1,5 @@
 """GRPO's figure 5: RFT, online RFT, GRPO with outcome and with process supervision, from one SFT model (2402.03300).
 
-    python experiments/grpo_figure5.py            runs what is missing, two at a time, then writes the results
-    python experiments/grpo_figure5.py --trial    one seed that is not reported, printed only
-    python docs/generate.py                       prints them into docs/experiments.md
-
 The task is `running-sum`: 3 to 5 one-digit numbers are added and taken away, and a working tells every running total
 before the last. A transformer of 0.15 million parameters is warmed up on examples, half of them with the working, and
 not to the end. All arms start there and differ by method alone: each step draws 16 answers to each of 16 prompts and
@@ -28,42 +24,27 @@ Whether Pass@64 stays within 3 points of the start's is reported without a line,
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import running_sums
-from running import (
-    PICTURES,
-    ROOT,
-    Run,
-    evaluations,
-    plots,
-    provenance,
-    record,
-    recorded,
-    run_all,
-    rung,
-    save_picture,
-    seconds,
-)
+from experiment import Experiment, Result, Run, Work, read_all, scores, seconds, sets
+from pictures import curve, panels, say
+from words import YES_NO, percent, table
 
 from rung.rewards.rules import NumberEquals
 from rung.runs.statistics import majority_at_k, pass_at_k
 
-RUNS = ROOT / "runs" / "grpo_figure5"
-SEEDS, TRIAL = (0, 1, 2), (100,)
 LEARNT_BEFORE, STEPS = 1200, 400
 RATE = "2e-4"
 TOKENS = "16"
 """Of an answer at most; the longest worked one has 13."""
 TERMS = (3, 4, 5)
-TASK = running_sums.task_of(TERMS)
 ITEMS, SAMPLES, ASKED = 200, 64, "1000"
 """At the end: problems, answers of each, and the seed of both."""
 KS = (1, 2, 4, 8, 16, 32, 64)
@@ -71,6 +52,7 @@ RFT, ONLINE, OUTCOME, PROCESS = "RFT", "Online RFT", "GRPO+OS", "GRPO+PS"
 ARMS = {RFT: "rft", ONLINE: "online_rft", OUTCOME: "grpo", PROCESS: "grpo_process"}
 GAIN, NEAR = 0.05, 0.03
 COMMON = (
+    running_sums.task_of(TERMS),
     *(f"steps={STEPS}", f"max_new_tokens={TOKENS}", "prompts_per_step=16", "method.samples_per_prompt=16"),
     *(f"method.optimizer.learning_rate={RATE}", "evaluation.every=25", "saving.every=50", "reporting.kl_rows=0"),
     *("learner.threads=1", "learner.micro_batch_tokens=4096"),
@@ -78,37 +60,24 @@ COMMON = (
 START = "start"
 
 
-def start_model() -> Path:
-    """Where every run starts, and GRPO's reference."""
-    return running_sums.start_model(RUNS, terms=TERMS, steps=LEARNT_BEFORE, tokens=int(TOKENS))
-
-
-def folder_of(arm: str, seed: int) -> Path:
-    return RUNS / f"{ARMS[arm]}-{seed}"
-
-
-def run_of(arm: str, seed: int) -> Run:
-    words = ("--model", str(start_model()), *TASK, "--recipe", "tiny", "--seed", str(seed))
+def run_of(work: Work, arm: str, seed: int) -> Run:
     steps = ("task.steps=true",) if arm == PROCESS else ()
-    return Run(folder_of(arm, seed).name, "train", ARMS[arm], *words, settings=(*COMMON, *steps))
+    more = ("--model", str(running_sums.start(work)), "--recipe", "tiny")
+    return Run(ARMS[arm], "running-sum", seed, (*COMMON, *steps), more)
 
 
-def answers(model: str, name: str) -> Path:
-    """A file of `SAMPLES` answers to each held-out problem, drawn once."""
-    rows = RUNS / "answers" / f"{name}.jsonl"
+def answers(work: Work, model: Path, name: str) -> list[dict[str, Any]]:
+    """`SAMPLES` answers to each held-out problem, drawn once."""
+    rows = work.folder / "answers" / f"{name}.jsonl"
     if not rows.is_file():
         rows.parent.mkdir(parents=True, exist_ok=True)
         aside = rows.with_suffix(".writing.jsonl")
         aside.unlink(missing_ok=True)
         asked = ("--k", str(SAMPLES), "--items", str(ITEMS), "--seed", ASKED, "--temperature", "1")
-        words = (*TASK, "--max-new-tokens", TOKENS, "--samples", str(aside))
-        rung("eval", model, *words, *asked, "--json")
+        task = ("--task", "running-sum", *sets(running_sums.task_of(TERMS)), "--max-new-tokens", TOKENS)
+        work.rung("eval", str(model), *task, "--samples", str(aside), *asked, "--json")
         aside.rename(rows)
-    return rows
-
-
-def rows_of(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text().splitlines()]
+    return [json.loads(line) for line in rows.read_text().splitlines()]
 
 
 def by_k(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
@@ -133,24 +102,6 @@ def by_k(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
 
     ks = [k for k in KS if k <= scores_NK.shape[1]]
     return {"maj": [majority(k) for k in ks], "pass": [pass_at_k(scores_NK, k).value for k in ks]}
-
-
-def measured(seeds: Sequence[int]) -> dict[str, Any]:
-    """Maj@K and Pass@K of the start, and by arm of every seed, with its curve."""
-    keys = [(arm, seed) for arm in ARMS for seed in seeds]
-    asked = [(str(start_model()), START), *((str(folder_of(*key)), folder_of(*key).name) for key in keys)]
-    with ThreadPoolExecutor(2) as pool:
-        found = [by_k(rows_of(file)) for file in pool.map(lambda one: answers(*one), asked)]
-    arms: dict[str, dict[str, Any]] = {arm: {} for arm in ARMS}
-    for (arm, seed), one in zip(keys, found[1:], strict=True):
-        curve = [[row["step"], row["held_out/score"]] for row in evaluations(folder_of(arm, seed))]
-        arms[arm][str(seed)] = {
-            **one,
-            "final": one["pass"][0],
-            "curve": curve,
-            "seconds": seconds(folder_of(arm, seed)),
-        }
-    return {START: {**found[0], "final": found[0]["pass"][0]}, "arms": arms}
 
 
 def finals(arms: Mapping[str, Mapping[str, Any]], arm: str) -> list[float]:
@@ -188,93 +139,77 @@ def lines_held(found: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def summary(found: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
-    held = lines_held(found)
-    return {
-        "seeds": list(seeds),
-        "pass_line": "RFT < online RFT < GRPO+OS; GRPO+OS at most GRPO+PS and one standard error; Maj@8 of GRPO+OS 5 "
-        "points above the start's",
-        "lines": held,
-        "passed": all(one.get("passed", True) for one in held.values()),
-        "samples": [ITEMS, SAMPLES],
-        "settings": {"all": COMMON, "sft_steps": LEARNT_BEFORE},
-        **found,
-    }
+def measure(work: Work, folders: Mapping[Any, Path]) -> dict[str, Any]:
+    asked = {START: running_sums.start(work), **{folder.name: folder for folder in folders.values()}}
+    drawn = work.beside([partial(answers, work, folder, name) for name, folder in asked.items()])
+    voted = {name: by_k(rows) for name, rows in zip(asked, drawn, strict=True)}
+
+    def of_run(folder: Path) -> dict[str, Any]:
+        one = voted[folder.name]
+        return {**one, "final": one["pass"][0], "curve": scores(folder, "step"), "seconds": seconds(folder)}
+
+    found = {START: {**voted[START], "final": voted[START]["pass"][0]}, "arms": read_all(folders, of_run)}
+    settings = {"all": COMMON, "sft_steps": LEARNT_BEFORE}
+    return {"lines": lines_held(found), "samples": [ITEMS, SAMPLES], "settings": settings, **found}
 
 
-def picture(result: Mapping[str, Any], path: Path) -> None:
+def picture(run: Result) -> Any:
     """Left the accuracy along the runs, mean and range over seeds; right Maj@K and Pass@K against K."""
-    figure, (left, right) = plots().subplots(1, 2, figsize=(11, 4.2))
-    for arm, runs in result["arms"].items():
-        steps = [step for step, _ in next(iter(runs.values()))["curve"]]
-        scores = 100 * np.array([[score for _, score in one["curve"]] for one in runs.values()])
-        (line,) = left.plot(steps, scores.mean(0), label=arm)
-        left.fill_between(steps, scores.min(0), scores.max(0), alpha=0.15, linewidth=0, color=line.get_color())
-    left.set_xlabel("steps: one update and 256 samples each")
-    left.set_ylabel("right on held-out problems, %")
-    left.legend(fontsize=8)
-    models = {START: (result[START]["maj"], result[START]["pass"])}
-    models |= {arm: tuple(mean_by_k(result["arms"][arm], name) for name in ("maj", "pass")) for arm in ARMS}
-    colours = {START: "grey", **{arm: f"C{number}" for number, arm in enumerate(ARMS)}}
+    figure, (left, right) = panels(1, 2, size=(11, 4.2))
+    for arm, runs in run["arms"].items():
+        points = 100 * np.array([one["curve"] for one in runs.values()], float)
+        curve(left, points[0, :, 0] / 100, points[..., 1], band="range", label=arm)
+    say(left, "steps: one update and 256 samples each", "right on held-out problems, %", legend=True)
     for name in (START, OUTCOME, PROCESS):
-        for values, style, said in zip(models[name], ("-", "--"), ("Maj@K", "Pass@K"), strict=True):
-            right.plot(KS, 100 * np.array(values), style, marker="o", markersize=3, color=colours[name])
-            right.plot([], [], style, color=colours[name], label=f"{name}, {said}")
+        colour = "grey" if name == START else f"C{list(ARMS).index(name)}"
+        for kind, style, said in (("maj", "-", "Maj@K"), ("pass", "--", "Pass@K")):
+            values = run[START][kind] if name == START else mean_by_k(run["arms"][name], kind)
+            right.plot(KS, 100 * np.array(values), style, marker="o", markersize=3, color=colour)
+            right.plot([], [], style, color=colour, label=f"{name}, {said}")
     right.set_xscale("log", base=2)
     right.set_xticks(KS, [str(k) for k in KS])
-    right.set_xlabel("K")
-    right.legend(fontsize=8)
-    save_picture(figure, path)
+    say(right, "K", legend=True)
+    return figure
 
 
-def words() -> str:
-    """The recorded result for the docs."""
-    run = recorded("grpo_figure5")
-    return "Not recorded yet." if run is None else "\n".join([*_lines(run), *_table(run)])
+def lines(run: Result) -> Iterator[str]:
+    held = [
+        (
+            *(name, ", ".join(map(percent, one["measured"]))),
+            YES_NO[one["passed"]] if "passed" in one else f"{YES_NO[one['holds']]} (no line)",
+        )
+        for name, one in run["lines"].items()
+    ]
+    yield from ("", *table("line | measured, % | held", held), "")
 
+    def votes(of: Mapping[str, Sequence[float]]) -> list[str]:
+        return [percent(of[name][KS.index(k)]) for name in ("maj", "pass") for k in (8, 64)]
 
-def _lines(run: Mapping[str, Any]) -> Iterator[str]:
-    yield "![Accuracy along the runs, an arm a colour; Maj@K and Pass@K against K](pictures/grpo_figure5.png)"
-    yield from ("", provenance(run), "", "| line | measured, % | held |", "| --- | --- | --- |")
-    for name, held in run["lines"].items():
-        said = ", ".join(_percent(value) for value in held["measured"])
-        passed = {True: "yes", False: "**no**"}[held.get("passed", held.get("holds"))]
-        yield f"| {name} | {said} | {passed}{'' if 'passed' in held else ' (no line)'} |"
-    yield ""
-
-
-def _table(run: Mapping[str, Any]) -> Iterator[str]:
-    shown = [KS.index(k) for k in (8, 64)]
-    yield "| | right, % | each seed | Maj@8 | Maj@64 | Pass@8 | Pass@64 | seconds a run, median |"
-    yield "| --- " * 8 + "|"
-    start = run[START]
-    votes = " | ".join(_percent(start[name][at]) for name in ("maj", "pass") for at in shown)
-    yield f"| start | {_percent(start['final'])} | | {votes} | |"
+    rows: list[Sequence[str]] = [("start", percent(run[START]["final"]), "", *votes(run[START]), "")]
     for arm, runs in run["arms"].items():
-        each = ", ".join(_percent(value) for value in finals(run["arms"], arm))
-        votes = " | ".join(_percent(mean_by_k(runs, name)[at]) for name in ("maj", "pass") for at in shown)
-        took = np.median([one["seconds"] for one in runs.values()])
-        mean = _percent(float(np.mean(finals(run["arms"], arm))))
-        yield f"| {arm} (`{ARMS[arm]}`) | {mean} | {each} | {votes} | {took:.0f} |"
+        each = finals(run["arms"], arm)
+        took = f"{np.median([one['seconds'] for one in runs.values()]):.0f}"
+        voted = votes({name: mean_by_k(runs, name) for name in ("maj", "pass")})
+        rows.append(
+            (f"{arm} (`{ARMS[arm]}`)", percent(float(np.mean(each))), ", ".join(map(percent, each)), *voted, took)
+        )
+    head = "right, % | each seed | Maj@8 | Maj@64 | Pass@8 | Pass@64 | seconds a run, median"
+    yield from table(f" | {head}", rows)
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--trial", action="store_true", help="a seed that is not reported")
-    seeds = TRIAL if parser.parse_args().trial else SEEDS
-    start_model()
-    folders = run_all([run_of(arm, seed) for seed in seeds for arm in ARMS], RUNS)
-    found = measured(seeds)
-    if seeds == TRIAL:
-        print(json.dumps(found))
-        return
-    result = record("grpo_figure5", summary(found, seeds), runs_in=folders)
-    picture(result, PICTURES / "grpo_figure5.png")
-
+EXPERIMENT = Experiment(
+    name="grpo_figure5",
+    about=__doc__,
+    seeds=range(3),
+    pass_line="RFT < online RFT < GRPO+OS; GRPO+OS at most GRPO+PS and one standard error; Maj@8 of GRPO+OS 5 points "
+    "above the start's",
+    prepare=lambda work: running_sums.make_start(work, terms=TERMS, steps=LEARNT_BEFORE, tokens=int(TOKENS)),
+    runs=lambda work: {(arm, seed): run_of(work, arm, seed) for seed in work.seeds for arm in ARMS},
+    measure=measure,
+    picture=picture,
+    shows="Accuracy along the runs, an arm a colour; Maj@K and Pass@K against K",
+    lines=lines,
+)
 
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

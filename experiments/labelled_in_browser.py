@@ -1,7 +1,6 @@
 """The whole way from a judgement to a better model: 200 pairs labelled through the page, then `rung rlhf`.
 
-    python experiments/labelled_in_browser.py       a few minutes on two cores; a stage that is finished is left alone
-    python docs/generate.py                         prints it into docs/experiments.md
+A few minutes on two cores; a stage that is finished is left alone.
 
 Model and language are those of dpo_frontier.py: a transformer of 0.2 million parameters that writes reviews. An oracle
 stands in for the person: it opens the page in a real Chromium, reads the two endings on the screen, has VADER
@@ -20,56 +19,43 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import stages
+from experiment import Experiment, Result, Work, evaluations, sets
 from playwright.sync_api import Page, expect, sync_playwright
-from running import ROOT, evaluations, provenance, record, recorded, rung
 from sentiment import gold
+from words import plain, table
 
-HOME = ROOT / "runs" / "labelled_in_browser"
-PAIRS, LABELLED, OUT = (HOME / name for name in ("pairs.jsonl", "labelled.jsonl", "rlhf"))
 WANTED, SEED, TIE, STEPS = 200, 0, 0.05, 30
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-HELD_OUT = f"task.held_out_file={stages.DATA / 'held_out.jsonl'}"
 SETTINGS = {
     "reward_model": (
-        *(
-            "steps=80",
-            "method.pairs_per_step=16",
-            "method.optimizer.learning_rate=3e-4",
-            "method.optimizer.warmup_steps=10",
-        ),
-        *(
-            "evaluation.every=20",
-            "evaluation.num_items=480",
-            f"task.held_out_file={stages.HOME / 'held_out_pairs.jsonl'}",
-        ),
+        *("steps=80", "method.pairs_per_step=16", "method.optimizer.learning_rate=3e-4"),
+        *("method.optimizer.warmup_steps=10", "evaluation.every=20", "evaluation.num_items=480"),
     ),
     "policy": (
         *(f"steps={STEPS}", "prompts_per_step=8", "method.samples_per_prompt=8", f"max_new_tokens={stages.TOKENS}"),
         *("method.optimizer.learning_rate=1e-4", "method.optimizer.warmup_steps=10", "temperature=1"),
-        *(
-            "method.reference_kl.target=null",
-            "method.reference_kl.coefficient=0.2",
-            "evaluation.num_items=16",
-            HELD_OUT,
-        ),
+        *("method.reference_kl.target=null", "method.reference_kl.coefficient=0.2", "evaluation.num_items=16"),
     ),
 }
 
 
-def make_pairs() -> None:
-    """Two endings of each of many prompts; the first `WANTED` prompts with two different ones."""
-    every = HOME / "every.jsonl"
-    task = ("--task", str(stages.DATA / "prompts.jsonl"), "--set", "task.held_out=0")
-    asked = ("--unlabelled", "--k", "2", "--set", "prompts=240", "--set", f"max_new_tokens={stages.TOKENS}")
-    words = ("--model", str(stages.start_model()), *task, *asked, "--seed", str(SEED))
-    rung("pairs", *words, "--out", str(every), "--quiet")
-    lines = every.read_text().splitlines()[:WANTED]
-    assert len(lines) == WANTED, len(lines)
-    PAIRS.write_text("\n".join(lines) + "\n")
+def make_pairs(work: Work, wanted: int) -> Path:
+    """Two endings of each of many prompts; the first `wanted` prompts with two different ones."""
+    every, pairs = (work.folder / f"{name}.jsonl" for name in ("every", "pairs"))
+    if not pairs.exists():
+        drawn = sets("task.held_out=0", "prompts=240", f"max_new_tokens={stages.TOKENS}")
+        task = ("--task", str(stages.data(work, "prompts")), "--unlabelled", "--k", "2", "--seed", str(SEED), *drawn)
+        work.rung("pairs", "--model", str(stages.start(work)), *task, "--out", str(every), "--quiet")
+        lines = every.read_text().splitlines()[:wanted]
+        assert len(lines) == wanted, len(lines)
+        pairs.write_text("\n".join(lines) + "\n")
+    return pairs
 
 
 def preferred(left: str, right: str) -> str:
@@ -85,27 +71,23 @@ def preferred(left: str, right: str) -> str:
 
 
 @contextmanager
-def labelling_page() -> Any:
+def labelling_page(pairs: Path) -> Iterator[str]:
     """`rung label` as its own process, and the link that it printed."""
-    process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "rung.cli", "label", str(PAIRS), "--labeller", "oracle"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    command = [sys.executable, "-u", "-m", "rung.cli", "label", str(pairs), "--labeller", "oracle"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    link = next(word for line in process.stdout for word in line.split() if "?token=" in word)
     try:
-        yield link
+        yield next(word for line in process.stdout for word in line.split() if "?token=" in word)
     finally:
         process.terminate()
         process.wait(30)
 
 
-def label() -> int:
+def label(pairs: Path) -> int:
     """All pairs, by keys alone; how many answers were given."""
     path = next(found for name in CHROMIUM if (found := shutil.which(name)))
     answers = 0
-    with labelling_page() as link, sync_playwright() as playwright:
+    with labelling_page(pairs) as link, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page()
         page.goto(link)
@@ -115,7 +97,7 @@ def label() -> int:
                 break
             answer(page)
             answers += 1
-        page.screenshot(path=HOME / "done.png")
+        page.screenshot(path=pairs.with_name("done.png"))
         browser.close()
     return answers
 
@@ -130,15 +112,49 @@ def answer(page: Page) -> None:
     page.wait_for_selector("body:not(.waiting)")
 
 
-def words() -> str:
-    """The recorded result for the docs."""
-    run = recorded("labelled_in_browser")
-    if run is None:
-        return "Not recorded yet."
+def measure(work: Work, folders: object) -> dict[str, Any]:
+    began = time.perf_counter()
+    work.folder.mkdir(parents=True, exist_ok=True)
+    stages.make_start(work)
+    stages.make_held_out_pairs(work)
+    wanted = 12 if work.small else WANTED
+    pairs = make_pairs(work, wanted)
+    labelled, votes, out = (work.folder / name for name in ("labelled.jsonl", "votes.jsonl", "rlhf"))
+    if not labelled.exists():
+        print(f"{label(pairs)} answers given", flush=True)
+        work.rung("label", str(pairs), "--export", str(labelled))
+        work.rung("label", str(pairs), "--votes", str(votes))
+    there = {
+        "reward_model": f"task.held_out_file={stages.pairs_at(work, 'held_out_pairs')}",
+        "policy": stages.held_out(work),
+    }
+    steps = 2 if work.small else STEPS
+    few = {stage: ["steps=2", "evaluation.num_items=4"] if work.small else [] for stage in SETTINGS}
+    chosen = [f"{stage}.{one}" for stage, some in SETTINGS.items() for one in (*some, there[stage], *few[stage])]
+    asked = ("--model", str(stages.start(work)), "--task", str(stages.data(work, "prompts")), "--pairs", str(labelled))
+    work.rung("rlhf", *asked, "--seed", str(SEED), "--out", str(out), *sets(*chosen), "--quiet")
+    last, first = (stages.point(work, out / "policy", step) for step in (steps, 0))
+    rows = [json.loads(line) for line in votes.read_text().splitlines()]
+    once = sum(len([vote for vote in row["votes"] if not vote["undone"]]) == 1 for row in rows)
+    scores = evaluations(out / "reward_model")
+    evaluation = json.loads((out / "policy" / "points" / f"{steps}.json").read_text())
+    return {
+        "seed": SEED,
+        "minutes_of_this_call": (time.perf_counter() - began) / 60,
+        "pairs": once,
+        "labelled": len(labelled.read_text().splitlines()),
+        "reward_model": {"before": scores[0]["held_out/score"], "after": scores[-1]["held_out/score"]},
+        "evaluation": evaluation,
+        "settings": SETTINGS,
+        "samples": list(zip(first["samples"], last["samples"], strict=True)),
+        "passed": once == wanted and evaluation["paired"]["low"] > 0,
+    }
+
+
+def lines(run: Result) -> Iterator[str]:
     model, score = run["reward_model"], run["evaluation"]
     gain, kl = score["paired"], score["kl_to_base"]
-    lines = [
-        provenance(run),
+    yield from (
         "",
         f"{run['pairs']} pairs had one vote each through the page; {run['labelled']} of them had a preferred ending, "
         f"the others a tie. The reward model puts the kinder ending first in {100 * model['after']:.0f} % of other "
@@ -146,50 +162,18 @@ def words() -> str:
         f"prompts from {score['base']['value']:.2f} to **{score['score']:.2f}**: {gain['value']:+.2f} "
         f"({gain['low']:+.2f} to {gain['high']:+.2f}), at a KL of {kl['value']:.1f} nats to the start.",
         "",
-        "| the start | after |",
-        "| --- | --- |",
-    ]
-    lines += [f"| `{before}` | `{after}` |" for before, after in run["samples"]]
-    return "\n".join(lines)
+    )
+    yield from table("the start | after", [[f"`{plain(one)}`" for one in both] for both in run["samples"]])
 
 
-def main() -> None:
-    began = time.perf_counter()
-    HOME.mkdir(parents=True, exist_ok=True)
-    stages.held_out_pairs()
-    if not PAIRS.exists():
-        make_pairs()
-    if not LABELLED.exists():
-        print(f"{label()} answers given", flush=True)
-        rung("label", str(PAIRS), "--export", str(LABELLED))
-        rung("label", str(PAIRS), "--votes", str(HOME / "votes.jsonl"))
-    sets = [word for stage, some in SETTINGS.items() for one in some for word in ("--set", f"{stage}.{one}")]
-    asked = ("--model", str(stages.start_model()), "--task", str(stages.DATA / "prompts.jsonl"))
-    rung("rlhf", *asked, "--pairs", str(LABELLED), "--seed", str(SEED), "--out", str(OUT), *sets, "--quiet")
-    last, first = (stages.point(OUT / "policy", step) for step in (STEPS, 0))
-    result = summary((time.perf_counter() - began) / 60)
-    result["samples"] = list(zip(first["samples"], last["samples"], strict=True))
-    gain = result["evaluation"]["paired"]
-    result["passed"] = result["pairs"] == WANTED and gain["low"] > 0
-    record("labelled_in_browser", result)
-
-
-def summary(minutes: float) -> dict[str, Any]:
-    rows = [json.loads(line) for line in (HOME / "votes.jsonl").read_text().splitlines()]
-    once = sum(len([vote for vote in row["votes"] if not vote["undone"]]) == 1 for row in rows)
-    scores = evaluations(OUT / "reward_model")
-    return {
-        "seed": SEED,
-        "minutes_of_this_call": minutes,
-        "pairs": once,
-        "labelled": len(LABELLED.read_text().splitlines()),
-        "reward_model": {"before": scores[0]["held_out/score"], "after": scores[-1]["held_out/score"]},
-        "evaluation": json.loads((OUT / "policy" / "points" / f"{STEPS}.json").read_text()),
-        "settings": SETTINGS,
-        "pass_line": "every stage ends, all 200 pairs have one vote each, and the oracle's mean on held-out prompts "
-        "rises with its whole interval",
-    }
-
+EXPERIMENT = Experiment(
+    name="labelled_in_browser",
+    about=__doc__,
+    pass_line="every stage ends, all 200 pairs have one vote each, and the oracle's mean on held-out prompts rises "
+    "with its whole interval",
+    measure=measure,
+    lines=lines,
+)
 
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

@@ -12,10 +12,10 @@ from statistics import fmean
 from typing import Any
 
 import mujoco_scores as scoring
+from experiment import Run, Work, commit, evaluations, metrics, seconds
 from mujoco_scores import ADAPTIVE, CLIP, FIXED, NO_CLIP, SB3_PPO, SB3_TRPO, TRPO, TUNED_TRPO
 from mujoco_tuned import ACTIONS, VERSIONS
 from mujoco_tuned import TRPO as ZOO_TRPO
-from running import Run, commit, evaluations, metrics, seconds
 
 from rung.runs.record.machine import machine
 
@@ -87,14 +87,14 @@ def run_of(key: Key, steps: int) -> Run:
     row = ROWS[name]
     zoo = zoo_settings(task) if name == TUNED_TRPO else ()
     whole = (f"steps={-(-steps // row.rollout)}", *COMMON, *zoo, *row.settings)
-    return Run(name_of(key), "train", row.method, "--task", task, "--seed", str(seed), settings=whole)
+    return Run(row.method, task, seed, whole)
 
 
-def keep(key: Key, steps: int, out: Path, python: str, kept: Path) -> None:
+def keep(work: Work, key: Key, steps: int, out: Path, python: str, kept: Path) -> None:
     """Finishes the run and keeps its result in `kept`, with what it is of; a run that is kept is left alone."""
     file = kept / f"{name_of(key)}.json"
     if not file.exists():
-        finish(key, steps, out, python)
+        finish(work, key, steps, out, python)
         put(file, {"commit": commit(), "machine": machine(), **of_run(key, out, steps)})
 
 
@@ -105,21 +105,21 @@ def put(file: Path, data: Any) -> None:
     aside.replace(file)
 
 
-def finish(key: Key, steps: int, out: Path, python: str) -> None:
+def finish(work: Work, key: Key, steps: int, out: Path, python: str) -> None:
     """Runs it, or what is left of it; what is finished is left alone."""
     if key[0] in PEERS:
         finish_peer(key, steps, out / f"{name_of(key)}.json", python)
         return
-    run, folder = run_of(key, steps), out / name_of(key)
+    folder = out / name_of(key)
     if (folder / "stopped.json").exists():
         return
     try:
-        run.finish(folder)
+        work.finish(run_of(key, steps), folder)
     except SystemExit as ended:
         if not is_stop(str(ended)):
             raise
         (folder / "stopped.json").write_text(json.dumps({"said": str(ended).splitlines()[-1]}) + "\n")
-        print(f"{run.name}: stopped, {str(ended).splitlines()[-1]}", flush=True)
+        print(f"{folder.name}: stopped, {str(ended).splitlines()[-1]}", flush=True)
 
 
 def is_stop(said: str) -> bool:

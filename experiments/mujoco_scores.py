@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from intervals import mean_and_error
 
 Episodes = Sequence[Sequence[float]]
 Scores = Mapping[str, Mapping[str, Sequence[float]]]
@@ -79,19 +80,6 @@ def normalised(scores: Scores, random: Mapping[str, float]) -> dict[str, dict[st
         }
         for row, by_task in scores.items()
     }
-
-
-def mean_and_error(by_task: Mapping[str, Sequence[float]]) -> tuple[float, float]:
-    """The mean over tasks and seeds, and its standard error from the spread of seeds within each task.
-
-    >>> mean, error = mean_and_error({"a": [0.0, 1.0], "b": [1.0, 1.0]})
-    >>> mean, round(error, 2)
-    (0.75, 0.25)
-    """
-    values = list(by_task.values())
-    assert values and all(len(one) > 1 for one in values), "a spread needs two seeds of each task"
-    error = math.sqrt(sum(float(np.var(one, ddof=1)) / len(one) for one in values)) / len(values)
-    return float(np.mean([np.mean(one) for one in values])), error
 
 
 def beside(ours: Mapping[str, Sequence[float]], theirs: Mapping[str, Sequence[float]]) -> dict[str, float]:

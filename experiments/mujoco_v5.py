@@ -2,8 +2,7 @@
 
     python experiments/mujoco_v5.py --python P     the four cheapest tasks, 300,000 steps, 3 seeds, two runs at a time
     python experiments/mujoco_v5.py --python P --all-tasks --steps 1000000 --at-once 16      the paper's size
-    python experiments/mujoco_v5.py --python P --trial [--rows ...] [--tasks ...]   a short look at seed 100, not kept
-    python docs/generate.py                        prints the result into docs/experiments.md
+    python experiments/mujoco_v5.py --python P --seeds 100 --steps 20480 [--rows ...] [--tasks ...]   printed, not kept
 
 P is the interpreter of an environment with stable-baselines3 and sb3-contrib (and the same gymnasium and mujoco); by
 default the one that runs this. (The file is not called mujoco.py because Gymnasium would import it for MuJoCo.)
@@ -52,21 +51,21 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import mujoco_scores as scoring
 import numpy as np
+from experiment import RESULTS, Experiment, Result, Work
 from mujoco_runs import COMMON, PEERS, ROWS, Key, keep, name_of, random_mean, require_peers
 from mujoco_scores import TABLE
-from running import PICTURES, RESULTS, ROOT, finish_all, plots, provenance, record, recorded, save_picture
+from pictures import curve, panels, say
+from words import YES_NO, table
 
-RUNS = ROOT / "runs" / "mujoco_v5"
 CHEAP = ("InvertedPendulum-v5", "InvertedDoublePendulum-v5", "Reacher-v5", "Swimmer-v5")
 TASKS = (*CHEAP, "Hopper-v5", "HalfCheetah-v5", "Walker2d-v5")
 SEEDS, STEPS = (0, 1, 2), 300_000
-TRIAL_SEED, TRIAL_STEPS = 100, 20_480
 
 
 def summary(found: dict[Key, dict[str, Any]], random: dict[str, float], steps: int) -> dict[str, Any]:
@@ -78,10 +77,8 @@ def summary(found: dict[Key, dict[str, Any]], random: dict[str, float], steps: i
     largest = max(run.get("largest_kl", 0.0) for run in found.values())
     lines = scoring.lines_held(shares, largest)
     return {
-        "seeds": sorted({key[2] for key in found}),
         "steps": steps,
         "pass_line": "; ".join(line for line, held in lines.items() if "passed" in held),
-        "passed": all(held.get("passed", True) for held in lines.values()),
         "lines": lines,
         "random": random,
         "best": {task: scoring.best_of(scores, task) for task in random},
@@ -97,29 +94,54 @@ def of_task(found: dict[Key, dict[str, Any]], row: str, task: str) -> dict[str, 
     return {str(key[2]): run for key, run in found.items() if key[:2] == (row, task)}
 
 
-def picture(result: dict[str, Any], path: Path) -> None:
+def measure(work: Work, folders: object) -> dict[str, Any]:
+    given = work.asked
+    steps = 4096 if work.small else given.steps
+    rows = given.rows or [row for row in (*ROWS, *PEERS) if not (work.small and row in PEERS)]
+    tasks = given.tasks or (TASKS if given.all_tasks else CHEAP)
+    versions = require_peers(given.python) if any(row in PEERS for row in rows) else {}
+    whole = work.seeds == SEEDS and not (given.rows or given.tasks or work.small)
+    out = work.folder / str(steps)
+    kept = RESULTS / "mujoco_v5" / str(steps) if whole else out / "kept"
+    for folder in (out, kept):
+        folder.mkdir(parents=True, exist_ok=True)
+    keys = [(row, task, seed) for seed in work.seeds for task in tasks for row in rows]
+    work.beside([partial(keep, work, key, steps, out, given.python, kept) for key in keys], given.at_once)
+    found = {key: json.loads((kept / f"{name_of(key)}.json").read_text()) for key in keys}
+    command = f"{EXPERIMENT.command} --python P{' --all-tasks' if given.all_tasks else ''}"
+    command += f" --steps {steps}" if steps != STEPS else ""
+    command += f" --at-once {given.at_once}" if given.at_once != 2 else ""
+    random = {task: random_mean(task, out) for task in tasks}
+    return {"command": command, **summary(found, random, steps), "versions": versions}
+
+
+def picture(run: Result) -> Any:
     """The score along the run, a panel a task: the mean and the range over seeds; the peers dashed."""
-    tasks = list(result["random"])
+    tasks = list(run["random"])
     across = 2 if len(tasks) <= 4 else 4
     down = -(-len(tasks) // across)
-    figure, axes = plots().subplots(down, across, figsize=(5.5 * across, 3.6 * down), squeeze=False)
+    figure, axes = panels(down, across, size=(5.5 * across, 3.6 * down), squeeze=False)
     for panel, task in zip(axes.flat, tasks, strict=False):
-        for row, one in result["rows"].items():
-            curves: list[dict[float, float]] = [dict(run["curve"]) for run in one["tasks"][task].values()]
+        for row, one in run["rows"].items():
+            curves: list[dict[float, float]] = [dict(each["curve"]) for each in one["tasks"][task].values()]
             at = [step for step in curves[0] if all(step in curve for curve in curves)]
-            each = np.array([[curve[step] for step in at] for curve in curves])
-            thousands = np.array(at) / 1000
-            (line,) = panel.plot(thousands, each.mean(0), "--" if row in PEERS else "-", linewidth=1.6, label=row)
-            panel.fill_between(thousands, each.min(0), each.max(0), alpha=0.1, linewidth=0, color=line.get_color())
-        panel.axhline(result["random"][task], color="grey", linestyle=":", linewidth=0.8)
-        panel.set_title(task, fontsize=10)
-        panel.set_xlabel("environment steps, thousands")
+            style = {"linestyle": "--" if row in PEERS else "-", "linewidth": 1.6, "label": row}
+            if at:
+                curve(
+                    panel,
+                    np.array(at) / 1000,
+                    [[one[step] for step in at] for one in curves],
+                    band="range",
+                    fill=0.1,
+                    **style,
+                )
+        panel.axhline(run["random"][task], color="grey", linestyle=":", linewidth=0.8)
+        say(panel, "environment steps, thousands", title=task)
     for panel in list(axes.flat)[len(tasks) :]:
         panel.set_axis_off()
-    axes[0][0].set_ylabel("mean return, last 100 episodes")
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, fontsize=8, ncol=4, loc="lower center")
-    save_picture(figure, path, below=0.08)
+    say(axes[0][0], y="mean return, last 100 episodes")
+    figure.legend(*axes[0][0].get_legend_handles_labels(), fontsize=8, ncol=4, loc="lower center")
+    return figure
 
 
 def cell(runs: dict[str, dict[str, Any]]) -> str:
@@ -132,88 +154,52 @@ def cell(runs: dict[str, dict[str, Any]]) -> str:
     return f"{np.mean(scores):.1f} ± {error:.1f} ({inside}{f'; {stopped} stopped' if stopped else ''})"
 
 
-def words() -> str:
-    """The recorded result for the docs."""
-    run = recorded("mujoco_v5")
-    if run is None:
-        return "Not recorded yet."
+def lines(run: Result) -> Iterator[str]:
     tasks = list(run["random"])
-    lines = [
-        "![Mean return of the last 100 episodes against environment steps, a panel a task](pictures/mujoco_v5.png)",
-        "",
-        provenance(run),
+    yield from (
         "",
         f"After {run['steps']:,} steps. Normalised: a random policy is 0 and the best run of the first {len(TABLE)} "
         "rows is 1 on each task, ± a standard error from the spread of seeds. A task: mean return of the last 100 "
         "training episodes ± standard error (20 greedy episodes after the last step).",
         "",
-        f"| row | normalised | {' | '.join(tasks)} |",
-        f"| --- | --- |{' --- |' * len(tasks)}",
+    )
+    rows = [
+        (row, "{:.2f} ± {:.2f}".format(*one["normalised"]), *(cell(one["tasks"][task]) for task in tasks))
+        for row, one in run["rows"].items()
     ]
-    for row, one in run["rows"].items():
-        mean, error = one["normalised"]
-        lines.append(f"| {row} | {mean:.2f} ± {error:.2f} | {' | '.join(cell(one['tasks'][task]) for task in tasks)} |")
-    for name in ("random", "best"):
-        cells = " | ".join(f"{run[name][task]:.1f}" for task in tasks)
-        lines.append(f"| {'random policy' if name == 'random' else 'best run'} | {int(name == 'best')} | {cells} |")
-    lines += ["", "| line | measured | passed |", "| --- | --- | --- |"]
-    for line, held in run["lines"].items():
-        passed = {True: "yes", False: "**no**", None: "-"}[held.get("passed")]
-        lines.append(f"| {line} | {held['measured']} | {passed} |")
-    return "\n".join(lines)
+    for name, said, share in (("random", "random policy", "0"), ("best", "best run", "1")):
+        rows.append((said, share, *(f"{run[name][task]:.1f}" for task in tasks)))
+    yield from (*table(f"row | normalised | {' | '.join(tasks)}", rows), "")
+    held = [(line, one["measured"], YES_NO[one.get("passed")]) for line, one in run["lines"].items()]
+    yield from table("line | measured | passed", held)
 
 
-def command_of(given: argparse.Namespace) -> str:
-    """The command as another person types it."""
-    steps = f" --steps {given.steps}" if given.steps != STEPS else ""
-    several = f" --at-once {given.at_once}" if given.at_once != 2 else ""
-    return f"python experiments/mujoco_v5.py --python P{' --all-tasks' if given.all_tasks else ''}{steps}{several}"
-
-
-def asked() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--python", default=sys.executable, help="the Python that has the peers")
     parser.add_argument("--all-tasks", action="store_true", help="Hopper, HalfCheetah and Walker2d as well")
-    parser.add_argument("--steps", type=int, help=f"environment steps of a run; {STEPS:,}, of a trial {TRIAL_STEPS:,}")
-    parser.add_argument("--at-once", type=int, default=2, help="runs at a time")
-    parser.add_argument("--trial", action="store_true", help=f"seed {TRIAL_SEED} alone; nothing is recorded")
-    parser.add_argument(
-        "--rows", nargs="+", metavar="ROW", choices=(*ROWS, *PEERS), help=f"of a trial: {'; '.join((*ROWS, *PEERS))}"
-    )
-    parser.add_argument("--tasks", nargs="+", metavar="TASK", choices=TASKS, help="of a trial")
-    given = parser.parse_args()
-    if not given.trial and (given.rows or given.tasks):
-        parser.error("--rows and --tasks: the recorded result has all of them; add --trial")
-    if given.steps is None:
-        given.steps = TRIAL_STEPS if given.trial else STEPS
-    if given.steps < 1 or given.at_once < 1:
-        parser.error(f"--steps and --at-once: got {given.steps} and {given.at_once}, expected at least 1")
-    return given
+    parser.add_argument("--steps", type=positive, default=STEPS, help=f"environment steps of a run; {STEPS:,}")
+    parser.add_argument("--at-once", type=positive, default=2, help="runs at a time")
+    rows = (*ROWS, *PEERS)
+    parser.add_argument("--rows", nargs="+", metavar="ROW", choices=rows, help=f"with --seeds: {'; '.join(rows)}")
+    parser.add_argument("--tasks", nargs="+", metavar="TASK", choices=TASKS, help="with --seeds")
 
 
-def main() -> None:
-    given = asked()
-    rows = given.rows or (*ROWS, *PEERS)
-    tasks = given.tasks or (TASKS if given.all_tasks else CHEAP)
-    seeds = (TRIAL_SEED,) if given.trial else SEEDS
-    versions = require_peers(given.python) if any(row in PEERS for row in rows) else {}
-    out = RUNS / str(given.steps)
-    kept = out / "kept" if given.trial else RESULTS / "mujoco_v5" / str(given.steps)
-    for folder in (out, kept):
-        folder.mkdir(parents=True, exist_ok=True)
-    keys = [(row, task, seed) for seed in seeds for task in tasks for row in rows]
-    finish_all([partial(keep, key, given.steps, out, given.python, kept) for key in keys], given.at_once)
-    found = {key: json.loads((kept / f"{name_of(key)}.json").read_text()) for key in keys}
-    random = {task: random_mean(task, out) for task in tasks}
-    if given.trial:
-        for key, run in found.items():
-            shown = {name: value for name, value in run.items() if name != "curve"}
-            print(name_of(key), f"random {random[key[1]]:.1f}", shown)
-        return
-    result = {**summary(found, random, given.steps), "versions": versions}
-    record("mujoco_v5", result, command=command_of(given))
-    picture(result, PICTURES / "mujoco_v5.png")
+def positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"got {text}, expected a whole number of at least 1")
+    return int(text)
 
+
+EXPERIMENT = Experiment(
+    name="mujoco_v5",
+    about=__doc__,
+    seeds=SEEDS,
+    measure=measure,
+    picture=picture,
+    shows="Mean return of the last 100 episodes against environment steps, a panel a task",
+    lines=lines,
+    options=options,
+)
 
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

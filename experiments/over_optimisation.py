@@ -1,7 +1,6 @@
 """Over-optimisation: the learnt reward and the true one as PPO climbs the learnt one (as Gao et al. 2022 plot it).
 
-    python experiments/over_optimisation.py     runs what is missing, two at a time: 12 minutes on two idle cores
-    python docs/generate.py                     prints it into docs/experiments.md
+12 minutes on two idle cores.
 
 Model, language and oracle are those of dpo_frontier.py. Here the labels are few and noisy: 1,200 pairs, each labelled
 as Bradley and Terry have it from the oracle's scores at a scale of 0.25, so that about one label in seven is wrong. The
@@ -20,53 +19,31 @@ Pass lines, fixed before the run:
    whose KL is at most 10.
 3. Then it does not: the gap, proxy less gold, grows with the KL. The slope of a line through a run's points is positive
    with its whole 95 % interval over seeds (Student's t).
+That the gold reward falls again, as it does in the paper, is no line: how far it falls from its highest point to the
+end is printed with its interval.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from running import PICTURES, ROOT, Run, evaluations, plots, provenance, record, recorded, run_all, save_picture
-from stages import ENDED, GOLD, TASK, TOKENS, from_pairs, pairs_file, points, start_model
+from experiment import Experiment, Result, Run, Work, evaluations
+from intervals import Number, mean
+from pictures import panels, say
+from stages import ENDED, GOLD, climb, make_held_out_pairs, make_pairs, make_start, points, reward_run
+from words import plain, table
 
-from rung.lab.compare.seed_statistics import reach
-
-RUNS = ROOT / "runs" / "over_optimisation"
-SEEDS = range(5)
 POINTS = (0, 5, 10, 15, 20, 30, 40)
 FAIR, RISE, NEAR = 0.8, 1.0, 10.0
-REWARD = ("steps=120", "method.pairs_per_step=32", "method.optimizer.learning_rate=5e-4", "saving.every=0")
+REWARD = ("steps=120", "method.pairs_per_step=32", "method.optimizer.learning_rate=5e-4")
 CLIMB = (
-    *(f"steps={POINTS[-1]}", "prompts_per_step=8", f"max_new_tokens={TOKENS}", "saving.every=5"),
+    *(f"steps={POINTS[-1]}", "prompts_per_step=8", "saving.every=5"),
     *("evaluation.num_items=16", "method.reference_kl.target=null", "method.reference_kl.coefficient=0.05"),
     "method.optimizer.learning_rate=1e-4",
 )
-
-
-def pairs(seed: int) -> Path:
-    return pairs_file(f"noisy_pairs-{seed}", seed=seed, prompts=240, a_prompt=5, oracle="noisy")
-
-
-def reward_model(seed: int) -> Path:
-    return RUNS / f"reward-{seed}"
-
-
-def reward_run(seed: int) -> Run:
-    words = ("train", "reward_model", *from_pairs(pairs(seed)), "--seed", str(seed))
-    return Run(reward_model(seed).name, *words, settings=(*ENDED, "evaluation.num_items=480", *REWARD))
-
-
-def policy(seed: int) -> Path:
-    return RUNS / f"policy-{seed}"
-
-
-def policy_run(seed: int) -> Run:
-    words = ("train", "ppo@lm-human-preferences", *TASK, "--model", str(start_model()), "--recipe", "tiny")
-    rewards = ("--reward", str(reward_model(seed)), "--reward", f"{GOLD}=0", "--seed", str(seed))
-    return Run(policy(seed).name, *words, *rewards, settings=(*ENDED, *CLIMB))
 
 
 def standardised(found: Sequence[Mapping[str, Any]], proxy: str) -> list[dict[str, float]]:
@@ -94,13 +71,6 @@ def slope(curve: Sequence[Mapping[str, float]]) -> float:
     return float(np.polyfit([one["kl"] for one in curve], gaps, 1)[0])
 
 
-def interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """The mean over seeds and its 95 % interval by Student's t."""
-    half = reach(0.95, len(values) - 1) * float(np.std(values, ddof=1)) / len(values) ** 0.5
-    mean = float(np.mean(values))
-    return mean, mean - half, mean + half
-
-
 def mean_curve(curves: Sequence[Sequence[Mapping[str, float]]]) -> list[dict[str, float]]:
     """Each point's mean over seeds."""
     return [
@@ -112,82 +82,109 @@ def mean_curve(curves: Sequence[Sequence[Mapping[str, float]]]) -> list[dict[str
 def lines_held(accuracies: Sequence[float], curves: Sequence[Sequence[Mapping[str, float]]]) -> dict[str, Any]:
     """Each pass line with what was measured."""
     near = [one["gold"] for one in mean_curve(curves) if one["kl"] <= NEAR]
-    mean, low, high = interval([slope(curve) for curve in curves])
+    gap = mean([slope(curve) for curve in curves])
     return {
         "fair proxy": {"accuracy": float(np.mean(accuracies)), "passed": bool(np.mean(accuracies) >= FAIR)},
         "gold rises": {"deviations": max(near), "passed": max(near) >= RISE},
-        "gap grows": {"slope": mean, "interval": [low, high], "passed": low > 0},
+        "gap grows": {"slope": gap.value, "interval": [gap.low, gap.high], "passed": gap.low > 0},
     }
 
 
-def picture(curves: Sequence[Sequence[Mapping[str, float]]], path: Path) -> None:
+def fall(curves: Sequence[Sequence[Mapping[str, float]]]) -> Number:
+    """How much lower the gold reward is at the end than where its mean over seeds is highest, by seed.
+
+    >>> fall([[{"kl": 0, "proxy": 0, "gold": g} for g in golds] for golds in ([0, 3, 1], [0, 2, 2])]).value
+    1.0
+    """
+    golds = [one["gold"] for one in mean_curve(curves)]
+    best = golds.index(max(golds))
+    return mean([curve[best]["gold"] - curve[-1]["gold"] for curve in curves])
+
+
+def prepare(work: Work) -> None:
+    make_start(work)
+    make_held_out_pairs(work)
+    for seed in work.seeds:
+        make_pairs(work, f"noisy_pairs-{seed}", seed=seed, prompts=240, a_prompt=5, oracle="noisy")
+
+
+def runs(work: Work) -> dict[Any, Run]:
+    return {
+        **{("reward", s): reward_run(work, f"noisy_pairs-{s}", s, *REWARD) for s in work.seeds},
+        **{("policy", s): climb(work, s, [str(work.folder / f"reward-{s}"), f"{GOLD}=0"], *CLIMB) for s in work.seeds},
+    }
+
+
+def measure(work: Work, folders: Mapping[Any, Path]) -> dict[str, Any]:
+    at = work.points(POINTS)
+    asked = [(folders["policy", s], step, (str(folders["reward", s]),)) for s in work.seeds for step in at]
+    found = points(work, asked)
+    by_seed = {s: found[n * len(at) : (n + 1) * len(at)] for n, s in enumerate(work.seeds)}
+    curves = [standardised(some, folders["reward", seed].name) for seed, some in by_seed.items()]
+    accuracies = [evaluations(folders["reward", seed])[-1]["held_out/score"] for seed in work.seeds]
+    return {
+        "lines": lines_held(accuracies, curves),
+        "accuracies": accuracies,
+        "mean": mean_curve(curves),
+        "curves": {str(seed): curve for seed, curve in zip(by_seed, curves, strict=True)},
+        "samples": [one["samples"][0] for one in by_seed[work.seeds[0]]],
+        "settings": {"reward_model": REWARD, "policy": CLIMB, "all": ENDED},
+    }
+
+
+def picture(run: Result) -> Any:
     """Both rewards against the KL: thin the seeds, thick their mean."""
-    figure, panel = plots().subplots(figsize=(8, 4.5))
+    figure, panel = panels(size=(8, 4.5))
     for number, name in enumerate(("proxy", "gold")):
-        for curve in curves:
-            panel.plot(*zip(*((one["kl"], one[name]) for one in curve), strict=True), color=f"C{number}", linewidth=0.7)
-        mean = [(one["kl"], one[name]) for one in mean_curve(curves)]
-        panel.plot(*zip(*mean, strict=True), color=f"C{number}", linewidth=2.5, marker="o", markersize=4, label=name)
-    panel.set_xlabel("KL to the start, nats an ending")
-    panel.set_ylabel("above the start, in its deviations")
+        for one in (*run["curves"].values(), run["mean"]):
+            thick = (
+                {"linewidth": 2.5, "marker": "o", "markersize": 4, "label": name}
+                if one is run["mean"]
+                else {"linewidth": 0.7}
+            )
+            panel.plot([at["kl"] for at in one], [at[name] for at in one], color=f"C{number}", **thick)
+    say(panel, "KL to the start, nats an ending", "above the start, in its deviations")
     panel.legend(fontsize=9)
-    save_picture(figure, path)
+    return figure
 
 
-def words() -> str:
-    """The recorded result for the docs."""
-    run = recorded("over_optimisation")
-    if run is None:
-        return "Not recorded yet."
+def lines(run: Result) -> Iterator[str]:
     fair, rise, gap = (run["lines"][name] for name in ("fair proxy", "gold rises", "gap grows"))
-    best = max(run["mean"], key=lambda one: one["gold"])
-    last = run["mean"][-1]
+    best, last = max(run["mean"], key=lambda one: one["gold"]), run["mean"][-1]
     low, high = gap["interval"]
-    lines = [
-        "![The learnt and the true reward against the KL](pictures/over_optimisation.png)",
-        "",
-        provenance(run),
+    fell = fall(list(run["curves"].values()))
+    shown = "so it falls" if fell.low > 0 else "so a gap is shown here, and no fall of the gold reward"
+    yield from (
         "",
         f"The proxy is right about {100 * fair['accuracy']:.0f} % of held-out pairs. The gold reward rises by "
         f"{rise['deviations']:.2f} deviations at KL up to {NEAR:g}; it is highest at KL {best['kl']:.1f} "
         f"({best['gold']:.2f}, where the proxy says {best['proxy']:.2f}) and ends at {last['gold']:.2f} with KL "
         f"{last['kl']:.1f}, where the proxy says {last['proxy']:.2f}. The gap grows by {gap['slope']:.3f} deviations a "
-        f"nat ({low:.3f} to {high:.3f}).",
+        f"nat ({low:.3f} to {high:.3f}). From its highest point to the end the gold reward is lower by "
+        f"{fell.value:.2f} ({fell.low:.2f} to {fell.high:.2f}), {shown}.",
         "",
-        "| step | KL | proxy | gold | an ending of the first seed |",
-        "| --- | --- | --- | --- | --- |",
+    )
+    rows = [
+        (step, f"{one['kl']:.1f}", f"{one['proxy']:.2f}", f"{one['gold']:.2f}", f"`{plain(sample)}`")
+        for step, one, sample in zip(POINTS, run["mean"], run["samples"], strict=True)
     ]
-    for step, one, sample in zip(POINTS, run["mean"], run["samples"], strict=True):
-        said = "".join(mark if mark.isprintable() and mark not in "`|" else " " for mark in sample)
-        lines.append(f"| {step} | {one['kl']:.1f} | {one['proxy']:.2f} | {one['gold']:.2f} | `{said}` |")
-    return "\n".join(lines)
+    yield from table("step | KL | proxy | gold | an ending of the first seed", rows)
 
 
-def main() -> None:
-    start_model()
-    rewards = run_all([reward_run(seed) for seed in SEEDS], RUNS)
-    policies = run_all([policy_run(seed) for seed in SEEDS], RUNS)
-    asked = [(policy(seed), step, (str(reward_model(seed)),)) for seed in SEEDS for step in POINTS]
-    found = points(asked)
-    by_seed = [found[n * len(POINTS) : (n + 1) * len(POINTS)] for n in range(len(SEEDS))]
-    curves = [standardised(some, reward_model(seed).name) for seed, some in zip(SEEDS, by_seed, strict=True)]
-    accuracies = [evaluations(folder)[-1]["held_out/score"] for folder in rewards]
-    held = lines_held(accuracies, curves)
-    result = {
-        "seeds": list(SEEDS),
-        "pass_line": "the reward model's held-out accuracy at least 0.8; gold up by at least 1 deviation at a KL of at "
-        "most 10; the gap of proxy and gold grows with the KL, with its whole interval over seeds",
-        "lines": held,
-        "passed": all(one["passed"] for one in held.values()),
-        "accuracies": accuracies,
-        "mean": mean_curve(curves),
-        "curves": {str(seed): curve for seed, curve in zip(SEEDS, curves, strict=True)},
-        "samples": [one["samples"][0] for one in by_seed[0]],
-        "settings": {"reward_model": REWARD, "policy": CLIMB, "all": ENDED},
-    }
-    record("over_optimisation", result, runs_in=[*rewards, *policies])
-    picture(curves, PICTURES / "over_optimisation.png")
-
+EXPERIMENT = Experiment(
+    name="over_optimisation",
+    about=__doc__,
+    seeds=range(5),
+    pass_line="the reward model's held-out accuracy at least 0.8; gold up by at least 1 deviation at a KL of at most "
+    "10; the gap of proxy and gold grows with the KL, with its whole interval over seeds",
+    prepare=prepare,
+    runs=runs,
+    measure=measure,
+    picture=picture,
+    shows="The learnt and the true reward against the KL",
+    lines=lines,
+    tried_steps=len(POINTS) - 1,
+)
 
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

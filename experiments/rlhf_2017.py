@@ -1,11 +1,5 @@
 """RLHF from human preferences (Christiano et al. 2017), with synthetic labels, on two control tasks.
 
-It goes on where it stopped.
-
-    python experiments/rlhf_2017.py            runs what is missing, two at a time, then writes the results
-    python experiments/rlhf_2017.py --seeds 1 --steps 40 --out DIR     a small trial, which writes no results
-    python docs/generate.py                    prints them into docs/experiments.md
-
 Of each run R is the mean true return of its last ten rollouts; its share of the way that the same learner comes with
 the task's own reward is (R - R_random) / (R_true - R_random), where R_true is that learner's mean over seeds and
 R_random the mean of the first rollouts, which the untrained policies made.
@@ -31,29 +25,18 @@ late.
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mujoco_scores import mean_and_error
-from running import (
-    PICTURES,
-    ROOT,
-    Run,
-    evaluations,
-    metrics,
-    plots,
-    provenance,
-    record,
-    recorded,
-    run_all,
-    save_picture,
-)
+from experiment import Experiment, Result, Run, Work, evaluations, metrics, read_all, recorded
+from intervals import mean_and_error
+from pictures import panels, say
+from words import YES_NO, provenance, table
 
-RUNS = ROOT / "runs" / "rlhf_2017"
-SEEDS, STEPS = 5, 100
+STEPS = 100
 LAST = 10
 """Rollouts at the end of a run that its return is the mean of."""
 TASKS: dict[str, tuple[str, ...]] = {
@@ -64,7 +47,7 @@ TASKS: dict[str, tuple[str, ...]] = {
 DISCOUNTS = {"Pendulum-v1": 0.9, "Reacher-v5": 0.995}
 """The methods': the true reward is scaled by the deviation of its discounted return, as a learned one is normalised; a
 critic that is given rewards of -8 a step learns Pendulum much more slowly, and the comparison would flatter."""
-COMMON = ("num_environments=2", "evaluation.every=10", "learner.threads=1")
+COMMON = (f"steps={STEPS}", "num_environments=2", "evaluation.every=10", "learner.threads=1")
 LEARNED = ("method.learned_reward.rate_halves_at=8000", "method.learned_reward.l2_high=3")
 ARMS: dict[str, tuple[str, ...]] = {
     "true": ("method.learned_reward=null", "task.normalize_rewards=true"),
@@ -79,15 +62,12 @@ LINES = {"350": 0.6, "700": 0.8, "1400": 0.9}
 WORSE = ("length_1", "offline")
 APART = 2.0
 """Standard errors."""
-Key = tuple[str, str, int]
 
 
-def run_of(key: Key, steps: int) -> Run:
-    task, arm, seed = key
-    discount = (f"task.discount={DISCOUNTS[task]}",) if arm == "true" else ()
-    settings = (f"steps={steps}", *COMMON, *TASKS[task], *ARMS[arm], *discount)
-    command = ("train", "rlhf@2017", "--task", task, "--seed", str(seed))
-    return Run("-".join(map(str, key)), *command, settings=settings)
+def run_of(task: str, like: str, arm: str, seed: int) -> Run:
+    """`like`: the task whose settings are taken."""
+    discount = (f"task.discount={DISCOUNTS[like]}",) if arm == "true" else ()
+    return Run("rlhf@2017", task, seed, (*COMMON, *TASKS[like], *ARMS[arm], *discount))
 
 
 def true_return(row: Mapping[str, Any]) -> float:
@@ -113,129 +93,102 @@ def of_run(folder: Path) -> dict[str, Any]:
     }
 
 
-def shares_of(
-    runs: Mapping[Key, Mapping[str, Any]], seeds: Sequence[int], ending: str = "last"
-) -> dict[str, dict[str, list[float]]]:
-    """By arm and task: each seed's share of the true reward's way."""
-    found: dict[str, dict[str, list[float]]] = {arm: {} for arm in ARMS}
-    for task in TASKS:
-        random = float(np.mean([runs[task, arm, seed]["first"] for arm in ARMS for seed in seeds]))
-        best = float(np.mean([runs[task, "true", seed][ending] for seed in seeds]))
-        for arm in ARMS:
-            found[arm][task] = [(runs[task, arm, seed][ending] - random) / (best - random) for seed in seeds]
-    return found
+def shares_of(found: Mapping[str, Mapping[str, Any]], ending: str = "last") -> dict[str, dict[str, list[float]]]:
+    """By arm and task, of runs by task, arm and seed: each seed's share of the true reward's way."""
+    shares: dict[str, dict[str, list[float]]] = {arm: {} for arm in ARMS}
+    for task, arms in found.items():
+        random = float(np.mean([run["first"] for runs in arms.values() for run in runs.values()]))
+        best = float(np.mean([run[ending] for run in arms["true"].values()]))
+        for arm, runs in arms.items():
+            shares[arm][task] = [(run[ending] - random) / (best - random) for run in runs.values()]
+    return shares
 
 
-def verdicts(shares: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
+def lower_by(full: tuple[float, float], other: tuple[float, float]) -> dict[str, Any]:
+    """By how many standard errors the other mean is lower, and whether that reaches the line."""
+    apart = (full[0] - other[0]) / math.hypot(full[1], other[1])
+    return {"lower_by_errors": apart, "passed": apart >= APART}
+
+
+def verdicts(shares: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, Any]:
     """Each pass line with what was measured, and whether it was reached."""
-    found: dict[str, Any] = {}
-    for arm, line in LINES.items():
-        mean, error = mean_and_error(shares[arm])
-        found[f"{arm} labels"] = {"share": mean, "error": error, "line": line, "passed": mean >= line}
-    full, full_error = mean_and_error(shares["700"])
-    for arm in WORSE:
-        mean, error = mean_and_error(shares[arm])
-        apart = (full - mean) / float(np.hypot(error, full_error))
-        found[arm] = {"share": mean, "error": error, "lower_by_errors": apart, "passed": bool(apart >= APART)}
-    mean, error = mean_and_error(shares["random"])
-    found["random queries (no line)"] = {"share": mean, "error": error}
-    return found
+    of = {arm: mean_and_error(by_task) for arm, by_task in shares.items()}
+    said = {arm: {"share": mean, "error": error} for arm, (mean, error) in of.items()}
+    return {
+        **{f"{arm} labels": {**said[arm], "line": line, "passed": of[arm][0] >= line} for arm, line in LINES.items()},
+        **{arm: {**said[arm], **lower_by(of["700"], of[arm])} for arm in WORSE},
+        "random queries (no line)": said["random"],
+    }
 
 
-def picture(runs: Mapping[Key, Mapping[str, Any]], seeds: Sequence[int], path: Path) -> None:
+def measure(work: Work, folders: Mapping[Any, Path]) -> dict[str, Any]:
+    found = read_all(folders, of_run)
+    shares = shares_of(found)
+    judged = verdicts(shares)
+    return {
+        "passed": all(one.get("passed", True) for one in judged.values()),
+        "verdicts": judged,
+        "shares": shares,
+        "greedy_shares": shares_of(found, "greedy"),
+        "runs": {folders[key].name: found[key[0]][key[1]][key[2]] for key in folders},
+        "settings": {"common": COMMON, "tasks": TASKS, "arms": ARMS},
+    }
+
+
+def picture(run: Result) -> Any:
     """True return against environment steps: mean over seeds, a panel a task."""
-    figure, axes = plots().subplots(1, len(TASKS), figsize=(6 * len(TASKS), 4.5))
+    figure, axes = panels(1, len(TASKS), size=(6 * len(TASKS), 4.5))
     for panel, task in zip(axes, TASKS, strict=True):
         for arm in ARMS:
-            steps, returns = np.mean([runs[task, arm, seed]["curve"] for seed in seeds], axis=0).T
-            panel.plot(steps / 1000, returns, label=arm, linewidth=2.5 if arm == "true" else 1.5)
-        panel.set_title(task, fontsize=10)
-        panel.set_xlabel("environment steps, thousands")
-    axes[0].set_ylabel("true return, mean of ten rollouts")
-    axes[-1].legend(fontsize=8)
-    save_picture(figure, path)
+            curves = [run["runs"][f"{task}-{arm}-{seed}"]["curve"] for seed in run["seeds"]]
+            points = np.array(curves, float).reshape(len(curves), -1, 2).mean(0)
+            panel.plot(points[:, 0] / 1000, points[:, 1], label=arm, linewidth=2.5 if arm == "true" else 1.5)
+        say(panel, "environment steps, thousands", title=task)
+    say(axes[0], y="true return, mean of ten rollouts")
+    say(axes[-1], legend=True)
+    return figure
 
 
-def words() -> str:
-    """The recorded results for the docs: the last one, and below it the one before."""
-    run, before = recorded("rlhf_2017"), recorded("rlhf_2017_before")
-    assert before is not None
-    return "\n".join(
-        [
-            *(["Not recorded yet."] if run is None else last_words(run)),
-            "",
-            "Before, with Swimmer, the paper's rule for the L2 coefficient, later labels and greedy episodes. "
-            + provenance(before),
-            "",
-            *table(before),
-        ]
-    )
-
-
-def last_words(run: Mapping[str, Any]) -> list[str]:
+def lines(run: Result) -> Iterator[str]:
+    """The last result, and below it the one before."""
     greedy = "; ".join(f"{arm} {mean_and_error(each)[0]:.2f}" for arm, each in run["greedy_shares"].items())
-    return [
-        "![True return against environment steps, a panel a task](pictures/rlhf_2017.png)",
-        "",
-        provenance(run),
-        "",
-        *table(run),
-        "",
-        f"Shares by 20 greedy episodes after the last step, without a line: {greedy}.",
-    ]
+    before = recorded("rlhf_2017_before")
+    assert before is not None
+    said = "Before, with Swimmer, the paper's rule for the L2 coefficient, later labels and greedy episodes."
+    yield from ("", *arms(run), "", f"Shares by 20 greedy episodes after the last step, without a line: {greedy}.")
+    yield from ("", f"{said} {provenance(before)}", "", *arms(before))
 
 
-def table(run: Mapping[str, Any]) -> list[str]:
+def arms(run: Result) -> list[str]:
     """A row an arm: its shares by task, and its line."""
     tasks = list(run["shares"]["true"])
-    lines = [
-        f"| arm | {' | '.join(tasks)} | share of the true reward's way | standard error | line | passed |",
-        f"| --- |{' --- |' * len(tasks)} --- | --- | --- | --- |",
-    ]
+    rows: list[Sequence[str]] = []
     for arm, found in run["verdicts"].items():
-        by_task = run["shares"][arm.split()[0]]
-        each = " | ".join(f"{np.mean(by_task[task]):.2f}" for task in tasks)
-        line = f"{found['line']:g}" if "line" in found else "none"
-        if "lower_by_errors" in found:
-            line = f"2 standard errors below 700 labels: {found['lower_by_errors']:.1f}"
-        passed = {True: "yes", False: "**no**", None: "-"}[found.get("passed")]
-        lines.append(f"| {arm} | {each} | {found['share']:.2f} | {found['error']:.2f} | {line} | {passed} |")
-    return lines
+        each = (f"{np.mean(run['shares'][arm.split()[0]][task]):.2f}" for task in tasks)
+        rows.append((arm, *each, f"{found['share']:.2f}", f"{found['error']:.2f}", *line_of(found)))
+    return table(f"arm | {' | '.join(tasks)} | share of the true reward's way | standard error | line | passed", rows)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
-    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
-    parser.add_argument("--out", type=Path, default=RUNS)
-    given = parser.parse_args()
-    whole = (given.seeds, given.steps, given.arms, given.tasks) == (SEEDS, STEPS, list(ARMS), list(TASKS))
-    seeds = range(given.seeds)
-    keys = [(task, arm, seed) for seed in seeds for task in given.tasks for arm in given.arms]
-    folders = run_all([run_of(key, given.steps) for key in keys], given.out, at_once=2 if whole else 1)
-    runs = {key: of_run(folder) for key, folder in zip(keys, folders, strict=True)}
-    if not whole:
-        for key, found in runs.items():
-            print(key, found)
-        return
-    shares = shares_of(runs, seeds)
-    found = verdicts(shares)
-    result = {
-        "seeds": list(seeds),
-        "pass_line": "share of the true reward's way 0.6, 0.8 and 0.9 with 350, 700 and 1400 labels; segments of "
-        "length 1 and offline queries lower by two standard errors",
-        "passed": all(one.get("passed", True) for one in found.values()),
-        "verdicts": found,
-        "shares": shares,
-        "greedy_shares": shares_of(runs, seeds, "greedy"),
-        "runs": {"-".join(map(str, key)): of for key, of in runs.items()},
-        "settings": {"common": COMMON, "tasks": TASKS, "arms": ARMS, "steps": STEPS},
-    }
-    record("rlhf_2017", result, runs_in=folders)
-    picture(runs, seeds, PICTURES / "rlhf_2017.png")
+def line_of(found: Mapping[str, Any]) -> tuple[str, str]:
+    line = f"{found['line']:g}" if "line" in found else "none"
+    if "lower_by_errors" in found:
+        line = f"2 standard errors below 700 labels: {found['lower_by_errors']:.1f}"
+    return line, YES_NO[found.get("passed")]
 
+
+EXPERIMENT = Experiment(
+    name="rlhf_2017",
+    about=__doc__,
+    seeds=range(5),
+    pass_line="share of the true reward's way 0.6, 0.8 and 0.9 with 350, 700 and 1400 labels; segments of length 1 and "
+    "offline queries lower by two standard errors",
+    runs=lambda work: {(t, a, s): run_of(t, t, a, s) for s in work.seeds for t in TASKS for a in ARMS},
+    measure=measure,
+    picture=picture,
+    shows="True return against environment steps, a panel a task",
+    lines=lines,
+    tried_steps=LAST,
+)
 
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

@@ -1,4 +1,4 @@
-"""What dpo_frontier.py and over_optimisation.py have in common: the start model, pairs, and where a run has got to.
+"""What the experiments on reviews have in common: the start model, pairs, reward models, and where a run has got to.
 
 Every stage is a command of rung, done once: what is there already is left alone.
 """
@@ -8,20 +8,17 @@ from __future__ import annotations
 import json
 import string
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import reviews
-from running import ROOT, rung
+from experiment import ROOT, Run, Work, sets
 
 from rung.models.language.tiny import tiny_model
 
-HOME = ROOT / "runs" / "reviews"
-DATA, START = HOME / "data", HOME / "start" / "final"
 ORACLE = "experiments/sentiment.py"
 GOLD = f"{ROOT / ORACLE}:gold"
-TASK = ("--task", str(DATA / "prompts.jsonl"), "--set", f"task.held_out_file={DATA / 'held_out.jsonl'}")
 TOKENS = "80"
 """Of an ending at most; the examples' longest has fewer."""
 SAMPLES = 8
@@ -30,44 +27,77 @@ ENDED = ("saving.keep=1000", "evaluation.every=0", "reporting.kl_rows=0", "learn
 """Settings of every run: its checkpoints are what is measured, afterwards."""
 
 
-def start_model() -> Path:
+def home(work: Work) -> Path:
+    return work.root / "reviews"
+
+
+def data(work: Work, name: str) -> Path:
+    return home(work) / "data" / f"{name}.jsonl"
+
+
+def start(work: Work) -> Path:
+    return home(work) / "start" / "final"
+
+
+def held_out(work: Work) -> str:
+    """The setting that names the held-out prompts."""
+    return f"task.held_out_file={data(work, 'held_out')}"
+
+
+def make_start(work: Work) -> None:
     """A transformer of two layers of 96, fine-tuned on the examples: where every run starts, and its reference."""
-    if not START.is_dir():
-        reviews.write(DATA)
-        raw = HOME / "raw"
+    if not start(work).is_dir():
+        reviews.write(home(work) / "data")
+        raw = home(work) / "raw"
         tiny_model(0, characters=string.ascii_letters + " .,'", layers=2, width=96, context_length=128).save(raw)
-        learnt = ("--set", "steps=300", "--set", "learning_rate=5e-3", "--set", "learner.threads=1")
-        held_out = ("--set", f"task.held_out_file={DATA / 'held_out.jsonl'}")
-        examples = ("--task", str(DATA / "examples.jsonl"), *held_out)
-        rung("sft", "--model", str(raw), *examples, *learnt, "--out", str(HOME / "start"), "--quiet")
-    return START
+        learnt = sets("steps=300", "learning_rate=5e-3", "learner.threads=1", held_out(work))
+        examples = ("--task", str(data(work, "examples")), *learnt)
+        work.rung("sft", "--model", str(raw), *examples, "--out", str(start(work).parent), "--quiet")
 
 
-def pairs_file(
-    name: str, *, seed: int, prompts: int, a_prompt: int, oracle: str = "gold", side: str = "prompts"
-) -> Path:
+def pairs_at(work: Work, name: str) -> Path:
+    return home(work) / f"{name}.jsonl"
+
+
+def make_pairs(
+    work: Work, name: str, *, seed: int, prompts: int, a_prompt: int, oracle: str = "gold", side: str = "prompts"
+):
     """Pairs of the start model's own endings, told apart by an oracle of sentiment.py."""
-    out = HOME / f"{name}.jsonl"
-    if not out.is_file():
-        drawn = ("--k", "8", "--set", f"prompts={prompts}", "--set", f"pairs_per_prompt={a_prompt}")
-        asked = ("--task", str(DATA / f"{side}.jsonl"), "--set", "task.held_out=0", "--seed", str(seed))
-        judged = ("--reward", f"{ROOT / ORACLE}:{oracle}", "--set", f"max_new_tokens={TOKENS}")
-        rung("pairs", "--model", str(start_model()), *asked, *drawn, *judged, "--out", str(out), "--quiet")
-    return out
+    if not pairs_at(work, name).is_file():
+        drawn = sets(
+            f"prompts={prompts}", f"pairs_per_prompt={a_prompt}", "task.held_out=0", f"max_new_tokens={TOKENS}"
+        )
+        asked = ("--task", str(data(work, side)), "--seed", str(seed), "--k", "8", *drawn)
+        judged = ("--reward", f"{ROOT / ORACLE}:{oracle}", "--out", str(pairs_at(work, name)), "--quiet")
+        work.rung("pairs", "--model", str(start(work)), *asked, *judged)
 
 
-def held_out_pairs() -> Path:
+def make_held_out_pairs(work: Work) -> None:
     """Pairs of the held-out prompts with the oracle's own labels, without noise."""
-    return pairs_file("held_out_pairs", seed=1000, prompts=reviews.HELD_OUT, a_prompt=8, side="held_out")
+    make_pairs(work, "held_out_pairs", seed=1000, prompts=reviews.HELD_OUT, a_prompt=8, side="held_out")
 
 
-def from_pairs(pairs: Path) -> tuple[str, ...]:
-    """The words of a command that learns from a file of pairs."""
-    held_out = ("--set", f"task.held_out_file={held_out_pairs()}")
-    return ("--model", str(start_model()), "--task", str(pairs), *held_out, "--recipe", "tiny_pairs")
+def from_pairs(work: Work, method: str, pairs: str, seed: int, *settings: str) -> Run:
+    """A training on a file of pairs."""
+    there = f"task.held_out_file={pairs_at(work, 'held_out_pairs')}"
+    more = ("--model", str(start(work)), "--recipe", "tiny_pairs")
+    return Run(method, str(pairs_at(work, pairs)), seed, (there, *ENDED, *settings), more)
+
+
+def reward_run(work: Work, pairs: str, seed: int, *settings: str) -> Run:
+    return from_pairs(work, "reward_model", pairs, seed, "evaluation.num_items=480", "saving.every=0", *settings)
+
+
+def climb(work: Work, seed: int, rewards: Sequence[str], *settings: str) -> Run:
+    """PPO from the start model, after its reward models."""
+    given = tuple(word for reward in rewards for word in ("--reward", reward))
+    more = ("--model", str(start(work)), "--recipe", "tiny", *given)
+    settings = (held_out(work), *ENDED, f"max_new_tokens={TOKENS}", *settings)
+    return Run("ppo@lm-human-preferences", str(data(work, "prompts")), seed, settings, more, stage=1)
 
 
 def point(
+    work: Work,
     run: Path,
     step: int,
     rewards: Iterable[str] = (),
@@ -81,7 +111,7 @@ def point(
 
     Step 0 is the start itself. The random numbers are the same for every run and step.
     """
-    base = base or str(start_model())
+    base = base or str(start(work))
     model = (str(run), "--step", str(step)) if step else (base,)
     kept = run / "points" / f"{step}.json"
     rows = kept.with_suffix(".jsonl")
@@ -90,8 +120,9 @@ def point(
         rows.unlink(missing_ok=True)
         given = [word for reward in (GOLD, *rewards) for word in ("--reward", reward)]
         asked = ("--k", str(samples), "--max-new-tokens", tokens, "--seed", "0", "--temperature", "1")
-        told = rung(
-            *("eval", *model, "--base", base, *TASK, *more, *given),
+        task = ("--task", str(data(work, "prompts")), *sets(held_out(work)))
+        told = work.rung(
+            *("eval", *model, "--base", base, *task, *more, *given),
             *(*asked, "--items", str(reviews.HELD_OUT), "--samples", str(rows), "--json"),
         )
         kept.write_text(told)
@@ -110,7 +141,6 @@ def _shown(row: dict[str, Any]) -> str:
     return f"{row['prompt']}{row['completion']}"
 
 
-def points(asked: Sequence[tuple[Path, int, tuple[str, ...]]], *, at_once: int = 2, **how: Any) -> list[dict[str, Any]]:
+def points(work: Work, asked: Sequence[tuple[Path, int, tuple[str, ...]]], **how: Any) -> list[dict[str, Any]]:
     """The points of (run, step, further rewards), two at a time; `how` is as in `point`."""
-    with ThreadPoolExecutor(at_once) as pool:
-        return list(pool.map(lambda one: point(*one, **how), asked))
+    return work.beside([partial(point, work, *one, **how) for one in asked])

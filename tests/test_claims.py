@@ -16,10 +16,13 @@ ROOT = Path(__file__).parent.parent
 HOME = ROOT / "experiments" / "claims"
 
 threads = torch.get_num_threads()
-claim = importlib.import_module("claim")
-every = importlib.import_module("every_claim")
+claim: Any = importlib.import_module("claim")
+every: Any = importlib.import_module("every_claim")
+experiment: Any = importlib.import_module("experiment")
+intervals: Any = importlib.import_module("intervals")
+in_process: Any = importlib.import_module("in_process")
 torch.set_num_threads(threads)  # a claim is kept to one thread; the tests are not
-Number = claim.Number
+Number = intervals.Number
 ABOVE, BELOW, ACROSS = Number(2.0, 1.5, 3.0), Number(-2.0, -3.0, -1.0), Number(0.5, -1.0, 2.0)
 HALF, NOT = "holds here only when", "does not hold here"
 
@@ -34,9 +37,8 @@ def test_every_claim_has_its_file_and_its_part_of_the_page() -> None:
     page = (ROOT / "docs" / "claims.md").read_text()
     assert tuple(re.findall(r"<!-- generated: (\w+) -->", page)) == ("every_claim", *every.CLAIMS)
     for name in every.CLAIMS:
-        found = module(name)
-        assert found.CLAIM.name == name
-        assert found.CLAIM.sentence in every.words()
+        assert every.claim_of(name).name == name
+        assert every.claim_of(name).sentence in every.words()
 
 
 def kinds(*said: str) -> list[str]:
@@ -172,25 +174,23 @@ def test_an_offset_of_both_actions_is_no_bias() -> None:
 
 
 def test_intervals_over_seeds() -> None:
-    assert claim.mean([1.0, 2.0, 3.0]).low == pytest.approx(2 - 4.303 / 3**0.5, abs=1e-3)
-    assert claim.ratio([4.0, 4.0], [2.0, 2.0]) == Number(2.0, 2.0, 2.0)
-    assert claim.difference([5.0, 7.0, 9.0], [1.0, 1.0, 1.0]).low == pytest.approx(6 - 4.303 * 2 / 3**0.5, abs=1e-3)
+    assert intervals.mean([1.0, 2.0, 3.0]).low == pytest.approx(2 - 4.303 / 3**0.5, abs=1e-3)
+    assert intervals.ratio([4.0, 4.0], [2.0, 2.0]) == Number(2.0, 2.0, 2.0)
+    assert intervals.difference([5.0, 7.0, 9.0], [1.0, 1.0, 1.0]).low == pytest.approx(6 - 4.303 * 2 / 3**0.5, abs=1e-3)
     with pytest.raises(ValueError, match="got 1 values, expected at least 2 seeds"):
-        claim.mean([1.0])
+        intervals.mean([1.0])
 
 
 @pytest.mark.parametrize("name", every.CLAIMS)
 def test_what_is_recorded_was_judged_by_the_rule_that_stands_in_the_file(name: str) -> None:
     """A rule that was changed after the run no longer is the one that the result was judged by."""
-    run = module(name).CLAIM.recorded()
-    if run is None:
-        assert module(name).words() == "Not recorded yet."
-        return
-    assert run["rule"] == module(name).CLAIM.rule
+    one = every.claim_of(name)
+    run = experiment.recorded(one.key)
+    assert run["rule"] == one.rule
     assert kinds(run["verdict"])[0] in (claim.HOLDS, HALF, NOT)
     assert run["number"]["low"] <= run["number"]["value"] <= run["number"]["high"]
-    assert len(run["seeds"]) >= 3 and run["verdict"] in every.words()
-    assert json.dumps(run["number"]) and run["sentence"] in module(name).CLAIM.row()
+    assert len(run["seeds"]) >= 3 and one.finding(run) in every.words()
+    assert json.dumps(run["number"]) and run["sentence"] in one.row()
 
 
 def test_a_recorded_claim_says_verdict_number_rule_and_how_it_was_got(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,15 +204,87 @@ def test_a_recorded_claim_says_verdict_number_rule_and_how_it_was_got(monkeypatc
         }
 
     tasks = {"Pendulum-v1": arms(-400.0, -160.0, -160.0), "Reacher-v5": arms(-9.0, -8.0, -10.0)}
-    found = dqn.measure({"tasks": tasks, "steps": 20_000, "commit": "abc1234", "seeds": [0, 1, 2]})
-    assert found.result["gaps"]["Pendulum-v1"]["best"] == "9" and found.number.value == pytest.approx(0.0)
-    assert dqn.suffices(found.result["scores"]["Reacher-v5"]) == 3 and found.result["suffices"] == 9
-    shared = {key: getattr(dqn.CLAIM, key) for key in ("sentence", "measured", "unit", "rule")}
-    run = {**found.result, **shared, "number": vars(found.number), "verdict": found.verdict, "seeds": [0, 1, 2]}
+    found = dqn.of_scores({"tasks": tasks, "steps": 20_000, "commit": "abc1234", "seeds": [0, 1, 2]})
+    assert found["gaps"]["Pendulum-v1"]["best"] == "9" and found["number"]["value"] == pytest.approx(0.0)
+    assert dqn.suffices(found["scores"]["Reacher-v5"]) == 3 and found["suffices"] == 9
+    run = {**found, **{key: getattr(dqn.EXPERIMENT, key) for key in ("sentence", "measured", "unit", "rule")}}
     run |= {"machine": "a machine", "commit": "def5678", "command": "python it.py"}
-    monkeypatch.setattr(claim, "recorded", {"claims_dqn_continuous": run}.get)
-    said = dqn.words()
-    for part in ("**Holds here only when", "531,441", dqn.CLAIM.rule, "abc1234", "def5678", "`python it.py`", "-160"):
+    said = "\n".join(dqn.EXPERIMENT.said(run))
+    rule = dqn.EXPERIMENT.rule
+    for part in ("**Holds here only when", "531,441", rule, "abc1234", "def5678", "`python it.py`", "-160"):
         assert part in said, part
     assert "Pass line" not in said
+    monkeypatch.setattr(claim, "recorded", {"claims_dqn_continuous": run}.get)
     assert every.words().count("not recorded yet") == len(every.CLAIMS) - 1
+
+
+# --- what takes back a verdict that says too much ------------------------------------------------------------------
+
+
+def checked(name: str, run: dict[str, Any]) -> tuple[str, list[str]]:
+    """What is said of a result: the verdict, and what stands beside it."""
+    one = every.claim_of(name)
+    return one.finding(run), list(one.beside(run))
+
+
+def test_a_best_value_at_the_end_of_its_grid_is_not_known_to_be_the_best() -> None:
+    assert "is the highest of its grid" in claim.at_edge({"1": 0.1, "2": 0.2, "10": 0.3}, "the rate")
+    assert claim.at_edge({"1": 0.1, "10": 0.2, "2": 0.3}, "the rate") == ""
+    verdict = claim.not_here("no difference could be told")
+    inside, edge = {"1e-05": 0.1, "2e-05": 0.2, "4e-05": 0.1}, {"1e-05": 0.3, "2e-05": 0.2}
+    assert checked("dapo_over_grpo", {"verdict": verdict, "tuning": {"grpo": inside, "dapo": inside}}) == (verdict, [])
+    left, beside = checked("dapo_over_grpo", {"verdict": verdict, "tuning": {"grpo": inside, "dapo": edge}})
+    assert left.startswith("cannot be told here") and "lowest of its grid" in beside[0] and verdict in beside[1]
+    assert checked("dapo_over_grpo", {"verdict": claim.HOLDS, "tuning": {"dapo": edge}})[0] == claim.HOLDS
+
+
+def test_a_best_value_that_others_overlap_is_not_told_from_them() -> None:
+    def run(half: float, fell: int) -> dict[str, Any]:
+        scores = {"0": 100.0, "0.5": 400.0, "0.9": 500.0, "0.95": 300.0, "1": 20.0}
+        lambdas = {lam: {"score": s, "interval": [s - half, s + half], "fell": fell} for lam, s in scores.items()}
+        return {"verdict": claim.HOLDS, "lambdas": lambdas, "seeds": [1, 2, 3]}
+
+    assert checked("actor_critic_balance", run(10.0, 1)) == (claim.HOLDS, [])
+    left, beside = checked("actor_critic_balance", run(120.0, 1))
+    assert "collapse is meant" in left and "2 have an interval that overlaps" in beside[0]
+    assert checked("actor_critic_balance", run(120.0, 0))[0].startswith(NOT)
+
+
+def test_a_row_of_the_table_that_contradicts_a_verdict_is_named() -> None:
+    run = {"verdict": claim.not_here("the grid stays small"), "suffices": 3, "steps": 10}
+    left, beside = checked("dqn_continuous", run)
+    assert "many dimensions" in left and "Humanoid" in beside[0] and "129,140,163" in left
+    assert checked("dqn_continuous", {**run, "suffices": 1})[0] == run["verdict"]
+
+
+def test_a_verdict_that_changed_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    one = every.claim_of("reinforce_unstable")
+    monkeypatch.setattr(experiment, "RESULTS", tmp_path)
+    monkeypatch.setattr(type(one), "draw", lambda *_: None)
+    for commit, verdict in (("a", "holds"), ("b", "holds"), ("c", "does not hold here: no")):
+        one.record({"commit": commit, "verdict": verdict, "number": {}})
+    run = experiment.recorded(one.key)
+    assert [found["commit"] for found in run["history"]] == ["a", "b"]
+    (said,) = one.beside(run)
+    assert "at commit b it was “holds”, at c it is “does not hold here: no”" in said
+    assert list(one.beside({**run, "verdict": "holds"})) == []
+
+
+# --- operations ----------------------------------------------------------------------------------------------------
+
+
+def test_operations_of_a_small_networks_update_are_counted_where_they_are_made() -> None:
+    """PPO on CartPole: 10 epochs of 128 rows through two networks of 4-64-64; nothing of it goes through torch."""
+    parts = in_process.parts_of("ppo", "CartPole-v1", seed=1, sets=("num_environments=1", "method.horizon=128"))
+    batch = in_process.collected(parts)
+    weights, first = {2: 4 * 64 + 64 * 64 + 64 * 2, 1: 4 * 64 + 64 * 64 + 64}, 4 * 64
+    a_row = sum(2 * count + 2 * count + 2 * (count - first) for count in weights.values())  # forward, two ways back
+    before = 2 * weights[2]  # old log-probs; the values are those of the rollout
+    counted = in_process.operations(lambda: parts.learner.update(batch, 1))
+    parts.collector.close()
+    assert counted == 128 * (10 * a_row + before)
+
+
+def test_work_that_is_not_counted_is_no_zero() -> None:
+    with pytest.raises(ValueError, match="got 0 operations"):
+        in_process.operations(lambda: sum(range(9)))

@@ -124,31 +124,27 @@ def test_the_zoos_tasks_have_so_many_dimensions() -> None:
         environment.close()
 
 
-class Told:
-    """A run of rung that ends with these words on stderr."""
+def told(words: str) -> Any:
+    """A work whose every run of rung ends with these words on stderr."""
 
-    def __init__(self, words: str) -> None:
-        self.name, self.words = "run", words
-
-    def finish(self, folder: Path) -> None:
+    def finish(run: Any, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
-        raise SystemExit(self.words)
+        raise SystemExit(words)
+
+    return SimpleNamespace(finish=finish)
 
 
 def test_a_run_without_a_gradient_is_stopped_for_good_and_any_other_failure_is_ours(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     with pytest.raises(NonFiniteError) as stop:
         require_finite_update(float("nan"), torch.tensor(1.0), world=World(), update=3)
     key, folder = (scores.NO_CLIP, "Reacher-v5", 0), tmp_path / runs.name_of((scores.NO_CLIP, "Reacher-v5", 0))
-    monkeypatch.setattr(runs, "run_of", lambda key, steps: Told("exit 2\nerror: no such method"))
     with pytest.raises(SystemExit, match="no such method"):
-        runs.finish(key, 10, tmp_path, "python")
+        runs.finish(told("exit 2\nerror: no such method"), key, 10, tmp_path, "python")
     assert not (folder / "stopped.json").exists()
-    monkeypatch.setattr(runs, "run_of", lambda key, steps: Told(f"exit 1\nerror: {stop.value}"))
-    runs.finish(key, 10, tmp_path, "python")
-    monkeypatch.setattr(runs, "run_of", lambda key, steps: Told("it was run again"))
-    runs.finish(key, 10, tmp_path, "python")
+    runs.finish(told(f"exit 1\nerror: {stop.value}"), key, 10, tmp_path, "python")
+    runs.finish(told("it was run again"), key, 10, tmp_path, "python")
     rows = [
         {"step": 0, "reward/mean": None},
         {"step": 1, "reward/mean": 2.0, "episodes/generated": 90.0, "environment/steps": 5.0},
@@ -165,7 +161,7 @@ def test_a_peers_finished_run_is_left_alone(tmp_path: Path) -> None:
     key = (scores.SB3_TRPO, "Reacher-v5", 2)
     file = tmp_path / f"{runs.name_of(key)}.json"
     file.write_text(json.dumps({"episodes": [[5, 1.0], [9, 2.0]], "held_out": [3.0, 4.0], "processor_seconds": 7.0}))
-    runs.finish(key, 10, tmp_path, "no/such/python")
+    runs.finish(told("rung was run"), key, 10, tmp_path, "no/such/python")
     found = runs.of_run(key, tmp_path, 10)
     assert (found["score"], found["held_out"], found["seconds"]) == (1.5, 3.5, 7.0)
 
@@ -176,12 +172,12 @@ def test_a_kept_result_is_not_run_again_and_says_what_it_is_of(tmp_path: Path, m
     kept.mkdir()
     one = {"episodes": [[5, 1.0], [9, 2.0]], "held_out": [3.0, 4.0], "processor_seconds": 7.0}
     (out / f"{runs.name_of(key)}.json").write_text(json.dumps(one))
-    runs.keep(key, 10, out, "no/such/python", kept)
+    runs.keep(told("rung was run"), key, 10, out, "no/such/python", kept)
     (file,) = kept.iterdir()
     found = json.loads(file.read_text())
     assert found["score"] == 1.5 and found["commit"] and found["machine"]
     monkeypatch.setattr(runs, "finish", lambda *_: pytest.fail("it was run again"))
-    runs.keep(key, 10, out, "no/such/python", kept)
+    runs.keep(told("rung was run"), key, 10, out, "no/such/python", kept)
     assert json.loads(file.read_text()) == found
 
 
@@ -235,22 +231,17 @@ def result() -> dict[str, Any]:
     return json.loads(json.dumps(experiment.summary(found, {"a": 0.0, "b": 0.0}, 300_000)))
 
 
-def test_words_and_picture_follow_from_the_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_words_and_picture_follow_from_the_runs(tmp_path: Path) -> None:
     made = result()
-    assert made["passed"] and made["best"] == {"a": 91.0, "b": 91.0} and made["seeds"] == [0, 1]
-    assert (made["commit"], made["machine"]) == ("c0, c1", "m")
-    assert (
-        made["hours"] == pytest.approx(0.32)
-        and made["lines"][next(reversed(made["lines"]))]["measured"] == "1.30 times"
-    )
-    monkeypatch.setattr(experiment, "recorded", lambda name: {"command": "c", **made})
-    said = experiment.words()
+    assert made["best"] == {"a": 91.0, "b": 91.0} and (made["commit"], made["machine"]) == ("c0, c1", "m")
+    assert made["hours"] == pytest.approx(0.32)
+    assert made["lines"][next(reversed(made["lines"]))]["measured"] == "1.30 times"
+    passed = all(line.get("passed", True) for line in made["lines"].values())
+    said = "\n".join(experiment.EXPERIMENT.said({"command": "c", "passed": passed, "seeds": [0, 1], **made}))
     assert "| clip 0.2 | 0.88 ± 0.01 | 80.0 ± 1.0 (88.0) | 80.0 ± 1.0 (88.0) |" in said
     assert "10.0 ± 1.0 (12.1; 1 stopped)" in said and "Passed: yes" in said and "**no**" not in said
-    experiment.picture(made, tmp_path / "picture.png")
+    experiment.EXPERIMENT.draw(made, tmp_path / "picture.png")
     assert (tmp_path / "picture.png").stat().st_size > 10_000
-    monkeypatch.setattr(experiment, "recorded", lambda name: None)
-    assert experiment.words() == "Not recorded yet."
 
 
 def test_a_methods_page_says_its_row_and_who_is_ahead() -> None:

@@ -31,7 +31,7 @@ FILES = ("examples", "prompts", "held_out")
 def test_an_ending_fits_the_limit_and_follows_from_its_luck() -> None:
     endings = [reviews.ending(random.Random(n)) for n in range(500)]
     assert endings == [reviews.ending(random.Random(n)) for n in range(500)]
-    assert max(map(len, endings)) < int(frontier.TOKENS) and len(set(endings)) > 300
+    assert max(map(len, endings)) < int(importlib.import_module("stages").TOKENS) and len(set(endings)) > 300
     assert all(ending[0] == " " and ending[-1] == "." for ending in endings)
 
 
@@ -94,7 +94,7 @@ def test_the_frontiers_lines() -> None:
     assert true["ppo"] > true["dpo"] and "passed" not in true
 
 
-def test_the_frontiers_words_say_what_was_recorded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_frontiers_words_say_what_was_recorded(tmp_path: Path) -> None:
     by_run = {
         (arm, seed): [
             {
@@ -110,18 +110,15 @@ def test_the_frontiers_words_say_what_was_recorded(monkeypatch: pytest.MonkeyPat
         for arm in frontier.ARMS
         for seed in (0, 1)
     }
-    monkeypatch.setattr(frontier, "seconds", lambda folder: 30.0)
-    monkeypatch.setattr(frontier, "evaluations", lambda folder: [{"held_out/score": 0.87}])
-    result = json.loads(json.dumps(frontier.summary(by_run, (0, 1))))
-    beside = {"command": "c", "commit": "d", "machine": "m", "hours": 1.0}
-    monkeypatch.setattr(frontier, "recorded", lambda name: {**beside, **result})
-    said = frontier.words()
-    assert result["passed"] is False and "**no**" in said  # every beta ended at one KL
+    took = {arm: [30.0, 30.0] for arm in frontier.ARMS}
+    result = json.loads(json.dumps(frontier.summary(by_run, [0.87, 0.87], took)))
+    lines = result["lines"].values()
+    result |= {"command": "c", "commit": "d", "machine": "m", "hours": 1.0, "pass_line": "p", "seeds": [0, 1]}
+    said = "\n".join(frontier.EXPERIMENT.said({**result, "passed": all(one.get("passed", True) for one in lines)}))
+    assert "Passed: **no**" in said  # every beta ended at one KL
     assert "| DPO 0.05 | 3.00 | 0.40 | 30 |" in said and "`a  b  `" in said
-    frontier.picture(result, tmp_path / "picture.png")
+    frontier.EXPERIMENT.draw(result, tmp_path / "picture.png")
     assert (tmp_path / "picture.png").stat().st_size > 10_000
-    monkeypatch.setattr(frontier, "recorded", lambda name: None)
-    assert frontier.words() == "Not recorded yet."
 
 
 def curve(*numbers: tuple[float, float, float]) -> list[dict[str, float]]:
@@ -151,3 +148,10 @@ def test_over_optimisations_lines() -> None:
     mixed = [curve((0, 0, 0), (10, 1.0, 1.0 + sign)) for sign in (-0.5, 0.4, 0.1)]
     assert not over.lines_held([0.8], mixed)["gap grows"]["passed"]
     assert not over.lines_held([0.7, 0.8], ahead)["fair proxy"]["passed"]
+
+
+def test_a_fall_is_measured_from_the_highest_point_of_the_mean() -> None:
+    falls = [curve((0, 0, 0), (5, 1, 1.2), (20, 2, 0.8 - seed / 10)) for seed in range(3)]
+    assert over.fall(falls).value == pytest.approx(0.5) and over.fall(falls).low > 0
+    stays = [curve((0, 0, 0), (5, 1, 1.2), (20, 2, 1.2 + sign)) for sign in (-0.5, 0.4, 0.0)]
+    assert over.fall(stays).low < 0

@@ -12,14 +12,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from claim import HOLDS, Claim, Measured, Number, not_here, only_when, share, short
-from running import Run, evaluations, metrics, plots, run_all, save_picture
+from claim import HOLDS, Check, Claim, Result, not_apart, not_here, only_when
+from experiment import Run, Work, evaluations, metrics
+from intervals import Number, share
+from pictures import dots, panels, say
+from words import short, table
 
 from rung.formulas.returns import gae
 from rung.lab.compare.seed_statistics import score_interval
@@ -35,14 +39,6 @@ STUDIED, STUDIED_STEPS = 3, 40
 either action leads to the same return, and there is no advantage to be wrong about."""
 STATES, ROLLOUTS, LENGTH, DISCOUNT = 24, 256, 400, 0.99
 NEAR, FALL, FROM = 0.9, 0.25, 200.0
-CLAIM = Claim(
-    name="actor_critic_balance",
-    sentence="Actor-critic's bias and variance are hard to balance and its policy can collapse",
-    measured=f"share of runs whose score fell under a quarter of its best, over λ {', '.join(map(str, SWEEP))}",
-    unit="%",
-    rule="hard to balance: fewer than half of the five λ score within 10 % of the best one. Can collapse: at least 2 "
-    "runs fell. Both: holds; one: holds here only for that one; none: does not hold here.",
-)
 
 
 def verdict(scores: Mapping[float, float], fell: int) -> str:
@@ -70,12 +66,6 @@ def fell(scores: Sequence[float]) -> bool:
 
 def second_half(scores: Sequence[float]) -> float:
     return float(np.mean(scores[len(scores) // 2 :]))
-
-
-def sweep_run(lam: float, seed: int, steps: int, name: str) -> Run:
-    sets = (f"steps={steps}", "evaluation.every=50", f"method.horizon={HORIZON}", f"num_environments={ENVIRONMENTS}")
-    lambdas = ("method.advantage=GAE", f"method.advantage.lam={lam}", f"method.advantage.discount={DISCOUNT}")
-    return Run(name, *f"train actor_critic --task CartPole-v1 --seed {seed}".split(), settings=(*sets, *lambdas))
 
 
 # --- bias and variance, at a fixed policy and critic ---------------------------------------------------------------
@@ -143,12 +133,12 @@ def centred(of_action_2R: np.ndarray, probs_2: np.ndarray) -> tuple[np.ndarray, 
     return shares_2 * apart, shares_2**2 * errors_2.sum()
 
 
-def bias_and_variance(policy: SmallPolicy, seed: int) -> dict[str, dict[str, float]]:
+def bias_and_variance(policy: SmallPolicy, seed: int, states: int) -> dict[str, dict[str, float]]:
     """By λ: bias² and variance, over the mean squared true advantage."""
     luck = np.random.Generator(np.random.PCG64([seed, 2]))
     sums = {lam: np.zeros(2) for lam in SWEEP}
     signal = 0.0
-    for start in walked(policy, seed, STATES):
+    for start in walked(policy, seed, states):
         found = rollouts(policy, start, luck)
         _, log_prob_1 = policy.actor()(found["start"], np.zeros(1))  # 0 draws the first action
         first = float(np.exp(log_prob_1[0]))
@@ -167,10 +157,18 @@ def bias_and_variance(policy: SmallPolicy, seed: int) -> dict[str, dict[str, flo
 # --- the claim -----------------------------------------------------------------------------------------------------
 
 
-def runs_of(seeds: Sequence[int]) -> tuple[list[Run], list[Run]]:
+def sweep_run(lam: float, seed: int, steps: int) -> Run:
+    sets = (f"steps={steps}", "evaluation.every=50", f"method.horizon={HORIZON}", f"num_environments={ENVIRONMENTS}")
+    lambdas = ("method.advantage=GAE", f"method.advantage.lam={lam}", f"method.advantage.discount={DISCOUNT}")
+    return Run("actor_critic", "CartPole-v1", seed, (*sets, *lambdas))
+
+
+def runs(work: Work) -> dict[Any, Run]:
     """The sweep, and the policies that are studied."""
-    sweep = [sweep_run(lam, seed, STEPS, f"lambda-{lam}-{seed}") for seed in seeds for lam in SWEEP]
-    return sweep, [sweep_run(0.95, seed, STUDIED_STEPS, f"studied-{seed}") for seed in seeds[:STUDIED]]
+    return {
+        **{("lambda", lam, seed): sweep_run(lam, seed, STEPS) for seed in work.seeds for lam in SWEEP},
+        **{("studied", seed): sweep_run(0.95, seed, STUDIED_STEPS) for seed in work.seeds[:STUDIED]},
+    }
 
 
 def of_lambda(folders: Sequence[Path]) -> dict[str, Any]:
@@ -188,65 +186,82 @@ def of_lambda(folders: Sequence[Path]) -> dict[str, Any]:
     }
 
 
-def measure(seeds: Sequence[int]) -> Measured:
-    sweep, studied = runs_of(seeds)
-    folders = run_all([*sweep, *studied], CLAIM.runs)
-    by_lambda = {lam: of_lambda([CLAIM.runs / f"lambda-{lam}-{seed}" for seed in seeds]) for lam in SWEEP}
-    study = [
-        bias_and_variance(SmallPolicy.load(folder / "final"), seed)
-        for folder, seed in zip(folders[len(sweep) :], seeds, strict=False)
-    ]
-    total = sum(found["fell"] for found in by_lambda.values())
-    percent = Number(*(100 * value for value in vars(share(total, len(sweep))).values()))
-    said = verdict({lam: found["score"] for lam, found in by_lambda.items()}, total)
-    result = {"lambdas": {str(lam): found for lam, found in by_lambda.items()}, "study": study}
-    return Measured(number=percent, verdict=said, result=result)
+def measure(work: Work, folders: Mapping[Any, Path]) -> dict[str, Any]:
+    lambdas = {lam: of_lambda([folders["lambda", lam, seed] for seed in work.seeds]) for lam in SWEEP}
+    total = sum(found["fell"] for found in lambdas.values())
+    states = 2 if work.small else STATES
+    return {
+        "number": asdict(Number.of(vars(share(total, len(SWEEP) * len(work.seeds))), 100)),
+        "verdict": verdict({lam: found["score"] for lam, found in lambdas.items()}, total),
+        "lambdas": {str(lam): found for lam, found in lambdas.items()},
+        "study": [
+            bias_and_variance(SmallPolicy.load(folders["studied", seed] / "final"), seed, states)
+            for seed in work.seeds[:STUDIED]
+        ],
+    }
 
 
-def picture(result: Mapping[str, Any]) -> None:
-    figure, (left, right) = plots().subplots(1, 2, figsize=(10, 3.6))
-    places = range(len(SWEEP))
+def checks(run: Result) -> Iterator[Check]:
+    """The rule counts λ whose score is near the best one's; the intervals say whether they can be told from it."""
+    scores = {lam: Number(found["score"], *found["interval"]) for lam, found in run["lambdas"].items()}
+    near, falls = not_apart(scores), sum(found["fell"] for found in run["lambdas"].values())
+    hard = 2 * sum(one.value >= NEAR * max(s.value for s in scores.values()) for one in scores.values()) < len(scores)
+    if hard and 2 * (1 + len(near)) >= len(scores):
+        left = (
+            only_when("collapse is meant; that the balance is hard is not shown")
+            if falls >= 2
+            else not_here("no policy collapsed, and that the balance is hard is not shown")
+        )
+        said = f"of the other {len(scores) - 1} λ, {len(near)} have an interval that overlaps that of the best one"
+        yield Check(
+            f"{said}: which λ is best, and so that few do as well, these {len(run['seeds'])} seeds do not tell", left
+        )
+
+
+def picture(run: Result) -> Any:
+    figure, (left, right) = panels(1, 2, size=(10, 3.6))
     for what in ("bias", "variance"):
-        values = np.array([[one[str(lam)][what] for lam in SWEEP] for one in result["study"]])
-        left.plot(places, np.maximum(values.mean(0), 1e-4), "o-", label="bias²" if what == "bias" else what)
-    left.set_yscale("log")
+        values = np.array([[one[str(lam)][what] for lam in SWEEP] for one in run["study"]])
+        left.plot(range(len(SWEEP)), np.maximum(values.mean(0), 1e-4), "o-", label="bias²" if what == "bias" else what)
     left.set_ylabel("over the squared true advantage (0.0001: or less)", fontsize=8)
-    left.legend(fontsize=8)
-    for place, lam in enumerate(SWEEP):
-        scores = result["lambdas"][str(lam)]["scores"]
-        right.plot([place] * len(scores), scores, "o", alpha=0.6)
-    right.set_ylabel("score of each seed's run")
-    for panel in (left, right):
-        panel.set_xticks(places, [str(lam) for lam in SWEEP])
-        panel.set_xlabel("λ")
-    save_picture(figure, CLAIM.picture)
+    left.set_xticks(range(len(SWEEP)), [str(lam) for lam in SWEEP])
+    say(left, "λ", yscale="log", legend=True)
+    dots(right, {lam: found["scores"] for lam, found in run["lambdas"].items()})
+    say(right, "λ", "score of each seed's run")
+    return figure
 
 
-def words() -> str:
-    return CLAIM.words(lines_of)
-
-
-def lines_of(run: Mapping[str, Any]) -> list[str]:
-    lines = [
-        "| λ | bias² of the advantage | variance of a rollout | score, IQM | interval | runs that fell | entropy |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
+def lines(run: Result) -> Iterator[str]:
+    rows: list[Sequence[str]] = []
     for lam, found in run["lambdas"].items():
-        bias, variance = (np.mean([one[lam][what] for one in run["study"]]) for what in ("bias", "variance"))
+        bias, variance = (
+            short(float(np.mean([one[lam][what] for one in run["study"]]))) for what in ("bias", "variance")
+        )
         low, high = found["interval"]
         runs = f"{found['fell']} of {len(found['scores'])}"
-        score = f"{found['score']:.0f} | {low:.0f} to {high:.0f} | {runs} | {np.mean(found['entropy']):.2f}"
-        lines.append(f"| {lam} | {short(float(bias))} | {short(float(variance))} | {score} |")
+        entropy = f"{np.mean(found['entropy']):.2f}"
+        rows.append((lam, bias, variance, f"{found['score']:.0f}", f"{low:.0f} to {high:.0f}", runs, entropy))
+    head = "λ | bias² of the advantage | variance of a rollout | score, IQM | interval | runs that fell | entropy"
+    yield from table(head, rows)
     low = sum(found["ended_low"] for found in run["lambdas"].values())
-    return [*lines, "", f"Runs whose last evaluation was under half of their best: {low}."]
+    yield from ("", f"Runs whose last evaluation was under half of their best: {low}.")
 
 
-def main() -> None:
-    found = measure(SEEDS)
-    picture(found.result)
-    sweep, studied = runs_of(SEEDS)
-    CLAIM.record(found, seeds=SEEDS, runs_in=[CLAIM.runs / run.name for run in [*sweep, *studied]])
-
+EXPERIMENT = Claim(
+    name="actor_critic_balance",
+    about=__doc__,
+    seeds=SEEDS,
+    sentence="Actor-critic's bias and variance are hard to balance and its policy can collapse",
+    measured=f"share of runs whose score fell under a quarter of its best, over λ {', '.join(map(str, SWEEP))}",
+    unit="%",
+    rule="hard to balance: fewer than half of the five λ score within 10 % of the best one. Can collapse: at least 2 "
+    "runs fell. Both: holds; one: holds here only for that one; none: does not hold here.",
+    runs=runs,
+    measure=measure,
+    checks=checks,
+    picture=picture,
+    lines=lines,
+)
 
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

@@ -16,13 +16,15 @@ Stable: how far the last score lies below the run's best one. Entropy and the wo
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from claim import HOLDS, Claim, Measured, Number, mean, not_here, only_when
-from running import plots, rung, save_picture
+from claim import HOLDS, Check, Claim, Result, at_edge, not_here, not_told, numbers, only_when
+from experiment import Work, sets
+from intervals import Number, mean
+from pictures import panels, say
+from words import table
 
 from rung.methods import METHODS
 
@@ -34,16 +36,6 @@ BUDGET = "tokens=160K"
 UPDATES = {name: METHODS[name].num_epochs * METHODS[name].num_minibatches for name in COMPARED}
 """Of the weights, each step: 1 and 16."""
 COUNTS = {"tokens": "generated tokens", "steps": "steps", "updates": "updates of the weights"}
-CLAIM = Claim(
-    name="dapo_over_grpo",
-    sentence="DAPO is more efficient and stable than GRPO",
-    measured="DAPO's held-out score less GRPO's at equal generated tokens",
-    unit="points",
-    rule="more efficient by a count: the paired difference of scores at equal counts has its whole interval above 0. "
-    "More stable: DAPO falls less from its best score, whole interval. By tokens and more stable: holds. Else what is "
-    "true of these (by tokens, by steps, by updates, stability): holds here only where that is meant. None: does not "
-    "hold here.",
-)
 
 
 def verdict(gains: Mapping[str, Number], falls: Number) -> str:
@@ -84,16 +76,20 @@ def gain(runs: Mapping[str, Sequence[Mapping[str, Any]]], count: str) -> Number:
     return mean(differences)
 
 
-def compared(seeds: Sequence[int], budget: str, rates: Mapping[str, float], folder: Path) -> dict[str, Any]:
+def compared(work: Work, seeds: Sequence[int], budget: str, rates: Mapping[str, float], name: str) -> dict[str, Any]:
     """`rung compare`; it goes on where it stopped. The seeds follow one another."""
     assert list(seeds) == list(range(seeds[0], seeds[0] + len(seeds))), seeds
-    sets = ("--set", f"seed={seeds[0]}", "--set", "evaluation.every=10", "--set", "saving.every=10")
     own = [
         word for name, rate in rates.items() for word in ("--set-for", f"{name}:method.optimizer.learning_rate={rate}")
     ]
-    task = ("--model", "tiny", "--task", "arithmetic", "--budget", budget)
-    rung("compare", *COMPARED, *task, "--seeds", str(len(seeds)), *sets, *own, "--jobs", "2", "--out", str(folder))
-    return json.loads((folder / "comparison.json").read_text())
+    task = ("--model", "tiny", "--task", "arithmetic", "--budget", "tokens=4K" if work.small else budget)
+    common = sets(
+        f"seed={seeds[0]}", "evaluation.every=10", "saving.every=10", *(["evaluation.num_items=8"] * work.small)
+    )
+    out = work.folder / name
+    work.rung("compare", *COMPARED, *task, "--seeds", str(len(seeds)), *common, *own, "--jobs", "2", "--out", str(out))
+    work.trained.extend(sorted(out.glob("runs/*")))
+    return json.loads((out / "comparison.json").read_text())
 
 
 def second_half(row: Mapping[str, Any]) -> float:
@@ -102,29 +98,29 @@ def second_half(row: Mapping[str, Any]) -> float:
     return float(np.mean([np.mean(curve[len(curve) // 2 :]) for curve in curves]))
 
 
-def tuned() -> dict[str, dict[str, float]]:
+def tuned(work: Work) -> dict[str, dict[str, float]]:
     """By method and learning rate, the score on the seeds for tuning."""
     found: dict[str, dict[str, float]] = {name: {} for name in COMPARED}
-    for rate in RATES:
-        both = compared(TUNED_ON, TUNING, dict.fromkeys(COMPARED, rate), CLAIM.runs / f"rate-{rate}")
+    for rate in work.few(RATES):
+        both = compared(work, TUNED_ON, TUNING, dict.fromkeys(COMPARED, rate), f"rate-{rate}")
         for row in both["methods"]:
             found[row["method"]][str(rate)] = second_half(row)
     return found
 
 
-def measure(seeds: Sequence[int]) -> Measured:
-    tuning = tuned()
+def measure(work: Work, folders: object) -> dict[str, Any]:
+    tuning = tuned(work)
     rates = {name: float(max(scores, key=lambda rate: scores[rate])) for name, scores in tuning.items()}
-    found = compared(seeds, BUDGET, rates, CLAIM.runs / "compared")
+    found = compared(work, work.seeds, BUDGET, rates, "compared")
     runs: dict[str, list[dict[str, Any]]] = {row["method"]: row["runs"] for row in found["methods"]}
     gains = {count: gain(runs, count) for count in COUNTS}
-    falls = mean(
-        [d["stability"]["fall"] - g["stability"]["fall"] for g, d in zip(runs["grpo"], runs["dapo"], strict=True)]
-    )
-    points = Number(*(100 * value for value in vars(gains["tokens"]).values()))
+    pairs = zip(runs["grpo"], runs["dapo"], strict=True)
+    falls = mean([dapo["stability"]["fall"] - grpo["stability"]["fall"] for grpo, dapo in pairs])
     kept = ("curve", "score", "start", "steps", "spent", "stability", "samples")
-    result = {
-        "gains": {count: vars(number) for count, number in gains.items()},
+    return {
+        "number": vars(Number.of(vars(gains["tokens"]), 100)),
+        "verdict": verdict(gains, falls),
+        "gains": numbers(gains),
         "falls": vars(falls),
         "runs": {method: [{key: run[key] for key in kept} for run in of] for method, of in runs.items()},
         "traces": {method: [run["traces"]["entropy"] for run in of] for method, of in runs.items()},
@@ -132,60 +128,67 @@ def measure(seeds: Sequence[int]) -> Measured:
         "rates": rates,
         "compares": found["verdict"]["headline"],
     }
-    return Measured(number=points, verdict=verdict(gains, falls), result=result)
 
 
-def picture(result: Mapping[str, Any]) -> None:
-    figure, axes = plots().subplots(1, 4, figsize=(14, 3.4))
-    for method, runs in result["runs"].items():
+def checks(run: Result) -> Iterator[Check]:
+    """A learning rate at the edge of its grid is not that method's best."""
+    for method, scores in run["tuning"].items():
+        said = at_edge(scores, f"{method.upper()}'s learning rate")
+        if said:
+            unsettled = run["verdict"].startswith("does not hold") and method == "dapo"
+            left = not_told("no difference was found, but DAPO's best learning rate is not known") if unsettled else ""
+            yield Check(said, left)
+
+
+def picture(run: Result) -> Any:
+    figure, axes = panels(1, 4, size=(14, 3.4))
+    for method, of in run["runs"].items():
         for panel, count in zip(axes[:3], COUNTS, strict=True):
-            ends = min(counted(run, method, count)[-1] for run in runs)
-            at = np.linspace(0, ends, 60)
-            lines = [[read_off(run, method, count, x) for x in at] for run in runs]
-            panel.plot(at, np.mean(lines, axis=0), label=method)
-            panel.set_xlabel(COUNTS[count])
-        traces = [np.array(one) for one in result["traces"][method]]
+            at = np.linspace(0, min(counted(one, method, count)[-1] for one in of), 60)
+            panel.plot(at, np.mean([[read_off(one, method, count, x) for x in at] for one in of], axis=0), label=method)
+            say(panel, COUNTS[count])
+        traces = [np.array(one) for one in run["traces"][method]]
         at = np.linspace(0, min(trace[-1, 0] for trace in traces), 60)
         axes[3].plot(at, np.mean([np.interp(at, trace[:, 0], trace[:, 1]) for trace in traces], axis=0))
-    axes[0].set_ylabel("held-out score, mean over seeds")
-    axes[0].legend(fontsize=8)
-    axes[3].set_xlabel("floating-point operations")
+    say(axes[0], y="held-out score, mean over seeds", legend=True)
+    say(axes[3], "floating-point operations")
     axes[3].set_title("entropy of a token, nats", fontsize=9)
-    save_picture(figure, CLAIM.picture)
+    return figure
 
 
-def words() -> str:
-    return CLAIM.words(lines_of)
+def lines(run: Result) -> Iterator[str]:
+    rows = [(said, Number.of(run["gains"][count], 100).words()) for count, said in COUNTS.items()]
+    yield from table("held equal | DAPO's score less GRPO's, points", rows)
+    falls = Number.of(run["falls"], 100).words("points")
+    yield from ("", f"Fall from the best score to the last, DAPO's less GRPO's: {falls}.", "")
+    cells: list[Sequence[str]] = []
+    for method, of in run["runs"].items():
+        scores = ", ".join(f"{100 * one['score']:.0f} %" for one in of)
+        first, last = (np.mean([one["stability"][f"entropy_{end}"] for one in of]) for end in ("first", "last"))
+        dropped, drawn = (sum(one["samples"][key] for one in of) for key in ("tokens_dropped", "tokens_generated"))
+        steps = f"{np.mean([one['steps'] for one in of]):.0f}"
+        rest = (f"{first:.2f} to {last:.2f}", steps, f"{100 * dropped / drawn:.0f} %")
+        cells.append((f"`{method}`", f"{run['rates'][method]:g}", scores, *rest))
+    head = "method | learning rate | last score, each seed | entropy, first to last | steps | tokens not trained on"
+    yield from table(head, cells)
 
 
-def lines_of(run: Mapping[str, Any]) -> list[str]:
-    lines = ["| held equal | DAPO's score less GRPO's, points |", "| --- | --- |"]
-    for count, said in COUNTS.items():
-        number = Number(*(100 * value for value in run["gains"][count].values()))
-        lines.append(f"| {said} | {number.words()} |")
-    falls = Number(*(100 * value for value in run["falls"].values()))
-    lines += [
-        "",
-        f"Fall from the best score to the last, DAPO's less GRPO's: {falls.words('points')}.",
-        "",
-        "| method | learning rate | last score, each seed | entropy, first to last | steps | tokens not trained on |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for method, runs in run["runs"].items():
-        scores = ", ".join(f"{100 * one['score']:.0f} %" for one in runs)
-        first, last = (np.mean([one["stability"][f"entropy_{end}"] for one in runs]) for end in ("first", "last"))
-        steps = np.mean([one["steps"] for one in runs])
-        dropped, drawn = (sum(one["samples"][key] for one in runs) for key in ("tokens_dropped", "tokens_generated"))
-        rest = f"{first:.2f} to {last:.2f} | {steps:.0f} | {100 * dropped / drawn:.0f} %"
-        lines.append(f"| `{method}` | {run['rates'][method]:g} | {scores} | {rest} |")
-    return lines
-
-
-def main() -> None:
-    found = measure(SEEDS)
-    picture(found.result)
-    CLAIM.record(found, seeds=SEEDS, runs_in=sorted(CLAIM.runs.glob("*/runs/*")))
-
+EXPERIMENT = Claim(
+    name="dapo_over_grpo",
+    about=__doc__,
+    seeds=SEEDS,
+    sentence="DAPO is more efficient and stable than GRPO",
+    measured="DAPO's held-out score less GRPO's at equal generated tokens",
+    unit="points",
+    rule="more efficient by a count: the paired difference of scores at equal counts has its whole interval above 0. "
+    "More stable: DAPO falls less from its best score, whole interval. By tokens and more stable: holds. Else what is "
+    "true of these (by tokens, by steps, by updates, stability): holds here only where that is meant. None: does not "
+    "hold here.",
+    measure=measure,
+    checks=checks,
+    picture=picture,
+    lines=lines,
+)
 
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

@@ -11,16 +11,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from claim import HOLDS, Claim, Measured, Number, mean, not_here, only_when
+from claim import HOLDS, Claim, Result, not_here, only_when
 from enumeration import Tree, World, expected_return, gradient, kl, optimum_PS, random_world, total_variation
+from experiment import Work
 from in_process import collected, operations, parts_of
-from running import plots, rung, save_picture
+from intervals import Number, mean
+from pictures import curve, dots, panels, say
+from words import table
 
 from rung.methods.parts.preference_losses import Answers, DPOLoss, Unlikelihood
 from rung.methods.parts.protocols import PreferenceLoss
@@ -36,15 +39,6 @@ UPDATES = (0, 25, 100)
 """Of the tiny model, before its gradients are compared."""
 TREE = Tree(3, 3)
 UP_AND_DOWN, UP = Unlikelihood(alpha=1.0), Unlikelihood(alpha=0.0)
-CLAIM = Claim(
-    name="dpo_supervised",
-    sentence="DPO is closer to supervised learning than to RL",
-    measured="cosine of DPO's step with supervised learning's less that with KL-regularised RL's, along its descent",
-    unit="",
-    rule="the step is supervised learning's: that number's interval is above 0. The goal is RL's: in every world DPO "
-    "ends within total variation 0.01 of RL's optimum, and fine-tuning on the chosen answers further off than DPO. "
-    "Step and not goal: holds. Step and goal: holds here only where the step is meant. Neither: does not hold here.",
-)
 
 
 def verdict(nearer: Number, dpo_ends: Sequence[float], sft_ends: Sequence[float]) -> str:
@@ -146,23 +140,23 @@ def of_world(seed: int) -> dict[str, Any]:
 # --- the tiny model --------------------------------------------------------------------------------------------------
 
 
-def of_tiny(seed: int) -> dict[str, Any]:
+def of_tiny(work: Work, seed: int) -> dict[str, Any]:
     """Cosines of DPO's gradient with supervised learning's on the same pairs, and a step's operations."""
     model = str(tiny_for(TaskSettings(name="arithmetic")))
-    file = CLAIM.runs / f"pairs-{seed}.jsonl"
+    file = work.folder / f"pairs-{seed}.jsonl"
     file.parent.mkdir(parents=True, exist_ok=True)
     if not file.is_file():
         ask = ("--k", "4", "--seed", str(seed), "--set", "prompts=512", "--set", "max_new_tokens=16")
-        rung("pairs", "--model", model, "--task", "arithmetic", *ask, "--out", str(file), "--quiet")
+        work.rung("pairs", "--model", model, "--task", "arithmetic", *ask, "--out", str(file), "--quiet")
     dpo = parts_of("dpo", str(file), model=model, seed=seed)
     alpha = ("method.loss=Unlikelihood", "method.loss.alpha=1.0")
     supervised = parts_of("dpo", str(file), model=model, seed=seed, sets=alpha)
     cosines: list[float] = []
-    for update in range(UPDATES[-1] + 1):
+    for update in range(work.points(UPDATES)[-1] + 1):
         batch = collected(dpo, update + 1)
         state = {name: tensor.clone() for name, tensor in dpo.policy.state().items()}
         dpo.learner.update(batch, update + 1)
-        if update in UPDATES:
+        if update in work.points(UPDATES):
             supervised.policy.load_state(state)
             supervised.learner.update(batch, 1)
             cosines.append(cosine(*(gradient_of(parts) for parts in (dpo, supervised))))
@@ -192,83 +186,81 @@ def gradient_of(parts: Any) -> torch.Tensor:
 # --- the claim -------------------------------------------------------------------------------------------------------
 
 
-def measure(seeds: Sequence[int]) -> Measured:
-    worlds = [of_world(world) for world in WORLDS]
+def measure(work: Work, folders: object) -> dict[str, Any]:
+    worlds = [of_world(world) for world in work.few(WORLDS)]
     nearer = mean([float(np.mean([p["supervised"] - p["rl"] for p in one["points"]])) for one in worlds])
     said = verdict(nearer, *([one["off"][name] for one in worlds] for name in ("dpo", "sft")))
-    tiny = [of_tiny(seed) for seed in seeds]
-    return Measured(number=nearer, verdict=said, result={"worlds": worlds, "tiny": tiny})
+    tiny = [of_tiny(work, seed) for seed in work.seeds]
+    return {"number": vars(nearer), "verdict": said, "worlds": worlds, "tiny": tiny}
 
 
-def cosines(run: Mapping[str, Any], of: str) -> np.ndarray:
+def cosines(run: Result, of: str) -> np.ndarray:
     """[worlds, points]"""
     return np.array([[point[of] for point in one["points"]] for one in run["worlds"]])
 
 
-def picture(result: Mapping[str, Any]) -> None:
-    figure, (left, right) = plots().subplots(1, 2, figsize=(10, 3.4))
+def picture(run: Result) -> Any:
+    figure, (left, right) = panels(1, 2, size=(10, 3.4))
     said = {"supervised": "supervised: chosen up, rejected down", "chosen": "chosen up", "rl": "KL-regularised RL"}
     for name, label in said.items():
-        values = cosines(result, name)
-        left.plot(range(len(LEFT)), values.mean(0), "o-", label=label)
-        left.fill_between(range(len(LEFT)), values.min(0), values.max(0), alpha=0.15, linewidth=0)
+        curve(left, range(len(LEFT)), cosines(run, name), band="range", marker="o", label=label)
     left.set_xticks(range(len(LEFT)), [f"{100 * share:.0f} %" for share in LEFT])
-    left.set_xlabel("of DPO's loss left")
-    left.set_ylabel("cosine with DPO's step")
-    left.legend(fontsize=8)
-    for place, name in enumerate(("start", "sft", "dpo")):
-        right.plot([place] * len(result["worlds"]), [one["off"][name] for one in result["worlds"]], "o", alpha=0.5)
-    right.set_xticks(range(3), ["reference", "fine-tuned on chosen", "DPO"])
-    right.set_ylabel("total variation from RL's optimum")
-    save_picture(figure, CLAIM.picture)
+    say(left, "of DPO's loss left", "cosine with DPO's step", legend=True)
+    names = {"start": "reference", "sft": "fine-tuned on chosen", "dpo": "DPO"}
+    dots(right, {label: [one["off"][name] for one in run["worlds"]] for name, label in names.items()}, alpha=0.5)
+    say(right, y="total variation from RL's optimum")
+    return figure
 
 
-def words() -> str:
-    return CLAIM.words(lines_of)
-
-
-def lines_of(run: Mapping[str, Any]) -> list[str]:
-    heads = " | ".join(f"{100 * share:.0f} %" for share in LEFT)
-    lines = [f"| cosine of DPO's step, of its loss left: | {heads} |", "| --- |" + " --- |" * len(LEFT)]
-    for name, said in (
-        ("supervised", "with supervised learning, chosen up and rejected down"),
-        ("chosen", "with fine-tuning on the chosen"),
-        ("rl", "with KL-regularised RL"),
-    ):
-        lines.append(f"| {said} | " + " | ".join(f"{value:.2f}" for value in cosines(run, name).mean(0)) + " |")
-    most = {name: max(one["off"][name] for one in run["worlds"]) for name in ("dpo", "sft")}
-    least = min(one["off"]["sft"] for one in run["worlds"])
+def lines(run: Result) -> Iterator[str]:
+    said = {
+        "supervised": "with supervised learning, chosen up and rejected down",
+        "chosen": "with fine-tuning on the chosen",
+        "rl": "with KL-regularised RL",
+    }
+    rows = [(label, *(f"{value:.2f}" for value in cosines(run, name).mean(0))) for name, label in said.items()]
+    shares = " | ".join(f"{100 * share:.0f} %" for share in LEFT)
+    yield from table(f"cosine of DPO's step, of its loss left: | {shares}", rows)
+    off = {name: [one["off"][name] for one in run["worlds"]] for name in ("dpo", "sft")}
     on_tiny = np.mean([one["cosines"] for one in run["tiny"]], axis=0)
+    after = ", ".join(f"{value:.4f} after {count} updates" for count, value in zip(UPDATES, on_tiny, strict=True))
+    yield from (
+        "",
+        f"Total variation from RL's optimum, over {len(run['worlds'])} worlds: DPO at most {max(off['dpo']):.1e}, "
+        f"fine-tuning on the chosen {min(off['sft']):.2f} to {max(off['sft']):.2f}.",
+        "",
+        f"On the tiny model, cosine with supervised learning on the same pairs: {after}.",
+        "",
+        "DPO's pairs were drawn before it began, 4 answers to each of 512 prompts; its reference read each pair once.",
+        "",
+    )
     steps = {
         name: {key: float(np.mean([one[name][key] for one in run["tiny"]])) for key in run["tiny"][0][name]}
         for name in ("dpo", "grpo")
     }
-    lines += [
-        "",
-        f"Total variation from RL's optimum, over {len(run['worlds'])} worlds: DPO at most {most['dpo']:.1e}, "
-        f"fine-tuning on the chosen {least:.2f} to {most['sft']:.2f}.",
-        "",
-        "On the tiny model, cosine with supervised learning on the same pairs: "
-        + ", ".join(f"{value:.4f} after {count} updates" for count, value in zip(UPDATES, on_tiny, strict=True))
-        + ".",
-        "",
-        "DPO's pairs were drawn before it began, 4 answers to each of 512 prompts; its reference read each pair once.",
-        "",
-        "| a later step on the tiny model | tokens drawn | tokens learnt from | operations before the update | of it |",
-        "| --- | --- | --- | --- | --- |",
-        *(
-            f"| `{name}` | {s['generated']:.0f} | {s['trained']:.0f} | {s['before']:.1e} | {s['learning']:.1e} |"
+    yield from table(
+        "a later step on the tiny model | tokens drawn | tokens learnt from | operations before the update | of it",
+        [
+            (f"`{name}`", f"{s['generated']:.0f}", f"{s['trained']:.0f}", f"{s['before']:.1e}", f"{s['learning']:.1e}")
             for name, s in steps.items()
-        ),
-    ]
-    return lines
+        ],
+    )
 
 
-def main() -> None:
-    found = measure(SEEDS)
-    picture(found.result)
-    CLAIM.record(found, seeds=SEEDS)
-
+EXPERIMENT = Claim(
+    name="dpo_supervised",
+    about=__doc__,
+    seeds=SEEDS,
+    sentence="DPO is closer to supervised learning than to RL",
+    measured="cosine of DPO's step with supervised learning's less that with KL-regularised RL's, along its descent",
+    unit="",
+    rule="the step is supervised learning's: that number's interval is above 0. The goal is RL's: in every world DPO "
+    "ends within total variation 0.01 of RL's optimum, and fine-tuning on the chosen answers further off than DPO. "
+    "Step and not goal: holds. Step and goal: holds here only where the step is meant. Neither: does not hold here.",
+    measure=measure,
+    picture=picture,
+    lines=lines,
+)
 
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

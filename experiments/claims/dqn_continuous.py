@@ -11,11 +11,14 @@ own pass lines; this claim reads its recorded result and runs nothing:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from claim import HOLDS, Claim, Measured, Number, difference, not_here, only_when
-from running import plots, recorded, save_picture
+from claim import HOLDS, Check, Claim, Result, not_here, numbers, only_when
+from experiment import Work, required
+from intervals import Number, difference
+from pictures import GREY, dots, panels, say
+from words import table
 
 SOURCE = "discrete_or_continuous"
 FIRST = "Pendulum-v1"
@@ -25,15 +28,6 @@ DIMENSIONS = {"Pendulum": 1, "Reacher": 2, "Hopper": 3, "HalfCheetah": 6, "Human
 MANY = 6
 HELD = 1 << 16
 """Actions that a network can still have outputs for; rung refuses a larger grid."""
-CLAIM = Claim(
-    name="dqn_continuous",
-    sentence="DQN is weak where actions are continuous",
-    measured="mean return of DQN on its best grid of Pendulum's action less that of PPO with the action as it is",
-    unit="",
-    rule=f"weak on a task: the best grid's score less PPO's has its whole interval below 0. On all tasks: holds. On "
-    f"some: holds here only on them. On none: the values a dimension that suffice make more than {HELD:,} actions of "
-    f"{MANY} dimensions: holds here only when there are many dimensions; if not: does not hold here.",
-)
 
 
 def verdict(gaps: Mapping[str, Number], bins: int) -> str:
@@ -69,57 +63,70 @@ def suffices(arms: Mapping[str, list[float]]) -> int:
     return min(int(a) for a in arms if a != CONTINUOUS and difference(arms[a], best).high >= 0)
 
 
-def measure(source: Mapping[str, Any]) -> Measured:
+def of_scores(source: Result) -> dict[str, Any]:
     """`source`: the recorded result whose runs these are."""
     scores = scores_of(source)
     gaps = {task: difference(arms[best_grid(arms)], arms[CONTINUOUS]) for task, arms in scores.items()}
     bins = max(suffices(arms) for arms in scores.values())
-    result = {
+    return {
+        "number": vars(gaps[FIRST]),
+        "verdict": verdict(gaps, bins),
         "scores": scores,
-        "gaps": {task: {"best": best_grid(scores[task]), **vars(gap)} for task, gap in gaps.items()},
+        "gaps": {task: {"best": best_grid(scores[task]), **gap} for task, gap in numbers(gaps).items()},
         "suffices": bins,
         "steps": source["steps"],
         "source_commit": source["commit"],
+        "seeds": source["seeds"],
     }
-    return Measured(number=gaps[FIRST], verdict=verdict(gaps, bins), result=result)
 
 
-def picture(result: Mapping[str, Any]) -> None:
-    tasks = result["scores"]
-    figure, axes = plots().subplots(1, len(tasks) + 1, figsize=(12, 3.4))
-    for panel, (task, arms) in zip(axes, tasks.items(), strict=False):
-        for place, scores in enumerate(arms.values()):
-            panel.plot([place] * len(scores), scores, "o", alpha=0.6)
-        panel.set_xticks(range(len(arms)), [a if a == CONTINUOUS else f"dqn, {a}" for a in arms], fontsize=8)
+def measure(work: Work, folders: object) -> dict[str, Any]:
+    return of_scores(required(SOURCE))
+
+
+def checks(run: Result) -> Iterator[Check]:
+    """The rule asks about one number of dimensions; the table has more."""
+    bins = run["suffices"]
+    beyond = {task: size for task, size in DIMENSIONS.items() if bins**size > HELD}
+    if run["verdict"].startswith("does not hold") and beyond:
+        said = " or ".join(
+            f"the {size} of {task} ({_actions(bins, size)} actions of the grid)" for task, size in beyond.items()
+        )
+        yield Check(
+            f"the rule asks about {MANY} dimensions; of the tasks in the table it is not true for {', '.join(beyond)}",
+            only_when(f"actions have many dimensions, as {said}; in 1 and 2 the best grid is not below PPO"),
+        )
+    yield Check(
+        f"returns are measured in 1 and 2 dimensions only, after {run['steps']:,} steps; beyond, grids are counted"
+    )
+
+
+def picture(run: Result) -> Any:
+    figure, axes = panels(1, len(run["scores"]) + 1, size=(12, 3.4))
+    for panel, (task, arms) in zip(axes, run["scores"].items(), strict=False):
+        dots(panel, arms, [arm if arm == CONTINUOUS else f"dqn, {arm}" for arm in arms], fontsize=8)
         panel.set_title(f"{task}: return of each seed", fontsize=9)
-    for bins in (a for a in next(iter(tasks.values())) if a != CONTINUOUS):
+    for bins in (arm for arm in run["scores"][FIRST] if arm != CONTINUOUS):
         sizes = [int(bins) ** d for d in DIMENSIONS.values()]
         axes[-1].plot(list(DIMENSIONS.values()), sizes, "o-", label=f"{bins} values")
-    axes[-1].axhline(HELD, color="grey", linewidth=0.8, linestyle="--")
-    axes[-1].set_yscale("log")
-    axes[-1].set_xlabel("dimensions of an action")
+    axes[-1].axhline(HELD, **GREY)
     axes[-1].set_title("actions of the grid", fontsize=9)
-    axes[-1].legend(fontsize=8)
-    save_picture(figure, CLAIM.picture)
+    say(axes[-1], "dimensions of an action", yscale="log", legend=True)
+    return figure
 
 
-def words() -> str:
-    return CLAIM.words(lines_of)
-
-
-def lines_of(run: Mapping[str, Any]) -> list[str]:
+def lines(run: Result) -> Iterator[str]:
     arms = list(next(iter(run["scores"].values())))
     heads = " | ".join("PPO, no grid" if arm == CONTINUOUS else f"DQN, {arm} values" for arm in arms)
-    lines = [f"| mean return after {run['steps']:,} steps | {heads} | best grid less PPO |"]
-    lines += ["| --- |" + " --- |" * (len(arms) + 1)]
-    for task, scores in run["scores"].items():
-        means = " | ".join(f"{sum(scores[arm]) / len(scores[arm]):.1f}" for arm in arms)
-        gap = Number(*(run["gaps"][task][key] for key in ("value", "low", "high")))
-        lines.append(f"| {task} | {means} | {gap.words()} |")
+    rows = [
+        (task, *(f"{sum(scores[arm]) / len(scores[arm]):.1f}" for arm in arms), Number.of(run["gaps"][task]).words())
+        for task, scores in run["scores"].items()
+    ]
+    yield from table(f"mean return after {run['steps']:,} steps | {heads} | best grid less PPO", rows)
     bins = run["suffices"]
     grids = ", ".join(f"{name} ({d}) {_actions(bins, d)}" for name, d in DIMENSIONS.items())
     said = f"{bins} values a dimension suffice. As many actions are that, by task and its dimensions: {grids}."
-    return [*lines, "", f"{said} The runs are of commit {run['source_commit']}."]
+    yield from ("", f"{said} The runs are of commit {run['source_commit']}.")
 
 
 def _actions(bins: int, dimensions: int) -> str:
@@ -127,14 +134,20 @@ def _actions(bins: int, dimensions: int) -> str:
     return f"{count:,}" if count < 1e9 else f"{count:.0e}"
 
 
-def main() -> None:
-    source = recorded(SOURCE)
-    if source is None:
-        raise SystemExit(f"experiments/{SOURCE}.py has no recorded result; run it first: this claim reads its runs")
-    found = measure(source)
-    picture(found.result)
-    CLAIM.record(found, seeds=source["seeds"])
-
+EXPERIMENT = Claim(
+    name="dqn_continuous",
+    about=__doc__,
+    sentence="DQN is weak where actions are continuous",
+    measured="mean return of DQN on its best grid of Pendulum's action less that of PPO with the action as it is",
+    unit="",
+    rule=f"weak on a task: the best grid's score less PPO's has its whole interval below 0. On all tasks: holds. On "
+    f"some: holds here only on them. On none: the values a dimension that suffice make more than {HELD:,} actions of "
+    f"{MANY} dimensions: holds here only when there are many dimensions; if not: does not hold here.",
+    measure=measure,
+    checks=checks,
+    picture=picture,
+    lines=lines,
+)
 
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

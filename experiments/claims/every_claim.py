@@ -9,41 +9,36 @@ To measure one again: `python experiments/claims/NAME.py`.
 from __future__ import annotations
 
 import importlib
-from types import ModuleType
+
+from claim import Claim
+from experiment import recorded
+from words import table
 
 CLAIMS = (
-    "dqn_continuous",
-    "reinforce_unstable",
-    "actor_critic_balance",
-    "trpo_expensive",
-    "grpo_less_compute",
-    "dapo_over_grpo",
-    "dpo_supervised",
+    *("dqn_continuous", "reinforce_unstable", "actor_critic_balance", "trpo_expensive", "grpo_less_compute"),
+    *("dapo_over_grpo", "dpo_supervised"),
 )
 
 
-def claim_module(name: str) -> ModuleType:
-    """A claim's file, this one's neighbour."""
-    return importlib.import_module(name)
+def claim_of(name: str) -> Claim:
+    """A claim's declaration, out of this file's neighbour."""
+    return importlib.import_module(name).EXPERIMENT
 
 
 def words() -> str:
     """All claims as a table for the docs."""
-    rows = [claim_module(name).CLAIM.row() for name in CLAIMS]
-    return "\n".join(["| the article says | measured | number | verdict |", "| --- | --- | --- | --- |", *rows])
+    return "\n".join(table("the article says | measured | number | verdict", [claim_of(name).row() for name in CLAIMS]))
 
 
 def main() -> None:
     """A claim that cannot be measured yet is named, and the others go on."""
     failed: list[str] = []
-    for name in CLAIMS:
-        if claim_module(name).CLAIM.recorded() is not None:
-            continue
-        print(f"--- {name}", flush=True)
-        try:
-            claim_module(name).main()
-        except SystemExit as stopped:
-            failed.append(f"{name}: {stopped}")
+    for claim in map(claim_of, CLAIMS):
+        if recorded(claim.key) is None:
+            try:
+                claim.main([])
+            except SystemExit as stopped:
+                failed.append(f"{claim.name}: {stopped}")
     if failed:
         raise SystemExit("\n".join(failed))
 

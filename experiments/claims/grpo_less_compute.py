@@ -14,17 +14,22 @@ Seconds a step are printed and enter no rule.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
-from claim import HOLDS, Claim, Measured, Number, geometric_mean, mean, not_here, only_when
+from claim import HOLDS, Claim, Result, not_here, numbers, only_when
+from experiment import Run, Work, evaluations, metrics
 from in_process import collected, kept_bytes, operations, parts_of
-from running import Run, evaluations, metrics, plots, run_all, save_picture
+from intervals import Number, geometric_mean, mean
+from pictures import panels, say
+from words import table
 
+from rung.runs.recipes.tiny import tiny_for
 from rung.runs.record.json_lines import read_rows
+from rung.settings import TaskSettings
 from rung.trainers.budget import seconds_of
 
 SEEDS = (41, 42, 43, 44, 45)
@@ -33,7 +38,6 @@ COUNTED = 3
 TOKENS = 80_000
 MORE = 1.05
 """Less than five per cent more counts as the same."""
-TASK = ("--model", "tiny", "--task", "arithmetic")
 COMMON = ("reporting.kl_rows=0", "learner.threads=1")
 RUN = ("steps=100000", f"budget.tokens={TOKENS}", "evaluation.num_items=200", "evaluation.every=10")
 WITH_CRITIC = (
@@ -47,16 +51,6 @@ ARMS: dict[str, tuple[str, tuple[str, ...]]] = {
     OWN: ("grpo", (*WITH_CRITIC, "method.critic.separate=true")),
     PPO: ("ppo@lm-human-preferences", ()),
 }
-CLAIM = Claim(
-    name="grpo_less_compute",
-    sentence="GRPO optimises language models with less compute",
-    measured="operations of a step with a critic of its own over those of GRPO's, all else equal",
-    unit="times",
-    rule="less than an arm: that arm's step takes over 5 % more operations, the whole interval. Not less than a critic "
-    "of its own: does not hold here. Else, some arm scores higher at equal operations (paired difference, whole "
-    "interval): holds here only for a step. Else less than a value layer too: holds; if not: holds here only where the "
-    "critic is a network of its own.",
-)
 
 
 def less(times: Number) -> bool:
@@ -116,28 +110,24 @@ def step_seconds(folder: Path) -> float:
     return median(seconds_of(row) for row in rows)
 
 
-def runs_of(seeds: Sequence[int]) -> list[Run]:
-    return [
-        Run(
-            f"{arm}-{seed}",
-            *("train", method, *TASK, "--seed", str(seed)),
-            settings=(*COMMON, *RUN, *sets),
-        )
-        for seed in seeds
+def runs(work: Work) -> dict[Any, Run]:
+    return {
+        (arm, seed): Run(method, "arithmetic", seed, (*COMMON, *RUN, *sets), more=("--model", "tiny"))
+        for seed in work.seeds
         for arm, (method, sets) in ARMS.items()
-    ]
+    }
 
 
-def scores_of(folders: Mapping[tuple[int, str], Path], seeds: Sequence[int]) -> dict[str, Any]:
+def scores_of(folders: Mapping[Any, Path], seeds: Sequence[int]) -> dict[str, Any]:
     """By arm: curves, the last score, the score at equal operations, and both less GRPO's sign-turned."""
     curves = {key: curve(folder) for key, folder in folders.items()}
-    least = {seed: min(curves[seed, arm]["flops"][-1] for arm in ARMS) for seed in seeds}
+    least = {seed: min(curves[arm, seed]["flops"][-1] for arm in ARMS) for seed in seeds}
     return {
         arm: {
-            "last": [curves[seed, arm]["score"][-1] for seed in seeds],
-            "at_equal_operations": [read_off(curves[seed, arm], "flops", least[seed]) for seed in seeds],
-            "seconds_a_step": [step_seconds(folders[seed, arm]) for seed in seeds],
-            "curves": [curves[seed, arm] for seed in seeds],
+            "last": [curves[arm, seed]["score"][-1] for seed in seeds],
+            "at_equal_operations": [read_off(curves[arm, seed], "flops", least[seed]) for seed in seeds],
+            "seconds_a_step": [step_seconds(folders[arm, seed]) for seed in seeds],
+            "curves": [curves[arm, seed] for seed in seeds],
         }
         for arm in ARMS
     }
@@ -148,79 +138,73 @@ def paired(scores: Mapping[str, Any], arm: str, key: str) -> Number:
     return mean([g - other for g, other in zip(scores[GRPO][key], scores[arm][key], strict=True)])
 
 
-def measure(seeds: Sequence[int]) -> Measured:
-    run_all([runs_of(seeds)[0]], CLAIM.runs)  # the first makes the tiny model, once
-    folders = run_all(runs_of(seeds), CLAIM.runs)
-    keys = [(seed, arm) for seed in seeds for arm in ARMS]
-    scores = scores_of(dict(zip(keys, folders, strict=True)), seeds)
-    steps = {arm: [of_step(arm, seed) for seed in seeds[:COUNTED]] for arm in ARMS}
+def measure(work: Work, folders: Mapping[Any, Path]) -> dict[str, Any]:
+    scores = scores_of(folders, work.seeds)
+    steps = {arm: [of_step(arm, seed) for seed in work.seeds[:COUNTED]] for arm in ARMS}
     total = {arm: [one["drawing"] + one["learning"] for one in found] for arm, found in steps.items()}
     kept = {arm: sum(found[0]["bytes"].values()) for arm, found in steps.items()}
     others = [arm for arm in ARMS if arm != GRPO]
-    ratios = {
-        arm: {
-            "operations": geometric_mean([a / b for a, b in zip(total[arm], total[GRPO], strict=True)]),
-            "bytes": kept[arm] / kept[GRPO],
-        }
-        for arm in others
-    }
+    ratios = {arm: geometric_mean([a / b for a, b in zip(total[arm], total[GRPO], strict=True)]) for arm in others}
     equal = {arm: paired(scores, arm, "at_equal_operations") for arm in others}
-    cheaper = {arm: less(found["operations"]) for arm, found in ratios.items()}
-    result = {
-        "ratios": {arm: {**found, "operations": vars(found["operations"])} for arm, found in ratios.items()},
+    return {
+        "number": vars(ratios[OWN]),
+        "verdict": verdict(less(ratios[OWN]), less(ratios[LAYER]), equal),
+        "ratios": {arm: {"operations": vars(ratios[arm]), "bytes": kept[arm] / kept[GRPO]} for arm in others},
         "steps": steps,
         "scores": scores,
-        "less_at_equal_operations": {arm: vars(found) for arm, found in equal.items()},
-        "less_at_equal_tokens": {arm: vars(paired(scores, arm, "last")) for arm in others},
+        "less_at_equal_operations": numbers(equal),
+        "less_at_equal_tokens": numbers({arm: paired(scores, arm, "last") for arm in others}),
         "tokens": TOKENS,
     }
-    said = verdict(cheaper[OWN], cheaper[LAYER], equal)
-    return Measured(number=ratios[OWN]["operations"], verdict=said, result=result)
 
 
-def picture(result: Mapping[str, Any]) -> None:
-    figure, axes = plots().subplots(1, 2, figsize=(10, 3.6), sharey=True)
+def picture(run: Result) -> Any:
+    figure, axes = panels(1, 2, size=(10, 3.6), sharey=True)
     for panel, axis in zip(axes, ("tokens", "flops"), strict=True):
-        for arm, found in result["scores"].items():
-            ends = min(curve[axis][-1] for curve in found["curves"])
-            spent = np.linspace(0, ends, 60)
-            lines = [np.interp(spent, curve[axis], curve["score"]) for curve in found["curves"]]
-            panel.plot(spent, np.mean(lines, axis=0), label=arm)
-        panel.set_xlabel("generated tokens" if axis == "tokens" else "operations")
-    axes[0].set_ylabel("held-out score, mean over seeds")
-    axes[0].legend(fontsize=8)
-    save_picture(figure, CLAIM.picture)
+        for arm, found in run["scores"].items():
+            spent = np.linspace(0, min(curve[axis][-1] for curve in found["curves"]), 60)
+            values = [np.interp(spent, curve[axis], curve["score"]) for curve in found["curves"]]
+            panel.plot(spent, np.mean(values, axis=0), label=arm)
+        say(panel, "generated tokens" if axis == "tokens" else "operations")
+    say(axes[0], y="held-out score, mean over seeds", legend=True)
+    return figure
 
 
-def words() -> str:
-    return CLAIM.words(lines_of)
-
-
-def lines_of(run: Mapping[str, Any]) -> list[str]:
-    lines = [
-        "| who says what an answer is worth | operations of a step | bytes kept | seconds a step | last score | "
-        "GRPO's score less this one's: equal tokens | equal operations |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
+def lines(run: Result) -> Iterator[str]:
+    rows: list[Sequence[str]] = []
     for arm, found in run["scores"].items():
-        cost = "1 | 1"
-        less_ = "0 | 0"
+        cost, apart = ("1", "1"), ("0", "0")
         if arm != GRPO:
             ratios = run["ratios"][arm]
-            cost = f"{Number(**ratios['operations']).words('times')} | {ratios['bytes']:.2f} times"
+            cost = (Number.of(ratios["operations"]).words("times"), f"{ratios['bytes']:.2f} times")
             both = (run[f"less_at_equal_{what}"][arm] for what in ("tokens", "operations"))
-            less_ = " | ".join(Number(**{k: 100 * v for k, v in one.items()}).words("points") for one in both)
-        name = f"`{arm}`" if arm in (GRPO, PPO) else arm
-        second, last = np.mean(found["seconds_a_step"]), 100 * np.mean(found["last"])
-        lines.append(f"| {name} | {cost} | {second:.2f} | {last:.1f} % | {less_} |")
-    return lines
+            apart = tuple(Number.of(one, 100).words("points") for one in both)
+        seconds, last = f"{np.mean(found['seconds_a_step']):.2f}", f"{100 * np.mean(found['last']):.1f} %"
+        rows.append((f"`{arm}`" if arm in (GRPO, PPO) else arm, *cost, seconds, last, *apart))
+    yield from table(
+        "who says what an answer is worth | operations of a step | bytes kept | seconds a step | last score | "
+        "GRPO's score less this one's: equal tokens | equal operations",
+        rows,
+    )
 
 
-def main() -> None:
-    found = measure(SEEDS)
-    picture(found.result)
-    CLAIM.record(found, seeds=SEEDS, runs_in=[CLAIM.runs / run.name for run in runs_of(SEEDS)])
-
+EXPERIMENT = Claim(
+    name="grpo_less_compute",
+    about=__doc__,
+    seeds=SEEDS,
+    sentence="GRPO optimises language models with less compute",
+    measured="operations of a step with a critic of its own over those of GRPO's, all else equal",
+    unit="times",
+    rule="less than an arm: that arm's step takes over 5 % more operations, the whole interval. Not less than a critic "
+    "of its own: does not hold here. Else, some arm scores higher at equal operations (paired difference, whole "
+    "interval): holds here only for a step. Else less than a value layer too: holds; if not: holds here only where the "
+    "critic is a network of its own.",
+    prepare=lambda work: tiny_for(TaskSettings(name="arithmetic")),
+    runs=runs,
+    measure=measure,
+    picture=picture,
+    lines=lines,
+)
 
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

@@ -12,13 +12,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from claim import HOLDS, Claim, Measured, Number, difference, geometric_mean, not_here, only_when, ratio
-from running import Run, plots, recorded, run_all, save_picture
+from claim import HOLDS, Claim, Result, not_here, only_when
+from experiment import Run, Work, required
+from intervals import Number, difference, geometric_mean, ratio
+from pictures import dots, panels, say
+from words import table
 
 from rung.methods import REINFORCE, REINFORCE_BASELINE, PolicyGradient
 from rung.methods.parts.advantages import GAE, NStep
@@ -42,15 +45,6 @@ ADVANTAGES: dict[str, PolicyGradient] = {
     ),
     PPOS: REINFORCE.changed(advantage=GAE(discount=0.99, lam=0.95), critic=ValueFunction()),
 }
-CLAIM = Claim(
-    name="reinforce_unstable",
-    sentence="REINFORCE does not converge stably and efficiently",
-    measured="environment steps until CartPole is solved, REINFORCE over PPO",
-    unit="times",
-    rule="not efficient: that ratio's interval is above 1. Not stable: of the evaluations after the first 475, more "
-    "are below 475 than of PPO's, the difference's interval above 0. Both: holds; one: holds here only for that one; "
-    "none: does not hold here.",
-)
 
 
 def verdict(steps: Number, below: Number) -> str:
@@ -108,13 +102,13 @@ def noise_scale(gradients: Sequence[torch.Tensor], steps: float) -> float:
     return noise / signal * steps if signal > 0 else float("inf")
 
 
-def noise_at(folder: Path, seed: int) -> dict[str, float]:
+def noise_at(folder: Path, seed: int, num_batches: int) -> dict[str, float]:
     """The noise scale of every advantage at the policy in a run's folder, on the same episodes."""
     policy = SmallPolicy.load(folder / "final")
     collector = EpisodeCollector(environment_task("CartPole-v1"), num_environments=EPISODES, seed=seed)
-    batches = [collector.collect_episodes(policy, EPISODES, 1).batch for _ in range(BATCHES)]
+    batches = [collector.collect_episodes(policy, EPISODES, 1).batch for _ in range(num_batches)]
     collector.close()
-    steps = sum(int(batch.action_mask_BT.sum()) for batch in batches) / BATCHES
+    steps = sum(int(batch.action_mask_BT.sum()) for batch in batches) / num_batches
     scales = {
         name: noise_scale([gradient(method, policy, batch) for batch in batches], steps)
         for name, method in ADVANTAGES.items()
@@ -122,77 +116,75 @@ def noise_at(folder: Path, seed: int) -> dict[str, float]:
     return {"steps": steps, **scales}
 
 
-def runs_of(seeds: Sequence[int]) -> list[Run]:
-    return [
-        Run(f"ppo-{stage}-{seed}", *f"train ppo --task CartPole-v1 --seed {seed}".split(), settings=(f"steps={steps}",))
-        for seed in seeds
+def runs(work: Work) -> dict[Any, Run]:
+    return {
+        ("ppo", stage, seed): Run("ppo", "CartPole-v1", seed, (f"steps={steps}",))
+        for seed in work.seeds
         for stage, steps in STAGES.items()
-    ]
+    }
 
 
-def measure(seeds: Sequence[int]) -> Measured:
-    cartpole = recorded("cartpole")
-    if cartpole is None:
-        raise SystemExit("experiments/cartpole.py has no recorded result; run it first: this claim reads its runs")
+def measure(work: Work, folders: Mapping[Any, Path]) -> dict[str, Any]:
+    cartpole = required("cartpole")
     found = converged(cartpole)
-    steps = ratio(found["reinforce"]["first_at"], found["ppo"]["first_at"])
     below = difference(found["reinforce"]["below"], found["ppo"]["below"])
-    runs = runs_of(seeds)
-    folders = run_all(runs, CLAIM.runs)
-    noise = {run.name: noise_at(folder, seed=1000) for run, folder in zip(runs, folders, strict=True)}
-    result = {"converged": found, "below": vars(below), "noise": noise, "cartpole_commit": cartpole["commit"]}
-    return Measured(number=steps, verdict=verdict(steps, below), result=result)
+    steps = ratio(found["reinforce"]["first_at"], found["ppo"]["first_at"])
+    return {
+        "number": vars(steps),
+        "verdict": verdict(steps, below),
+        "converged": found,
+        "below": vars(below),
+        "noise": {
+            folder.name: noise_at(folder, 1000, work.few(range(BATCHES), 4)[-1] + 1) for folder in folders.values()
+        },
+        "cartpole_commit": cartpole["commit"],
+    }
 
 
-def picture(result: Mapping[str, Any]) -> None:
-    figure, (left, right) = plots().subplots(1, 2, figsize=(11, 3.6))
-    for place, found in enumerate(result["converged"].values()):
-        left.plot([place] * len(found["first_at"]), [v / 1000 for v in found["first_at"]], "o", alpha=0.6)
-    left.set_yscale("log")
-    left.set_xticks(range(len(result["converged"])), list(result["converged"]), fontsize=7)
-    left.set_ylabel("thousand environment steps until 475")
-    for place, name in enumerate(ADVANTAGES):
-        right.plot([place] * len(result["noise"]), [one[name] for one in result["noise"].values()], "o", alpha=0.6)
-    right.set_yscale("log")
-    right.set_xticks(range(len(ADVANTAGES)), ["return", "- others' mean", "5 steps + critic", "GAE"], fontsize=8)
-    right.set_ylabel("noise scale, environment steps")
-    save_picture(figure, CLAIM.picture)
+def picture(run: Result) -> Any:
+    figure, (left, right) = panels(1, 2, size=(11, 3.6))
+    dots(left, {name: [v / 1000 for v in found["first_at"]] for name, found in run["converged"].items()}, fontsize=7)
+    say(left, y="thousand environment steps until 475", yscale="log")
+    names = ["return", "- others' mean", "5 steps + critic", "GAE"]
+    dots(right, {name: [one[name] for one in run["noise"].values()] for name in ADVANTAGES}, names, fontsize=8)
+    say(right, y="noise scale, environment steps", yscale="log")
+    return figure
 
 
-def words() -> str:
-    return CLAIM.words(lines_of)
-
-
-def lines_of(run: Mapping[str, Any]) -> list[str]:
-    lines = [
-        "| method | steps until 475, thousands: fastest, median, slowest seed | evaluations below 475 afterwards |",
-        "| --- | --- | --- |",
-    ]
+def lines(run: Result) -> Iterator[str]:
+    rows: list[Sequence[str]] = []
     for name, found in run["converged"].items():
         first = sorted(value / 1000 for value in found["first_at"])
         below = 100 * sum(found["below"]) / len(found["below"])
-        lines.append(f"| `{name}` | {first[0]:.0f}, {first[len(first) // 2]:.0f}, {first[-1]:.0f} | {below:.0f} % |")
-    below = Number(*(100 * run["below"][key] for key in ("value", "low", "high")))
-    lines += [
+        rows.append((f"`{name}`", f"{first[0]:.0f}, {first[len(first) // 2]:.0f}, {first[-1]:.0f}", f"{below:.0f} %"))
+    head = "method | steps until 475, thousands: fastest, median, slowest seed | evaluations below 475 afterwards"
+    yield from table(head, rows)
+    yield from (
         "",
-        f"REINFORCE's share below 475 less PPO's: {below.words('points')}. The runs are those of "
-        f"[CartPole-v1](experiments.md#cartpole-v1), commit {run['cartpole_commit']}.",
+        f"REINFORCE's share below 475 less PPO's: {Number.of(run['below'], 100).words('points')}. The runs are those "
+        f"of [CartPole-v1](experiments.md#cartpole-v1), commit {run['cartpole_commit']}.",
         "",
-        f"| advantage, on the same episodes | its gradient's noise, as a multiple of that of {PPOS} |",
-        "| --- | --- |",
-    ]
-    for name in ADVANTAGES:
-        if name != PPOS:
-            times = geometric_mean([one[name] / one[PPOS] for one in run["noise"].values()])
-            lines.append(f"| {name} | {times.words('times')} |")
-    return lines
+    )
+    times = {n: geometric_mean([one[n] / one[PPOS] for one in run["noise"].values()]) for n in ADVANTAGES if n != PPOS}
+    head = f"advantage, on the same episodes | its gradient's noise, as a multiple of that of {PPOS}"
+    yield from table(head, [(name, number.words("times")) for name, number in times.items()])
 
 
-def main() -> None:
-    found = measure(SEEDS)
-    picture(found.result)
-    CLAIM.record(found, seeds=SEEDS, runs_in=[CLAIM.runs / run.name for run in runs_of(SEEDS)])
-
+EXPERIMENT = Claim(
+    name="reinforce_unstable",
+    about=__doc__,
+    seeds=SEEDS,
+    sentence="REINFORCE does not converge stably and efficiently",
+    measured="environment steps until CartPole is solved, REINFORCE over PPO",
+    unit="times",
+    rule="not efficient: that ratio's interval is above 1. Not stable: of the evaluations after the first 475, more "
+    "are below 475 than of PPO's, the difference's interval above 0. Both: holds; one: holds here only for that one; "
+    "none: does not hold here.",
+    runs=runs,
+    measure=measure,
+    picture=picture,
+    lines=lines,
+)
 
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

@@ -13,26 +13,21 @@ many lines are many is no measurement.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from statistics import median
 from typing import Any
 
-from claim import HOLDS, ROOT, Claim, Measured, Number, geometric_mean, not_here, only_when, ratio
+from claim import HOLDS, Claim, Result, not_here, numbers, only_when
+from experiment import ROOT, Work, recorded
 from in_process import collected, operations, parts_of
-from running import plots, recorded, save_picture
+from intervals import Number, geometric_mean, ratio
+from pictures import GREY, panels
+from words import table
 
 from rung.batch import Batch
 from rung.trainers.rollout_trainer import RolloutTrainer
 
-SEEDS = (11, 12, 13)
-CLAIM = Claim(
-    name="trpo_expensive",
-    sentence="TRPO is complex and expensive",
-    measured="operations of one TRPO update over those of one PPO update, same rollout, tiny language model",
-    unit="times",
-    rule="expensive in a setting: both the operations and the seconds of an update are more than PPO's, lower ends of "
-    "both intervals above 1. Both settings: holds; one: holds here only there; none: does not hold here.",
-)
 SETTINGS: dict[str, dict[str, Any]] = {
     "a small network on CartPole": {
         "methods": {"ppo": (), "trpo": ()},
@@ -81,7 +76,7 @@ def one_update(parts: RolloutTrainer, batch: Batch, start: Mapping[str, Any]) ->
     return time.perf_counter() - began
 
 
-def costs_of(setting: Mapping[str, Any], seed: int) -> dict[str, Any]:
+def costs_of(setting: Mapping[str, Any], seed: int, rounds: int) -> dict[str, Any]:
     """Operations and seconds of both methods' updates on one rollout, PPO's. The first round warms up and is left
     out."""
     made = [
@@ -93,78 +88,79 @@ def costs_of(setting: Mapping[str, Any], seed: int) -> dict[str, Any]:
     counted: list[float] = []
     for parts, start in zip(made, starts, strict=True):
         counted.append(operations(lambda parts=parts, start=start: one_update(parts, batch, start)))
-    rounds = [
-        [one_update(parts, batch, start) for parts, start in zip(made, starts, strict=True)]
-        for _ in range(setting["rounds"] + 1)
+    taken = [
+        [one_update(parts, batch, start) for parts, start in zip(made, starts, strict=True)] for _ in range(rounds + 1)
     ][1:]
     for parts in made:
         parts.collector.close()
     return {
         "operations": dict(zip(("ppo", "trpo"), counted, strict=True)),
-        "seconds": {name: median(row[i] for row in rounds) for i, name in enumerate(("ppo", "trpo"))},
-        "seconds_ratio": median(trpo / ppo for ppo, trpo in rounds),
+        "seconds": {name: median(row[i] for row in taken) for i, name in enumerate(("ppo", "trpo"))},
+        "seconds_ratio": median(trpo / ppo for ppo, trpo in taken),
         "trained_tokens": int(batch.action_mask_BT.sum()),
     }
 
 
-def measure(seeds: Sequence[int]) -> Measured:
+def measure(work: Work, folders: object) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     costs: dict[str, tuple[Number, Number]] = {}
     for name, setting in SETTINGS.items():
-        found = {seed: costs_of(setting, seed) for seed in seeds}
+        found = {seed: costs_of(setting, seed, 1 if work.small else setting["rounds"]) for seed in work.seeds}
         counted = geometric_mean([f["operations"]["trpo"] / f["operations"]["ppo"] for f in found.values()])
-        taken = geometric_mean([f["seconds_ratio"] for f in found.values()])
-        costs[name] = (counted, taken)
-        settings[name] = {"operations": vars(counted), "seconds": vars(taken), "seeds": found}
-    cartpole = recorded("cartpole")
-    solved = None
+        costs[name] = (counted, geometric_mean([f["seconds_ratio"] for f in found.values()]))
+        settings[name] = {**numbers(dict(zip(("operations", "seconds"), costs[name], strict=True))), "seeds": found}
+    cartpole, solved = recorded("cartpole"), None
     if cartpole is not None:
         trpo, ppo = (list(cartpole["methods"][m]["first_at"].values()) for m in ("trpo", "ppo"))
-        solved = vars(ratio(trpo, ppo)) if all([*trpo, *ppo]) else None
-    lines = {"trpo": code_lines(ONLY_TRPO), "ppo": code_lines(ONLY_PPO)}
-    result = {"settings": settings, "steps_to_475": solved, "lines": lines}
-    return Measured(number=costs["the tiny language model"][0], verdict=verdict(costs), result=result)
+        solved = asdict(ratio(trpo, ppo)) if all([*trpo, *ppo]) else None
+    return {
+        "number": settings["the tiny language model"]["operations"],
+        "verdict": verdict(costs),
+        "settings": settings,
+        "steps_to_475": solved,
+        "lines_of_code": {"trpo": code_lines(ONLY_TRPO), "ppo": code_lines(ONLY_PPO)},
+    }
 
 
-def picture(result: Mapping[str, Any]) -> None:
-    figure, axes = plots().subplots(1, 2, figsize=(9, 3.2))
+def picture(run: Result) -> Any:
+    figure, axes = panels(1, 2, size=(9, 3.2))
     for panel, what in zip(axes, ("operations", "seconds"), strict=True):
-        for place, found in enumerate(result["settings"].values()):
-            value, low, high = (found[what][key] for key in ("value", "low", "high"))
-            panel.errorbar(place, value, yerr=[[value - low], [high - value]], fmt="o", capsize=4)
-        panel.axhline(1, color="grey", linewidth=0.8, linestyle="--")
-        panel.set_yscale("log")
-        panel.set_xticks(range(len(result["settings"])), list(result["settings"]), fontsize=8)
-        panel.set_xlim(-0.5, len(result["settings"]) - 0.5)
+        for place, found in enumerate(run["settings"].values()):
+            number = Number.of(found[what])
+            ends = [[number.value - number.low], [number.high - number.value]]
+            panel.errorbar(place, number.value, yerr=ends, fmt="o", capsize=4)
+        panel.axhline(1, **GREY)
+        panel.set(yscale="log", xlim=(-0.5, len(run["settings"]) - 0.5))
+        panel.set_xticks(range(len(run["settings"])), list(run["settings"]), fontsize=8)
         panel.set_title(f"{what} of an update, TRPO over PPO", fontsize=10)
-    save_picture(figure, CLAIM.picture)
+    return figure
 
 
-def words() -> str:
-    return CLAIM.words(lines_of)
-
-
-def lines_of(run: Mapping[str, Any]) -> list[str]:
-    lines = [
-        "| an update on the same rollout | operations, TRPO over PPO | seconds, TRPO over PPO |",
-        "| --- | --- | --- |",
+def lines(run: Result) -> Iterator[str]:
+    rows = [
+        (name, *(Number.of(found[what]).words("times") for what in ("operations", "seconds")))
+        for name, found in run["settings"].items()
     ]
-    for name, found in run["settings"].items():
-        both = " | ".join(Number(**found[what]).words("times") for what in ("operations", "seconds"))
-        lines.append(f"| {name} | {both} |")
-    solved = run["steps_to_475"]
-    if solved is not None:
-        lines += ["", f"Steps until 475 on CartPole, TRPO over PPO: {Number(**solved).words('times')}."]
-    counted = run["lines"]
-    lines += [f"Lines of code that only its step needs here: TRPO {counted['trpo']}, PPO {counted['ppo']}."]
-    return lines
+    yield from table("an update on the same rollout | operations, TRPO over PPO | seconds, TRPO over PPO", rows)
+    if run["steps_to_475"] is not None:
+        yield from ("", f"Steps until 475 on CartPole, TRPO over PPO: {Number.of(run['steps_to_475']).words('times')}.")
+    counted = run["lines_of_code"]
+    yield f"Lines of code that only its step needs here: TRPO {counted['trpo']}, PPO {counted['ppo']}."
 
 
-def main() -> None:
-    found = measure(SEEDS)
-    picture(found.result)
-    CLAIM.record(found, seeds=SEEDS)
-
+EXPERIMENT = Claim(
+    name="trpo_expensive",
+    about=__doc__,
+    seeds=(11, 12, 13),
+    sentence="TRPO is complex and expensive",
+    measured="operations of one TRPO update over those of one PPO update, same rollout, tiny language model",
+    unit="times",
+    rule="expensive in a setting: both the operations and the seconds of an update are more than PPO's, lower ends of "
+    "both intervals above 1. Both settings: holds; one: holds here only there; none: does not hold here.",
+    measure=measure,
+    picture=picture,
+    lines=lines,
+)
 
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

@@ -54,6 +54,10 @@ def as_arrays(layers: Layers) -> list[tuple[Array, Array]]:
     return [(weight.detach().cpu().numpy().T, bias.detach().cpu().numpy()) for weight, bias in layers]
 
 
+product: Callable[..., Array] = np.matmul
+"""Every matrix product of these layers, by this name: who counts operations stands in for it."""
+
+
 def forward(layers: Arrays, inputs_N: Array, between: Activation) -> list[Array]:
     """The input of each layer, and, last, the output.
 
@@ -63,7 +67,7 @@ def forward(layers: Arrays, inputs_N: Array, between: Activation) -> list[Array]
     """
     given, last = [inputs_N], len(layers) - 1
     for place, (weight, bias) in enumerate(layers):
-        inside_N = given[-1] @ weight
+        inside_N = product(given[-1], weight)
         inside_N += bias
         if place < last:
             between.apply(inside_N)
@@ -78,10 +82,10 @@ def backward(layers: Arrays, given: Sequence[Array], gradient_N: Array, between:
     """
     for place in reversed(range(len(layers))):
         weight, bias = found[place]
-        np.matmul(gradient_N.T, given[place], out=weight)
+        product(gradient_N.T, given[place], weight)
         gradient_N.sum(0, out=bias)
         if place:
-            gradient_N = gradient_N @ layers[place][0].T
+            gradient_N = product(gradient_N, layers[place][0].T)
             gradient_N *= between.slope(given[place])
 
 

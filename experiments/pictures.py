@@ -1,0 +1,70 @@
+"""The shapes that the experiments' pictures are made of: panels, curves over seeds, and every seed as a dot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rung.lab.compare.seed_statistics import score_interval
+
+GREY = {"color": "grey", "linewidth": 0.8, "linestyle": "--"}
+
+
+def panels(*shape: int, size: tuple[float, float], **more: Any) -> tuple[Any, Any]:
+    """A figure of rows x columns, drawn without a screen."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot
+
+    return matplotlib.pyplot.subplots(*shape, figsize=size, **more)
+
+
+def save(figure: Any, path: Path) -> None:
+    """A faint grid in every panel, and the file; a legend of the whole figure stands below the panels."""
+    import matplotlib.pyplot
+
+    for panel in figure.axes:
+        panel.grid(alpha=0.2)
+    figure.tight_layout(rect=(0, 0.08 if figure.legends else 0, 1, 1))
+    figure.savefig(path, dpi=110)
+    matplotlib.pyplot.close(figure)
+
+
+def say(panel: Any, x: str = "", y: str = "", title: str = "", level: float | None = None, **more: Any) -> None:
+    """What stands at a panel: names of its axes, its title, a dashed level; `more`: legend, what matplotlib sets."""
+    panel.set_xlabel(x) if x else None
+    panel.set_ylabel(y) if y else None
+    panel.set_title(title, fontsize=10) if title else None
+    panel.axhline(level, **GREY) if level is not None else None
+    panel.legend(fontsize=8) if more.pop("legend", False) else None
+    panel.set(**more)
+
+
+def iqm(values_SN: np.ndarray) -> np.ndarray:
+    """[3, N] interquartile mean over seeds, and the ends of its bootstrap interval."""
+    found = [score_interval(values_S[:, None], common_items=True) for values_S in values_SN.T]
+    return np.array([[getattr(one, name) for one in found] for name in ("value", "low", "high")])
+
+
+def curve(panel: Any, x: Any, values_SN: Any, *, band: str = "", fill: float = 0.15, **style: Any) -> Any:
+    """The mean over seeds, and the line that it is; `band` is `range` or `iqm`, `fill` how dark it is."""
+    values_SN = np.asarray(values_SN, float)
+    plain = (of(values_SN, axis=0) for of in (np.mean, np.min, np.max))
+    middle_N, low_N, high_N = iqm(values_SN) if band == "iqm" else plain
+    (line,) = panel.plot(x, middle_N, **style)
+    if band:
+        panel.fill_between(x, low_N, high_N, alpha=fill, linewidth=0, color=line.get_color())
+    return line
+
+
+def dots(
+    panel: Any, by_name: Mapping[str, Sequence[float]], names: Sequence[str] = (), alpha=0.6, **ticks: Any
+) -> None:
+    """Every seed's value, a place a name."""
+    for place, values in enumerate(by_name.values()):
+        panel.plot([place] * len(values), values, "o", alpha=alpha)
+    panel.set_xticks(range(len(by_name)), list(names or by_name), **ticks)
