@@ -169,16 +169,12 @@ def lines(run: Result) -> Iterator[str]:
     )
 
 
-EXPERIMENT = Experiment(
-    name="ase_ace",
-    about=__doc__,
+EXPERIMENT = Experiment.here(
+    globals(),
     seeds=SEEDS,
     pass_line="of 10 seeds at least 8 of ase_ace reach 500,000 time steps within 100 failures, none of ase",
-    measure=measure,
-    picture=picture,
     shows="Time steps until failure against the trial",
     film="The first 10 seconds of a balanced pole",
-    lines=lines,
 )
 
 if __name__ == "__main__":

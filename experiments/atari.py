@@ -90,16 +90,12 @@ def lines(run: Result) -> Iterator[str]:
     yield from ("", f"{steps:,.0f} steps of the agent and {updates:,.0f} updates a game.")
 
 
-EXPERIMENT = Experiment(
-    name="atari",
-    about=__doc__,
+EXPERIMENT = Experiment.here(
+    globals(),
     pass_line=f"Pong's last score above {RANDOM['Pong']} with its whole interval; rank correlation of max Q with the "
     f"step at least {RISES} on Breakout",
     runs=lambda work: {g: Run("dqn", t, work.seeds[0], ("saving.every=5",), RECIPE) for g, t in GAMES.items()},
-    measure=measure,
-    picture=picture,
     shows="Mean return and the mean of max Q against environment steps",
-    lines=lines,
 )
 
 if __name__ == "__main__":

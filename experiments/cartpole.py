@@ -110,16 +110,12 @@ def lines(run: Result) -> Iterator[str]:
     )
 
 
-EXPERIMENT = Experiment(
-    name="cartpole",
-    about=__doc__,
+EXPERIMENT = Experiment.here(
+    globals(),
     seeds=range(5),
     pass_line="475 in 5 of 5 seeds, reinforce in 4 of 5",
     runs=lambda work: {(m, s): Run(m, "CartPole-v1", s, BUDGETS[m]) for s in work.seeds for m in BUDGETS},
-    measure=measure,
-    picture=picture,
     shows="Held-out return against environment steps, a panel a method",
-    lines=lines,
 )
 
 if __name__ == "__main__":

@@ -191,18 +191,14 @@ def lines(run: Result) -> Iterator[str]:
     yield from table(head, rows)
 
 
-EXPERIMENT = Experiment(
-    name="dapo_ladder",
-    about=__doc__,
+EXPERIMENT = Experiment.here(
+    globals(),
     seeds=range(3),
     pass_line="DAPO two standard errors above GRPO; rank correlation of place and score at least 0.8; entropy with the "
     "higher clip 1.5 times that without; the conditions met",
     prepare=lambda work: running_sums.make_start(work, terms=TAUGHT, steps=LEARNT_BEFORE, tokens=24),
     runs=lambda work: {(row, seed): run_of(work, row, seed) for seed in work.seeds for row in range(len(ROWS))},
-    measure=measure,
-    picture=picture,
     shows="Score against updates and against generated samples, a row a colour",
-    lines=lines,
 )
 
 if __name__ == "__main__":

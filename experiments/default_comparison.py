@@ -93,14 +93,10 @@ def lines(run: Result) -> Iterator[str]:
     yield provenance(run)
 
 
-EXPERIMENT = Experiment(
-    name="default_comparison",
-    about=__doc__,
+EXPERIMENT = Experiment.here(
+    globals(),
     pass_line=f"within {MOST_MINUTES:g} minutes on two cores, and no run fails",
-    measure=measure,
-    picture=picture,
     origin_first=False,
-    lines=lines,
 )
 
 if __name__ == "__main__":

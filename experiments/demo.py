@@ -101,15 +101,10 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, nargs="?", help="the finished run of make demo")
 
 
-EXPERIMENT = Experiment(
-    name="demo",
-    about=__doc__,
+EXPERIMENT = Experiment.here(
+    globals(),
     pass_line="at least 3 standard errors",
-    measure=measure,
-    picture=picture,
     origin_first=False,
-    lines=lines,
-    options=options,
 )
 
 if __name__ == "__main__":

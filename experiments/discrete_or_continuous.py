@@ -117,17 +117,13 @@ def lines(run: Result) -> Iterator[str]:
     yield from table("task | method | actions | score", rows)
 
 
-EXPERIMENT = Experiment(
-    name="discrete_or_continuous",
-    about=__doc__,
+EXPERIMENT = Experiment.here(
+    globals(),
     seeds=range(3),
     pass_line="Pendulum: -400 or more by the best grid, -500 by that of 9 values; Reacher: the finest grid below the "
     "best, beyond both intervals",
     runs=lambda work: {(t, a, s): run_of(t, a, s) for s in work.seeds for t in TASKS for a in ARMS},
-    measure=measure,
-    picture=picture,
     shows="The score against the number of actions, DQN on grids beside PPO",
-    lines=lines,
 )
 
 if __name__ == "__main__":

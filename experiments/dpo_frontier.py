@@ -286,19 +286,12 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--smollm2", action="store_true", help="three points on SmolLM2-135M too")
 
 
-EXPERIMENT = Experiment(
-    name="dpo_frontier",
-    about=__doc__,
+EXPERIMENT = Experiment.here(
+    globals(),
     seeds=range(3),
     pass_line="the last KL falls as beta grows; DPO's frontier above preferred fine-tuning and unlikelihood at every "
     "shared KL; its area at least that of PPO with the reward model less 5 %",
-    prepare=prepare,
-    runs=runs,
-    measure=measure,
-    picture=picture,
     shows="Reward against KL to the start, a colour a family",
-    lines=lines,
-    options=options,
     tried_steps=3,
 )
 

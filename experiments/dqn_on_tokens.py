@@ -150,18 +150,14 @@ def lines(run: Result) -> Iterator[str]:
     yield from table(f"symbols | {' | '.join(sizes)}", rows)
 
 
-EXPERIMENT = Experiment(
-    name="dqn_on_tokens",
-    about=__doc__,
+EXPERIMENT = Experiment.here(
+    globals(),
     seeds=range(3),
     pass_line="the same start and tokens for all; at 8 symbols DQN with whole returns at 0.9 or more; every method "
     "lower at 256 symbols than at 8, beyond both intervals",
     prepare=models,
     runs=lambda work: {(a, v, s): run_of(work, a, v, s) for s in work.seeds for v in SIZES for a in ARMS},
-    measure=measure,
-    picture=picture,
     shows="The last score against the alphabet's size, and curves at 8 symbols",
-    lines=lines,
 )
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """An experiment as data, and what runs, records and says every one of them.
 
-    EXPERIMENT = Experiment(name="mine", about=__doc__, seeds=range(3), pass_line=..., runs=..., measure=..., lines=...)
+    EXPERIMENT = Experiment.here(globals(), seeds=range(3), pass_line="...", shows="...")     with runs, measure, lines
 
     python experiments/NAME.py                   runs what is missing, two at a time, records it and draws its picture
     python experiments/NAME.py --try             the same at its smallest size, in a folder that is thrown away
@@ -23,10 +23,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pictures import save
 from words import provenance
@@ -271,6 +271,13 @@ class Experiment:
     options: Callable[[argparse.ArgumentParser], object] | None = None
     at_once: int = 2
     tried_steps: int = 2
+
+    @classmethod
+    def here(cls, module: Mapping[str, Any], **given: Any) -> Self:
+        """That of a file: its name, its docstring, and its functions that have the names of slots."""
+        slots = {one.name for one in fields(cls)} - given.keys()
+        found = {name: module[name] for name in slots if callable(module.get(name))}
+        return cls(name=Path(module["__file__"]).stem, about=module["__doc__"], **found, **given)
 
     @property
     def command(self) -> str:

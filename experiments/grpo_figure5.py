@@ -197,18 +197,14 @@ def lines(run: Result) -> Iterator[str]:
     yield from table(f" | {head}", rows)
 
 
-EXPERIMENT = Experiment(
-    name="grpo_figure5",
-    about=__doc__,
+EXPERIMENT = Experiment.here(
+    globals(),
     seeds=range(3),
     pass_line="RFT < online RFT < GRPO+OS; GRPO+OS at most GRPO+PS and one standard error; Maj@8 of GRPO+OS 5 points "
     "above the start's",
     prepare=lambda work: running_sums.make_start(work, terms=TERMS, steps=LEARNT_BEFORE, tokens=int(TOKENS)),
     runs=lambda work: {(arm, seed): run_of(work, arm, seed) for seed in work.seeds for arm in ARMS},
-    measure=measure,
-    picture=picture,
     shows="Accuracy along the runs, an arm a colour; Maj@K and Pass@K against K",
-    lines=lines,
 )
 
 if __name__ == "__main__":

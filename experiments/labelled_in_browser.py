@@ -166,13 +166,10 @@ def lines(run: Result) -> Iterator[str]:
     yield from table("the start | after", [[f"`{plain(one)}`" for one in both] for both in run["samples"]])
 
 
-EXPERIMENT = Experiment(
-    name="labelled_in_browser",
-    about=__doc__,
+EXPERIMENT = Experiment.here(
+    globals(),
     pass_line="every stage ends, all 200 pairs have one vote each, and the oracle's mean on held-out prompts rises "
     "with its whole interval",
-    measure=measure,
-    lines=lines,
 )
 
 if __name__ == "__main__":

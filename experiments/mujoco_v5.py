@@ -190,15 +190,10 @@ def positive(text: str) -> int:
     return int(text)
 
 
-EXPERIMENT = Experiment(
-    name="mujoco_v5",
-    about=__doc__,
+EXPERIMENT = Experiment.here(
+    globals(),
     seeds=SEEDS,
-    measure=measure,
-    picture=picture,
     shows="Mean return of the last 100 episodes against environment steps, a panel a task",
-    lines=lines,
-    options=options,
 )
 
 if __name__ == "__main__":

@@ -171,18 +171,12 @@ def lines(run: Result) -> Iterator[str]:
     yield from table("step | KL | proxy | gold | an ending of the first seed", rows)
 
 
-EXPERIMENT = Experiment(
-    name="over_optimisation",
-    about=__doc__,
+EXPERIMENT = Experiment.here(
+    globals(),
     seeds=range(5),
     pass_line="the reward model's held-out accuracy at least 0.8; gold up by at least 1 deviation at a KL of at most "
     "10; the gap of proxy and gold grows with the KL, with its whole interval over seeds",
-    prepare=prepare,
-    runs=runs,
-    measure=measure,
-    picture=picture,
     shows="The learnt and the true reward against the KL",
-    lines=lines,
     tried_steps=len(POINTS) - 1,
 )
 

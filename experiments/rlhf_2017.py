@@ -176,18 +176,13 @@ def line_of(found: Mapping[str, Any]) -> tuple[str, str]:
     return line, YES_NO[found.get("passed")]
 
 
-EXPERIMENT = Experiment(
-    name="rlhf_2017",
-    about=__doc__,
+EXPERIMENT = Experiment.here(
+    globals(),
     seeds=range(5),
     pass_line="share of the true reward's way 0.6, 0.8 and 0.9 with 350, 700 and 1400 labels; segments of length 1 and "
     "offline queries lower by two standard errors",
     runs=lambda work: {(t, a, s): run_of(t, t, a, s) for s in work.seeds for t in TASKS for a in ARMS},
-    measure=measure,
-    picture=picture,
     shows="True return against environment steps, a panel a task",
-    lines=lines,
-    tried_steps=LAST,
 )
 
 if __name__ == "__main__":

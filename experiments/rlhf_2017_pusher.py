@@ -60,6 +60,7 @@ def picture(run: Result) -> Any:
     figure, panel = panels(size=(7, 4.5))
     for arm, name in NAMES.items():
         points = np.array([run["runs"][f"{arm}-{seed}"]["curve"] for seed in run["seeds"]], float)
+        points = points.reshape(len(points), -1, 2)
         line = curve(panel, points[0, :, 0] / 1000, points[..., 1], linewidth=2, label=name)
         panel.plot(points[0, :, 0] / 1000, points[..., 1].T, linewidth=0.5, alpha=0.4, color=line.get_color())
     say(panel, "environment steps, thousands", "true return, mean of ten rollouts", TASK, legend=True)
@@ -75,18 +76,13 @@ def lines(run: Result) -> Iterator[str]:
     yield from table("arm | true return | standard error | line | passed", rows)
 
 
-EXPERIMENT = Experiment(
-    name="rlhf_2017_pusher",
-    about=__doc__,
+EXPERIMENT = Experiment.here(
+    globals(),
     seeds=range(5),
     pass_line="labels about the untrained policy alone, and segments of length 1, each lower than 700 labels by "
     f"{APART:g} standard errors",
     runs=lambda work: {(a, s): run_of(TASK, LIKE, a, s) for s in work.seeds for a in NAMES},
-    measure=measure,
-    picture=picture,
     shows="True return against environment steps",
-    lines=lines,
-    tried_steps=LAST,
 )
 
 if __name__ == "__main__":

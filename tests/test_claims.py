@@ -288,3 +288,4 @@ def test_operations_of_a_small_networks_update_are_counted_where_they_are_made()
 def test_work_that_is_not_counted_is_no_zero() -> None:
     with pytest.raises(ValueError, match="got 0 operations"):
         in_process.operations(lambda: sum(range(9)))
+    assert in_process.operations(lambda: sum(range(9)), or_none=True) == 0

@@ -247,20 +247,14 @@ def lines(run: Result) -> Iterator[str]:
     yield from ("", f"Runs whose last evaluation was under half of their best: {low}.")
 
 
-EXPERIMENT = Claim(
-    name="actor_critic_balance",
-    about=__doc__,
+EXPERIMENT = Claim.here(
+    globals(),
     seeds=SEEDS,
     sentence="Actor-critic's bias and variance are hard to balance and its policy can collapse",
     measured=f"share of runs whose score fell under a quarter of its best, over λ {', '.join(map(str, SWEEP))}",
     unit="%",
     rule="hard to balance: fewer than half of the five λ score within 10 % of the best one. Can collapse: at least 2 "
     "runs fell. Both: holds; one: holds here only for that one; none: does not hold here.",
-    runs=runs,
-    measure=measure,
-    checks=checks,
-    picture=picture,
-    lines=lines,
 )
 
 if __name__ == "__main__":

@@ -173,9 +173,8 @@ def lines(run: Result) -> Iterator[str]:
     yield from table(head, cells)
 
 
-EXPERIMENT = Claim(
-    name="dapo_over_grpo",
-    about=__doc__,
+EXPERIMENT = Claim.here(
+    globals(),
     seeds=SEEDS,
     sentence="DAPO is more efficient and stable than GRPO",
     measured="DAPO's held-out score less GRPO's at equal generated tokens",
@@ -184,10 +183,6 @@ EXPERIMENT = Claim(
     "More stable: DAPO falls less from its best score, whole interval. By tokens and more stable: holds. Else what is "
     "true of these (by tokens, by steps, by updates, stability): holds here only where that is meant. None: does not "
     "hold here.",
-    measure=measure,
-    checks=checks,
-    picture=picture,
-    lines=lines,
 )
 
 if __name__ == "__main__":

@@ -170,7 +170,7 @@ def of_tiny(work: Work, seed: int) -> dict[str, Any]:
 def of_step(parts: Any, *, generates: bool) -> dict[str, float]:
     """One step's tokens and operations."""
     batches: list[Any] = []
-    before = operations(lambda: batches.append(collected(parts)))
+    before = operations(lambda: batches.append(collected(parts)), or_none=not generates)
     learning = operations(lambda: parts.learner.update(batches[0], 1))
     batch = batches[0] if generates else batches[0].batch
     tokens = float(batch.action_mask_BT.sum())
@@ -247,9 +247,8 @@ def lines(run: Result) -> Iterator[str]:
     )
 
 
-EXPERIMENT = Claim(
-    name="dpo_supervised",
-    about=__doc__,
+EXPERIMENT = Claim.here(
+    globals(),
     seeds=SEEDS,
     sentence="DPO is closer to supervised learning than to RL",
     measured="cosine of DPO's step with supervised learning's less that with KL-regularised RL's, along its descent",
@@ -257,9 +256,6 @@ EXPERIMENT = Claim(
     rule="the step is supervised learning's: that number's interval is above 0. The goal is RL's: in every world DPO "
     "ends within total variation 0.01 of RL's optimum, and fine-tuning on the chosen answers further off than DPO. "
     "Step and not goal: holds. Step and goal: holds here only where the step is meant. Neither: does not hold here.",
-    measure=measure,
-    picture=picture,
-    lines=lines,
 )
 
 if __name__ == "__main__":

@@ -134,19 +134,14 @@ def _actions(bins: int, dimensions: int) -> str:
     return f"{count:,}" if count < 1e9 else f"{count:.0e}"
 
 
-EXPERIMENT = Claim(
-    name="dqn_continuous",
-    about=__doc__,
+EXPERIMENT = Claim.here(
+    globals(),
     sentence="DQN is weak where actions are continuous",
     measured="mean return of DQN on its best grid of Pendulum's action less that of PPO with the action as it is",
     unit="",
     rule=f"weak on a task: the best grid's score less PPO's has its whole interval below 0. On all tasks: holds. On "
     f"some: holds here only on them. On none: the values a dimension that suffice make more than {HELD:,} actions of "
     f"{MANY} dimensions: holds here only when there are many dimensions; if not: does not hold here.",
-    measure=measure,
-    checks=checks,
-    picture=picture,
-    lines=lines,
 )
 
 if __name__ == "__main__":

@@ -188,9 +188,8 @@ def lines(run: Result) -> Iterator[str]:
     )
 
 
-EXPERIMENT = Claim(
-    name="grpo_less_compute",
-    about=__doc__,
+EXPERIMENT = Claim.here(
+    globals(),
     seeds=SEEDS,
     sentence="GRPO optimises language models with less compute",
     measured="operations of a step with a critic of its own over those of GRPO's, all else equal",
@@ -200,10 +199,6 @@ EXPERIMENT = Claim(
     "interval): holds here only for a step. Else less than a value layer too: holds; if not: holds here only where the "
     "critic is a network of its own.",
     prepare=lambda work: tiny_for(TaskSettings(name="arithmetic")),
-    runs=runs,
-    measure=measure,
-    picture=picture,
-    lines=lines,
 )
 
 if __name__ == "__main__":

@@ -170,9 +170,8 @@ def lines(run: Result) -> Iterator[str]:
     yield from table(head, [(name, number.words("times")) for name, number in times.items()])
 
 
-EXPERIMENT = Claim(
-    name="reinforce_unstable",
-    about=__doc__,
+EXPERIMENT = Claim.here(
+    globals(),
     seeds=SEEDS,
     sentence="REINFORCE does not converge stably and efficiently",
     measured="environment steps until CartPole is solved, REINFORCE over PPO",
@@ -180,10 +179,6 @@ EXPERIMENT = Claim(
     rule="not efficient: that ratio's interval is above 1. Not stable: of the evaluations after the first 475, more "
     "are below 475 than of PPO's, the difference's interval above 0. Both: holds; one: holds here only for that one; "
     "none: does not hold here.",
-    runs=runs,
-    measure=measure,
-    picture=picture,
-    lines=lines,
 )
 
 if __name__ == "__main__":
