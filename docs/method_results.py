@@ -81,7 +81,11 @@ def _cartpole(result: Result, method: str) -> Iterator[Said]:
         )
     if found["solved"] and low < 475:
         bad.append(f"A solved CartPole-v1 does not stay solved: the lowest last score of a seed is {low:.0f}.")
-    good = f"On CartPole-v1 {found['solved']} of {seeds} seeds reached a held-out mean of 475 within the budget."
+    lasting = sum(_module("cartpole").stayed(at["score"] for at in one) for one in found["curves"].values())
+    good = (
+        f"On CartPole-v1 {found['solved']} of {seeds} seeds reached a held-out mean of 475 at an evaluation within the "
+        f"budget, and {lasting} had it over their last hundred episodes."
+    )
     yield Said(good=good, bad=tuple(bad), picture="cartpole.png")
 
 
@@ -113,12 +117,18 @@ def _dqn_cartpole(result: Result, method: str) -> Iterator[Said]:
         return
     arms, bad = result["arms"], list[str]()
     solved = [f"{one['solved']} of {len(one['runs'])} with {arm}" for arm, one in arms.items()]
+    stayed = _module("cartpole").stayed
+    lasting = [
+        f"{sum(stayed(score for _, score in run['scores']) for run in one['runs'].values())} with {arm}"
+        for arm, one in arms.items()
+    ]
     for arm, one in arms.items():
         finals = [run["final"] for run in one["runs"].values()]
         if min(finals) < 475:
             bad.append(f"A solved CartPole-v1 does not stay solved with {arm}: the last scores are {_whole(finals)}.")
     yield Said(
-        good=f"On CartPole-v1 seeds reached a held-out mean of 475: {', '.join(solved)}.",
+        good=f"On CartPole-v1 seeds reached a held-out mean of 475 at an evaluation: {', '.join(solved)}; over their "
+        f"last hundred episodes: {', '.join(lasting)}.",
         bad=tuple(bad),
         picture="dqn_cartpole.png",
     )
@@ -262,10 +272,15 @@ def _highest(result: Result, family: str) -> float:
 
 def finding(name: str, result: Result) -> str:
     """A claim's verdict as the page of claims says it: the rule's, or what its checks leave of it."""
+    return _module(name).EXPERIMENT.finding(result)
+
+
+def _module(name: str) -> Any:
+    """A file of experiments or of experiments/claims."""
     for home in ("experiments", "experiments/claims"):
         if str(ROOT / home) not in sys.path:
             sys.path.insert(0, str(ROOT / home))
-    return importlib.import_module(name).EXPERIMENT.finding(result)
+    return importlib.import_module(name)
 
 
 def _claim(of: str, *, praise: bool) -> Callable[[Result, str], Iterator[Said]]:

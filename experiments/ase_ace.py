@@ -58,7 +58,7 @@ def played(method: str, seed: int, *sets: str) -> tuple[Played, RolloutTrainer]:
     lengths: list[int] = []
     last = 0.0
     for step in range(1, FAILURES + 1):
-        if parts.over():
+        if parts.why_over():
             break
         trial = parts.collector.collect(step, lambda _: nullcontext()).batch
         metrics = parts.learner.update(trial, step).metrics()

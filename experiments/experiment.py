@@ -319,10 +319,10 @@ class Experiment:
         if self.picture is not None:
             save(self.picture(result), path)
 
-    def try_out(self) -> str:
+    def try_out(self, asked: argparse.Namespace | None = None) -> str:
         """Everything at its smallest size in a folder that is thrown away; what the docs would say of it."""
         with tempfile.TemporaryDirectory() as place:
-            asked = self._parser().parse_args(["--try"])
+            asked = asked or self._parser().parse_args(["--try"])
             work = Work(root=Path(place), name=self.name, seeds=tuple(self.seeds[:2]), small=True, asked=asked)
             whole = self.worked(work)
             self.draw(whole, Path(place) / "picture.png")
@@ -357,7 +357,7 @@ class Experiment:
         if asked.draw:
             self.draw(required(self.key), self.image)
         elif asked.small:
-            print(self.try_out())
+            print(self.try_out(asked))
         else:
             seeds = tuple(asked.seeds or self.seeds)
             whole = self.worked(Work(root=ROOT / "runs", name=self.name, seeds=seeds, asked=asked))
