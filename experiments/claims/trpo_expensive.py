@@ -141,7 +141,9 @@ def lines(run: Result) -> Iterator[str]:
         (name, *(Number.of(found[what]).words("times") for what in ("operations", "seconds")))
         for name, found in run["settings"].items()
     ]
-    yield from table("an update on the same rollout | operations, TRPO over PPO | seconds, TRPO over PPO", rows)
+    yield from table(
+        "an update on the same rollout | operations, TRPO over PPO | processor seconds, TRPO over PPO", rows
+    )
     if run["steps_to_475"] is not None:
         yield from ("", f"Steps until 475 on CartPole, TRPO over PPO: {Number.of(run['steps_to_475']).words('times')}.")
     counted = run["lines_of_code"]
