@@ -123,7 +123,7 @@ def test_a_tokenizer_without_an_unknown_token_refuses_a_row_and_not_its_batch() 
     assert [row if isinstance(row, str) else row.prompt.tolist() for row in found] == [
         [0],
         "the model's tokenizer cannot read the text: WordLevel error: Missing [UNK] token from the vocabulary; "
-        "change it",
+        "get or export the model again",
         [0, 1],
     ]
 
