@@ -22,6 +22,7 @@ _NAMES = {
     "rung.errors": (
         "CheckpointError",
         "DataError",
+        "EnvironmentFailure",
         "MissingExtra",
         "NonFiniteError",
         "RewardError",

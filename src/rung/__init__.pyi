@@ -6,6 +6,7 @@ from rung.batch import Episode as Episode
 from rung.batch import Judgement as Judgement
 from rung.errors import CheckpointError as CheckpointError
 from rung.errors import DataError as DataError
+from rung.errors import EnvironmentFailure as EnvironmentFailure
 from rung.errors import MissingExtra as MissingExtra
 from rung.errors import NonFiniteError as NonFiniteError
 from rung.errors import RewardError as RewardError

@@ -5,6 +5,7 @@ RungError
 ├── DataError (ValueError)         exit code 2: a row of a file, with file and row
 ├── MissingExtra (ImportError)     exit code 2: an optional dependency, with what to install
 ├── RewardError (RuntimeError)     exit code 1: a reward failed, with its name and status
+├── EnvironmentFailure (RuntimeError)  exit code 1: an environment failed, with its name, step and action
 ├── NonFiniteError (RuntimeError)  exit code 1: a NaN or infinity was stopped before the weights
 └── CheckpointError (RuntimeError) exit code 1: a checkpoint cannot be written or does not verify
 """
@@ -57,6 +58,10 @@ class RewardError(RungError, RuntimeError):
     def __init__(self, reward: str, status: str, detail: str) -> None:
         self.reward, self.status = reward, status
         super().__init__(f"reward '{reward}': {status}: {detail}")
+
+
+class EnvironmentFailure(RungError, RuntimeError):
+    """An environment raised, or gave what is no observation or reward: its name, the step and the action."""
 
 
 class NonFiniteError(RungError, RuntimeError):

@@ -15,7 +15,9 @@ from rung.runs.evaluate import Evaluation
 from rung.runs.folders import new_folder
 from rung.runs.observers import Observer
 from rung.settings import Settings, read_settings
+from rung.settings.load import ADAPTED
 from rung.settings.objects import Objects, taken_apart
+from rung.tasks.named_module import import_named
 from rung.trainers import choose
 from rung.trainers.handed import MakesLabeller
 from rung.trainers.reading import settings_of
@@ -53,7 +55,7 @@ def train(
         labeller: makes who answers where the settings ask for people; None of it is used elsewhere.
         observers: look at the run and take no part; None: warnings, and the page at its end.
         quiet: print warnings and the end only.
-        plan: lines that are printed first.
+        plan: lines that are printed first; none: what was adapted to the run's sizes, and doubts about its environment.
         shared: a folder in which runs share what they draw alike.
 
     Returns the run: `run.score`, `run.metrics()`, `run.samples(step=2)`, `run.policy()`.
@@ -65,18 +67,19 @@ def train(
 
         run = train(model="tiny", method="grpo", task="arithmetic", steps=50, out="runs/first")
     """
-    asked, objects = _asked(settings, keywords, recipe, parts)
+    asked, objects, said = _asked(settings, keywords, recipe, parts)
+    hands = run.handed(labeller, objects)
     at = Path(folder or out or new_folder(asked.resolved_method().name, asked.task))
     ended = run.train(
         asked,
         at,
         quiet=quiet,
-        plan=plan,
+        plan=plan or [*said, *choose.notes(asked, hands)],
         shared=shared and Path(shared),
         observers=watching(page=asked.reporting.page) if observers is None else observers,
-        hands=run.handed(labeller, objects),
+        hands=hands,
     )
-    return SavedRun(at, ended)
+    return SavedRun(at, ended, parts=asked.method.parts, task=keywords.get("task"))
 
 
 def resume(
@@ -137,7 +140,7 @@ def trainer(
         trainer.evaluate().mean       # the held-out score
         trainer.save("model")         # a Hugging Face folder
     """
-    asked, objects = _asked(settings, keywords, recipe, parts)
+    asked, objects, _ = _asked(settings, keywords, recipe, parts)
     return choose.build(asked, run.handed(labeller, objects), folder and Path(folder), shared and Path(shared))
 
 
@@ -175,6 +178,7 @@ def evaluate(
     given = {key: value for key, value in wanted.items() if value is not None}
     where = model.folder if isinstance(model, SavedRun) else model
     below = base.folder if isinstance(base, SavedRun) else base
+    import_named(_name_in({"task": task}))
     return evaluated(where, task, base=below, rewards=list(rewards), step=step, parts=parts, **given)
 
 
@@ -209,6 +213,7 @@ def compare(
     from rung.lab.compare.compare import compare as compared
     from rung.lab.compare.from_python import comparison_from
 
+    import_named(_name_in(keywords))
     asked = comparison_from(methods, budget=budget, seeds=seeds, recipe=recipe, parts=parts, keywords=keywords)
     folder = Path(out or new_folder("compare", next(iter(asked.settings.values())).task))
     data, _ = compared(asked, folder, jobs=jobs_for(asked, jobs), say=say)
@@ -222,15 +227,23 @@ def open(folder: str | Path, *, parts: Parts = ()) -> SavedRun:
 
 def _asked(
     settings: Settings | None, keywords: Mapping[str, Any], recipe: str | None, parts: Parts
-) -> tuple[Settings, Objects]:
-    """The settings of a call and the objects in it."""
+) -> tuple[Settings, Objects, list[str]]:
+    """The settings of a call, the objects in it, and what was adapted to the run's sizes."""
     if settings is not None and not isinstance(settings, Settings):
         raise SettingsError([f"settings: got {type(settings).__name__}, expected rung.Settings, or keywords alone"])
     _, objects = taken_apart(keywords, parts)
+    import_named(_name_in(keywords))
     if settings is not None and not keywords:
-        return settings, objects
+        return settings, objects, []
     whole = dict(keywords) if settings is None else {"settings": settings, **keywords}
-    return settings_of(whole, recipe, parts=parts).required(), objects
+    reading = settings_of(whole, recipe, parts=parts)
+    return reading.required(), objects, [note for note in reading.notes if note.startswith(ADAPTED)]
+
+
+def _name_in(keywords: Mapping[str, Any]) -> Any:
+    """The name of the task that a call gives."""
+    task = keywords.get("task")
+    return task.get("name") if isinstance(task, Mapping) else task
 
 
 def _only_objects(keywords: Mapping[str, Any]) -> None:

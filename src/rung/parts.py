@@ -36,3 +36,13 @@ from rung.methods.parts.q_learning import *
 from rung.methods.parts.reference_kl import *
 from rung.methods.parts.shipped import *
 from rung.methods.ranges import *
+
+__all__ = sorted(  # noqa: PLE0605  parts, protocols and ranges, not what their files import
+    name
+    for name, one in tuple(globals().items())
+    if getattr(one, "__module__", "").startswith("rung.methods.") and not name.startswith("_")
+)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -6,7 +6,7 @@ from spy_environment import EVENTS, sharp_policy, spy_task
 
 from rung.errors import SettingsError
 from rung.models.small.network import SmallPolicy
-from rung.rollouts.environments.evaluation import evaluate, greedy_player
+from rung.rollouts.environments.evaluation import evaluate
 from rung.rollouts.environments.stretches import StretchCollector
 from rung.tasks.environment import environment_task
 
@@ -61,10 +61,14 @@ def test_a_saved_policy_is_evaluated_with_its_own_statistics(tmp_path: object) -
 def test_the_player_takes_the_likeliest_action_as_the_environment_wants_it() -> None:
     task = spy_task()  # its actions are 5 and 6
     policy = sharp_policy(task)
-    act = greedy_player(task, policy)
     for observation in ([0.0, 1.0], [3.0, -2.0]):
-        raw = np.array([observation], np.float32)
-        assert act(np.array(observation)) == policy.mode(raw)[0] + 5
+        best = policy.mode(np.array([observation], np.float32))[0]
+        assert policy.act(observation) == best, "as the network has it"
+        policy.to_environment = task.to_environment
+        assert policy.act(np.array(observation)) == best + 5
+        policy.to_environment = None
+    with pytest.raises(SettingsError, match="got an observation of 3 numbers, expected 2"):
+        policy.act([0.0, 1.0, 2.0])
 
 
 def test_an_environment_without_a_time_limit_and_no_episodes_are_refused() -> None:

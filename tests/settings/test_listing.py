@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -91,9 +92,12 @@ def test_keys_are_found_as_people_type_them():
 
 
 def test_the_names_of_other_libraries_lead_to_ours():
-    assert set(ELSEWHERE.values()) <= RUN and not set(ELSEWHERE) & RUN
-    for name, ours in ELSEWHERE.items():
-        with pytest.raises(SettingsError, match=f"got '{name}', which is no setting; did you mean '{ours}'"):
+    everywhere = RUN | {one.key for one in SETTINGS}
+    targets = {key for ours, _ in ELSEWHERE.values() for key in ours}
+    assert targets <= everywhere and not set(ELSEWHERE) & RUN
+    for name, (ours, words) in ELSEWHERE.items():
+        hint = f"did you mean '{ours[0]}'" if ours else words
+        with pytest.raises(SettingsError, match=re.escape(f"got '{name}', which is no setting; {hint}")):
             found(name, [one for one in SETTINGS if not one.key.endswith(f".{name}")])
     flags = {"model": "tiny", "method": "grpo", "task": "arithmetic"}
     (problem,) = read_run(flags=flags, sets=["lr=1e-4"]).problems

@@ -100,7 +100,7 @@ def test_the_command_line_speaks_of_handed_in_methods_by_name(tmp_path):
     flags = {"model": "gpt2", "task": "arithmetic"}
     whole = read_run(flags={**flags, "method": "my.py:MINE"}, sets=["num_epochs=3"], methods=methods).required()
     assert whole.resolved_method() == MINE.changed(parent=MINE.parent, num_epochs=3)
-    known = read_run(flags={**flags, "method": "my.py:DAPO_8"}, methods=methods).required()
+    known = read_run(recipe="none", flags={**flags, "method": "my.py:DAPO_8"}, methods=methods).required()
     assert known.as_data()["method"] == {"name": "dapo", "samples_per_prompt": 8}
     (problem,) = read_run(flags={**flags, "method": "my.py:NO"}, methods=methods).problems
     assert problem.startswith("METHOD: got 'my.py:NO'")

@@ -22,6 +22,13 @@ class Odd(gymnasium.Env):  # type: ignore[type-arg]
         self.observation_space = observation or gymnasium.spaces.Box(0, 255, (4, 3, 2), np.uint8)
         self.action_space = action or gymnasium.spaces.Box(np.float32([-1, -2]), np.float32([1, 5]))
 
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        return np.zeros(self.observation_space.shape, self.observation_space.dtype), {}
+
+    def step(self, action: Any) -> Any:
+        return np.zeros(self.observation_space.shape, self.observation_space.dtype), 0.0, False, False, {}
+
 
 @pytest.fixture(autouse=True)
 def registered() -> Any:

@@ -13,7 +13,8 @@ Recipe = Annotated[
     typer.Option(
         "--recipe",
         metavar="NAME",
-        help="Packaged settings under your own; the model 'tiny' brings 'tiny' unless you say 'none'.",
+        help="Packaged settings under your own; the model 'tiny' brings 'tiny' unless you say 'none', which also "
+        "leaves a method's numbers as they are.",
     ),
 ]
 Sets = Annotated[

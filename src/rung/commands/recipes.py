@@ -9,7 +9,8 @@ import typer
 
 from rung.commands.options import Config, Model, Out, Quiet, Rewards, Seed, Sets, SkipBadRows, Task, with_skipping
 from rung.commands.output import say, tell
-from rung.runs.folders import new_folder, problems_with
+from rung.runs.folders import new_folder
+from rung.runs.lock import problems_with
 
 if TYPE_CHECKING:
     from rung.runs.statistics import Estimate

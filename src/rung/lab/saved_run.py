@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import html
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from rung.runs.run import Summary
     from rung.runs.statistics import Difference, Estimate
+    from rung.tasks.environment import EnvironmentTask
 
 Row = Mapping[str, Any]
 
@@ -41,8 +43,15 @@ class SavedRun:
         SettingsError: the folder holds no run.
     """
 
-    def __init__(self, folder: str | Path, summary: Summary | None = None, *, parts: Sequence[type[Any]] = ()) -> None:
-        self.folder, self.summary, self._parts = Path(folder), summary, parts
+    def __init__(
+        self,
+        folder: str | Path,
+        summary: Summary | None = None,
+        *,
+        parts: Sequence[type[Any]] = (),
+        task: Any = None,
+    ) -> None:
+        self.folder, self.summary, self._parts, self._task = Path(folder), summary, parts, task
         if not (self.folder / "settings.yaml").is_file():
             raise SettingsError([f"{self.folder}: holds no run (there is no settings.yaml in it)"])
 
@@ -123,15 +132,32 @@ class SavedRun:
         chosen = parts.values() if step is None else [parts[step]]
         return [row for part in chosen for row in samples.read_part(part)]
 
-    def policy(self, device: str | None = None) -> Any:
-        """The trained policy: a language model that answers, a network that acts, or a reward model that scores.
+    def policy(self, device: str | None = None, *, task: Any = None) -> Any:
+        """The trained policy: what answers, what acts, or a reward model that scores.
+
+        A language model has `generate("2+3=")`. What acts in an environment has `act(observation)`, which gives the
+        likeliest action as the environment takes it. `task` is the environment where it was an object from Python.
 
         DataError while the run has left no model.
         """
         final = self.folder / "final"
         if not final.is_dir():
             raise DataError([f"{self.folder}: no model yet; the run writes it at its end (rung resume {self.folder})"])
-        return loaded(final, device=device)
+        policy = loaded(final, device=device)
+        if hasattr(policy, "to_environment"):
+            known = functools.cache(lambda: self._environment(task or self._task))
+            policy.to_environment = lambda actions_N: known().to_environment(actions_N)
+        return policy
+
+    def _environment(self, given: Any) -> EnvironmentTask:
+        """What the run acted in, to be made only when the first action is asked for."""
+        from rung.runs.run import handed
+        from rung.settings.objects import taken_apart
+        from rung.trainers.choose import kind_for, task_of
+
+        _, objects = taken_apart({} if given is None else {"task": given})
+        kind = kind_for(self.settings, self.settings.resolved_method())
+        return task_of(self.settings, kind, handed(objects=objects))
 
     def _repr_html_(self) -> str:
         """The run in a notebook: what it is, and its curves, as the run's own page draws them."""
@@ -147,6 +173,7 @@ def loaded(folder: Path, *, device: str | None = None) -> Any:
     from rung.models.language.folder import is_reward_model
     from rung.models.language.load import load_policy
     from rung.models.small.environment_policy import load_environment_policy
+    from rung.rollouts.answering import answering
     from rung.tasks.cart_pole import BOX_COUNT
     from rung.trainers.boxes_1983.policy import NAME as BOXES
     from rung.trainers.boxes_1983.policy import BoxPolicy
@@ -158,4 +185,4 @@ def loaded(folder: Path, *, device: str | None = None) -> Any:
         from rung.models.language.reward_model import load_reward_model
 
         return load_reward_model(folder, device=device)
-    return load_policy(str(folder), device=device)
+    return answering(load_policy(str(folder), device=device))

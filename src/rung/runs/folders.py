@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rung.errors import SettingsError
-from rung.runs.lock import holds_something
 from rung.settings import Settings, TaskSettings, read_settings
 
 if TYPE_CHECKING:
@@ -31,16 +30,6 @@ def new_folder(name: str, task: TaskSettings) -> Path:
     taken = [path.name for path in RUNS.iterdir()] if RUNS.is_dir() else []
     numbers = [int(found[1]) for one in taken if (found := re.fullmatch(re.escape(stem) + r"-(\d+)", one))]
     return RUNS / f"{stem}-{max(numbers, default=0) + 1}"
-
-
-def problems_with(folder: Path, *, resumable: bool) -> list[str]:
-    """Why a new run cannot go into this folder."""
-    if folder.exists() and not folder.is_dir():
-        return [f"--out: {folder} is a file, expected a folder that is new or empty"]
-    if holds_something(folder):
-        on = f"to go on with the run in it: rung resume {folder}; else " if resumable else ""
-        return [f"--out: {folder} is not empty; {on}choose another folder"]
-    return []
 
 
 @dataclass(frozen=True)
@@ -66,14 +55,15 @@ def found(
             raise SettingsError([f"--step: got {step}, but {run_or_model} is no run's folder, so it has no steps"])
         yield Found(run_or_model)
         return
+    from rung.models.language.load import ACTORS
+
     settings = read_settings(run / "settings.yaml", parts)
     if step is not None:
         with _model_folder() as folder:
             _save(settings, _checkpoint_of(run, step), folder)
             yield Found(str(folder), settings)
         return
-    finals = ("config.json", "small_policy.json", "box_policy.json", "q_network.json")
-    if any((run / "final" / name).is_file() for name in finals):
+    if any((run / "final" / f"{name}.json").is_file() for name in ("config", *ACTORS)):
         yield Found(str(run / "final"), settings)
         return
     with _model_folder() as folder:

@@ -18,6 +18,22 @@ def holds_something(folder: Path) -> bool:
     return folder.is_dir() and any(path.name != LOCK for path in folder.iterdir())
 
 
+def problems_with(folder: Path, *, resumable: bool) -> list[str]:
+    """Why a new run cannot go into this folder."""
+    try:
+        above = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+        if not above.is_dir():
+            return [f"--out: {above} is a file, expected a folder that is new or empty"]
+        if not os.access(above, os.W_OK | os.X_OK):
+            return [f"--out: {folder} cannot be written: {above} is read-only for you; choose another folder"]
+        if holds_something(folder):
+            on = f"to go on with the run in it: rung resume {folder}; else " if resumable else ""
+            return [f"--out: {folder} is not empty; {on}choose another folder"]
+    except OSError as error:
+        return [f"--out: {folder!s:.120} cannot be a run's folder: {error.strerror}; choose another one"]
+    return []
+
+
 class RunLock:
     """Holds a run's folder while the process lives; the operating system lets go of it when the process dies.
 

@@ -1,6 +1,6 @@
-"""Code of the user's own that the command line names: `my.py:MINE` as method or task, `my.py` for parts.
+"""Code of the user's own that the command line names: `my.py:MINE` as method or task, `my.py` for parts, `module:id`.
 
-Only a file that the user typed is loaded, never one that was found in data.
+Only a file or module that the user typed is loaded, never one that was found in data.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rung.errors import SettingsError, did_you_mean
 from rung.settings.objects import Objects, taken_apart
+from rung.tasks.named_module import import_named
 
 if TYPE_CHECKING:
     from rung.methods import Method
@@ -49,6 +50,7 @@ def own_code(flags: Mapping[str, str | None], parts: str | None = None) -> OwnCo
         if not isinstance(method, Method):
             raise SettingsError([f"METHOD: {flags['method']} is a {type(method).__name__}, expected a method"])
         named["method"], found["methods"] = method.name, {method.name: method}
+    import_named(flags.get("task"))
     if is_code(flags.get("task")):
         task = _named("--task", str(flags["task"]))
         data, objects = taken_apart({"task": task})

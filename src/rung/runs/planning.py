@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rung.errors import DataError, RungError, SettingsError
-from rung.runs.folders import problems_with
+from rung.runs.lock import problems_with
 from rung.runs.own_code import OwnCode
 from rung.settings import TaskSettings
 from rung.settings.given import Reading, placed
-from rung.settings.objects import GIVEN
+from rung.settings.objects import GIVEN, TASKS_OWN
 
 if TYPE_CHECKING:
     from rung.models.language.size import ModelShape
@@ -94,7 +94,8 @@ def _task(reading: Reading[Any], more: list[str], own: OwnCode) -> AnyTask | Non
 
             return handed(objects=own.objects).task(TaskSettings.model_validate(chosen))
         source = reading.tree.at("pairs.source")
-        method = METHODS.get(_method_name(reading))
+        name = reading.tree.at("method.name")
+        method = {**METHODS, **own.methods}.get(name.value if name is not None else "")
         drawn = source is not None and source.value == SAMPLES
         if method is not None and kind_of(method, draws_pairs=drawn).stored_pairs:
             return load_pairs(chosen["name"], **options)
@@ -103,11 +104,6 @@ def _task(reading: Reading[Any], more: list[str], own: OwnCode) -> AnyTask | Non
         problems = getattr(error, "problems", [str(error)])
         more += [placed(_by_path(problem, options), reading.tree) for problem in problems]
         return None
-
-
-def _method_name(reading: Reading[Any]) -> str:
-    name = reading.tree.at("method.name")
-    return name.value if name is not None and isinstance(name.value, str) else ""
 
 
 def _by_path(problem: str, options: Mapping[str, Any]) -> str:
@@ -191,7 +187,6 @@ def _unknown_sizes(**shapes: ModelShape | None) -> Iterator[str]:
 def _wrong_rewards(settings: Settings) -> Iterator[str]:
     """What is wrong with the files and functions of the user's rewards; none of them is run."""
     from rung.rewards.user import split_source
-    from rung.settings.schema import TASKS_OWN
     from rung.trainers.preferences.reward_model import learned_rewards
 
     for index, part in enumerate(settings.rewards):

@@ -13,7 +13,7 @@ from rung.methods.parts.protocols import fact
 from rung.models.state import require_finite
 from rung.runs import checkpoint
 from rung.runs.format import require_format, write_card
-from rung.runs.lock import RunLock, holds_something
+from rung.runs.lock import RunLock, problems_with
 from rung.runs.loop import run_steps
 from rung.runs.observers import Finished, Observer
 from rung.runs.recipes.tiny import tiny_for
@@ -94,10 +94,8 @@ def train(
     The folder is a run, to be resumed, from the moment that settings.yaml stands in it: after everything was found to
     load, before anything is trained.
     """
-    if holds_something(folder):
-        raise SettingsError(
-            [f"{folder}: is not empty; go on with the run in it by `rung resume {folder}`, or choose another --out"]
-        )
+    if wrong := problems_with(folder, resumable=True):
+        raise SettingsError(wrong)
     require_tracker(settings.reporting.tracker)
     folder.mkdir(parents=True, exist_ok=True)
     settings = with_whole_paths(settings, Path.cwd())

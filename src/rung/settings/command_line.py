@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rung.settings.elsewhere import suggestion
+from rung.settings.elsewhere import ELSEWHERE, suggestion
 from rung.settings.former import todays
 from rung.settings.given import Given, Origin, given, nested
 from rung.settings.yaml_text import read_yaml
@@ -30,17 +30,20 @@ class Assignment:
         return given(nested(self.key, self.value), self.value.origin)
 
 
-def read_assignments(texts: Sequence[str], keys: Sequence[str], problems: list[str]) -> list[Assignment]:
+def read_assignments(
+    texts: Sequence[str], keys: Sequence[str], problems: list[str], own: Sequence[str] = ()
+) -> list[Assignment]:
     """`--set` texts in their order. Values are YAML scalars (or lists, or mappings), `1e-5` is a number.
 
     A key that is no setting from the top may be the end of exactly one: `learning_rate` is then
-    `method.optimizer.learning_rate`. Adds a sentence to `problems` for every text that cannot be read.
+    `method.optimizer.learning_rate`; `own` are the keys that the method has as it is.
+    Adds a sentence to `problems` for every text that cannot be read.
     """
-    found = [_assignment(text, keys, problems) for text in texts]
+    found = [_assignment(text, keys, problems, own) for text in texts]
     return [assignment for assignment in found if assignment is not None]
 
 
-def _assignment(text: str, keys: Sequence[str], problems: list[str]) -> Assignment | None:
+def _assignment(text: str, keys: Sequence[str], problems: list[str], own: Sequence[str]) -> Assignment | None:
     typed, equals, written = text.partition("=")
     typed = typed.strip()
     source = f"--set {typed}"
@@ -50,24 +53,28 @@ def _assignment(text: str, keys: Sequence[str], problems: list[str]) -> Assignme
     if not written.strip():
         problems.append(f"{source}: got no value after '='; to empty a setting write {typed}=null")
         return None
-    key = whole_key(todays(typed), keys, problems, source)
+    key = whole_key(todays(typed), keys, problems, source, own)
     value = read_yaml(written, source, problems, with_lines=False)
     return None if key is None or value is None else Assignment(key, value, typed)
 
 
-def whole_key(typed: str, keys: Sequence[str], problems: list[str], source: str) -> str | None:
+def whole_key(typed: str, keys: Sequence[str], problems: list[str], source: str, own: Sequence[str] = ()) -> str | None:
     """The dotted key that one means by its unique end; None with a sentence in `problems`, after the `source`."""
     top = {key.partition(".")[0] for key in keys}
     if typed.partition(".")[0] in top:
         return typed
-    candidates = [key for key in keys if key.endswith(f".{typed}")]
+    candidates = [key for key in dict.fromkeys([*keys, *own]) if key.endswith(f".{typed}")]
     if len(candidates) == 1:
         return candidates[0]
     if candidates:
-        problems.append(f"{source}: could be any of {', '.join(candidates)}; write the whole key")
+        hint = suggestion(typed, keys, own) if typed in ELSEWHERE else ""
+        problems.append(f"{source}: could be any of {', '.join(candidates)}; write the whole key{hint}")
         return None
+    slot, dot, number = typed.partition(".")
+    if dot and f"method.{slot}" in keys:  # of a part of one's own
+        return f"method.{slot}.{number}"
     problems.append(
-        f"{source}: unknown key{suggestion(typed, keys)}; valid: {', '.join(sorted(top))} and what they hold "
+        f"{source}: unknown key{suggestion(typed, keys, own)}; valid: {', '.join(sorted(top))} and what they hold "
         "(an option of the task is task.OPTION)"
     )
     return None

@@ -11,6 +11,7 @@ from rung.errors import did_you_mean
 from rung.settings.former import renewed
 from rung.settings.given import Given, overlay, plain, without
 from rung.settings.messages import shortened
+from rung.settings.paths import anchored
 from rung.settings.yaml_text import read_yaml
 
 NONE = "none"
@@ -50,13 +51,14 @@ def read_file(path: Path, problems: list[str]) -> Given | None:
 
 
 def usable(layers: Iterable[Given | None], problems: list[str]) -> list[Given]:
-    """The layers that hold keys, less the values that are no data: NaN, infinities, dates; `grpo@paper` as `grpo`."""
+    """The layers that hold keys, less the values that are no data: NaN, infinities, dates; `grpo@paper` as `grpo`, and
+    `~` as the home folder."""
     kept: list[Given] = []
     for layer in layers:
         if layer is None or layer.value is None:
             continue
         if isinstance(layer.value, dict):
-            kept.append(_with_own_name(renewed(_finite(layer, "", problems))))
+            kept.append(_with_own_name(anchored(renewed(_finite(layer, "", problems)), None)))
         else:
             place = layer.origin.place if layer.origin is not None else "settings"
             problems.append(f"{place}: got {shortened(plain(layer))}, expected keys with values")

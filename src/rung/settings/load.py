@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from rung.settings.command_line import Assignment, read_assignments, read_flags, read_rewards, whole_key
 from rung.settings.former import todays
-from rung.settings.given import NOWHERE, Given, Origin, Reading, S, given, placed, plain
+from rung.settings.given import NOWHERE, Given, Origin, Reading, S, given, leaves, nested, placed, plain
 from rung.settings.layers import NONE, merged, read_file, read_recipe, usable
 from rung.settings.messages import keys_of
 from rung.settings.objects import taken_apart
@@ -22,6 +22,16 @@ if TYPE_CHECKING:
     from rung.methods import Method
 
 Flags = Mapping[str, object]
+ADAPTED = "adapted"
+"""Begins the note on what was changed because of a run's sizes."""
+
+
+class Adapted(Protocol):
+    """Settings that take the place of a definition's numbers, and why."""
+
+    @property
+    def values(self) -> Mapping[str, Any]: ...
+    def words(self) -> str: ...
 
 
 class Kinds(Protocol):
@@ -31,6 +41,10 @@ class Kinds(Protocol):
         self, method: Method | None, *, model: str | None, task: str | None, draws_pairs: bool
     ) -> str | None:
         """The recipe that these names bring by themselves."""
+        ...
+
+    def adapted(self, settings: Settings, method: Method, written: Container[str]) -> Iterable[Adapted]:
+        """Numbers of the method's definition that cannot work at these sizes; none that is `written`."""
         ...
 
     def problems(self, settings: Settings, method: Method | None) -> Iterator[str]:
@@ -54,7 +68,8 @@ def read_run(
     `kinds` bring recipes by the names of method, model and task, and know what cannot go together.
 
     Args:
-        recipe: packaged settings below all others; None: those that go with the model and the task.
+        recipe: packaged settings below all others; None: those that go with the model and the task; `none`: the
+            method's definition as it is, adapted to nothing.
         config: a YAML file.
         flags: settings by name, as the command line's named options give them.
         rewards: texts of `--reward`.
@@ -69,14 +84,14 @@ def read_run(
     more: list[str] = []
     file = _file(config, more)
     first = usable([file, read_flags(flags or {}, more), read_rewards(rewards, more)], more)
-    keys = run_keys(Settings, _named(first, "method"))
-    assignments = read_assignments(sets, keys, problems)
-    problems += more
-    layers = [*first, *usable([one.layer for one in assignments], problems)]
     from rung.methods.data import own_classes
 
     own = methods or {}
     parts = [*parts, *(part for method in own.values() for part in own_classes(method))]
+    keys = run_keys(Settings, _named(first, "method"))
+    assignments = read_assignments(sets, keys, problems, _own_keys(first, own, parts))
+    problems += more
+    layers = [*first, *usable([one.layer for one in assignments], problems)]
     return _over_recipe(layers, recipe, keys, problems, _notes(assignments), parts, own, kinds)
 
 
@@ -107,8 +122,9 @@ def settings_of(
     method = data.get("method", further.get("method"))
     keys = run_keys(Settings, method if isinstance(method, str) else None)
     layers = [] if below is None else [given(below.as_data(), NOWHERE)]
+    own = _own_keys([*layers, *([Given({"method": given(method, NOWHERE)})] if method else [])], {}, more_objects.parts)
     for typed, value in [*data.items(), *further.items()]:
-        key = whole_key(todays(typed), keys, problems, typed)
+        key = whole_key(todays(typed), keys, problems, typed, own)
         if key is not None:
             layers.append(Assignment(key, given(value, NOWHERE), typed).layer)
             notes += [f"{typed} means {key}"] if key != typed else []
@@ -135,6 +151,8 @@ def _over_recipe(
     if chosen != NONE:
         recipe_layers = usable([read_recipe(chosen, problems)], problems)
         layers = [*(fitted(layer, method) for layer in recipe_layers), *layers]
+    if kinds is not None and recipe != NONE:
+        layers = [*_adapted(layers, keys, parts, kinds, notes), *layers]
     return read_layers(
         Settings,
         layers,
@@ -145,6 +163,20 @@ def _over_recipe(
         recipe=None if chosen == NONE else chosen,
         contradictions=None if kinds is None else kinds.problems,
     )
+
+
+def _adapted(
+    layers: Sequence[Given], keys: Sequence[str], parts: Parts, kinds: Kinds, notes: list[str]
+) -> Iterator[Given]:
+    """The lowest layers: what these sizes ask for in place of the definition's own numbers. Each is told in `notes`."""
+    reading = read_layers(Settings, layers, keys, parts=parts)
+    if reading.settings is None:
+        return
+    written = {key for key, value in leaves(reading.tree) if value.origin is not None}
+    for one in kinds.adapted(reading.settings, reading.settings.resolved_method(), written):
+        notes.append(f"{ADAPTED}: {one.words()}")
+        for key, value in one.values.items():
+            yield given(nested(key, value), Origin("the sizes of this run"))
 
 
 def _file(config: Path | None, problems: list[str]) -> Given | None:
@@ -251,6 +283,16 @@ def _named(layers: Sequence[Given], key: str) -> str | None:
     names = [one if isinstance(one.value, str) else one.at("name") for one in said]
     found = [name.value for name in names if name is not None]
     return found[-1] if found and isinstance(found[-1], str) else None
+
+
+def _own_keys(layers: Sequence[Given], methods: Mapping[str, Method], parts: Parts) -> list[str]:
+    """The keys that the method has as these layers define it, its own parts' numbers among them; none: not known."""
+    from rung.methods.data import as_data
+    from rung.settings.definitions import definition, with_own_methods
+    from rung.settings.method_layers import keys_in
+
+    method = definition([with_own_methods(layer, methods) for layer in usable(layers, [])], parts)
+    return [] if method is None else keys_in(as_data(method))
 
 
 def _brought(layers: Sequence[Given], method: Method | None, kinds: Kinds) -> str | None:

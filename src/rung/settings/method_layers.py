@@ -13,7 +13,8 @@ from rung.methods.data import slots as slots_of
 from rung.methods.ranges import out_of_range
 from rung.methods.slots import hints_of, shipped_for
 from rung.settings.definitions import overlay_parts, own_definition
-from rung.settings.given import Given, given, only_written, plain, without
+from rung.settings.elsewhere import suggestion
+from rung.settings.given import Given, given, leaves, only_written, plain, without
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,22 @@ def read_method(layers: Sequence[Given], parts: Sequence[type[Any]] = ()) -> Met
         problems += out_of_range(data, classes_by_name(parts))
         method = from_data(data, parts)
     except SettingsError as error:
-        problems += error.problems
+        problems += [_with_hint(problem, data, kind=type(known or GRPO)) for problem in error.problems]
     if method is not None and (known is not None or own is not None):
         problems += method.problems()
     problems = list(dict.fromkeys(problems))
     whole = written if own is None else merged
     return MethodReading(None if problems else method, written, whole, tuple(problems), tuple(notes))
+
+
+def _with_hint(problem: str, data: dict[str, Any], kind: type[Method]) -> str:
+    """The sentence about an unknown slot, with what another library's name stands for: among the keys of
+    its kind."""
+    path, unknown_key, rest = problem.partition(": unknown key; valid")
+    if not unknown_key:
+        return problem
+    hint = suggestion(path.removeprefix("method."), method_keys(kind), keys_in(data))
+    return f"{path}: unknown key{hint}; valid{rest}"
 
 
 def fitted(recipe: Given, method: Method | None) -> Given:
@@ -134,6 +145,11 @@ def _replaced_names(layers: Sequence[Given]) -> tuple[list[str], list[str]]:
 
 def _place(value: Given) -> str:
     return value.origin.place or "the settings" if value.origin is not None else "the method's definition"
+
+
+def keys_in(data: dict[str, Any]) -> list[str]:
+    """Every dotted key of a method that is given as data: `method.objective.high`, ..."""
+    return [f"method.{key}" for key, _ in leaves(given(data, None))]
 
 
 def method_keys(kind: type[Any]) -> list[str]:

@@ -14,6 +14,8 @@ from typing import Any
 
 GIVEN = "given:"
 """Begins the name of what was handed in as an object."""
+TASKS_OWN = "task"
+"""As a reward's `function`: the task's own rewards."""
 _PLAIN = re.compile(r"[\w.-]+")
 
 

@@ -1,19 +1,22 @@
-"""Relative paths in settings are looked up where they were given, wherever the run is resumed from later."""
+"""Relative paths in settings are looked up where they were given, wherever the run is resumed later; `~` is home."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from rung.settings.given import Given
-from rung.settings.schema import TASKS_OWN
+from rung.settings.objects import TASKS_OWN
 
 _MADE_HERE = ("tiny", "small")
 """Models that are no path, even where a folder has such a name."""
 _DATA = (".jsonl", ".parquet")
 
 
-def anchored(tree: Given, folder: Path) -> Given:
-    """The tree of settings with each relative path that exists under `folder` made absolute.
+def anchored(tree: Given, folder: Path | None) -> Given:
+    """The tree of settings with each relative path that exists under `folder` made absolute, and `~` replaced.
+
+    None: only `~` is replaced.
 
     Paths are the task where it is a data file, its `held_out_file`, the files and folders of rewards, and `model` and
     `teacher` where they name something there: a hub id looks like a path too.
@@ -33,7 +36,7 @@ def anchored(tree: Given, folder: Path) -> Given:
     return Given(changed, tree.origin)
 
 
-def _task(task: Given, folder: Path) -> Given:
+def _task(task: Given, folder: Path | None) -> Given:
     if isinstance(task.value, str):
         return _whole(task, folder) if task.value.endswith(_DATA) else task
     if not isinstance(task.value, dict):
@@ -42,7 +45,7 @@ def _task(task: Given, folder: Path) -> Given:
     return Given({**task.value, **named}, task.origin)
 
 
-def _reward(part: Given, folder: Path) -> Given:
+def _reward(part: Given, folder: Path | None) -> Given:
     if isinstance(part.value, str):
         part = Given({"function": part}, part.origin)
     function = part.at("function")
@@ -55,8 +58,10 @@ def _reward(part: Given, folder: Path) -> Given:
     return Given({**part.value, "function": Given(whole, function.origin)}, part.origin)
 
 
-def _whole(path: Given, folder: Path) -> Given:
-    if not isinstance(path.value, str) or Path(path.value).expanduser().is_absolute():
+def _whole(path: Given, folder: Path | None) -> Given:
+    if not isinstance(path.value, str):
         return path
-    there = folder / path.value
-    return Given(str(there.resolve()), path.origin) if there.exists() else path
+    whole = os.path.expanduser(path.value) if path.value.startswith("~") else path.value  # noqa: PTH111  no RuntimeError
+    if folder is not None and not os.path.isabs(whole) and (folder / whole).exists():  # noqa: PTH117
+        whole = str((folder / whole).resolve())
+    return Given(whole, path.origin)

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 SMALL = "small"
 """As a model: a small network, for environments."""
-TASKS_OWN = "task"
-"""As a reward's `function`: the task's own rewards."""
 SAMPLES = "samples"
 """As `pairs.source`: the model's own samples."""
 

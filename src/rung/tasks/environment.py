@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rung.errors import MissingExtra, SettingsError, did_you_mean
+from rung.tasks.named_module import require_imported
+from rung.tasks.own_environment import findings, image_note, require_working
 
 ENGINES = ("gymnasium", "envpool")
 OWN_OPTIONS = (
@@ -129,12 +131,12 @@ class EnvironmentTask:
         return FixedLength(environment, self.require_time_limit()) if self.fixed_length else environment
 
     def to_environment(self, actions_N: npt.NDArray[Any]) -> list[Any]:
-        """The policy's actions as the environment takes them: `[1, 0]`, or arrays within the bounds."""
+        """The policy's actions as the environment takes them: whole numbers, or arrays within the bounds."""
         if self.action_bins is not None:
             return list(self._on_grid(actions_N))
         if self.choices is not None:
             start = int(self.action_space.start)
-            return actions_N.tolist() if start == 0 else (actions_N + start).tolist()
+            return list(actions_N + start)  # numpy's whole numbers, as Discrete.sample() gives them
         space = self.action_space
         shaped_N = actions_N.reshape(len(actions_N), *space.shape)
         return list(np.minimum(np.maximum(shaped_N, space.low), space.high).astype(space.dtype, copy=False))
@@ -147,6 +149,10 @@ class EnvironmentTask:
         low_A, high_A = np.ravel(space.low), np.ravel(space.high)
         values_NA = low_A + (high_A - low_A) * (places_NA / (bins - 1))
         return values_NA.reshape(len(actions_N), *space.shape).astype(space.dtype)
+
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said of it before a run: what Gymnasium's checker finds, and what becomes of images."""
+        return (*findings(self), *image_note(self))
 
     def require_gymnasium(self) -> None:
         """SettingsError where another engine is asked for: it cannot begin an episode from a seed."""
@@ -211,7 +217,7 @@ def environment_task(name: str, **options: Any) -> EnvironmentTask:
     """The task of an environment.
 
     Args:
-        name: Gymnasium's id, or `module:id` to import the module that registers it first.
+        name: Gymnasium's id, or `module:id` with a module that is imported already.
         options: `OWN_OPTIONS`, see `EnvironmentTask`; all others are for `gymnasium.make`.
 
     Raises:
@@ -224,6 +230,9 @@ def environment_task(name: str, **options: Any) -> EnvironmentTask:
     most_steps = options.pop("max_episode_steps", ATARI_STEPS) if is_atari(name) else None
     options = _atari_options(name, options) if is_atari(name) else options
     environment = _make(name, options, None)
+    for space in ("observation_space", "action_space"):
+        if getattr(environment, space, None) is None:
+            raise SettingsError(f"task: '{name}' has no {space}, expected a space of gymnasium.spaces")
     try:
         spec = environment.spec
         task = EnvironmentTask(
@@ -235,9 +244,10 @@ def environment_task(name: str, **options: Any) -> EnvironmentTask:
             max_episode_steps=most_steps if spec is None or is_atari(name) else spec.max_episode_steps,
             **own,
         )
+        _require_known_spaces(task)
+        require_working(task, environment)
     finally:
         environment.close()
-    _require_known_spaces(task)
     return task
 
 
@@ -309,8 +319,9 @@ def _make(name: str, options: Mapping[str, Any], render_mode: str | None) -> Any
     gymnasium = _gymnasium()
     if is_atari(name):
         _register_atari(gymnasium)
-    if ":" not in name and name not in gymnasium.registry:
-        hint = did_you_mean(name, gymnasium.registry)
+    require_imported(name)
+    if name.rpartition(":")[2] not in gymnasium.registry:
+        hint = did_you_mean(name.rpartition(":")[2], gymnasium.registry)
         raise SettingsError(f"task: unknown environment '{name}'{hint}; expected an id of Gymnasium's registry")
     shown = {} if render_mode is None else {"render_mode": render_mode}
     if "mujoco" in str(getattr(gymnasium.registry.get(name), "entry_point", "")):
@@ -323,8 +334,9 @@ def _make(name: str, options: Mapping[str, Any], render_mode: str | None) -> Any
             if word in f"{where} {error}".lower():
                 raise MissingExtra(f"the environment '{name}'", extra) from error
         raise SettingsError(f"task: '{name}' cannot be made: {error}") from error
-    except (gymnasium.error.Error, TypeError, ValueError, AssertionError) as error:
-        raise SettingsError(f"task: '{name}' with options {dict(options)} cannot be made: {error}") from error
+    except (Exception, SystemExit) as error:  # its __init__ is the user's code
+        said = f"{type(error).__name__}: {error}"
+        raise SettingsError(f"task: '{name}' with options {dict(options)} cannot be made: {said}") from error
 
 
 def _register_atari(gymnasium: Any) -> None:
@@ -357,7 +369,10 @@ def _require_known_spaces(task: EnvironmentTask) -> None:
 
     problems: list[str] = []
     if not isinstance(task.observation_space, Box):
-        problems.append(f"task: '{task.name}' has observations {task.observation_space}, expected Box (numbers)")
+        problems.append(
+            f"task: '{task.name}' has observations {task.observation_space}, expected Box (numbers); "
+            "wrap it in gymnasium.wrappers.FlattenObservation"
+        )
     if not isinstance(task.action_space, (Box, Discrete)):
         problems.append(f"task: '{task.name}' has actions {task.action_space}, expected Discrete or Box")
     elif task.action_bins is not None:

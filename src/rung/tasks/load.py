@@ -34,6 +34,7 @@ Task = TextTask | EnvironmentTask | CartPole1983
 T = TypeVar("T")
 _TYPE_WORDS: Mapping[Any, str] = {
     int: "a whole number",
+    int | None: "a whole number",
     float: "a number",
     bool: "true or false",
     str: "a text",

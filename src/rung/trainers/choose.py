@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from rung.tasks.environment import looks_like_environment
 from rung.trainers.fits import budget_fits, rewards_fit
 from rung.trainers.handed import Handed
 from rung.trainers.kind import Kind, Setup
+from rung.trainers.policy_gradient.adapted import Adapted
 from rung.trainers.trainer import Trainer
 from rung.trainers.usable_rows import usable_in_run
 
@@ -88,6 +89,11 @@ def recipe_for(method: Method | None, *, model: str | None, task: str | None, dr
     return kind.recipe(method, model=model, task=task) or ("environment_episodes" if environment else None)
 
 
+def adapted(settings: Settings, method: Method, written: Container[str]) -> Iterator[Adapted]:
+    """Numbers of the method's definition that cannot work at these sizes, with what takes their place."""
+    return kind_for(settings, method).adapted(settings, method, written)
+
+
 def problems(settings: Settings, method: Method | None) -> Iterator[str]:
     """Settings that are each valid and cannot go together; each sentence begins with the setting to change.
 
@@ -110,6 +116,12 @@ def problems(settings: Settings, method: Method | None) -> Iterator[str]:
 def task_of(settings: Settings, kind: Kind, handed: Handed) -> Any:
     """A run's task: the one that was handed in, or the one that the kind loads by its name."""
     return handed.task(settings.task) if settings.task.name.startswith(GIVEN) else kind.load_task(settings)
+
+
+def notes(settings: Settings, handed: Handed) -> Sequence[str]:
+    """What is to be said of a run's environment before it; nothing of a text task."""
+    kind = kind_for(settings, settings.resolved_method())
+    return getattr(task_of(settings, kind, handed), "notes", tuple)() if kind.environment else ()
 
 
 def build(settings: Settings, handed: Handed, folder: Path | None = None, shared: Path | None = None) -> Trainer:

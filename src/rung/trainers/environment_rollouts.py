@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rung.models.small.environment_policy import EnvironmentPolicy
 from rung.rollouts.environments.atari import AtariGame
-from rung.rollouts.environments.evaluation import evaluate, greedy_player
+from rung.rollouts.environments.evaluation import evaluate
 from rung.settings import Settings
 from rung.tasks.environment import EnvironmentTask
 from rung.trainers.held_out import Scores
@@ -22,6 +22,7 @@ class EnvironmentRollouts(Collector[B]):
 
     def __init__(self, settings: Settings, task: EnvironmentTask, policy: EnvironmentPolicy) -> None:
         self.settings, self.task, self.policy = settings, task, policy
+        policy.to_environment = task.to_environment
         self.steps = 0
 
     def evaluate(self) -> Scores:
@@ -36,8 +37,7 @@ class EnvironmentRollouts(Collector[B]):
 
         task = self.task
         make = (lambda: AtariGame(task)) if task.is_atari else (lambda: task.make("rgb_array"))
-        player = greedy_player(task, self.policy)
-        record_episode(make, player, folder / "episode.gif", seed=self.settings.seed, most_steps=500)
+        record_episode(make, self.policy.act, folder / "episode.gif", seed=self.settings.seed, most_steps=500)
 
 
 def environment_scores(

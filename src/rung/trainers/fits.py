@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rung.settings import Settings
-from rung.settings.objects import GIVEN
-from rung.settings.schema import TASKS_OWN, NetworkSettings, OwnPairsSettings, PreferenceSettings
+from rung.settings.objects import GIVEN, TASKS_OWN
+from rung.settings.schema import NetworkSettings, OwnPairsSettings, PreferenceSettings
 
 HIGH_LEARNING_RATE = 1e-2
 

@@ -6,10 +6,10 @@ A kind of your own is a class with these functions, handed in by its method: `me
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rung.methods import Method
 from rung.models.language.size import ModelShape
@@ -20,6 +20,9 @@ from rung.trainers.handed import Handed
 from rung.trainers.trainer import Trainer
 from rung.trainers.units import Units
 from rung.trainers.work import Work
+
+if TYPE_CHECKING:
+    from rung.trainers.policy_gradient.adapted import Adapted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +60,10 @@ class Kind:
     def recipe(self, method: Method, *, model: str, task: str) -> str | None:
         """The recipe that this kind brings by itself."""
         return None
+
+    def adapted(self, settings: Settings, method: Any, written: Container[str]) -> Iterator[Adapted]:
+        """Numbers of the definition that cannot work at these sizes, with what takes their place; none is `written`."""
+        yield from ()
 
     def problems(self, settings: Settings, method: Any) -> Iterator[str]:
         """Settings that cannot go together; each sentence begins with the setting to change."""

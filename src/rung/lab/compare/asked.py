@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rung.errors import DataError, SettingsError, did_you_mean
 from rung.runs.planning import planned
+from rung.tasks.named_module import import_named
 
 if TYPE_CHECKING:
     from rung.lab.compare.plan import Comparison
@@ -45,6 +46,7 @@ def comparison_of(
     from rung.lab.compare.plan import Comparison
 
     problems: list[str] = []
+    import_named(task)
     methods, sets = _methods(methods or (), problems), sets or ()
     if config is None and not any(text.startswith(("task", "model")) for text in sets):
         task, model = _task_and_model(task, model)

@@ -41,7 +41,10 @@ def run(request: Mapping[str, Any]) -> int:
     from rung.lab.labels.people import people
     from rung.runs.run import handed
     from rung.settings import settings_from
+    from rung.tasks.named_module import import_named
 
+    if request["module"] is not None:
+        import_named(f"{request['module']}:")
     folder, shared, settings = Path(request["folder"]), Path(request["shared"]), settings_from(request["settings"])
     return begun_or_resumed(folder, shared, settings, handed(people))
 

@@ -35,9 +35,11 @@ def comparison_from(
 
     SettingsError with every problem, each with the methods that it is about.
     """
-    limits = BudgetSettings(**budget).limits()
+    asked, wrong = BudgetSettings.checked(dict(budget) if isinstance(budget, Mapping) else budget)
+    limits = asked.limits() if asked is not None else {}
     if len(limits) != 1:
-        raise SettingsError([f"budget: got {dict(budget)!r}, expected one limit, such as {{'tokens': '2M'}}"])
+        problems = [f"budget.{sentence}" for path, sentence in wrong if path]
+        raise SettingsError(problems or [f"budget: got {budget!r}, expected one limit, such as {{'tokens': '2M'}}"])
     _, objects = taken_apart(keywords, parts)
     hands = handed(people, objects)
     found: dict[str, Settings] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from rung.lab.compare.child import begun_or_resumed
 from rung.lab.compare.plan import Comparison, RunName, log_file, outcome_file, run_folder, shared_folder
 from rung.runs.record.console import duration
 from rung.runs.stopping import STOPPED_BY_SIGNAL, StopRequest
+from rung.tasks.named_module import module_of
 from rung.trainers.handed import Handed
 from rung.whole_files import write_whole
 
@@ -96,13 +98,10 @@ def _all_here(comparison: Comparison, folder: Path, waiting: list[RunName], hand
     """The runs in this process, one after another: objects cannot go into another one."""
     total, begun = len(comparison.names()), time.monotonic()
     for number, name in enumerate(waiting, total - len(waiting) + 1):
+        at, settings = run_folder(folder, name), comparison.run_settings(name)
         try:
-            code, error = (
-                begun_or_resumed(
-                    run_folder(folder, name), shared_folder(folder), comparison.run_settings(name), handed
-                ),
-                "",
-            )
+            with log_file(folder, name).open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
+                code, error = begun_or_resumed(at, shared_folder(folder), settings, handed), ""
         except RungError as raised:
             code, error = raised.exit_code, f"error: {raised}"
         if code == STOPPED_BY_SIGNAL:
@@ -140,11 +139,12 @@ class Process:
 
     def __init__(self, comparison: Comparison, folder: Path, name: RunName) -> None:
         settings = comparison.run_settings(name)
-        threads, self.log = settings.learner.threads, log_file(folder, name)
+        threads, self.log, module = settings.learner.threads, log_file(folder, name), module_of(settings.task.name)
         request = {
             "folder": str(run_folder(folder, name).absolute()),
             "shared": str(shared_folder(folder).absolute()),
             "settings": settings.as_data(),
+            "module": module if module in sys.modules else None,  # of the task, where the user named it here
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(

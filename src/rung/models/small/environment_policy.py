@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,7 +31,13 @@ class Actor(Protocol):
 class EnvironmentPolicy(Protocol):
     """A `SmallPolicy`, or a `QNetwork`."""
 
+    to_environment: Callable[[npt.NDArray[Any]], list[Any]] | None
+
     def actor(self) -> Actor: ...
+    def act(self, observation: Any, /) -> Any:
+        """The likeliest action for one raw observation, both in the environment's own form."""
+        ...
+
     def mode(self, observations_N: npt.NDArray[Any], /) -> npt.NDArray[Any]: ...
     def scaled(self, raw_N: npt.NDArray[Any], /) -> npt.NDArray[Any]:
         """Raw observations as the network wants them."""

@@ -22,6 +22,7 @@ from rung.batch import Batch
 from rung.errors import SettingsError
 from rung.models.language.distributions import Categorical, Distribution, Gaussian
 from rung.models.outputs import Outputs
+from rung.models.small.acting import Acting
 from rung.models.small.heads import Choice, SmallActor, SmallPass, Vector
 from rung.models.small.layers import (
     FEW_ROWS,
@@ -87,7 +88,7 @@ class SmallShape:
         return sum(before * after for before, after in pairwise(widths))
 
 
-class SmallPolicy:
+class SmallPolicy(Acting):
     """Hidden layers of tanh for the policy, as many for the critic; two of 64 in the PPO paper (arXiv:1707.06347).
 
     Weights are orthogonal (gain √2; policy's last layer 0.01, critic's 1), biases 0. A vector action is normal with a
@@ -181,7 +182,11 @@ class SmallPolicy:
         """Draws actions from the distribution as it is now; for collecting."""
         return SmallActor(self._policy, self._log_std)
 
-    def mode(self, observations_NO: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+    @property
+    def observation_form(self) -> tuple[tuple[int, ...], type[np.generic]]:
+        return (self.shape.observations,), np.float32
+
+    def mode(self, observations_NO: npt.NDArray[np.float32], /) -> npt.NDArray[Any]:
         """The likeliest action of each state, for a greedy evaluation."""
         return self.actor().mode(observations_NO)
 
@@ -190,7 +195,7 @@ class SmallPolicy:
         self._require_critic()
         return forward(as_arrays(self._value), observations_NO, TANH)[-1][:, 0]
 
-    def scaled(self, raw_NO: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def scaled(self, raw_NO: npt.NDArray[np.float32], /) -> npt.NDArray[np.float32]:
         """Raw observations as the networks want them; unchanged where `scale` is None."""
         return raw_NO if self.scale is None else self.scale(raw_NO)
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from rung.errors import SettingsError
 from rung.formulas.value_targets import duelling
+from rung.models.small.acting import Acting
 from rung.models.small.layers import RELU, Array, NetworkPass, as_arrays, forward
 from rung.models.state import load_shaped, save_shaped, take_over
 
@@ -109,7 +110,7 @@ class QShape:
         return sum(size * count for size, count in zip(sizes, [*places, *[1] * len(sizes)], strict=False))
 
 
-class QNetwork:
+class QNetwork(Acting):
     """Weights are drawn as torch draws them for such layers (uniform, ±1/√inputs). Images are divided by 255.
 
     `flat` is one parameter that holds all weights, its gradient all of theirs: what an optimizer is given.
@@ -191,7 +192,11 @@ class QNetwork:
             actions_N, chances_N = boltzmann(values_NV, uniforms_N, shape.temperature)
         return actions_N, np.log(chances_N).astype(np.float32)
 
-    def mode(self, observations_N: Array) -> Array:
+    @property
+    def observation_form(self) -> tuple[tuple[int, ...], type[np.generic]]:
+        return self.shape.observation, np.uint8 if self._convolutions else np.float32
+
+    def mode(self, observations_N: Array, /) -> Array:
         """The best action of each state; the first of equals."""
         return self.values_of(observations_N).argmax(1)
 
@@ -220,7 +225,7 @@ class QNetwork:
 
         return graph_NV.detach(), back
 
-    def scaled(self, raw_N: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def scaled(self, raw_N: npt.NDArray[Any], /) -> npt.NDArray[Any]:
         """Unchanged."""
         return raw_N
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -71,13 +69,3 @@ def evaluate(
         rows.close()
     require_finite("returns", returns_N, task)
     return Evaluation(returns_N, lengths_N)
-
-
-def greedy_player(task: EnvironmentTask, policy: EnvironmentPolicy) -> Callable[[Any], Any]:
-    """The greedy action for one raw observation, both in the environment's own form; for recording an episode."""
-
-    def act(observation: Any) -> Any:
-        raw = np.asarray(observation)[None] if task.is_atari else np.ravel(observation).astype(np.float32)[None]
-        return task.to_environment(policy.mode(policy.scaled(raw)))[0]
-
-    return act

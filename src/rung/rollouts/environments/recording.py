@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import warnings
@@ -31,31 +32,36 @@ def record_episode(
         seed: of the episode's reset.
 
     Example:
-        record_episode(lambda: task.make("rgb_array"), greedy_player(task, policy), folder / "episode.gif")
+        record_episode(lambda: task.make("rgb_array"), policy.act, folder / "episode.gif")
     """
     without_display()
     try:
-        environment = make()
-    except Exception as error:  # noqa: BLE001  what a missing renderer raises differs by environment
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a render mode that it does not have
+            environment = make()
+        with contextlib.closing(environment):
+            if environment.metadata.get("render_modes") == []:
+                return False  # it says itself that it draws nothing
+            frames, fps = _frames(environment, act, seed, most_steps)
+    except (Exception, SystemExit) as error:  # noqa: BLE001  renderers and environments raise what they like
         return _skipped(error)
-    frames: list[Any] = []
-    try:
-        if environment.metadata.get("render_modes") == []:
-            return False  # it says itself that it draws nothing
-        observation, _ = environment.reset(seed=seed)
-        over, steps = False, 0
-        while not over and steps < most_steps:
-            frame = frame_of(environment)
-            if isinstance(frame, Exception):
-                return _skipped(frame)
-            frames.append(frame)
-            observation, _, terminated, truncated, _ = environment.step(act(observation))
-            over, steps = bool(terminated or truncated), steps + 1
-        fps = float(environment.metadata.get("render_fps") or 30)
-    finally:
-        environment.close()
     write_whole(path, animated(frames, fps))
     return True
+
+
+def _frames(environment: Any, act: Callable[[Any], Any], seed: int, most_steps: int) -> tuple[list[Any], float]:
+    """The pictures of one episode, and how many of them a second."""
+    frames: list[Any] = []
+    observation, _ = environment.reset(seed=seed)
+    over = False
+    while not over and len(frames) < most_steps:
+        frame = frame_of(environment)
+        if isinstance(frame, Exception):
+            raise frame
+        frames.append(frame)
+        observation, _, terminated, truncated, _ = environment.step(act(observation))
+        over = bool(terminated or truncated)
+    return frames, float(environment.metadata.get("render_fps") or 30)
 
 
 def without_display() -> None:
@@ -94,7 +100,7 @@ def animated(frames: list[Any], fps: float) -> bytes:
     return held.getvalue()
 
 
-def _skipped(error: Exception) -> bool:
+def _skipped(error: BaseException) -> bool:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     warnings.warn(f"no picture of an episode: the environment cannot be rendered here ({reason})", stacklevel=3)
     return False

@@ -7,6 +7,7 @@ that no row could idle, and none could be replayed alone. Nothing here resets it
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from rung.rollouts.environments.atari import AtariGame
 from rung.rollouts.environments.cartpole import CartPoleRows, is_plain_cartpole
 from rung.rollouts.environments.envpool import EnvpoolRows
 from rung.tasks.environment import EnvironmentTask
+from rung.tasks.own_environment import failure, shown
 
 Array = npt.NDArray[Any]
 
@@ -42,15 +44,19 @@ class EnvironmentRows:
         """Rows that lost a life with their last step, though the game goes on; only games of Atari have lives."""
         self._environments = [AtariGame(task) if task.is_atari else task.make() for _ in range(count)]
         self._steps = [environment.step for environment in self._environments]
+        self._taken = [0] * count
 
     def __len__(self) -> int:
         return len(self._environments)
 
     def reset(self, row: int, seed: int) -> None:
         """Begin an episode."""
-        observation, _ = self._environments[row].reset(seed=seed)
-        self.observations_BO[row] = np.reshape(observation, self._shape)
-        self.lost_B[row] = False
+        try:
+            observation, _ = self._environments[row].reset(seed=seed)
+            self.observations_BO[row] = np.reshape(observation, self._shape)
+        except (Exception, SystemExit) as error:  # an environment is the user's code
+            raise failure(self.task.name, f"reset(seed={seed})", error) from error
+        self.lost_B[row], self._taken[row] = False, 0
 
     def step(self, actions_N: Array, rows_N: Sequence[int]) -> tuple[Array, Array, Array]:
         """One step of these rows, given in ascending order: rewards, terminated, truncated, each [N]."""
@@ -59,8 +65,13 @@ class EnvironmentRows:
         observations_BO, steps, shape, atari = self.observations_BO, self._steps, self._shape, self.task.is_atari
         for n, action in enumerate(self.task.to_environment(actions_N)):
             row = rows_N[n]
-            observation, rewards_N[n], ended_N[n], cut_N[n], facts = steps[row](action)
-            observations_BO[row] = observation.reshape(shape)
+            try:
+                observation, rewards_N[n], ended_N[n], cut_N[n], facts = steps[row](action)
+                observations_BO[row] = np.asarray(observation).reshape(shape)
+            except (Exception, SystemExit) as error:
+                during = f"step {self._taken[row] + 1} of an episode, with the action {shown(action)}"
+                raise failure(self.task.name, during, error) from error
+            self._taken[row] += 1
             if atari:
                 self.lost_B[row] = facts["lost"]
         return rewards_N, ended_N, cut_N
@@ -68,7 +79,8 @@ class EnvironmentRows:
     def close(self) -> None:
         """Close every environment."""
         for environment in self._environments:
-            environment.close()
+            with contextlib.suppress(Exception):  # it is over, and a reason to end has been told already
+                environment.close()
 
 
 MANY = 4

@@ -19,7 +19,7 @@ from rung.tasks.task import Example, Item, TextTask
 
 
 def addition_few_shot(
-    *, seed: int = 0, digits: int = 2, shots: int = 3, size: int = 5000, held_out: int = 200
+    *, seed: int = 0, digits: int = 2, shots: int = 3, size: int = 5000, held_out: int | None = None
 ) -> TextTask:
     """The task.
 
@@ -28,7 +28,7 @@ def addition_few_shot(
         digits: of both terms, 1 to 9.
         shots: how many worked sums stand before the question.
         size: train items, made when asked for; worked examples as many.
-        held_out: held-out items, all different.
+        held_out: held-out items, all different; None: 200, or all there are.
 
     >>> addition_few_shot().train[0].prompt.endswith(" =")
     True

@@ -98,7 +98,12 @@ LEVELS = {
 
 
 def arithmetic(
-    *, seed: int = 0, levels: Sequence[int] = (1, 2, 3, 4), size: int = 20_000, held_out: int = 200, steps: bool = False
+    *,
+    seed: int = 0,
+    levels: Sequence[int] = (1, 2, 3, 4),
+    size: int = 20_000,
+    held_out: int | None = None,
+    steps: bool = False,
 ) -> TextTask:
     """The task.
 
@@ -106,7 +111,8 @@ def arithmetic(
         seed: which problems are drawn; the split into train and held-out does not depend on it.
         levels: which of the six levels, mixed in equal parts.
         size: train items; worked examples as many. They are made when asked for.
-        held_out: held-out items, all different, the levels in equal parts as far as their problems suffice.
+        held_out: held-out items, all different, the levels in equal parts as far as their problems suffice;
+            None: 200, or all there are.
         steps: judge each step of a working where it ends (for `grpo_process`); the answer is the last step, and its
             being right is still the accuracy.
 

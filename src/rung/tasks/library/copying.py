@@ -28,7 +28,9 @@ LETTERS = string.digits + string.ascii_letters + "".join(map(chr, range(0x100, 0
 """256 symbols, each one character: digits, letters, and letters of extended Latin."""
 
 
-def copying(*, seed: int = 0, symbols: int = 16, length: int = 4, size: int = 20_000, held_out: int = 100) -> TextTask:
+def copying(
+    *, seed: int = 0, symbols: int = 16, length: int = 4, size: int = 20_000, held_out: int | None = None
+) -> TextTask:
     """The task.
 
     Args:
@@ -36,7 +38,7 @@ def copying(*, seed: int = 0, symbols: int = 16, length: int = 4, size: int = 20
         symbols: of the alphabet, 2 to 256.
         length: symbols of a string, 1 to 15.
         size: train items; worked examples as many. They are made when asked for.
-        held_out: held-out items, all different.
+        held_out: held-out items, all different; None: 100, or all there are.
 
     >>> task = copying(symbols=8)
     >>> task.train[0].prompt, task.train[0].columns["answer"]
@@ -64,13 +66,14 @@ def copying(*, seed: int = 0, symbols: int = 16, length: int = 4, size: int = 20
         example,
         size=size,
         held_out=held_out,
+        usual=100,
         rewards=(WeightedReward(reward=PlacesRight()),),
         stop=(),
         characters=alphabet + SEPARATOR,
     )
 
 
-def _check(symbols: int, length: int, size: int, held_out: int) -> None:
+def _check(symbols: int, length: int, size: int, held_out: int | None) -> None:
     require_within(
         {
             "symbols": (symbols, 2, len(LETTERS)),

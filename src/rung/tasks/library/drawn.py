@@ -25,7 +25,8 @@ def drawn_task(
     example: Callable[[int, T], Example],
     *,
     size: int,
-    held_out: int,
+    held_out: int | None,
+    usual: int = 200,
     rewards: tuple[WeightedReward, ...],
     stop: tuple[str, ...] = ("\n",),
     characters: str | None = None,
@@ -36,8 +37,9 @@ def drawn_task(
         draw: (stream, number, held out) -> the problem of that draw, on the wanted side of train and held-out.
         item: (id, problem) -> the item.
         example: (number, problem) -> the worked example.
+        held_out: None: `usual`, or all there are where there are fewer.
     """
-    apart = different(lambda index: draw("held-out", index, True), held_out)
+    apart = different(lambda index: draw("held-out", index, True), held_out or usual, or_all=held_out is None)
     return TextTask(
         name=name,
         train=Lazy(size, lambda index: item(f"train-{index}", draw("train", index, False))),
@@ -54,8 +56,8 @@ def is_held_out(*problem: str | int) -> bool:
     return keyed_share(*problem) < HELD_OUT_SHARE
 
 
-def different(draw: Callable[[int], T], count: int) -> list[T]:
-    """The first `count` different values of draw(0), draw(1), ...
+def different(draw: Callable[[int], T], count: int, *, or_all: bool = False) -> list[T]:
+    """The first `count` different values of draw(0), draw(1), ...; `or_all`: what there is where there are fewer.
 
     >>> different(lambda i: i // 2, 3)
     [0, 1, 2]
@@ -67,20 +69,22 @@ def different(draw: Callable[[int], T], count: int) -> list[T]:
         found[draw(index)] = None
         if len(found) == count:
             return list(found)
+    if or_all and found:
+        return list(found)
     raise SettingsError(
         f"held_out: got {count}, but there are about {len(found)} different held-out problems; ask for fewer"
     )
 
 
-def require_within(ranges: Mapping[str, tuple[int, int, int | None]]) -> None:
-    """`ranges` holds (value, least, greatest or None) by name. SettingsError with a sentence for each value outside.
+def require_within(ranges: Mapping[str, tuple[int | None, int, int | None]]) -> None:
+    """`ranges` holds (value or None, least, greatest or None) by name. SettingsError for each outside.
 
     >>> require_within({"length": (3, 1, 15), "size": (20_000, 1, None)})
     """
     problems = [
         f"{name}: got {value}, expected at least {low}" + (f" and at most {high}" if high else "")
         for name, (value, low, high) in ranges.items()
-        if value < low or (high is not None and value > high)
+        if value is not None and (value < low or (high is not None and value > high))
     ]
     if problems:
         raise SettingsError(problems)

@@ -53,7 +53,12 @@ class Chain:
 
 
 def running_sum(
-    *, seed: int = 0, terms: Sequence[int] = (3, 4, 5, 6), size: int = 20_000, held_out: int = 200, steps: bool = False
+    *,
+    seed: int = 0,
+    terms: Sequence[int] = (3, 4, 5, 6),
+    size: int = 20_000,
+    held_out: int | None = None,
+    steps: bool = False,
 ) -> TextTask:
     """The task.
 
@@ -61,7 +66,7 @@ def running_sum(
         seed: which problems are drawn; the split into train and held-out does not depend on it.
         terms: how many numbers a problem has, each of these as often as the others; 2 to 20. No total is below 0.
         size: train items; worked examples as many. They are made when asked for.
-        held_out: held-out items, all different.
+        held_out: held-out items, all different; None: 200, or all there are.
         steps: judge each running total where it ends (for `grpo_process`); the last is the answer, and its being right
             is still the accuracy.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rung.errors import DataError
 from rung.models.state import load_shaped, save_shaped, take_over
+from rung.tasks.cart_pole import FAILED, box_of
 
 NAME = "box_policy"
 """Of its files: a .json and a .safetensors."""
@@ -49,6 +50,14 @@ class BoxPolicy:
     @property
     def push(self) -> Tensor:
         return self.tables[PUSH]
+
+    def act(self, observation: Sequence[float]) -> int:
+        """The likelier push for a state of the cart (position, speed, angle, angular speed): 1 right, 0 left.
+
+        Right too in a state beyond the track or the angle, where the trial is over.
+        """
+        box = box_of(*(float(number) for number in observation))
+        return int(box == FAILED or bool(self.push[box] >= 0))
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
         """None: a table learns within a trial, without gradients."""

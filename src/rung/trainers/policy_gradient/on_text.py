@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 from rung.errors import SettingsError
@@ -15,6 +15,7 @@ from rung.trainers.build import judging, language_model, rewards_of, teacher_of
 from rung.trainers.fits import general_doubts, no_labels, no_network, no_pairs
 from rung.trainers.kind import Kind, Setup
 from rung.trainers.memory import FLOAT
+from rung.trainers.policy_gradient.adapted import Adapted, adapted_to_text
 from rung.trainers.policy_gradient.learner import Learner
 from rung.trainers.policy_gradient.rollouts import doubtful_slots, rollout_units, too_few_to_compare
 from rung.trainers.policy_gradient.text import TextCollector
@@ -31,6 +32,9 @@ class OnText(Kind):
 
     def recipe(self, method: Method, *, model: str, task: str) -> str | None:
         return "tiny" if model == "tiny" else None
+
+    def adapted(self, settings: Settings, method: PolicyGradient, written: Container[str]) -> Iterator[Adapted]:
+        yield from adapted_to_text(settings, method, written)
 
     def problems(self, settings: Settings, method: PolicyGradient) -> Iterator[str]:
         yield from no_network(settings, f"'{settings.model}' has layers of its own; leave it out")

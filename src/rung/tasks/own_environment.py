@@ -1,0 +1,117 @@
+"""An environment of the user's own: the module that registers it, what Gymnasium's checker says of it, a first try.
+
+`task` is an `EnvironmentTask`, which stands above.
+A module is imported only where the user typed its name, never because a file of settings or a run names it.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from rung.errors import EnvironmentFailure, SettingsError
+
+OLD_STEP = (
+    "step(action) gave 4 values as Gym before 0.26 did, expected 5: observation, reward, terminated, truncated, info"
+)
+OLD_RESET = "reset gave no pair (observation, info); the return value is of Gym before 0.26"
+NO_SEED = "reset takes no seed, so no episode could be repeated: write it as reset(self, *, seed=None, options=None)"
+_STEPS = 3
+_COLOUR = re.compile(r"\x1b\[\d+m|^WARN: |^ERROR: ")
+
+
+def failure(name: str, during: str, error: BaseException) -> EnvironmentFailure:
+    """What an environment raised, or gave that is no observation or reward, with its name and what was being done."""
+    said = str(error).strip().partition("\n")[0]
+    hint = ""
+    if "got an unexpected keyword argument 'seed'" in said:
+        hint = f"; {NO_SEED}"
+    elif "not enough values to unpack (expected 5, got 4)" in said:
+        hint = f"; {OLD_STEP}"
+    elif during.startswith("reset") and "unpack" in said:
+        hint = f"; {OLD_RESET}"
+    return EnvironmentFailure(f"environment '{name}': {during}: {type(error).__name__}: {said}{hint}")
+
+
+def require_working(task: Any, environment: Any) -> None:
+    """A first try before anything is trained: two resets and a few steps. SettingsError when one of them fails."""
+    if task.is_atari or _is_gymnasiums(task):
+        return
+    during = "reset(seed=0)"
+    try:
+        _observed(task, environment.reset(seed=0))
+        for step in range(1, _STEPS + 1):
+            (action,) = task.to_environment(_an_action(task, step))
+            during = f"step {step} of an episode, with the action {shown(action)}"
+            observation, reward, terminated, truncated, _ = environment.step(action)
+            _observed(task, (observation, {}))
+            float(reward)
+            if terminated or truncated:
+                break
+        during = "reset(seed=1), after its first steps"
+        _observed(task, environment.reset(seed=1))
+    except (Exception, SystemExit) as error:
+        raise SettingsError([f"task: {failure(task.name, during, error)}"]) from error
+
+
+def _observed(task: Any, given: Any) -> None:
+    observation, _ = given
+    np.reshape(observation, task.observation_form[0]).astype(np.float32)
+
+
+def _an_action(task: Any, step: int) -> np.ndarray:
+    """An action as the policy gives it: every choice in turn, or the zero vector."""
+    if task.choices is not None:
+        return np.array([step % task.choices])
+    return np.zeros((1, task.dimensions or 0), np.float32)
+
+
+def shown(action: Any) -> str:
+    """An action with its type: `1 (int64)`."""
+    return f"{action!s:.60} ({type(action).__name__})"
+
+
+def findings(task: Any) -> Iterator[str]:
+    """What Gymnasium's own checker says of an environment, each finding once, after the environment's name."""
+    from gymnasium.utils.env_checker import check_env
+
+    if task.is_atari or _is_gymnasiums(task):
+        return
+    environment, wrong = task.make(), ""
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        try:
+            check_env(environment.unwrapped, skip_render_check=True)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  it is told, not raised: the run may go on
+            wrong = f"{error}" or type(error).__name__
+        finally:
+            environment.close()
+    said = [_COLOUR.sub("", _COLOUR.sub("", str(one.message))).strip() for one in heard]
+    for sentence in dict.fromkeys([*said, *([wrong] if wrong else [])]):
+        yield f"environment '{task.name}': Gymnasium's checker says: {sentence}"
+
+
+def _is_gymnasiums(task: Any) -> bool:
+    import gymnasium
+
+    spec = gymnasium.registry.get(task.name)
+    return str(getattr(spec, "entry_point", "")).startswith("gymnasium.envs.")
+
+
+def image_note(task: Any) -> Iterator[str]:
+    """What becomes of images, which the small network has no layers for."""
+    space = task.observation_space
+    if task.is_atari or len(space.shape) < 2:
+        return
+    shape = "x".join(map(str, space.shape))
+    bounds = f"{space.low.min():g} to {space.high.max():g}"
+    unscaled = f"unscaled, {bounds}; task.normalize_observations=true scales them"
+    scaled = "scaled by their running mean and deviation" if task.normalize_observations else unscaled
+    yield (
+        f"environment '{task.name}': an observation of {shape} is read as {task.observations:,} plain numbers by a "
+        f"network without convolutions, {scaled}"
+    )
