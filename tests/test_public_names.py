@@ -36,6 +36,8 @@ def test_what_people_reach_for_is_among_them() -> None:
     asked = "train resume evaluate compare open trainer Settings Trainer Step Kind parts PPO DAPO DPO TRPO DQN Batch "
     asked += "Episode SettingsError Observer Sampler TextTask"
     assert set(asked.split()) <= set(rung.__all__)
+    assert not {"torch", "math", "Any", "advantages", "dataclass"} & set(dir(rung.parts))
+    assert {"GAE", "SHARE", "Advantage"} <= set(rung.parts.__all__) == set(dir(rung.parts))
     assert {"Advantage", "Objective", "Aggregation", "Optimizer", "GroupFilter"} <= set(dir(rung.parts))
 
 

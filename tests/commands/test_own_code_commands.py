@@ -76,3 +76,25 @@ def test_a_file_without_the_name_says_so(rung, model, code, tmp_path):
     assert answer.code == 2
     assert "MINES" in answer.errors[0]
     assert "MINE" in answer.errors[0].replace("MINES", "")
+
+
+def test_a_method_of_ones_own_on_stored_pairs_is_known(rung, model, tmp_path):
+    (tmp_path / "own_dpo.py").write_text("from rung import DPO\nMINE = DPO.changed(name='mine', summary='My own.')\n")
+    pair = {"prompt": "1+1=", "chosen": "2", "rejected": "3"}
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps({**pair, "prompt": f"{n}+1="}) + "\n" for n in range(30)))
+    answer = rung("check", f"{tmp_path}/own_dpo.py:MINE", "--model", model, "--task", tmp_path / "pairs.jsonl")
+    assert answer.code == 0, answer.errors
+
+
+def test_a_folder_that_cannot_be_written_is_told_at_the_start(rung, model, tmp_path, monkeypatch):
+    asked = ["train", "grpo", "--model", model, "--task", "arithmetic"]
+    monkeypatch.setattr("rung.runs.lock.os.access", lambda path, mode: False)
+    answer = rung(*asked, "--out", tmp_path / "a" / "b")
+    assert answer.code == 2
+    assert f"--out: {tmp_path}/a/b cannot be written: {tmp_path} is read-only" in answer.errors[0]
+    monkeypatch.undo()
+    (tmp_path / "file").write_text("")
+    for out, words in ((tmp_path / "file" / "b", "is a file"), (tmp_path / ("x" * 300), "cannot be a run's folder")):
+        answer = rung(*asked, "--out", out)
+        assert answer.code == 2
+        assert words in answer.errors[0]

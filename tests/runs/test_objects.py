@@ -167,7 +167,7 @@ def test_an_environment_of_ones_own(task: Any, tmp_path: Path) -> None:
     assert rows(again) == rows(whole)
 
 
-def test_compare_takes_methods(model: str, tmp_path: Path) -> None:
+def test_compare_takes_methods(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = rung.compare(
         ["grpo", MINE],
         model=model,
@@ -181,6 +181,25 @@ def test_compare_takes_methods(model: str, tmp_path: Path) -> None:
     assert [row["method"] for row in data["methods"]] == ["grpo", "mine"]
     assert all(not row["failed"] and len(row["seeds"]) == 2 for row in data["methods"])
     assert (tmp_path / "c" / "comparison.html").is_file()
+    assert capsys.readouterr().out == "", "what the runs say goes into their logs"
+    assert "held-out score" in next((tmp_path / "c" / "logs").iterdir()).read_text()
+
+
+@pytest.mark.parametrize(
+    ("budget", "words"),
+    [
+        ({"tokns": 3}, "budget.tokns: unknown key; did you mean 'tokens'"),
+        ({"tokens": "many"}, "budget.tokens: got 'many', expected a whole number"),
+        ("tokens=2M", "budget: got 'tokens=2M', expected one limit"),
+        ({3: 4}, "budget"),
+        ({}, "budget: got {}, expected one limit"),
+        (None, "budget: got None, expected one limit"),
+    ],
+)
+def test_a_wrong_budget_is_told_in_words(budget: Any, words: str) -> None:
+    with pytest.raises(SettingsError) as told:
+        rung.compare(["grpo"], model="tiny", task="arithmetic", budget=budget)
+    assert str(told.value).startswith(words)
 
 
 def test_what_is_wrong_is_said_with_the_nearest_name(tmp_path: Path) -> None:

@@ -92,6 +92,13 @@ def test_the_parts_of_a_working_add_up_to_the_answer(operator: str, a: int, b: i
         assert sum(map(int, re.findall(r"[+-]?[0-9]+", parts))) == problem.answer
 
 
+def test_held_out_items_are_the_usual_number_or_all_there_are():
+    assert len(load_task("arithmetic").held_out) == 200 and len(load_task("copying").held_out) == 100
+    few = load_task("arithmetic", levels=(1,)).held_out
+    assert 40 < len(few) < 80 and len({item.prompt for item in few}) == len(few)
+    assert len(load_task("arithmetic", levels=(1,), held_out=16).held_out) == 16
+
+
 def test_levels_are_in_their_ranges_and_in_turn():
     for number, level in LEVELS.items():
         task = arithmetic(levels=[number], held_out=20)

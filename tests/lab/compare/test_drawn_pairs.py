@@ -42,6 +42,7 @@ def made(folder: Path, reward: str | None, *methods: str) -> Comparison:
     claim(comparison, folder / "out")
     for name in comparison.names():
         request = {
+            "module": None,
             "folder": str(run_folder(folder / "out", name)),
             "shared": str(shared_folder(folder / "out")),
             "settings": comparison.run_settings(name).as_data(),
