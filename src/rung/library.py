@@ -118,7 +118,7 @@ def resume(
         observers=watching(page=page) if observers is None else observers,
         hands=run.handed(labeller, given),
     )
-    return SavedRun(at, ended, parts=parts)
+    return SavedRun(at, ended, parts=parts, task=objects.get("task"))
 
 
 def trainer(

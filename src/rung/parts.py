@@ -37,7 +37,7 @@ from rung.methods.parts.reference_kl import *
 from rung.methods.parts.shipped import *
 from rung.methods.ranges import *
 
-__all__ = sorted(  # noqa: PLE0605  parts, protocols and ranges, not what their files import
+__all__ = sorted(  # noqa: PLE0605  # pyright: ignore[reportUnsupportedDunderAll]  not what the files import
     name
     for name, one in tuple(globals().items())
     if getattr(one, "__module__", "").startswith("rung.methods.") and not name.startswith("_")
