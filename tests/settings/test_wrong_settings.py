@@ -156,8 +156,8 @@ def test_one_wrong_set_is_one_problem(sets, problems):
         (
             {"method": "trpo"},
             ["prompts_per_step=4", "num_critic_minibatches=16"],
-            "method.optimizer.num_critic_minibatches: got 16, but a step has 4 prompts x 1 samples = "
-            "4 episodes; set 4 or fewer",
+            "--set num_critic_minibatches: method.optimizer.num_critic_minibatches: got 16, but a step has 4 prompts "
+            "x 1 samples = 4 episodes; set 4 or fewer",
         ),
         (
             {},

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rung.errors import EnvironmentFailure
 from rung.whole_files import write_whole
 
 MOST_FRAMES = 300
@@ -38,12 +39,12 @@ def record_episode(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a render mode that it does not have
-            environment = make()
+            environment = _asked(make)
         with contextlib.closing(environment):
             if environment.metadata.get("render_modes") == []:
                 return False  # it says itself that it draws nothing
             frames, fps = _frames(environment, act, seed, most_steps)
-    except (Exception, SystemExit) as error:  # noqa: BLE001  renderers and environments raise what they like
+    except EnvironmentFailure as error:
         return _skipped(error)
     write_whole(path, animated(frames, fps))
     return True
@@ -52,16 +53,24 @@ def record_episode(
 def _frames(environment: Any, act: Callable[[Any], Any], seed: int, most_steps: int) -> tuple[list[Any], float]:
     """The pictures of one episode, and how many of them a second."""
     frames: list[Any] = []
-    observation, _ = environment.reset(seed=seed)
+    observation, _ = _asked(environment.reset, seed=seed)
     over = False
     while not over and len(frames) < most_steps:
         frame = frame_of(environment)
         if isinstance(frame, Exception):
-            raise frame
+            raise EnvironmentFailure(str(frame)) from frame
         frames.append(frame)
-        observation, _, terminated, truncated, _ = environment.step(act(observation))
+        observation, _, terminated, truncated, _ = _asked(environment.step, act(observation))
         over = bool(terminated or truncated)
     return frames, float(environment.metadata.get("render_fps") or 30)
+
+
+def _asked(call: Callable[..., Any], *given: Any, **named: Any) -> Any:
+    """What an environment answers; EnvironmentFailure with its own words when it raises."""
+    try:
+        return call(*given, **named)
+    except (Exception, SystemExit) as error:  # what renderers and environments raise differs
+        raise EnvironmentFailure(str(error) or type(error).__name__) from error
 
 
 def without_display() -> None:
@@ -100,7 +109,7 @@ def animated(frames: list[Any], fps: float) -> bytes:
     return held.getvalue()
 
 
-def _skipped(error: BaseException) -> bool:
+def _skipped(error: Exception) -> bool:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     warnings.warn(f"no picture of an episode: the environment cannot be rendered here ({reason})", stacklevel=3)
     return False
