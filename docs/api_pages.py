@@ -38,7 +38,15 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         *("Reward", "WeightedReward"),
     ),
     "Errors": (
-        *("RungError", "SettingsError", "DataError", "MissingExtra", "RewardError", "NonFiniteError"),
+        *(
+            "RungError",
+            "SettingsError",
+            "DataError",
+            "MissingExtra",
+            "RewardError",
+            "EnvironmentFailure",
+            "NonFiniteError",
+        ),
         "CheckpointError",
     ),
 }
