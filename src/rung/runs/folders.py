@@ -55,7 +55,7 @@ def found(
             raise SettingsError([f"--step: got {step}, but {run_or_model} is no run's folder, so it has no steps"])
         yield Found(run_or_model)
         return
-    from rung.models.language.load import ACTORS
+    from rung.models.language.folder import ACTORS
 
     settings = read_settings(run / "settings.yaml", parts)
     if step is not None:

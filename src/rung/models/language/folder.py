@@ -21,6 +21,8 @@ from typing import Any
 from rung.errors import DataError, RungError
 
 CONFIG, INDEX, WEIGHTS = "config.json", "model.safetensors.index.json", "model.safetensors"
+ACTORS = ("small_policy", "q_network", "box_policy")
+"""Names of the files of policies that act in environments."""
 MIB = 2**20
 MOST_BYTES: Mapping[str, int] = {
     CONFIG: 16 * MIB,
@@ -244,6 +246,9 @@ def _require_model(folder: Path) -> None:
         )
     if has_config:
         return
+    if any((one / f"{name}.json").is_file() for one in (folder, folder / "final") for name in ACTORS):
+        use = "rung.open(RUN).policy().act(observation), or score it by rung eval RUN"
+        raise DataError([f"{given} holds what a run in an environment learnt, which acts and does not write: {use}"])
     run = next((one for one in (folder, *folder.absolute().parents[:2]) if (one / "settings.yaml").exists()), None)
     final = (run or folder) / "final"
     if (folder / "manifest.json").exists() and (folder / "policy.safetensors").exists():

@@ -25,8 +25,6 @@ from rung.models.language.text_reader import TextReader, context_length, listed_
 from rung.models.state import require_finite
 
 Compute = Literal["float32", "bfloat16"]
-ACTORS = ("small_policy", "q_network", "box_policy")
-"""Names of the files of policies that act in environments."""
 FILES = ("*.json", "*.safetensors", "*.jinja", "*.txt", "*.model")
 """What is taken from the hub: no Python, no pickle."""
 
@@ -131,13 +129,6 @@ def _folder(spec: str, files: Sequence[str] = FILES) -> Path:
 
         return imported(path)
     if path.is_dir():
-        if any((path / f"{name}.json").is_file() for name in ACTORS):
-            raise DataError(
-                [
-                    f"model: {spec} holds what a run in an environment learnt, which acts and does not write: "
-                    "rung.open(RUN).policy().act(observation), or score it by rung eval RUN"
-                ]
-            )
         return path
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
