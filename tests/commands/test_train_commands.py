@@ -84,7 +84,7 @@ def test_all_problems_are_told_at_once_before_anything_is_loaded(rung, in_folder
 
 
 def test_wrong_rewards_are_told_without_being_run(rung, in_folder):
-    (in_folder / "reward.py").write_text("open('ran', 'w')\ndef right(completions): ...\n")
+    (in_folder / "reward.py").write_text("open('ran', 'w')\ndef right(completions): raise RuntimeError\n")
     (in_folder / "broken.py").write_text("def f(:\n")
     rewards = ("reward.py:rigth", "gone.py:f", "broken.py:g")
     flags = [text for reward in rewards for text in ("--reward", reward)]
@@ -96,8 +96,9 @@ def test_wrong_rewards_are_told_without_being_run(rung, in_folder):
     ]
     assert answer.errors[2].startswith("--reward broken.py:g: rewards.2.function: broken.py:1: ")
     assert not (in_folder / "ran").exists()
-    assert rung("check", "grpo", *TINY, "--reward", "reward.py:right=0.5", "--reward", "task").code == 0
     assert not (in_folder / "ran").exists()
+    assert rung("check", "grpo", *TINY, "--reward", "reward.py:right=0.5", "--reward", "task").code == 0
+    assert (in_folder / "ran").exists()  # the file is loaded, in its own process, and judges nothing
 
 
 def test_problems_of_task_options_name_their_place(rung, in_folder):

@@ -78,10 +78,16 @@ def check(
 ) -> None:
     """Print a run's plan without starting it.
 
-    Takes the arguments of `rung train`; no model is loaded.
+    Takes the arguments of `rung train`, and tries what can be tried before the first step: the model is loaded, sampled
+    from, and saved to nowhere.
     """
     own = _own(method, own_method, model, task, seed, parts)
     plan = planned(own.flags, config, recipe, with_skipping(sets, skip_bad_rows), rewards, out, own)
+    if not plan.task.environment:
+        from rung.runs.run import handed
+        from rung.runs.unstarted import checked
+
+        plan = checked(plan, handed(objects=own.objects))
     if as_json:
         print_json(plan.as_data())
         return

@@ -67,6 +67,8 @@ class Plan:
     network: ModelShape
     task: TaskFacts
     memory: Memory
+    free_bytes: int | None
+    """What the machine has; None: not known."""
     written: tuple[Written, ...]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -181,6 +183,7 @@ def make_plan(
         network=network,
         task=task,
         memory=memory,
+        free_bytes=free_bytes,
         written=tuple(written(reading)),
         notes=(*reading.notes, *notes),
         warnings=tuple(warnings),
@@ -215,6 +218,8 @@ def _misfits(settings: Settings, kind: Kind, network: ModelShape) -> Iterator[st
         if network.counted and name not in network.linear:
             valid = ", ".join(sorted(network.linear))
             yield f"lora.targets: got '{name}', expected linear layers of this model: {valid}"
+    if settings.lora is not None and network.counted and not targets and not network.usual_targets:
+        yield "lora: this model has no layer that a LoRA would change; leave lora out"
 
 
 def _warnings(settings: Settings, units: Units, task: TaskFacts) -> Iterator[str]:

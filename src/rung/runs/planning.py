@@ -1,16 +1,18 @@
 """A run's plan from the command line, or every problem of settings, task, rewards, model and folder together.
 
-No weights are loaded and no reward is run; a data file's rows are read and encoded, so that bad ones are found now.
+No weights are loaded and no reward is run: `unstarted` does what needs them. A data file's rows are read and encoded,
+so that bad ones are found now.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rung.errors import DataError, RungError, SettingsError
+from rung.errors import DataError, MissingExtra, RungError, SettingsError
 from rung.runs.lock import problems_with
 from rung.runs.own_code import OwnCode
 from rung.settings import TaskSettings
@@ -61,6 +63,7 @@ def planned(
             *_wrong_rewards(reading.settings),
             *_wrong_device(reading.settings),
             *_wrong_tracker(reading.settings),
+            *_wrong_lora(reading.settings),
             *_wrong_task(reading.settings, task),
         ]
         more += [placed(problem, reading.tree) for problem in about]
@@ -221,13 +224,17 @@ def _wrong_device(settings: Settings) -> Iterator[str]:
 
 
 def _wrong_tracker(settings: Settings) -> Iterator[str]:
-    from rung.errors import MissingExtra
     from rung.runs.record.trackers.tracking import require_tracker
 
     try:
         require_tracker(settings.reporting.tracker)
     except MissingExtra as error:
         yield f"reporting.tracker: {error}"
+
+
+def _wrong_lora(settings: Settings) -> Iterator[str]:
+    if settings.lora is not None and find_spec("peft") is None:
+        yield f"lora: {MissingExtra('LoRA', 'lora')}"
 
 
 def _wrong_task(settings: Settings, task: AnyTask | None) -> Iterator[str]:

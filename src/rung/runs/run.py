@@ -103,7 +103,8 @@ def train(
         trainer = build(settings, hands or handed(), folder, shared)
         write_card(folder, trainer.method)
         write_whole(folder / "settings.yaml", to_yaml(settings).encode())
-        return _Run(trainer, settings, folder, quiet, observers).go(done=0, plan=plan)
+        told = [*plan, *(f"  note      {note}" for note in trainer.notes)]
+        return _Run(trainer, settings, folder, quiet, observers).go(done=0, plan=told)
 
 
 def resume(

@@ -15,6 +15,7 @@ from rung.settings.schema import SAMPLES
 from rung.tasks.cart_pole import NAME as CART_POLE
 from rung.tasks.environment import looks_like_environment
 from rung.trainers.fits import budget_fits, rewards_fit
+from rung.trainers.gate import Start, gate
 from rung.trainers.handed import Handed
 from rung.trainers.kind import Kind, Setup
 from rung.trainers.policy_gradient.adapted import Adapted
@@ -125,7 +126,7 @@ def notes(settings: Settings, handed: Handed) -> Sequence[str]:
 
 
 def build(settings: Settings, handed: Handed, folder: Path | None = None, shared: Path | None = None) -> Trainer:
-    """The trainer of these settings: task, rewards, model and optimizer. Nothing is trained and nothing written yet.
+    """The trainer of these settings, through the gate. Nothing is trained and nothing written yet.
 
     `folder` is the run's, `shared` the one in which runs share what they draw alike; a run that draws its pairs writes
     them there.
@@ -144,4 +145,12 @@ def build(settings: Settings, handed: Handed, folder: Path | None = None, shared
         task = found.task
         for note in found.notes:
             warnings.warn(note, UserWarning, stacklevel=2)
-    return kind.build(Setup(settings=settings, method=method, task=task, handed=handed, folder=folder, shared=shared))
+    trainer = kind.build(
+        Setup(settings=settings, method=method, task=task, handed=handed, folder=folder, shared=shared)
+    )
+    try:
+        trainer.notes = gate(Start(policy=getattr(trainer, "policy", None), task=task, settings=settings))
+    except BaseException:
+        trainer.close()
+        raise
+    return trainer

@@ -116,6 +116,8 @@ class Trainer:
     policy: Policy
     work: Work
     """Floating-point operations a token."""
+    notes: tuple[str, ...] = ()
+    """What the gate says of it, in sentences for the plan."""
 
     @property
     def method(self) -> Method:

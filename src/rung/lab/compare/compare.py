@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rung.errors import DataError, SettingsError
 from rung.lab.compare.page import page
-from rung.lab.compare.plan import PAGE, Comparison, claim
+from rung.lab.compare.plan import PAGE, PLAN, Comparison, claim
 from rung.lab.compare.results import write_result
 from rung.lab.compare.runs import Say, run_all
 from rung.runs.lock import RunLock
+from rung.runs.run import handed
 from rung.runs.stopping import STOPPED_BY_SIGNAL
+from rung.runs.unstarted import gated
 from rung.whole_files import write_whole
 
 
@@ -25,6 +28,8 @@ def compare(
     """
     from rung.runs.recipes.tiny import tiny_for
 
+    if not (folder / PLAN).is_file():
+        _through_the_gate(comparison, say)
     folder.mkdir(parents=True, exist_ok=True)
     with RunLock(folder, "comparison is being made"):
         goes_on = claim(comparison, folder)
@@ -41,3 +46,16 @@ def compare(
     if not finished:
         return data, STOPPED_BY_SIGNAL
     return data, int(any(row["failed"] for row in data["methods"]))
+
+
+def _through_the_gate(comparison: Comparison, say: Say) -> None:
+    """What is known of every run before the first of them. SettingsError with each method's problems."""
+    problems: list[str] = []
+    for name, settings in comparison.settings.items():
+        try:
+            for note in gated(settings, comparison.handed or handed()):
+                say(f"{name}: {note}")
+        except (SettingsError, DataError) as error:
+            problems += [f"{name}: {problem}" for problem in error.problems]
+    if problems:
+        raise SettingsError(problems)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from rung.models.language.chunked_log_probs import chunked_log_probs, whole_logits
 from rung.models.language.packing import Rows
+from rung.models.language.text_reader import context_length
+
+LAYERS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
+HEADS = ("num_attention_heads", "n_head", "num_heads", "n_heads")
+"""The names that architectures have for one thing."""
 
 
 class Engine:
@@ -15,6 +23,7 @@ class Engine:
     Attributes:
         plain_head: the logits are the output embedding times the last hidden state, so log-probs go in chunks of the
             vocabulary. Otherwise (soft-capped or scaled logits) they are taken from the model's own logits.
+        context_length: tokens of a text, at most.
         recompute: compute each layer's inside again in the backward pass instead of keeping it.
 
     Legend: **N** wanted tokens, **D** width, **V** vocabulary.
@@ -26,6 +35,7 @@ class Engine:
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         self.recompute = False
+        self.context_length = context_length(model.config)
 
     def read(self, rows: Rows) -> Tensor:
         """What the rows' wanted tokens are predicted from: hidden states [N, D], or logits without a plain head."""
@@ -62,3 +72,18 @@ class Engine:
             return read_ND.to(torch.promote_types(read_ND.dtype, torch.float32))
         head = self.model.get_output_embeddings()
         return whole_logits(read_ND, head.weight, head.bias)
+
+
+def numbers_of(model: Any) -> dict[str, Any]:
+    """The settings of what reads text."""
+    return model.config.get_text_config().to_dict()
+
+
+def number(numbers: Mapping[str, Any], *names: str) -> int:
+    """The first of these that is a whole number, or the largest of a list with one a layer; 0 where there is none."""
+    for name in names:
+        found = numbers.get(name)
+        every = found if isinstance(found, list | tuple) and found else [found]
+        if all(isinstance(one, int) and not isinstance(one, bool) for one in every):
+            return max(every)
+    return 0

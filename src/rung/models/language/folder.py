@@ -62,6 +62,7 @@ SIZES = (
     "num_heads",
 )
 """What is a whole number above 0 wherever it stands."""
+QUANTISED = "its weights are quantised, to which no update can be added"
 EXPECTED = "expected a Hugging Face model folder, as save_pretrained writes it"
 
 
@@ -117,7 +118,22 @@ def described(folder: Path) -> dict[str, Any]:
     _require_model(folder)
     config = json_object(plain_file(folder / CONFIG, folder), MOST_BYTES[CONFIG])
     require_sizes(folder / CONFIG, config)
+    _refuse_quantised(folder / CONFIG, config)
     return config
+
+
+def _refuse_quantised(file: Path, config: Mapping[str, Any]) -> None:
+    """Weights of bitsandbytes, AWQ, GPTQ, compressed-tensors and their like. DataError says what to give."""
+    for part in (config, *(one for one in config.values() if isinstance(one, dict))):
+        how = part.get("quantization_config") or part.get("compression_config")
+        if isinstance(how, dict):
+            raise DataError(
+                [
+                    f"model: {file}: {QUANTISED} (quant_method {how.get('quant_method')!r}); give the model that it "
+                    "was made from, in float32, float16 or bfloat16 (with lora where memory is short), or a "
+                    ".gguf file, which is imported as float32"
+                ]
+            )
 
 
 def is_reward_model(folder: Path) -> bool:

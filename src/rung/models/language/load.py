@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -18,7 +20,7 @@ from torch import nn
 
 from rung.errors import DataError, SettingsError
 from rung.models.language.building import bounded, configuration
-from rung.models.language.folder import ModelFolder, foreign, is_gguf, opened
+from rung.models.language.folder import QUANTISED, ModelFolder, foreign, is_gguf, opened
 from rung.models.language.lora import Lora, add_adapter, quiet
 from rung.models.language.policy import TextPolicy
 from rung.models.language.text_reader import TextReader, context_length, listed_ends, told_by
@@ -63,7 +65,10 @@ def load_policy(
         add_adapter(model, lora, seed=seed)  # before the move, so that every device gets the same first values
     model.to(place)
     with foreign(f"model: {held.path} could not be made ready"):
-        return TextPolicy(model, tokenizer, compute_dtype=compute_type(compute, place))
+        policy = TextPolicy(model, tokenizer, compute_dtype=compute_type(compute, place))
+    if left := _left_out(model, held):
+        policy.notes = (f"model: {type(model).__name__} has no place for {left} of {spec}, so they are not saved",)
+    return policy
 
 
 def as_policy(
@@ -81,6 +86,8 @@ def as_policy(
     if isinstance(given, TextPolicy):
         return given
     model, tokenizer = _both(given)
+    if getattr(model, "is_quantized", False):
+        raise SettingsError([f"model: {QUANTISED}; load it without quantisation, and give it with lora"])
     place = torch.device(device) if device is not None else next(model.parameters()).device
     model = model.float().eval()
     require_finite("model: the weights of what was given", dict(model.named_parameters()), DataError)
@@ -147,6 +154,14 @@ def nowhere(spec: str, error: Exception) -> DataError:
             f"({type(error).__name__}: {str(error).splitlines()[0]})"
         ]
     )
+
+
+def _left_out(model: Any, held: ModelFolder) -> str:
+    """The weights that transformers passes over without a word, such as a vision tower beside the language model."""
+    patterns = "|".join(model._keys_to_ignore_on_load_unexpected or ())
+    lost = [name for name in held.shapes if patterns and name.endswith("weight") and re.search(patterns, name)]
+    parts = Counter(re.split(r"\.\d+\.|\.[^.]*\.weight", name)[0] for name in lost)
+    return ", ".join(f"{part} ({count} weights)" for part, count in sorted(parts.items())[:5])
 
 
 def read_tokenizer(folder: Path) -> Any:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -113,7 +113,9 @@ def add_adapter(model: nn.Module, lora: Lora, *, seed: int = 0) -> None:
         bias="none",
         fan_in_fan_out=not transposed.isdisjoint(targets),  # GPT-2's Conv1D keeps its weight as [in, out]
     )
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        # peft's own doing where experts are fused: it names parameters, and looks for some of them in vain
+        warnings.filterwarnings("ignore", message="The following (rank|alpha)_pattern keys|target_parameters=")
         torch.manual_seed(seed)
         try:
             inject_adapter_in_model(config, model)
@@ -123,14 +125,16 @@ def add_adapter(model: nn.Module, lora: Lora, *, seed: int = 0) -> None:
             ) from error
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("lora_" in name)
+    if not wrapped_layers(model):
+        raise SettingsError([f"lora.targets: nothing of {type(model).__name__} was adapted; leave lora out"])
     model.eval()
 
 
 def wrapped_layers(model: nn.Module) -> dict[str, Any]:
-    """The adapted layers, by the name the layer had before it was wrapped."""
+    """The adapted layers, by the name the layer had before it was wrapped; one that is used twice by both names."""
     return {
         name: module
-        for name, module in model.named_modules()
+        for name, module in model.named_modules(remove_duplicate=False)
         if hasattr(module, "lora_A") and hasattr(module, "get_base_layer")
     }
 
@@ -154,35 +158,20 @@ def adapter_off(model: nn.Module, off: bool) -> Iterator[None]:
 
 
 def merged_state(model: nn.Module) -> dict[str, Tensor]:
-    """The state of the ordinary model whose linear layers are W + delta; the model itself stays as it is."""
-    layers = wrapped_layers(model)
-    state: dict[str, Tensor] = {}
+    """The state of the ordinary model whose weights are W + delta; the model itself stays as it is.
+
+    An adapter stands around a layer's `weight`, or, on fused experts, around any parameter of a module, perhaps one
+    around another; without the wraps' own names the weights have those of the ordinary model.
+    """
+    state = {
+        name.replace(".base_layer", ""): tensor for name, tensor in model.state_dict().items() if "lora_" not in name
+    }
     with torch.no_grad():
-        for name, tensor in model.state_dict().items():
-            owner = next((layer for layer in layers if name.startswith(f"{layer}.")), None)
-            if owner is None:
-                state[name] = tensor
-            elif name == f"{owner}.base_layer.weight":
-                adapted = layers[owner]
-                delta = sum(adapted.get_delta_weight(adapter) for adapter in adapted.active_adapters)
-                state[f"{owner}.weight"] = tensor + delta
-            elif name == f"{owner}.base_layer.bias":
-                state[f"{owner}.bias"] = tensor
+        for name, layer in wrapped_layers(model).items():
+            weight = f"{name.replace('.base_layer', '')}.{getattr(layer, 'parameter_name', 'weight')}"
+            for adapter in layer.active_adapters:
+                state[weight] = state[weight] + layer.get_delta_weight(adapter)
     return state
-
-
-def save_model(model: Any, folder: Path) -> None:
-    """Write configuration and float32 safetensors as an ordinary Hugging Face folder, adapters merged."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if not has_adapter(model):
-        with quiet():
-            model.save_pretrained(folder)
-        return
-    with torch.device("meta"):
-        ordinary = type(model)(model.config)
-    ordinary.generation_config = model.generation_config
-    with quiet():
-        ordinary.save_pretrained(folder, state_dict=merged_state(model))
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
@@ -17,14 +18,17 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from rung.batch import Batch
 from rung.errors import DataError, SettingsError
 from rung.formulas.preference_losses import summed_log_probs
+from rung.models.language.agreement import FED, disagreement
 from rung.models.language.critic import TextCritic
 from rung.models.language.decoder import Decoder, why_not
 from rung.models.language.decoding import Decoding
 from rung.models.language.distributions import Categorical
-from rung.models.language.lora import adapter_off, has_adapter, save_model
+from rung.models.language.engine import HEADS, LAYERS, number, numbers_of
+from rung.models.language.export import save_model, try_writing
+from rung.models.language.lora import adapter_off, has_adapter
 from rung.models.language.packing import Ids, Rows, rows_of
 from rung.models.language.text_reader import TextReader, told_by
-from rung.models.language.whole_model import WholeDecoding, WholeModel
+from rung.models.language.whole_model import Rereading, WholeDecoding, WholeModel, running
 from rung.models.outputs import Outputs
 from rung.models.state import take_over
 
@@ -38,6 +42,7 @@ class TextPolicy(TextReader):
         engine: how the network is computed: `decoder.Decoder` for the Llama family, `whole_model.WholeModel` for
             every other architecture; `engine.name` says which, `engine_reason` why the second was needed.
         compute_dtype: of the matrix products. Weights and log-probabilities are float32.
+        notes: what is to be said of the model before it is trained.
 
     Example:
         policy = load_policy("HuggingFaceTB/SmolLM2-135M-Instruct")
@@ -59,6 +64,7 @@ class TextPolicy(TextReader):
         self.engine = Decoder(model) if self.engine_reason is None else WholeModel(model)
         self._adapter_off = adapter_off
         self.critic: TextCritic | None = None
+        self.notes: tuple[str, ...] = ()
         self._token_texts: list[str] | None = None
 
     @property
@@ -149,13 +155,13 @@ class TextPolicy(TextReader):
         with self.computing():
             return self.engine.logits(rows)
 
-    def start(self, prompts: Sequence[Ids], *, room: int) -> Decoding | WholeDecoding:
+    def start(self, prompts: Sequence[Ids], *, room: int) -> Decoding | WholeDecoding | Rereading:
         """Begin to continue these prompts, one a row; `room` tokens at most will be fed. For the sampler."""
         self._check_ids(prompts)
         with self.sampling():
             if isinstance(self.engine, Decoder):
                 return Decoding(self.engine, prompts, room, self.compute_dtype)
-            return WholeDecoding(self.engine, prompts)
+            return self.engine.way[0](prompts)
 
     @contextmanager
     def sampling(self) -> Iterator[None]:
@@ -182,12 +188,11 @@ class TextPolicy(TextReader):
 
     def bytes_per_row(self, places: int) -> int:
         """Memory that sampling takes for a row of `places` tokens: keys, values, a few rows of logits, all float32."""
-        config = self.model.config.get_text_config()
-        queries = getattr(config, "num_attention_heads", None) or 1
-        heads = getattr(config, "num_key_value_heads", None) or queries
-        width = getattr(config, "head_dim", None) or config.hidden_size // queries
-        cache = 4 * 2 * config.num_hidden_layers * heads * width * places
-        return cache + 4 * 4 * self.model.get_input_embeddings().weight.shape[0]
+        numbers, (tokens, wide) = numbers_of(self.model), self.model.get_input_embeddings().weight.shape
+        queries = number(numbers, *HEADS) or 1
+        heads = number(numbers, "num_key_value_heads") or queries
+        width = number(numbers, "head_dim") or wide // queries
+        return 4 * 2 * number(numbers, *LAYERS) * heads * width * places + 4 * 4 * tokens
 
     def token_texts(self) -> list[str]:
         """The text of every token by itself, by id, special tokens included."""
@@ -242,3 +247,40 @@ class TextPolicy(TextReader):
         """Write an ordinary Hugging Face folder (LoRA merged) that `AutoModelForCausalLM.from_pretrained` loads."""
         save_model(self.model, Path(folder))
         self.tokenizer.save_pretrained(folder)
+
+    def tried(self) -> Iterator[str]:
+        """The end product tried before training, and the sampler held against the learner: sentences for the plan.
+
+        DataError where the model cannot be run, sampled from, written, or read again from what was written.
+        """
+        yield from self.notes
+        with adapter_off(self.model, self._adapter_off):
+            if isinstance(self.engine, WholeModel):
+                yield from self.engine.way[1]
+            elif gap := disagreement(self.engine, self._decoding):
+                raise DataError([f"model: rung's decoder samples from other logits than it learns from ({gap})"])
+        yield from self._untrained()
+        try_writing(self.save)
+
+    def _untrained(self) -> Iterator[str]:
+        """Adapters that a text does not pass through. SettingsError where it passes through nothing that is trained."""
+        adapters = {name: one for name, one in self.model.named_parameters() if "lora_B" in name}
+        wanted = adapters or {"embeddings": self.model.get_input_embeddings().weight}
+        if not any(one.requires_grad for one in wanted.values()):
+            return
+        tokens = np.arange(max(min(32, self.context_length - 1), 1)) % self.model.get_input_embeddings().weight.shape[0]
+        text = Rows(contexts=(tokens,), actions=(tokens[:1],), wanted=(np.ones(1, np.bool_),))
+        with self.computing(), running(self.model):
+            out = self.engine.logits(text).float().log_softmax(-1)[:, 0].sum()
+            found = [None] * len(wanted)
+            if out.requires_grad:
+                found = torch.autograd.grad(out, list(wanted.values()), allow_unused=True)
+        idle = [name for name, grad in zip(wanted, found, strict=True) if grad is None]
+        if len(idle) == len(wanted):
+            raise SettingsError(["lora.targets: a text passes through none of the layers that a LoRA was given to"])
+        if idle:
+            yield f"lora: {len(idle)} of {len(adapters)} layers are not on a text's way and stay as they are: {idle[0]}"
+
+    def _decoding(self, prompts: Sequence[Ids]) -> Decoding:
+        assert isinstance(self.engine, Decoder)
+        return Decoding(self.engine, prompts, FED, torch.float32)

@@ -6,7 +6,7 @@ It is kept as Hugging Face's sequence classification with one label, so other to
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from rung.batch import Batch
 from rung.errors import CheckpointError, DataError, SettingsError
+from rung.models.language.export import try_writing, write
 from rung.models.language.folder import foreign, is_reward_model, opened
 from rung.models.language.load import Compute, compute_type, load_policy, read_model
-from rung.models.language.lora import merged_state, quiet
+from rung.models.language.lora import merged_state
 from rung.models.language.packing import Rows, rows_of
 from rung.models.language.policy import TextPolicy
 from rung.models.language.whole_model import WholeModel
@@ -88,23 +89,30 @@ class RewardModel:
 
     def save(self, folder: str | Path) -> None:
         """Writes a Hugging Face folder that `AutoModelForSequenceClassification.from_pretrained` loads, LoRA merged."""
-        from transformers import AutoModelForSequenceClassification
+        from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, AutoModelForSequenceClassification
 
         model = self.network.model
         config = type(model.config).from_dict(model.config.to_dict())
+        if type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
+            raise SettingsError(
+                [
+                    f"model: transformers has no classifier for {type(model).__name__}, as which a reward model is "
+                    "kept; choose another model"
+                ]
+            )
         config.num_labels, config.pad_token_id = 1, self._pad_id()
         with torch.device("meta"):
             made = AutoModelForSequenceClassification.from_config(config)
-        wanted = set(made.state_dict())
-        held = merged_state(model)
-        state = {name: tensor for name, tensor in held.items() if name in wanted}
-        state[HEAD] = self.score.weight.detach()
-        missing = sorted(wanted - set(state))
-        assert not missing, f"{type(made).__name__} has other weights than the language model: {missing[:5]}"
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        with quiet():
-            made.save_pretrained(folder, state_dict=state)
+        held = merged_state(model) | {HEAD: self.score.weight.detach()}
+        body = made.state_dict()
+        state = {name: tensor for name, tensor in held.items() if name in body}
+        write(made, state, Path(folder), reader=AutoModelForSequenceClassification)
         self.network.tokenizer.save_pretrained(folder)
+
+    def tried(self) -> Iterator[str]:
+        """The end product tried before training: sentences for the plan. DataError where it cannot be written."""
+        yield from self.network.notes
+        try_writing(self.save)
 
     def _pad_id(self) -> int | None:
         """What Hugging Face's classifier takes for padding: it reads the last token that is another. Where a tokenizer

@@ -14,11 +14,13 @@ from typing import Any
 import torch
 
 from rung.models.language.building import UnknownArchitecture, bounded, configuration
+from rung.models.language.engine import HEADS, LAYERS, number
 from rung.models.language.folder import ModelFolder, described, is_gguf, opened, words
 from rung.models.language.gguf import alone
 from rung.models.language.gguf_header import stored_numbers
 from rung.models.language.load import nowhere
 from rung.models.language.lora import linear_layers, quiet, usual_targets
+from rung.models.language.text_reader import CONTEXT
 from rung.models.language.tiny import CHARACTERS, tiny_config
 
 
@@ -87,29 +89,19 @@ def shape_of_config(config: Any) -> ModelShape:
         linear, usual = linear_layers(model), usual_targets(model)
     except Exception as error:  # noqa: BLE001  (any architecture may fail in its own way, and this is an estimate)
         return ModelShape(parameters=0, unknown=words(error))
-    heads = _number(numbers, "num_attention_heads", "n_head", "num_heads", "n_heads") or 1
-    head_width = _number(numbers, "head_dim") or width // heads
+    heads = number(numbers, *HEADS) or 1
+    head_width = number(numbers, "head_dim") or width // heads
     return ModelShape(
         parameters=sum(one.numel() for one in model.parameters()),
-        layers=_number(numbers, "num_hidden_layers", "n_layer", "num_layers", "n_layers"),
+        layers=number(numbers, *LAYERS),
         width=width,
-        inner_width=_number(numbers, "intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size") or 4 * width,
-        kv_width=head_width * (_number(numbers, "num_key_value_heads") or heads),
+        inner_width=number(numbers, "intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size") or 4 * width,
+        kv_width=head_width * (number(numbers, "num_key_value_heads") or heads),
         vocabulary=tokens,
-        context_length=_number(numbers, "max_position_embeddings", "n_positions", "max_seq_len") or None,
+        context_length=number(numbers, *CONTEXT) or None,
         linear=linear,
         usual_targets=usual,
     )
-
-
-def _number(numbers: Mapping[str, Any], *names: str) -> int:
-    """The first of these that is a whole number, or the largest of a list with one a layer; 0 where there is none."""
-    for name in names:
-        found = numbers.get(name)
-        every = found if isinstance(found, list | tuple) and found else [found]
-        if all(isinstance(one, int) and not isinstance(one, bool) for one in every):
-            return max(every)
-    return 0
 
 
 def _of_folder(folder: Path, *, weights: bool) -> ModelShape:

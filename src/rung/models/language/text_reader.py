@@ -25,6 +25,9 @@ Text = str | Sequence[Mapping[str, str]]
 
 NO_LIMIT = 1 << 30
 """The context length of a model whose configuration states none."""
+CONTEXT = ("max_position_embeddings", "n_positions", "max_target_positions", "max_seq_len")
+CONTEXT += ("max_sequence_length", "seq_length")
+"""The names that architectures have for it."""
 _MARK = "rung"
 _ANCHORS = ("\n", "a", "0", ".")
 """What an answer is put after, to encode it as the middle of a text and not as its beginning."""
@@ -279,7 +282,7 @@ def listed_ends(config: Any) -> Sequence[int | None]:
 def context_length(config: Any) -> int:
     """Tokens of prompt and answer together, as a model's configuration states it."""
     text = config.get_text_config()
-    for name in ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length"):
+    for name in CONTEXT:
         value = getattr(text, name, None)
         if isinstance(value, int) and value > 0:
             return value

@@ -27,7 +27,9 @@ from rung.runs.recipes.tiny import tiny_for
 from rung.runs.run import handed, resume, train
 from rung.settings import Settings, TaskSettings, read_pairs, read_sft
 from rung.tasks.load import load_pairs, load_text_task
+from rung.trainers.build import lora_of
 from rung.trainers.choose import kind_of
+from rung.trainers.gate import Start, gate
 from rung.trainers.reading import read_run
 from rung.trainers.usable_rows import reader_for, usable, usable_in_run
 from rung.whole_files import write_whole
@@ -97,6 +99,9 @@ def rlhf(
     """
     if problems := [*asked.problems(), *_wrong_settings(asked)]:
         raise SettingsError(problems)
+    if not (folder / ASKED).is_file():
+        for note in _through_the_gate(asked):
+            say(f"note: {note}")
     _remember(asked, folder)
     start = _start(asked, folder, say, quiet)
     pairs = _pairs(asked, folder, start, say, quiet)
@@ -165,6 +170,24 @@ def _look_at_rows(stage: str, asked: RLHF, settings: Any) -> None:
         method = settings.resolved_method()
         kind = kind_of(method)
         usable_in_run(settings, kind, kind.load_task(settings), handed())
+
+
+def _through_the_gate(asked: RLHF) -> Sequence[str]:
+    """What is known of the model before the first stage: it can be tuned, learn rewards, and be trained by them."""
+    from rung.models.language.load import load_policy
+    from rung.models.language.reward_model import new_reward_model
+
+    if asked.model == "tiny":
+        return []
+    settings = _run(asked, "policy", asked.method, asked.model, asked.task, [])
+    how = {"device": settings.learner.device, "compute": settings.learner.compute}
+    policy = load_policy(asked.model, lora=lora_of(settings), **how)
+    critic = getattr(settings.resolved_method(), "critic", None)
+    if critic is not None:
+        policy.add_critic(separate=critic.separate)
+    task = load_text_task(asked.task, seed=asked.seed)
+    notes = gate(Start(policy=policy, task=task, settings=settings))
+    return list(dict.fromkeys([*notes, *new_reward_model(asked.model, seed=asked.seed, **how).tried()]))
 
 
 def _remember(asked: RLHF, folder: Path) -> None:

@@ -31,6 +31,7 @@ from rung.tasks.order import batch_indices
 from rung.tasks.task import Example, TextTask
 from rung.trainers.assemble import assemble
 from rung.trainers.build import limit_threads
+from rung.trainers.gate import Start, gate
 from rung.trainers.held_out import score
 from rung.trainers.policy_gradient.learner import Learner
 from rung.trainers.usable_rows import Usable, reader_for, usable
@@ -104,6 +105,8 @@ def sft(settings: SFTSettings, folder: Path, *, quiet: bool = False, say: Say = 
     for note in task.notes():
         say(f"note: {note}")
     policy = _policy(settings, task)
+    for note in gate(Start(policy=policy, task=task, settings=settings)):
+        say(f"note: {note}")
     learner = Learner(
         policy, method_of(settings), micro_batch_tokens=settings.learner.micro_batch_tokens, seed=settings.seed
     )

@@ -1,0 +1,50 @@
+"""The gate: what a run goes through before its first step, so that nothing is found late that can be known now.
+
+`choose.build` passes every trainer through it, fine-tuning goes through it too, and `rung check` is this gate without
+the run. A check is a function of a `Start`: it gives sentences for the plan and raises what must not begin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from rung.errors import DataError, SettingsError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """A run that is built and has not begun."""
+
+    policy: Any
+    """What is trained."""
+    task: Any
+    settings: Any
+    """Of the run, or of a fine-tuning."""
+
+
+def model(start: Start) -> Iterator[str]:
+    """What is trained can be run, written and read again."""
+    tried = getattr(start.policy, "tried", None)
+    if tried is not None:
+        yield from tried()
+
+
+Check = Callable[[Start], Iterator[str]]
+CHECKS: tuple[Check, ...] = (model,)
+"""In the order in which their sentences stand in the plan."""
+
+
+def gate(start: Start) -> tuple[str, ...]:
+    """Sentences for the plan. SettingsError with the problems of all checks together."""
+    sentences: list[str] = []
+    problems: list[str] = []
+    for check in CHECKS:
+        try:
+            sentences += check(start)
+        except (SettingsError, DataError) as error:
+            problems += error.problems
+    if problems:
+        raise SettingsError(problems)
+    return tuple(sentences)
