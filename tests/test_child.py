@@ -287,3 +287,87 @@ def _until(true: Any) -> bool:
             return True
         time.sleep(0.02)
     return False
+
+
+STOPPED = """
+import sys
+from rung.child import Child
+
+with Child("user_function", {"name": "run", "file": sys.argv[1], "function": "run"}) as child:
+    child.start()
+    print("asked", flush=True)
+    print(child.ask({"prompts": ["p"], "completions": ["c"], "columns": {"what": [""]}}, deadline_s=1.5), flush=True)
+"""
+SLOW = """
+import os, subprocess, sys, time
+
+def run(prompts, completions, what):
+    time.sleep(0.7)
+    return [1.0]
+
+def starts(completions):
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], **quiet)
+    open(completions[0], "w").write(str(process.pid))
+    return [1.0]
+"""
+
+
+@pytest.mark.parametrize("whole_group", [False, True])
+def test_time_in_which_the_run_was_stopped_is_not_the_rewards(tmp_path: Path, whole_group: bool):
+    """Stopped as by Ctrl-Z for longer than the deadline: the answer that lies there, or still comes, is taken."""
+    file = tmp_path / "slow.py"
+    file.write_text(SLOW)
+    parent = subprocess.Popen([sys.executable, "-c", STOPPED, str(file)], stdout=subprocess.PIPE, text=True)
+    with parent:
+        assert parent.stdout is not None and parent.stdout.readline() == "asked\n"
+        stopped = [psutil.Process(parent.pid), *(psutil.Process(parent.pid).children() if whole_group else [])]
+        for one in stopped:
+            one.suspend()
+        time.sleep(2.5)
+        for one in stopped:
+            one.resume()
+        assert parent.stdout.readline() == "[1.0]\n"
+
+
+@pytest.mark.parametrize("how", ["killed", "closed"])
+def test_what_it_started_in_a_session_of_its_own_ends_with_the_run(tmp_path: Path, how: str):
+    file, note = tmp_path / "slow.py", tmp_path / "pid"
+    file.write_text(SLOW)
+    code = (
+        "import sys\nfrom rung.child import Child\n"
+        "with Child('user_function', {'name': 'starts', 'file': sys.argv[1], 'function': 'starts'}) as child:\n"
+        "    child.ask({'prompts': ['p'], 'completions': [sys.argv[2]], 'columns': {}}, deadline_s=60)\n"
+        "    print('started', flush=True)\n    sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(file), str(note)]
+    parent = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with parent:
+        assert parent.stdout is not None and parent.stdout.readline() == "started\n"
+        started = int(note.read_text())
+        assert psutil.pid_exists(started)
+        if how == "killed":
+            parent.kill()
+        else:
+            parent.communicate()
+    assert _ends(started)
+
+
+def test_the_alarm_rings_again_for_code_that_swallows_it():
+    from rung.errors import RewardError
+    from rung.rewards.values import called_within
+
+    caught = []
+
+    def swallows() -> None:
+        for _ in range(2):
+            try:
+                time.sleep(2)
+            except BaseException as error:  # noqa: BLE001  (it swallows whatever comes)
+                caught.append(error)
+        time.sleep(2)
+
+    began = time.monotonic()
+    with pytest.raises(RewardError, match=r"did not return within 0\.3 s"):
+        called_within(0.3, "mine", swallows)
+    assert len(caught) == 2 and time.monotonic() - began < 4

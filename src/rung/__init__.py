@@ -28,6 +28,7 @@ _NAMES = {
         "RewardError",
         "RungError",
         "SettingsError",
+        "StorageError",
     ),
     "rung.lab.saved_run": ("SavedRun",),
     "rung.library": (

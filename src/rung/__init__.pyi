@@ -12,6 +12,7 @@ from rung.errors import NonFiniteError as NonFiniteError
 from rung.errors import RewardError as RewardError
 from rung.errors import RungError as RungError
 from rung.errors import SettingsError as SettingsError
+from rung.errors import StorageError as StorageError
 from rung.lab.saved_run import SavedRun as SavedRun
 from rung.library import compare as compare
 from rung.library import evaluate as evaluate

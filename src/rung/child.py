@@ -2,7 +2,8 @@
 
 One worker serves one of them and is used again and again. It speaks JSON lines over pipes (no pickle, no fork), runs
 in a session of its own, dies with its parent, and is killed with its whole process group at the deadline; the next
-request starts a new one. What its code prints goes to a pipe that only the last few lines are kept of.
+request starts a new one. Whatever else it started ends with it (`worker.left_guard`). What its code prints goes to a
+pipe that only the last few lines are kept of.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import json
 import math
 import os
+import secrets
 import selectors
 import shutil
 import signal
@@ -18,7 +20,6 @@ import site
 import subprocess
 import sys
 import tempfile
-import time
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from rung.errors import SettingsError
+from rung.waiting import turns
 
 TIMEOUT = "timeout"
 """The deadline passed and the code was stopped."""
@@ -45,6 +47,8 @@ _REPLY_LIMIT = 256 * 2**20
 _KEPT = frozenset({"PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "OMP_NUM_THREADS"})
 """All that a closed child has of the user's environment."""
 _SHARE_OF_TIMEOUTS = 0.1
+MARK = "RUNG_WORKER"
+"""In the environment of a worker and all that it starts: whose they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,7 +245,7 @@ def _environment(home: str | None) -> dict[str, str]:
     source = str(Path(__file__).resolve().parents[1])
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     path = [source, *(os.path.abspath(part) for part in given if part)]  # noqa: PTH100  its folder is another one
-    always = {"PYTHONPATH": os.pathsep.join(path), "PYTHONHASHSEED": "0"}
+    always = {"PYTHONPATH": os.pathsep.join(path), "PYTHONHASHSEED": "0", MARK: secrets.token_hex(16)}
     if home is None:
         return os.environ | always
     kept = {name: value for name, value in os.environ.items() if name in _KEPT}
@@ -257,17 +261,13 @@ def _removed(folder: str | None) -> None:
 
 def _exchanged(worker: _Worker, line: bytes, deadline_s: float) -> bytes:
     """Write the request and read one line of answer, draining the output all the while."""
-    stop_at = time.monotonic() + deadline_s
     unsent, reply = memoryview(line), bytearray()
     with selectors.DefaultSelector() as ready:
         ready.register(worker.requests, selectors.EVENT_WRITE)
         ready.register(worker.replies, selectors.EVENT_READ)
         ready.register(worker.output, selectors.EVENT_READ)
-        while not reply.endswith(b"\n"):
-            left = stop_at - time.monotonic()
-            if left <= 0:
-                raise ChildError(Failure(TIMEOUT, f"no answer within {deadline_s:g} s{_last_words(worker)}"))
-            for key, _ in ready.select(left):
+        for seconds in turns(deadline_s):
+            for key, _ in ready.select(seconds):
                 if key.fd == worker.requests:
                     unsent = _sent(worker, unsent)
                     if not unsent:
@@ -280,7 +280,9 @@ def _exchanged(worker: _Worker, line: bytes, deadline_s: float) -> bytes:
                     reply += data
                     if not data or len(reply) > _REPLY_LIMIT:
                         raise ChildError(_death(worker, len(reply)))
-    return bytes(reply)
+            if reply.endswith(b"\n"):
+                return bytes(reply)
+    raise ChildError(Failure(TIMEOUT, f"no answer within {deadline_s:g} s{_last_words(worker)}"))
 
 
 def _sent(worker: _Worker, unsent: memoryview) -> memoryview:

@@ -7,7 +7,8 @@ RungError
 ├── RewardError (RuntimeError)     exit code 1: a reward failed, with its name and status
 ├── EnvironmentFailure (RuntimeError)  exit code 1: an environment failed, with its name, step and action
 ├── NonFiniteError (RuntimeError)  exit code 1: a NaN or infinity was stopped before the weights
-└── CheckpointError (RuntimeError) exit code 1: a checkpoint cannot be written or does not verify
+├── CheckpointError (RuntimeError) exit code 1: a checkpoint cannot be written or does not verify
+└── StorageError (OSError)         exit code 1: the operating system refused a file or a folder
 """
 
 from __future__ import annotations
@@ -70,6 +71,14 @@ class NonFiniteError(RungError, RuntimeError):
 
 class CheckpointError(RungError, RuntimeError):
     """A checkpoint could not be written, or what is there does not verify."""
+
+
+class StorageError(RungError, OSError):
+    """The operating system refused a file or a folder: no space, no right, no such place."""
+
+
+class LeaveAtOnce(SystemExit):
+    """The user asked a second time to stop: the process ends, and nobody on the way may take it for their own error."""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str | None:

@@ -16,11 +16,12 @@ import random
 import resource
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from rung.child import RAISED, SETTINGS
+from rung.child import MARK, RAISED, SETTINGS
 from rung.errors import MissingExtra, RewardError, SettingsError, last_line
 
 JOBS: Mapping[str, str] = {
@@ -40,6 +41,7 @@ _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 
 
 def main(parent: int, reply_fd: int) -> None:
+    left_guard(reply_fd)
     die_with(parent)
     os.set_inheritable(reply_fd, False)
     requests = os.fdopen(os.dup(0), "rb")
@@ -96,11 +98,41 @@ def failure_of(error: BaseException) -> tuple[str, str]:
     return RAISED, last_line(error)
 
 
-def die_with(parent: int) -> None:
-    """Be killed when the parent dies, however it dies. Linux only; elsewhere the closed pipe ends an idle worker."""
+def left_guard(reply_fd: int) -> None:
+    """Starts a copy of this process that waits until this one is gone, however it went, and then kills whatever it has
+    started, in any group or session: all bear its mark in their environment. It runs no code of others. Linux only."""
+    worker = os.getpid()
+    if sys.platform != "linux" or os.fork() != 0:
+        return
+    os.setsid()
+    for handle in (0, 1, 2, reply_fd):
+        os.close(handle)  # or nobody would see the worker's end of them close
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    die_with(worker, signal.SIGTERM)
+    while os.getppid() == worker:
+        signal.sigwait({signal.SIGTERM})
+    mark = f"{MARK}={os.environ[MARK]}".encode()
+    while _kill_marked(mark):
+        time.sleep(0.01)
+    os._exit(0)
+
+
+def _kill_marked(mark: bytes) -> bool:
+    """Kills every other process that bears the mark; whether there was one."""
+    found = False
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # gone, or somebody else's
+            if int(place.name) != os.getpid() and mark in (place / "environ").read_bytes().split(b"\0"):
+                os.kill(int(place.name), signal.SIGKILL)
+                found = True
+    return found
+
+
+def die_with(parent: int, number: int = signal.SIGKILL) -> None:
+    """Get a signal when the parent dies, however it dies. Linux only; elsewhere the closed pipe ends an idle worker."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+    if os.getppid() != parent and number == signal.SIGKILL:
         os._exit(0)  # it died before we asked
 
 

@@ -19,13 +19,12 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from rung.child import RAISED, TIMEOUT, WRONG_TYPE, Failure
-from rung.errors import RewardError, last_line
+from rung.errors import LeaveAtOnce, RewardError, last_line
 from rung.rewards.reward import NOT_FINITE, WRONG_LENGTH, Score
+from rung.waiting import TURN_S, turns
 
 T = TypeVar("T")
 
-_AGAIN_S = 0.2
-"""The alarm rings again after this long: user code may swallow the first one in an `except:`."""
 
 
 def checked_scores(name: str, returned: Any, expected: int) -> list[Score]:
@@ -96,26 +95,34 @@ class DeadlinePassed(BaseException):
 def deadline(seconds: float) -> Iterator[None]:
     """Raise `DeadlinePassed` in the block once `seconds` have passed; outside the main thread there is no guard.
 
-    An alarm that was already running goes on afterwards with what it has left.
+    The alarm rings in short turns, of which a process that is stopped misses all but one: that time does not count.
+    Once the time is over every turn raises: user code may swallow the first in an `except:`. An alarm that was already
+    running goes on afterwards with what it has left.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
+    turn = min(seconds, TURN_S)
+    left = math.ceil(seconds / turn)
+
     def ring(signum: int, frame: FrameType | None) -> None:
-        raise DeadlinePassed
+        nonlocal left
+        left -= 1
+        if left <= 0:
+            raise DeadlinePassed
 
     started = time.monotonic()
     handler_before = signal.signal(signal.SIGALRM, ring)
-    left_before, interval_before = signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN_S)
+    left_before, interval_before = signal.setitimer(signal.ITIMER_REAL, turn, turn)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler_before or signal.SIG_DFL)
         if left_before:
-            left = max(left_before - (time.monotonic() - started), 1e-3)
-            signal.setitimer(signal.ITIMER_REAL, left, interval_before)
+            rest = max(left_before - (time.monotonic() - started), 1e-3)
+            signal.setitimer(signal.ITIMER_REAL, rest, interval_before)
 
 
 def called_within(seconds: float | None, name: str, call: Callable[[], T]) -> T:
@@ -126,7 +133,7 @@ def called_within(seconds: float | None, name: str, call: Callable[[], T]) -> T:
     try:
         with deadline(seconds) if seconds is not None else nullcontext():
             return call()
-    except RewardError:
+    except (RewardError, LeaveAtOnce):
         raise
     except DeadlinePassed:
         raise RewardError(name, TIMEOUT, f"did not return within {seconds:g} s") from None
@@ -150,7 +157,10 @@ def called_in_thread(seconds: float, name: str, call: Callable[[], T]) -> T:
 
     thread = threading.Thread(target=run, name=f"reward {name}", daemon=True)
     thread.start()
-    thread.join(seconds)
+    for turn in turns(seconds):
+        thread.join(turn)
+        if not thread.is_alive():
+            break
     if raised:
         raise raised[0]
     if not returned:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
-import sys
 from types import FrameType
+
+from rung.errors import LeaveAtOnce
 
 STOPPED_BY_SIGNAL = 75
 """Exit code of a run that was stopped by a signal with its state saved (EX_TEMPFAIL: try again later)."""
@@ -28,5 +29,5 @@ class StopRequest:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.asked is not None:
-            sys.exit(128 + number)
+            raise LeaveAtOnce(128 + number)
         self.asked = signal.Signals(number).name
