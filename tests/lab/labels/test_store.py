@@ -216,7 +216,7 @@ def _newer(path: Path) -> None:
     [
         (lambda path: path.write_bytes(b"no database at all, but long enough" * 40), DataError, "is no labels file"),
         (_foreign, SettingsError, "another program's database"),
-        (_newer, SettingsError, "of version 9, this rung knows version 1"),
+        (_newer, SettingsError, "of version 9, this rung knows version 2"),
         (lambda path: path.mkdir(), SettingsError, "cannot be opened"),
     ],
 )
@@ -249,3 +249,83 @@ def test_a_file_that_may_only_be_read_is_said_to_be(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(sqlite3, "connect", connect)
     with pytest.raises(SettingsError, match=r"--labels: .*x.labels cannot be used: .*readonly"):
         LabelStore(path)
+
+
+def _filled(path: Path, pairs: Path, votes: int) -> list[Vote]:
+    """A labels file with this many votes, closed."""
+    with LabelStore(path) as store:
+        store.take_in(read_comparisons(pairs))
+        for number in range(votes):
+            left = store.left_of("p0", f"person {number}")
+            given = {"pair": "p0", "labeller": f"person {number}", "answer": "first", "left": left}
+            store.record(Vote(submit=f"submit-{number:04d}", at=1e9 + number, seconds=1.5, **given))
+        return store.votes()
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    file = tmp_path / "few.jsonl"
+    file.write_text('{"id": "p0", "prompt": "a", "completions": ["b", "c"]}\n')
+    return file
+
+
+def test_no_flipped_byte_of_the_file_is_taken_for_what_was_said(tmp_path: Path, pairs: Path) -> None:
+    """Whatever byte changes: the file is refused in words, or every vote is as it was."""
+    path = tmp_path / "x.labels"
+    votes = _filled(path, pairs, votes=40)
+    whole = path.read_bytes()
+    assert b"submit-0007" in whole and not path.with_name("x.labels-wal").exists()
+    where = whole.index(b"person 7first") + len("person 7f")
+    refused = 0
+    for at in (where, *range(64, len(whole), len(whole) // 150)):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        try:
+            with LabelStore(path) as store:
+                assert store.votes() == votes, at
+        except (DataError, SettingsError) as error:
+            refused += 1
+            assert "x.labels" in str(error)
+        assert at != where or refused == 1, "the answer that changed was seen"
+    assert refused > 20
+    path.write_bytes(whole)
+    with LabelStore(path) as store:
+        assert store.votes() == votes
+
+
+def test_a_file_of_before_the_checksums_gets_them(tmp_path: Path, pairs: Path) -> None:
+    path = tmp_path / "x.labels"
+    votes = _filled(path, pairs, votes=3)
+    with sqlite3.connect(path) as base:
+        base.execute("DROP TABLE seals")
+        base.execute("PRAGMA user_version = 1")
+    base.close()
+    for _ in range(2):
+        with LabelStore(path) as store:
+            assert store.votes() == votes
+            assert store.file.rows("SELECT count(*) FROM seals")[0][0] == 4
+
+
+def test_a_file_that_is_removed_while_it_is_in_use_loses_nothing(tmp_path: Path, pairs: Path) -> None:
+    path = tmp_path / "x.labels"
+    votes = _filled(path, pairs, votes=2)
+    with LabelStore(path) as store:
+        for left in tmp_path.glob("x.labels*"):
+            left.unlink()
+        late = replace(votes[0], submit="submit-late", labeller="ben", left=store.left_of("p0", "ben"))
+        with pytest.raises(DataError, match="was removed while it was in use"):
+            store.record(late)
+        store.record(late)  # as the page sends it again
+        path.unlink()
+    with LabelStore(path) as store:
+        assert store.votes() == [*votes, late]
+
+
+def test_a_file_that_is_replaced_while_it_is_in_use_takes_no_votes(tmp_path: Path, pairs: Path) -> None:
+    path = tmp_path / "x.labels"
+    votes = _filled(path, pairs, votes=1)
+    with LabelStore(path) as store:
+        path.unlink()
+        path.write_text("mine")
+        with pytest.raises(DataError, match="was replaced by another file"):
+            store.record(replace(votes[0], submit="submit-late", labeller="ben"))
+    assert path.read_text() == "mine"

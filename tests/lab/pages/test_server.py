@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import time
 
 import pytest
 import uvicorn
+from page_client import Served
 
 from rung.errors import SettingsError
 from rung.lab.pages import PageServer
@@ -92,3 +94,36 @@ def test_it_stops_from_another_thread() -> None:
         server.stop()
         thread.join(10)
         assert not thread.is_alive()
+
+
+def test_half_sent_requests_end_and_never_keep_the_page_from_others(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rung.lab.pages.server.PATIENCE_S", 0.6)
+    halves = [b"GET / HT", f"POST /say HTTP/1.1\r\nHost: {served.host}\r\nContent-Length: 9\r\n\r\n{{".encode(), b""]
+    many = [socket.create_connection(("127.0.0.1", served.server.port)) for _ in range(150)]
+    try:
+        for number, one in enumerate(many):
+            one.sendall(halves[number % 3])
+        began = time.monotonic()
+        assert served.get("/who").status == 200 and time.monotonic() - began < 5
+        for one in many:
+            one.settimeout(10)
+            with contextlib.suppress(ConnectionResetError):
+                while one.recv(4096):
+                    pass  # what was refused is answered first
+    finally:
+        for one in many:
+            one.close()
+
+
+def test_a_second_request_that_stays_half_ends_too(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rung.lab.pages.server.PATIENCE_S", 0.6)
+    with socket.create_connection(("127.0.0.1", served.server.port)) as one:
+        one.settimeout(10)
+        one.sendall(f"GET / HTTP/1.1\r\nHost: {served.host}\r\n\r\n".encode())
+        assert one.recv(4096)
+        one.sendall(b"GET /who")
+        with contextlib.suppress(ConnectionResetError):
+            while one.recv(4096):
+                pass

@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from rung.errors import RungError
 from rung.lab.labels.agreement import agreement_of, left_share
 from rung.lab.labels.clips import is_clip, read_clip
 from rung.lab.labels.comparison import ANSWERS, Answer, Vote, Which, other
@@ -145,7 +146,7 @@ async def _answer(work: Callable[[], dict[str, Any]]) -> Response:
         return JSONResponse(await run_in_threadpool(work))
     except Conflict as error:
         raise Refused(409, str(error)) from error
-    except sqlite3.Error as error:
+    except (sqlite3.Error, RungError) as error:
         raise Refused(503, f"The labels file could not be written: {error}.") from error
 
 

@@ -110,12 +110,13 @@ class LabelStore:
         return len(new)
 
     def _add(self, pair: Comparison, fingerprint: str) -> None:
-        self.file.run(
+        number = self.file.run(
             "INSERT INTO pairs (id, fingerprint, content) VALUES (:id, :fingerprint, :content)",
             id=pair.id,
             fingerprint=fingerprint,
             content=json.dumps([pair.prompt, pair.completions, pair.columns], ensure_ascii=True),
         )
+        self.file.seal("pairs", number)
 
     def _take_in_vote(self, vote: Vote, file: ComparisonFile) -> None:
         try:
@@ -221,14 +222,17 @@ class LabelStore:
         self.file.run("INSERT OR REPLACE INTO leases VALUES (:pair, :labeller, :until)", **lease)
 
     def _insert(self, vote: Vote) -> int:
-        return self.file.run(
+        number = self.file.run(
             f"INSERT INTO votes ({', '.join(_VOTE)}) VALUES ({', '.join(f':{name}' for name in _VOTE)})",
             **{name: getattr(vote, name) for name in _VOTE},
         )
+        self.file.seal("votes", number)
+        return number
 
     def _undo(self, number: int, submit: str, at: float) -> None:
         undo = {"vote": number, "submit": submit, "at": at}
         self.file.run("INSERT INTO undos (vote, submit, at) VALUES (:vote, :submit, :at)", **undo)
+        self.file.seal("undos", number)
 
     def _is_here(self, vote: Vote) -> bool:
         """Whether this very vote is in the file. Raises Conflict when its submit id stands for another."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import signal
@@ -10,17 +11,61 @@ from collections.abc import Callable, Iterable, Sequence
 from types import FrameType, TracebackType
 from typing import Any
 
+import h11
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from rung.errors import SettingsError
 from rung.lab.pages.guard import Guard
 
 ADDRESS = "127.0.0.1"
+PATIENCE_S = 10.0
+"""For a whole request, from its first byte."""
+MOST_IDLE = 64
+"""Open connections that ask nothing."""
+
+
+class Impatient(H11Protocol):
+    """HTTP for people who may not be let wait by others: half a request is waited for, but not long, and where too many
+    connections are open that ask nothing, the oldest of them goes."""
+
+    def connection_made(self, transport: Any) -> None:
+        self._late: asyncio.TimerHandle | None = None
+        self._born = self.loop.time()
+        super().connection_made(transport)
+        self._wait()
+        idle = [one for one in self.connections if isinstance(one, Impatient) and one.asks_nothing()]
+        for one in sorted(idle, key=lambda one: one._born)[:-MOST_IDLE]:
+            one.transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.their_state in (h11.IDLE, h11.SEND_BODY):
+            self._wait()
+        else:
+            self._stop_waiting()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def asks_nothing(self) -> bool:
+        """Whether no whole request of this connection is being answered."""
+        return self._late is not None or self.cycle is None or self.cycle.response_complete
+
+    def _wait(self) -> None:
+        if self._late is None:
+            self._late = self.loop.call_later(PATIENCE_S, self.transport.abort)
+
+    def _stop_waiting(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+        self._late = None
 
 
 class PageServer:
@@ -55,7 +100,7 @@ class PageServer:
         self.links = guard.links
         config = uvicorn.Config(
             guard,
-            http="h11",
+            http=Impatient,
             ws="none",
             loop="asyncio",
             lifespan="off",
@@ -63,7 +108,6 @@ class PageServer:
             log_config=None,
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=64,
             h11_max_incomplete_event_size=16 * 1024,
             timeout_graceful_shutdown=3,
         )
