@@ -68,20 +68,10 @@ def test_what_a_killed_process_left_is_not_taken_over(tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "final").iterdir()] == ["whole"]
 
 
-def test_of_several_makers_of_a_folder_the_first_wins(tmp_path: Path) -> None:
-    path = tmp_path / "cached"
-    with folder_written_aside(path, first_wins=True) as late:
-        (late / "late").write_bytes(b"1")
-        with folder_written_aside(path, first_wins=True) as early:
-            (early / "early").write_bytes(b"1")
-    assert [p.name for p in path.iterdir()] == ["early"] and list(tmp_path.iterdir()) == [path]
-
-
 def test_a_folder_that_cannot_take_its_name_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"a file")
-    for first_wins in (False, True):
-        with pytest.raises(OSError), folder_written_aside(tmp_path / "a", first_wins=first_wins):
-            pass
+    with pytest.raises(OSError), folder_written_aside(tmp_path / "a"):
+        pass
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
 
 

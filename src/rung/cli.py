@@ -25,6 +25,7 @@ from rung.commands.recipes import pairs, rlhf, sft
 from rung.commands.train import check, resume, train
 from rung.commands.view import diagnose, view
 from rung.errors import RungError
+from rung.whole_files import storage_in_words
 
 DEBUG = "RUNG_DEBUG"
 """Set to anything, this environment variable shows the traceback as well."""
@@ -35,7 +36,8 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with storage_in_words():
+                return super().invoke(ctx)
         except RungError as error:
             if os.environ.get(DEBUG):
                 traceback.print_exc()

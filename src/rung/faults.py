@@ -1,7 +1,8 @@
 """Named points at which a test can break a run; inert unless `RUNG_FAULT` is set.
 
 `RUNG_FAULT="checkpoint.rename:2:kill"` kills the process (SIGKILL) the second time it gets there;
-`:enospc` raises the operating system's "no space left" instead; `:term` sends SIGTERM.
+`:enospc` raises the operating system's "no space left" instead, `:erofs` its "read-only"; `:term` sends SIGTERM.
+`write.NAME` is the moment before a file of that name is written whole.
 """
 
 from __future__ import annotations
@@ -25,6 +26,6 @@ def fault_point(point: str) -> None:
     _reached[point] += 1
     if _reached[point] != int(nth):
         return
-    if action == "enospc":
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), point)
+    if (code := {"enospc": errno.ENOSPC, "erofs": errno.EROFS}.get(action)) is not None:
+        raise OSError(code, os.strerror(code), point)
     os.kill(os.getpid(), {"kill": signal.SIGKILL, "term": signal.SIGTERM, "int": signal.SIGINT}[action])

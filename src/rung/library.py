@@ -14,7 +14,7 @@ from rung.runs import run
 from rung.runs.evaluate import Evaluation
 from rung.runs.folders import new_folder
 from rung.runs.observers import Observer
-from rung.settings import Settings, read_settings
+from rung.settings import Settings
 from rung.settings.load import ADAPTED
 from rung.settings.objects import Objects, taken_apart
 from rung.tasks.named_module import import_named
@@ -22,10 +22,12 @@ from rung.trainers import choose
 from rung.trainers.handed import MakesLabeller
 from rung.trainers.reading import settings_of
 from rung.trainers.trainer import Trainer
+from rung.whole_files import storage_in_words
 
 Parts = Sequence[type[Any]]
 
 
+@storage_in_words()
 def train(
     settings: Settings | None = None,
     folder: str | Path | None = None,
@@ -76,12 +78,13 @@ def train(
         quiet=quiet,
         plan=plan or [*said, *choose.notes(asked, hands)],
         shared=shared and Path(shared),
-        observers=watching(page=asked.reporting.page) if observers is None else observers,
+        observers=_usual if observers is None else observers,
         hands=hands,
     )
     return SavedRun(at, ended, parts=asked.method.parts, task=keywords.get("task"))
 
 
+@storage_in_words()
 def resume(
     folder: str | Path,
     changes: Mapping[str, Any] | None = None,
@@ -106,21 +109,19 @@ def resume(
     at = Path(folder)
     _only_objects(objects)
     _, given = taken_apart(objects, parts)
-    file = at / "settings.yaml"
-    page = file.is_file() and read_settings(file, parts).reporting.page
-    page = (changes or {}).get("reporting.page", page)
     ended = run.resume(
         at,
         changes,
         parts=parts,
         quiet=quiet,
         shared=shared and Path(shared),
-        observers=watching(page=page) if observers is None else observers,
+        observers=_usual if observers is None else observers,
         hands=run.handed(labeller, given),
     )
     return SavedRun(at, ended, parts=parts, task=objects.get("task"))
 
 
+@storage_in_words()
 def trainer(
     settings: Settings | None = None,
     *,
@@ -144,6 +145,7 @@ def trainer(
     return choose.build(asked, run.handed(labeller, objects), folder and Path(folder), shared and Path(shared))
 
 
+@storage_in_words()
 def evaluate(
     model: Any,
     task: Any = None,
@@ -182,6 +184,7 @@ def evaluate(
     return evaluated(where, task, base=below, rewards=list(rewards), step=step, parts=parts, **given)
 
 
+@storage_in_words()
 def compare(
     methods: Sequence[Any],
     *,
@@ -220,6 +223,7 @@ def compare(
     return data
 
 
+@storage_in_words()
 def open(folder: str | Path, *, parts: Parts = ()) -> SavedRun:
     """A run's folder, opened: metrics, samples, score, policy."""
     return SavedRun(folder, parts=parts)
@@ -244,6 +248,10 @@ def _name_in(keywords: Mapping[str, Any]) -> Any:
     """The name of the task that a call gives."""
     task = keywords.get("task")
     return task.get("name") if isinstance(task, Mapping) else task
+
+
+def _usual(settings: Settings) -> Sequence[Observer]:
+    return watching(page=settings.reporting.page)
 
 
 def _only_objects(keywords: Mapping[str, Any]) -> None:

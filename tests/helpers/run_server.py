@@ -46,6 +46,10 @@ class Runs:
         answer = json.loads(answers.readline())
         return answer["code"], answer["said"]
 
+    def begun_or_resumed(self, folder: Path, **more: Any) -> tuple[int, str]:
+        """A run killed before it wrote its settings is begun again; from then on it is resumed."""
+        return self.ask("resume" if (folder / "settings.yaml").exists() else "train", folder, **more)
+
     def resumed(self, folder: Path) -> None:
         code, said = self.ask("resume", folder)
         assert code == 0, said
@@ -57,4 +61,4 @@ def assert_same(folder: Path, whole: Path, compared: tuple[str, ...] = COMPARED)
     for part in ("samples", "held_out"):
         mine, theirs = ({p.name: p.read_bytes() for p in (root / part).iterdir()} for root in (folder, whole))
         assert mine == theirs, part
-    assert not list(folder.glob("**/*writing*")), "nothing half-written is left"
+    assert not list(folder.glob("**/*.aside")), "nothing half-written is left"

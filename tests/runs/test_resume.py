@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from run_server import KILLED, Runs, assert_same
@@ -126,7 +128,7 @@ def test_killed_at_random_moments_again_and_again(runs: Runs, whole: Path, tmp_p
     moments = random.Random(20261122)
     folder, killed = tmp_path / "run-0", 0
     for attempt in range(1, 20):
-        code, said = begun_or_resumed(runs, folder, kill=(moments.randint(1, 12), moments.uniform(0, 0.05)))
+        code, said = runs.begun_or_resumed(folder, kill=(moments.randint(1, 12), moments.uniform(0, 0.05)))
         assert code in (KILLED, 0), said
         killed += code == KILLED
         if killed >= 4:
@@ -134,14 +136,36 @@ def test_killed_at_random_moments_again_and_again(runs: Runs, whole: Path, tmp_p
         if code == 0:  # it came to its end before the kill: begin another
             folder = tmp_path / f"run-{attempt}"
     assert killed >= 4
-    code, said = begun_or_resumed(runs, folder)
+    code, said = runs.begun_or_resumed(folder)
     assert code == 0, said
     assert_same(folder, whole)
 
 
-def begun_or_resumed(runs: Runs, folder: Path, **more: Any) -> tuple[int, str]:
-    """A run killed before it wrote its settings is begun again; from then on it is resumed."""
-    return runs.ask("resume" if (folder / "settings.yaml").exists() else "train", folder, **more)
+@pytest.mark.parametrize("point", ["reward.done:2", "finish.report:1"])
+def test_killed_with_its_page_and_a_reward_of_the_users(runs: Runs, tmp_path: Path, point: str) -> None:
+    """The reward's process ends with the run, and the run that goes on has its page at the end."""
+    (tmp_path / "mine.py").write_text(
+        "import os\n\ndef short(completions):\n    with open(__file__ + '.pids', 'a') as note:\n"
+        "        note.write(f'{os.getpid()}\\n')\n    return [-float(len(text)) for text in completions]\n"
+    )
+    own = {"steps": 2, "rewards": [f"{tmp_path / 'mine.py'}:short"], "reporting": {"page": True}}
+    kept, runs.settings = runs.settings, {**runs.settings, **own}
+    try:
+        assert runs.ask("train", tmp_path / "whole")[0] == 0
+        assert runs.ask("train", tmp_path / "run", fault=f"{point}:kill")[0] == KILLED
+        assert not (tmp_path / "run" / "report.html").exists()
+        code, said = runs.begun_or_resumed(tmp_path / "run")
+        assert code == 0, said
+    finally:
+        runs.settings = kept
+    assert_same(tmp_path / "run", tmp_path / "whole")
+    assert b"run-data" in (tmp_path / "run" / "report.html").read_bytes()
+    workers = {int(line) for line in (tmp_path / "mine.py.pids").read_text().splitlines()}
+    assert len(workers) >= 2
+    until = time.monotonic() + 10
+    while any(psutil.pid_exists(pid) for pid in workers) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not any(psutil.pid_exists(pid) for pid in workers)
 
 
 def test_asked_to_stop_it_saves_and_exits_75(runs: Runs, whole: Path, tmp_path: Path) -> None:

@@ -84,7 +84,6 @@ def _evaluated(
     if samples is not None:
         from rung.tasks.rows import write_rows
 
-        samples.parent.mkdir(parents=True, exist_ok=True)
         write_rows(result.samples, samples, "--samples")
     return {"model": run_or_model, "task": result.task, "split": result.split, **result.as_data()}
 

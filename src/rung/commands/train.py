@@ -110,16 +110,12 @@ def resume(
     It starts from the newest good checkpoint. --set steps=N changes its length. A run with parts, a method or a task of
     your own is given them again: --parts FILE.py, --method FILE.py:NAME, --task FILE.py:TASK.
     """
-    from rung.settings import read_settings
+    from rung.library import resume as go_on
+    from rung.runs.saved import run_settings
     from rung.trainers.reading import read_changes
 
-    file = folder / "settings.yaml"
-    if not file.is_file():
-        raise SettingsError([f"{folder}: holds no run (there is no {file})"])
     own = own_code({"method": own_method, "task": task}, parts)
-    changes = read_changes(read_settings(file, own.parts), sets or ())
-    from rung.library import resume as go_on
-
+    changes = read_changes(run_settings(folder, own.parts), sets or ())
     ended = go_on(folder, changes, parts=own.parts, quiet=quiet, **own.keywords())
     raise typer.Exit(ended.exit_code)
 

@@ -9,9 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rung.errors import DataError, SettingsError
+from rung.errors import DataError
+from rung.runs.lock import is_finished
 from rung.runs.record.json_lines import read_rows
-from rung.settings import Settings, read_settings
+from rung.runs.saved import model_in, require_run, run_settings
+from rung.settings import Settings
 
 if TYPE_CHECKING:
     import pyarrow
@@ -52,8 +54,7 @@ class SavedRun:
         task: Any = None,
     ) -> None:
         self.folder, self.summary, self._parts, self._task = Path(folder), summary, parts, task
-        if not (self.folder / "settings.yaml").is_file():
-            raise SettingsError([f"{self.folder}: holds no run (there is no settings.yaml in it)"])
+        require_run(self.folder)
 
     def __repr__(self) -> str:
         score = "no score yet" if self.score is None else f"score {self.score:.3f}"
@@ -62,7 +63,7 @@ class SavedRun:
     @cached_property
     def settings(self) -> Settings:
         """What it was asked to do."""
-        return read_settings(self.folder / "settings.yaml", self._parts)
+        return run_settings(self.folder, self._parts)
 
     @property
     def step(self) -> int:
@@ -79,7 +80,7 @@ class SavedRun:
     @property
     def finished(self) -> bool:
         """Whether it came to its end and left a model in `final`."""
-        return (self.folder / "final").is_dir() if self.summary is None else self.summary.finished
+        return is_finished(self.folder) if self.summary is None else self.summary.finished
 
     @property
     def before(self) -> Estimate | None:
@@ -123,14 +124,14 @@ class SavedRun:
 
         DataError when there are none of that step; an environment's episodes are not kept.
         """
-        from rung.runs.record import samples
+        from rung.lab.run_page.stored_samples import StoredSamples
 
-        parts = dict(samples.parts(self.folder / "samples"))
-        if step is not None and step not in parts:
-            there = f"there are samples of steps {min(parts)} to {max(parts)}" if parts else "there are none at all"
+        stored = StoredSamples(self.folder)
+        steps = stored.steps()
+        if step is not None and step not in steps:
+            there = f"there are samples of steps {min(steps)} to {max(steps)}" if steps else "there are none at all"
             raise DataError([f"{self.folder}: no samples of step {step}; {there}"])
-        chosen = parts.values() if step is None else [parts[step]]
-        return [row for part in chosen for row in samples.read_part(part)]
+        return [row for one in (steps if step is None else [step]) for row in stored.read(one)]
 
     def policy(self, device: str | None = None, *, task: Any = None) -> Any:
         """The trained policy: what answers, what acts, or a reward model that scores.
@@ -175,12 +176,11 @@ def loaded(folder: Path, *, device: str | None = None) -> Any:
     from rung.models.small.environment_policy import load_environment_policy
     from rung.rollouts.answering import answering
     from rung.tasks.cart_pole import BOX_COUNT
-    from rung.trainers.boxes_1983.policy import NAME as BOXES
     from rung.trainers.boxes_1983.policy import BoxPolicy
 
-    if not (folder / "config.json").is_file():
-        boxed = (folder / f"{BOXES}.json").is_file()
-        return BoxPolicy.load(folder, boxes=BOX_COUNT) if boxed else load_environment_policy(folder)
+    kind = model_in(folder)
+    if kind != "config":
+        return BoxPolicy.load(folder, boxes=BOX_COUNT) if kind == "box_policy" else load_environment_policy(folder)
     if is_reward_model(folder):
         from rung.models.language.reward_model import load_reward_model
 

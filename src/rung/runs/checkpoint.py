@@ -52,8 +52,11 @@ class Checkpoint:
         return {name: self.tensors(name)[PIECE] for name in names}
 
     def state(self) -> dict[str, Any]:
-        """The numbers saved beside the tensors."""
-        return json.loads((self.folder / "state.json").read_text())
+        """The numbers saved beside the tensors. CheckpointError when they cannot be read."""
+        try:
+            return dict(json.loads((self.folder / "state.json").read_text("utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise CheckpointError(f"{self.folder / 'state.json'} cannot be read: {error}") from error
 
 
 def write(

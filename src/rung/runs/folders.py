@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rung.errors import SettingsError
-from rung.settings import Settings, TaskSettings, read_settings
+from rung.runs.saved import SETTINGS, model_in, run_settings
+from rung.settings import Settings, TaskSettings
 
 if TYPE_CHECKING:
     from rung.runs.checkpoint import Checkpoint
@@ -50,20 +51,18 @@ def found(
     as the context lasts. Raises SettingsError for a run that has neither, or not that checkpoint.
     """
     run = Path(run_or_model)
-    if not (run / "settings.yaml").is_file():
+    if not (run / SETTINGS).is_file():
         if step is not None:
             raise SettingsError([f"--step: got {step}, but {run_or_model} is no run's folder, so it has no steps"])
         yield Found(run_or_model)
         return
-    from rung.models.language.folder import ACTORS
-
-    settings = read_settings(run / "settings.yaml", parts)
+    settings = run_settings(run, parts)
     if step is not None:
         with _model_folder() as folder:
             _save(settings, _checkpoint_of(run, step), folder)
             yield Found(str(folder), settings)
         return
-    if any((run / "final" / f"{name}.json").is_file() for name in ("config", *ACTORS)):
+    if model_in(run / "final") is not None:
         yield Found(str(run / "final"), settings)
         return
     with _model_folder() as folder:

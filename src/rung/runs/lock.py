@@ -1,21 +1,33 @@
-"""The lock of a run folder, which one process holds at a time."""
+"""The lock of a run folder, which one process holds at a time; and what makes a folder taken."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 from rung.errors import SettingsError
+from rung.whole_files import SUFFIX, held
 
 LOCK = ".lock"
+UNFINISHED = ".unfinished"
+"""In a run's folder from before it begins until the last of it is written: with this, `final` alone is no end."""
+BEGINNING = (LOCK, UNFINISHED, "method.json", "inputs.json")
+"""What may lie in a folder before settings.yaml makes it a run."""
 
 
 def holds_something(folder: Path) -> bool:
-    """Whether a folder has more in it than the lock that a killed process left before it wrote anything."""
-    return folder.is_dir() and any(path.name != LOCK for path in folder.iterdir())
+    """Whether a folder has more in it than what a process leaves that was killed before its run had begun."""
+    return folder.is_dir() and any(
+        path.name not in BEGINNING and not path.name.endswith(SUFFIX) for path in folder.iterdir()
+    )
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a run came to its end with everything written: model, samples, report."""
+    return (folder / "final").is_dir() and not (folder / UNFINISHED).exists()
 
 
 def problems_with(folder: Path, *, resumable: bool) -> list[str]:
@@ -35,28 +47,29 @@ def problems_with(folder: Path, *, resumable: bool) -> list[str]:
 
 
 class RunLock:
-    """Holds a run's folder while the process lives; the operating system lets go of it when the process dies.
+    """Holds a run's folder while the context lasts.
 
-    Raises SettingsError, saying who holds it, when another process does.
+    Raises SettingsError, saying who holds it, when another process does, or when nobody could.
     """
 
     def __init__(self, folder: Path, work: str = "run is being trained") -> None:
         self.path, self.work = folder / LOCK, work
 
     def __enter__(self) -> RunLock:
-        self._file = self.path.open("a+")
+        self._held = held(self.path, wait=False)
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            handle = self._held.__enter__()
         except BlockingIOError as error:
-            self._file.seek(0)
-            holder = self._file.read().strip() or "another process"
-            self._file.close()
+            holder = self.path.read_text("utf-8", "replace").strip()[:200] or "another process"
             raise SettingsError(f"{self.path.parent}: this {self.work} by {holder}") from error
-        self._file.truncate(0)
-        self._file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
-        self._file.flush()
+        except OSError as error:
+            raise SettingsError(
+                f"{self.path}: cannot be held ({error.strerror}); a run writes it into its folder, so the folder must "
+                "be writable and nothing else may bear that name"
+            ) from error
+        os.truncate(handle, 0)
+        os.write(handle, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.path.unlink(missing_ok=True)
-        self._file.close()
+    def __exit__(self, *error: Any) -> None:
+        self._held.__exit__(None, None, None)

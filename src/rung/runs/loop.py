@@ -75,6 +75,7 @@ def evaluation(trainer: Trainer, record: Record, step: int, clock: Clock) -> Met
     """The held-out score of the policy as it is now."""
     with clock.phase("evaluate"):
         scores = trainer.evaluate()
+    fault_point("evaluate.done")
     record.evaluated(step, scores)
     mean = mean_score(scores.scores_NK)
     interval = {"held_out/score": mean.value, "held_out/low": mean.low, "held_out/high": mean.high}

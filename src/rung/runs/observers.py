@@ -5,10 +5,12 @@ A run is handed its observers. It knows no page and no diagnosis, so learning ca
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from rung.settings import Settings
 
 Row = Mapping[str, float | None]
 
@@ -42,3 +44,12 @@ class Observer(Protocol):
     def finished(self, run: Finished) -> Iterable[str]:
         """After the last step, when the model is saved."""
         ...
+
+
+Observers = Sequence[Observer] | Callable[[Settings], Sequence[Observer]]
+"""Observers, or which ones a run of these settings has."""
+
+
+def chosen(observers: Observers, settings: Settings) -> Sequence[Observer]:
+    """The observers of a run."""
+    return observers(settings) if callable(observers) else observers

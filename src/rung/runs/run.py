@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rung.errors import CheckpointError, SettingsError
+from rung.errors import CheckpointError, DataError, RungError, SettingsError
+from rung.faults import fault_point
 from rung.methods.parts.protocols import fact
 from rung.models.state import require_finite
-from rung.runs import checkpoint
+from rung.runs import began, checkpoint
 from rung.runs.format import require_format, write_card
-from rung.runs.lock import RunLock, problems_with
+from rung.runs.lock import UNFINISHED, RunLock, problems_with
 from rung.runs.loop import run_steps
-from rung.runs.observers import Finished, Observer
+from rung.runs.observers import Finished, Observer, Observers, chosen
 from rung.runs.recipes.tiny import tiny_for
 from rung.runs.record.console import ConsoleReport
 from rung.runs.record.files import RunFiles
 from rung.runs.record.json_lines import read_rows
 from rung.runs.record.notebook import NotebookReport, in_notebook
 from rung.runs.record.trackers.tracking import Tracking, require_tracker
+from rung.runs.saved import SETTINGS, run_settings
 from rung.runs.statistics import Difference, Estimate, mean_score, score_difference
 from rung.runs.stopping import STOPPED_BY_SIGNAL, StopRequest
-from rung.settings import Settings, read_settings, to_yaml, with_whole_paths
+from rung.settings import Settings, to_yaml, with_whole_paths
 from rung.settings.objects import Objects
 from rung.trainers.budget import Budget, spent_on
 from rung.trainers.build import rounding
@@ -34,7 +36,7 @@ from rung.trainers.handed import Handed, MakesLabeller
 from rung.trainers.held_out import Scores, cut_scores_back, load_scores, save_scores
 from rung.trainers.rollout_trainer import LOWER
 from rung.trainers.trainer import Metrics, State, Step, Trainer
-from rung.whole_files import folder_written_aside, write_whole
+from rung.whole_files import folder_written_aside, require_writable, storage_in_words, write_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +86,7 @@ def train(
     quiet: bool = False,
     plan: Sequence[str] = (),
     shared: Path | None = None,
-    observers: Sequence[Observer] = (),
+    observers: Observers = (),
     hands: Handed | None = None,
 ) -> Summary:
     """Trains in a new folder. SettingsError when the folder already holds something.
@@ -97,14 +99,17 @@ def train(
     if wrong := problems_with(folder, resumable=True):
         raise SettingsError(wrong)
     require_tracker(settings.reporting.tracker)
-    folder.mkdir(parents=True, exist_ok=True)
+    require_writable(folder, "--out", folder=True)
     settings = with_whole_paths(settings, Path.cwd())
     with RunLock(folder):
         trainer = build(settings, hands or handed(), folder, shared)
+        (folder / UNFINISHED).touch()
         write_card(folder, trainer.method)
-        write_whole(folder / "settings.yaml", to_yaml(settings).encode())
+        began.write(folder, settings, trainer.inputs)
+        fault_point("run.begin")
+        write_whole(folder / SETTINGS, to_yaml(settings).encode())
         told = [*plan, *(f"  note      {note}" for note in trainer.notes)]
-        return _Run(trainer, settings, folder, quiet, observers).go(done=0, plan=told)
+        return _Run(trainer, settings, folder, quiet, chosen(observers, settings)).go(done=0, plan=told)
 
 
 def resume(
@@ -114,7 +119,7 @@ def resume(
     parts: Sequence[type[Any]] = (),
     quiet: bool = False,
     shared: Path | None = None,
-    observers: Sequence[Observer] = (),
+    observers: Observers = (),
     hands: Handed | None = None,
 ) -> Summary:
     """Goes on from the newest checkpoint that verifies; what was written after it is taken back first.
@@ -122,22 +127,34 @@ def resume(
     `changes` may set `steps`, `budget`, `evaluation.every`, `saving` and `reporting`; anything else would make another
     run, or scores that cannot be compared with the run's own.
     """
-    if not (folder / "settings.yaml").is_file():
-        raise SettingsError([f"{folder}: holds no run (there is no settings.yaml in it)"])
+    before = run_settings(folder, parts)
     require_format(folder)
-    before = read_settings(folder / "settings.yaml", parts)
+    began.require_settings(folder, before)
     settings = _changed(before, changes or {})
     require_tracker(settings.reporting.tracker)
     with RunLock(folder):
         found, refused = checkpoint.newest(folder / "checkpoints")
         trainer = build(settings, hands or handed(), folder, shared)
-        run = _Run(trainer, settings, folder, quiet, observers, found.step if found else 0)
-        for sentence in [*refused, *_anneals_anew(before, settings)]:
-            run.console.warn(sentence)
-        if changes:
-            write_whole(folder / "settings.yaml", to_yaml(settings).encode())
-        plan = run.restore(found)
+        with _closed_on_error(trainer):
+            began.require_inputs(folder, trainer.inputs)
+            (folder / UNFINISHED).touch()
+            run = _Run(trainer, settings, folder, quiet, chosen(observers, settings), found.step if found else 0)
+            for sentence in [*refused, *_anneals_anew(before, settings)]:
+                run.console.warn(sentence)
+            if changes:
+                write_whole(folder / SETTINGS, to_yaml(settings).encode())
+            plan = run.restore(found)
         return run.go(done=found.step if found else 0, plan=plan)
+
+
+@contextmanager
+def _closed_on_error(trainer: Trainer) -> Iterator[None]:
+    """A trainer has processes of its own: they end if it cannot go on."""
+    try:
+        yield
+    except BaseException:
+        trainer.close()
+        raise
 
 
 def handed(labeller: MakesLabeller | None = None, objects: Objects | None = None) -> Handed:
@@ -145,20 +162,16 @@ def handed(labeller: MakesLabeller | None = None, objects: Objects | None = None
     return Handed(tiny=tiny_for, people=labeller, objects=objects or Objects())
 
 
-_FREE = ("steps", "budget", "evaluation.every", "saving", "reporting")
-_MAY_CHANGE = f"may change: {', '.join(_FREE)}"
-
-
 def _changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
-    kept = {key.split(".")[0] for key in changes} - {name.split(".")[0] for name in _FREE}
-    wrong = [f"{key}: a resumed run keeps it, or it would be another run; {_MAY_CHANGE}" for key in sorted(kept)]
+    kept = {key.split(".")[0] for key in changes} - {name.split(".")[0] for name in began.FREE}
+    wrong = [f"{key}: a resumed run keeps it, or it would be another run; {began.MAY_CHANGE}" for key in sorted(kept)]
     if wrong:
         raise SettingsError(wrong)
     changed = settings.changed(changes)
     was, now = settings.evaluation.as_data(), changed.evaluation.as_data()
     wrong = [
         f"evaluation.{key}: got {now[key]}, but the scores so far were taken with {was[key]}, and no others compare "
-        f"with them item by item; {_MAY_CHANGE} (to score the result otherwise: rung eval DIR)"
+        f"with them item by item; {began.MAY_CHANGE} (to score the result otherwise: rung eval DIR)"
         for key in was
         if key != "every" and was[key] != now[key]
     ]
@@ -219,8 +232,7 @@ class _Run:
         if found is None:
             return said
         state = found.state()
-        tensors = {name: found.tensors(name) for name in ("policy", "optimizer", "collector")}
-        self.trainer.load_state(State(numbers=state, tensors=tensors, pieces=found.pieces()))
+        self._load(found, state)
         now = rounding()
         differs = [
             f"{key} was {state['environment'].get(key)}, is {now[key]}"
@@ -233,8 +245,27 @@ class _Run:
             )
         return said
 
+    def _load(self, found: checkpoint.Checkpoint, state: Mapping[str, Any]) -> None:
+        """Raises CheckpointError when a checkpoint is another run's, or its content does not fit this one."""
+        if state.get("run") != began.run_of(self.folder):
+            raise CheckpointError(
+                f"{found.folder}: is a checkpoint of another run, one that began with other settings or inputs; put "
+                "back this run's own, or remove it to go on from the one before"
+            )
+        try:
+            tensors = {name: found.tensors(name) for name in ("policy", "optimizer", "collector")}
+            self.trainer.load_state(State(numbers=state, tensors=tensors, pieces=found.pieces()))
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            if isinstance(error, RungError):
+                raise
+            raise CheckpointError(
+                f"{found.folder}: does not fit this run ({type(error).__name__}: {error}); remove it to go on from the "
+                "one before"
+            ) from error
+
     def go(self, *, done: int, plan: Sequence[str]) -> Summary:
         with (
+            storage_in_words(f". Nothing that was saved is lost; when that is mended: rung resume {self.folder}"),
             closing(self.trainer),
             StopRequest() as stop,
             self.console,
@@ -292,7 +323,7 @@ class _Run:
         state = self.trainer.state()
         for name in ("policy", "optimizer"):
             require_finite(f"step {step}: the checkpoint's {name}", state.tensors[name], what=LOWER)
-        numbers = {"step": step, **state.numbers, "environment": rounding()}
+        numbers = {"step": step, **state.numbers, "run": began.run_of(self.folder), "environment": rounding()}
         checkpoint.write(self.checkpoints, step, state.tensors, numbers, state.pieces)
         checkpoint.tidy(self.checkpoints, self.settings.saving.keep, step)
 
@@ -304,14 +335,20 @@ class _Run:
         require_finite(f"step {step}: the final weights", self.trainer.policy.state(), what=LOWER)
         with folder_written_aside(self.folder / "final") as aside:
             self.trainer.save(aside)
+            fault_point("finish.final")
+        fault_point("finish.samples")
         self.files.merge_samples()
         if self.settings.reporting.page:
             self.trainer.film(self.folder)
         run = Finished(folder=self.folder, metrics=self.history, timings=read_rows(self.files.timings.path).rows)
-        return tuple(sentence for observer in self.observers for sentence in observer.finished(run))
+        fault_point("finish.report")
+        said = tuple(sentence for observer in self.observers for sentence in observer.finished(run))
+        (self.folder / UNFINISHED).unlink(missing_ok=True)
+        return said
 
     def summary(self, step: int, finished: bool, said: tuple[str, ...]) -> Summary:
-        before, after = load_scores(self.folder, 0), load_scores(self.folder, step)
+        notes = self.files.problems() + ([self.tracked.where] if self.tracked.where else [])
+        before, after = (self._scores(of, notes) for of in (0, step))
         both = before is not None and after is not None and step > 0
         return Summary(
             folder=self.folder,
@@ -321,5 +358,13 @@ class _Run:
             after=mean_score(after) if after is not None else None,
             gain=score_difference(before, after) if both else None,
             said=said,
-            notes=tuple(self.files.problems() + ([self.tracked.where] if self.tracked.where else [])),
+            notes=tuple(notes),
         )
+
+    def _scores(self, step: int, notes: list[str]) -> Any:
+        """An evaluation's scores; of a damaged file it is said that they are not known."""
+        try:
+            return load_scores(self.folder, step)
+        except DataError as error:
+            notes.append(str(error))
+            return None

@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 from rung.errors import DataError, SettingsError, nearest
 from rung.rewards.reward import Prompt
 from rung.tasks.prompts import plain_prompt, prompt_problem, prompt_value
-from rung.whole_files import written_aside
+from rung.whole_files import require_writable, written_aside
 
 _LISTED = 10
 _LONGEST_LINE = 64 * 2**20
@@ -366,6 +366,7 @@ def require_new_file(out: Path, option: str) -> None:
     _require_ending(out, option)
     if out.exists():
         raise SettingsError(f"{option}: {out} is there already; choose another name")
+    require_writable(out, option)
 
 
 def write_rows(rows: Sequence[Mapping[str, Any]], out: Path, option: str) -> None:

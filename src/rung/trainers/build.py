@@ -72,42 +72,40 @@ def judging(settings: Settings, rewards: Sequence[WeightedReward]) -> Iterator[J
 
 def language_model(setup: Setup) -> TextPolicy:
     """The language model that is trained."""
-    from rung.models.language.load import as_policy, load_policy
-
-    settings, learner = setup.settings, setup.settings.learner
-    how: dict[str, Any] = {"device": learner.device, "compute": learner.compute}
-    if settings.model.startswith(GIVEN):
-        given = setup.handed.model(settings.model)
-        policy = as_policy(given, lora=lora_of(settings), seed=settings.seed, **how)
-        policy.recompute = learner.checkpoint_activations
-        return policy
-    policy = load_policy(
-        place_of(settings.model, setup),
-        lora=lora_of(settings),
-        seed=settings.seed,
-        **how,
-    )
-    policy.recompute = learner.checkpoint_activations
+    settings = setup.settings
+    policy = _loaded("model", setup, lora=lora_of(settings), seed=settings.seed)
+    policy.recompute = settings.learner.checkpoint_activations
     return policy
 
 
 def teacher_of(setup: Setup, policy: TextPolicy) -> TextPolicy | None:
     """The model that is distilled from, frozen. SettingsError when it reads text as other tokens."""
-    settings = setup.settings
-    if settings.teacher is None:
+    name = setup.settings.teacher
+    if name is None:
         return None
-    from rung.models.language.load import as_policy, differing_tokens, load_policy
+    from rung.models.language.load import differing_tokens
 
-    how: dict[str, Any] = {"device": settings.learner.device, "compute": settings.learner.compute}
-    if settings.teacher.startswith(GIVEN):
-        teacher = as_policy(setup.handed.model(settings.teacher, teacher=True), **how)
-    else:
-        teacher = load_policy(place_of(settings.teacher, setup), **how)
+    teacher = _loaded("teacher", setup)
     teacher.model.requires_grad_(False)
     problem = differing_tokens(policy, teacher)
     if problem is not None:
-        raise SettingsError([f"teacher: {settings.teacher} {problem}; choose a teacher with the model's own tokenizer"])
+        raise SettingsError([f"teacher: {name} {problem}; choose a teacher with the model's own tokenizer"])
     return teacher
+
+
+def _loaded(key: str, setup: Setup, **how: Any) -> TextPolicy:
+    """The model that a setting names, or the one that was given from Python; its fingerprint is kept."""
+    from rung.models.language.load import as_policy, load_policy
+    from rung.trainers.inputs import of_model
+
+    spec, learner = getattr(setup.settings, key), setup.settings.learner
+    how |= {"device": learner.device, "compute": learner.compute}
+    if spec.startswith(GIVEN):
+        policy = as_policy(setup.handed.model(spec, teacher=key == "teacher"), **how)
+    else:
+        policy = load_policy(place_of(spec, setup), **how)
+    setup.inputs.update(of_model(f"the {key} {spec}", policy.model, policy.tokenizer))
+    return policy
 
 
 def place_of(spec: str, setup: Setup) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rung.errors import SettingsError
+from rung.faults import fault_point
 from rung.methods import METHODS, AdaptiveElements, Method, PolicyGradient, PreferenceLearning, ValueLearning
 from rung.settings import Settings
 from rung.settings.objects import GIVEN
@@ -131,6 +132,7 @@ def build(settings: Settings, handed: Handed, folder: Path | None = None, shared
     `folder` is the run's, `shared` the one in which runs share what they draw alike; a run that draws its pairs writes
     them there.
     """
+    from rung.trainers import inputs
     from rung.trainers.build import limit_threads
 
     limit_threads(settings.learner)
@@ -145,12 +147,15 @@ def build(settings: Settings, handed: Handed, folder: Path | None = None, shared
         task = found.task
         for note in found.notes:
             warnings.warn(note, UserWarning, stacklevel=2)
-    trainer = kind.build(
-        Setup(settings=settings, method=method, task=task, handed=handed, folder=folder, shared=shared)
-    )
+    setup = Setup(settings=settings, method=method, task=task, handed=handed, folder=folder, shared=shared)
+    setup.inputs.update(inputs.of_task(settings.task.name, task) | inputs.of_rewards(settings, handed))
+    setup.inputs.update(inputs.of_objects(handed.objects, settings.method.parts))
+    trainer = kind.build(setup)
+    trainer.inputs = setup.inputs
     try:
         trainer.notes = gate(Start(policy=getattr(trainer, "policy", None), task=task, settings=settings))
     except BaseException:
         trainer.close()
         raise
+    fault_point("load.done")
     return trainer

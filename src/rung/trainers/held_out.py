@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rung.batch import Episode
+from rung.errors import DataError
 from rung.random import Stream
 from rung.rewards.judge import Judge
 from rung.rollouts.sampling import Sampler, checked, prompts_of
@@ -108,16 +109,23 @@ def save_scores(folder: Path, step: int, scores: Scores) -> None:
 
 
 def load_scores(folder: Path, step: int) -> npt.NDArray[np.float64] | None:
-    """scores_NK of one evaluation of a run, or None when it was not made."""
+    """scores_NK of one evaluation of a run, or None when it was not made. DataError when its file is damaged."""
     path = folder / "held_out" / f"step_{step:06d}.json"
     if not path.is_file():
         return None
-    content: dict[str, Any] = json.loads(path.read_text())
-    return np.array(content["accuracy"], dtype=np.float64)
+    try:
+        content: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        scores_NK = np.array(content["accuracy"], dtype=np.float64)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError([f"{path}: the scores in it cannot be read ({type(error).__name__}: {error})"]) from error
+    if scores_NK.ndim != 2 or not scores_NK.size:
+        raise DataError([f"{path}: got scores of shape {scores_NK.shape}, expected [items, samples]"])
+    return scores_NK
 
 
 def cut_scores_back(folder: Path, step: int) -> None:
-    """For resume: removes the evaluations of later steps."""
+    """For resume: removes the evaluations of later steps; files of other names stay."""
     for path in sorted((folder / "held_out").glob("step_*.json")):
-        if int(path.stem.removeprefix("step_")) > step:
+        number = path.stem.removeprefix("step_")
+        if number.isdecimal() and int(number) > step:
             path.unlink()

@@ -7,7 +7,7 @@ A kind of your own is a class with these functions, handed in by its method: `me
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,8 @@ class Setup:
     """The run's folder; None for a trainer without one."""
     shared: Path | None = None
     """Where runs share what they draw alike; None: each draws its own."""
+    inputs: dict[str, str] = field(default_factory=dict[str, str])
+    """Fingerprints of what is loaded (`inputs.py`), added by whoever loads it."""
 
 
 class Kind:

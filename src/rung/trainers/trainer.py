@@ -118,6 +118,8 @@ class Trainer:
     """Floating-point operations a token."""
     notes: tuple[str, ...] = ()
     """What the gate says of it, in sentences for the plan."""
+    inputs: Mapping[str, str] = {}
+    """Fingerprints of what decides the run beside its settings, by what they are of."""
 
     @property
     def method(self) -> Method:

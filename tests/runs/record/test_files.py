@@ -50,8 +50,6 @@ def test_a_run_leaves_these_files(files: RunFiles, make_episode: Make, said: lis
     assert set(contents(files.folder)) == {
         "metrics.jsonl",
         "timings.jsonl",
-        "samples/step_000001.parquet",
-        "samples/step_000002.parquet",
         "samples.parquet",
     }
     assert files.problems() == [] and said == [] and files.flush()

@@ -53,14 +53,14 @@ def begun_or_resumed(folder: Path, shared: Path, settings: Settings, hands: Hand
     """Trains in the folder, or goes on with the run in it; returns the exit code."""
     from rung.lab.watching import watching
     from rung.runs.run import resume, train
-    from rung.settings import read_settings
+    from rung.runs.saved import SETTINGS, run_settings
 
     parts, observers = settings.method.parts, watching(page=settings.reporting.page)
-    if not (folder / "settings.yaml").is_file():
+    if not (folder / SETTINGS).is_file():
         if folder.exists():  # killed before it had begun: nothing was trained
             shutil.rmtree(folder)
         return train(settings, folder, quiet=True, shared=shared, observers=observers, hands=hands).exit_code
-    if read_settings(folder / "settings.yaml", parts) != settings:
+    if run_settings(folder, parts) != settings:
         raise SettingsError([f"{folder}: its settings.yaml is not this comparison's; was it changed by hand?"])
     return resume(folder, parts=parts, quiet=True, shared=shared, observers=observers, hands=hands).exit_code
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from rung.errors import DataError, SettingsError
 from rung.lab.diagnosis.observed import Evaluated, ObservedRun, Sample
+from rung.lab.run_page.stored_samples import StoredSamples
 from rung.methods.slots import own_part_names
-from rung.runs.record import samples
 from rung.runs.record.json_lines import Row, read_rows
 from rung.settings import Settings, read_settings
 from rung.settings.given import plain
@@ -33,14 +33,15 @@ def read_stored(folder: Path) -> ObservedRun:
     if not any((folder / name).is_file() for name in ("metrics.jsonl", "settings.yaml")):
         raise DataError([f"{folder}: no run here, expected a folder with metrics.jsonl or settings.yaml"])
     problems: list[str] = []
-    parts = list(samples.parts(folder / "samples").items())
+    stored = StoredSamples(folder)
+    steps = _steps(stored, problems)
     return ObservedRun(
         name=folder.resolve().name,
         rows=_rows(folder / "metrics.jsonl", problems),
         settings=_settings(folder / "settings.yaml", problems),
         evaluations=_evaluations(folder / "held_out", problems),
-        first_samples=_samples(parts[:SAMPLE_STEPS], problems),
-        last_samples=_samples(parts[-SAMPLE_STEPS:], problems),
+        first_samples=_samples(stored, steps[:SAMPLE_STEPS], problems),
+        last_samples=_samples(stored, steps[-SAMPLE_STEPS:], problems),
         finished=(folder / "final").is_dir(),
         running=_in_use(folder),
         problems=tuple(problems),
@@ -118,11 +119,19 @@ def _evaluations(folder: Path, problems: list[str]) -> list[Evaluated]:
 _COLUMNS = ("step", "group", "prompt", "completion", "status", "token_ids", "accuracy", "truncated", "reward")
 
 
-def _samples(parts: Sequence[tuple[int, Path]], problems: list[str]) -> list[Sample]:
+def _steps(stored: StoredSamples, problems: list[str]) -> list[int]:
+    try:
+        return stored.steps()
+    except DataError as error:
+        problems.append(str(error))
+        return []
+
+
+def _samples(stored: StoredSamples, steps: Sequence[int], problems: list[str]) -> list[Sample]:
     rows: list[Sample] = []
-    for _, path in parts:
+    for step in steps:
         try:
-            rows += samples.read_part(path, _COLUMNS)[:SAMPLES_A_STEP]
+            rows += stored.read(step, _COLUMNS)[:SAMPLES_A_STEP]
         except DataError as error:
             problems.append(str(error))
     return rows

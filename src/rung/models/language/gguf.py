@@ -18,7 +18,7 @@ from rung.models.language.folder import foreign
 from rung.models.language.gguf_header import stored_numbers
 from rung.models.language.lora import quiet
 from rung.models.state import require_finite
-from rung.whole_files import folder_written_aside
+from rung.whole_files import folder_written_aside, made_once
 
 
 def cache_folder() -> Path:
@@ -27,9 +27,12 @@ def cache_folder() -> Path:
 
 
 @contextmanager
-def made_in_cache(folder: Path) -> Iterator[Path]:
-    """Gives an empty folder to fill, which becomes this one of the cache. SettingsError where the cache takes none,
-    before anything is made."""
+def made_in_cache(folder: Path) -> Iterator[bool]:
+    """Whether this folder of the cache is still to be made, by this process alone. SettingsError where the cache takes
+    none, before anything is made."""
+    if folder.is_dir():
+        yield False
+        return
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder.parent):
@@ -39,8 +42,8 @@ def made_in_cache(folder: Path) -> Iterator[Path]:
             f"the cache {folder.parent} cannot be written ({error.strerror}), expected a folder that takes files: "
             "set RUNG_CACHE to one"
         ) from error
-    with folder_written_aside(folder, first_wins=True) as aside:
-        yield aside
+    with made_once(folder) as to_make:
+        yield to_make
 
 
 def imported(file: Path) -> Path:
@@ -58,12 +61,12 @@ def imported(file: Path) -> Path:
     with file.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
     folder = cache_folder() / "gguf" / f"{file.stem}-{digest[:16]}"
-    if folder.is_dir():
-        return folder
-    with made_in_cache(folder) as aside, quiet():
-        model, tokenizer = _read(file, numbers)
-        model.save_pretrained(aside)
-        tokenizer.save_pretrained(aside)
+    with made_in_cache(folder) as to_make:
+        if to_make:
+            model, tokenizer = _read(file, numbers)
+            with folder_written_aside(folder) as aside, quiet():
+                model.save_pretrained(aside)
+                tokenizer.save_pretrained(aside)
     return folder
 
 

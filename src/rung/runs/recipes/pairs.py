@@ -56,7 +56,6 @@ def make_pairs(settings: PairsSettings, out: Path, *, unlabelled: bool = False, 
             rows = [row for groups in chunks for row in paired(groups, judge, _wanted(settings), made)]
     if not rows:
         raise DataError(f"{out}: nothing to write: {'; '.join(made.lines())}")
-    out.parent.mkdir(parents=True, exist_ok=True)
     write_rows(rows, out, "--out")
     return made
 

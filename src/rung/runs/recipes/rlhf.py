@@ -12,7 +12,6 @@ was stopped goes on.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -20,11 +19,13 @@ from typing import Any
 
 from rung.errors import DataError, SettingsError, did_you_mean
 from rung.methods import METHODS, own_name
+from rung.runs.lock import holds_something, is_finished
 from rung.runs.observers import Observer
 from rung.runs.recipes.pairs import make_pairs, prompts_of
 from rung.runs.recipes.sft import examples_of, sft
 from rung.runs.recipes.tiny import tiny_for
 from rung.runs.run import handed, resume, train
+from rung.runs.saved import SETTINGS
 from rung.settings import Settings, TaskSettings, read_pairs, read_sft
 from rung.tasks.load import load_pairs, load_text_task
 from rung.trainers.build import lora_of
@@ -197,7 +198,7 @@ def _remember(asked: RLHF, folder: Path) -> None:
         before = RLHF.from_data(json.loads(file.read_text(encoding="utf-8")))
         if changed := list(_changed(before, asked, folder)):
             raise SettingsError(f"--out: {folder} holds the stages of another request: {'; '.join(changed)}")
-    elif folder.exists() and any(folder.iterdir()):
+    elif holds_something(folder):
         raise SettingsError(f"--out: {folder} is not empty and holds no {ASKED}; choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(file, json.dumps(now, indent=2).encode())
@@ -233,7 +234,6 @@ def _start(asked: RLHF, folder: Path, say: Say, quiet: bool) -> str:
     say("stage 1, sft")
     flags = {"model": asked.model, "task": asked.task, "seed": str(asked.seed)}
     settings = read_sft(flags=flags, sets=asked.of_stage("sft")).required()
-    shutil.rmtree(made, ignore_errors=True)  # what a killed fine-tuning left; it is not long enough to be resumed
     sft(settings, made, quiet=quiet, say=say)
     return str(made / "final")
 
@@ -272,10 +272,10 @@ def _stage(stage: str, settings: Settings, folder: Path, say: Say, quiet: bool, 
     """Trains, goes on, or does nothing when the run is finished; gives its exit code."""
     number = list(STAGES).index(stage) + 1
     name = stage if folder.name == stage else f"{stage} {folder.name}"
-    if (folder / "final").is_dir():
+    if is_finished(folder):
         say(f"stage {number}, {name}: done before")
         return 0
-    if (folder / "settings.yaml").is_file():
+    if (folder / SETTINGS).is_file():
         say(f"stage {number}, {name}: goes on")
         return resume(folder, quiet=quiet, observers=observers).exit_code
     say(f"stage {number}, {name}")

@@ -16,6 +16,7 @@ import numpy as np
 
 from rung.batch import Episode, Judgement
 from rung.errors import SettingsError
+from rung.faults import fault_point
 from rung.methods.parts.advantages import EpisodeReturn
 from rung.methods.parts.aggregations import PerToken
 from rung.methods.parts.objectives import ScoreFunction
@@ -35,7 +36,7 @@ from rung.trainers.gate import Start, gate
 from rung.trainers.held_out import score
 from rung.trainers.policy_gradient.learner import Learner
 from rung.trainers.usable_rows import Usable, reader_for, usable
-from rung.whole_files import folder_written_aside, write_whole
+from rung.whole_files import folder_written_aside, require_writable
 
 if TYPE_CHECKING:
     from rung.models.language.policy import TextPolicy
@@ -96,10 +97,14 @@ def method_of(settings: SFTSettings) -> PolicyGradient:
 def sft(settings: SFTSettings, folder: Path, *, quiet: bool = False, say: Say = print) -> SFTSummary:
     """Trains on the task's worked examples; the model ends in `folder/final`, the losses in `folder/losses.json`.
 
-    Raises SettingsError when the task has no worked examples or the folder already holds something.
+    The folder appears whole, at the end: killed before that, the same call begins anew and gives the same.
+
+    Raises SettingsError when the task has no worked examples, or the folder already holds something or cannot be
+    written.
     """
     if holds_something(folder):
         raise SettingsError(f"{folder}: is not empty; choose another --out")
+    require_writable(folder, "--out")
     limit_threads(settings.learner)
     task = examples_of(settings).task
     for note in task.notes():
@@ -113,9 +118,10 @@ def sft(settings: SFTSettings, folder: Path, *, quiet: bool = False, say: Say = 
     before = _held_out(policy, task, settings)
     losses = _train(learner, policy, task.examples, settings, (lambda line: None) if quiet else say)
     after = _held_out(policy, task, settings)
-    with folder_written_aside(folder / "final") as aside:
-        policy.save(aside)
-    write_whole(folder / "losses.json", json.dumps(losses).encode())
+    with folder_written_aside(folder) as aside:
+        policy.save(aside / "final")
+        (aside / "losses.json").write_text(json.dumps(losses))
+        fault_point("finish.final")
     return SFTSummary(folder=folder, loss=losses[-1] if losses else float("nan"), before=before, after=after)
 
 

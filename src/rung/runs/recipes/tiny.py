@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,11 +36,10 @@ def tiny_for(task: TaskSettings) -> Path:
     settings = SFTSettings(model="tiny", task=task)
     key = json.dumps([RECIPE, settings.model_dump(mode="json")], sort_keys=True)
     folder = cache_folder() / "tiny" / f"{task.slug()}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-    if not (folder / "final").is_dir():
-        print(f"making the tiny model for '{task.name}' once (kept in {folder})", file=sys.stderr)  # noqa: T201
-        shutil.rmtree(folder, ignore_errors=True)
-        with made_in_cache(folder) as aside:
-            sft(settings, aside, say=lambda line: print(f"  {line}", file=sys.stderr))  # noqa: T201
+    with made_in_cache(folder) as to_make:
+        if to_make:
+            print(f"making the tiny model for '{task.name}' once (kept in {folder})", file=sys.stderr)  # noqa: T201
+            sft(settings, folder, say=lambda line: print(f"  {line}", file=sys.stderr))  # noqa: T201
     return folder / "final"
 
 

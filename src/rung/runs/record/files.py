@@ -2,8 +2,8 @@
 
 runs/NAME/metrics.jsonl      one row a step; deterministic, synced to the disk at every step
 runs/NAME/timings.jsonl      one row a step; whatever depends on the clock
-runs/NAME/samples/           step_000001.parquet, ... one part a step
-runs/NAME/samples.parquet    all parts, merged at the end
+runs/NAME/samples/           step_000001.parquet, ... one part a step, gathered to larger ones while the run goes on
+runs/NAME/samples.parquet    all of them, at the end
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from rung.batch import Batch, Episode
-from rung.errors import SettingsError
+from rung.errors import DataError, SettingsError
 from rung.runs.record import samples
 from rung.runs.record.json_lines import JsonLines, Row, Say, cut_rows, read_rows
-from rung.whole_files import write_whole
+from rung.whole_files import renamed, write_whole
 
 log = logging.getLogger("rung")
 
@@ -93,7 +94,7 @@ class RunFiles:
     def cut_back(self, step: int) -> list[str]:
         """For resume: takes away every row and part of a step later than `step`, and whatever was half written.
 
-        What stays keeps its exact bytes. A merged samples.parquet is removed, since it is made again from the parts.
+        What stays keeps its exact bytes; samples.parquet becomes a part of samples/ again.
         Returns sentences that say what was done; rows missing before `step` are named. Raises `DataError` when a line
         in the middle of a file is damaged.
         """
@@ -109,25 +110,34 @@ class RunFiles:
             missing = sorted(set(range(1, step + 1)) - set(cut.steps))
             if missing:
                 said.append(f"{lines.path.name}: no row for {_steps(missing)}; they were never written")
+        merged = self.folder / "samples.parquet"
+        if merged.is_file():
+            try:
+                samples.take_back(merged, self.samples_folder)
+            except DataError as error:
+                renamed(merged, merged.with_name("samples.damaged.parquet"))
+                said.append(f"{error}; it is samples.damaged.parquet now, and samples.parquet begins without it")
         removed = samples.cut_parts(self.samples_folder, step)
         if removed:
             said.append(f"samples: parts of {_steps(removed)} removed")
-        (self.folder / "samples.parquet").unlink(missing_ok=True)
         return said
 
     def merge_samples(self) -> Path | None:
-        """Makes samples.parquet from the parts, which stay; None when there are none or the disk refuses (and says so).
-
-        The same parts give the same bytes, so calling it twice changes nothing.
-        """
+        """Makes samples.parquet of the parts, which are removed; None when there are none or the disk refuses (and says
+        so). A part that cannot be read stays where it is, and is named."""
         target = self.folder / "samples.parquet"
         if not samples.parts(self.samples_folder):
-            return None
+            return target if target.is_file() else None
+        damaged = samples.damage(self.samples_folder)
+        for sentence in damaged.values():
+            self.say(f"{sentence}; it is left out of {target.name}")
         try:
-            samples.merge(self.samples_folder, target)
+            samples.merge(self.samples_folder, target, without=damaged)
         except OSError as error:
             self.say(f"samples.parquet: cannot be written ({error.strerror or error}); samples/ has all of it in parts")
             return None
+        for path in {*samples.parts(self.samples_folder).values()} - damaged.keys():
+            path.unlink()
         return target
 
     def problems(self) -> list[str]:
@@ -147,6 +157,8 @@ class RunFiles:
                 self._refuse(error)
                 return False
             del self._waiting[step]
+            with suppress(OSError):  # it only tidies: the next step tries again
+                samples.gather(self.samples_folder, step)
         if self._refused:
             self.say("samples: can be written again")
         self._refused = False

@@ -1,7 +1,9 @@
 """The completions of every step, with their rewards, as Parquet.
 
-One part a step, `samples/step_000012.parquet`, written whole or not at all; `merge` makes `samples.parquet` from the
-parts. The bytes depend on the samples alone (and on pyarrow's version), so a resumed run ends with the same file.
+One part a step, `samples/step_000012.parquet`, written whole or not at all. As a run goes on, `gather` makes one file
+of 64 parts, `samples/steps_000001_000064.parquet`, and one of 64 such files; at its end `merge` makes `samples.parquet`
+of all, which then is the only one. The bytes depend on the samples alone (and on pyarrow's version), so a resumed run
+ends with the same file.
 
     step, group, sample, policy_version          where it comes from; rows of one group answer one prompt
     item, prompt, completion, status             text; half a surrogate pair is stored as its escape
@@ -21,7 +23,8 @@ at, not computed with. Parts written before the last five columns were there are
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +36,7 @@ from torch import Tensor
 from rung.batch import Batch, Episode
 from rung.errors import DataError
 from rung.runs.record.visible import encodable
-from rung.whole_files import SUFFIX, written_aside
+from rung.whole_files import SUFFIX, renamed, written_aside
 
 _IDS = pa.list_(pa.int32())
 _REALS = pa.list_(pa.float32())
@@ -67,10 +70,13 @@ SCHEMA = pa.schema(
 EARLIER = pa.schema(list(SCHEMA)[:18])
 """Without what the learner saw of each token."""
 
-ROWS_A_GROUP = 8192
-"""Merged parts are gathered to row groups of about this many rows, so that ten thousand small parts read fast."""
+ROWS_A_GROUP = 1024
+"""Merged parts are gathered to row groups of about this many rows: few enough that one step reads fast, and all do."""
+SPANS = (64, 4096)
+"""Steps in a gathered file, and in one of gathered files."""
 
 _PART = re.compile(r"step_(\d{6,9})\.parquet")
+_GATHERED = re.compile(r"steps_(\d{6,9})_(\d{6,9})\.parquet")
 
 
 def part_name(step: int) -> str:
@@ -116,11 +122,33 @@ def encode_part(table: pa.Table) -> bytes:
 
 
 def parts(folder: Path) -> dict[int, Path]:
-    """The parts that lie in a run's samples folder, by step, in order; other files are no parts."""
-    if not folder.is_dir():
-        return {}
-    found = {int(match[1]): path for path in folder.iterdir() if (match := _PART.fullmatch(path.name))}
-    return {step: found[step] for step in sorted(found) if not found[step].is_symlink()}
+    """The file of a run's samples folder that holds each step's rows, by step, in order; other files are no parts.
+
+    Of a gathered file that cannot be read all steps are listed that its name tells: reading one says what is wrong.
+    """
+    found = {int(match[1]): path for path, match in _named(folder, _PART)}
+    for path, match in _named(folder, _GATHERED):
+        try:
+            steps = merged_steps(path)
+        except DataError:
+            steps = range(int(match[1]), int(match[2]) + 1)
+        found |= dict.fromkeys(steps, path)
+    return dict(sorted(found.items()))
+
+
+def file_of(folder: Path, step: int) -> Path | None:
+    """The file in a run's samples folder that should hold a step's rows; None when there is none."""
+    own = folder / part_name(step)
+    if own.is_file() and not own.is_symlink():
+        return own
+    spans = ((path, int(match[1]), int(match[2])) for path, match in _named(folder, _GATHERED))
+    return next((path for path, first, last in spans if first <= step <= last), None)
+
+
+def _named(folder: Path, pattern: re.Pattern[str]) -> list[tuple[Path, re.Match[str]]]:
+    """The files of a folder whose names are of a pattern, in order; links are none."""
+    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [(path, match) for path in paths if (match := pattern.fullmatch(path.name)) and not path.is_symlink()]
 
 
 def read_part(path: Path, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
@@ -129,64 +157,154 @@ def read_part(path: Path, columns: Sequence[str] | None = None) -> list[dict[str
     >>> # read_part(Path("runs/a/samples/step_000012.parquet"))[0]["reward_parts"] -> {"correct": 1.0, "format": 0.5}
     """
     with _opened(path) as file:
-        rows = file.read(columns=list(columns) if columns is not None else None, use_threads=False).to_pylist()
-    for row in rows:
-        if row.get("reward_parts") is not None:
-            row["reward_parts"] = dict(row["reward_parts"])
-    return rows
-
-
-def merged_steps(path: Path) -> list[int]:
-    """The steps that a samples.parquet holds, in order. Raises `DataError` when it is unreadable."""
-    with _opened(path) as file:
-        return sorted(
-            {int(step) for step in file.read(columns=["step"]).column("step").to_pylist() if step is not None}
-        )
+        return _rows_of(_read(file, path, range(file.num_row_groups), columns))
 
 
 def read_merged(path: Path, step: int, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """One step's rows of a samples.parquet, as `read_part` gives them."""
+    """One step's rows of a part, of a gathered file or of samples.parquet, as `read_part` gives them."""
     wanted = None if columns is None else list(dict.fromkeys(["step", *columns]))
-    return [row for row in read_part(path, wanted) if row["step"] == step]
+    with _opened(path) as file:
+        groups = [n for n in range(file.num_row_groups) if step in _range_of(file, n)]
+        return [row for row in _rows_of(_read(file, path, groups, wanted)) if row["step"] == step]
+
+
+def merged_steps(path: Path) -> list[int]:
+    """The steps that a gathered file or samples.parquet holds, in order. Raises `DataError` when it is unreadable."""
+    now = path.stat()
+    return _steps_in(path, (now.st_ino, now.st_mtime_ns, now.st_size))
+
+
+@lru_cache(maxsize=512)
+def _steps_in(path: Path, seal: object) -> list[int]:
+    with _opened(path) as file:
+        column = _read(file, path, range(file.num_row_groups), ["step"]).column("step")
+    return sorted({int(step) for step in column.unique().to_pylist() if step is not None})
 
 
 def cut_parts(folder: Path, step: int) -> list[int]:
-    """Removes the parts of later steps and what a killed process left half written; returns those steps."""
-    later = [found for found in parts(folder) if found > step]
-    for found in later:
-        (folder / part_name(found)).unlink()
+    """Removes the rows of later steps, what lies in two files, and what was half written; returns the later steps."""
+    found = parts(folder)
+    later = [one for one in found if one > step]
+    for path, match in _named(folder, _GATHERED):
+        if int(match[2]) > step and any(found.get(one) == path for one in later):
+            kept = [one for one in found if one <= step and found[one] == path]
+            if kept:
+                _write_gathered(folder, [path], kept[0], step)
+            path.unlink()
+    for path, match in _named(folder, _PART):
+        if int(match[1]) > step or found.get(int(match[1])) != path:
+            path.unlink()
     for left in folder.glob(f"*{SUFFIX}"):
         left.unlink()
     return later
 
 
-def merge(folder: Path, target: Path) -> int:
-    """Writes `target` from all parts, one part in memory at a time; returns the number of rows.
+def take_back(merged: Path, folder: Path) -> None:
+    """Makes a run's samples.parquet one of its gathered files, so that the run can go on. Raises `DataError`."""
+    steps = merged_steps(merged)
+    if steps:
+        renamed(merged, folder / f"steps_{steps[0]:06d}_{steps[-1]:06d}.parquet")
+    else:
+        merged.unlink()
 
-    The same parts give the same bytes, however often it is called. Raises `DataError` naming a part that cannot be
-    read, OSError when the disk refuses; `target` is then as it was.
+
+def gather(folder: Path, step: int) -> None:
+    """Makes one file of many parts, for every span of steps that ended before `step`. What is damaged stays."""
+    for span in SPANS:
+        blocks: dict[int, list[Path]] = {}
+        for path, match in [*_named(folder, _PART), *_named(folder, _GATHERED)]:
+            first, last = int(match[1]), int(match[match.lastindex or 1])
+            if last - first + 1 < span and last <= (step - 1) // span * span:
+                blocks.setdefault((last - 1) // span, []).append(path)
+        damaged = damage(folder) if blocks else {}
+        for block, paths in blocks.items():
+            good = [path for path in paths if path not in damaged]
+            if len(good) > 1:
+                _write_gathered(folder, good, block * span + 1, block * span + span)
+                for path in good:
+                    path.unlink()
+
+
+def _write_gathered(folder: Path, paths: Sequence[Path], first: int, last: int) -> None:
+    """One file of these files' steps up to `last`, a row group a step."""
+    target = folder / f"steps_{first:06d}_{last:06d}.parquet"
+    tables = {step: table for path in paths for step, table in _tables(path) if step <= last}
+    with written_aside(target) as aside, pq.ParquetWriter(aside, SCHEMA, compression="zstd") as writer:
+        for step in sorted(tables):
+            writer.write_table(tables[step], row_group_size=len(tables[step]))
+
+
+def merge(folder: Path, target: Path, *, without: Collection[Path] = ()) -> int:
+    """Writes `target` from all parts but those, some in memory at a time; returns the number of rows.
+
+    The same samples give the same bytes, in however many files they lie. Raises `DataError` naming a part that cannot
+    be read, OSError when the disk refuses; `target` is then as it was.
     """
     count = 0
+    paths = [path for path in dict.fromkeys(parts(folder).values()) if path not in without]
     with written_aside(target) as aside, pq.ParquetWriter(aside, SCHEMA, compression="zstd") as writer:
-        for table in _row_groups(parts(folder).values()):
+        for table in _row_groups(paths):
             writer.write_table(table, row_group_size=len(table))
             count += len(table)
     return count
 
 
-def _row_groups(paths: Any) -> Iterator[pa.Table]:
+def damage(folder: Path) -> dict[Path, str]:
+    """What is wrong with a samples folder's files, by file."""
+    found: dict[Path, str] = {}
+    for path in dict.fromkeys(parts(folder).values()):
+        try:
+            merged_steps(path)
+        except DataError as error:
+            found[path] = str(error)
+    return found
+
+
+def _row_groups(paths: Sequence[Path]) -> Iterator[pa.Table]:
     gathered: list[pa.Table] = []
     for path in paths:
-        with _opened(path) as file:
-            table = file.read(use_threads=False)
-        for field in list(SCHEMA)[table.num_columns :]:
-            table = table.append_column(field, pa.nulls(len(table), field.type))
-        gathered.append(table)
-        if sum(map(len, gathered)) >= ROWS_A_GROUP:
-            yield pa.concat_tables(gathered).combine_chunks()
-            gathered = []
+        for _, table in _tables(path):
+            gathered.append(table)
+            if sum(map(len, gathered)) >= ROWS_A_GROUP:
+                yield pa.concat_tables(gathered).combine_chunks()
+                gathered = []
     if gathered:
         yield pa.concat_tables(gathered).combine_chunks()
+
+
+def _tables(path: Path) -> Iterator[tuple[int, pa.Table]]:
+    """Each step's rows, columns that an earlier rung did not write as null."""
+    with _opened(path) as file:
+        for number in range(file.num_row_groups):
+            group = _read(file, path, [number])
+            for field in list(SCHEMA)[group.num_columns :]:
+                group = group.append_column(field, pa.nulls(len(group), field.type))
+            steps_N = group.column("step").to_numpy()
+            begins = np.flatnonzero(np.diff(steps_N, prepend=steps_N[:1] - 1))
+            for begin, end in zip(begins, [*begins[1:], len(steps_N)], strict=True):
+                yield int(steps_N[begin]), group.slice(int(begin), int(end - begin))
+
+
+def _range_of(file: pq.ParquetFile, group: int) -> range:
+    """The steps from the first to the last of a row group."""
+    told = file.metadata.row_group(group).column(0).statistics
+    return range(told.min, told.max + 1) if told is not None and told.has_min_max else range(10**9)
+
+
+def _read(file: pq.ParquetFile, path: Path, groups: Iterable[int], columns: Sequence[str] | None = None) -> pa.Table:
+    try:
+        wanted = list(columns) if columns is not None else None
+        return file.read_row_groups(list(groups), columns=wanted, use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: not a readable part of the samples: {error}") from error
+
+
+def _rows_of(table: pa.Table) -> list[dict[str, Any]]:
+    rows = table.to_pylist()
+    for row in rows:
+        if row.get("reward_parts") is not None:
+            row["reward_parts"] = dict(row["reward_parts"])
+    return rows
 
 
 def _opened(path: Path) -> pq.ParquetFile:

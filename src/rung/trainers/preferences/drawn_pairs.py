@@ -34,6 +34,7 @@ from rung.tasks.task import TextTask
 from rung.trainers.budget import Budget
 from rung.trainers.clock import Clock
 from rung.trainers.held_out import Scores
+from rung.trainers.inputs import digest_of
 from rung.trainers.preferences.drawing import (
     ALL_RIGHT,
     ALL_WRONG,
@@ -94,6 +95,7 @@ class DrawnPairCollector(TextRollouts[PairRows | None]):
         )
         self.made: PairsMade | None = None
         self.pairs: PairCollector | None = None
+        self.rows_print = ""
         self._scores_at_start: Scores | None = None
 
     def collect(self, step: int, phase: Phase) -> Collected:
@@ -202,6 +204,7 @@ class DrawnPairCollector(TextRollouts[PairRows | None]):
 
     def _take(self, rows: list[dict[str, Any]]) -> None:
         if rows:
+            self.rows_print = digest_of(map(json.dumps, rows))
             pairs = tuple(written_pair(number, row) for number, row in enumerate(rows, start=1))
             task = PairTask(name=self.task.name, train=pairs, held_out=())
             self.pairs = PairCollector(self.settings, self.method, task, self.policy, self.reference)
@@ -218,7 +221,7 @@ class DrawnPairCollector(TextRollouts[PairRows | None]):
     def state(self) -> Mapping[str, Any]:
         return {
             "made": None if self.made is None else asdict(self.made),
-            "pairs": None if self.pairs is None else self.pairs.state(),
+            "pairs": None if self.pairs is None else self.pairs.state() | {"rows": self.rows_print},
         }
 
     def tensors(self) -> dict[str, Tensor]:
@@ -240,8 +243,10 @@ class DrawnPairCollector(TextRollouts[PairRows | None]):
                 f"this run cannot go on: {self.folder / PAIRS}, the pairs that it drew, cannot be read ({error}). Put "
                 "back what was there"
             ) from error
-        if self.pairs is None:
-            raise CheckpointError(f"this run cannot go on: {self.folder / PAIRS} is empty. Put back what was there")
+        if self.pairs is None or self.rows_print != state["pairs"]["rows"]:
+            raise CheckpointError(
+                f"this run cannot go on: {self.folder / PAIRS} changed since. Put back what was there"
+            )
         self.pairs.load_state(state["pairs"], tensors)
 
 

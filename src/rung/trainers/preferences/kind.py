@@ -16,6 +16,7 @@ from rung.tasks.task import TextTask
 from rung.trainers.budget import Budget
 from rung.trainers.build import judging, language_model, lora_of, place_of, rewards_of
 from rung.trainers.fits import doubtful_rate, no_network
+from rung.trainers.inputs import of_model
 from rung.trainers.kind import Kind, Setup
 from rung.trainers.preferences.drawn_pairs import DrawnPairCollector
 from rung.trainers.preferences.learner import PreferenceLearner
@@ -116,6 +117,7 @@ class RewardModelling(StoredPairs):
             compute=learner.compute,
             seed=settings.seed,
         )
+        setup.inputs.update(of_model(f"the model {settings.model}", model.network.model, model.network.tokenizer))
         model.network.recompute = learner.checkpoint_activations
         return RolloutTrainer(
             settings,

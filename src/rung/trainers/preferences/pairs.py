@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +12,9 @@ import torch
 from torch import Tensor
 
 from rung.batch import Episode
-from rung.errors import CheckpointError, DataError
+from rung.errors import DataError
 from rung.faults import fault_point
 from rung.methods.preference_learning import PreferenceLearning
-from rung.models.language.load import fingerprint
 from rung.settings import Settings
 from rung.tasks.order import items_at
 from rung.tasks.pairs import Pair, PairTask, left_out
@@ -78,7 +76,6 @@ class PairCollector(Collector[PairRows]):
     ) -> None:
         self.settings, self.method, self.model = settings, method, model
         self.reference = reference
-        self.reference_print = None if reference is None else fingerprint(reference.model)
         self.excluded = dict(task.excluded)
         self.train = self._encoded(task.train)
         self.held_out = self._encoded(task.held_out)
@@ -166,12 +163,7 @@ class PairCollector(Collector[PairRows]):
         return self.model.reader.decode(episode.context)
 
     def state(self) -> Mapping[str, Any]:
-        return {
-            "drawn": self.drawn,
-            "excluded": self.excluded,
-            "reference": self.reference_print,
-            "pairs": self._pairs_print(),
-        }
+        return {"drawn": self.drawn, "excluded": self.excluded}
 
     def tensors(self) -> dict[str, Tensor]:
         """The reference's log-probs of every answer; NaN where it was not asked yet."""
@@ -181,27 +173,9 @@ class PairCollector(Collector[PairRows]):
         }
 
     def load_state(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-        """Raises CheckpointError when the reference or the pairs are not those that the run began with."""
-        changed = [
-            f"{what} changed since (it was {str(state[name])[:12]}, is {str(now)[:12]})"
-            for name, now, what in (
-                ("reference", self.reference_print, f"the weights of {self.settings.model}"),
-                ("pairs", self._pairs_print(), f"the pairs of {self.settings.task.name}, or their tokens,"),
-            )
-            if state[name] != now
-        ]
-        if changed:
-            raise CheckpointError(f"this run cannot go on: {'; '.join(changed)}. Put back what was there")
         self.drawn = int(state["drawn"])
         self._train_reference.values_N.copy_(tensors["reference_train"])
         self._held_out_reference.values_N.copy_(tensors["reference_held_out"])
-
-    def _pairs_print(self) -> str:
-        digest = hashlib.sha256()
-        for one in (*self.train, *self.held_out):
-            for ids in (one.prompt, *(ids for ids, _ in one.answers)):
-                digest.update(len(ids).to_bytes(8, "little") + ids.tobytes())
-        return digest.hexdigest()
 
 
 def _mean(numbers: npt.NDArray[np.float64]) -> float | None:

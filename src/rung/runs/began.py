@@ -1,0 +1,82 @@
+"""What a run began with: its settings and its inputs, in inputs.json. A resumed run is held to them.
+
+A run is what they are: their digest stands in each checkpoint, which ties the checkpoint to its run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rung.errors import CheckpointError, SettingsError
+from rung.settings import Settings
+from rung.trainers.inputs import Inputs, changed, digest_of
+from rung.whole_files import write_whole
+
+FILE = "inputs.json"
+FREE = ("steps", "budget", "evaluation.every", "saving", "reporting")
+"""What a resumed run may set otherwise."""
+MAY_CHANGE = f"may change: {', '.join(FREE)}"
+
+
+def write(folder: Path, settings: Settings, inputs: Inputs) -> None:
+    """Writes inputs.json."""
+    content = {"settings": _deciding(settings), "inputs": dict(inputs)}
+    write_whole(folder / FILE, json.dumps(content, indent=1, sort_keys=True).encode())
+
+
+def read(folder: Path) -> Mapping[str, Mapping[str, Any]]:
+    """What inputs.json holds. CheckpointError when it is not there or is damaged."""
+    try:
+        content = json.loads((folder / FILE).read_text("utf-8"))
+        return {part: dict(content[part]) for part in ("settings", "inputs")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"this run cannot go on: {folder / FILE}, which says what it began with, cannot be read "
+            f"({type(error).__name__}: {error}). Put back what was there, or begin a new run"
+        ) from error
+
+
+def run_of(folder: Path) -> str:
+    """The digest of what a run began with."""
+    return digest_of([json.dumps(read(folder), sort_keys=True)])
+
+
+def require_settings(folder: Path, settings: Settings) -> None:
+    """SettingsError when settings.yaml decides otherwise than the settings that the run began with."""
+    before, now = read(folder)["settings"], _deciding(settings)
+    wrong = [
+        f"{key}: settings.yaml says {now[key]!r}, but the run began with {before[key]!r}, and would be another run; "
+        f"put back what was there, or begin a new run; {MAY_CHANGE}"
+        for key in before
+        if key in now and before[key] != now[key]
+    ]
+    if wrong:
+        raise SettingsError(wrong)
+
+
+def require_inputs(folder: Path, inputs: Inputs) -> None:
+    """CheckpointError, naming each, when inputs are not those that the run began with."""
+    if differing := changed(read(folder)["inputs"], inputs):
+        raise CheckpointError(
+            f"this run cannot go on: {'; '.join(differing)}. Put back what was there, or begin a new "
+            f"run; to begin it with what this one has learnt, name its model: --model {folder / 'final'}"
+        )
+
+
+def _deciding(settings: Settings) -> dict[str, Any]:
+    """Every setting that decides the run, by dotted key, JSON-like."""
+    return dict(_leaves(json.loads(json.dumps(settings.as_data()))))
+
+
+def _leaves(data: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in data.items():
+        key = above + name
+        if key in FREE:
+            continue
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{key}.")
+        else:
+            yield key, value
