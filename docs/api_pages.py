@@ -47,7 +47,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
             "EnvironmentFailure",
             "NonFiniteError",
         ),
-        "CheckpointError",
+        *("CheckpointError", "StorageError"),
     ),
 }
 """The names by group; every method's own name (`GRPO`) stands in a table of its group and is not listed here."""

@@ -209,7 +209,9 @@ def test_the_second_signal_leaves_at_once_and_is_no_rewards_fault() -> None:
 @pytest.mark.parametrize("place", ["x" * 300, "a/" + "x" * 300 + "/b", "file/run"])
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises((SettingsError, StorageError), match=r"File name too long|Not a directory|is a file, expected a folder"):
+    with pytest.raises(
+        (SettingsError, StorageError), match=r"File name too long|Not a directory|is a file, expected a folder"
+    ):
         train(out=tmp_path / place, quiet=True, **SETTINGS)
 
 

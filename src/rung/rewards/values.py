@@ -26,7 +26,6 @@ from rung.waiting import TURN_S, turns
 T = TypeVar("T")
 
 
-
 def checked_scores(name: str, returned: Any, expected: int) -> list[Score]:
     """One score for each completion, as Python floats.
 

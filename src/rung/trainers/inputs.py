@@ -84,7 +84,9 @@ def of_rewards(settings: Settings, handed: Handed) -> dict[str, str]:
 
 def of_objects(objects: Objects, parts: Sequence[type[Any]]) -> dict[str, str]:
     """The code of a task, an environment and parts of the user's own."""
-    own = [one for one in (objects.task, objects.environment, objects.sampler, *objects.parts, *parts) if one is not None]
+    own = [
+        one for one in (objects.task, objects.environment, objects.sampler, *objects.parts, *parts) if one is not None
+    ]
     return {name: digest for one in own for name, digest in of_object(one).items()}
 
 
