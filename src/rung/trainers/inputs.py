@@ -97,8 +97,9 @@ def of_task(name: str, task: Any) -> dict[str, str]:
         return {f"the environment {name}": digest_of(map(_told, shape)), "the environments' packages": _packages(task)}
     sides = [getattr(task, side, ()) for side in ("train", "held_out", "examples")]
     rest = _told([getattr(task, part, None) for part in ("stop", "characters")])
+    found = (row.replace(name, "") for side in sides for row in _rows(side))  # where a row stands is not what it says
     rows = "pairs" if isinstance(task, PairTask) else "rows"
-    return {f"the {rows} of {name}": digest_of([rest, *(row for side in sides for row in _rows(side))])}
+    return {f"the {rows} of {name}": digest_of([rest, *found])}
 
 
 def _rows(side: Any) -> Iterable[str]:
