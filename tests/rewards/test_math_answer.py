@@ -87,7 +87,7 @@ def test_finding_is_fast(text: str):
         *(("1/3", "0.333333", False), ("50%", "0.5", True), ("85", "47+38", False), ("376", r"47 \times 8", False)),
         *(("1024", "2^{10}", False), ("7", "5^5^5^5", False), ("7", "10**10**10", False), ("Paris", "paris ", True)),
         *(("Paris", "Pairs", False), ("New York", "York New", False), ("7", "7\0", False), ("7", "9" * 2000, False)),
-        *(("x+1", "1+x", None), ("7", "x=7", None), (r"\sqrt{2}", "1.41", None), ("pi", "3.14", None)),
+        *(("x+1", "1+x", True), ("7", "x=7", True), (r"\sqrt{2}", "1.41", False), ("pi", "3.14", False)),
     ],
 )
 def test_decided_without_algebra(gold: str, answer: str, right: bool | None):
@@ -106,12 +106,12 @@ def test_numbers_need_no_child(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_without_algebra_the_rest_is_wrong():
-    assert judged([("x+1", "1+x"), ("5", "5"), (None, "")], algebra=False) == [0.0, 1.0, None]
+    assert judged([("1/2", r"\boxed{\int_0^1 x dx}"), ("5", "5"), (None, "")], algebra=False) == [0.0, 1.0, None]
 
 
 def test_algebra_in_the_child():
-    pairs = [("x+1", "Answer: 1+x"), ("x+1", "Answer: x-1"), ("5", r"\boxed{x=5}"), (r"\{1,2\}", r"\boxed{\{2,1\}}")]
-    assert judged(pairs, deadline_s=30) == [1.0, 0.0, 1.0, 1.0]
+    pairs = [("1/2", r"\boxed{\int_0^1 x dx}"), ("55", r"\boxed{\sum_{k=1}^{10} k}"), ("x+1", r"\boxed{\int_0^1 x dx}")]
+    assert judged(pairs, deadline_s=30) == [1.0, 1.0, 0.0]
     assert left_behind() == []
 
 
@@ -125,7 +125,7 @@ def test_rows_without_an_answer_column_are_not_judged():
 
 
 def test_what_hangs_is_a_timeout_and_never_wrong():
-    hangs = "{" * 800
+    hangs = r"\int_0^1 9^{9^{9^{9}}} dx"
     items = [Item(id=str(i), prompt="p", columns={"answer": "x+1"}) for i in range(3)]
     with Judge([WeightedReward(reward=MathAnswer(deadline_s=1.0))], max_failed_share=0.4) as judge:
         judge(items[:1], ["Answer: 1+x"])

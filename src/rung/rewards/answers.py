@@ -1,8 +1,9 @@
 """Final answers: found in a completion, and read as exact numbers. No eval, no sympy, linear time.
 
-A final answer is the last of its kind in what follows the last `</think>`, the kinds in this order:
+A final answer is the last of its kind in what follows the last `</think>` (within the last `<answer>`, where there is
+one), the kinds in this order:
 
-1. `\\boxed{...}` (or `\\fbox`), with nested braces;
+1. `\\boxed{...}` (or `\\fbox`), with nested braces; boxes with only `and`, `or` or a comma between them are one answer;
 2. `#### ...` up to the line's end;
 3. `Answer: ...` or `the answer is ...` up to the line's end;
 4. the last number;
@@ -27,6 +28,21 @@ _LAST_NUMBER = re.compile(
     r"[-−+]?\$?(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,4}|\s?/\s?[0-9]+)?(?:\s?\\?%)?"
     r"|[-−+]?\\[dt]?frac\{[-+]?[0-9.]{1,50}\}\{[-+]?[0-9.]{1,50}\}"
 )
+_JOINING = re.compile(
+    r"[\s$.\\()\[\]]*(?:\\text\s*\{\s*)?(?:,|\band\b|\bor\b|,\s*(?:and|or)\b)[\s$\\()\[\]}]*"
+    r"(?:[a-zA-Z](?:_\{?\w\}?)?\s*=\s*)?"
+)
+_FORMULA = re.compile(r"\$\$?([^$]{1,300})\$\$?|\\\((.{1,300}?)\\\)|\\\[(.{1,300}?)\\\]")
+_CLAUSE_END = re.compile(
+    r"[.!?](?=\s+(?:[A-Z*(]|$))|;\s(?=[A-Za-z])|\s[—–-]\s(?=[a-z]{2})"
+    r"|,?\s(?:because|since|so that|where|which|when|if|assuming|given|as)\s"
+    r"|,\s(?=(?!and\b|or\b)[A-Za-z'’.]{2,}(?!\w|\s*=))"
+)
+_ASIDE = re.compile(r"(?<=[\w})%$*])\s+\((?!or\b)(?=[^()]*(?<![\\A-Za-z])[A-Za-z.]{2,})[^()]*\)")
+_REFUSED = re.compile(r"(?:\b(?:not|never|than|least|most)|n[’']t)\s+(?:\w+\s+)?$")
+_SIGN_BEFORE = re.compile(r"(?:[€£¥₹√]\s?)?$")
+_MATH_SIGN = re.compile(r"[√π^]|\\[a-z]|\b(?:sqrt|pi)\b")
+_SAYING = re.compile(r"^.*(?:\b(?:is|are|get|gets|have|be|equals)\b|[=:≈])\s*")
 
 
 def final_answer(text: str) -> str | None:
@@ -35,7 +51,7 @@ def final_answer(text: str) -> str | None:
     >>> final_answer(r"So it is \\boxed{\\frac{1}{2}}."), final_answer("9 apples.\\n#### 9"), final_answer("5+3 = 8.")
     ('\\\\frac{1}{2}', '9', '8')
     """
-    text = text[-_SEARCHED:].rpartition("</think>")[2]
+    text = _searched(text)
     for find in (_boxed, _after_hashes, _after_mark, _last_number, _last_line):
         found = find(text)
         if found:
@@ -43,24 +59,93 @@ def final_answer(text: str) -> str | None:
     return None
 
 
+def possible_answers(text: str, *, number: bool) -> list[str]:
+    """What a completion may be said to answer, where the answer is a number, or is none: an answer in prose without
+    its explanation, and with `!` as an exclamation or a factorial.
+
+    >>> possible_answers("So the answer is 12, which is even.", number=True), possible_answers("It is 4!", number=True)
+    (['12'], ['4!', '4'])
+    """
+    text = _searched(text)
+    found = _boxed(text)
+    if found:
+        return [_ASIDE.sub("", found)]
+    marked = _after_hashes(text) or _after_mark(text)
+    if marked:
+        return [*_of_sentence(marked), *(() if number else _subject(marked))]
+    line = _last_line(text) or ""
+    formulas = list(_FORMULA.finditer(text))
+    last = formulas[-1] if formulas and not re.search(r"[0-9]", text[formulas[-1].end() :]) else None
+    if number and last is None:
+        numbers = list(_LAST_NUMBER.finditer(text))
+        if numbers:
+            start = _before_sign(text, numbers[-1].start()) + (_last_number(text) != numbers[-1].group())
+            mixed = (
+                re.search(r"(?<![\d.,/])-?\d+\s+$", text[max(0, start - 12) : start])
+                if "/" in numbers[-1].group()
+                else None
+            )
+            start -= len(mixed.group() if mixed else "")
+            refused = _REFUSED.search(text[max(0, start - 40) : start])
+            found = _of_sentence(text[start - len(refused.group() if refused else "") :].splitlines()[0])
+            said = _SAYING.sub("", line)
+            return [*found, said] if _MATH_SIGN.search(said) and said.rstrip(".!$ ").endswith(found[-1]) else found
+    said = _SAYING.sub("", line)
+    formula = next(filter(None, last.groups()), "") if last else ""
+    return [
+        *([formula] if formula else ()),
+        *_of_sentence(line),
+        *(_of_sentence(said) if said and said != line else ()),
+    ]
+
+
+def _subject(sentence: str) -> list[str]:
+    """What stands before the verb: `Tom is the tallest` says Tom."""
+    found = re.match(r"((?:\S+\s+){1,3}?)(?:is|are|was|were)\s(?!.*(?:\bnot\b|n't))", sentence)
+    return [found.group(1).strip()] if found else []
+
+
+def _before_sign(text: str, start: int) -> int:
+    """Where a number begins with the sign of money or of a root before it."""
+    return start - len(_SIGN_BEFORE.search(text[max(0, start - 3) : start]).group())  # type: ignore[union-attr]
+
+
+def _of_sentence(sentence: str) -> list[str]:
+    """A sentence up to the end of what it says: without asides and reasons."""
+    said = _CLAUSE_END.split(_ASIDE.sub("", sentence), maxsplit=1)[0]
+    said = _plain(said.strip()) or sentence
+    ends = sentence[len(said) :].lstrip()[:1] == "!" and not said.endswith("!")
+    return [f"{said}!", said] if ends else [said, said[:-1]] if said.endswith("!") else [said]
+
+
+def _searched(text: str) -> str:
+    text = text[-_SEARCHED:].rpartition("</think>")[2]
+    _, tag, inside = text.rpartition("<answer>")
+    return inside.partition("</answer>")[0] if tag else text
+
+
 def _boxed(text: str) -> str | None:
-    """What stands in the last box whose braces close."""
-    end = len(text)
+    """What stands in the last box whose braces close, with the boxes that it is joined to."""
+    found: list[str] = []
+    start_of_last = end = len(text)
     for _ in range(_MOST_BOXES):
         start = max(text.rfind("\\boxed", 0, end), text.rfind("\\fbox", 0, end))
         if start < 0:
-            return None
+            break
         opening = text.find("{", start, start + 10)
-        if opening < 0:
+        content = None if opening < 0 else _braced(text, opening)
+        closing = opening + 2 + len(content) if content is not None else start
+        if found and not _JOINING.fullmatch(text[closing:start_of_last].rstrip()[-60:] + " "):
+            break
+        if opening < 0 and not found:
             word = text[start:].partition(" ")[2].split(maxsplit=1)
             if word:
                 return _plain(word[0])
-        else:
-            content = _braced(text, opening)
-            if content is not None:
-                return content.strip()
+        elif content is not None:
+            found.insert(0, content.strip())
+            start_of_last = start
         end = start
-    return None
+    return ", ".join(found) or None
 
 
 def _braced(text: str, opening: int) -> str | None:

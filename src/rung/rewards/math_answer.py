@@ -17,25 +17,34 @@ from typing import Any
 
 from rung.child import Child, Limits, judged_one_by_one
 from rung.errors import MissingExtra, RewardError
-from rung.rewards.answers import final_answer, read_number, same_number
+from rung.rewards.answer_forms import FORMS, is_form
+from rung.rewards.answers import final_answer, possible_answers, read_number, same_number
+from rung.rewards.meanings import agree, is_number, is_read
+from rung.rewards.one_spelling import one_spelling
+from rung.rewards.reading import read
 from rung.rewards.reward import REFUSED, Columns, Prompt, Score, judged_once
 from rung.rewards.text_is_not_code import CodeRefused, Guard
 
 _LONGEST = 1000
 """A final answer longer than this is wrong: nobody writes one, and sympy must not read it."""
-_ARITHMETIC = re.compile(r"(?:[0-9.,\s+\-−*/^×÷(){}\[\]]|\\times|\\cdot|\\div|\\left|\\right)+")
-_WORDS = re.compile(r"[^\W\d_]{2,}(?:[\s'-]+[^\W\d_]+)*")
-_MATH_WORDS = frozenset({"pi", "sqrt", "sin", "cos", "tan", "log", "ln", "exp", "infinity"})
+_OPERATION = re.compile(r"(?<=[\d)}])\s*(?:[-+*/^]\s*[-({\d]|[({])")
+_ARITHMETIC = re.compile(r"[0-9.\s+\-*/^(){}\[\]]+")
+_ONE_NUMBER = re.compile(
+    r"[-+(\s]*(?:\d*\.?\d*(?:\(\d+\))?|\d+ \d+)(?:\s*/\s*-?\d*\.?\d+)?\)?"
+    r"|[-+]?(?:\d*\.?\d*\s*\*\s*)?10\s*\^\s*\{?[-+\d]+\}?"
+)
+_CHOICE_BEFORE = re.compile(r"\(?[A-Z]\)[\s.:]*(?=\S)")
 
 
 def decided(gold: str, answer: str) -> bool | None:
-    """Whether the answer is right, where text and numbers decide; None where only algebra can.
+    """Whether the answer is right by its meaning; None where it was not read and only algebra can tell.
 
     A sum or product that is left to be worked out is no answer to a question for a number: `47+38` is not 85, or
-    the question itself would be its answer.
+    the question itself would be its answer. A decimal is exactly what it says: 0.333 is not 1/3. Only for an irrational
+    number does its rounding to six places or more count. Where one side has a unit the other may leave it out.
 
     >>> decided("85", "85.0"), decided("1/3", "0.33"), decided("85", "47+38"), decided("x+1", "1+x")
-    (True, False, False, None)
+    (True, False, False, True)
     """
     if _normal(gold) == _normal(answer):
         return True
@@ -44,11 +53,25 @@ def decided(gold: str, answer: str) -> bool | None:
     gold_number, answer_number = read_number(gold), read_number(answer)
     if gold_number and answer_number:
         return same_number(gold_number, answer_number)
-    if gold_number and _ARITHMETIC.fullmatch(answer):
-        return False
-    if _WORDS.fullmatch(gold.strip()) and gold.strip().lower() not in _MATH_WORDS:
-        return False
-    return None
+    gold, answer = one_spelling(gold), one_spelling(answer)
+    if _normal(gold) == _normal(answer):
+        return True
+    for form in FORMS:
+        right = form(gold, answer)
+        if right is not None:
+            return right
+    wanted, found = (
+        read(gold),
+        read(_CHOICE_BEFORE.sub("", answer, count=1) if _CHOICE_BEFORE.match(answer) else answer),
+    )
+    if agree(wanted, found):
+        return not (is_number(wanted) and _ONE_NUMBER.fullmatch(gold) and _is_left_to_do(answer))
+    return False if is_read(wanted) and is_read(found) else None
+
+
+def _is_left_to_do(answer: str) -> bool:
+    is_sum = _ARITHMETIC.fullmatch(answer) and _OPERATION.search(answer)
+    return bool(is_sum) and not _ONE_NUMBER.fullmatch(answer)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,9 +180,12 @@ def _here(answer: Any, completion: str) -> float | None:
     gold = as_text(answer)
     if _normal(completion) == _normal(gold):
         return 1.0
-    found = final_answer(completion)
-    right = False if found is None else decided(gold, found)
-    return None if right is None else float(right)
+    plain = one_spelling(gold)
+    found = possible_answers(completion, number=is_number(read(plain)) and not is_form(plain))
+    verdicts = [decided(gold, text) for text in found]
+    if any(verdicts):
+        return 1.0
+    return None if None in verdicts else 0.0
 
 
 def _normal(text: str) -> str:
