@@ -158,6 +158,7 @@ def evaluate(
     split: str | None = None,
     base: Any = None,
     rewards: Sequence[Any] = (),
+    accuracy: Any = None,
     step: int | None = None,
     parts: Parts = (),
 ) -> Evaluation:
@@ -169,14 +170,17 @@ def evaluate(
         k: completions an item.
         base: what it is compared with on the same items and random numbers.
         rewards: functions, `file.py:function` or folders of reward models; none: the run's, else the task's own.
+        accuracy: the reward that is the score, by its name or as the function itself; None: as the run's.
         step: of a run: its checkpoint of that step.
 
     Example: `evaluate("runs/first", k=8, base="tiny").mean_at_k.value`.
     """
     from rung.runs.evaluating import evaluated
+    from rung.settings.objects import reward_name
 
     wanted = {"k": k, "items": items, "temperature": temperature, "max_new_tokens": max_new_tokens}
     wanted |= {"seed": seed, "split": split}
+    wanted["rewarding"] = None if accuracy is None else {"accuracy": reward_name(accuracy)}
     given = {key: value for key, value in wanted.items() if value is not None}
     where = model.folder if isinstance(model, SavedRun) else model
     below = base.folder if isinstance(base, SavedRun) else base

@@ -68,7 +68,20 @@ def test_a_reward_models_folder_is_a_reward_by_its_name(rung, in_folder, model):
         "--set",
         "reporting.page=false",
     )
-    answer = rung("train", "grpo", *flags, *small, "--reward", "helpful", "--reward", "task=0", "--out", "run")
+    answer = rung(
+        "train",
+        "grpo",
+        *flags,
+        *small,
+        "--reward",
+        "helpful",
+        "--reward",
+        "task=0",
+        "--out",
+        "run",
+        "--set",
+        "rewarding.accuracy=helpful",
+    )
     assert answer.code == 0, answer.err
     again = rung("eval", "run", "--k", "2", "--items", "3", "--base", model, "--json").json
     assert again["pass_at_k"] is None and again["score"] != 0 and again["paired"]["items"] == 3

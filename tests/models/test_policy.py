@@ -166,6 +166,6 @@ def test_a_saved_policy_is_an_ordinary_folder(tmp_path: Path, ragged: Batch) -> 
 
 def test_decoding_bytes_that_are_no_text_does_not_fail() -> None:
     policy = tiny_model(0)
-    assert policy.decode([policy.tokenizer.unk_token_id, policy.tokenizer.eos_token_id]) == ""
+    assert policy.decode([policy.tokenizer.unk_token_id, policy.tokenizer.eos_token_id]) == "<unk>"
     assert policy.decode([]) == ""
     assert len(policy.token_texts()) == policy.model.config.vocab_size

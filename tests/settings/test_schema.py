@@ -39,7 +39,7 @@ def test_the_defaults_are_the_documented_ones():
         "sampler": {"engine": "in_process", "rows_at_once": None},
         "evaluation": {"every": 10, "num_items": 64, "num_samples": 1, "temperature": 0.0},
         "saving": {"every": 10, "keep": 2},
-        "rewarding": {"deadline_s": 10.0, "max_failed_share": 0.1},
+        "rewarding": {"accuracy": None, "deadline_s": 10.0, "max_failed_share": 0.1},
         "preferences": {"labels": 700, "labeller": "oracle", "folder": None, "most_waiting": 20, "oracle_error": 0.0},
         "pairs": {"source": "file", "k": 4, "pairs_per_prompt": 1, "passes": 3, "seconds_share": 0.5},
         "reporting": {"kl_rows": 8, "samples_every": 10, "page": True, "tracker": None},

@@ -60,7 +60,7 @@ class FakeJudge:
     def __init__(self, right: Any) -> None:
         self.right, self.asked, self.order = right, 0, {}
 
-    def __call__(self, items: Any, completions: Any) -> list[Judgement]:
+    def __call__(self, items: Any, completions: Any, drawn: Any = None) -> list[Judgement]:
         found = []
         for item, text in zip(items, completions, strict=True):
             number = self.order.setdefault(item.id, len(self.order))

@@ -47,7 +47,7 @@ class Gives:
     def __init__(self, *totals: float | None) -> None:
         self.totals = totals
 
-    def __call__(self, items: Any, texts: Any) -> list[Judgement]:
+    def __call__(self, items: Any, texts: Any, drawn: Any = None) -> list[Judgement]:
         return [
             Judgement(total=t, parts={"given": t}, accuracy=t, status="ok" if t is not None else "given: timeout")
             for t in self.totals

@@ -31,7 +31,8 @@ Rewards = Annotated[
         "--reward",
         metavar="FILE.py:FUNCTION[=WEIGHT]",
         help="Your reward, or the folder of a reward model, in place of the task's own ('task' keeps that one as "
-        "well). The first one counts as accuracy. Repeatable.",
+        "well). The task's own counts as accuracy where it is kept, else the first; --set "
+        "rewarding.accuracy=NAME names another. Repeatable.",
     ),
 ]
 Model = Annotated[

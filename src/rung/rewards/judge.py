@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -85,8 +85,12 @@ class Judge:
         """The parts' names in order; the first is the accuracy."""
         return tuple(reward.name for reward, _ in self._parts)
 
-    def __call__(self, items: Sequence[Judged], completions: Sequence[str]) -> list[Judgement]:
+    def __call__(
+        self, items: Sequence[Judged], completions: Sequence[str], drawn: Callable[[], Columns] | None = None
+    ) -> list[Judgement]:
         """One judgement for each completion; `items[i]` is what `completions[i]` answers (repeated for each sample).
+
+        `drawn` gives the columns `DRAWN`, if a reward takes them; an item's own column of such a name stays.
 
         Raises RewardError: a reward raised, hung, returned what cannot be rewards, or failed on too many samples.
         """
@@ -96,7 +100,12 @@ class Judge:
             return []
         prompts = [item.prompt for item in items]
         columns = columns_of(items)
-        scores_of_parts = [self._scores(reward, prompts, completions, columns) for reward, _ in self._parts]
+        takes = [getattr(reward, "takes_drawn", False) for reward, _ in self._parts]
+        more = {**drawn(), **columns} if drawn is not None and any(takes) else columns
+        scores_of_parts = [
+            self._scores(reward, prompts, completions, more if taken else columns)
+            for (reward, _), taken in zip(self._parts, takes, strict=True)
+        ]
         judgements = [self._judgement(scores) for scores in zip(*scores_of_parts, strict=True)]
         for reward, weight in self._parts:
             if isinstance(reward, JudgesSteps):

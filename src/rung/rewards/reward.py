@@ -59,6 +59,11 @@ class OpenReward(Reward, Protocol):
     def close(self) -> None: ...
 
 
+DRAWN = frozenset({"completion_ids", "raw_completions", "rendered_prompts"})
+"""Columns of what was drawn: the tokens, their text with the end token, the prompt after the chat template. A reward
+with a true attribute `takes_drawn` is given them."""
+
+
 @runtime_checkable
 class ChildReward(Reward, Protocol):
     """A reward that is plain data until `open` makes it ready to judge, as a rule in a killable child."""

@@ -17,7 +17,7 @@ from typing import Any
 from rung.child import Child, ChildError, judged_one_by_one
 from rung.errors import RewardError, SettingsError, did_you_mean
 from rung.rewards.reward import Columns, OpenReward, Prompt, Score, judged_once
-from rung.rewards.user_function import all_scores, guard_for, guarded, rows_of
+from rung.rewards.user_function import all_scores, guard_for, guarded, rows_of, takes_drawn
 from rung.rewards.values import called_in_thread
 
 _DEADLINE_S = 10.0
@@ -50,6 +50,11 @@ class FunctionReward:
         if not self.name:
             default = getattr(self.function, "__name__", type(self.function).__name__)
             object.__setattr__(self, "name", default)
+
+    @property
+    def takes_drawn(self) -> bool:
+        """Whether the function asks for tokens, raw text or rendered prompts."""
+        return takes_drawn(self.function)
 
     def open(self, deadline_s: float) -> FunctionReward:
         """The reward with a judge's deadline, where it has none of its own."""
@@ -108,7 +113,7 @@ class _InChild:
         self._deadline_s = deadline_s
         self._child = Child("user_function", {"name": name, "file": file, "function": function})
         try:
-            self._by_sample = self._child.start()
+            self._by_sample, self.takes_drawn = self._child.start()
         except ChildError as error:
             self._child.close()
             raise SettingsError(f"reward '{name}': {file} could not be loaded: {error}") from None

@@ -1,7 +1,9 @@
 """Call a user's reward function by its own signature: TRL's or verl's.
 
-TRL: `f(prompts, completions, **columns) -> list[float | None]`, once for the batch. It gets what its signature names
-(with `**kwargs` every column). As in TRL, a completion whose prompt is messages is `[{"role": "assistant", ...}]`.
+TRL: `f(prompts, completions, completion_ids, **columns) -> list[float | None]`, once for the batch. It gets what its
+signature names (with `**kwargs` every column). Beside the columns these names are offered: `completion_ids`, the tokens
+drawn; `raw_completions`, their text with the end token; `rendered_prompts`, the prompts after the chat template. As in
+TRL, a completion whose prompt is messages is `[{"role": "assistant", ...}]`.
 
 verl: `compute_score(data_source, solution_str, ground_truth, extra_info=None) -> float | {"score": float}`, once a
 sample; recognised by the parameters `solution_str` and `ground_truth`.
@@ -22,7 +24,7 @@ from typing import Any, TypeVar
 
 from rung.child import WRONG_TYPE
 from rung.errors import RewardError, SettingsError, did_you_mean
-from rung.rewards.reward import REFUSED, Columns, Prompt, Score
+from rung.rewards.reward import DRAWN, REFUSED, Columns, Prompt, Score
 from rung.rewards.text_is_not_code import Guard
 from rung.rewards.values import checked_scores
 
@@ -33,6 +35,12 @@ Returned = TypeVar("Returned")
 def takes_samples(function: Function) -> bool:
     """Whether it has verl's signature and judges one sample a call."""
     return {"solution_str", "ground_truth"} <= set(inspect.signature(function).parameters)
+
+
+def takes_drawn(function: Function) -> bool:
+    """Whether it asks for what was drawn: names one of `DRAWN`, or takes whatever there is."""
+    parameters = inspect.signature(function).parameters
+    return bool(DRAWN & set(parameters)) or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
 
 def batch_scores(
@@ -61,7 +69,8 @@ def sample_score(name: str, function: Function, completion: str, row: Mapping[st
         "data_source": row.get("data_source", "rung"),
         "solution_str": completion,
         "ground_truth": ground_truth,
-        "extra_info": row.get("extra_info", dict(row)),
+        "extra_info": row.get("extra_info", {name: value for name, value in row.items() if name not in DRAWN}),
+        **{name: row[name] for name in DRAWN if name in row},
     }
     returned = _awaited(function(**_accepted(name, function, offered)))
     if isinstance(returned, Mapping):
@@ -129,7 +138,8 @@ def module_of(path: Path) -> tuple[str, str]:
 
 
 def user_function_job(setup: Mapping[str, Any]) -> tuple[Callable[[Mapping[str, Any]], Any], Any]:
-    """The child's job: requests are the arguments of `batch_scores` or `sample_score`; says which of the two."""
+    """The child's job: requests are the arguments of `batch_scores` or `sample_score`; says which of the two, and
+    whether it takes what was drawn."""
     name = setup["name"]
     function = loaded_function(setup["file"], setup["function"])
     by_sample = takes_samples(function)
@@ -142,7 +152,7 @@ def user_function_job(setup: Mapping[str, Any]) -> tuple[Callable[[Mapping[str, 
         prompts, texts, columns = request["prompts"], request["completions"], request["columns"]
         return guarded(guard, name, texts, lambda: batch_scores(name, function, prompts, texts, columns))
 
-    return answer, by_sample
+    return answer, [by_sample, takes_drawn(function)]
 
 
 def guard_for(function: Function) -> Guard:

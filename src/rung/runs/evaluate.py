@@ -115,7 +115,7 @@ def evaluate(model: Any, asked: EvalSettings, *, base: Any = None, handed: Hande
             what = f"got {asked.rewards[0].function}, but {asked.task.name} is an environment: it judges"
             raise SettingsError(f"rewards: {what}")
         return _in_environment(task, asked, model, base)
-    judges = rewards_of(asked.rewards, task, handed)
+    judges = rewards_of(asked.rewards, task, handed, accuracy=asked.rewarding.accuracy)
     policies = [_policy(one, asked.task) for one in (model, base) if one is not None]
     return _on_text(task, asked, judges, *policies)
 
@@ -135,7 +135,8 @@ def _on_text(
     items = [side[index] for index in range(min(asked.items, len(side)))]
 
     def scores_of(one: TextPolicy) -> Scores:
-        with Judge(judges) as judge:
+        limits = asked.rewarding
+        with Judge(judges, deadline_s=limits.deadline_s, max_failed_share=limits.max_failed_share) as judge:
             return score(
                 InProcessSampler(one),
                 one,

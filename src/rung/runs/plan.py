@@ -13,6 +13,7 @@ from rung.methods.explain import card
 from rung.settings.given import Reading, leaves, placed, plain
 from rung.settings.schema import Section, Settings
 from rung.trainers.choose import kind_for
+from rung.trainers.fits import accuracy_doubts
 from rung.trainers.kind import Kind
 from rung.trainers.memory import Memory, has_copy, memory_of, trained_parameters
 from rung.trainers.units import Units
@@ -32,6 +33,8 @@ class TaskFacts:
     held_out_items: int
     prompt_tokens: int
     """How many tokens the longest prompt has."""
+    own_rewards: tuple[str, ...] = ()
+    """Names of the task's own rewards."""
     environment: bool = False
     """An environment: there are steps and episodes in place of tokens and prompts."""
 
@@ -170,6 +173,8 @@ def make_plan(
         teacher=teacher,
     )
     warnings = [*kind.doubts(settings, method), *_warnings(settings, units, task)]
+    if not task.environment and not kind.stored_pairs:
+        warnings += accuracy_doubts(settings, task.own_rewards)
     if free_bytes is not None and network.unknown is None and memory.total > free_bytes:
         warnings.append(
             f"memory: about {memory.gib:.1f} GiB are needed and {free_bytes / 2**30:.1f} GiB are free; "

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from rung.methods import Method
 from rung.runs.plan import Plan, Written
+from rung.trainers.fits import accuracy_of
 from rung.trainers.memory import Memory
 from rung.trainers.units import count
 
@@ -22,6 +23,7 @@ def _lines(plan: Plan) -> Iterator[str]:
     yield from _entry("a step", *plan.units.lines)
     yield from _entry("the run", *_run(plan))
     yield from _entry("held out", *_evaluation(plan))
+    yield from _entry("judged", *_judged(plan))
     yield from _entry("trained", *_trained(plan))
     if plan.network.unknown is not None:
         yield from _entry("memory", "not estimated, because the model's size is not known")
@@ -79,6 +81,16 @@ def _evaluation(plan: Plan) -> Iterator[str]:
         f"at the start, {when}at the end: {count(plan.evaluations, 'time')}, "
         f"at most {plan.evaluation_tokens:,} new tokens each"
     )
+
+
+def _judged(plan: Plan) -> Iterator[str]:
+    """Which reward tells right from wrong, and what a reward sees of an answer."""
+    settings = plan.settings
+    name, why = accuracy_of(settings.rewards, plan.task.own_rewards, settings.rewarding.accuracy)
+    if not name or plan.task.environment or plan.kind.stored_pairs:
+        return
+    yield f"the accuracy is '{name}', {why}"
+    yield "rewards see special tokens as text; the end token and padding are taken off"
 
 
 def _trained(plan: Plan) -> Iterator[str]:

@@ -61,6 +61,7 @@ def planned(
     if reading.settings is not None:
         about = [
             *_wrong_rewards(reading.settings),
+            *_wrong_accuracy(reading.settings, task),
             *_wrong_device(reading.settings),
             *_wrong_tracker(reading.settings),
             *_wrong_lora(reading.settings),
@@ -187,6 +188,16 @@ def _unknown_sizes(**shapes: ModelShape | None) -> Iterator[str]:
             yield f"{key}: its size is not known, so its memory is not estimated: {shape.unknown}"
 
 
+def _wrong_accuracy(settings: Settings, task: AnyTask | None) -> Sequence[str]:
+    from rung.trainers.fits import accuracy_of
+
+    try:
+        accuracy_of(settings.rewards, _own_rewards(task), settings.rewarding.accuracy)
+    except SettingsError as error:
+        return error.problems
+    return ()
+
+
 def _wrong_rewards(settings: Settings) -> Iterator[str]:
     """What is wrong with the files and functions of the user's rewards; none of them is run."""
     from rung.rewards.user import split_source
@@ -288,7 +299,16 @@ def _facts(task: AnyTask, settings: Settings, longest: int) -> TaskFacts:
 
     if not hasattr(task, "train"):
         return TaskFacts(train_items=0, held_out_items=settings.evaluation.num_items, prompt_tokens=1, environment=True)
-    return TaskFacts(train_items=len(task.train), held_out_items=len(task.held_out), prompt_tokens=longest)
+    return TaskFacts(
+        train_items=len(task.train),
+        held_out_items=len(task.held_out),
+        prompt_tokens=longest,
+        own_rewards=_own_rewards(task),
+    )
+
+
+def _own_rewards(task: AnyTask | None) -> tuple[str, ...]:
+    return tuple(part.reward.name for part in getattr(task, "rewards", ()))
 
 
 def free_memory(device: str | None) -> int | None:

@@ -229,7 +229,10 @@ def read_eval(
     asked = reading.settings
     if run is None or asked is None or asked.rewards or asked.task.name != run.task.name:
         return reading
-    return replace(reading, settings=asked.model_copy(update={"rewards": run.rewards}))
+    rewarding = asked.rewarding
+    if rewarding.accuracy is None:
+        rewarding = rewarding.model_copy(update={"accuracy": run.rewarding.accuracy})
+    return replace(reading, settings=asked.model_copy(update={"rewards": run.rewards, "rewarding": rewarding}))
 
 
 def _read(schema: type[S], first: Sequence[Given | None], sets: Sequence[str], problems: list[str]) -> Reading[S]:

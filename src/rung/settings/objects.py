@@ -66,6 +66,7 @@ def taken_apart(keywords: Mapping[str, Any], parts: Sequence[type[Any]] = ()) ->
         data["sampler"], found["sampler"] = _sampler(data["sampler"])
     if "rewards" in data:
         data["rewards"], found["rewards"] = _rewards(data["rewards"])
+    data |= _named_accuracy(data.get("rewarding"), found.get("rewards", {}))
     own = list(parts)
     if "method" in data and is_method(data["method"]):
         from rung.methods.data import own_classes
@@ -118,6 +119,19 @@ def _sampler(value: Any) -> tuple[Any, Callable[..., Any] | None]:
     if not callable(engine):
         return value, None
     return {**settings, "engine": GIVEN + _name(engine, "sampler")}, engine
+
+
+def reward_name(value: Any) -> Any:
+    """A reward's name; a function that is among the rewards stands for its own."""
+    return GIVEN + _name(value, "reward") if callable(value) else value
+
+
+def _named_accuracy(rewarding: Any, rewards: Mapping[str, Callable[..., Any]]) -> dict[str, Any]:
+    """The section `rewarding` with its accuracy by name, where that is one of the functions handed in as rewards."""
+    if not isinstance(rewarding, Mapping) or not callable(rewarding.get("accuracy")):
+        return {}
+    known = (GIVEN + name for name, function in rewards.items() if function is rewarding["accuracy"])
+    return {"rewarding": {**rewarding, "accuracy": next(known, None) or reward_name(rewarding["accuracy"])}}
 
 
 def rewards_text(value: Any) -> Any:

@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from rung.settings.given import NOWHERE, given, nested
 from rung.settings.method import MethodSettings, method_of, sound
-from rung.settings.objects import GIVEN, model_text, rewards_text, sampler_text, taken_apart, task_text
+from rung.settings.objects import GIVEN, model_text, reward_name, rewards_text, sampler_text, taken_apart, task_text
 from rung.settings.section import Amount, Count, Data, Section
 from rung.settings.validate import settled
 
@@ -168,7 +168,11 @@ class BudgetSettings(Section):
 
 
 class RewardingSettings(Section):
-    """Limits for rewards that are slow or fail."""
+    """Which reward counts as accuracy, and limits for rewards that are slow or fail."""
+
+    accuracy: Annotated[str | None, BeforeValidator(reward_name)] = None
+    """Name of the reward that tells right from wrong, which group filters, `right` and the held-out score follow;
+    `task`: the task's own. None: the task's own where it is among the rewards, else the first."""
 
     deadline_s: float = Field(10.0, gt=0)
     """Seconds a reward may take for one request."""
@@ -250,7 +254,7 @@ class Settings(Section):
     temperature: float = Field(1.0, gt=0)
     """Temperature of the training samples; 1 is the model's own distribution."""
     rewards: Annotated[tuple[RewardSettings, ...], Strict(False), BeforeValidator(rewards_text)] = ()
-    """Rewards, added by their weights; empty: the task's own. The first one's value counts as accuracy."""
+    """Rewards, added by their weights; empty: the task's own. `rewarding.accuracy` says which counts as accuracy."""
     lora: LoraSettings | None = None
     """None: all weights are trained."""
     network: NetworkSettings = NetworkSettings()
@@ -264,7 +268,7 @@ class Settings(Section):
     saving: SavingSettings = SavingSettings()
     """When checkpoints are written."""
     rewarding: RewardingSettings = RewardingSettings()
-    """Limits for rewards that are slow or fail."""
+    """Which reward counts as accuracy, and limits for rewards that are slow or fail."""
     preferences: PreferenceSettings = PreferenceSettings()
     """The labels of a learned reward."""
     pairs: OwnPairsSettings = OwnPairsSettings()
@@ -335,7 +339,7 @@ class PairsSettings(_ModelAndTask):
     rewards: Annotated[tuple[RewardSettings, ...], Strict(False), BeforeValidator(rewards_text)] = ()
     """Rewards that rank the answers to a prompt; empty: the task's own rewards."""
     rewarding: RewardingSettings = RewardingSettings()
-    """Limits for rewards that are slow or fail."""
+    """Which reward counts as accuracy, and limits for rewards that are slow or fail."""
     learner: LearnerSettings = LearnerSettings()
     """Device and number format of the model."""
 
@@ -358,4 +362,6 @@ class EvalSettings(Section):
     split: Literal["held_out", "train"] = "held_out"
     """Which of the task's items are answered."""
     rewards: Annotated[tuple[RewardSettings, ...], Strict(False), BeforeValidator(rewards_text)] = ()
-    """Rewards of the completions; the first one is the score. Empty: as in the run, else the task's own."""
+    """Rewards of the completions; the accuracy is the score. Empty: as in the run, else the task's own."""
+    rewarding: RewardingSettings = RewardingSettings()
+    """The accuracy, as in the run where the rewards are; limits for rewards that are slow or fail."""

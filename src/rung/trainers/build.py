@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,9 +14,9 @@ from rung.rewards.judge import Judge
 from rung.rewards.reward import Reward, WeightedReward
 from rung.rewards.user import FunctionReward, UserReward
 from rung.settings import LearnerSettings, RewardSettings, Settings, TaskSettings
-from rung.settings.objects import GIVEN
+from rung.settings.objects import GIVEN, TASKS_OWN
 from rung.tasks.task import TextTask
-from rung.trainers.fits import is_function
+from rung.trainers.fits import accuracy_of, is_function
 from rung.trainers.handed import Handed, missing
 from rung.trainers.kind import Setup
 from rung.trainers.preferences.reward_model import learned_rewards
@@ -32,19 +33,32 @@ def limit_threads(learner: LearnerSettings) -> None:
 
 
 def rewards_of(
-    chosen: Sequence[RewardSettings], task: TextTask, handed: Handed | None = None
+    chosen: Sequence[RewardSettings],
+    task: TextTask,
+    handed: Handed | None = None,
+    *,
+    accuracy: str | None = None,
 ) -> Sequence[WeightedReward]:
-    """The task's own rewards, or the user's list in its order, in which `task` stands for the task's own."""
-    if not chosen:
-        return task.rewards
-    found: list[WeightedReward] = []
-    for part in chosen:
-        if part.function == "task":
-            found += [WeightedReward(reward=own.reward, weight=own.weight * part.weight) for own in task.rewards]
-        else:
-            each = _rewards(part, handed)
-            found += [WeightedReward(reward=one, weight=part.weight / len(each)) for one in each]
-    return found
+    """The task's own rewards, or the user's list, in which `task` stands for the task's own; the accuracy's first.
+
+    The task's own, named as the accuracy and not in the list, is measured with weight 0.
+    """
+    own = [part.reward.name for part in task.rewards]
+    name, _ = accuracy_of(chosen, own, accuracy)
+    groups = {part.part: _weighted(part, task, handed) for part in chosen} or {TASKS_OWN: task.rewards}
+    found = [one for group in groups.values() for one in group]
+    if name in own and name not in (one.reward.name for one in found):
+        found += [replace(part, weight=0.0) for part in task.rewards if part.reward.name == name]
+    named = [one for one in found if one.reward.name == name] or groups.get(name, ())
+    ahead = next(iter(named), None)  # of an ensemble the first
+    return found if ahead is None else [ahead, *(one for one in found if one is not ahead)]
+
+
+def _weighted(part: RewardSettings, task: TextTask, handed: Handed | None) -> Sequence[WeightedReward]:
+    if part.function == TASKS_OWN:
+        return [replace(own, weight=own.weight * part.weight) for own in task.rewards]
+    each = _rewards(part, handed)
+    return [WeightedReward(reward=one, weight=part.weight / len(each)) for one in each]
 
 
 def _rewards(part: RewardSettings, handed: Handed | None) -> Sequence[Reward]:

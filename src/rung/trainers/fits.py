@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rung.settings import Settings
+from rung.errors import SettingsError, did_you_mean
+from rung.settings import RewardSettings, Settings
 from rung.settings.objects import GIVEN, TASKS_OWN
 from rung.settings.schema import NetworkSettings, OwnPairsSettings, PreferenceSettings
 
@@ -27,6 +28,50 @@ def rewards_fit(settings: Settings) -> Iterator[str]:
                 f"rewards.{index}.function: got '{part.function}', expected 'task', path/file.py:function or the "
                 "folder of a reward model"
             )
+
+
+def accuracy_of(chosen: Sequence[RewardSettings], own: Sequence[str], named: str | None) -> tuple[str, str]:
+    """The name of the reward that counts as accuracy, and why it is that one; `own`: the task's own rewards' names.
+
+    It is the reward that `rewarding.accuracy` names, else the task's own where that is kept, else the first.
+
+    Raises SettingsError: there is no reward of that name.
+    """
+    keeps_own = not chosen or any(part.function == TASKS_OWN for part in chosen)
+    by_name = {part.function: part.part for part in chosen if part.function != TASKS_OWN}
+    by_name |= {part: part for part in by_name.values()} | {name: name for name in own}
+    if own:
+        by_name[TASKS_OWN] = own[0]
+    if named is not None:
+        if named not in by_name:
+            names = ", ".join(dict.fromkeys([*by_name.values(), *([TASKS_OWN] if own else [])])) or "none"
+            hint = did_you_mean(named, by_name)
+            raise SettingsError(
+                f"rewarding.accuracy: got '{named}', which no reward is called{hint}; there are: {names}"
+            )
+        return by_name[named], "which rewarding.accuracy names"
+    if keeps_own and own:
+        return own[0], "the task's own reward"
+    if not chosen:
+        return "", "none"
+    return chosen[0].part, "the only reward" if len(chosen) == 1 else "the first reward"
+
+
+def accuracy_doubts(settings: Settings, own: Sequence[str]) -> Iterator[str]:
+    """A warning where nobody said which of several rewards tells right from wrong."""
+    name, why = accuracy_of(settings.rewards, own, settings.rewarding.accuracy)
+    if why == "the first reward":
+        others = ", ".join(part.part for part in settings.rewards[1:])
+        yield (
+            f"rewards: '{name}' counts as accuracy because it stands first (beside {others}): group filters, what is "
+            "called right, and the held-out score follow it. If it judges form and not whether the answer is right, "
+            "name the one that does by rewarding.accuracy"
+        )
+    elif why == "the only reward" and own:
+        yield (
+            f"rewards: '{name}' takes the place of the task's own '{own[0]}', so the held-out score follows it; "
+            f"rewarding.accuracy={TASKS_OWN} measures the task's own beside it, with weight 0"
+        )
 
 
 def budget_fits(settings: Settings, *, environment: bool) -> Iterator[str]:

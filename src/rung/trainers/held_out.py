@@ -1,4 +1,4 @@
-"""Held-out scores: k completions of each item, judged by the first reward."""
+"""Held-out scores: k completions of each item, judged by the accuracy."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from rung.batch import Episode
 from rung.errors import DataError
 from rung.random import Stream
 from rung.rewards.judge import Judge
+from rung.rollouts.judged import judged
 from rung.rollouts.sampling import Sampler, checked, prompts_of
 from rung.settings import Settings
 from rung.tasks.task import Item, TextTask
@@ -57,7 +58,7 @@ def score(
     temperature: float,
     seed: int,
 ) -> Scores:
-    """Samples k completions of each item and judges them by the first reward.
+    """Samples k completions of each item and judges them by the accuracy.
 
     The random streams depend on seed, item and sample alone, so two policies are compared on common random numbers.
     Raises RewardError when more completions could not be judged than the judge allows.
@@ -72,15 +73,15 @@ def score(
         stop=task.stop,
     )
     episodes = checked(drawn, prompts, k, max_new_tokens)
-    judgements = judge([items[e.group] for e in episodes], [e.text for e in episodes])
+    judgements = judged(judge, policy, [items[e.group] for e in episodes], episodes)
     accuracies = [np.nan if j.accuracy is None else j.accuracy for j in judgements]
     texts = [episode.text for episode in episodes]
-    judged = (replace(e, judgement=j) for e, j in zip(episodes, judgements, strict=True))
+    kept = (replace(e, judgement=j) for e, j in zip(episodes, judgements, strict=True))
     return Scores(
         items=tuple(item.id for item in items),
         scores_NK=np.array(accuracies, dtype=np.float64).reshape(len(items), k),
         completions_NK=tuple(tuple(texts[index * k : (index + 1) * k]) for index in range(len(items))),
-        episodes=tuple(judged),
+        episodes=tuple(kept),
     )
 
 

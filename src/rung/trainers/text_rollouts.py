@@ -9,6 +9,7 @@ from rung.batch import Episode
 from rung.faults import fault_point
 from rung.random import Stream
 from rung.rewards.judge import Judge
+from rung.rollouts.judged import judged
 from rung.rollouts.sampling import Sampler, checked, prompts_of
 from rung.settings import Settings
 from rung.tasks.order import items_at
@@ -66,7 +67,7 @@ class TextRollouts(Collector[B]):
             episodes = checked(drawn, prompts, samples_per_prompt, longest)
             fault_point("rollout.done")
         with phase("reward"):
-            judgements = self.judge([items[e.group - first_group] for e in episodes], [e.text for e in episodes])
+            judgements = judged(self.judge, self.policy, [items[e.group - first_group] for e in episodes], episodes)
             found = [
                 dataclasses.replace(e, judgement=j, step_rewards=step_rewards(e, j.steps, self.policy.decode))
                 for e, j in zip(episodes, judgements, strict=True)

@@ -183,7 +183,7 @@ class TextReader:
                 return "an answer's first token would reach into its prompt; move the space or letters between them"
             cut = next((place for place, token in enumerate(own) if token in self.end_ids), None)
             if cut is not None:
-                if self.decode(own[cut:]).strip():
+                if self.decode([token for token in own[cut:] if token not in self.end_ids]).strip():
                     return "an answer goes on after the model's end token; cut it there"
                 own, taken_off = own[:cut], True
             if not own and answer:
@@ -247,9 +247,14 @@ class TextReader:
         return None
 
     def decode(self, ids: Sequence[int] | npt.NDArray[Any]) -> str:
-        """The text of the ids, without special tokens; bytes that are no UTF-8 become replacement marks."""
-        listed = [int(i) for i in ids]
-        return self.tokenizer.decode(listed, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        """The text of the ids, special tokens included, without what frames it: padding, the beginning token before
+        it, the end token after it. Bytes that are no UTF-8 become replacement marks."""
+        start, end, pad = 0, len(ids), self.tokenizer.pad_token_id
+        while start < end and int(ids[start]) in (pad, self.tokenizer.bos_token_id):
+            start += 1
+        while end > start and int(ids[end - 1]) in (pad, *self.end_ids):
+            end -= 1
+        return self.decode_whole([[int(i) for i in ids[start:end]]])[0]
 
     def decode_whole(self, rows: Sequence[Sequence[int]]) -> list[str]:
         """The text of each row of ids, special tokens included."""

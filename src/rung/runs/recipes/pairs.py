@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rung.errors import DataError, SettingsError
 from rung.rewards.judge import Judge
@@ -18,6 +19,9 @@ from rung.trainers.build import limit_threads, rewards_of
 from rung.trainers.preferences.drawing import Group, PairsMade, Wanted, answered, paired
 from rung.trainers.preferences.drawing import unlabelled as of_people
 from rung.trainers.usable_rows import reader_for, usable
+
+if TYPE_CHECKING:
+    from rung.models.language.policy import TextPolicy
 
 PROMPTS_AT_ONCE = 64
 Say = Callable[[str], None]
@@ -38,22 +42,24 @@ def make_pairs(settings: PairsSettings, out: Path, *, unlabelled: bool = False, 
     task = prompts_of(settings)
     for note in task.notes():
         say(f"note: {note}")
-    rewards = () if unlabelled else rewards_of(settings.rewards, task)
+    rewards = () if unlabelled else rewards_of(settings.rewards, task, accuracy=settings.rewarding.accuracy)
     if not unlabelled and not rewards:
         raise SettingsError(
             f"rewards: the task '{task.name}' has none of its own; give one by --reward, or ask for --unlabelled"
         )
     made = PairsMade()
+    policy = _policy(settings)
+    chunks = _answers(policy, settings, task, made, say)
     if unlabelled:
-        rows = [row for groups in _answers(settings, task, made, say) for row in of_people(groups, made)]
+        rows = [row for groups in chunks for row in of_people(groups, made)]
     else:
         with Judge(
             rewards,
             deadline_s=settings.rewarding.deadline_s,
             max_failed_share=settings.rewarding.max_failed_share,
         ) as judge:
-            chunks = _answers(settings, task, made, say)
-            rows = [row for groups in chunks for row in paired(groups, judge, _wanted(settings), made)]
+            asked = _wanted(settings)
+            rows = [row for groups in chunks for row in paired(groups, judge, policy, asked, made)]
     if not rows:
         raise DataError(f"{out}: nothing to write: {'; '.join(made.lines())}")
     write_rows(rows, out, "--out")
@@ -82,12 +88,17 @@ def _wanted(settings: PairsSettings) -> Wanted:
     )
 
 
-def _answers(settings: PairsSettings, task: TextTask, made: PairsMade, say: Say) -> Iterator[list[Group]]:
-    """The model's answers, some prompts at a time."""
+def _policy(settings: PairsSettings) -> TextPolicy:
     from rung.models.language.load import load_policy
 
     spec = model_of(settings.model, settings.task)
-    policy = load_policy(spec, device=settings.learner.device, compute=settings.learner.compute)
+    return load_policy(spec, device=settings.learner.device, compute=settings.learner.compute)
+
+
+def _answers(
+    policy: TextPolicy, settings: PairsSettings, task: TextTask, made: PairsMade, say: Say
+) -> Iterator[list[Group]]:
+    """The model's answers, some prompts at a time."""
     sampler = InProcessSampler(policy)
     total = min(settings.prompts, len(task.train))
     for first in range(0, total, PROMPTS_AT_ONCE):

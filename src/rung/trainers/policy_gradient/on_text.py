@@ -80,7 +80,7 @@ class OnText(Kind):
 
     def build(self, setup: Setup) -> RolloutTrainer[Any]:
         settings, method, task = setup.settings, setup.method, setup.task
-        rewards = rewards_of(settings.rewards, task, setup.handed)
+        rewards = rewards_of(settings.rewards, task, setup.handed, accuracy=settings.rewarding.accuracy)
         if fact(method.advantage, "needs_step_scores", False) and not any(
             isinstance(one.reward, JudgesSteps) for one in rewards
         ):

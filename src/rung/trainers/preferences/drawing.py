@@ -12,6 +12,7 @@ import numpy as np
 from rung.batch import OK, Episode, Judgement
 from rung.random import Stream, keyed_hash
 from rung.rewards.judge import Judge
+from rung.rollouts.judged import judged
 from rung.rollouts.sampling import Prompt, Sampler, checked
 from rung.tasks.pairs import Pair, pair_row
 from rung.tasks.rows import counts_in_words, prompt_row
@@ -143,17 +144,19 @@ def unlabelled(groups: Sequence[Group], made: PairsMade) -> Iterator[dict[str, A
         yield prompt_row(group.name, group.item.prompt, completions=texts)
 
 
-def paired(groups: Sequence[Group], judge: Judge, wanted: Wanted, made: PairsMade) -> Iterator[dict[str, Any]]:
+def paired(
+    groups: Sequence[Group], judge: Judge, policy: TextPolicy, wanted: Wanted, made: PairsMade
+) -> Iterator[dict[str, Any]]:
     """Of each prompt up to `pairs_per_prompt` pairs of answers that differ in reward, chosen at random by a key."""
     flat = [(group.item, episode) for group in groups for episode in group.episodes]
-    judgements = iter(judge([item for item, _ in flat], [e.text for _, e in flat]) if flat else ())
+    judgements = iter(judged(judge, policy, [item for item, _ in flat], [episode for _, episode in flat]))
     for group in groups:
-        judged = [(episode, next(judgements)) for episode in group.episodes]
-        failed = sum(judgement.status != OK for _, judgement in judged)
+        found = [(episode, next(judgements)) for episode in group.episodes]
+        failed = sum(judgement.status != OK for _, judgement in found)
         if failed:
             made.failed += failed
             _count(made.left_out, "that could not be judged", failed)
-        yield from _rows_of(group, judged, wanted, made)
+        yield from _rows_of(group, found, wanted, made)
 
 
 def _rows_of(

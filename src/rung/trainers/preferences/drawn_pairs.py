@@ -187,7 +187,7 @@ class DrawnPairCollector(TextRollouts[PairRows | None]):
         with clock.phase("sample"):
             groups = answered(self.sampler, self.policy, self.task, items, names, self.wanted, made)
         with clock.phase("reward"):
-            rows = list(paired(groups, self.judge, self.wanted, made))
+            rows = list(paired(groups, self.judge, self.policy, self.wanted, made))
         return Round(rows=rows, made=made, seconds=clock.seconds)
 
     def _decided_by(self) -> dict[str, Any]:

@@ -185,7 +185,9 @@ class DrawnPairs(OfPairs):
 
     def build(self, setup: Setup) -> DrawnPairTrainer:
         settings, method, folder = setup.settings, setup.method, setup.folder
-        with judging(settings, rewards_of(settings.rewards, setup.task, setup.handed)) as judge:
+        with judging(
+            settings, rewards_of(settings.rewards, setup.task, setup.handed, accuracy=settings.rewarding.accuracy)
+        ) as judge:
             policy, start, reference, learner = preference_learner(self, setup)
             work = self.work(method, policy)
             collector = DrawnPairCollector(

@@ -166,7 +166,9 @@ class OfTokens(Kind):
 
     def build(self, setup: Setup) -> RolloutTrainer[Any]:
         settings, method = setup.settings, setup.method
-        with judging(settings, rewards_of(settings.rewards, setup.task, setup.handed)) as judge:
+        with judging(
+            settings, rewards_of(settings.rewards, setup.task, setup.handed, accuracy=settings.rewarding.accuracy)
+        ) as judge:
             policy = language_model(setup)
             tokens = settings.learner.micro_batch_tokens
             learner = TokenValueLearner(policy, method, seed=settings.seed, micro_batch_tokens=tokens)
