@@ -140,7 +140,8 @@ def test_trained_ids_are_the_sampled_ids(make_policy: Make, to_batch: Make) -> N
     batch: Batch = to_batch(episodes)
     for row, e in enumerate(episodes):
         assert batch.actions_BT[row][batch.action_mask_BT[row]].tolist() == e.actions.tolist()
-    again = [policy.tokenizer.encode(e.text, add_special_tokens=False) for e in episodes]
+    texts = [policy.tokenizer.decode(e.actions, skip_special_tokens=True) for e in episodes]
+    again = [policy.tokenizer.encode(text, add_special_tokens=False) for text in texts]
     assert again != [e.actions.tolist() for e in episodes]
 
 

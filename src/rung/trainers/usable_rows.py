@@ -13,11 +13,10 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-import tokenizers
-import transformers
 from pydantic import TypeAdapter, ValidationError
 from tqdm import tqdm
 
@@ -242,5 +241,5 @@ def _tokenizer_print(reader: TextReader) -> bytes:
     whole = getattr(tokenizer, "backend_tokenizer", None)
     text = whole.to_str() if whole is not None else json.dumps([type(tokenizer).__name__, tokenizer.get_vocab()])
     template, marks = tokenizer.chat_template, tokenizer.special_tokens_map
-    versions = (VERSION, transformers.__version__, tokenizers.__version__)
+    versions = (VERSION, version("transformers"), version("tokenizers"))
     return json.dumps([versions, text, template, marks], default=str, sort_keys=True).encode()
