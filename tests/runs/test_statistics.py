@@ -204,3 +204,10 @@ def test_intervals_of_numbers_and_of_differences_cover(items: int) -> None:
         hits[2] += shares.low <= 0.2 <= shares.high
     assert (abs(hits[:2] / draws - 0.95) < 0.02 + 0.011).all(), hits / draws
     assert hits[2] / draws > 0.93 - 0.011, "shares of few items: never less"
+
+
+def test_a_return_that_could_not_be_judged_is_left_out() -> None:
+    found = mean_of_numbers([[10.0], [np.nan], [20.0]])
+    assert (found.value, found.items) == (15.0, 2) and found.low < 15 < found.high
+    gain = score_difference([[10.0], [np.nan], [20.0]], [[30.0], [5.0], [50.0]])
+    assert (gain.value, gain.items) == (25.0, 2)

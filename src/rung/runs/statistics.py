@@ -264,6 +264,7 @@ def _gains(before_N: Array, after_N: Array) -> Array:
 
 def _normal(values_N: Array) -> dict[str, Any]:
     """The fields of an `Estimate` with Student's 95 % interval over items, of no width where the error is not known."""
+    values_N = _scored(values_N)
     value, error = float(values_N.mean()), standard_error(values_N)
     width = 0.0 if math.isnan(error) else reach(0.95, min(len(values_N), 200) - 1) * error
     return {

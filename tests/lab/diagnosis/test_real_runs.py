@@ -40,7 +40,7 @@ def seldom(completions, **more):
     return [None for _ in completions]
 
 def breaks(data_source, solution_str, ground_truth, extra_info):
-    if "7" in solution_str:
+    if set("7aU") & set(solution_str):
         raise RuntimeError("I do not like it")
     return 0.1 * len(solution_str)
 """
