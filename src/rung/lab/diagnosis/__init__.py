@@ -1,6 +1,7 @@
 """What is wrong with a run: one table of rules, asked while the run trains and of its stored folder.
 
-    rules.py       the table: every rule's name, what it needs to know, and its function; `diagnose`
+    rules.yaml     what each rule says: severity, cause, what to change
+    rules.py       the table of rules, each with its function; `diagnose`
     warnings.py    the rules that need metrics alone, asked after every step of a run that trains
     finding.py     one thing that is wrong: evidence, likely cause, the setting to change
     observed.py    a run as the rules see it: its metrics so far, and what else its folder holds

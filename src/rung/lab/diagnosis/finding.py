@@ -4,13 +4,34 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from rung.runs.record.visible import visible
 
 Severity = Literal["serious", "doubtful", "note"]
 """`serious`: the run cannot be believed or cannot learn; `doubtful`: worth a look; `note`: good to know."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a rule's function saw in a run; what is said of it stands in rules.yaml.
+
+    Example: `Seen("71% of the completions in steps 21 to 40 were cut", words={"how_many": "most"})`.
+    """
+
+    evidence: str
+    """Numbers and steps."""
+    case: str = ""
+    """Which of the rule's `cases` it is."""
+    severity: Severity | None = None
+    """Where it depends on the numbers."""
+    subject: str = ""
+    words: Mapping[str, object] = field(default_factory=dict[str, object])
+    """What goes into the rule's sentences."""
+    remedy: Mapping[str, Any] | None = None
+    """The setting, its value and what it is now, in place of the rule's `set`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,13 +43,12 @@ class Finding:
     """
 
     name: str = ""
-    """The rule's name; the table of rules fills it in."""
+    """The rule's name."""
     subject: str = ""
     """The reward parts or metrics that it is about, where there are any."""
     severity: Severity
     says: str
     evidence: str
-    """Numbers and steps."""
     cause: str
     change: str
     setting: str | None = None

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from statistics import median
-from typing import Any
 
-from rung.lab.diagnosis.finding import Finding
+from rung.lab.diagnosis.finding import Seen
 from rung.lab.diagnosis.observed import ENOUGH_STEPS, ObservedRun, Row, span
 from rung.runs.metrics.registry import METRICS
 
@@ -28,24 +27,23 @@ USUAL: Mapping[str, float] = {"tiny": 2e-4, "small": 3e-4}
 BILLIONS = 1e-6
 
 
-def learning_rate_low(run: ObservedRun) -> Finding | None:
+def learning_rate_low(run: ObservedRun) -> Seen | None:
     """The policy has not moved although there was something to learn."""
     if len(run.steps) < ENOUGH_STEPS:
         return None
     far, told = _moved(run)
     if far is None or far >= HARDLY or run.learned or not _had_signal(run):
         return None
-    return Finding(
-        severity="serious" if far < NOT_AT_ALL else "doubtful",
-        says="the policy has hardly moved",
-        evidence=f"{told} after {len(run.steps)} steps, though the rewards differed{_ends(run.values('reward/mean'))}",
-        cause="the learning rate is too low for this model",
-        change="Raise the learning rate until kl/start moves, to a few hundredths of a nat in some tens of steps",
-        **run.changed_to(RATE, lambda now: max(10 * now, USUAL.get(str(run.setting("model")), BILLIONS))),
+    rewards = run.values("reward/mean")
+    ends = f"; reward {rewards[0]:.3g} at first, {rewards[-1]:.3g} at last" if rewards else ""
+    return Seen(
+        f"{told} after {len(run.steps)} steps, though the rewards differed{ends}",
+        severity="serious" if far < NOT_AT_ALL else None,
+        remedy=run.changed_to(RATE, lambda now: max(10 * now, USUAL.get(str(run.setting("model")), BILLIONS))),
     )
 
 
-def learning_rate_high(run: ObservedRun) -> Finding | None:
+def learning_rate_high(run: ObservedRun) -> Seen | None:
     """The policy moved far from its start within the first steps, or while the score fell."""
     limit = METRICS["kl/start"].high or 0.0
     leap = next((row for row in run.steps[:FIRST_STEPS] if (row.get("kl/start") or 0.0) > limit), None)
@@ -61,17 +59,10 @@ def learning_rate_high(run: ObservedRun) -> Finding | None:
         if leap is not None
         else f"KL to the start reached {farthest:.3g} {a_token}"
     )
-    return Finding(
-        severity="serious",
-        says="the updates push the policy too far from its start",
-        evidence=f"{kl} (useful runs mostly stay below {limit:g}){f'; {worse}' if worse else ''}",
-        cause="the learning rate is too high",
-        change="Lower the learning rate by ten or more, with some steps of warm-up, and begin again",
-        **lower_rate(run, 10),
-    )
+    return Seen(f"{kl} (useful runs mostly stay below {limit:g}){f'; {worse}' if worse else ''}")
 
 
-def gradient_always_clipped(run: ObservedRun) -> Finding | None:
+def gradient_always_clipped(run: ObservedRun) -> Seen | None:
     """The gradient's bound, not the gradient, sets the length of every step."""
     bound, norms = run.setting("method.optimizer.max_grad_norm"), run.values("grad/norm")
     if not bound or len(norms) < ENOUGH_STEPS or run.learned:
@@ -79,36 +70,26 @@ def gradient_always_clipped(run: ObservedRun) -> Finding | None:
     beyond = sum(norm > FAR_BEYOND * bound for norm in norms)
     if beyond < ALWAYS * len(norms):
         return None
-    return Finding(
-        severity="doubtful",
-        says="the gradient is cut to a small part of itself at every step",
-        evidence=f"its norm was more than {FAR_BEYOND:g} times max_grad_norm {bound:g} at {beyond} of {len(norms)} "
-        f"steps (median {sorted(norms)[len(norms) // 2]:.3g})",
-        cause="rewards or losses on a large scale; every step then has the same length, however sure it is",
-        change="Scale the rewards to about 1, or raise the bound and lower the learning rate",
-        **run.changed_to("method.optimizer.max_grad_norm", lambda now: 10 * now),
+    return Seen(
+        f"its norm was more than {FAR_BEYOND:g} times max_grad_norm {bound:g} at {beyond} of {len(norms)} steps "
+        f"(median {sorted(norms)[len(norms) // 2]:.3g})"
     )
 
 
-def clipped_often(run: ObservedRun) -> Finding | None:
+def clipped_often(run: ObservedRun) -> Seen | None:
     """The trust region holds back many tokens: the updates are larger than the method is made for."""
     metric = METRICS["clip/share"]
     share = run.mean(metric.name, run.late)
     if metric.standing(share) != "high" or run.learned:
         return None
     epochs = run.setting("method.num_epochs")
-    more = isinstance(epochs, int) and epochs > 1
-    return Finding(
-        severity="doubtful",
-        says=f"many {run.words.tokens} are held back because the policy has already moved far on them",
-        evidence=f"{share:.0%} of the {run.words.tokens} in {span(run.late)}; at most {metric.high:.0%} is healthy",
-        cause="too many updates from each batch, or too high a learning rate",
-        change="Make fewer updates from each batch, or lower the learning rate",
-        **(run.changed_to("method.num_epochs", lambda now: max(1, now // 2)) if more else lower_rate(run, 3)),
+    return Seen(
+        f"{share:.0%} of the {run.words.tokens} in {span(run.late)}; at most {metric.high:.0%} is healthy",
+        case="epochs" if isinstance(epochs, int) and epochs > 1 else "",
     )
 
 
-def gradient_spikes(run: ObservedRun) -> Finding | None:
+def gradient_spikes(run: ObservedRun) -> Seen | None:
     """The gradient's norm jumps against the median of the steps before."""
     spikes = {row["step"]: usual for row, usual in _before(run) if (row.get("grad/norm") or 0.0) > SPIKE * usual}
     rows = [row for row in run.events if row.get("step") in spikes]
@@ -116,15 +97,9 @@ def gradient_spikes(run: ObservedRun) -> Finding | None:
     if not rows or not (run.live or again_and_again) or run.learned:
         return None
     last = rows[-1]
-    return Finding(
-        severity="doubtful",
-        says="the gradient has jumped" if run.live else "the gradient jumps again and again",
-        evidence=("" if run.live else f"{len(rows)} of {len(run.steps)} steps, the last at step {last['step']:.0f}: ")
-        + f"its norm is {last['grad/norm']:.3g}, the median of the steps before is {spikes[last['step']]:.3g}",
-        cause="a few odd samples, or a learning rate that is too high",
-        change="Look at the samples of that step; if it happens again, lower the learning rate or the gradient's bound",
-        **lower_rate(run, 3),
-    )
+    how_many = "" if run.live else f"{len(rows)} of {len(run.steps)} steps, the last at step {last['step']:.0f}: "
+    norms = f"its norm is {last['grad/norm']:.3g}, the median of the steps before is {spikes[last['step']]:.3g}"
+    return Seen(how_many + norms, case="live" if run.live else "")
 
 
 def _before(run: ObservedRun) -> Iterator[tuple[Row, float]]:
@@ -133,12 +108,6 @@ def _before(run: ObservedRun) -> Iterator[tuple[Row, float]]:
         norms = [norm for norm in run.values("grad/norm", run.steps[max(0, at - 20) : at]) if norm]
         if len(norms) >= 5:
             yield run.steps[at], median(norms)
-
-
-def lower_rate(run: ObservedRun, times: float) -> dict[str, Any]:
-    """The learning rate as a finding's setting, to be lowered by so many times; a natural-gradient step's bound."""
-    key = RATE if run.setting(RATE) is not None else "method.optimizer.max_kl"
-    return run.changed_to(key, lambda now: float(f"{now / times:.2g}"))
 
 
 def _moved(run: ObservedRun) -> tuple[float | None, str]:
@@ -173,7 +142,3 @@ def _worse(run: ObservedRun) -> str:
     if reward is not None and reward.falls:
         return f"the reward fell from {reward.before:.3g} to {reward.after:.3g}"
     return ""
-
-
-def _ends(rewards: Sequence[float]) -> str:
-    return f"; reward {rewards[0]:.3g} at first, {rewards[-1]:.3g} at last" if rewards else ""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
-from rung.lab.diagnosis.finding import Finding
+from rung.lab.diagnosis.finding import Seen
 from rung.lab.diagnosis.observed import ObservedRun, Sample, span
 from rung.runs.metrics.registry import METRICS
 
@@ -16,7 +15,7 @@ MOST = 0.5
 """Share of the completions from which a cut is serious, and of the cut ones from which thinking is the reason."""
 
 
-def truncated(run: ObservedRun) -> Finding | None:
+def truncated(run: ObservedRun) -> Seen | None:
     """Many completions end at the limit instead of by themselves. In an environment that can be a success."""
     share = _share_cut(run)
     if share is None or run.in_environment or thinking_too_long(run) is not None:
@@ -24,31 +23,21 @@ def truncated(run: ObservedRun) -> Finding | None:
     right = _right(run, cut=True)
     if run.learned and (right is None or right > HARMLESS):
         return None
-    return Finding(
-        severity="serious" if share > MOST and not run.learned else "doubtful",
-        says=f"{'most' if share > MOST else 'many'} completions are cut off before they end",
-        evidence=_evidence(run, share),
-        cause="max_new_tokens is too small, or the model has not learnt to stop",
-        change="Raise max_new_tokens, give the task a stop text, or start with `rung sft` on examples that end",
-        **_longer(run),
+    return Seen(
+        _evidence(run, share),
+        severity="serious" if share > MOST and not run.learned else None,
+        words={"how_many": "most" if share > MOST else "many"},
     )
 
 
-def thinking_too_long(run: ObservedRun) -> Finding | None:
+def thinking_too_long(run: ObservedRun) -> Seen | None:
     share, cut = _share_cut(run), [row for row in run.last_samples if row["truncated"]]
     if share is None or not cut:
         return None
     thinking = sum(still_thinking(row) for row in cut) / len(cut)
     if thinking < MOST:
         return None
-    return Finding(
-        severity="serious",
-        says="the model thinks for longer than it may write, so that many completions hold no answer",
-        evidence=f"{_evidence(run, share)}; {thinking:.0%} of those cut off in the last samples were still thinking",
-        cause="the thinking budget is larger than max_new_tokens",
-        change="Raise max_new_tokens, ask for short thinking in the prompt, or turn the model's thinking mode off",
-        **_longer(run),
-    )
+    return Seen(f"{_evidence(run, share)}; {thinking:.0%} of those cut off in the last samples were still thinking")
 
 
 def _share_cut(run: ObservedRun) -> float | None:
@@ -81,7 +70,3 @@ def _right(run: ObservedRun, *, cut: bool) -> float | None:
     found = [row["accuracy"] for row in run.last_samples if bool(row["truncated"]) == cut]
     judged = [one for one in found if one is not None]
     return sum(judged) / len(judged) if judged else None
-
-
-def _longer(run: ObservedRun) -> dict[str, Any]:
-    return run.changed_to("max_new_tokens", lambda now: 2 * now)

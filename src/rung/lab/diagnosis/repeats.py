@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rung.lab.diagnosis.finding import Finding
-from rung.lab.diagnosis.learning_rate import lower_rate
+from rung.lab.diagnosis.finding import Seen
 from rung.lab.diagnosis.observed import ObservedRun, Sample
 
 FEW_PROMPTS = 4
@@ -21,40 +20,27 @@ SAME = 0.95
 """Share of tokens that must equal the one a period before."""
 
 
-def same_completion(run: ObservedRun) -> Finding | None:
+def same_completion(run: ObservedRun) -> Seen | None:
     text, share, prompts = _commonest(run.last_samples)
     if prompts < FEW_PROMPTS or share < MANY or _accuracy(run.last_samples, text) >= MANY or run.learned:
         return None
     before = _share_of(run.first_samples, text)
     what = f"'{text[:60]}'" if text else "nothing at all"
-    return Finding(
-        severity="serious",
-        says="the policy says the same to most prompts, and is mostly wrong",
-        evidence=f"{what} is an answer to {share:.0%} of {prompts} prompts in the last samples ({before:.0%} in the "
-        "first)",
-        cause="the policy has collapsed: the updates were too strong, or the reward pays for this text"
-        if before < share
-        else "the model does not look at the prompt, or is asked in a form that it does not know",
-        change="Read the samples; lower the learning rate, and check what the reward gives for this text",
-        **lower_rate(run, 3),
+    return Seen(
+        f"{what} is an answer to {share:.0%} of {prompts} prompts in the last samples ({before:.0%} in the first)",
+        case="grown" if before < share else "",
     )
 
 
-def loops(run: ObservedRun) -> Finding | None:
+def loops(run: ObservedRun) -> Seen | None:
     share, count = _looping(run.last_samples)
     if not count or share < MANY / 2:
         return None
     before, _ = _looping(run.first_samples)
-    grown = share > 2 * before
-    return Finding(
-        severity="serious" if share >= MANY else "doubtful",
-        says="many completions repeat one phrase over and over",
-        evidence=f"{share:.0%} of the {count} longer completions in the last samples ({before:.0%} in the first)",
-        cause="the updates have harmed the model" if grown else "the model itself repeats, as a base model does",
-        change="Lower the learning rate or add a KL term, and begin again from an earlier checkpoint"
-        if grown
-        else "Start with `rung sft` on examples that end, give the task a stop text, or use an instructed model",
-        **(lower_rate(run, 3) if grown else {}),
+    return Seen(
+        f"{share:.0%} of the {count} longer completions in the last samples ({before:.0%} in the first)",
+        case="grown" if share > 2 * before else "",
+        severity="serious" if share >= MANY else None,
     )
 
 

@@ -4,46 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
-from rung.lab.diagnosis.finding import Finding
+from rung.lab.diagnosis.finding import Seen, Severity
 from rung.lab.diagnosis.observed import CLEAR, WINDOW, ObservedRun, Trend, span, trend_of
 
 
-def constant_part(run: ObservedRun) -> Finding | None:
+def constant_part(run: ObservedRun) -> Seen | None:
     names = [name for name in part_names(run) if len(run.steps) >= WINDOW and _is_constant(run, name)]
     if not names:
         return None
     values = ", ".join(f"'{name}' was {run.latest(f'reward/{name}'):.4g}" for name in names)
-    return Finding(
-        subject=", ".join(names),
-        severity="serious" if names == part_names(run) else "doubtful",
-        says=f"the reward {_parts(names)} never varies",
-        evidence=f"{values} for every {run.words.completion} of {span(run.steps)}",
-        cause=f"every {run.words.completion} meets it, or none does; what is the same for all teaches nothing",
-        change=f"Make it tell {run.words.completions} apart, or leave it out",
-        **_weight(run, names[0]),
-    )
+    evidence = f"{values} for every {run.words.completion} of {span(run.steps)}"
+    return _of_parts(run, names, evidence, severity="serious" if names == part_names(run) else None)
 
 
-def part_never_applies(run: ObservedRun) -> Finding | None:
+def part_never_applies(run: ObservedRun) -> Seen | None:
     names = [
         name
         for name in part_names(run)
         if len(run.steps) >= WINDOW and all(row.get(f"reward/{name}") is None for row in run.steps)
     ]
-    if not names:
-        return None
-    return Finding(
-        subject=", ".join(names),
-        severity="doubtful",
-        says=f"the reward {_parts(names)} applies to no {run.words.completion}",
-        evidence=f"no value in {span(run.steps)}",
-        cause="the reward returns None for every sample, perhaps because a column that it reads is missing",
-        change="Check what it reads from the task's rows, or leave it out",
-        **_weight(run, names[0]),
-    )
+    return _of_parts(run, names, f"no value in {span(run.steps)}") if names else None
 
 
-def gamed_reward(run: ObservedRun) -> Finding | None:
+def gamed_reward(run: ObservedRun) -> Seen | None:
     """A part of the reward rises while what counts falls: the held-out score, or the accuracy of the samples."""
     fell = _held_out_fell(run) or _accuracy_fell(run)
     if not fell:
@@ -52,35 +35,19 @@ def gamed_reward(run: ObservedRun) -> Finding | None:
     if not rose:
         return None
     name = max(rose, key=lambda key: (rose[key].after - rose[key].before) / (rose[key].standard_error or 1e-9))
-    return Finding(
-        subject=name,
-        severity="serious",
-        says=f"the reward part '{name}' is gamed: it rises while what counts falls",
-        evidence=f"'{name}' went from {rose[name].before:.3g} to {rose[name].after:.3g} (first and last third of the "
-        f"steps); {fell}",
-        cause=f"'{name}' can be met without being right, and pays more than being right does",
-        change=f"Read the best-rewarded samples, mend '{name}' or lower its weight, and begin again from a checkpoint "
-        "before the fall",
-        **_weight(run, name, halve=True),
-    )
+    ends = f"from {rose[name].before:.3g} to {rose[name].after:.3g} (first and last third of the steps)"
+    remedy = _weight(run, name, halve=True)
+    return Seen(f"'{name}' went {ends}; {fell}", subject=name, words={"part": name}, remedy=remedy)
 
 
-def held_out_falls(run: ObservedRun) -> Finding | None:
+def held_out_falls(run: ObservedRun) -> Seen | None:
     """The reward has risen since the best evaluation, and the held-out score has fallen; no one part explains it."""
     fell = _held_out_fell(run)
     reward = _reward_since_best(run) if fell else None
     if reward is None or not reward.rises or gamed_reward(run) is not None:
         return None
-    best = run.scores[run.best].step
-    return Finding(
-        severity="serious",
-        says="the reward rises while the held-out score falls",
-        evidence=f"{fell}; reward {reward.before:.3g} then, {reward.after:.3g} now",
-        cause=f"the policy learns the training {run.words.prompts} by heart, or is rewarded for what is not evaluated",
-        change=f"Read the best-rewarded samples, train on more {run.words.prompts}, and go back to the checkpoint "
-        f"nearest step {best}",
-        **run.changed_to("prompts_per_step", lambda now: 2 * now),
-    )
+    evidence = f"{fell}; reward {reward.before:.3g} then, {reward.after:.3g} now"
+    return Seen(evidence, words={"best": run.scores[run.best].step})
 
 
 def part_names(run: ObservedRun) -> list[str]:
@@ -135,8 +102,10 @@ def accuracy_at_ends(run: ObservedRun) -> Trend | None:
     return trend_of(*([row["accuracy"] for row in side if row["accuracy"] is not None] for side in sides))
 
 
-def _parts(names: list[str]) -> str:
-    return f"part{'s' * (len(names) > 1)} " + " and ".join(f"'{name}'" for name in names)
+def _of_parts(run: ObservedRun, names: list[str], evidence: str, severity: Severity | None = None) -> Seen:
+    parts = f"part{'s' * (len(names) > 1)} " + " and ".join(f"'{name}'" for name in names)
+    remedy = _weight(run, names[0])
+    return Seen(evidence, severity=severity, subject=", ".join(names), words={"parts": parts}, remedy=remedy)
 
 
 def _weight(run: ObservedRun, part: str, *, halve: bool = False) -> dict[str, Any]:

@@ -2,74 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
+
 from rung.lab.diagnosis import control, ending, learning_rate, lengths, numbers, policy, repeats, reward_parts, signal
-from rung.lab.diagnosis.finding import Finding
+from rung.lab.diagnosis.finding import Finding, Seen
 from rung.lab.diagnosis.observed import ObservedRun
 from rung.lab.diagnosis.stored import read_stored
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One thing that can be wrong with a run; its name is its function's.
+    """One thing that can be wrong with a run: the function that looks for it, whose name it has, and what is said."""
 
-    Example: `Rule(lengths.truncated, "metrics")`.
-    """
-
-    look: Callable[[ObservedRun], Finding | None]
-    needs: Literal["metrics", "folder"]
-    """`metrics`: can be told from the rows so far, so it is also a warning while the run trains; `folder`: needs
-    samples, settings or evaluations, or the whole of the run."""
+    look: Callable[[ObservedRun], Seen | None]
+    said: Mapping[str, Any]
+    """Its entry of rules.yaml."""
 
     @property
     def name(self) -> str:
         return self.look.__name__
 
+    @property
+    def needs(self) -> Literal["metrics", "folder"]:
+        """`metrics`: told from the rows so far, so that it is also a warning while the run trains."""
+        return self.said.get("needs", "metrics")
 
-RULES: tuple[Rule, ...] = (
-    Rule(numbers.not_finite, "metrics"),
-    Rule(numbers.sampler_gap, "metrics"),
-    Rule(numbers.one_token_off, "metrics"),
-    Rule(numbers.capped_ratio, "metrics"),
-    Rule(numbers.failed_rewards, "metrics"),
-    Rule(reward_parts.gamed_reward, "metrics"),
-    Rule(reward_parts.held_out_falls, "metrics"),
-    Rule(reward_parts.constant_part, "metrics"),
-    Rule(reward_parts.part_never_applies, "metrics"),
-    Rule(signal.too_hard, "metrics"),
-    Rule(signal.too_easy, "metrics"),
-    Rule(signal.flat_reward, "metrics"),
-    Rule(signal.refill_limit, "folder"),
-    Rule(signal.start_too_hard, "folder"),
-    Rule(signal.start_too_easy, "folder"),
-    Rule(lengths.truncated, "metrics"),
-    Rule(lengths.thinking_too_long, "folder"),
-    Rule(learning_rate.learning_rate_high, "metrics"),
-    Rule(learning_rate.learning_rate_low, "metrics"),
-    Rule(learning_rate.clipped_often, "metrics"),
-    Rule(learning_rate.gradient_always_clipped, "folder"),
-    Rule(learning_rate.gradient_spikes, "metrics"),
-    Rule(policy.entropy_collapse, "metrics"),
-    Rule(policy.kl_runs_off, "metrics"),
-    Rule(policy.score_collapse, "metrics"),
-    Rule(policy.score_falls, "metrics"),
-    Rule(policy.learnt_by_heart, "folder"),
-    Rule(repeats.same_completion, "folder"),
-    Rule(repeats.loops, "folder"),
-    Rule(control.blind_critic, "metrics"),
-    Rule(control.refused_steps, "metrics"),
-    Rule(control.returns_stand_still, "folder"),
-    Rule(ending.still_running, "folder"),
-    Rule(ending.unfinished, "folder"),
-    Rule(ending.damaged, "folder"),
-    Rule(ending.never_evaluated, "folder"),
-    Rule(ending.too_short, "folder"),
-    Rule(ending.not_distinguishable, "folder"),
+    def finding(self, run: ObservedRun) -> Finding | None:
+        """What is wrong, in the words for this run; None: nothing."""
+        seen = self.look(run)
+        if seen is None:
+            return None
+        said = dict(self.said)
+        said |= said.get("in an environment", {}) if run.in_environment else {}
+        said |= said.get("learned", {}) if run.learned else {}
+        said |= said["cases"][seen.case] if seen.case else {}
+        words = {**vars(run.words), **seen.words}
+        return Finding(
+            name=self.name,
+            subject=seen.subject,
+            severity=seen.severity or said["severity"],
+            evidence=seen.evidence,
+            **{part: said[part].format(**words) for part in ("says", "cause", "change")},
+            **(_remedy(run, said.get("set", {})) if seen.remedy is None else seen.remedy),
+        )
+
+
+_CHANGES: Mapping[str, Callable[[Any, int], Any]] = {
+    "x": lambda now, by: now * by,
+    "/": lambda now, by: float(f"{now / by:.2g}"),
+    "//": lambda now, by: max(1, now // by),
+}
+
+
+def _remedy(run: ObservedRun, tries: Mapping[str, Any] | str) -> dict[str, Any]:
+    """A finding's `setting`, `value` and `now`, by the `set` of a rule."""
+    if isinstance(tries, str):
+        return {"setting": tries}
+    for key, value in tries.items():
+        now, (sign, _, by) = run.setting(key), str(value).partition(" ")
+        if sign not in _CHANGES:
+            return {"setting": key, "now": now, "value": None if value == "?" else value}
+        if now is not None:
+            return {"setting": key, "now": now, "value": _CHANGES[sign](now, int(by))}
+    return {}
+
+
+_SAID = yaml.safe_load(files("rung.lab.diagnosis").joinpath("rules.yaml").read_text(encoding="utf-8"))
+_LOOKS: tuple[Callable[[ObservedRun], Seen | None], ...] = (
+    *(numbers.not_finite, numbers.sampler_gap, numbers.one_token_off, numbers.capped_ratio, numbers.failed_rewards),
+    *(reward_parts.gamed_reward, reward_parts.held_out_falls),
+    *(reward_parts.constant_part, reward_parts.part_never_applies),
+    *(signal.too_hard, signal.too_easy, signal.flat_reward),
+    *(signal.refill_limit, signal.start_too_hard, signal.start_too_easy),
+    *(lengths.truncated, lengths.thinking_too_long),
+    *(learning_rate.learning_rate_high, learning_rate.learning_rate_low, learning_rate.clipped_often),
+    *(learning_rate.gradient_always_clipped, learning_rate.gradient_spikes),
+    *(policy.entropy_collapse, policy.kl_runs_off, policy.score_collapse, policy.score_falls, policy.learnt_by_heart),
+    *(repeats.same_completion, repeats.loops),
+    *(control.blind_critic, control.refused_steps, control.returns_stand_still),
+    *(ending.still_running, ending.unfinished, ending.damaged),
+    *(ending.never_evaluated, ending.too_short, ending.not_distinguishable),
 )
+RULES = tuple(Rule(look, _SAID[look.__name__]) for look in _LOOKS)
 
 _ORDER = ("serious", "doubtful", "note")
 
@@ -77,7 +97,7 @@ _ORDER = ("serious", "doubtful", "note")
 def found_in(run: ObservedRun) -> list[Finding]:
     """What the rules find; of a run that trains, only those that need metrics alone are asked."""
     asked = [rule for rule in RULES if not run.live or rule.needs == "metrics"]
-    return [replace(found, name=rule.name) for rule in asked if (found := rule.look(run)) is not None]
+    return [found for rule in asked if (found := rule.finding(run)) is not None]
 
 
 @dataclass(frozen=True, kw_only=True)

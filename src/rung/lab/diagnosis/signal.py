@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-from rung.lab.diagnosis.finding import Finding
+from rung.lab.diagnosis.finding import Seen
 from rung.lab.diagnosis.learning_rate import learning_rate_high
 from rung.lab.diagnosis.observed import ObservedRun, Row, span
 from rung.runs.metrics.registry import METRICS
@@ -20,58 +22,30 @@ ALREADY = 0.9
 FIRST_STEPS = 3
 
 
-def too_hard(run: ObservedRun) -> Finding | None:
+def too_hard(run: ObservedRun) -> Seen | None:
     if _kind(run) != "all_wrong" or _was_better(run):
         return None
-    return Finding(
-        severity="doubtful" if run.learned else "serious",
-        says="most groups teach nothing, because no sample in them is right",
-        evidence=_shares(run),
-        cause=f"the {run.words.prompts} are too hard for the policy",
-        change="Use an easier task, explore more, or draw more episodes of each start state"
-        if run.in_environment
-        else "Use easier prompts, show worked examples in the prompt, or start with `rung sft`; more samples of a "
-        "prompt find a right one more often",
-        **run.changed_to("method.samples_per_prompt", lambda now: min(2 * now, MOST_SAMPLES)),
-    )
+    return Seen(_shares(run), remedy=_more_samples(run))
 
 
-def too_easy(run: ObservedRun) -> Finding | None:
-    if _kind(run) != "all_right":
-        return None
-    return Finding(
-        severity="note" if run.learned else "doubtful",
-        says="most groups teach nothing, because every sample in them is right",
-        evidence=_shares(run),
-        cause="this task is learnt" if run.learned else f"the {run.words.prompts} are too easy for the policy",
-        change=f"Go on with harder {run.words.prompts}, or stop here",
-        setting="task.name",
-        now=run.setting("task.name"),
-    )
+def too_easy(run: ObservedRun) -> Seen | None:
+    return Seen(_shares(run)) if _kind(run) == "all_right" else None
 
 
-def flat_reward(run: ObservedRun) -> Finding | None:
+def flat_reward(run: ObservedRun) -> Seen | None:
     """Nothing to learn from, and neither because all are right nor because all are wrong."""
     kind = _kind(run)
     if kind in ("all_right", "all_wrong") or (run.in_environment and run.learned):
         return None
     if kind is None and not (run.late and all(_is_silent(row) for row in run.late)):
         return None
-    return Finding(
-        severity="serious",
-        says=f"there is nothing to learn from: the samples of a {run.words.prompt} get the same reward",
-        evidence=_shares(run) if kind else f"every advantage was 0, or no sample took part, in {span(run.late)}",
-        cause="the reward does not tell the samples apart, or the samples do not differ",
-        change="Read the samples, then make the reward tell them apart, or raise the temperature",
-        **(
-            run.changed_to("temperature", lambda _: 1.0)
-            if (run.setting("temperature") or 1.0) < 1.0
-            else {"setting": "rewards"}
-        ),
+    return Seen(
+        _shares(run) if kind else f"every advantage was 0, or no sample took part, in {span(run.late)}",
+        case="cold" if (run.setting("temperature") or 1.0) < 1.0 else "",
     )
 
 
-def refill_limit(run: ObservedRun) -> Finding | None:
+def refill_limit(run: ObservedRun) -> Seen | None:
     """Dynamic sampling draws as often as it may at most steps."""
     most = run.setting("method.keep_group.most_batches")
     rounds = run.values("groups/rounds", run.late)
@@ -80,17 +54,10 @@ def refill_limit(run: ObservedRun) -> Finding | None:
     at_limit = sum(found >= most for found in rounds)
     if at_limit * 2 <= len(rounds) or run.learned:
         return None
-    return Finding(
-        severity="doubtful",
-        says="most steps draw prompts again until the limit and still find too few groups that differ",
-        evidence=f"{at_limit} of {len(rounds)} steps made all {most} rounds ({span(run.late)})",
-        cause="the prompts are too easy or too hard, so that most of the sampling is thrown away",
-        change="Choose prompts that the model gets right sometimes, or take fewer of them a step",
-        **run.changed_to("prompts_per_step", lambda now: max(1, now // 2)),
-    )
+    return Seen(f"{at_limit} of {len(rounds)} steps made all {most} rounds ({span(run.late)})")
 
 
-def start_too_hard(run: ObservedRun) -> Finding | None:
+def start_too_hard(run: ObservedRun) -> Seen | None:
     if run.in_environment or run.learned or not run.values("reward/mean"):
         return None
     samples, scores_NK = run.setting("method.samples_per_prompt"), _shares_at_start(run)
@@ -105,33 +72,22 @@ def start_too_hard(run: ObservedRun) -> Finding | None:
         told.append(f"in {wrong:.0%} of the first groups none of the {samples or ''} samples was right")
     if passed is not None:
         told.append(f"held-out pass@{k} before training is {passed:.3f}")
-    return Finding(
-        severity="serious" if hopeless or (wrong or 0.0) >= 1 - NEVER else "doubtful",
-        says="the model that the run started from can hardly do the task",
-        evidence="; ".join(told),
-        cause="reinforcement learning makes right answers likelier; it cannot begin where there are none",
-        change="Use easier prompts, start with `rung sft` or a stronger model; more samples a prompt help where a few "
-        "are right",
-        **run.changed_to("method.samples_per_prompt", lambda now: min(2 * now, MOST_SAMPLES)),
-    )
+    severity = "serious" if hopeless or (wrong or 0.0) >= 1 - NEVER else None
+    return Seen("; ".join(told), severity=severity, remedy=_more_samples(run))
 
 
-def start_too_easy(run: ObservedRun) -> Finding | None:
+def start_too_easy(run: ObservedRun) -> Seen | None:
     scores_NK = _shares_at_start(run)
     if run.in_environment or scores_NK is None or run.learned:
         return None
     score = mean_at_k(scores_NK)
     if score.value < ALREADY:
         return None
-    return Finding(
-        severity="doubtful",
-        says="the model could do the task before the run began",
-        evidence=f"held-out score before training: {score.value:.3f} ({score.low:.3f} to {score.high:.3f})",
-        cause="the task is too easy for this model, so that nearly every sample is right and little is left to learn",
-        change="Use harder prompts, or a smaller model",
-        setting="task.name",
-        now=run.setting("task.name"),
-    )
+    return Seen(f"held-out score before training: {score.value:.3f} ({score.low:.3f} to {score.high:.3f})")
+
+
+def _more_samples(run: ObservedRun) -> dict[str, Any]:
+    return run.changed_to("method.samples_per_prompt", lambda now: min(2 * now, MOST_SAMPLES))
 
 
 def _shares_at_start(run: ObservedRun) -> npt.NDArray[np.float64] | None:
