@@ -56,24 +56,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-app.command()(train)
-app.command()(check)
-app.command()(resume)
-app.command()(sft)
-app.command()(pairs)
-app.command()(rlhf)
-app.command()(compare)
-app.command("eval")(evaluate)
-app.command()(chat)
-app.command()(label)
-app.command()(view)
-app.command()(diagnose)
-app.command()(methods)
-app.command()(explain)
-app.command()(diff)
-app.command()(settings)
-app.command()(tasks)
-app.command("explain-metric")(explain_metric)
+_ON_RUNS = (train, check, resume, sft, pairs, rlhf, compare, evaluate, chat, label, view, diagnose)
+for command in (*_ON_RUNS, methods, explain, diff, settings, tasks, explain_metric):
+    app.command("eval" if command is evaluate else None)(command)
 
 
 def _version(wanted: bool) -> None:

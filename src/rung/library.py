@@ -17,7 +17,7 @@ from rung.runs.observers import Observer
 from rung.settings import Settings
 from rung.settings.load import ADAPTED
 from rung.settings.objects import Objects, taken_apart
-from rung.tasks.named_module import import_named
+from rung.tasks.own_environment import import_named
 from rung.trainers import choose
 from rung.trainers.handed import MakesLabeller
 from rung.trainers.reading import settings_of
@@ -216,9 +216,8 @@ def compare(
 
     Example: `compare(["grpo", MINE], model="tiny", task="arithmetic", budget={"tokens": "40K"}, seeds=3)`.
     """
-    from rung.lab.compare.asked import jobs_for
-    from rung.lab.compare.compare import compare as compared
-    from rung.lab.compare.from_python import comparison_from
+    from rung.lab.compare.asked import comparison_from, jobs_for
+    from rung.lab.compare.results import compare as compared
 
     import_named(_name_in(keywords))
     asked = comparison_from(methods, budget=budget, seeds=seeds, recipe=recipe, parts=parts, keywords=keywords)

@@ -12,8 +12,8 @@ from rung import GRPO, Settings, SettingsError, parts
 from rung.methods import METHODS
 from rung.methods.data import as_data
 from rung.settings.elsewhere import ELSEWHERE
-from rung.settings.messages import keys_of
 from rung.settings.method_layers import keys_in
+from rung.settings.section import keys_of
 from rung.trainers.reading import read_run, settings_of
 
 FLAGS = {"model": "tiny", "task": "arithmetic"}

@@ -15,7 +15,7 @@ from rung.settings import EvalSettings, Settings
 from rung.settings.elsewhere import ELSEWHERE
 from rung.settings.given import given, leaves
 from rung.settings.listing import OF_COMMANDS, Setting, as_json, every_setting, field_docs, found, listed
-from rung.settings.messages import keys_of
+from rung.settings.section import keys_of
 from rung.settings.validate import run_keys
 from rung.trainers.reading import read_run, settings_of
 

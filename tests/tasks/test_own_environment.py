@@ -15,7 +15,7 @@ import rung
 from rung.errors import EnvironmentFailure, SettingsError
 from rung.rollouts.environments.rows import EnvironmentRows
 from rung.tasks.environment import EnvironmentTask, environment_task
-from rung.tasks.named_module import import_named, module_of
+from rung.tasks.own_environment import import_named, module_of
 
 ZEROS = np.zeros(3, np.float32)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rung.commands.options import AsJson
-from rung.commands.output import columns, print_json, say
+from rung.commands.output import columns, show
 
 Name = Annotated[str, typer.Argument(metavar="METHOD", help="A method's name (rung methods).")]
 
@@ -17,12 +17,9 @@ def methods(as_json: AsJson = False) -> None:
     """All methods, from the bottom of the ladder up."""
     from rung.methods import METHODS
 
-    if as_json:
-        keys = ("name", "paper", "summary", "parent")
-        print_json({"methods": [{key: getattr(method, key) for key in keys} for method in METHODS.values()]})
-        return
-    for line in columns({name: method.summary for name, method in METHODS.items()}):
-        say(line)
+    keys = ("name", "paper", "summary", "parent")
+    data = {"methods": [{key: getattr(method, key) for key in keys} for method in METHODS.values()]}
+    show(data, lambda: columns({name: method.summary for name, method in METHODS.items()}), as_json)
 
 
 def explain(method: Name, as_json: AsJson = False) -> None:
@@ -35,10 +32,7 @@ def explain(method: Name, as_json: AsJson = False) -> None:
     from rung.methods.explain import explain as in_words
 
     found = method_named(method)
-    if as_json:
-        print_json(card(found))
-    else:
-        say(in_words(found))
+    show(card(found), lambda: [in_words(found)], as_json)
 
 
 def diff(
@@ -65,12 +59,9 @@ def diff(
     if problems:
         raise SettingsError(problems)
     changes = difference(found[before], found[after])
-    if as_json:
-        listed = [{"slot": c.slot, "before": as_data(c.before), "after": as_data(c.after)} for c in changes]
-        print_json({"before": before, "after": after, "changes": listed})
-        return
-    for change in changes:
-        say(change.words())
+    listed = [{"slot": c.slot, "before": as_data(c.before), "after": as_data(c.after)} for c in changes]
+    data = {"before": before, "after": after, "changes": listed}
+    show(data, lambda: [change.words() for change in changes], as_json)
 
 
 def tasks(as_json: AsJson = False) -> None:
@@ -78,13 +69,12 @@ def tasks(as_json: AsJson = False) -> None:
     from rung.tasks.load import available_tasks
 
     found = available_tasks()
-    if as_json:
-        print_json({"tasks": [{"name": name, "about": about} for name, about in found]})
-        return
-    for line in columns(dict(found)):
-        say(line)
-    say("FILE.jsonl or FILE.parquet: rows with `prompt` and `answer`, or with any columns that your reward reads")
-    say("CartPole-v1 and any other Gymnasium environment whose observations are numbers: no model is needed")
+    more = (
+        "FILE.jsonl or FILE.parquet: rows with `prompt` and `answer`, or with any columns that your reward reads",
+        "CartPole-v1 and any other Gymnasium environment whose observations are numbers: no model is needed",
+    )
+    data = {"tasks": [{"name": name, "about": about} for name, about in found]}
+    show(data, lambda: [*columns(dict(found)), *more], as_json)
 
 
 def explain_metric(
@@ -98,10 +88,7 @@ def explain_metric(
     from rung.runs.metrics.registry import explain_metric as explained
 
     metric = explained(name)
-    if as_json:
-        print_json(vars(metric))
-    else:
-        say(metric.text())
+    show(vars(metric), lambda: [metric.text()], as_json)
 
 
 def settings(
@@ -118,9 +105,5 @@ def settings(
     from rung.settings.listing import found, listed
 
     wanted = listed() if key is None else found(key, listed())
-    if as_json:
-        print_json({"settings": [asdict(one) for one in wanted]})
-        return
-    for setting in wanted:
-        for line in setting.lines():
-            say(line)
+    data = {"settings": [asdict(one) for one in wanted]}
+    show(data, lambda: [line for one in wanted for line in one.lines()], as_json)

@@ -46,10 +46,7 @@ def chat(
 
 
 class Talk:
-    """A conversation, or a series of texts to continue, with one model.
-
-    Example: `Talk(InProcessSampler(policy), temperature=0.0, max_new_tokens=8, seed=0).answer("2+3=")` is `"5"`.
-    """
+    """A conversation, or a series of texts to continue, with one model."""
 
     def __init__(self, sampler: InProcessSampler, *, temperature: float, max_new_tokens: int, seed: int) -> None:
         self.sampler, self.policy = sampler, sampler.policy
@@ -69,7 +66,9 @@ class Talk:
 
         if self.by_turns:
             self.messages.append({"role": "user", "content": line})
-        self._forget_what_does_not_fit()
+        room = self.policy.context_length - self.max_new_tokens
+        while len(self.messages) > 2 and len(self.policy.encode(tuple(self.messages))) > room:
+            del self.messages[:2]
         ids = self.policy.encode(tuple(self.messages) if self.by_turns else line)
         (episode,) = self.sampler.sample(
             [Prompt("chat", 0, ids)],
@@ -82,11 +81,6 @@ class Talk:
         if self.by_turns:
             self.messages.append({"role": "assistant", "content": episode.text})
         return episode.text
-
-    def _forget_what_does_not_fit(self) -> None:
-        room = self.policy.context_length - self.max_new_tokens
-        while len(self.messages) > 2 and len(self.policy.encode(tuple(self.messages))) > room:
-            del self.messages[:2]
 
 
 def _folder(model: str) -> str:

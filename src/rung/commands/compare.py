@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rung.commands.options import AsJson, Config, Model, Recipe, Rewards, Sets, Task
-from rung.commands.output import columns, only_the_result, print_json, say, tell
+from rung.commands.output import columns, counted, estimated, only_the_result, say, show, tell
 from rung.errors import SettingsError
 from rung.runs.folders import new_folder
 
@@ -71,8 +70,8 @@ def compare(
     it stopped. The result is comparison.json and comparison.html in the folder.
     """
     from rung.lab.compare.asked import comparison_of, jobs_for
-    from rung.lab.compare.compare import compare as run_comparison
     from rung.lab.compare.plan import read_plan
+    from rung.lab.compare.results import compare as run_comparison
     from rung.runs.stopping import STOPPED_BY_SIGNAL
 
     asked: dict[str, Any] = {"methods": methods, "model": model, "task": task, "budget": budget, "config": config}
@@ -85,15 +84,11 @@ def compare(
     else:
         comparison = comparison_of(**asked, seeds=seeds)
         folder = out or new_folder("compare", next(iter(comparison.settings.values())).task)
-    with only_the_result() if as_json else contextlib.nullcontext():
+    with only_the_result(as_json):
         at_once = jobs_for(comparison, jobs)
         plan = plan_lines(comparison, folder, at_once)
         data, code = run_comparison(comparison, folder, jobs=at_once, say=tell if as_json else say, plan=plan)
-    if as_json:
-        print_json(data)
-    else:
-        for line in result_lines(data, folder, stopped=code == STOPPED_BY_SIGNAL):
-            say(line)
+    show(data, lambda: result_lines(data, folder, stopped=code == STOPPED_BY_SIGNAL), as_json)
     raise typer.Exit(code)
 
 
@@ -107,7 +102,7 @@ def plan_lines(comparison: Comparison, folder: Path, jobs: int) -> list[str]:
         f"compares {', '.join(methods)}",
         f"  on        {first.task.name} with {first.model}",
         f"  budget    {comparison.axis} = {comparison.limit:,.12g} a run; the first step that reaches it is its last",
-        f"  runs      {_count(len(methods), 'method')} x {_count(len(seeds), 'seed')}, {jobs} at a time",
+        f"  runs      {counted(len(methods), 'method')} x {counted(len(seeds), 'seed')}, {jobs} at a time",
         f"  seeds     {resolution(len(seeds))}",
         *_pairs_line(comparison),
         "  settings  each method's own and its recipe's, untuned, and what you set",
@@ -151,22 +146,17 @@ def _pairs_line(comparison: Comparison) -> list[str]:
     return [f"  pairs     {who}: from the model's own samples, {one.k} answers a prompt; {ends}"]
 
 
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}" + ("" if number == 1 else "s")
-
-
 def result_lines(data: Mapping[str, Any], folder: Path, *, stopped: bool = False) -> list[str]:
     """The result for people."""
-    rows = {
-        row["method"]: _row(row)
-        for row in sorted(data["methods"], key=lambda row: (row["score"] is None, -(row["score"] or 0)))
-    }
-    lines = [f"score, 95 % interval over seeds and items, and what a run spent ({data['task']['name']}):"]
-    lines += columns(rows, indent="  ")
-    lines += [data["verdict"]["headline"], *(f"  {detail}" for detail in data["verdict"]["details"])]
-    if stopped:
-        lines.append(f"stopped with everything saved; go on with: rung compare --resume {folder}")
-    return [*lines, f"page: {folder / 'comparison.html'}"]
+    ranked = sorted(data["methods"], key=lambda row: (row["score"] is None, -(row["score"] or 0)))
+    rows = {row["method"]: _row(row) for row in ranked}
+    return [
+        f"score, 95 % interval over seeds and items, and what a run spent ({data['task']['name']}):",
+        *columns(rows, indent="  "),
+        *(data["verdict"]["headline"], *(f"  {detail}" for detail in data["verdict"]["details"])),
+        *([f"stopped with everything saved; go on with: rung compare --resume {folder}"] if stopped else []),
+        f"page: {folder / 'comparison.html'}",
+    ]
 
 
 def _row(row: Mapping[str, Any]) -> str:
@@ -175,9 +165,8 @@ def _row(row: Mapping[str, Any]) -> str:
     failed = "; ".join(f"seed {one['seed']} FAILED: {reason(one['error'])}" for one in row["failed"])
     if row["score"] is None:
         return failed or "not run yet"
-    low, high = row["interval"]
     spent = row["spent"]
-    seeds = f"{_count(len(row['seeds']), 'seed')}, worst {row['worst_seed']['score']:.3f}"
+    seeds = f"{counted(len(row['seeds']), 'seed')}, worst {row['worst_seed']['score']:.3f}"
     drawn = "environment steps" if spent["steps"] else "tokens"
     cost = f"{spent['tokens']:,.0f} {drawn}, {spent['seconds']:,.0f} s"
-    return f"{row['score']:.3f} ({low:.3f} to {high:.3f})  {seeds}  {cost}  {failed}".rstrip()
+    return f"{estimated(row['score'], *row['interval'])}  {seeds}  {cost}  {failed}".rstrip()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from rung.commands.options import AsJson, Rewards, Seed, Sets, Task
-from rung.commands.output import columns, only_the_result, print_json, say, tell
+from rung.commands.output import columns, estimated, number, only_the_result, show, tell
 
 
 def evaluate(
@@ -47,67 +46,36 @@ def evaluate(
     Completions are judged by --reward; else as in the run, by its own rewards; for another task, or a model alone, by
     the task's. With --base, the KL of whole completions to the base is told too.
     """
-    flags = {
-        "task": task,
-        "k": k,
-        "items": items,
-        "temperature": temperature,
-        "max_new_tokens": max_new_tokens,
-        "seed": seed,
-        "split": split,
-    }
-    with only_the_result() if as_json else contextlib.nullcontext():
-        data = _evaluated(run_or_model, base, flags, rewards or (), sets or (), step, samples)
-    if as_json:
-        print_json(data)
-        return
-    for line in result_lines(data):
-        say(line)
+    flags = {"task": task, "k": k, "items": items, "split": split, "seed": seed}
+    flags |= {"temperature": temperature, "max_new_tokens": max_new_tokens}
+    from rung.tasks.rows import require_new_file, write_rows
 
-
-def _evaluated(
-    run_or_model: str,
-    base: str | None,
-    flags: Mapping[str, str | None],
-    rewards: Sequence[str],
-    sets: Sequence[str],
-    step: int | None,
-    samples: Path | None,
-) -> dict[str, Any]:
     if samples is not None:
-        from rung.tasks.rows import require_new_file
-
         require_new_file(samples, "--samples")
     from rung.runs.evaluating import evaluated
 
-    result = evaluated(run_or_model, base=base, step=step, flags=flags, rewards=rewards, sets=sets, say=tell)
+    with only_the_result(as_json):
+        result = evaluated(
+            run_or_model, base=base, step=step, flags=flags, rewards=rewards or (), sets=sets or (), say=tell
+        )
     if samples is not None:
-        from rung.tasks.rows import write_rows
-
         write_rows(result.samples, samples, "--samples")
-    return {"model": run_or_model, "task": result.task, "split": result.split, **result.as_data()}
+    data = {"model": run_or_model, "task": result.task, "split": result.split, **result.as_data()}
+    show(data, lambda: result_lines(data), as_json)
 
 
 def result_lines(data: Mapping[str, Any]) -> list[str]:
     """A result for people, each estimate with its interval."""
     k, low, high = data["k"], *data["interval"]
-    rows = {f"mean@{k}": _words({"value": data["score"], "low": low, "high": high})}
+    rows = {f"mean@{k}": estimated(data["score"], low, high)}
     parts = data.get("parts") or {}
     if len(parts) > 1:
-        rows |= {n: f"{_number(one['mean'])}, deviation {_number(one['deviation'])}" for n, one in parts.items()}
+        rows |= {n: f"{number(one['mean'])}, deviation {number(one['deviation'])}" for n, one in parts.items()}
     named = {f"pass@{k}": "pass_at_k", f"maj@{k}": "maj_at_k", "base": "base", "gain": "paired"}
     named["KL to base"] = "kl_to_base"
-    rows |= {label: _words(data[name]) for label, name in named.items() if data.get(name) is not None}
+    told = {label: data[name] for label, name in named.items() if data.get(name) is not None}
+    rows |= {label: estimated(one["value"], one["low"], one["high"]) for label, one in told.items()}
     lines = [f"{data['model']} on {data['task']}: {data['items']:,} items, {k} samples each"]
     if data["not_judged"]:
         lines.append(f"{data['not_judged']:,} samples could not be judged and are left out")
     return [*lines, *columns(rows, indent="  ")]
-
-
-def _words(estimate: Mapping[str, Any]) -> str:
-    value, low, high = (_number(estimate[name]) for name in ("value", "low", "high"))
-    return f"{value} ({low} to {high})"
-
-
-def _number(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.3f}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rung.commands.output import say, tell
+from rung.commands.output import counted, say, tell
 from rung.errors import MissingExtra, SettingsError
 
 if TYPE_CHECKING:
@@ -98,10 +98,10 @@ def _take_in(store: LabelStore, file: ComparisonFile) -> None:
 
 def _export(store: LabelStore, export: Path | None, votes: Path | None) -> None:
     from rung.lab.labels.agreement import RULE, agreement_of
-    from rung.lab.labels.export import export_labelled, export_votes
+    from rung.lab.labels.store import export_labelled, export_votes
 
     if votes is not None:
-        say(f"{votes}: {export_votes(store, votes)} with {_votes(len(store.votes()))}")
+        say(f"{votes}: {export_votes(store, votes)} with {counted(len(store.votes()), 'vote')}")
     if export is not None:
         say(f"{export}: {export_labelled(store, export)}")
         say(f"chosen is {RULE}")
@@ -126,10 +126,7 @@ def _serve(
         server.run()
     standing = store.standing()
     labelled = len({vote.pair for vote in standing})
-    say(f"{_votes(len(standing))} on {labelled:,} of {store.count():,} pairs; left preferred: {left_share(standing)}")
+    said = f"{counted(len(standing), 'vote')} on {labelled:,} of {store.count():,} pairs"
+    say(f"{said}; left preferred: {left_share(standing)}")
     if labelled:
         say(f"for training: rung label {file.path} --export FILE.jsonl")
-
-
-def _votes(count: int) -> str:
-    return f"{count:,} {'vote' if count == 1 else 'votes'}"

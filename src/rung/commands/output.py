@@ -9,7 +9,7 @@ import contextlib
 import json
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import typer
@@ -33,16 +33,32 @@ def complain(message: str) -> None:
         typer.echo(f"error: {visible(line)}", err=True)
 
 
-def print_json(data: Mapping[str, Any]) -> None:
-    """One JSON object; what is not finite becomes null, everything outside ASCII is escaped."""
-    typer.echo(json.dumps(_finite(data), indent=2, allow_nan=False))
+def show(data: Mapping[str, Any], lines: Callable[[], Iterable[str]], as_json: bool) -> None:
+    """One JSON object, in which what is not finite is null and everything outside ASCII escaped; or else the lines."""
+    if as_json:
+        typer.echo(json.dumps(_finite(data), indent=2, allow_nan=False))
+        return
+    for line in lines():
+        say(line)
 
 
-@contextlib.contextmanager
-def only_the_result() -> Iterator[None]:
-    """While inside, whatever others print to stdout goes to stderr, so that stdout holds the result alone."""
-    with contextlib.redirect_stdout(sys.stderr):
-        yield
+def only_the_result(as_json: bool) -> contextlib.AbstractContextManager[Any]:
+    """With JSON asked for, whatever others print to stdout goes to stderr, so that stdout holds the result alone."""
+    return contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
+
+
+def counted(count: int, word: str) -> str:
+    """`1 vote`, `2,000 votes`."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def estimated(value: float | None, low: float | None, high: float | None) -> str:
+    """An estimate with its interval: `0.740 (0.700 to 0.780)`."""
+    return f"{number(value)} ({number(low)} to {number(high)})"
+
+
+def number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3f}"
 
 
 def columns(rows: Mapping[str, str], indent: str = "") -> list[str]:

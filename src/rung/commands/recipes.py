@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from rung.commands.options import Config, Model, Out, Quiet, Rewards, Seed, Sets, SkipBadRows, Task, with_skipping
-from rung.commands.output import say, tell
+from rung.commands.output import estimated, say, tell
 from rung.runs.folders import new_folder
 from rung.runs.lock import problems_with
-
-if TYPE_CHECKING:
-    from rung.runs.statistics import Estimate
 
 File = Annotated[Path, typer.Option("--out", metavar="FILE", help="The .jsonl or .parquet file to write.")]
 Stages = Annotated[
@@ -52,7 +49,8 @@ def sft(
     if summary.before is None or summary.after is None:
         say(f"nothing judges answers to {settings.task.name}, so none were scored")
     else:
-        say(f"held out {_words(summary.before)} before, {_words(summary.after)} after, on {summary.after.items} items")
+        before, after = (estimated(one.value, one.low, one.high) for one in (summary.before, summary.after))
+        say(f"held out {before} before, {after} after, on {summary.after.items} items")
     say(f"the model is in {folder / 'final'}")
 
 
@@ -126,7 +124,3 @@ def rlhf(
         sets=tuple(sets or ()),
     )
     raise typer.Exit(go(asked, out, quiet=quiet, say=say, observers=watching()))
-
-
-def _words(score: Estimate) -> str:
-    return f"{score.value:.3f} ({score.low:.3f} to {score.high:.3f})"

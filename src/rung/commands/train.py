@@ -23,7 +23,7 @@ from rung.commands.options import (
     Task,
     with_skipping,
 )
-from rung.commands.output import print_json, say
+from rung.commands.output import show
 from rung.errors import SettingsError
 from rung.runs.folders import new_folder
 from rung.runs.own_code import OwnCode, own_code
@@ -88,13 +88,9 @@ def check(
         from rung.runs.unstarted import checked
 
         plan = checked(plan, handed(objects=own.objects))
-    if as_json:
-        print_json(plan.as_data())
-        return
     from rung.runs.plan_text import plan_lines
 
-    for line in plan_lines(plan):
-        say(line)
+    show(plan.as_data(), lambda: plan_lines(plan), as_json)
 
 
 def resume(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rung.commands.options import AsJson
-from rung.commands.output import print_json, say, tell
+from rung.commands.output import say, show, tell
 from rung.errors import MissingExtra, SettingsError
 
 if TYPE_CHECKING:
@@ -55,11 +55,7 @@ def diagnose(
     from rung.lab.diagnosis.rules import diagnose as diagnosed
 
     found = diagnosed(folder)
-    if as_json:
-        print_json(found.as_data())
-        return
-    for line in found.lines():
-        say(line)
+    show(found.as_data(), found.lines, as_json)
 
 
 def _opened(folders: list[Path]) -> list[OpenedRun]:

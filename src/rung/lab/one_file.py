@@ -26,14 +26,10 @@ _CHARSET = '<meta charset="utf-8">'
 
 
 def in_one_file(html: str, folders: Sequence[Path], islands: Mapping[str, str]) -> str:
-    """The page with everything inside that it names as `static/NAME`.
+    """The page with everything inside that it names as `static/NAME`: styles and one module, but not its icon.
 
-    Args:
-        html: a page that names its styles, its icon (left out here) and one module.
-        folders: where the styles and modules are, beside `SHARED`.
-        islands: JSON by the id under which the script finds it; `encoded` makes it.
-
-    Example: `in_one_file(page, [STATIC], {"run-data": encoded({"name": "a"})})`.
+    They are looked for in the `folders` and in `SHARED`. `islands` are JSON texts by the id under which the script
+    finds them; `encoded` makes one.
     """
     places = (*folders, SHARED)
     styles: list[str] = []

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rung.lab.diagnosis.rules import diagnose
-from rung.lab.diagnosis.warnings import new_warnings
+from rung.lab.diagnosis.rules import diagnose, new_warnings
 from rung.runs.observers import Finished, Observer, Row
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rung.errors import SettingsError, did_you_mean
 from rung.settings.objects import Objects, taken_apart
-from rung.tasks.named_module import import_named
+from rung.tasks.own_environment import import_named
 
 if TYPE_CHECKING:
     from rung.methods import Method

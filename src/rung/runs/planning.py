@@ -235,7 +235,7 @@ def _wrong_device(settings: Settings) -> Iterator[str]:
 
 
 def _wrong_tracker(settings: Settings) -> Iterator[str]:
-    from rung.runs.record.trackers.tracking import require_tracker
+    from rung.runs.record.trackers import require_tracker
 
     try:
         require_tracker(settings.reporting.tracker)

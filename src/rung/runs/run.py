@@ -22,7 +22,7 @@ from rung.runs.record.console import ConsoleReport
 from rung.runs.record.files import RunFiles
 from rung.runs.record.json_lines import read_rows
 from rung.runs.record.notebook import NotebookReport, in_notebook
-from rung.runs.record.trackers.tracking import Tracking, require_tracker
+from rung.runs.record.trackers import Tracking, require_tracker
 from rung.runs.saved import SETTINGS, run_settings
 from rung.runs.statistics import Difference, Estimate, mean_score, score_difference
 from rung.runs.stopping import STOPPED_BY_SIGNAL, StopRequest

@@ -39,8 +39,7 @@ def read_assignments(
     `method.optimizer.learning_rate`; `own` are the keys that the method has as it is.
     Adds a sentence to `problems` for every text that cannot be read.
     """
-    found = [_assignment(text, keys, problems, own) for text in texts]
-    return [assignment for assignment in found if assignment is not None]
+    return [one for text in texts if (one := _assignment(text, keys, problems, own)) is not None]
 
 
 def _assignment(text: str, keys: Sequence[str], problems: list[str], own: Sequence[str]) -> Assignment | None:
@@ -73,10 +72,8 @@ def whole_key(typed: str, keys: Sequence[str], problems: list[str], source: str,
     slot, dot, number = typed.partition(".")
     if dot and f"method.{slot}" in keys:  # of a part of one's own
         return f"method.{slot}.{number}"
-    problems.append(
-        f"{source}: unknown key{suggestion(typed, keys, own)}; valid: {', '.join(sorted(top))} and what they hold "
-        "(an option of the task is task.OPTION)"
-    )
+    valid = f"{', '.join(sorted(top))} and what they hold (an option of the task is task.OPTION)"
+    problems.append(f"{source}: unknown key{suggestion(typed, keys, own)}; valid: {valid}")
     return None
 
 

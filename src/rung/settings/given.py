@@ -17,10 +17,7 @@ S = TypeVar("S", bound=Section)
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a value was written.
-
-    Example: `Origin("run.yaml", 7).place` is `run.yaml:7`, `Origin("--set steps").place` is `--set steps`.
-    """
+    """Where a value was written."""
 
     source: str
     """`recipe tiny`, a file's path, `--seed`, `--set KEY`."""
@@ -118,19 +115,15 @@ def overlay(below: Given | None, above: Given) -> Given:
 def without(tree: Given, path: str) -> Given:
     """The tree less what stands at a dotted path."""
     key, _, rest = path.partition(".")
-    if isinstance(tree.value, list):
-        kept = [
-            without(inner, rest) if rest and str(index) == key else inner
-            for index, inner in enumerate(tree.value)
-            if rest or str(index) != key
-        ]
-        return Given(kept, tree.origin)
-    if not isinstance(tree.value, dict) or key not in tree.value:
+    if not isinstance(tree.value, dict | list):
         return tree
-    inside = {name: inner for name, inner in tree.value.items() if name != key or rest}
-    if rest:
+    listed = isinstance(tree.value, list)
+    inside = {str(index): inner for index, inner in enumerate(tree.value)} if listed else dict(tree.value)
+    if key in inside and rest:
         inside[key] = without(inside[key], rest)
-    return Given(inside, tree.origin)
+    elif key in inside:
+        del inside[key]
+    return Given(list(inside.values()) if listed else inside, tree.origin)
 
 
 def only_written(tree: Given) -> Given | None:

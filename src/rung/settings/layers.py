@@ -1,8 +1,12 @@
-"""The layers of settings: files and recipes are read, cleaned, and laid over each other."""
+"""The layers of settings: files and recipes are read, cleaned, and laid over each other.
+
+Relative paths in them are looked up where they were given, wherever the run is resumed later; `~` is home.
+"""
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -10,10 +14,13 @@ from pathlib import Path
 from rung.errors import did_you_mean
 from rung.settings.former import renewed
 from rung.settings.given import Given, overlay, plain, without
-from rung.settings.messages import shortened
-from rung.settings.paths import anchored
+from rung.settings.objects import TASKS_OWN
+from rung.settings.section import shortened
 from rung.settings.yaml_text import read_yaml
 
+_MADE_HERE = ("tiny", "small")
+"""Models that are no path, even where a folder has such a name."""
+_DATA = (".jsonl", ".parquet")
 NONE = "none"
 """`--recipe none`: not even an automatic one."""
 
@@ -40,14 +47,12 @@ def read_file(path: Path, problems: list[str]) -> Given | None:
         problems.append(f"{path}: got a TOML file, expected YAML: write `key = value` as `key: value`, tables indented")
         return None
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return read_yaml(path.read_text(encoding="utf-8-sig"), str(path), problems)
     except UnicodeDecodeError as error:
         problems.append(f"{path}: byte {error.start} is not UTF-8, expected a text file")
-        return None
     except OSError as error:
         problems.append(f"{path}: cannot be read: {error.strerror}")
-        return None
-    return read_yaml(text, str(path), problems)
+    return None
 
 
 def usable(layers: Iterable[Given | None], problems: list[str]) -> list[Given]:
@@ -121,3 +126,57 @@ def _laid_over(tree: Given, layer: Given, notes: list[str]) -> Given:
             notes.append(f"task: {', '.join(options)} of '{old.value}' left out, because the task is '{new.value}'")
         tree = without(tree, "task")
     return overlay(tree, layer)
+
+
+def anchored(tree: Given, folder: Path | None) -> Given:
+    """The tree of settings with each relative path that exists under `folder` made absolute, and `~` replaced.
+
+    None: only `~` is replaced.
+
+    Paths are the task where it is a data file, its `held_out_file`, the files and folders of rewards, and `model` and
+    `teacher` where they name something there: a hub id looks like a path too.
+    """
+    if not isinstance(tree.value, dict):
+        return tree
+    changed = dict(tree.value)
+    for key in changed.keys() & {"model", "teacher"}:
+        if changed[key].value not in _MADE_HERE:
+            changed[key] = _whole(changed[key], folder)
+    if "task" in changed:
+        changed["task"] = _task(changed["task"], folder)
+    rewards = changed.get("rewards")
+    if rewards is not None and isinstance(rewards.value, list | str):
+        listed = rewards.value if isinstance(rewards.value, list) else [rewards]
+        changed["rewards"] = Given([_reward(part, folder) for part in listed], rewards.origin)
+    return Given(changed, tree.origin)
+
+
+def _task(task: Given, folder: Path | None) -> Given:
+    if isinstance(task.value, str):
+        return _whole(task, folder) if task.value.endswith(_DATA) else task
+    if not isinstance(task.value, dict):
+        return task
+    named = {key: _task(inner, folder) for key, inner in task.value.items() if key in ("name", "held_out_file")}
+    return Given({**task.value, **named}, task.origin)
+
+
+def _reward(part: Given, folder: Path | None) -> Given:
+    if isinstance(part.value, str):
+        part = Given({"function": part}, part.origin)
+    function = part.at("function")
+    if function is None or not isinstance(function.value, str):
+        return part
+    file, _, name = function.value.rpartition(":")
+    if function.value == TASKS_OWN:
+        return part
+    whole = _whole(Given(file if file else function.value), folder).value + (f":{name}" if file else "")
+    return Given({**part.value, "function": Given(whole, function.origin)}, part.origin)
+
+
+def _whole(path: Given, folder: Path | None) -> Given:
+    if not isinstance(path.value, str):
+        return path
+    whole = os.path.expanduser(path.value) if path.value.startswith("~") else path.value  # noqa: PTH111  no RuntimeError
+    if folder is not None and not os.path.isabs(whole) and (folder / whole).exists():  # noqa: PTH117
+        whole = str((folder / whole).resolve())
+    return Given(whole, path.origin)

@@ -12,7 +12,7 @@ import json
 import textwrap
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from importlib.resources import files
 from itertools import pairwise
@@ -23,27 +23,18 @@ from pydantic.fields import FieldInfo
 from rung.errors import SettingsError
 from rung.settings.elsewhere import suggestion
 from rung.settings.former import todays
-from rung.settings.messages import members, sections
 from rung.settings.schema import EvalSettings, PairsSettings, Settings, SFTSettings
-from rung.settings.section import Section
+from rung.settings.section import Section, members, sections
 
 FILE = "listed.json"
-OF_COMMANDS: Mapping[str, type[Section]] = {
-    "train": Settings,
-    "sft": SFTSettings,
-    "pairs": PairsSettings,
-    "eval": EvalSettings,
-}
+OF_COMMANDS = {"train": Settings, "sft": SFTSettings, "pairs": PairsSettings, "eval": EvalSettings}
 """By the command that reads it: the schema."""
 METHODS_OWN = "the method's"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One setting.
-
-    Example: `Setting(key="evaluation.every", type="whole number", range="0 or more", default="10", about="...")`.
-    """
+    """One setting."""
 
     key: str
     """Dotted, as `--set` takes it."""
@@ -96,39 +87,32 @@ def found(key: str, settings: Sequence[Setting]) -> list[Setting]:
 
 def every_setting() -> Iterator[Setting]:
     """All settings of all commands, the method's slots and their parts' numbers included."""
+    from rung.methods.data import KINDS
+
     for command, schema in OF_COMMANDS.items():
         for one in _of_schema(schema, "", command):
             yield one
             if one.key == "method":
-                yield from _of_methods()
+                yield from dict.fromkeys(one for kind in KINDS for one in _of_slots(kind, "method", ""))
 
 
 def _of_schema(schema: type[Section], above: str, command: str) -> Iterator[Setting]:
     docs = field_docs(schema)
     for name, field in schema.model_fields.items():
         key, held = f"{above}{name}", list(sections(field.annotation))
+        default = "" if isinstance(field.default, Section) else _shown(field.default)
+        default = "none: it must be given" if field.is_required() else default
         many = any(typing.get_origin(one) is tuple for one in members(field.annotation)) and held
         yield Setting(
             key=key,
             type="list of them" if many else _type_words(field.annotation),
             range=_range_words(_marks(field)),
-            default=_default_words(field),
+            default=default,
             about=docs.get(name) or _first_sentence(held[0] if held else schema),
             command=command,
         )
         for section in held:
             yield from _of_schema(section, f"{key}[]." if many else f"{key}.", command)
-
-
-def _of_methods() -> Iterator[Setting]:
-    from rung.methods.data import KINDS
-
-    said: set[Setting] = set()
-    for kind in KINDS:
-        for one in _of_slots(kind, "method", ""):
-            if one not in said:
-                said.add(one)
-                yield one
 
 
 def _of_slots(cls: type[Any], path: str, part: str) -> Iterator[Setting]:
@@ -144,24 +128,19 @@ def _of_slots(cls: type[Any], path: str, part: str) -> Iterator[Setting]:
         parts = shipped_for(hint)
         null = " or null" if types.NoneType in choices(hint) else ""
         limits = ranges.get(field.name)
+        # what a slot is for is said by its protocol, or by the only part that can fill it
+        protocols = [one for one in choices(hint) if getattr(one, "_is_protocol", False)]
+        says = cls if part else next(iter([*protocols, *(parts if len(parts) == 1 else ()), cls]))
         yield Setting(
             key=key,
             type=" or ".join(one.__name__ for one in parts) + null if parts else _type_words(hint),
             range=limits.words if limits is not None and limits.words != "a number" else "",
             default=_shown(field.default) if part and field.default is not MISSING else METHODS_OWN,
-            about=docs.get(field.name) or _first_sentence(cls if part else _slot_class(hint, parts) or cls),
+            about=docs.get(field.name) or _first_sentence(says),
             part=part,
         )
         for inner in parts:
             yield from _of_slots(inner, key, inner.__name__)
-
-
-def _slot_class(hint: Any, parts: Sequence[type[Any]]) -> type[Any] | None:
-    """The class that says what a slot is for: its protocol, or the only part that can fill it."""
-    from rung.methods.slots import choices
-
-    protocols = [one for one in choices(hint) if getattr(one, "_is_protocol", False)]
-    return next(iter([*protocols, *(parts if len(parts) == 1 else ())]), None)
 
 
 @functools.cache
@@ -215,20 +194,11 @@ def _range_words(marks: Iterable[Any]) -> str:
     said: list[str] = []
     words = {"gt": "more than {}", "ge": "{} or more", "lt": "less than {}", "le": "{} or less"}
     for mark in marks:
-        said += [text.format(_number(getattr(mark, name))) for name, text in words.items() if hasattr(mark, name)]
+        limits = [(getattr(mark, name), text) for name, text in words.items() if hasattr(mark, name)]
+        said += [text.format("2^63 - 1" if limit == 2**63 - 1 else f"{limit:g}") for limit, text in limits]
         if getattr(mark, "min_length", None):
             said.append("not empty")
     return ", ".join(dict.fromkeys(said))
-
-
-def _number(limit: float) -> str:
-    return "2^63 - 1" if limit == 2**63 - 1 else f"{limit:g}"
-
-
-def _default_words(field: FieldInfo) -> str:
-    if field.is_required():
-        return "none: it must be given"
-    return "" if isinstance(field.default, Section) else _shown(field.default)
 
 
 def _shown(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,11 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from rung.settings.command_line import Assignment, read_assignments, read_flags, read_rewards, whole_key
 from rung.settings.former import todays
 from rung.settings.given import NOWHERE, Given, Origin, Reading, S, given, leaves, nested, placed, plain
-from rung.settings.layers import NONE, merged, read_file, read_recipe, usable
-from rung.settings.messages import keys_of
+from rung.settings.layers import NONE, anchored, merged, read_file, read_recipe, usable
 from rung.settings.objects import taken_apart
-from rung.settings.paths import anchored
 from rung.settings.schema import SAMPLES, EvalSettings, PairsSettings, Settings, SFTSettings
+from rung.settings.section import keys_of
 from rung.settings.validate import Parts, read_layers, run_keys, settled
 
 if TYPE_CHECKING:
@@ -41,15 +41,12 @@ class Kinds(Protocol):
         self, method: Method | None, *, model: str | None, task: str | None, draws_pairs: bool
     ) -> str | None:
         """The recipe that these names bring by themselves."""
-        ...
 
     def adapted(self, settings: Settings, method: Method, written: Container[str]) -> Iterable[Adapted]:
         """Numbers of the method's definition that cannot work at these sizes; none that is `written`."""
-        ...
 
     def problems(self, settings: Settings, method: Method | None) -> Iterator[str]:
         """Settings that are each valid and cannot go together; `method` None: it has problems of its own."""
-        ...
 
 
 def read_run(
@@ -65,15 +62,10 @@ def read_run(
 ) -> Reading[Settings]:
     """A run's settings. Later layers win: recipe, `config`, `flags` and `rewards`, `sets`.
 
-    `kinds` bring recipes by the names of method, model and task, and know what cannot go together.
-
     Args:
         recipe: packaged settings below all others; None: those that go with the model and the task; `none`: the
             method's definition as it is, adapted to nothing.
-        config: a YAML file.
-        flags: settings by name, as the command line's named options give them.
-        rewards: texts of `--reward`.
-        sets: texts of `--set`.
+        kinds: bring recipes by the names of method, model and task, and know what cannot go together.
         parts: classes of the user's own parts, which may fill slots.
         methods: the user's own methods, by the name under which the layers speak of them.
 
@@ -142,27 +134,23 @@ def _over_recipe(
     kinds: Kinds | None,
 ) -> Reading[Settings]:
     """The layers over the recipe that was named, or that the task or the model brings."""
-    from rung.settings.definitions import definition, with_own_methods
-    from rung.settings.method_layers import fitted
+    from rung.settings.method_layers import definition, fitted, with_own_methods
 
     layers = [with_own_methods(layer, methods) for layer in layers]
     method = definition(layers, parts)
-    chosen = recipe or (None if kinds is None else _brought(layers, method, kinds)) or NONE
+    sources = [source.value for layer in layers if (source := layer.at("pairs.source")) is not None]
+    named = {"model": _named(layers, "model"), "task": _named(layers, "task")}
+    drawn = sources[-1:] == [SAMPLES]
+    brought = None if kinds is None else kinds.recipe_for(method, **named, draws_pairs=drawn)
+    chosen = recipe or brought or NONE
     if chosen != NONE:
         recipe_layers = usable([read_recipe(chosen, problems)], problems)
         layers = [*(fitted(layer, method) for layer in recipe_layers), *layers]
     if kinds is not None and recipe != NONE:
         layers = [*_adapted(layers, keys, parts, kinds, notes), *layers]
-    return read_layers(
-        Settings,
-        layers,
-        keys,
-        problems,
-        notes,
-        parts=parts,
-        recipe=None if chosen == NONE else chosen,
-        contradictions=None if kinds is None else kinds.problems,
-    )
+    told = None if kinds is None else kinds.problems
+    reading = read_layers(Settings, layers, keys, problems, notes, parts=parts, contradictions=told)
+    return reading if chosen == NONE else replace(reading, recipe=chosen)
 
 
 def _adapted(
@@ -224,8 +212,8 @@ def read_eval(
         if values:
             of_run["temperature"] = run.evaluation.temperature
         layer = given({**of_run, "items": run.evaluation.num_items}, Origin("the run's settings"))
-    given_rewards = read_rewards(rewards, problems)
-    reading = _read(EvalSettings, [layer, read_flags(flags or {}, problems), given_rewards], sets, problems)
+    layers = [layer, read_flags(flags or {}, problems), read_rewards(rewards, problems)]
+    reading = _read(EvalSettings, layers, sets, problems)
     asked = reading.settings
     if run is None or asked is None or asked.rewards or asked.task.name != run.task.name:
         return reading
@@ -291,26 +279,14 @@ def _named(layers: Sequence[Given], key: str) -> str | None:
 def _own_keys(layers: Sequence[Given], methods: Mapping[str, Method], parts: Parts) -> list[str]:
     """The keys that the method has as these layers define it, its own parts' numbers among them; none: not known."""
     from rung.methods.data import as_data
-    from rung.settings.definitions import definition, with_own_methods
-    from rung.settings.method_layers import keys_in
+    from rung.settings.method_layers import definition, keys_in, with_own_methods
 
     method = definition([with_own_methods(layer, methods) for layer in usable(layers, [])], parts)
     return [] if method is None else keys_in(as_data(method))
 
 
-def _brought(layers: Sequence[Given], method: Method | None, kinds: Kinds) -> str | None:
-    """The recipe that the kind of the method brings by itself."""
-    sources = [source.value for layer in layers if (source := layer.at("pairs.source")) is not None]
-    drawn = bool(sources) and sources[-1] == SAMPLES
-    return kinds.recipe_for(method, model=_named(layers, "model"), task=_named(layers, "task"), draws_pairs=drawn)
-
-
 def _notes(assignments: Sequence[Assignment]) -> list[str]:
     notes = [f"--set {one.typed} means {one.key}" for one in assignments if one.typed != one.key]
-    last = {one.key: one for one in assignments}
-    notes += [
-        f"--set {one.key} is given more than once; the last one counts"
-        for one in assignments
-        if last[one.key] is not one
-    ]
+    often = [key for key, count in Counter(one.key for one in assignments).items() if count > 1]
+    notes += [f"--set {key} is given more than once; the last one counts" for key in often]
     return list(dict.fromkeys(notes))

@@ -16,10 +16,7 @@ if TYPE_CHECKING:
 
 
 class MethodSettings(Section):
-    """A method's name and the slots that differ from its definition, or a whole definition, which names its `kind`.
-
-    Example: `MethodSettings.model_validate({"name": "grpo", "optimizer": {"learning_rate": 1e-5}})`.
-    """
+    """A method's name and the slots that differ from its definition, or a whole definition, which names its `kind`."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Data]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
@@ -12,9 +12,9 @@ from rung.methods.data import IDENTITY, as_data, classes_by_name, from_data
 from rung.methods.data import slots as slots_of
 from rung.methods.ranges import out_of_range
 from rung.methods.slots import hints_of, shipped_for
-from rung.settings.definitions import overlay_parts, own_definition
 from rung.settings.elsewhere import suggestion
-from rung.settings.given import Given, given, leaves, only_written, plain, without
+from rung.settings.given import NOWHERE, Given, given, leaves, only_written, plain, without
+from rung.settings.objects import method_text
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,7 @@ def _with_hint(problem: str, data: dict[str, Any], kind: type[Method]) -> str:
 
 
 def fitted(recipe: Given, method: Method | None) -> Given:
-    """The recipe without the slots and numbers that the method does not have, so that one recipe serves every method.
-
-    Example: TRPO's optimizer has no learning rate, so the recipe's is left out.
-    """
+    """The recipe without the slots and numbers that the method does not have, so that one recipe serves them all."""
     slots = recipe.value.get("method")
     if slots is None:
         return recipe
@@ -136,10 +133,8 @@ def _replaced_names(layers: Sequence[Given]) -> tuple[list[str], list[str]]:
         if len(layer.value) == 1:
             notes.append(f"method: {names[-1].value} replaces {name.value} ({_place(name)})")
         else:
-            problems.append(
-                f"method.name: got '{names[-1].value}', but {_place(name)} sets slots of '{name.value}'; "
-                "leave one of the two names out"
-            )
+            other = f"{_place(name)} sets slots of '{name.value}'; leave one of the two names out"
+            problems.append(f"method.name: got '{names[-1].value}', but {other}")
     return problems, notes
 
 
@@ -167,3 +162,71 @@ def _keys_of(cls: Any, path: str) -> Iterator[str]:
             yield f"{path}.{name}.part"
         for part in parts:
             yield from _keys_of(part, f"{path}.{name}")
+
+
+def definition(layers: Sequence[Given], parts: Sequence[type[Any]] = ()) -> Method | None:
+    """The definition of the method that the highest layer names; None where there is no such method."""
+    said = [layer.value["method"] for layer in layers if "method" in layer.value]
+    named = [layer for layer in said if "name" in layer.value]
+    if not named:
+        return None
+    if "kind" not in named[-1].value:
+        name = named[-1].value["name"].value
+        return METHODS.get(name) if isinstance(name, str) else None
+    try:
+        return from_data(plain(named[-1]), parts)
+    except SettingsError:  # told by read_method
+        return None
+
+
+def with_own_methods(layer: Given, methods: Mapping[str, Method]) -> Given:
+    """The layer, in which the name of a method that was handed in is replaced by what the method is."""
+    name = layer.at("method.name")
+    if name is None or not isinstance(name.value, str) or name.value not in methods:
+        return layer
+    text = given(method_text(methods[name.value]), NOWHERE)
+    slots = without(layer.value["method"], "name")
+    return Given({**layer.value, "method": overlay_parts(text, slots)}, layer.origin)
+
+
+def own_definition(layers: Sequence[Given]) -> tuple[list[Given], Given | None]:
+    """The layers without the whole definition of the user's own method, and that definition; None: rung ships it.
+
+    The name, and the slots that differ from the parent's, stay among the layers: the user chose them, so they count
+    more than a recipe. Of a definition that a higher layer's name replaces, only its name stays.
+    """
+    at = max((index for index, layer in enumerate(layers) if "name" in layer.value), default=None)
+    if at is None:
+        return list(layers), None
+    below_it = [Given({"name": one.value["name"]}, one.origin) if "kind" in one.value else one for one in layers[:at]]
+    layers = [*below_it, *layers[at:]]
+    if "kind" not in layers[at].value:
+        return layers, None
+    own = layers[at]
+    below = given(plain(own), None) if own.origin == NOWHERE else own
+    parent = own.value.get("parent")
+    of = METHODS.get(parent.value) if parent is not None and isinstance(parent.value, str) else None
+    inherited = as_data(of) if of is not None else {}
+    slots = {key: inner for key, inner in own.value.items() if key not in (*IDENTITY, "kind")}
+    chosen = {key: inner for key, inner in slots.items() if key not in inherited or inherited[key] != plain(inner)}
+    named = Given({"name": own.value["name"], **chosen}, own.origin)
+    return [*layers[:at], named, *layers[at + 1 :]], below
+
+
+def overlay_parts(below: Given | None, above: Given) -> Given:
+    """`overlay` for slots: a part that changes its kind keeps nothing of the old one's numbers.
+
+    A part's name alone (`objective: ClippedSurrogate`) fills the slot with that part's defaults.
+    """
+    lower = below.value if below is not None and isinstance(below.value, dict) else {}
+    if "part" in lower and isinstance(above.value, str):
+        above = Given({"part": above}, above.origin)
+    if not isinstance(above.value, dict):
+        return above
+    if below is not None and isinstance(below.value, str):
+        lower = {"part": below}
+    part = above.value.get("part")
+    if part is not None and ("part" not in lower or lower["part"].value != part.value):
+        lower = {}
+    merged = {key: overlay_parts(lower.get(key), inner) for key, inner in above.value.items()}
+    return Given({**lower, **merged}, above.origin)

@@ -21,10 +21,7 @@ _PLAIN = re.compile(r"[\w.-]+")
 
 @dataclass(frozen=True, kw_only=True)
 class Objects:
-    """What was handed in beside the text of the settings.
-
-    Example: `taken_apart({"rewards": [short]})[1].rewards` is `{"short": short}`; the settings say `given:short`.
-    """
+    """What was handed in beside the text of the settings."""
 
     model: Any = None
     """A model with its tokenizer, already in memory."""
@@ -63,9 +60,9 @@ def taken_apart(keywords: Mapping[str, Any], parts: Sequence[type[Any]] = ()) ->
             found["task"] = named
         data["task"] = task_text(data["task"])
     if "sampler" in data:
-        data["sampler"], found["sampler"] = _sampler(data["sampler"])
+        data["sampler"], found["sampler"] = named_sampler(data["sampler"])
     if "rewards" in data:
-        data["rewards"], found["rewards"] = _rewards(data["rewards"])
+        data["rewards"], found["rewards"] = named_rewards(data["rewards"])
     data |= _named_accuracy(data.get("rewarding"), found.get("rewards", {}))
     own = list(parts)
     if "method" in data and is_method(data["method"]):
@@ -108,12 +105,8 @@ def _task_name(value: Any) -> Any:
     return GIVEN + (own if isinstance(own, str) and _PLAIN.fullmatch(own) else _name(value, "task"))
 
 
-def sampler_text(value: Any) -> Any:
-    """A sampler's settings; what makes a sampler, alone or as the engine, stands there by its name."""
-    return _sampler(value)[0]
-
-
-def _sampler(value: Any) -> tuple[Any, Callable[..., Any] | None]:
+def named_sampler(value: Any) -> tuple[Any, Callable[..., Any] | None]:
+    """A sampler's settings, in which what makes a sampler, alone or as the engine, stands by its name; and that."""
     settings = {"engine": value} if callable(value) else value
     engine = settings.get("engine") if isinstance(settings, Mapping) else None
     if not callable(engine):
@@ -134,17 +127,13 @@ def _named_accuracy(rewarding: Any, rewards: Mapping[str, Callable[..., Any]]) -
     return {"rewarding": {**rewarding, "accuracy": next(known, None) or reward_name(rewarding["accuracy"])}}
 
 
-def rewards_text(value: Any) -> Any:
-    """Rewards as a list of settings; a function or a text alone stands for the reward with it."""
-    return _rewards(value)[0]
-
-
-def _rewards(value: Any) -> tuple[Any, dict[str, Callable[..., Any]]]:
+def named_rewards(value: Any) -> tuple[Any, dict[str, Callable[..., Any]]]:
+    """Rewards as a list of settings, in which a function or a text alone stands for a reward with it; the functions."""
     if isinstance(value, str) or (callable(value) and not isinstance(value, type)):
         value = [value]
     if not isinstance(value, list | tuple):
         return value, {}
-    rewards = [_reward(one) for one in value]
+    rewards = [{"function": one} if isinstance(one, str) or callable(one) else one for one in value]
     functions = [one.get("function") if isinstance(one, Mapping) else getattr(one, "function", None) for one in rewards]
     taken = {text.rpartition(":")[2] for text in functions if isinstance(text, str)}
     objects: dict[str, Callable[..., Any]] = {}
@@ -154,10 +143,6 @@ def _rewards(value: Any) -> tuple[Any, dict[str, Callable[..., Any]]]:
             objects[name] = function
             rewards[index] = {**rewards[index], "function": GIVEN + name}
     return rewards, objects
-
-
-def _reward(one: Any) -> Any:
-    return {"function": one} if isinstance(one, str) or callable(one) else one
 
 
 def _unique(name: str, taken: set[str]) -> str:

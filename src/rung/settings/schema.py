@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from rung.settings.given import NOWHERE, given, nested
 from rung.settings.method import MethodSettings, method_of, sound
-from rung.settings.objects import GIVEN, model_text, reward_name, rewards_text, sampler_text, taken_apart, task_text
+from rung.settings.objects import GIVEN, model_text, named_rewards, named_sampler, reward_name, taken_apart, task_text
 from rung.settings.section import Amount, Count, Data, Section
 from rung.settings.validate import settled
 
@@ -28,11 +28,11 @@ SAMPLES = "samples"
 """As `pairs.source`: the model's own samples."""
 
 
-class TaskSettings(Section):
-    """A task's name (or data file) and the options it is loaded with.
+_ByName = BeforeValidator(lambda value: named_rewards(value)[0])
 
-    Example: `TaskSettings.model_validate({"name": "arithmetic", "levels": [1, 2]})`.
-    """
+
+class TaskSettings(Section):
+    """A task's name (or data file) and the options it is loaded with."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Data]
@@ -253,7 +253,7 @@ class Settings(Section):
     """Tokens of a completion at most; a longer one is cut."""
     temperature: float = Field(1.0, gt=0)
     """Temperature of the training samples; 1 is the model's own distribution."""
-    rewards: Annotated[tuple[RewardSettings, ...], Strict(False), BeforeValidator(rewards_text)] = ()
+    rewards: Annotated[tuple[RewardSettings, ...], Strict(False), _ByName] = ()
     """Rewards, added by their weights; empty: the task's own. `rewarding.accuracy` says which counts as accuracy."""
     lora: LoraSettings | None = None
     """None: all weights are trained."""
@@ -261,7 +261,7 @@ class Settings(Section):
     """The small network, for environments."""
     learner: LearnerSettings = LearnerSettings()
     """How gradients are computed."""
-    sampler: Annotated[SamplerSettings, BeforeValidator(sampler_text)] = SamplerSettings()
+    sampler: Annotated[SamplerSettings, BeforeValidator(lambda value: named_sampler(value)[0])] = SamplerSettings()
     """How completions are drawn."""
     evaluation: EvaluationSettings = EvaluationSettings()
     """How the held-out score is measured."""
@@ -336,7 +336,7 @@ class PairsSettings(_ModelAndTask):
     """Temperature of the samples; 1 is the model's own distribution."""
     max_new_tokens: int = Field(128, ge=1)
     """Tokens of a completion at most; a longer one is cut."""
-    rewards: Annotated[tuple[RewardSettings, ...], Strict(False), BeforeValidator(rewards_text)] = ()
+    rewards: Annotated[tuple[RewardSettings, ...], Strict(False), _ByName] = ()
     """Rewards that rank the answers to a prompt; empty: the task's own rewards."""
     rewarding: RewardingSettings = RewardingSettings()
     """Which reward counts as accuracy, and limits for rewards that are slow or fail."""
@@ -361,7 +361,7 @@ class EvalSettings(Section):
     """Seed of the items and of the samples."""
     split: Literal["held_out", "train"] = "held_out"
     """Which of the task's items are answered."""
-    rewards: Annotated[tuple[RewardSettings, ...], Strict(False), BeforeValidator(rewards_text)] = ()
+    rewards: Annotated[tuple[RewardSettings, ...], Strict(False), _ByName] = ()
     """Rewards of the completions; the accuracy is the score. Empty: as in the run, else the task's own."""
     rewarding: RewardingSettings = RewardingSettings()
     """The accuracy, as in the run where the rewards are; limits for rewards that are slow or fail."""

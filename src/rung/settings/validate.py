@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from rung.settings.given import Given, Reading, S, placed, plain, without
 from rung.settings.layers import merged, usable
-from rung.settings.messages import keys_of
 from rung.settings.method import MethodSettings
-from rung.settings.section import Section
+from rung.settings.section import Section, keys_of
 
 if TYPE_CHECKING:
     from rung.methods import Method
-    from rung.settings.method_layers import MethodReading
 
 Parts = Sequence[type[Any]]
 Contradictions = Callable[[Any, "Method | None"], Iterable[str]]
@@ -44,49 +42,29 @@ def read_layers(
     notes: Sequence[str] = (),
     *,
     parts: Parts = (),
-    recipe: str | None = None,
     contradictions: Contradictions | None = None,
 ) -> Reading[S]:
-    """What the layers say, lowest first. `problems` and `notes` were found on the way here."""
+    """What the layers say, lowest first. `problems` and `notes` were found on the way here.
+
+    Contradictions are looked for even when some keys are wrong: among the others, with defaults in place of the
+    wrong ones, and only those are told that do not concern a wrong key.
+    """
     from rung.settings.method_layers import read_method
 
     notes = list(notes)
     method = read_method([layer.value["method"] for layer in layers if "method" in layer.value], parts)
     tree = merged([without(layer, "method") for layer in layers], notes)
-    settings, found = _validated(schema, tree, method, keys, parts, contradictions)
-    tree = Given({**tree.value, "method": method.written}, tree.origin)
-    problems = [*problems, *(placed(sentence, tree) for sentence in found)]
-    return Reading(
-        settings=None if problems else settings,
-        problems=tuple(problems),
-        tree=tree,
-        notes=(*notes, *method.notes),
-        recipe=recipe,
-    )
-
-
-def _validated(
-    schema: type[S],
-    tree: Given,
-    method: MethodReading,
-    keys: Sequence[str],
-    parts: Parts,
-    contradictions: Contradictions | None,
-) -> tuple[S | None, list[str]]:
-    """The settings, or every problem: of the keys, of the method, and of both together.
-
-    Contradictions are looked for even when some keys are wrong: among the others, with defaults in place of the
-    wrong ones, and only those are told that do not concern a wrong key.
-    """
     whole = plain(method.whole) if method.method is not None else {"name": "grpo"}
     chosen = MethodSettings.model_validate(whole).with_parts(parts)
-    settings, found = schema.checked({**plain(tree), "method": chosen}, keys)
-    wrong = [path for path, _ in found]
-    problems = [*(sentence for _, sentence in found), *method.problems]
-    rest = settings or _salvaged(schema, tree, chosen, wrong, keys)
+    settings, wrong = schema.checked({**plain(tree), "method": chosen}, keys)
+    found, paths = [*(sentence for _, sentence in wrong), *method.problems], [path for path, _ in wrong]
+    rest = settings or _salvaged(schema, tree, chosen, paths, keys)
     if rest is not None and contradictions is not None:
-        problems += [one for one in contradictions(rest, method.method) if not _concerns(one, wrong)]
-    return settings, problems
+        found += [one for one in contradictions(rest, method.method) if not _concerns(one, paths)]
+    tree = Given({**tree.value, "method": method.written}, tree.origin)
+    problems = [*problems, *(placed(sentence, tree) for sentence in found)]
+    said = (*notes, *method.notes)
+    return Reading(settings=None if problems else settings, problems=tuple(problems), tree=tree, notes=said)
 
 
 def _salvaged(

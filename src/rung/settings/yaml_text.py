@@ -111,23 +111,19 @@ class _Reader:
             self.problems.append(f"{origin.place}: got the key {str(node.value)[:80]!r}, expected a name")
             return None
         if "." in key.value:
-            above, _, below = key.value.partition(".")
-            self.problems.append(
-                f"{origin.place}: got the key '{key.value}', expected nested keys: {above}: {{{below}: ...}}; "
-                "dots are for --set"
-            )
+            nested = "{}: {{{}: ...}}".format(*key.value.split(".", 1))
+            got = f"got the key '{key.value}', expected nested keys: {nested}; dots are for --set"
+            self.problems.append(f"{origin.place}: {got}")
             return None
         return key.value
 
     def _refuse_duplicates(self, node: yaml.MappingNode) -> None:
-        first: dict[str, Origin] = {}
+        first: dict[str, str] = {}
         for key_node, _ in node.value:
-            name = str(key_node.value)
+            name, place = str(key_node.value), self._origin(key_node).place
             if name in first:
-                self.problems.append(
-                    f"{self._origin(key_node).place}: '{name}' is given twice, first at {first[name].place}"
-                )
-            first.setdefault(name, self._origin(key_node))
+                self.problems.append(f"{place}: '{name}' is given twice, first at {first[name]}")
+            first.setdefault(name, place)
 
     def _scalar(self, node: yaml.Node, origin: Origin) -> Given | None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
 import re
@@ -9,14 +10,13 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from rung.errors import MissingExtra, SettingsError, did_you_mean
-from rung.tasks.named_module import require_imported
-from rung.tasks.own_environment import findings, image_note, require_working
+from rung.tasks.own_environment import findings, image_note, require_imported, require_working
 
 ENGINES = ("gymnasium", "envpool")
 OWN_OPTIONS = (
@@ -66,6 +66,9 @@ class EnvironmentTask:
     """Of actions that are vectors: in each dimension so many values, evenly from bound to bound. An action is then a
     choice among all combinations, `action_bins` to the power of the dimensions. None: as they are."""
 
+    frames: ClassVar[tuple[int, int, int]] = (4, 84, 84)
+    """What a network sees of an Atari game at once: frames, height, width."""
+
     def __post_init__(self) -> None:
         problems: list[str] = []
         if not 0.0 <= self.discount <= 1.0:
@@ -73,13 +76,10 @@ class EnvironmentTask:
         if self.engine not in ENGINES:
             hint = did_you_mean(str(self.engine), ENGINES)
             problems.append(f"engine: got {self.engine!r}{hint}, expected one of {', '.join(ENGINES)}")
-        for name, least in (("frame_skip", 1), ("most_noops", 0)):
+        for name, least in (("frame_skip", 1), ("most_noops", 0), ("action_bins", 2)):
             value = getattr(self, name)
-            if type(value) is not int or value < least:
+            if (value is not None or name != "action_bins") and (type(value) is not int or value < least):
                 problems.append(f"{name}: got {value!r}, expected a whole number of at least {least}")
-        bins = self.action_bins
-        if bins is not None and (type(bins) is not int or bins < 2):
-            problems.append(f"action_bins: got {bins!r}, expected a whole number of at least 2")
         if problems:
             raise SettingsError(problems)
 
@@ -87,11 +87,6 @@ class EnvironmentTask:
     def is_atari(self) -> bool:
         """Whether observations are screens of an Atari game."""
         return is_atari(self.name)
-
-    @property
-    def frames(self) -> tuple[int, int, int]:
-        """What a network sees of an Atari game at once: frames, height, width."""
-        return 4, 84, 84
 
     @property
     def observations(self) -> int:
@@ -121,12 +116,7 @@ class EnvironmentTask:
         return None if self.choices is not None else self._numbers
 
     def make(self, render_mode: str | None = None) -> Any:
-        """A new `gymnasium.Env`, the caller's to close. It never resets itself.
-
-        Raises:
-            SettingsError: Gymnasium refuses the name or the options.
-            MissingExtra: Gymnasium, or what this environment runs on, is not installed.
-        """
+        """A new `gymnasium.Env`, the caller's to close. It never resets itself."""
         environment = _make(self.name, self.options, render_mode)
         return FixedLength(environment, self.require_time_limit()) if self.fixed_length else environment
 
@@ -157,18 +147,15 @@ class EnvironmentTask:
     def require_gymnasium(self) -> None:
         """SettingsError where another engine is asked for: it cannot begin an episode from a seed."""
         if self.engine != "gymnasium":
-            raise SettingsError(
-                f"task.engine: got '{self.engine}', which cannot begin several episodes from one start state; set "
-                "gymnasium, or choose a method that learns from stretches of steps, such as ppo"
-            )
+            remedy = "set gymnasium, or choose a method that learns from stretches of steps, such as ppo"
+            what = f"got '{self.engine}', which cannot begin several episodes from one start state"
+            raise SettingsError(f"task.engine: {what}; {remedy}")
 
     def require_time_limit(self) -> int:
         """The time limit. SettingsError where there is none: a whole episode might never end."""
         if self.max_episode_steps is None:
-            raise SettingsError(
-                f"task: '{self.name}' has no time limit, so a whole episode might never end: "
-                "give it one with the task's option max_episode_steps"
-            )
+            remedy = "give it one with the task's option max_episode_steps"
+            raise SettingsError(f"task: '{self.name}' has no time limit, so a whole episode might never end: {remedy}")
         return self.max_episode_steps
 
 
@@ -181,8 +168,6 @@ class FixedLength:
     that follows the last action is the start state's, with no penalty and no mark. The time limit counts on. The start
     state comes from the environment's own generator, which the episode's seed has set; so an episode is still a
     function of its seed and its actions.
-
-    Example: `FixedLength(task.make(), 200)`.
     """
 
     def __init__(self, environment: Any, steps: int) -> None:
@@ -205,24 +190,18 @@ class FixedLength:
         return observation, reward, False, over, info
 
     def render(self) -> Any:
-        """As the environment's own."""
         return self.environment.render()
 
     def close(self) -> None:
-        """Close the environment."""
         self.environment.close()
 
 
 def environment_task(name: str, **options: Any) -> EnvironmentTask:
-    """The task of an environment.
+    """The task of an environment: Gymnasium's id, or `module:id` with a module that is imported already.
 
-    Args:
-        name: Gymnasium's id, or `module:id` with a module that is imported already.
-        options: `OWN_OPTIONS`, see `EnvironmentTask`; all others are for `gymnasium.make`.
+    The options are `OWN_OPTIONS`, see `EnvironmentTask`; all others are for `gymnasium.make`.
 
-    Raises:
-        SettingsError: an unknown environment or option, or spaces that rung has no policy for.
-        MissingExtra: Gymnasium, or what this environment runs on, is not installed.
+    SettingsError for an unknown environment or option, or spaces that rung has no policy for.
 
     Example: `environment_task("CartPole-v1").threshold` is 475.0, its `choices` 2, its `max_episode_steps` 500.
     """
@@ -252,14 +231,8 @@ def environment_task(name: str, **options: Any) -> EnvironmentTask:
 
 
 def handed_environment(name: str, given: Any, **options: Any) -> EnvironmentTask:
-    """The task of an environment of your own: its class, a function that makes one, or an environment itself.
-
-    Args:
-        name: under which it is known to Gymnasium from then on, such as `given:MyEnv-v0`.
-        given: called for each copy that is stepped; an environment itself is copied.
-
-    Example: `handed_environment("given:Mine-v0", lambda: MyEnv(size=4))`.
-    """
+    """The task of an environment of your own: its class, a function that makes one, or an environment itself, which is
+    copied. Gymnasium knows it by `name` from then on, such as `given:MyEnv-v0`."""
     gymnasium = _gymnasium()
     known = f"{name.partition(':')[0]}/{name.partition(':')[2]}"
     takes = inspect.signature(given).parameters if callable(given) else {}
@@ -268,9 +241,8 @@ def handed_environment(name: str, given: Any, **options: Any) -> EnvironmentTask
     def made(**asked: Any) -> Any:
         if not callable(given):
             return copy.deepcopy(given)
-        return given(
-            **{key: value for key, value in asked.items() if open_ended or key != "render_mode" or key in takes}
-        )
+        known = open_ended or "render_mode" in takes
+        return given(**{key: value for key, value in asked.items() if known or key != "render_mode"})
 
     limit = getattr(getattr(given, "spec", None), "max_episode_steps", None)
     with warnings.catch_warnings():
@@ -292,13 +264,11 @@ def is_atari(name: str) -> bool:
 
 def _atari_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """The emulator's own frame-skip and time limit off, because rung applies them; sticky actions off, as in 2013."""
-    for word in ("frameskip", "obs_type", "max_num_frames_per_episode"):
-        if word in options:
-            raise SettingsError(
-                f"task: '{name}' got the option {word}, which would be applied twice: rung reads the screens "
-                "itself; its own options are frame_skip, most_noops and max_episode_steps"
-            )
     fixed = {"frameskip": 1, "obs_type": "grayscale", "max_num_frames_per_episode": None}
+    for word in fixed.keys() & options.keys():
+        why = "would be applied twice: rung reads the screens itself"
+        own = "its own options are frame_skip, most_noops and max_episode_steps"
+        raise SettingsError(f"task: '{name}' got the option {word}, which {why}; {own}")
     return {"repeat_action_probability": 0.0, **options, **fixed}
 
 
@@ -352,11 +322,10 @@ def _register_atari(gymnasium: Any) -> None:
 def _hear_mujoco() -> None:
     """MuJoCo's warnings as Python's, each said once; by itself it prints each one for every environment made, and
     writes a log into the folder that one happens to work in."""
-    try:
+    with contextlib.suppress(ImportError):  # Gymnasium says so with the name of the environment
         import mujoco
-    except ImportError:
-        return  # Gymnasium says so with the name of the environment
-    mujoco.set_mju_user_warning(_warn_of_mujoco)
+
+        mujoco.set_mju_user_warning(_warn_of_mujoco)
 
 
 def _warn_of_mujoco(text: str) -> None:
@@ -369,10 +338,8 @@ def _require_known_spaces(task: EnvironmentTask) -> None:
 
     problems: list[str] = []
     if not isinstance(task.observation_space, Box):
-        problems.append(
-            f"task: '{task.name}' has observations {task.observation_space}, expected Box (numbers); "
-            "wrap it in gymnasium.wrappers.FlattenObservation"
-        )
+        expected = "expected Box (numbers); wrap it in gymnasium.wrappers.FlattenObservation"
+        problems.append(f"task: '{task.name}' has observations {task.observation_space}, {expected}")
     if not isinstance(task.action_space, (Box, Discrete)):
         problems.append(f"task: '{task.name}' has actions {task.action_space}, expected Discrete or Box")
     elif task.action_bins is not None:
@@ -388,9 +355,8 @@ def _wrong_bins(task: EnvironmentTask) -> Iterator[str]:
     elif not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
         yield f"action_bins: got {bins}, but actions of '{task.name}' have no bounds to lay a grid between: {space}"
     elif (task.choices or 0) > MOST_CHOICES:
-        numbers = int(np.prod(space.shape, dtype=np.int64))
+        many = f"{bins} values in each of the {np.prod(space.shape, dtype=np.int64)} dimensions of '{task.name}'"
         yield (
-            f"action_bins: got {bins}, but {bins} values in each of the {numbers} dimensions of '{task.name}' are "
-            f"{task.choices:,} actions, expected at most {MOST_CHOICES:,}; set fewer, or choose a method that has a "
-            "distribution over continuous actions, such as ppo"
+            f"action_bins: got {bins}, but {many} are {task.choices:,} actions, expected at most {MOST_CHOICES:,}; set "
+            "fewer, or choose a method that has a distribution over continuous actions, such as ppo"
         )

@@ -29,10 +29,9 @@ def file_task(
     skip_bad_rows: bool = False,
     stop: Sequence[str] = (),
 ) -> TextTask:
-    """The task of a file.
+    """The task of a .jsonl or .parquet file.
 
     Args:
-        path: a .jsonl or .parquet file.
         seed: not used; which rows are held out depends on their ids alone, so that runs can be compared.
         held_out: the share of prompts kept from training, by a hash of the row's id; at least one. Rows with one
             prompt stay on one side: that of the first of them. 0: none.
@@ -41,9 +40,7 @@ def file_task(
         stop: an answer ends at the first token whose text contains one of these, as `["."]`, for models that do not
             end by themselves.
 
-    Raises:
-        SettingsError: a file is missing, or the split would leave a side empty.
-        DataError: rows cannot be used, each with file and row.
+    SettingsError where a file is missing or a side would be empty; DataError for rows that cannot be used.
     """
     path = Path(path)
     if not 0 <= held_out < 1:

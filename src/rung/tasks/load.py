@@ -56,10 +56,7 @@ def load_task(spec: str, *, seed: int = 0, **options: Any) -> Task:
     >>> load_task("arithmetic", levels=(1, 2)).name
     'arithmetic'
 
-    Raises:
-        SettingsError: an unknown task, option or value, with the nearest valid name.
-        DataError: rows of a file cannot be used, each with file and row.
-        MissingExtra: reasoning-gym is not installed.
+    SettingsError for an unknown task, option or value; DataError for rows of a file that cannot be used.
     """
     if spec in LIBRARY:
         return _made(spec, LIBRARY[spec], {"seed": seed, **_without_skipping(options)})
@@ -67,28 +64,24 @@ def load_task(spec: str, *, seed: int = 0, **options: Any) -> Task:
         return _made(spec, CartPole1983, options)
     if spec.endswith(_FILES):
         return _made(spec, file_task, {"path": spec, "seed": seed, **options})
-    if spec.startswith((_GYM, "reasoning-gym/")):
-        return _made(spec, reasoning_gym_task, _of_gym(spec.partition("/")[2], seed, options))
-    if looks_like_environment(spec):
+    of_gym = spec.startswith((_GYM, "reasoning-gym/"))
+    if not of_gym and looks_like_environment(spec):
         return environment_task(spec, **options)
-    gym_names = [name for name, _ in reasoning_gym_names()]
-    if spec in gym_names:
-        return _made(spec, reasoning_gym_task, _of_gym(spec, seed, options))
-    raise SettingsError(_unknown(spec, gym_names))
+    gym_names = [] if of_gym else [name for name, _ in reasoning_gym_names()]
+    if of_gym or spec in gym_names:
+        arguments = {"dataset": spec.partition("/")[2] if of_gym else spec, "seed": seed, **_without_skipping(options)}
+        return _made(spec, reasoning_gym_task, arguments)
+    if Path(spec).suffix or "/" in spec:
+        raise SettingsError(f"task: '{spec}' is no task; a file must end in {' or '.join(_FILES)}")
+    hint = did_you_mean(spec, [*LIBRARY, CART_POLE, *gym_names])
+    raise SettingsError(f"task: unknown task '{spec}'{hint}; `rung tasks` lists them")
 
 
 def load_pairs(spec: str, **options: Any) -> PairTask:
-    """The preference pairs of a .jsonl or .parquet file, with the options of `rung.tasks.pairs.pair_task`.
-
-    Raises:
-        SettingsError: no such file or option, or a value of the wrong type.
-        DataError: rows of the file cannot be used, each with file and row.
-    """
+    """The preference pairs of a .jsonl or .parquet file, with the options of `rung.tasks.pairs.pair_task`."""
     if not spec.endswith(_FILES):
-        raise SettingsError(
-            f"task: '{spec}' is no file of pairs, which must end in {' or '.join(_FILES)}; "
-            "make one from a model's own samples: rung pairs --model MODEL --task TASK --out pairs.jsonl"
-        )
+        how = "make one from a model's own samples: rung pairs --model MODEL --task TASK --out pairs.jsonl"
+        raise SettingsError(f"task: '{spec}' is no file of pairs, which must end in {' or '.join(_FILES)}; {how}")
     return _made(spec, pair_task, {"path": spec, **options})
 
 
@@ -106,10 +99,6 @@ def available_tasks() -> list[tuple[str, str]]:
     return ours + [(_GYM + name, line) for name, line in reasoning_gym_names()]
 
 
-def _of_gym(dataset: str, seed: int, options: Mapping[str, Any]) -> dict[str, Any]:
-    return {"dataset": dataset, "seed": seed, **_without_skipping(options)}
-
-
 def _without_skipping(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a task whose maker has no bad rows: what a model cannot take is left out by who looks at it."""
     rest = dict(options)
@@ -119,9 +108,7 @@ def _without_skipping(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _first_sentence(make: Callable[..., Any]) -> str:
-    module = inspect.getmodule(make)
-    first = (module.__doc__ or "").strip().splitlines()[0] if module else ""
-    return first.partition(": ")[2]
+    return (inspect.getdoc(inspect.getmodule(make)) or "").partition("\n")[0].partition(": ")[2]
 
 
 def _made(spec: str, make: Callable[..., T], arguments: Mapping[str, Any]) -> T:
@@ -148,10 +135,3 @@ def _wrong_types(make: Callable[..., Any], arguments: Mapping[str, Any]) -> Iter
             TypeAdapter(hint).validate_python(value, strict=True)
         except ValidationError:
             yield f"{name}: got {value!r:.80}, expected {_TYPE_WORDS.get(hint, hint)}"
-
-
-def _unknown(spec: str, gym_names: list[str]) -> str:
-    if Path(spec).suffix or "/" in spec:
-        return f"task: '{spec}' is no task; a file must end in {' or '.join(_FILES)}"
-    hint = did_you_mean(spec, [*LIBRARY, CART_POLE, *gym_names])
-    return f"task: unknown task '{spec}'{hint}; `rung tasks` lists them"

@@ -1,17 +1,17 @@
 """An environment of the user's own: the module that registers it, what Gymnasium's checker says of it, a first try.
 
-`task` is an `EnvironmentTask`, which stands above.
 A module is imported only where the user typed its name, never because a file of settings or a run names it.
 """
 
 from __future__ import annotations
 
+import importlib
+import os
 import re
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any
-
-import numpy as np
 
 from rung.errors import EnvironmentFailure, SettingsError
 
@@ -27,13 +27,12 @@ _COLOUR = re.compile(r"\x1b\[\d+m|^WARN: |^ERROR: ")
 def failure(name: str, during: str, error: BaseException) -> EnvironmentFailure:
     """What an environment raised, or gave that is no observation or reward, with its name and what was being done."""
     said = str(error).strip().partition("\n")[0]
-    hint = ""
-    if "got an unexpected keyword argument 'seed'" in said:
-        hint = f"; {NO_SEED}"
-    elif "not enough values to unpack (expected 5, got 4)" in said:
-        hint = f"; {OLD_STEP}"
-    elif during.startswith("reset") and "unpack" in said:
-        hint = f"; {OLD_RESET}"
+    meant = {
+        NO_SEED: "got an unexpected keyword argument 'seed'" in said,
+        OLD_STEP: "not enough values to unpack (expected 5, got 4)" in said,
+        OLD_RESET: during.startswith("reset") and "unpack" in said,
+    }
+    hint = next((f"; {words}" for words, known in meant.items() if known), "")
     return EnvironmentFailure(f"environment '{name}': {during}: {type(error).__name__}: {said}{hint}")
 
 
@@ -41,11 +40,14 @@ def require_working(task: Any, environment: Any) -> None:
     """A first try before anything is trained: two resets and a few steps. SettingsError when one of them fails."""
     if task.is_atari or _is_gymnasiums(task):
         return
+    import numpy as np
+
     during = "reset(seed=0)"
     try:
         _observed(task, environment.reset(seed=0))
         for step in range(1, _STEPS + 1):
-            (action,) = task.to_environment(_an_action(task, step))
+            zero = np.zeros((1, task.dimensions or 0), np.float32)
+            (action,) = task.to_environment(zero if task.choices is None else np.array([step % task.choices]))
             during = f"step {step} of an episode, with the action {shown(action)}"
             observation, reward, terminated, truncated, _ = environment.step(action)
             _observed(task, (observation, {}))
@@ -59,15 +61,10 @@ def require_working(task: Any, environment: Any) -> None:
 
 
 def _observed(task: Any, given: Any) -> None:
+    import numpy as np
+
     observation, _ = given
     np.reshape(observation, task.observation_form[0]).astype(np.float32)
-
-
-def _an_action(task: Any, step: int) -> np.ndarray:
-    """An action as the policy gives it: every choice in turn, or the zero vector."""
-    if task.choices is not None:
-        return np.array([step % task.choices])
-    return np.zeros((1, task.dimensions or 0), np.float32)
 
 
 def shown(action: Any) -> str:
@@ -115,3 +112,39 @@ def image_note(task: Any) -> Iterator[str]:
         f"environment '{task.name}': an observation of {shape} is read as {task.observations:,} plain numbers by a "
         f"network without convolutions, {scaled}"
     )
+
+
+def module_of(name: object) -> str | None:
+    """The module before the colon of a Gymnasium id, `my_envs` of `my_envs:H1/Maze-v0`; None where there is none."""
+    module, colon, _ = name.partition(":") if isinstance(name, str) else ("", "", "")
+    plain = bool(colon) and all(part.isidentifier() for part in module.split("."))
+    return module if plain and module != "given" else None
+
+
+def import_named(name: object) -> None:
+    """Imports the module of an id that the user typed, from the folder that one is in too. SettingsError when it fails.
+
+    The folder stands last on the path, so that nothing in it takes the place of an installed package.
+    """
+    module = module_of(name)
+    if module is None or module in sys.modules:
+        return
+    here = os.getcwd()  # noqa: PTH109  as sys.path holds it
+    if here not in sys.path:
+        sys.path.append(here)
+    try:
+        importlib.import_module(module)
+    except (Exception, SystemExit) as error:
+        missing = isinstance(error, ModuleNotFoundError) and error.name in (module, module.partition(".")[0])
+        said = f"neither installed nor in {here}" if missing else f"{type(error).__name__}: {error}"
+        raise SettingsError([f"task: the module {module} of '{name}' could not be imported: {said}"]) from error
+
+
+def require_imported(name: str) -> None:
+    """SettingsError where the id's module was not imported by who named it."""
+    module = module_of(name)
+    if module is not None and module not in sys.modules:
+        how = f"--task {name}, or in Python `import {module}` first"
+        raise SettingsError(
+            f"task: '{name}' needs the module {module}, which is imported only when you name it yourself: {how}"
+        )

@@ -14,6 +14,7 @@ Rows that would do harm are left out and counted:
 from __future__ import annotations
 
 import math
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -89,10 +90,9 @@ def pair_task(
     resample: int | None = None,
     skip_bad_rows: bool = False,
 ) -> PairTask:
-    """The pairs of a file.
+    """The pairs of a .jsonl or .parquet file.
 
     Args:
-        path: a .jsonl or .parquet file.
         held_out: the share of prompts kept from training, by a hash of the row's id; at least one. Pairs of one
             prompt stay on one side. 0: none.
         held_out_file: a second file that is the held-out side; then every pair of the first is trained on.
@@ -101,14 +101,11 @@ def pair_task(
             ensemble learns from (Christiano et al. 2017, arXiv:1706.03741, section 2.2.3).
         skip_bad_rows: leave out rows that cannot be used, and warn of how many, instead of refusing the file.
 
-    Raises:
-        SettingsError: a file is missing, or the split would leave a side empty.
-        DataError: rows cannot be used, each with file and row; or no pair is left.
+    SettingsError where a file is missing or a side would be empty; DataError for rows that cannot be used.
     """
-    path = Path(path)
+    path, excluded = Path(path), Counter[str]()
     if not 0 <= held_out < 1:
         raise SettingsError(f"held_out: got {held_out}, expected a share from 0 to below 1")
-    excluded: dict[str, int] = {}
     pairs, said = _read(path, keep_conflicts, skip_bad_rows, excluded)
     if held_out_file is not None:
         held, more = _read(Path(held_out_file), keep_conflicts, skip_bad_rows, excluded)
@@ -145,7 +142,7 @@ def written_pair(number: int, row: Mapping[str, Any]) -> Pair:
 
 
 def _read(
-    path: Path, keep_conflicts: bool, skip_bad: bool, excluded: dict[str, int]
+    path: Path, keep_conflicts: bool, skip_bad: bool, excluded: Counter[str]
 ) -> tuple[list[Pair], tuple[str, ...]]:
     """The pairs of a file, and what is to be said of it."""
     problems = Problems(path)
@@ -157,7 +154,7 @@ def _read(
         others |= dict.fromkeys(name for name in given if name not in COLUMNS)
         pair = _pair(number, given, problems)
         if isinstance(pair, str):
-            excluded[pair] = excluded.get(pair, 0) + 1
+            excluded[pair] += 1
         elif pair is not None:
             own = [answer and without_prompt(pair.prompt, answer) for answer in (pair.chosen, pair.rejected)]
             shortened += sum(new != old for new, old in zip(own, (pair.chosen, pair.rejected), strict=True))
@@ -181,10 +178,13 @@ def _pair(number: int, values: Mapping[str, Any], problems: Problems) -> Pair | 
         problems.add(number, found)
         return None
     prompt, chosen, rejected = found
-    wrong = prompt_problem(prompt) or _margin_problem(values.get("margin", 0.0))
+    margin = values.get("margin", 0.0)
+    wrong = prompt_problem(prompt)
+    if wrong is None and (type(margin) not in (int, float) or not math.isfinite(margin)):
+        wrong = f"margin: got {margin!r}, expected a finite number"
+    if wrong is not None:
+        problems.add(number, wrong)
     if wrong is not None or row_id is None:
-        if wrong is not None:
-            problems.add(number, wrong)
         return None
     if not all(answer.strip() for answer in (chosen, rejected) if answer is not None):
         return "empty"
@@ -196,7 +196,7 @@ def _pair(number: int, values: Mapping[str, Any], problems: Problems) -> Pair | 
         prompt=prompt_value(prompt),
         chosen=chosen,
         rejected=rejected,
-        margin=float(values.get("margin", 0.0)),
+        margin=float(margin),
         place=f"{problems.path}:{number}",
     )
 
@@ -265,20 +265,13 @@ def _no_answer(name: str, value: Any) -> str:
     return f"{name}: got {type(value).__name__}, expected a text or messages that end with the assistant's"
 
 
-def _margin_problem(margin: Any) -> str | None:
-    if isinstance(margin, bool) or not isinstance(margin, int | float) or not math.isfinite(margin):
-        return f"margin: got {margin!r}, expected a finite number"
-    return None
-
-
-def _without_conflicts(pairs: Sequence[Pair], excluded: dict[str, int]) -> list[Pair]:
-    ways: dict[Any, set[bool]] = {}
-    for pair in pairs:
-        key, way = _way(pair)
-        ways.setdefault(key, set()).add(way)
+def _without_conflicts(pairs: Sequence[Pair], excluded: Counter[str]) -> list[Pair]:
+    ways: defaultdict[Any, set[bool]] = defaultdict(set)
+    for key, way in map(_way, pairs):
+        ways[key].add(way)
     kept = [pair for pair in pairs if len(ways[_way(pair)[0]]) == 1]
     if len(kept) < len(pairs):
-        excluded["conflicting"] = excluded.get("conflicting", 0) + len(pairs) - len(kept)
+        excluded["conflicting"] += len(pairs) - len(kept)
     return kept
 
 

@@ -23,19 +23,13 @@ def prompt_problem(prompt: Any) -> str | None:
         return f"prompt: got {type(prompt).__name__}, expected a text or a list of messages"
     if not prompt:
         return "prompt: the list of messages is empty"
-    for i, message in enumerate(prompt):
-        problem = _message_problem(f"prompt[{i}]", message)
-        if problem:
-            return problem
-    last = prompt[-1]["role"]
-    if last == "assistant":
-        return (
-            "prompt: the last message is the assistant's; end with a user's (an answer to learn from goes to "
-            "'completion')"
-        )
-    if last == "system":
-        return "prompt: the last message is the system's; end with a user's"
-    return None
+    wrong = (_message_problem(f"prompt[{i}]", message) for i, message in enumerate(prompt))
+    if problem := next(filter(None, wrong), None):
+        return problem
+    last, where = prompt[-1]["role"], " (an answer to learn from goes to 'completion')"
+    if last not in ("assistant", "system"):
+        return None
+    return f"prompt: the last message is the {last}'s; end with a user's{where * (last == 'assistant')}"
 
 
 def prompt_value(prompt: str | list[dict[str, str]]) -> Prompt:

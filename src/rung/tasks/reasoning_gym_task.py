@@ -42,9 +42,7 @@ def reasoning_gym_task(
     >>> load_task("reasoning_gym/chain_sum", max_terms=3, chat=False).train[0].prompt
     'Question: State the final answer to the following arithmetic problem: 35 + 2 =\\nAnswer:'
 
-    Raises:
-        MissingExtra: reasoning-gym is not installed.
-        SettingsError: no such data set, option or value, or too few different questions.
+    SettingsError for no such data set, option or value, or too few different questions.
     """
     if importlib.util.find_spec("reasoning_gym") is None:
         raise MissingExtra("a reasoning-gym task", "tasks")
@@ -64,13 +62,18 @@ def reasoning_gym_task(
             f"held_out: reasoning_gym/{dataset} has few different questions: all {len(train)} drawn to train on "
             f"are held out; ask for fewer than {held_out}"
         )
+    form = "<answer>{}</answer>" if chat else " {}\n"
     one_line = not any("\n" in (answer or "") for _, _, answer in kept)
     return TextTask(
         name=f"reasoning_gym/{dataset}",
         train=tuple(_item(_TRAIN, *entry, chat) for entry in kept),
         held_out=tuple(_item(_HELD_OUT, index, question, answer, chat) for question, (index, answer) in held.items()),
         rewards=(WeightedReward(reward=ReasoningGymScore(source=source)),),
-        examples=tuple(_example(question, answer, chat) for _, question, answer in kept if answer is not None),
+        examples=tuple(
+            Example(prompt=_prompt(question, chat), completion=form.format(answer))
+            for _, question, answer in kept
+            if answer is not None
+        ),
         stop=("</answer>",) if chat else ("\n",) if one_line else (),
     )
 
@@ -120,11 +123,6 @@ def _first_different(child: Child, count: int, most: int, stop_at: float) -> dic
 def _item(side: str, index: int, question: str, answer: str | None, chat: bool) -> Item:
     columns = {"answer": answer, "side": side, "index": index, "question_key": question_key(question)}
     return Item(id=f"{side}-{index}", prompt=_prompt(question, chat), columns=columns)
-
-
-def _example(question: str, answer: str, chat: bool) -> Example:
-    completion = f"<answer>{answer}</answer>" if chat else f" {answer}\n"
-    return Example(prompt=_prompt(question, chat), completion=completion)
 
 
 def _prompt(question: str, chat: bool) -> Prompt:

@@ -24,20 +24,11 @@ _LISTED = 10
 _LONGEST_LINE = 64 * 2**20
 _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
+_CONVERSATIONS = ("conversation", "conversations")
 _OTHER_NAMES = {
-    "prompt": (
-        "question",
-        "query",
-        "problem",
-        "instruction",
-        "input",
-        "messages",
-        "conversation",
-        "conversations",
-        "text",
-    ),
-    "chosen": ("response_chosen", "preferred", "accepted", "winner", "better", "positive", "response_j"),
-    "rejected": ("response_rejected", "dispreferred", "loser", "worse", "negative", "response_k"),
+    "prompt": ["question", "query", "problem", "instruction", "input", "messages", *_CONVERSATIONS, "text"],
+    "chosen": ["response_chosen", "preferred", "accepted", "winner", "better", "positive", "response_j"],
+    "rejected": ["response_rejected", "dispreferred", "loser", "worse", "negative", "response_k"],
 }
 """What others call these columns."""
 
@@ -67,10 +58,8 @@ class Prompted(Protocol):
 
     @property
     def number(self) -> int: ...
-
     @property
     def id(self) -> str: ...
-
     @property
     def prompt(self) -> Prompt: ...
 
@@ -126,16 +115,10 @@ class Problems:
 
 
 def read_rows(path: Path, *, skip_bad: bool = False, problems: Problems | None = None) -> list[Row]:
-    """The rows of a .jsonl or .parquet file.
+    """The rows of a .jsonl or .parquet file. SettingsError where there is none, DataError for rows that cannot be used.
 
-    Args:
-        skip_bad: leave out a row that cannot be used, and warn of how many were and why. A problem of the whole file,
-            or a file without one usable row, is still an error.
-        problems: collects what is seen, for who wants to say it.
-
-    Raises:
-        SettingsError: there is no such file.
-        DataError: at least one row cannot be used.
+    `skip_bad` leaves such a row out, and warns of how many were and why; a problem of the whole file, or a file without
+    one usable row, is still an error. `problems` collects what is seen, for who wants to say it.
     """
     problems = problems or Problems(path)
     raw = raw_rows(path, problems)
@@ -148,10 +131,7 @@ def read_rows(path: Path, *, skip_bad: bool = False, problems: Problems | None =
 
 
 def raw_rows(path: Path, problems: Problems) -> list[tuple[int, Mapping[str, Any]]]:
-    """Every row of a file that can be read, with its number, unchecked.
-
-    Raises: SettingsError: there is no such file.
-    """
+    """Every row of a file that can be read, with its number, unchecked. SettingsError where there is no such file."""
     if not path.is_file():
         raise SettingsError(f"task: there is no file {path}")
     raw = list(_parquet_rows(path, problems) if path.suffix == ".parquet" else _json_rows(path, problems))
@@ -164,15 +144,8 @@ def _json_rows(path: Path, problems: Problems) -> Iterator[tuple[int, Mapping[st
     offset = 0
     with path.open("rb") as lines:
         for number, line in enumerate(iter(lambda: lines.readline(_LONGEST_LINE + 1), b""), start=1):
-            if number == 1 and line.startswith(_GZIP):
-                problems.add(None, "is gzip-compressed; unpack it first")
-                return
-            if number == 1 and (document := _document(line)):
-                problems.add(
-                    None,
-                    f'holds {document}, expected one JSON object a line; convert it: python -c "import json, sys; '
-                    f'[print(json.dumps(row)) for row in json.load(sys.stdin)]" < {path.name} > rows.jsonl',
-                )
+            if number == 1 and (wrong := _not_lines(line, path.name)):
+                problems.add(None, wrong)
                 return
             if len(line) > _LONGEST_LINE:
                 problems.add(number, f"the line is longer than {_LONGEST_LINE >> 20} MiB")
@@ -185,40 +158,36 @@ def _json_rows(path: Path, problems: Problems) -> Iterator[tuple[int, Mapping[st
             offset += len(line)
 
 
-def _document(first: bytes) -> str | None:
-    """What a file is that is one JSON document over several lines, by its first line."""
+def _not_lines(first: bytes, name: str) -> str | None:
+    """What is wrong with a file that is compressed, or one JSON document over several lines, by its first line."""
     begin = first.strip()
-    if begin.startswith(b"[") and (len(begin) == 1 or b"{" in begin):
-        return "a JSON array"
-    return "a JSON object over several lines" if begin == b"{" else None
+    if begin.startswith(_GZIP):
+        return "is gzip-compressed; unpack it first"
+    array = begin.startswith(b"[") and (len(begin) == 1 or b"{" in begin)
+    if not array and begin != b"{":
+        return None
+    code = '"import json, sys; [print(json.dumps(row)) for row in json.load(sys.stdin)]"'
+    holds = f"holds a JSON {'array' if array else 'object over several lines'}, expected one JSON object a line"
+    return f"{holds}; convert it: python -c {code} < {name} > rows.jsonl"
 
 
 def _parsed(line: bytes, number: int, offset: int, problems: Problems) -> Mapping[str, Any] | None:
-    if line.startswith(_BOM):
-        problems.add(number, "starts with a byte-order mark; save the file as UTF-8 without BOM")
-        return None
     try:
         values = json.loads(line.decode("utf-8"), parse_constant=float)
+        if isinstance(values, dict):
+            return values
+        wrong = f'is a JSON {type(values).__name__}, expected an object such as {{"prompt": ...}}'
     except UnicodeDecodeError as error:
-        problems.add(
-            number,
-            f"is not UTF-8: byte 0x{line[error.start]:02x} at offset {offset + error.start} of the file"
-            f" ({error.reason}); {_encoding_guess(line)}",
-        )
-        return None
+        where = f"byte 0x{line[error.start]:02x} at offset {offset + error.start} of the file ({error.reason})"
+        wide = line[:2] in (b"\xff\xfe", b"\xfe\xff") or line.count(0) > len(line) // 4
+        kind = ("looks like UTF-16", "UTF-16") if wide else ("may be Latin-1 or Windows-1252", "WINDOWS-1252")
+        wrong = f"is not UTF-8: {where}; it {kind[0]}; convert it with iconv -f {kind[1]} -t UTF-8"
     except (ValueError, RecursionError) as error:
-        problems.add(number, f"is not JSON: {error}")
-        return None
-    if not isinstance(values, dict):
-        problems.add(number, f'is a JSON {type(values).__name__}, expected an object such as {{"prompt": ...}}')
-        return None
-    return values
-
-
-def _encoding_guess(line: bytes) -> str:
-    if line[:2] in (b"\xff\xfe", b"\xfe\xff") or line.count(0) > len(line) // 4:
-        return "it looks like UTF-16; convert it with iconv -f UTF-16 -t UTF-8"
-    return "it may be Latin-1 or Windows-1252; convert it with iconv -f WINDOWS-1252 -t UTF-8"
+        wrong = f"is not JSON: {error}"
+    if line.startswith(_BOM):
+        wrong = "starts with a byte-order mark; save the file as UTF-8 without BOM"
+    problems.add(number, wrong)
+    return None
 
 
 def _parquet_rows(path: Path, problems: Problems) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -257,17 +226,14 @@ def _checked(number: int, values: Mapping[str, Any], problems: Problems) -> Row 
     if "prompt" not in values:
         problems.add(number, no_columns(["prompt"], values))
         return None
-    prompt = values["prompt"]
     columns = {name: value for name, value in values.items() if name not in ("prompt", "id")}
-    wrong = prompt_problem(prompt) or _columns_problem(number, columns, problems)
+    wrong = prompt_problem(values["prompt"]) or _columns_problem(number, columns, problems)
     if wrong:
         problems.add(number, wrong)
+    if wrong or (row_id := checked_id(number, values, problems)) is None:
         return None
-    row_id = checked_id(number, values, problems)
-    if row_id is None:
-        return None
-    place = f"{problems.path}:{number}"
-    return Row(number=number, id=row_id, prompt=prompt_value(prompt), columns=columns, place=place)
+    prompt, place = prompt_value(values["prompt"]), f"{problems.path}:{number}"
+    return Row(number=number, id=row_id, prompt=prompt, columns=columns, place=place)
 
 
 def checked_id(number: int, values: Mapping[str, Any], problems: Problems) -> str | None:
@@ -283,13 +249,9 @@ def checked_id(number: int, values: Mapping[str, Any], problems: Problems) -> st
 
 def no_columns(missing: Sequence[str], values: Mapping[str, Any]) -> str:
     """The problem of a row without these columns, with the columns that may be meant."""
-    hints: list[str] = []
-    for name in missing:
-        other = next((other for other in _OTHER_NAMES[name] if other in values), None) or nearest(name, values)
-        if other:
-            hints.append(_meant(other, values[other], name))
-    listed = " and ".join(map(repr, missing))
-    hint = f"; {', '.join(hints)}" if hints else ""
+    close = {name: next((o for o in _OTHER_NAMES[name] if o in values), nearest(name, values)) for name in missing}
+    hints = [_meant(other, values[other], name) for name, other in close.items() if other]
+    listed, hint = " and ".join(map(repr, missing)), f"; {', '.join(hints)}" if hints else ""
     return f"has no column {listed}, it has {', '.join(map(repr, values)) or 'none'}{hint}"
 
 
@@ -301,10 +263,8 @@ def _meant(other: str, value: Any, name: str) -> str:
     as_messages = "" if "role" in last else ', each message as {"role": ..., "content": ...}'
     if last.get("role", last.get("from")) not in ("assistant", "gpt"):
         return f"rename {other!r} to {name!r}{as_messages}"
-    return (
-        f"{other!r} ends with the assistant's answer: put the messages before it in {name!r} and its text in "
-        f"'completion'{as_messages}"
-    )
+    apart = f"put the messages before it in {name!r} and its text in 'completion'"
+    return f"{other!r} ends with the assistant's answer: {apart}{as_messages}"
 
 
 def _columns_problem(number: int, columns: Mapping[str, Any], problems: Problems) -> str | None:
@@ -395,6 +355,5 @@ def _write_parquet(rows: Sequence[Mapping[str, Any]], aside: Path, where: str) -
         table = pyarrow.Table.from_pydict({name: [row.get(name) for row in rows] for name in names})
         pyarrow.parquet.write_table(table, aside)
     except pyarrow.ArrowException as error:
-        raise SettingsError(
-            f"{where}: a Parquet column holds values of one kind: {error}; write a .jsonl file"
-        ) from error
+        what = f"a Parquet column holds values of one kind: {error}; write a .jsonl file"
+        raise SettingsError(f"{where}: {what}") from error

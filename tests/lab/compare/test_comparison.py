@@ -15,10 +15,9 @@ import pytest
 from clockless import without_clock
 
 from rung.errors import DataError, SettingsError
-from rung.lab.compare.compare import compare
 from rung.lab.compare.page import page
 from rung.lab.compare.plan import RunName, outcome_file, read_plan, run_folder
-from rung.lab.compare.results import result
+from rung.lab.compare.results import compare, result
 from rung.lab.compare.runs import outcomes
 from rung.runs.lock import RunLock
 from rung.runs.record.json_lines import read_rows

@@ -15,8 +15,7 @@ from jinja2 import UndefinedError
 from pages_read import LOADING, ReadPage
 from playwright.sync_api import Browser, expect
 
-from rung.lab.compare.curves import mean_curve
-from rung.lab.compare.page import large, page
+from rung.lab.compare.page import large, mean_curve, page
 from rung.lab.compare.verdict import RULE
 
 HOSTILE = "</title><script>document.title='owned'</script><img src=x onerror=alert(1)>\x1b[31m\u202e&amp;"
@@ -157,7 +156,7 @@ def test_returns_are_no_percentages() -> None:
 
 def test_a_comparison_in_an_environment_counts_its_steps() -> None:
     data = made_up()
-    assert "tokens generated" in words(page(data)) and "environment steps" not in words(page(data))
+    assert "generated tokens" in words(page(data)) and "environment steps" not in words(page(data))
     data["axes"] = {"steps": "environment steps", "trained": "environment steps trained on"}
     data["budget"] = {"axis": "steps", "limit": 2000, "words": "environment steps"}
     for row in data["methods"]:

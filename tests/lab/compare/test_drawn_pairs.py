@@ -12,8 +12,7 @@ from random_digits import SHORTEST, random_digits
 
 from rung.lab.compare.asked import comparison_of
 from rung.lab.compare.child import run
-from rung.lab.compare.curves import mean_curve
-from rung.lab.compare.page import page
+from rung.lab.compare.page import mean_curve, page
 from rung.lab.compare.plan import Comparison, claim, outcome_file, run_folder, shared_folder
 from rung.lab.compare.results import result
 from rung.runs.record.json_lines import read_rows

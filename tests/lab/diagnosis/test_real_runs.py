@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from rung.batch import Episode
-from rung.lab.diagnosis.finding import Finding
+from rung.lab.diagnosis.observed import Finding
 from rung.lab.diagnosis.rules import diagnose
 from rung.library import train
 from rung.models.language.tiny import tiny_model

@@ -10,10 +10,8 @@ import numpy as np
 import pytest
 from made_up import CONTROL, SETTINGS, TRPO, evaluated, flat, run, samples
 
-from rung.lab.diagnosis.finding import Finding
-from rung.lab.diagnosis.observed import Evaluated, ObservedRun
-from rung.lab.diagnosis.rules import RULES, Rule, diagnose
-from rung.lab.diagnosis.warnings import WarningLog, warnings_in
+from rung.lab.diagnosis.observed import Evaluated, Finding, ObservedRun
+from rung.lab.diagnosis.rules import RULES, Rule, WarningLog, diagnose, warnings_in
 
 Make = Callable[[], ObservedRun]
 

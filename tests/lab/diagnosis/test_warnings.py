@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rung.lab.diagnosis.finding import Finding
-from rung.lab.diagnosis.warnings import WarningLog, new_warnings, warnings_in
+from rung.lab.diagnosis.observed import Finding
+from rung.lab.diagnosis.rules import WarningLog, new_warnings, warnings_in
 
 Row = dict[str, Any]
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from rung.errors import DataError
-from rung.lab.labels.clips import LARGEST_CLIP, read_clip
+from rung.lab.labels.comparison import LARGEST_CLIP, read_clip
 from rung.lab.labels.comparison_rows import read_comparisons
 
 

@@ -15,8 +15,7 @@ from rung.errors import SettingsError
 from rung.lab.labels.agreement import agreement_of, left_share, verdict, verdicts
 from rung.lab.labels.comparison import Vote
 from rung.lab.labels.comparison_rows import read_comparisons
-from rung.lab.labels.export import export_labelled, export_votes
-from rung.lab.labels.store import LabelStore
+from rung.lab.labels.store import LabelStore, export_labelled, export_votes
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

@@ -75,7 +75,7 @@ def test_clips_go_out_and_votes_come_back(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:.*wait for an answer")
 def test_a_clip_shows_the_very_steps_of_its_segment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The states met while filming are those of the segment, in an episode that began in an earlier rollout too."""
-    from rung.lab.labels import filming as clips
+    from rung.lab.labels import people as clips
 
     parts, found = collector(tmp_path, lambda _: "first")
     for step in (1, 2):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from made_up_runs import make_run, write_step
 
-from rung.lab.run_page import follow
+from rung.lab.run_page import growing_rows
 from rung.lab.run_page.growing_rows import GrowingRows
 
 
@@ -103,7 +103,7 @@ def test_hostile_names_can_be_seen_and_unreadable_files_are_told(tmp_path: Path)
 
 
 def test_many_rows_come_in_several_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(follow, "MOST_AT_ONCE", 3)
+    monkeypatch.setattr(growing_rows, "MOST_AT_ONCE", 3)
     path = tmp_path / "metrics.jsonl"
     path.write_text("".join(f'{{"step": {step}}}{os.linesep}' for step in range(7)))
     rows, got, more = GrowingRows(path), [], True

@@ -13,7 +13,7 @@ from made_up_runs import ADVANTAGES, CLIPPED, ENTROPY, LOG_PROBS, PIECES, episod
 
 from rung.batch import Episode, Judgement
 from rung.errors import DataError, SettingsError
-from rung.lab.run_page import solved
+from rung.lab.run_page import growing_rows as solved
 from rung.lab.run_page.opened_run import OpenedRun
 from rung.lab.run_page.step_shown import TOKEN_COLUMNS, shown_step, shown_tokens
 from rung.lab.run_page.stored_samples import StoredSamples

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from made_up_runs import make_run, write_step
 
-from rung.lab.diagnosis import warnings as module
-from rung.lab.diagnosis.warnings import warnings_in
+from rung.lab.diagnosis import rules as module
+from rung.lab.diagnosis.rules import warnings_in
 from rung.lab.run_page.opened_run import OpenedRun
 from rung.lab.run_page.overview import describe
 

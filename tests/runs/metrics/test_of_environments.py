@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pages_read import ReadPage
 
-from rung.lab.diagnosis.warnings import warnings_in
+from rung.lab.diagnosis.rules import warnings_in
 from rung.lab.run_page.opened_run import OpenedRun
 from rung.lab.run_page.page import write_report
 from rung.lab.run_page.viewer_page import ViewerPage

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rung.batch import Episode, Judgement
-from rung.lab.diagnosis.finding import Finding
+from rung.lab.diagnosis.observed import Finding
 from rung.runs.record.console import ConsoleReport, duration, sample_text
 
 Make = Callable[..., Episode]

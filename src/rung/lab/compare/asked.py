@@ -1,20 +1,33 @@
-"""A comparison from the command line, or every problem of its methods, settings, task, model and budget together."""
+"""A comparison that is asked for by the command line or from Python, or every problem of its parts together.
+
+From Python methods, tasks and rewards may be objects.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
+from operator import getitem
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rung.errors import DataError, SettingsError, did_you_mean
+from rung.lab.compare.plan import Comparison
+from rung.lab.labels.people import people
+from rung.methods import METHODS, own_name
 from rung.runs.planning import planned
-from rung.tasks.named_module import import_named
-
-if TYPE_CHECKING:
-    from rung.lab.compare.plan import Comparison
-    from rung.runs.plan import Plan
-    from rung.settings import Settings
+from rung.runs.run import handed
+from rung.settings import BudgetSettings, Settings, with_whole_paths
+from rung.settings.given import Reading, leaves
+from rung.settings.objects import GIVEN, taken_apart
+from rung.tasks.cart_pole import NAME as CART_POLE
+from rung.tasks.environment import looks_like_environment
+from rung.tasks.own_environment import import_named
+from rung.trainers.choose import kind_for, kind_of, task_of
+from rung.trainers.handed import Handed
+from rung.trainers.reading import settings_of
+from rung.trainers.usable_rows import usable_in_run
 
 LADDER = ("reinforce", "reinforce_baseline", "actor_critic", "trpo", "ppo@lm-human-preferences", "grpo", "dapo")
 """What is compared when no method is named. PPO is the one for text: the paper's makes 320 updates of each rollout."""
@@ -43,13 +56,12 @@ def comparison_of(
     rewards: Sequence[str] | None = None,
 ) -> Comparison:
     """The comparison that the arguments of `rung compare` ask for. SettingsError or DataError with every problem."""
-    from rung.lab.compare.plan import Comparison
-
     problems: list[str] = []
     import_named(task)
     methods, sets = _methods(methods or (), problems), sets or ()
     if config is None and not any(text.startswith(("task", "model")) for text in sets):
-        task, model = _task_and_model(task, model)
+        task = task or TASK
+        model = model or (None if task == CART_POLE or looks_like_environment(task) else MODEL)
     limit = _budget(budget, model, problems)
     own = _sets_by_method(sets_for or (), methods, problems)
     limits = dict([limit or ("tokens", 1)])  # without one it is a problem already, and need not be several
@@ -58,10 +70,13 @@ def comparison_of(
     for method in methods:
         flags = {"method": method, "model": model, "task": task}
         try:
-            given = [*_given_by_us(method, limits), *sets, *own[method]]
-            plan = planned(flags, config, recipe, given, rewards, None)
+            pairs = ["pairs.source=samples"] if kind_of(METHODS[method]).stored_pairs else []
+            ours = [*(f"budget.{axis}={most!r}" for axis, most in limits.items()), *pairs]
+            plan = planned(flags, config, recipe, [*ours, *sets, *own[method]], rewards, None)
             users = {one.key for one in plan.written if not one.place.startswith("recipe ")}
-            found[method] = _as_compared(plan, users, limits)
+            if plan.kind.stored_pairs:
+                raise SettingsError(["pairs.source: in a comparison pairs are the model's own samples; leave it out"])
+            found[method] = as_compared(plan.settings, users, limits, plan.task.held_out_items)
         except (SettingsError, DataError) as error:
             for problem in (one.replace("--set budget.", "--budget ") for one in error.problems):
                 told.setdefault(problem, []).append(method)
@@ -77,45 +92,20 @@ def comparison_of(
 
 def _methods(asked: Sequence[str], problems: list[str]) -> list[str]:
     """The methods that can be compared; a problem for each of the others, and for one that is named twice."""
-    from rung.methods import METHODS, own_name
-    from rung.trainers.choose import kind_of
-
     named, refused = [own_name(name) for name in asked] or list(LADDER), list[str]()
     for name in dict.fromkeys(named):
         if name not in METHODS:
             problems.append(f"METHOD: got '{name}'{did_you_mean(name, METHODS)}; valid: {', '.join(METHODS)}")
         elif not kind_of(METHODS[name]).trains_policy:
             refused.append(name)
-            problems.append(
-                f"METHOD: '{name}' trains a model of the reward, which answers no prompts and has no score to compare; "
-                "leave it out"
-            )
+            why = "which answers no prompts and has no score to compare; leave it out"
+            problems.append(f"METHOD: '{name}' trains a model of the reward, {why}")
         if named.count(name) > 1:
             problems.append(f"METHOD: '{name}' is named {named.count(name)} times, expected once")
     return [name for name in dict.fromkeys(named) if name in METHODS and name not in refused]
 
 
-def _given_by_us(method: str, limits: Mapping[str, float]) -> list[str]:
-    """Settings that a comparison adds as if by `--set`: the budget, and own samples where the method needs pairs."""
-    from rung.methods import METHODS
-    from rung.trainers.choose import kind_of
-
-    pairs = ["pairs.source=samples"] if kind_of(METHODS[method]).stored_pairs else []
-    return [*(f"budget.{axis}={limit!r}" for axis, limit in limits.items()), *pairs]
-
-
-def _task_and_model(task: str | None, model: str | None) -> tuple[str, str | None]:
-    """What is named, or what is compared on where nothing else could name it."""
-    from rung.tasks.cart_pole import NAME as CART_POLE
-    from rung.tasks.environment import looks_like_environment
-
-    task = task or TASK
-    return task, model or (None if task == CART_POLE or looks_like_environment(task) else MODEL)
-
-
 def _budget(text: str | None, model: str | None, problems: list[str]) -> tuple[str, float] | None:
-    from rung.settings import BudgetSettings
-
     text = text or (BUDGET if model == MODEL else None)
     axes = list(BudgetSettings.model_fields)
     if text is None:
@@ -137,8 +127,6 @@ def _budget(text: str | None, model: str | None, problems: list[str]) -> tuple[s
 
 
 def _sets_by_method(texts: Sequence[str], methods: Sequence[str], problems: list[str]) -> dict[str, list[str]]:
-    from rung.methods import own_name
-
     found: dict[str, list[str]] = {method: [] for method in methods}
     for text in texts:
         method, colon, setting = text.partition(":")
@@ -151,17 +139,8 @@ def _sets_by_method(texts: Sequence[str], methods: Sequence[str], problems: list
     return found
 
 
-def _as_compared(plan: Plan, written: set[str], limits: Mapping[str, float]) -> Settings:
-    """A run's settings with a comparison's defaults; what the user has `written` stays, a recipe's values give way."""
-    if plan.kind.stored_pairs:
-        raise SettingsError(["pairs.source: in a comparison pairs are the model's own samples; leave it out"])
-    return as_compared(plan.settings, written, limits, plan.task.held_out_items)
-
-
 def as_compared(settings: Settings, written: set[str], limits: Mapping[str, float], held_out_items: int) -> Settings:
-    """The settings with what a comparison wants where nobody has `written` anything else."""
-    from rung.settings import with_whole_paths
-
+    """The settings with what a comparison wants where the user has `written` nothing; a recipe's values give way."""
     if settings.budget.limits() != limits:
         raise SettingsError(["budget: a comparison's is given by --budget; leave it out of the settings"])
     wanted: dict[str, Any] = {"steps": MOST_STEPS, "reporting.page": False}
@@ -177,13 +156,8 @@ def as_compared(settings: Settings, written: set[str], limits: Mapping[str, floa
 
 
 SAME = (
-    "task",
-    "model",
-    "seed",
-    "evaluation.num_items",
-    "evaluation.num_samples",
-    "evaluation.temperature",
-    "max_new_tokens",
+    *("task", "model", "seed", "max_new_tokens"),
+    *("evaluation.num_items", "evaluation.num_samples", "evaluation.temperature"),
 )
 """Settings without which scores could not be compared."""
 
@@ -191,17 +165,10 @@ SAME = (
 def unlike(found: Mapping[str, Settings]) -> Iterator[str]:
     """A sentence for each setting that must be the same for all methods and is not."""
     for key in SAME:
-        values = {method: _at(settings.as_data(), key) for method, settings in found.items()}
-        different = {method: value for method, value in values.items() if value != next(iter(values.values()))}
-        if different:
+        values = {method: reduce(getitem, key.split("."), one.as_data()) for method, one in found.items()}
+        if any(value != next(iter(values.values())) for value in values.values()):
             said = ", ".join(f"{value} for {method}" for method, value in values.items())
             yield f"{key}: must be the same for all methods, got {said}"
-
-
-def _at(data: Mapping[str, Any], key: str) -> Any:
-    for part in key.split("."):
-        data = data[part]
-    return data
 
 
 def jobs_for(comparison: Comparison, asked: int | None) -> int:
@@ -210,3 +177,53 @@ def jobs_for(comparison: Comparison, asked: int | None) -> int:
         return asked
     alone = any(settings.learner.threads != 1 for settings in comparison.settings.values())
     return 1 if alone else max(1, min(os.cpu_count() or 1, len(comparison.names())))
+
+
+Parts, Keywords = Sequence[type[Any]], Mapping[str, Any]
+
+
+def comparison_from(
+    methods: Sequence[Any], *, budget: Keywords, seeds: int, recipe: str | None, parts: Parts, keywords: Keywords
+) -> Comparison:
+    """The comparison of these methods, each a name or a method, on the settings that all share.
+
+    SettingsError with every problem, each with the methods that it is about.
+    """
+    asked, wrong = BudgetSettings.checked(dict(budget) if isinstance(budget, Mapping) else budget)
+    limits = asked.limits() if asked is not None else {}
+    if len(limits) != 1:
+        problems = [f"budget.{sentence}" for path, sentence in wrong if path]
+        raise SettingsError(problems or [f"budget: got {budget!r}, expected one limit, such as {{'tokens': '2M'}}"])
+    _, objects = taken_apart(keywords, parts)
+    hands = handed(people, objects)
+    found: dict[str, Settings] = {}
+    problems: list[str] = []
+    for method in methods:
+        name = method if isinstance(method, str) else method.name
+        known = METHODS.get(own_name(name)) if isinstance(method, str) else method
+        pairs = {"pairs": {"source": "samples"}} if known is not None and kind_of(known).stored_pairs else {}
+        asked_of_one = {**keywords, "method": method, "budget": dict(limits), **pairs}
+        try:
+            found[own_name(name)] = _settings(settings_of(asked_of_one, recipe, parts=parts), limits, hands)
+        except (SettingsError, DataError) as error:
+            problems += [f"{name}: {problem}" for problem in error.problems]
+    if problems := [*problems, *unlike(found)]:
+        raise SettingsError(problems)
+    ((axis, limit),) = limits.items()
+    first = next(iter(found.values()))
+    texts = (first.model, first.task.name, first.sampler.engine, *(one.function for one in first.rewards))
+    here = any(text.startswith(GIVEN) for text in texts) or any(one.method.parts for one in found.values())
+    each = tuple(range(first.seed, first.seed + seeds))
+    return Comparison(axis=axis, limit=limit, seeds=each, settings=found, handed=hands if here else None)
+
+
+def _settings(reading: Reading[Settings], limits: Mapping[str, float], hands: Handed) -> Settings:
+    """One method's settings, as a comparison takes them."""
+    settings = reading.required()
+    written = {key for key, one in leaves(reading.tree) if one.origin is not None and "recipe" not in one.origin.source}
+    kind = kind_for(settings, settings.resolved_method())
+    task = task_of(settings, kind, hands)
+    usable = usable_in_run(settings, kind, task, hands)
+    task = task if usable is None else usable.task
+    items = len(task.held_out) if hasattr(task, "held_out") else settings.evaluation.num_items
+    return as_compared(settings, written, limits, items)

@@ -41,7 +41,7 @@ def run(request: Mapping[str, Any]) -> int:
     from rung.lab.labels.people import people
     from rung.runs.run import handed
     from rung.settings import settings_from
-    from rung.tasks.named_module import import_named
+    from rung.tasks.own_environment import import_named
 
     if request["module"] is not None:
         import_named(f"{request['module']}:")

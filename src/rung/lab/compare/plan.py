@@ -15,13 +15,12 @@ from rung.settings.yaml_text import read_yaml, write_yaml
 from rung.trainers.handed import Handed
 from rung.whole_files import write_whole
 
+PLAN, RESULT, PAGE = "comparison.yaml", "comparison.json", "comparison.html"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One comparison.
-
-    Example: `Comparison(axis="tokens", limit=2_000_000, seeds=(0, 1, 2), settings={"grpo": ..., "ppo": ...})`.
-    """
+    """One comparison."""
 
     axis: str
     """What the budget counts; see `rung.trainers.budget.AXES`."""
@@ -116,11 +115,6 @@ def _differences(there: Comparison, here: Comparison, most: int = 8) -> Sequence
 def flat(data: Mapping[str, Any]) -> dict[str, Any]:
     """Nested settings by dotted key."""
     return {key: plain(value) for key, value in leaves(given(data, None))}
-
-
-PLAN = "comparison.yaml"
-RESULT = "comparison.json"
-PAGE = "comparison.html"
 
 
 @dataclass(frozen=True)

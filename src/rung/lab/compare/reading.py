@@ -36,12 +36,14 @@ def read_run(folder: Path, settings: Settings) -> dict[str, Any]:
     _, start_N = held_out(folder, 0)
     spent = running_sums(metrics, timings)
     all_spent = {axis: values[-1] for axis, values in spent.items()}
+    ((axis, limit),) = settings.budget.limits().items()
     return {
         "steps": last,
         "score": _mean(scores_N),
         "start": _mean(start_N),
         "spent": all_spent,
-        "overspent": _overspent(settings, all_spent),
+        # the share by which the last whole step went over it; below 0: never reached; of seconds it is the clock's
+        "overspent": None if axis == "seconds" else all_spent[axis] / limit - 1,
         "stability": _stability(metrics),
         "samples": _samples(metrics),
         "drawn_pairs": _drawn_pairs(metrics),
@@ -49,8 +51,8 @@ def read_run(folder: Path, settings: Settings) -> dict[str, Any]:
         "traces": {name: _trace(metrics, spent, name) for name in TRACED},
         "clock": _clock(metrics, timings),
         "items": list(items),
-        "item_scores": [None if np.isnan(value) else float(value) for value in scores_N],
-        "item_scores_at_start": [None if np.isnan(value) else float(value) for value in start_N],
+        "item_scores": [None if np.isnan(value) else value for value in scores_N.tolist()],
+        "item_scores_at_start": [None if np.isnan(value) else value for value in start_N.tolist()],
     }
 
 
@@ -74,21 +76,13 @@ def running_sums(metrics: Sequence[Row], timings: Mapping[Any, Row]) -> dict[str
     }
 
 
-def _overspent(settings: Settings, spent: Mapping[str, float]) -> float | None:
-    """Share of the budget by which the last whole step went over it; below 0: it was never reached. For a budget of
-    seconds it is the clock's, and left out."""
-    ((axis, limit),) = settings.budget.limits().items()
-    return None if axis == "seconds" else spent[axis] / limit - 1
-
-
 def _curve(metrics: Sequence[Row], spent: Mapping[str, list[float]]) -> list[dict[str, Any]]:
     """Each evaluation with what had been spent before it."""
-    found: list[dict[str, Any]] = []
-    for index, row in enumerate(metrics):
-        if row.get("held_out/score") is not None:
-            at = {axis: values[index] for axis, values in spent.items()}
-            found.append({"step": row["step"], "score": row["held_out/score"], "spent": at})
-    return found
+    evaluated = [(index, row) for index, row in enumerate(metrics) if row.get("held_out/score") is not None]
+    return [
+        {"step": row["step"], "score": row["held_out/score"], "spent": {axis: of[at] for axis, of in spent.items()}}
+        for at, row in evaluated
+    ]
 
 
 def _trace(metrics: Sequence[Row], spent: Mapping[str, list[float]], name: str) -> list[list[float]]:
@@ -114,11 +108,8 @@ def _samples(metrics: Sequence[Row]) -> dict[str, float | None]:
     """What became of the samples: sums over the run, and shares of the episodes."""
     episodes = _sum(metrics, "episodes/generated")
     generated, trained = (_sum(metrics, f"tokens/{name}") or 0.0 for name in ("generated", "trained"))
-    cut = [
-        share * (row.get("episodes/generated") or 0.0)
-        for row in metrics
-        if (share := row.get("length/truncated")) is not None
-    ]
+    known = [row for row in metrics if row.get("length/truncated") is not None]
+    cut = [(row["length/truncated"] or 0.0) * (row.get("episodes/generated") or 0.0) for row in known]
     flat = _values(metrics, "groups/no_spread")
     used = _sum(metrics, "pairs/used_tokens")  # where pairs were drawn first, each token may be learnt from many times
     return {

@@ -12,22 +12,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rung.lab.compare.plan import RESULT, Comparison, RunName, flat, run_folder
+from rung.errors import DataError, SettingsError
+from rung.lab.compare import seed_statistics
+from rung.lab.compare.page import page
+from rung.lab.compare.plan import PAGE, PLAN, RESULT, Comparison, RunName, claim, flat, run_folder
 from rung.lab.compare.reading import read_run
-from rung.lab.compare.runs import Outcome, outcomes
-from rung.lab.compare.seed_statistics import (
-    SeedDifference,
-    holm,
-    interquartile_mean,
-    probability_better,
-    score_interval,
-    seed_difference,
-)
+from rung.lab.compare.runs import Outcome, Say, outcomes, run_all
 from rung.lab.compare.verdict import ALPHA, RULE, Pair, verdict
 from rung.methods import METHODS
 from rung.methods.explain import difference
+from rung.runs.lock import RunLock
+from rung.runs.recipes.tiny import tiny_for
 from rung.runs.record.machine import machine
+from rung.runs.run import handed
 from rung.runs.statistics import are_shares
+from rung.runs.stopping import STOPPED_BY_SIGNAL
+from rung.runs.unstarted import gated
 from rung.settings import Settings
 from rung.tasks.load import load_task
 from rung.tasks.task import TextTask
@@ -38,6 +38,47 @@ Array = npt.NDArray[np.float64]
 _ITEM_SCORES = ("item_scores", "item_scores_at_start")
 Runs = Mapping[RunName, Mapping[str, Any]]
 """What `read_run` found in each run that has finished."""
+
+
+def compare(
+    comparison: Comparison, folder: Path, *, jobs: int, say: Say, plan: Sequence[str] = ()
+) -> tuple[dict[str, Any], int]:
+    """Says the plan, runs what is missing of the comparison, then writes comparison.json and comparison.html.
+
+    Returns what comparison.json holds, and the exit code: 0, 1 when a run failed, 75 when it was stopped by a signal
+    (the result is then of the runs so far). Raises SettingsError when the folder is in use or holds something else.
+    """
+    if not (folder / PLAN).is_file():
+        _through_the_gate(comparison, say)
+    folder.mkdir(parents=True, exist_ok=True)
+    with RunLock(folder, "comparison is being made"):
+        goes_on = claim(comparison, folder)
+        for line in plan:
+            say(line)
+        if goes_on:
+            say(f"going on with the comparison in {folder}")
+        settings = next(iter(comparison.settings.values()))
+        if settings.model == "tiny":
+            tiny_for(settings.task)  # warmed up once, before the runs that all begin with it
+        finished = run_all(comparison, folder, jobs=jobs, say=say)
+        data = write_result(comparison, folder)
+        write_whole(folder / PAGE, page(data).encode("utf-8"))
+    if not finished:
+        return data, STOPPED_BY_SIGNAL
+    return data, int(any(row["failed"] for row in data["methods"]))
+
+
+def _through_the_gate(comparison: Comparison, say: Say) -> None:
+    """What is known of every run before the first of them. SettingsError with each method's problems."""
+    problems: list[str] = []
+    for name, settings in comparison.settings.items():
+        try:
+            for note in gated(settings, comparison.handed or handed()):
+                say(f"{name}: {note}")
+        except (SettingsError, DataError) as error:
+            problems += [f"{name}: {problem}" for problem in error.problems]
+    if problems:
+        raise SettingsError(problems)
 
 
 def write_result(comparison: Comparison, folder: Path) -> dict[str, Any]:
@@ -97,17 +138,19 @@ def common_items(comparison: Comparison) -> bool:
 def pairs_of(comparison: Comparison, runs: Runs, common: bool) -> list[dict[str, Any]]:
     """Every two methods on the seeds that both have, with Holm's correction over all pairs."""
     found: list[dict[str, Any]] = []
-    tested: list[SeedDifference | None] = []
+    tested: list[seed_statistics.SeedDifference | None] = []
     comparisons = math.comb(len(comparison.settings), 2)
     for before, after in itertools.combinations(comparison.settings, 2):
         seeds = [s for s in comparison.seeds if RunName(before, s) in runs and RunName(after, s) in runs]
         if not seeds:
             continue
         before_SN, after_SN = (_scores([runs[RunName(method, seed)] for seed in seeds]) for method in (before, after))
-        tested.append(seed_difference(after_SN, before_SN, common_items=common, comparisons=comparisons))
-        chance = probability_better(after_SN, before_SN, common_items=common)
+        tested.append(
+            seed_statistics.seed_difference(after_SN, before_SN, common_items=common, comparisons=comparisons)
+        )
+        chance = seed_statistics.probability_better(after_SN, before_SN, common_items=common)
         found.append({"before": before, "after": after, "seeds": seeds, "probability": vars(chance)})
-    adjusted = iter(holm([one.p for one in tested if one is not None]))
+    adjusted = iter(seed_statistics.holm([one.p for one in tested if one is not None]))
     for row, one in zip(found, tested, strict=True):
         row["difference"] = None if one is None else vars(one)
         row["p_adjusted"] = None if one is None else next(adjusted)
@@ -121,19 +164,14 @@ def differences_of(comparison: Comparison, method: str) -> dict[str, Any]:
     above = here.parent
     while above in METHODS and above not in comparison.settings and METHODS[above].parent is not None:
         above = METHODS[above].parent
-    if above is None or (above not in METHODS and above not in comparison.settings):
-        return {"method": method, "summary": here.summary, "paper": here.paper, "from": None, "changes": []}
-    there = comparison.settings[above].resolved_method() if above in comparison.settings else METHODS[above]
-    changes = [change.words() for change in difference(there, here)]
-    return {"method": method, "summary": here.summary, "paper": here.paper, "from": above, "changes": changes}
+    there = comparison.settings[above].resolved_method() if above in comparison.settings else METHODS.get(above or "")
+    changes = [] if there is None else [change.words() for change in difference(there, here)]
+    known = None if there is None else above
+    return {"method": method, "summary": here.summary, "paper": here.paper, "from": known, "changes": changes}
 
 
 def _row(
-    comparison: Comparison,
-    method: str,
-    runs: Runs,
-    ended: Mapping[RunName, Outcome],
-    common: bool,
+    comparison: Comparison, method: str, runs: Runs, ended: Mapping[RunName, Outcome], common: bool
 ) -> dict[str, Any]:
     names = [RunName(method, seed) for seed in comparison.seeds]
     mine = {name.seed: runs[name] for name in names if name in runs}
@@ -151,14 +189,14 @@ def _row(
     if not mine:
         return row
     scores_SN, start_SN = (_scores(list(mine.values()), key) for key in _ITEM_SCORES)
-    score = score_interval(scores_SN, common_items=common)
-    gain = seed_difference(scores_SN, start_SN, common_items=common)
+    score = seed_statistics.score_interval(scores_SN, common_items=common)
+    gain = seed_statistics.seed_difference(scores_SN, start_SN, common_items=common)
     by_seed = {seed: run["score"] for seed, run in mine.items()}
     worst = min(by_seed, key=lambda seed: by_seed[seed])
     return row | {
         "score": score.value,
         "interval": [score.low, score.high],
-        "start": interquartile_mean([run["start"] for run in mine.values()]),
+        "start": seed_statistics.interquartile_mean([run["start"] for run in mine.values()]),
         "gain": None if gain is None else vars(gain),
         "worst_seed": {"seed": worst, "score": by_seed[worst]},
         **{part: _means([run[part] for run in mine.values()]) for part in ("spent", "stability", "samples", "clock")},
@@ -194,10 +232,8 @@ def _more_seeds(pairs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         if needed is None:
             yield f"{names}: as far apart as here, no number of seeds up to 1,000 is likely to tell them apart."
         elif needed > seeds:
-            yield (
-                f"{names}: at the difference and spread seen, {needed} seeds ({needed - seeds} more) would tell them "
-                "apart four times in five."
-            )
+            more = f"{needed} seeds ({needed - seeds} more)"
+            yield f"{names}: at the difference and spread seen, {more} would tell them apart four times in five."
 
 
 def _reservations(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -213,13 +249,10 @@ def _reservations(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             yield f"{row['method']} went up to {over:.0%} over the budget, because one of its steps is that large."
         if over is not None and over < 0:
             yield f"{row['method']} ended before it had spent the budget: at `steps`, or with nothing to learn from."
-        barren = [run["seed"] for run in row["runs"] if run["drawn_pairs"] and not run["drawn_pairs"]["drawn"]]
+        barren = [str(run["seed"]) for run in row["runs"] if run["drawn_pairs"] and not run["drawn_pairs"]["drawn"]]
         if barren:
-            seeds = ", ".join(map(str, barren))
-            yield (
-                f"{row['method']}: with seed {seeds} no prompt gave a pair, so nothing was learnt: it is the model at "
-                "the start."
-            )
+            why = "no prompt gave a pair, so nothing was learnt: it is the model at the start"
+            yield f"{row['method']}: with seed {', '.join(barren)} {why}."
     unshown = [row["method"] for row in rows if row["gain"] is not None and row["gain"]["low"] <= 0]
     if unshown:
         yield f"Not shown to be better than the model at the start: {', '.join(unshown)}."

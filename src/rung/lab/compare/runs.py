@@ -18,7 +18,7 @@ from rung.lab.compare.child import begun_or_resumed
 from rung.lab.compare.plan import Comparison, RunName, log_file, outcome_file, run_folder, shared_folder
 from rung.runs.record.console import duration
 from rung.runs.stopping import STOPPED_BY_SIGNAL, StopRequest
-from rung.tasks.named_module import module_of
+from rung.tasks.own_environment import module_of
 from rung.trainers.handed import Handed
 from rung.whole_files import write_whole
 
@@ -117,10 +117,8 @@ def _ended(folder: Path, name: RunName, outcome: Outcome, say: Say, count: str) 
         return
     content = {"exit": outcome.exit, **({"error": outcome.error} if outcome.error else {})}
     write_whole(outcome_file(folder, name), json.dumps(content).encode())
-    if outcome.finished:
-        say(f"  {count}  {name.method}, seed {name.seed}: done")
-        return
-    say(f"  {count}  {name.method}, seed {name.seed}: FAILED, {reason(outcome.error) or f'exit code {outcome.exit}'}")
+    failed = f"FAILED, {reason(outcome.error) or f'exit code {outcome.exit}'}"
+    say(f"  {count}  {name.method}, seed {name.seed}: {'done' if outcome.finished else failed}")
 
 
 def reason(error: str) -> str:
@@ -138,8 +136,8 @@ class Process:
     """The process of one run."""
 
     def __init__(self, comparison: Comparison, folder: Path, name: RunName) -> None:
-        settings = comparison.run_settings(name)
-        threads, self.log, module = settings.learner.threads, log_file(folder, name), module_of(settings.task.name)
+        settings, self.log = comparison.run_settings(name), log_file(folder, name)
+        threads, module = settings.learner.threads, module_of(settings.task.name)
         request = {
             "folder": str(run_folder(folder, name).absolute()),
             "shared": str(shared_folder(folder).absolute()),
@@ -157,11 +155,9 @@ class Process:
                 start_new_session=True,  # a Ctrl-C is for the comparison, which tells its runs
             )
         assert self.process.stdin is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it died at once; its outcome says so
             self.process.stdin.write(json.dumps(request).encode() + b"\n")
             self.process.stdin.flush()  # and it stays open: its end would be the run's
-        except BrokenPipeError:
-            pass  # it died at once; its outcome says so
 
     def stop(self) -> None:
         """Asks the run to save and leave."""

@@ -16,7 +16,7 @@ what it says where scores of seeds are normal, however few there are, and rather
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -69,12 +69,10 @@ def score_interval(scores_SN: Array, *, common_items: bool) -> Interval:
     means_S = run_means(scores_SN)
     seeds, value = len(means_S), interquartile_mean(means_S)
     if seeds < 2:
-        seeds_width, items = 0.0, standard_error(scores_SN[~np.isnan(scores_SN)])
-        items = 0.0 if math.isnan(items) else items
+        seeds_width, items = 0.0, _error_of_all(scores_SN)
     else:
-        seeds_width = middle_reach(seeds) * standard_error(means_S)
-        items = _items_error(scores_SN, common_items)
-    width = math.hypot(seeds_width, _items_reach(LEVEL, scores_SN) * items)
+        seeds_width, items = middle_reach(seeds) * standard_error(means_S), _items_error(scores_SN, common_items)
+    width = math.hypot(seeds_width, _reach_many(LEVEL, scores_SN.shape[1]) * items)
     return _interval(value, width, shares=are_shares(scores_SN))
 
 
@@ -97,10 +95,7 @@ def probability_better(after_SN: Array, before_SN: Array, *, common_items: bool)
 
 @dataclass(frozen=True, kw_only=True)
 class SeedDifference:
-    """How much more `after` scores than `before`, paired by seed and item.
-
-    Example: three seeds with +0.10, +0.14 and +0.12 on 100 items: `value=0.12, standard_error=0.02, p=0.027`.
-    """
+    """How much more `after` scores than `before`, paired by seed and item."""
 
     value: float
     low: float
@@ -163,9 +158,13 @@ def _spread(values_SN: Array, common_items: bool) -> _Spread:
     seeds = standard_error(means_S) if len(means_S) > 1 else 0.0
     items = _items_error(values_SN, common_items)
     if not seeds and not items:  # runs that agree to the last bit, each on items of its own
-        found = standard_error(values_SN[~np.isnan(values_SN)])
-        items = 0.0 if math.isnan(found) else found
+        items = _error_of_all(values_SN)
     return _Spread(seeds, items, len(means_S), values_SN.shape[1])
+
+
+def _error_of_all(values_SN: Array) -> float:
+    found = standard_error(values_SN[~np.isnan(values_SN)])
+    return 0.0 if math.isnan(found) else found
 
 
 def _p(size: float, spread: _Spread) -> float:
@@ -173,15 +172,11 @@ def _p(size: float, spread: _Spread) -> float:
         return 0.0 if size else 1.0
     if not spread.items_error:
         return 1 - within(size / spread.seeds_error, spread.seeds - 1)
-    return 1 - _first(lambda level: spread.width(level) >= size, 0.0, 1 - 1e-12)
-
-
-def _first(holds: Callable[[float], bool], low: float, high: float) -> float:
-    """The place in an interval from which on something holds, by halving."""
+    low, high = 0.0, 1 - 1e-12  # the level whose interval ends at 0, by halving
     for _ in range(40):
         middle = (low + high) / 2
-        low, high = (low, middle) if holds(middle) else (middle, high)
-    return high
+        low, high = (low, middle) if spread.width(middle) >= size else (middle, high)
+    return 1 - high
 
 
 def _needed(size: float, spread: _Spread, level: float) -> int | None:
@@ -201,10 +196,6 @@ def _reach_many(level: float, count: int) -> float:
     return reach(level, max(1, min(count, 200) - 1))
 
 
-def _items_reach(level: float, scores_SN: Array) -> float:
-    return _reach_many(level, scores_SN.shape[1])
-
-
 def _interval(value: float, width: float, *, shares: bool) -> Interval:
     low, high = value - width, value + width
     return Interval(value=value, low=max(0.0, low) if shares else low, high=min(1.0, high) if shares else high)
@@ -217,13 +208,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
     """
-    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
-    adjusted = [0.0] * len(p_values)
-    largest = 0.0
+    order, largest = sorted(range(len(p_values)), key=lambda index: p_values[index]), 0.0
+    adjusted: dict[int, float] = {}
     for rank, index in enumerate(order):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = largest
-    return adjusted
+        adjusted[index] = largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+    return [adjusted[index] for index in range(len(p_values))]
 
 
 def _items_error(values_SN: Array, common_items: bool) -> float:

@@ -18,10 +18,7 @@ RULE = (
 
 @dataclass(frozen=True)
 class Pair:
-    """Two methods, as the rule sees them.
-
-    Example: `Pair(after="grpo", before="reinforce", difference=0.31, p_adjusted=0.004)`.
-    """
+    """Two methods, as the rule sees them."""
 
     after: str
     before: str
@@ -32,10 +29,7 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The answer. `best`: the methods that no other is shown to beat, highest score first; empty: nothing can be said.
-
-    Example: `Verdict(headline="Not distinguishable at this budget: grpo, ppo.", best=("grpo", "ppo"))`.
-    """
+    """The answer. `best`: the methods that no other is shown to beat, highest score first; empty: nothing is said."""
 
     headline: str
     best: tuple[str, ...] = ()

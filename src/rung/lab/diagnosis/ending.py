@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from rung.lab.diagnosis.finding import Seen
-from rung.lab.diagnosis.observed import FEW_STEPS, ObservedRun
+from rung.lab.diagnosis.observed import FEW_STEPS, ObservedRun, Seen
 
 
 def still_running(run: ObservedRun) -> Seen | None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from statistics import median
 
-from rung.lab.diagnosis.finding import Seen
-from rung.lab.diagnosis.observed import ENOUGH_STEPS, ObservedRun, Row, span
+from rung.lab.diagnosis.observed import ENOUGH_STEPS, ObservedRun, Row, Seen, span
 from rung.runs.metrics.registry import METRICS
 
 HARDLY = 1e-4
@@ -32,7 +31,8 @@ def learning_rate_low(run: ObservedRun) -> Seen | None:
     if len(run.steps) < ENOUGH_STEPS:
         return None
     far, told = _moved(run)
-    if far is None or far >= HARDLY or run.learned or not _had_signal(run):
+    flat = METRICS["groups/no_spread"].standing(run.mean("groups/no_spread")) == "high"
+    if far is None or far >= HARDLY or run.learned or flat or not run.mean("advantage/size"):
         return None
     rewards = run.values("reward/mean")
     ends = f"; reward {rewards[0]:.3g} at first, {rewards[-1]:.3g} at last" if rewards else ""
@@ -126,12 +126,6 @@ def _moved(run: ObservedRun) -> tuple[float | None, str]:
     if change > STEADY:
         return None, ""
     return NOT_AT_ALL, f"every held-out item scores as before and the entropy stays within {change:.1%}"
-
-
-def _had_signal(run: ObservedRun) -> bool:
-    if METRICS["groups/no_spread"].standing(run.mean("groups/no_spread")) == "high":
-        return False
-    return (run.mean("advantage/size") or 0.0) > 0
 
 
 def _worse(run: ObservedRun) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from rung.batch import OK
-from rung.lab.diagnosis.finding import Seen
-from rung.lab.diagnosis.observed import ObservedRun, span
+from rung.lab.diagnosis.observed import ObservedRun, Seen, span
 from rung.runs.metrics.registry import METRICS
 
 MANY_FAILED = 0.05

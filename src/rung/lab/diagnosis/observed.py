@@ -1,13 +1,15 @@
-"""A run as the rules see it: the rows of metrics so far, and what else its folder holds."""
+"""A run as the rules see it: the rows of metrics so far, and what else its folder holds; what a rule finds in it."""
 
 from __future__ import annotations
 
+import json
 import math
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,7 @@ import numpy.typing as npt
 from rung.errors import SettingsError
 from rung.methods.data import as_data
 from rung.runs.metrics.of_environments import ENVIRONMENT, TEXT, Words, in_environment
+from rung.runs.record.visible import visible
 from rung.runs.statistics import Difference, mean_score, quantile, score_difference
 from rung.settings import Settings
 
@@ -68,10 +71,7 @@ class Trend:
 
 @dataclass(frozen=True, kw_only=True)
 class ObservedRun:
-    """All that a rule may look at.
-
-    Example: `ObservedRun(rows=[{"step": 0, "held_out/score": 0.3}, {"step": 1, "reward/mean": 0.4}, ...])`.
-    """
+    """All that a rule may look at."""
 
     name: str = ""
     rows: Sequence[Row] = ()
@@ -243,3 +243,74 @@ def _difference(before: Score, after: Score) -> Difference | None:
     value, error = after.value - before.value, math.hypot(before.standard_error, after.standard_error)
     reach = quantile(0.95) * error
     return Difference(value=value, low=value - reach, high=value + reach, standard_error=error, items=0)
+
+
+Severity = Literal["serious", "doubtful", "note"]
+"""`serious`: the run cannot be believed or cannot learn; `doubtful`: worth a look; `note`: good to know."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a rule's function saw in a run; what is said of it stands in rules.yaml."""
+
+    evidence: str
+    """Numbers and steps."""
+    case: str = ""
+    """Which of the rule's `cases` it is."""
+    severity: Severity | None = None
+    """Where it depends on the numbers."""
+    subject: str = ""
+    words: Mapping[str, object] = field(default_factory=dict[str, object])
+    """What goes into the rule's sentences."""
+    remedy: Mapping[str, Any] | None = None
+    """The setting, its value and what it is now, in place of the rule's `set`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What a rule found in a run."""
+
+    name: str = ""
+    """The rule's name."""
+    subject: str = ""
+    """The reward parts or metrics that it is about, where there are any."""
+    severity: Severity
+    says: str
+    evidence: str
+    cause: str
+    change: str
+    setting: str | None = None
+    """The dotted key to change; None where no setting helps."""
+    value: Any = None
+    """What to try; None where only a person can choose it."""
+    now: Any = None
+    """What the setting is in this run."""
+
+    def text(self) -> str:
+        """One paragraph, as the console shows it."""
+        return f"{self.says}: {self.evidence}. Likely cause: {self.cause}. {self.change}."
+
+    def assignment(self) -> str:
+        """`--set max_new_tokens=256 (now 128)`; the key alone where a person must choose; empty without a setting."""
+        if self.setting is None:
+            return ""
+        now = "" if self.now is None else f" (now {_written(self.now)})"
+        if self.value is None:
+            return f"{self.setting}{now}"
+        return f"--set {shlex.quote(f'{self.setting}={_written(self.value)}')}{now}"
+
+    def lines(self) -> list[str]:
+        """For people; foreign text (a reward's name, a status) is made visible."""
+        entries = {
+            "evidence": f"{self.evidence}.",
+            "cause": f"{self.cause}.",
+            "change": f"{self.change}.",
+            "setting": self.assignment(),
+        }
+        says = f"{self.severity}: {self.name}: {self.says}"
+        return [visible(says)] + [f"  {label:<9} {visible(text)}" for label, text in entries.items() if text]
+
+
+def _written(value: Any) -> str:
+    """As a settings file and `--set` read it."""
+    return value if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else json.dumps(value)

@@ -1,10 +1,9 @@
-"""A policy that stops trying, or that runs away, while the score does not rise."""
+"""A policy that stops trying, or runs away, while the score does not rise; a critic that predicts nothing."""
 
 from __future__ import annotations
 
-from rung.lab.diagnosis.finding import Seen
 from rung.lab.diagnosis.learning_rate import learning_rate_high
-from rung.lab.diagnosis.observed import ObservedRun, trend_of
+from rung.lab.diagnosis.observed import ENOUGH_STEPS, ObservedRun, Seen, span, trend_of
 from rung.lab.diagnosis.reward_parts import accuracy_at_ends, gamed_reward, held_out_falls
 from rung.runs.metrics.registry import METRICS
 
@@ -81,4 +80,34 @@ def learnt_by_heart(run: ObservedRun) -> Seen | None:
     return Seen(
         f"{train.before:.0%} of the first steps' samples were right, {train.after:.0%} of the last ones; held-out "
         f"score {run.scores[0].value:.3f} before, {run.scores[-1].value:.3f} at step {run.scores[-1].step}"
+    )
+
+
+PREDICTS = 0.1
+"""Explained variance below which a critic is as good as none."""
+
+
+def blind_critic(run: ObservedRun) -> Seen | None:
+    explained = run.mean("critic/explained_variance", run.late)
+    if explained is None or explained >= PREDICTS or len(run.steps) < ENOUGH_STEPS or run.learned:
+        return None
+    return Seen(f"it explains {explained:.2f} of their variance over {span(run.late)}; 1 is all of it")
+
+
+def refused_steps(run: ObservedRun) -> Seen | None:
+    accepted = run.mean("trpo/accepted", run.late)
+    if accepted is None or accepted >= 0.5 or run.learned:
+        return None
+    return Seen(f"{accepted:.0%} of the steps in {span(run.late)} were accepted")
+
+
+def returns_stand_still(run: ObservedRun) -> Seen | None:
+    trend = run.trend("reward/mean")
+    if not run.in_environment or len(run.steps) < ENOUGH_STEPS or trend is None or run.learned or run.lost_most:
+        return None
+    if trend.rises:
+        return None
+    return Seen(
+        f"mean return {trend.before:.4g} over the first third of the steps, {trend.after:.4g} over the last "
+        f"(standard error {trend.standard_error:.2g})"
     )

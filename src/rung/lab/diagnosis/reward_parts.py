@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rung.lab.diagnosis.finding import Seen, Severity
-from rung.lab.diagnosis.observed import CLEAR, WINDOW, ObservedRun, Trend, span, trend_of
+from rung.lab.diagnosis.observed import CLEAR, WINDOW, ObservedRun, Seen, Severity, Trend, span, trend_of
 
 
 def constant_part(run: ObservedRun) -> Seen | None:

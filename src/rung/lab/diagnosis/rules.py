@@ -1,8 +1,12 @@
-"""The rules: everything that rung looks for in a run, in the order in which a reader wants it."""
+"""The rules: everything that rung looks for in a run, in the order in which a reader wants it.
+
+Those that need metrics alone are also warnings while a run trains. They follow from the rows alone, so a resumed run
+gives the same ones.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -10,9 +14,8 @@ from typing import Any, Literal
 
 import yaml
 
-from rung.lab.diagnosis import control, ending, learning_rate, lengths, numbers, policy, repeats, reward_parts, signal
-from rung.lab.diagnosis.finding import Finding, Seen
-from rung.lab.diagnosis.observed import ObservedRun
+from rung.lab.diagnosis import completions, ending, learning_rate, numbers, policy, reward_parts, signal
+from rung.lab.diagnosis.observed import Finding, ObservedRun, Row, Seen
 from rung.lab.diagnosis.stored import read_stored
 
 
@@ -80,12 +83,12 @@ _LOOKS: tuple[Callable[[ObservedRun], Seen | None], ...] = (
     *(reward_parts.constant_part, reward_parts.part_never_applies),
     *(signal.too_hard, signal.too_easy, signal.flat_reward),
     *(signal.refill_limit, signal.start_too_hard, signal.start_too_easy),
-    *(lengths.truncated, lengths.thinking_too_long),
+    *(completions.truncated, completions.thinking_too_long),
     *(learning_rate.learning_rate_high, learning_rate.learning_rate_low, learning_rate.clipped_often),
     *(learning_rate.gradient_always_clipped, learning_rate.gradient_spikes),
     *(policy.entropy_collapse, policy.kl_runs_off, policy.score_collapse, policy.score_falls, policy.learnt_by_heart),
-    *(repeats.same_completion, repeats.loops),
-    *(control.blind_critic, control.refused_steps, control.returns_stand_still),
+    *(completions.same_completion, completions.loops),
+    *(policy.blind_critic, policy.refused_steps, policy.returns_stand_still),
     *(ending.still_running, ending.unfinished, ending.damaged),
     *(ending.never_evaluated, ending.too_short, ending.not_distinguishable),
 )
@@ -102,10 +105,7 @@ def found_in(run: ObservedRun) -> list[Finding]:
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """A run's state in words.
-
-    Example: `Diagnosis(run="a", summary="50 steps; held-out 0.305 → 0.580 ...", findings=(Finding(...),))`.
-    """
+    """A run's state in words."""
 
     run: str
     summary: str
@@ -126,9 +126,8 @@ class Diagnosis:
         if self.healthy and any(one.name == "too_short" for one in self.findings):
             return "nothing wrong was seen, but the run is too short to say more"
         if self.healthy:
-            return f"healthy: {len(RULES)} rules were checked and none found a fault" + (
-                ", see the notes" if self.findings else ""
-            )
+            notes = ", see the notes" if self.findings else ""
+            return f"healthy: {len(RULES)} rules were checked and none found a fault{notes}"
         counts = {kind: sum(one.severity == kind for one in self.findings) for kind in _ORDER}
         return "found: " + ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
 
@@ -139,10 +138,7 @@ class Diagnosis:
 
 
 def diagnose(run: ObservedRun | Path) -> Diagnosis:
-    """What is wrong with a run. Raises `DataError` when a folder holds nothing to read.
-
-    >>> # diagnose(Path("runs/a")).findings[0].setting -> "max_new_tokens"
-    """
+    """What is wrong with a run. Raises `DataError` when a folder holds nothing to read."""
     if isinstance(run, Path):
         run = read_stored(run)
     found = sorted(found_in(run), key=lambda one: _ORDER.index(one.severity))
@@ -159,3 +155,45 @@ def _summary(run: ObservedRun) -> str:
     elif run.scores:
         said.append(f"held-out score {run.scores[0].value:.4g} at step {run.scores[0].step}")
     return "; ".join(said)
+
+
+def warnings_in(history: Sequence[Row]) -> list[Finding]:
+    """The warnings that hold after the last row of `history` (rows of metrics.jsonl, in order).
+
+    >>> [warning.name for warning in warnings_in([{"step": 1, "sampler_gap/mean": 0.2}])]
+    ['sampler_gap']
+    """
+    return found_in(ObservedRun(rows=history, live=True))
+
+
+def new_warnings(history: Sequence[Row]) -> list[Finding]:
+    """The warnings that hold now and did not hold one row ago: each is given once until it clears."""
+    before = {_key(warning) for warning in warnings_in(history[:-1])}
+    return [warning for warning in warnings_in(history) if _key(warning) not in before]
+
+
+class WarningLog:
+    """Every warning of a run as (step, warning), at the step where it came up; each row of the run is asked once."""
+
+    def __init__(self) -> None:
+        self._begin(0)
+
+    def _begin(self, epoch: int) -> None:
+        self._epoch, self._seen = epoch, 0
+        self._log: list[tuple[int, Finding]] = []
+        self._held: set[tuple[str, str]] = set()
+
+    def after(self, rows: Sequence[Row], *, epoch: int = 0) -> list[tuple[int, Finding]]:
+        """The log after the last of these rows; a new epoch begins anew."""
+        if epoch != self._epoch:
+            self._begin(epoch)
+        for end in range(self._seen + 1, len(rows) + 1):
+            now = warnings_in(rows[:end])
+            self._log += [(int(rows[end - 1].get("step") or 0), one) for one in now if _key(one) not in self._held]
+            self._held = {_key(warning) for warning in now}
+        self._seen = len(rows)
+        return self._log
+
+
+def _key(warning: Finding) -> tuple[str, str]:
+    return warning.name, warning.subject

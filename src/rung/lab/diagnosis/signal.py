@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rung.lab.diagnosis.finding import Seen
 from rung.lab.diagnosis.learning_rate import learning_rate_high
-from rung.lab.diagnosis.observed import ObservedRun, Row, span
+from rung.lab.diagnosis.observed import ObservedRun, Seen, span
 from rung.runs.metrics.registry import METRICS
 from rung.runs.statistics import are_shares, mean_at_k, pass_at_k
 
@@ -37,7 +36,9 @@ def flat_reward(run: ObservedRun) -> Seen | None:
     kind = _kind(run)
     if kind in ("all_right", "all_wrong") or (run.in_environment and run.learned):
         return None
-    if kind is None and not (run.late and all(_is_silent(row) for row in run.late)):
+    silent = (("groups/no_spread", 1), ("advantage/size", 0), ("episodes/trained", 0))
+    nothing_learnt = all(any(row.get(name) == value for name, value in silent) for row in run.late)
+    if kind is None and not (run.late and nothing_learnt):
         return None
     return Seen(
         _shares(run) if kind else f"every advantage was 0, or no sample took part, in {span(run.late)}",
@@ -97,11 +98,6 @@ def _shares_at_start(run: ObservedRun) -> npt.NDArray[np.float64] | None:
     return run.evaluations[0].scores_NK
 
 
-def _is_silent(row: Row) -> bool:
-    """Nothing was learnt in this step."""
-    return row.get("groups/no_spread") == 1 or row.get("advantage/size") == 0 or row.get("episodes/trained") == 0
-
-
 def _kind(run: ObservedRun) -> str | None:
     """Why most of the late groups have no spread: `all_right`, `all_wrong` or `same`; None where most have some."""
 
@@ -121,11 +117,7 @@ def _was_better(run: ObservedRun) -> bool:
 
 
 def _shares(run: ObservedRun) -> str:
-    flat, right, wrong = (
-        run.mean(f"groups/{name}", run.late) or 0.0 for name in ("no_spread", "all_right", "all_wrong")
-    )
-    other = max(0.0, flat - right - wrong)
-    return (
-        f"{flat:.0%} of the groups in {span(run.late)} have no spread: {right:.0%} all right, {wrong:.0%} all wrong, "
-        f"{other:.0%} equal for another reason"
-    )
+    names = ("no_spread", "all_right", "all_wrong")
+    flat, right, wrong = (run.mean(f"groups/{name}", run.late) or 0.0 for name in names)
+    why = f"{right:.0%} all right, {wrong:.0%} all wrong, {max(0.0, flat - right - wrong):.0%} equal for another reason"
+    return f"{flat:.0%} of the groups in {span(run.late)} have no spread: {why}"

@@ -29,17 +29,20 @@ def read_stored(folder: Path) -> ObservedRun:
 
     What is damaged is told in `problems`; the rest is read nonetheless.
     """
-    folder = Path(folder)
     if not any((folder / name).is_file() for name in ("metrics.jsonl", "settings.yaml")):
         raise DataError([f"{folder}: no run here, expected a folder with metrics.jsonl or settings.yaml"])
     problems: list[str] = []
     stored = StoredSamples(folder)
-    steps = _steps(stored, problems)
+    steps: list[int] = []
+    try:
+        steps = stored.steps()
+    except DataError as error:
+        problems.append(str(error))
     return ObservedRun(
         name=folder.resolve().name,
         rows=_rows(folder / "metrics.jsonl", problems),
         settings=_settings(folder / "settings.yaml", problems),
-        evaluations=_evaluations(folder / "held_out", problems),
+        evaluations=evaluations(folder / "held_out", problems),
         first_samples=_samples(stored, steps[:SAMPLE_STEPS], problems),
         last_samples=_samples(stored, steps[-SAMPLE_STEPS:], problems),
         finished=(folder / "final").is_dir(),
@@ -65,15 +68,15 @@ def object_in(path: Path, problems: list[str]) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8", errors="backslashreplace") or "{}")
     except OSError as error:
-        problems.append(f"{path.name}: cannot be read: {error.strerror}")
-        return {}
+        wrong = f"cannot be read: {error.strerror}"
     except (ValueError, RecursionError) as error:
-        problems.append(f"{path.name}: not JSON: {error}")
-        return {}
-    if not isinstance(found, dict):
-        problems.append(f"{path.name}: got {type(found).__name__}, expected an object")
-        return {}
-    return found
+        wrong = f"not JSON: {error}"
+    else:
+        if isinstance(found, dict):
+            return found
+        wrong = f"got {type(found).__name__}, expected an object"
+    problems.append(f"{path.name}: {wrong}")
+    return {}
 
 
 def _settings(path: Path, problems: list[str]) -> Settings | None:
@@ -84,8 +87,9 @@ def _settings(path: Path, problems: list[str]) -> Settings | None:
         settings = read_settings(path)
         settings.resolved_method()
     except SettingsError as error:
-        if _of_own_parts(path):
-            return None
+        tree = read_yaml(path.read_text(encoding="utf-8", errors="replace"), str(path), [])
+        if tree is not None and own_part_names(plain(tree)):
+            return None  # the method has parts of somebody's own, whose classes are not known here
         first = error.problems[0].removeprefix(f"{path}:")
         more = f", and {len(error.problems) - 1} more" if len(error.problems) > 1 else ""
         problems.append(f"{path.name}, which this version cannot read: line {first}{more}")
@@ -93,13 +97,8 @@ def _settings(path: Path, problems: list[str]) -> Settings | None:
     return settings
 
 
-def _of_own_parts(path: Path) -> bool:
-    """Whether the run's method has parts of somebody's own, whose classes are not known here."""
-    tree = read_yaml(path.read_text(encoding="utf-8", errors="replace"), str(path), [])
-    return tree is not None and bool(own_part_names(plain(tree)))
-
-
-def _evaluations(folder: Path, problems: list[str]) -> list[Evaluated]:
+def evaluations(folder: Path, problems: list[str]) -> list[Evaluated]:
+    """The evaluations of a run's held_out/, by step; a sentence in `problems` for each that is damaged."""
     found: list[Evaluated] = []
     for path in sorted(folder.glob("step_*.json")):
         one = object_in(path, problems)
@@ -119,14 +118,6 @@ def _evaluations(folder: Path, problems: list[str]) -> list[Evaluated]:
 _COLUMNS = ("step", "group", "prompt", "completion", "status", "token_ids", "accuracy", "truncated", "reward")
 
 
-def _steps(stored: StoredSamples, problems: list[str]) -> list[int]:
-    try:
-        return stored.steps()
-    except DataError as error:
-        problems.append(str(error))
-        return []
-
-
 def _samples(stored: StoredSamples, steps: Sequence[int], problems: list[str]) -> list[Sample]:
     rows: list[Sample] = []
     for step in steps:
@@ -139,14 +130,9 @@ def _samples(stored: StoredSamples, steps: Sequence[int], problems: list[str]) -
 
 def _in_use(folder: Path) -> bool:
     """Whether a process holds the run's lock now."""
-    path = folder / ".lock"
-    if not path.is_file():
-        return False
     try:
-        with path.open("rb") as file:
+        with (folder / ".lock").open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
     return False

@@ -114,25 +114,25 @@ def verdict(answers: Iterable[Answer]) -> Verdict:
 
 def verdicts(standing: Iterable[Vote]) -> dict[str, Verdict]:
     """The verdict of every pair that has a standing vote."""
-    answers: defaultdict[str, list[Answer]] = defaultdict(list)
-    for vote in standing:
-        answers[vote.pair].append(vote.answer)
-    return {pair: verdict(given) for pair, given in answers.items()}
+    return {pair: verdict(given.values()) for pair, given in _answers(standing).items()}
 
 
 def agreement_of(standing: Iterable[Vote]) -> Agreement:
     """The agreement of the standing votes, can't-tells left out."""
-    answers: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    return agreement(_answers(vote for vote in standing if vote.answer != "unsure"))
+
+
+def _answers(standing: Iterable[Vote]) -> Mapping[str, Mapping[str, Answer]]:
+    """By pair and person: of each there is one standing vote on a pair."""
+    answers: defaultdict[str, dict[str, Answer]] = defaultdict(dict)
     for vote in standing:
-        if vote.answer != "unsure":
-            answers[vote.pair][vote.labeller] = vote.answer
-    return agreement(answers)
+        answers[vote.pair][vote.labeller] = vote.answer
+    return answers
 
 
 def left_share(standing: Iterable[Vote]) -> str:
     """How often the preferred completion was on the left, in words: `55 % of 20 choices`."""
-    counts = Counter(vote.side for vote in standing if vote.side is not None)
-    both = counts.total()
-    if not both:
+    sides = [vote.side for vote in standing if vote.side is not None]
+    if not sides:
         return "no choice yet"
-    return f"{100 * counts['left'] / both:.0f} % of {both:,} {'choice' if both == 1 else 'choices'}"
+    return f"{100 * sides.count('left') / len(sides):.0f} % of {len(sides):,} choice{'s' * (len(sides) > 1)}"

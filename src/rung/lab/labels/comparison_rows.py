@@ -23,13 +23,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from rung.errors import SettingsError, nearest
-from rung.lab.labels.clips import clip_digest, clip_problem, is_clip
-from rung.lab.labels.comparison import ANSWERS, LONGEST_NAME, Answer, Comparison, Vote, Which
+from rung.lab.labels.comparison import ANSWERS, LONGEST_NAME, Comparison, Vote, clip_digest, clip_problem, is_clip
 from rung.random import keyed_hash
-from rung.tasks.prompts import ROLES, surrogate_problem
+from rung.tasks.prompts import ROLES, prompt_value, surrogate_problem
 from rung.tasks.rows import Problems, Row, counts_in_words, read_rows
 
 LONGEST = 1_000_000
@@ -68,20 +67,15 @@ def number_of_pairs(count: int) -> str:
 
 
 def read_comparisons(path: Path) -> ComparisonFile:
-    """The comparisons of a .jsonl or .parquet file.
-
-    Raises:
-        SettingsError: there is no such file.
-        DataError: at least one row cannot be used, or every comparison was left out.
-    """
+    """The comparisons of a .jsonl or .parquet file. SettingsError where there is none; DataError for rows that cannot
+    be used, or when every comparison was left out."""
     if not path.is_file():
         raise SettingsError([f"PAIRS: there is no file {path}"])
-    problems, left_out = Problems(path), Counter[str]()
+    problems, left_out, numbers = Problems(path), Counter[str](), dict[str, int]()
     pairs: list[Comparison] = []
     votes: list[Vote] = []
-    numbers: dict[str, int] = {}
     for row in read_rows(path):
-        wrong = _row_problem(row.columns, path.parent) or _id_problem(row.id) or _unwritable(row.columns)
+        wrong = _row_problem(row, path.parent)
         if wrong:
             problems.add(row.number, wrong)
             continue
@@ -108,8 +102,19 @@ def read_comparisons(path: Path) -> ComparisonFile:
     )
 
 
-def _row_problem(columns: Mapping[str, Any], folder: Path) -> str | None:
-    """What is wrong with a row's completions and votes as a sentence, None when they can be used."""
+def _row_problem(row: Row, folder: Path) -> str | None:
+    """What is wrong with a row as a sentence, None when it can be used, and exported with its other columns."""
+    wrong = _completions_problem(row.columns, folder)
+    if wrong is None and len(row.id) > LONGEST_ID:
+        return f"id: has {len(row.id):,} characters, expected at most {LONGEST_ID}"
+    if wrong is None and (no_text := surrogate_problem(row.id)):
+        return f"id: {no_text}"
+    if wrong is None and (no_text := surrogate_problem(json.dumps(row.columns, ensure_ascii=False))):
+        return f"a column {no_text.partition(' at ')[0]}, which is no text"
+    return wrong
+
+
+def _completions_problem(columns: Mapping[str, Any], folder: Path) -> str | None:
     given = columns.get("completions")
     named = [name for name in CHOSEN_REJECTED if columns.get(name) is not None]
     if given is not None and named:
@@ -120,8 +125,7 @@ def _row_problem(columns: Mapping[str, Any], folder: Path) -> str | None:
         what = f"{len(given)}" if isinstance(given, list) else type(given).__name__
         return f"completions: got {what}, expected a list of 2 to {MOST}"
     for name, completion in _named(columns):
-        wrong = _completion_problem(completion, folder)
-        if wrong:
+        if wrong := _completion_problem(completion, folder):
             return f"{name}: {wrong}"
     votes = columns.get("votes")
     return None if votes is None else _votes_problem(votes, _words(columns), len(_named(columns)))
@@ -156,19 +160,6 @@ def _left_out_because(completions: Sequence[Any]) -> str | None:
     return LONG if any(text is not None and len(text) > LONGEST for text in texts) else None
 
 
-def _id_problem(row_id: str) -> str | None:
-    if len(row_id) > LONGEST_ID:
-        return f"id: has {len(row_id):,} characters, expected at most {LONGEST_ID}"
-    wrong = surrogate_problem(row_id)
-    return wrong and f"id: {wrong}"
-
-
-def _unwritable(columns: Mapping[str, Any]) -> str | None:
-    """Why an export could not write the other columns."""
-    wrong = surrogate_problem(json.dumps(columns, ensure_ascii=False))
-    return wrong and f"a column {wrong.partition(' at ')[0]}, which is no text"
-
-
 def _no_completions(columns: Mapping[str, Any]) -> str:
     there = [name for name, value in columns.items() if value is not None]
     close = [(nearest(name, there), name) for name in ("completions", *CHOSEN_REJECTED) if name not in there]
@@ -190,18 +181,14 @@ def _named(columns: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _comparisons(row: Row) -> Iterator[Comparison]:
-    completions = [_value(completion) for _, completion in _named(row.columns)]
+    completions = [  # without the empty keys that a Parquet struct adds
+        list(prompt_value(completion)) if isinstance(completion, list) else completion
+        for _, completion in _named(row.columns)
+    ]
     columns = {name: value for name, value in row.columns.items() if name not in _OWN}
     for (i, one), (j, two) in itertools.combinations(enumerate(completions, start=1), 2):
         own_id = row.id if len(completions) == 2 else f"{row.id}/{i}-{j}"
         yield Comparison(id=own_id, prompt=row.prompt, completions=(one, two), columns=columns)
-
-
-def _value(completion: Any) -> Any:
-    """Without the empty keys that a Parquet struct adds."""
-    if isinstance(completion, list):
-        return [{"role": message["role"], "content": message["content"]} for message in completion]
-    return completion
 
 
 def _text(completion: Any) -> str | None:
@@ -220,31 +207,19 @@ def _fingerprint(pair: Comparison, folder: Path) -> str:
 def vote_row(vote: Vote, names: Sequence[str]) -> dict[str, Any]:
     """A vote as the object that a file holds; `names` are the words for the first completion and the second."""
     words: dict[str, str] = dict(zip(FIRST_SECOND, names, strict=True))
+    said = {"answer": words.get(vote.answer, vote.answer), "left": words[vote.left]}
     at = datetime.fromtimestamp(vote.at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return {
-        "submit": vote.submit,
-        "labeller": vote.labeller,
-        "answer": words.get(vote.answer, vote.answer),
-        "left": words[vote.left],
-        "at": at,
-        "seconds": vote.seconds,
-        "undone": vote.undone,
-    }
+    rest = {"at": at, "seconds": vote.seconds, "undone": vote.undone}
+    return {"submit": vote.submit, "labeller": vote.labeller, **said, **rest}
 
 
 def _vote(values: Mapping[str, Any], pair: str, names: tuple[str, str]) -> Vote:
     """The vote of an object without problems."""
-    words: dict[str, str] = dict(zip(names, FIRST_SECOND, strict=True))
-    return Vote(
-        submit=values["submit"],
-        pair=pair,
-        labeller=values["labeller"],
-        answer=cast("Answer", words.get(values["answer"], values["answer"])),
-        left=cast("Which", words[values["left"]]),
-        at=_moment(values["at"]).timestamp(),
-        seconds=values.get("seconds"),
-        undone=bool(values.get("undone")),
-    )
+    words: dict[str, Any] = dict(zip(names, FIRST_SECOND, strict=True))
+    said = {"answer": words.get(values["answer"], values["answer"]), "left": words[values["left"]]}
+    at, undone = _moment(values["at"]).timestamp(), bool(values.get("undone"))
+    kept = {name: values.get(name) for name in ("submit", "labeller", "seconds")}
+    return Vote(**kept, **said, pair=pair, at=at, undone=undone)
 
 
 def _votes_problem(votes: Any, names: tuple[str, str], completions: int) -> str | None:
@@ -252,11 +227,8 @@ def _votes_problem(votes: Any, names: tuple[str, str], completions: int) -> str 
         return f"votes: got {type(votes).__name__}, expected a list"
     if votes and completions != 2:
         return f"votes: given beside {completions} completions; votes are about two"
-    for i, vote in enumerate(cast("list[Any]", votes)):
-        wrong = _vote_problem(vote, names)
-        if wrong:
-            return f"votes[{i}]: {wrong}"
-    return None
+    wrong = ((i, _vote_problem(vote, names)) for i, vote in enumerate(votes))
+    return next((f"votes[{i}]: {problem}" for i, problem in wrong if problem), None)
 
 
 def _vote_problem(vote: Any, names: tuple[str, str]) -> str | None:

@@ -21,8 +21,7 @@ from starlette.routing import Route
 
 from rung.errors import RungError
 from rung.lab.labels.agreement import agreement_of, left_share
-from rung.lab.labels.clips import is_clip, read_clip
-from rung.lab.labels.comparison import ANSWERS, Answer, Vote, Which, other
+from rung.lab.labels.comparison import ANSWERS, Answer, Vote, Which, is_clip, other, read_clip
 from rung.lab.labels.store import Asked, Conflict, LabelStore
 from rung.lab.pages import Refused, person, read_object, shipped
 from rung.runs.record.visible import shown_text
@@ -33,22 +32,16 @@ _VOTE = {"submit": str, "pair": str, "left_is": str, "answer": str, "millisecond
 
 @dataclass(frozen=True, kw_only=True)
 class LabellingPage:
-    """The routes of `rung label`.
-
-    Args:
-        store: where pairs and votes are.
-        folder: where the clips are.
-        wanted: how many people are to answer each pair.
-        question: what the page asks.
-    """
+    """The routes of `rung label`."""
 
     store: LabelStore
     folder: Path
+    """Where the clips are."""
     wanted: int
+    """How many people are to answer each pair."""
     question: str
 
     def routes(self) -> list[Route]:
-        """What the server serves."""
         return [
             *shipped(STATIC),
             Route("/next", self._next),
@@ -61,8 +54,8 @@ class LabellingPage:
         return await _answer(lambda: self._state(person(request)))
 
     async def _vote(self, request: Request) -> Response:
-        said, who = await read_object(request, _VOTE), person(request)
-        vote = _vote_of(said, who)
+        who = person(request)
+        vote = _vote_of(await read_object(request, _VOTE), who)
 
         def keep() -> dict[str, Any]:
             self.store.record(vote)
@@ -71,8 +64,7 @@ class LabellingPage:
         return await _answer(keep)
 
     async def _undo(self, request: Request) -> Response:
-        said, who = await read_object(request, {"submit": str}), person(request)
-        submit = _submit(said)
+        who, submit = person(request), _submit(await read_object(request, {"submit": str}))
 
         def take_back() -> dict[str, Any]:
             if self.store.undo(who, submit) is None:

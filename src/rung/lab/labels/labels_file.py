@@ -13,7 +13,7 @@ import secrets
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,69 +25,7 @@ APPLICATION = 0x72756E67
 VERSION = 2
 """1 had no checksums; they are added when such a file is opened."""
 
-TABLES = """
-CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-
-CREATE TABLE pairs (
-  place INTEGER PRIMARY KEY AUTOINCREMENT,
-  id TEXT NOT NULL UNIQUE,
-  fingerprint TEXT NOT NULL,
-  content TEXT NOT NULL
-);
-
-CREATE TABLE votes (
-  number INTEGER PRIMARY KEY AUTOINCREMENT,
-  submit TEXT NOT NULL UNIQUE,
-  pair TEXT NOT NULL REFERENCES pairs (id),
-  labeller TEXT NOT NULL,
-  answer TEXT NOT NULL CHECK (answer IN ('first', 'second', 'tie', 'unsure')),
-  left TEXT NOT NULL CHECK (left IN ('first', 'second')),
-  at REAL NOT NULL,
-  seconds REAL
-);
-
-CREATE INDEX votes_of_a_pair ON votes (pair, labeller, number);
-
-CREATE TABLE undos (
-  vote INTEGER PRIMARY KEY REFERENCES votes (number),
-  submit TEXT NOT NULL UNIQUE,
-  at REAL NOT NULL
-);
-
-CREATE TABLE seals (
-  part TEXT NOT NULL,
-  number INTEGER NOT NULL,
-  seal TEXT NOT NULL,
-  PRIMARY KEY (part, number)
-) WITHOUT ROWID;
-
-CREATE TABLE leases (
-  pair TEXT NOT NULL REFERENCES pairs (id),
-  labeller TEXT NOT NULL,
-  until REAL NOT NULL,
-  PRIMARY KEY (pair, labeller)
-) WITHOUT ROWID;
-
-CREATE VIEW standing AS
-  SELECT * FROM votes AS vote
-  WHERE NOT EXISTS (SELECT 1 FROM undos WHERE undos.vote = vote.number)
-  AND NOT EXISTS (
-    SELECT 1 FROM votes AS later
-    WHERE later.pair = vote.pair AND later.labeller = vote.labeller AND later.number > vote.number
-    AND NOT EXISTS (SELECT 1 FROM undos WHERE undos.vote = later.number)
-  );
-
-CREATE TRIGGER votes_stay BEFORE DELETE ON votes BEGIN SELECT RAISE(ABORT, 'votes are kept'); END;
-
-CREATE TRIGGER votes_do_not_change BEFORE UPDATE ON votes BEGIN SELECT RAISE(ABORT, 'votes do not change'); END;
-
-CREATE TRIGGER undos_stay BEFORE DELETE ON undos BEGIN SELECT RAISE(ABORT, 'undos are kept'); END;
-
-CREATE TRIGGER undos_do_not_change BEFORE UPDATE ON undos BEGIN SELECT RAISE(ABORT, 'undos do not change'); END;
-"""
-"""One statement per paragraph. Votes and undos are only ever added: the triggers refuse every change and removal.
-`standing` has the votes that count: of each person and pair the latest that was not undone."""
-
+TABLES = Path(__file__).with_name("tables.sql").read_text(encoding="utf-8")
 _SEALS = next(one for one in TABLES.split("\n\n") if "TABLE seals" in one)
 SEALED = ("pairs", "votes", "undos")
 """Tables whose rows have checksums, by row number."""
@@ -97,10 +35,8 @@ _PATIENCE = 20
 
 
 class LabelsFile:
-    """The database of a labels file; it is made when it is not there.
-
-    Raises: SettingsError when the path holds something else; DataError when the file is damaged.
-    """
+    """The database of a labels file; it is made when it is not there. SettingsError when the path holds something
+    else, DataError when the file is damaged."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -112,19 +48,17 @@ class LabelsFile:
             self._base = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=_PATIENCE)
         except sqlite3.Error as error:
             raise SettingsError([f"--labels: {self.path} cannot be opened: {error}"]) from error
-        try:
-            self._open()
-            self._check()
-            self._place = self._at_path()
-        except sqlite3.OperationalError as error:
-            self._base.close()
-            raise SettingsError([f"--labels: {self.path} cannot be used: {error}"]) from error
-        except sqlite3.DatabaseError as error:
-            self._base.close()
-            raise DataError([f"{self.path}: is no labels file, or damaged: {error}"]) from error
-        except BaseException:
-            self._base.close()
-            raise
+        with ExitStack() as on_failure:
+            on_failure.callback(self._base.close)
+            try:
+                self._open()
+                self._check()
+                self._place = self._at_path()
+            except sqlite3.OperationalError as error:
+                raise SettingsError([f"--labels: {self.path} cannot be used: {error}"]) from error
+            except sqlite3.DatabaseError as error:
+                raise DataError([f"{self.path}: is no labels file, or damaged: {error}"]) from error
+            on_failure.pop_all()
 
     def _open(self) -> None:
         application = self._one("PRAGMA application_id")
@@ -164,11 +98,8 @@ class LabelsFile:
         for table in SEALED:
             known = dict(self.rows("SELECT number, seal FROM seals WHERE part = :part", part=table))
             now = {number: _seal(row) for number, *row in self._base.execute(f"SELECT rowid, * FROM {table}")}
-            wrong += [
-                f"number {one} of the {table} is not as it was written"
-                for one in sorted(known.keys() | now.keys())
-                if known.get(one) != now.get(one)
-            ]
+            changed = [one for one in sorted(known.keys() | now.keys()) if known.get(one) != now.get(one)]
+            wrong += [f"number {one} of the {table} is not as it was written" for one in changed]
         if wrong:
             more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
             raise DataError([f"{self.path}: is damaged: {wrong[0]}{more}; put back a copy, or name another --labels"])

@@ -4,6 +4,8 @@
     FOLDER/pairs.jsonl.labels                   the page's store of votes
     FOLDER/answers/step_000012-later.json       the answers that the run used in step 12
 
+A clip is made by replaying an episode from its seed and actions.
+
 A run that is killed and resumed asks the same questions under the same ids, and each step uses the answers that it used
 before the kill, even when there are more votes by now.
 """
@@ -14,24 +16,33 @@ import json
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from rung.batch import Batch
-from rung.errors import DataError
+from rung.errors import DataError, SettingsError
 from rung.lab.labels.agreement import Verdict, verdicts
 from rung.lab.labels.comparison_rows import read_comparisons
-from rung.lab.labels.filming import Strips
 from rung.lab.labels.store import LabelStore
+from rung.rollouts.environments.recording import animated, frame_of, without_display
+from rung.rollouts.environments.rows import Array
 from rung.rollouts.environments.stretches import StretchCollector, Underway
 from rung.settings.schema import PreferenceSettings
 from rung.tasks.environment import EnvironmentTask
 from rung.tasks.rows import prompt_row
 from rung.trainers.rlhf_2017.labellers import INCOMPARABLE, Answer, Labeller, Question
+from rung.trainers.rlhf_2017.segments import episode_pieces
 from rung.whole_files import write_whole
 
+FPS = 20.0
+"""Slower than most environments' own: segments are short, and people look twice."""
+Place = tuple[int, int, int]
+"""(rollout, row, step of that row)."""
+Sleep = Callable[[float], None]
 PROMPT = "Which one does better?"
 WEIGHTS: Mapping[Verdict, Answer] = {"first": 1.0, "second": 0.0, "tie": 0.5, "even": 0.5, "unsure": INCOMPARABLE}
 """Even votes are a tie; can't-tell is incomparable, and dropped."""
@@ -46,28 +57,15 @@ def people(asked: PreferenceSettings, task: EnvironmentTask, seed: int) -> Label
 
 
 class People(Labeller):
-    """After asking, waits until at most `most_waiting` questions have no answer, and goes on with the others.
-
-    Example: `People(Path("labels"), task, seed=0, most_waiting=20)`, beside it `rung label labels/pairs.jsonl`.
-    """
+    """After asking, waits until at most `most_waiting` questions have no answer, and goes on with the others."""
 
     def __init__(
-        self,
-        folder: Path,
-        task: EnvironmentTask,
-        *,
-        seed: int,
-        most_waiting: int,
-        sleep: Callable[[float], None] = time.sleep,
+        self, folder: Path, task: EnvironmentTask, *, seed: int, most_waiting: int, sleep: Sleep = time.sleep
     ) -> None:
         self.folder, self.seed, self.most_waiting, self._sleep = folder, seed, most_waiting, sleep
-        self.strips = Strips(task)
-        self._task = task
+        self.pairs, self.votes = folder / "pairs.jsonl", folder / "pairs.jsonl.labels"
+        self.strips, self._task = Strips(task), task
         self._underway: list[Underway] = []
-
-    @property
-    def pairs(self) -> Path:
-        return self.folder / "pairs.jsonl"
 
     def before(self, source: Any) -> None:
         assert isinstance(source, StretchCollector), "clips are cut from stretches"
@@ -111,16 +109,13 @@ class People(Labeller):
                 row = prompt_row(self._id(question.number), PROMPT, completions=[{"clip": name} for name in names])
                 lines.append(json.dumps(row))
         write_whole(self.pairs, "".join(f"{line}\n" for line in lines).encode())
-        with self._store() as store:
+        with LabelStore(self.votes) as store:
             store.take_in(read_comparisons(self.pairs))
-
-    def _store(self) -> LabelStore:
-        return LabelStore(self.pairs.with_name(f"{self.pairs.name}.labels"))
 
     def _wait(self, waiting: Mapping[str, int]) -> dict[int, Answer]:
         said = False
         while True:
-            with self._store() as store:
+            with LabelStore(self.votes) as store:
                 votes = verdicts(store.standing())
             found = {number: WEIGHTS[votes[name]] for name, number in waiting.items() if name in votes}
             if len(waiting) - len(found) <= self.most_waiting:
@@ -146,10 +141,90 @@ def _read(path: Path) -> dict[int, Answer]:
         content = json.loads(path.read_text(encoding="utf-8"))
         found = {int(number): answer for number, answer in content.items()}
     except (ValueError, AttributeError) as error:
-        raise DataError(
-            [f"{path}: no answers of a step ({error}); it was written by a run and is not to be edited"]
-        ) from error
+        what = f"{path}: no answers of a step ({error}); it was written by a run and is not to be edited"
+        raise DataError([what]) from error
     wrong = [number for number, answer in found.items() if answer not in (None, 0, 0.5, 1)]
     if wrong:
         raise DataError([f"{path}: question {wrong[0]}: got {found[wrong[0]]!r}, expected 0, 0.5, 1 or null"])
     return found
+
+
+@dataclass(frozen=True)
+class Strip:
+    """The part of an episode in one rollout, with all that it takes to replay the episode from its beginning."""
+
+    seed: int
+    actions_T: Array
+    """The episode's actions up to the end of the part."""
+    earlier: int
+    """How many of them belong to earlier rollouts."""
+
+
+class Strips:
+    """The strips of recent rollouts, by the place at which each begins."""
+
+    def __init__(self, task: EnvironmentTask) -> None:
+        self.task = task
+        self._strips: dict[Place, Strip] = {}
+
+    def add(self, rollout: int, source: StretchCollector, underway: list[Underway], batch: Batch) -> None:
+        """Keeps a rollout's strips, given the episodes that were underway in each row before it."""
+        begun = [0] * len(underway)
+        for row, begin, end in episode_pieces(batch):
+            before = underway[row]
+            own_T = batch.actions_BT[row, begin:end]
+            earlier_T = torch.from_numpy(before.actions_T) if begin == 0 else own_T[:0]
+            seed = source.seed_of(row, before.episode + begun[row])
+            self._strips[rollout, row, begin] = Strip(seed, torch.cat([earlier_T, own_T]).numpy(), len(earlier_T))
+            begun[row] += 1
+
+    def forget(self, before: int) -> None:
+        """Drops the rollouts before this one."""
+        self._strips = {place: strip for place, strip in self._strips.items() if place[0] >= before}
+
+    def clip(self, place: Place, length: int) -> bytes:
+        """A GIF of the segment that begins at `place` and has `length` steps; SettingsError where none can be made."""
+        rollout, row, step = place
+        begin = max(other for where, at, other in self._strips if (where, at) == (rollout, row) and other <= step)
+        strip = self._strips[rollout, row, begin]
+        first = strip.earlier + step - begin
+        return animated(_film(self.task, strip.seed, strip.actions_T[: first + length], first), FPS)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """`ROLLOUT.ROW.STEP.actions` and `.from` (seed, earlier) of each strip."""
+        found: dict[str, Tensor] = {}
+        for place, strip in self._strips.items():
+            name = ".".join(map(str, place))
+            found[f"{name}.actions"] = torch.from_numpy(strip.actions_T.copy())
+            found[f"{name}.from"] = torch.tensor([strip.seed, strip.earlier])
+        return found
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Restores the strips from `tensors`."""
+        self._strips = {}
+        for name in sorted(name.removesuffix(".from") for name in tensors if name.endswith(".from")):
+            rollout, row, step = map(int, name.split("."))
+            seed, earlier = tensors[f"{name}.from"].tolist()
+            self._strips[rollout, row, step] = Strip(seed, tensors[f"{name}.actions"].numpy().copy(), earlier)
+
+
+def _film(task: EnvironmentTask, seed: int, actions_T: Array, first: int) -> list[Any]:
+    """The pictures before each action from `first` on, and the one after the last."""
+    without_display()
+    environment = task.make("rgb_array")
+    try:
+        environment.reset(seed=seed)
+        frames: list[Any] = []
+        for number, action in enumerate(task.to_environment(actions_T)):
+            if number >= first:
+                frames.append(frame_of(environment))
+            environment.step(action)
+        frames.append(frame_of(environment))
+    finally:
+        environment.close()
+    broken = next((frame for frame in frames if isinstance(frame, Exception)), None)
+    if broken is not None:
+        what = f"people need clips, and '{task.name}' cannot be rendered here ({broken})"
+        remedy = "label on a machine that can, or set it to oracle"
+        raise SettingsError([f"preferences.labeller: {what}; {remedy}"]) from broken
+    return frames

@@ -1,22 +1,23 @@
-"""The label store: comparisons, votes and leases of one labels file."""
+"""The label store: comparisons, votes and leases of one labels file, and what is exported of it."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-from rung.errors import DataError
+from rung.errors import DataError, SettingsError
+from rung.lab.labels.agreement import Verdict, verdicts
 from rung.lab.labels.comparison import Comparison, Vote, Which
-from rung.lab.labels.comparison_rows import ComparisonFile
+from rung.lab.labels.comparison_rows import CHOSEN_REJECTED, FIRST_SECOND, ComparisonFile, number_of_pairs, vote_row
 from rung.lab.labels.labels_file import LabelsFile
 from rung.random import keyed_share
 from rung.tasks.prompts import prompt_value
-from rung.tasks.rows import Problems
+from rung.tasks.rows import Problems, counts_in_words, prompt_row, write_rows
 
 LEASE_SECONDS = 600.0
 """How long a pair is kept for the person who looks at it."""
@@ -49,6 +50,9 @@ SELECT votes.submit, pair, labeller, answer, left, votes.at, seconds, undos.vote
 FROM votes LEFT JOIN undos ON undos.vote = votes.number ORDER BY votes.number
 """
 
+_DONE = "SELECT pair FROM undos JOIN votes ON vote = number WHERE undos.submit = :submit AND labeller = :labeller"
+_LAST = "SELECT number, pair FROM standing WHERE labeller = :labeller ORDER BY number DESC LIMIT 1"
+
 _VOTE = ("submit", "pair", "labeller", "answer", "left", "at", "seconds")
 """The columns of a vote."""
 
@@ -70,17 +74,9 @@ class Asked:
 class LabelStore:
     """Comparisons, their votes, and who looks at which one now. Safe to use from several threads.
 
-    Args:
-        path: the labels file; it is made when it is not there.
-        now: the clock, in seconds since 1970.
+    The labels file at `path` is made when it is not there; `now` is the clock, in seconds since 1970.
 
     Raises: SettingsError when the path holds something else; DataError when the file is damaged.
-
-    Example:
-        with LabelStore(Path("pairs.jsonl.labels")) as store:
-            store.take_in(read_comparisons(Path("pairs.jsonl")))
-            asked = store.ask("anna", wanted=2)
-            store.record(Vote(submit="6f0c", pair=asked.pair.id, labeller="anna", answer="first", ...))
     """
 
     def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
@@ -89,10 +85,7 @@ class LabelStore:
 
     def take_in(self, file: ComparisonFile) -> int:
         """Adds a file's comparisons and votes; those known already stay as they are. Returns how many are new.
-
-        Raises: DataError when an id is known with other completions, which its votes were not about, or a vote's
-            submit id with another answer.
-        """
+        DataError when an id is known with other completions, or a vote's submit id with another answer."""
         with self.file.transaction():
             known: dict[str, str] = dict(self.file.rows("SELECT id, fingerprint FROM pairs"))
             problems = Problems(file.path)
@@ -103,20 +96,14 @@ class LabelStore:
                     problems.add(file.row_numbers[pair.id], f"{what}; {remedy}")
             problems.raise_any()
             new = [pair for pair in file.pairs if pair.id not in known]
+            insert = "INSERT INTO pairs (id, fingerprint, content) VALUES (:id, :fingerprint, :content)"
             for pair in new:
-                self._add(pair, file.fingerprints[pair.id])
+                content = json.dumps([pair.prompt, pair.completions, pair.columns], ensure_ascii=True)
+                number = self.file.run(insert, id=pair.id, fingerprint=file.fingerprints[pair.id], content=content)
+                self.file.seal("pairs", number)
             for vote in file.votes:
                 self._take_in_vote(vote, file)
         return len(new)
-
-    def _add(self, pair: Comparison, fingerprint: str) -> None:
-        number = self.file.run(
-            "INSERT INTO pairs (id, fingerprint, content) VALUES (:id, :fingerprint, :content)",
-            id=pair.id,
-            fingerprint=fingerprint,
-            content=json.dumps([pair.prompt, pair.completions, pair.columns], ensure_ascii=True),
-        )
-        self.file.seal("pairs", number)
 
     def _take_in_vote(self, vote: Vote, file: ComparisonFile) -> None:
         try:
@@ -147,11 +134,8 @@ class LabelStore:
         return "first" if keyed_share("left", self._order_key, pair_id, labeller) < 0.5 else "second"
 
     def ask(self, labeller: str, *, wanted: int) -> Asked | None:
-        """The next comparison for this person, leased to them; None when there is nothing to ask them now.
-
-        Args:
-            wanted: how many people are to answer each one.
-        """
+        """The next comparison for this person, leased to them; None when there is nothing to ask them now. `wanted`
+        people are to answer each one."""
         given = {"labeller": labeller, "wanted": wanted}
         with self.file.transaction():
             now = self.now()
@@ -170,11 +154,8 @@ class LabelStore:
         return self.file.rows(_HELD_BY_OTHERS, labeller=labeller, wanted=wanted)[0][0]
 
     def record(self, vote: Vote) -> None:
-        """Keeps a vote. The same vote again, known by its submit id, changes nothing.
-
-        Raises: Conflict, with words for the person: the comparison is unknown, was answered by them already, or was
-            shown the other way round.
-        """
+        """Keeps a vote. The same vote again, known by its submit id, changes nothing. Conflict, with words for the
+        person, when it cannot be taken."""
         given = {"pair": vote.pair, "labeller": vote.labeller}
         with self.file.transaction():
             if self._is_here(vote):
@@ -193,15 +174,11 @@ class LabelStore:
 
         Returns the comparison's id, None when there is nothing to undo. The same undo again changes nothing.
         """
-        done = (
-            "SELECT pair FROM undos JOIN votes ON vote = number WHERE undos.submit = :submit AND labeller = :labeller"
-        )
-        last = "SELECT number, pair FROM standing WHERE labeller = :labeller ORDER BY number DESC LIMIT 1"
         with self.file.transaction():
-            again = self.file.rows(done, submit=submit, labeller=labeller)
+            again = self.file.rows(_DONE, submit=submit, labeller=labeller)
             if again:
                 return again[0][0]
-            found = self.file.rows(last, labeller=labeller)
+            found = self.file.rows(_LAST, labeller=labeller)
             if not found:
                 return None
             number, pair_id = found[0]
@@ -245,9 +222,7 @@ class LabelStore:
     def __enter__(self) -> LabelStore:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.file.close()
 
 
@@ -258,3 +233,54 @@ def _pair(pair_id: str, content: str) -> Comparison:
 
 def _vote(row: tuple[Any, ...]) -> Vote:
     return Vote(**dict(zip((*_VOTE, "undone"), (*row[:-1], bool(row[-1])), strict=True)))
+
+
+_LEFT_OUT: Mapping[Verdict, str] = {
+    "unlabelled": "not labelled",
+    "tie": "tied",
+    "even": "with even votes",
+    "unsure": "that nobody could tell",
+}
+
+
+def export_labelled(store: LabelStore, path: Path) -> str:
+    """Writes `id`, `prompt`, `chosen`, `rejected`, `votes` and the other columns to .jsonl or .parquet.
+
+    Returns how many rows were written, and how many comparisons were left out, by reason. SettingsError when the
+    ending is another one, or no comparison has a preferred completion.
+    """
+    found, votes = verdicts(store.standing()), _votes_by_pair(store)
+    rows, left_out = [], Counter[str]()
+    for pair in store.pairs():
+        preferred: Verdict = found.get(pair.id, "unlabelled")
+        if preferred in FIRST_SECOND:
+            names = CHOSEN_REJECTED if preferred == "first" else CHOSEN_REJECTED[::-1]
+            named = dict(zip(names, pair.completions, strict=True))
+            rows.append(_row(pair, {name: named[name] for name in CHOSEN_REJECTED}, votes[pair.id], names))
+        else:
+            left_out[_LEFT_OUT[preferred]] += 1
+    said = number_of_pairs(len(rows)) + (f"; left out: {counts_in_words(left_out)}" if left_out else "")
+    if not rows:
+        raise SettingsError([f"--export: nothing to write to {path}: {said}"])
+    write_rows(rows, path, "--export")
+    return said
+
+
+def export_votes(store: LabelStore, path: Path) -> str:
+    """Writes every comparison with its two `completions` and all its `votes`, undone ones too."""
+    votes = _votes_by_pair(store)
+    rows = [_row(pair, {"completions": list(pair.completions)}, votes[pair.id], FIRST_SECOND) for pair in store.pairs()]
+    write_rows(rows, path, "--votes")
+    return number_of_pairs(len(rows))
+
+
+def _row(pair: Comparison, completions: Mapping[str, Any], votes: list[Vote], names: tuple[str, ...]) -> dict[str, Any]:
+    written = [vote_row(vote, names) for vote in votes]
+    return prompt_row(pair.id, pair.prompt, **completions, votes=written, **pair.columns)
+
+
+def _votes_by_pair(store: LabelStore) -> defaultdict[str, list[Vote]]:
+    found: defaultdict[str, list[Vote]] = defaultdict(list)
+    for vote in store.votes():
+        found[vote.pair].append(vote)
+    return found

@@ -5,8 +5,6 @@ the printed link; `person(request)` says who that is. Needs the extra `pages`.
 """
 
 from rung.lab.pages.guard import Guard, person
-from rung.lab.pages.messages import Refused, read_object
-from rung.lab.pages.server import PageServer
-from rung.lab.pages.shipped import shipped
+from rung.lab.pages.server import PageServer, Refused, read_object, shipped
 
 __all__ = ["Guard", "PageServer", "Refused", "person", "read_object", "shipped"]

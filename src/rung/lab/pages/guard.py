@@ -48,13 +48,8 @@ _ENTRANCE = """<!doctype html>
 class Guard:
     """ASGI middleware that refuses whoever did not come through a printed link.
 
-    Args:
-        app: what is guarded.
-        port: the port that the server listens on; Host and Origin must name it.
-        people: who may come in. Each has a link of their own.
-        refused: told of each kind of refusal once.
-
-    Example: `Guard(app, port=8000, people=["anna"]).links` is `{"anna": "http://127.0.0.1:8000/?token=kBf..."}`.
+    Host and Origin must name the `port` that the server listens on. Each of the `people` has a link of their own.
+    `refused` is told of each kind of refusal once.
     """
 
     def __init__(
@@ -84,9 +79,9 @@ class Guard:
         host, origin = headers.get("host", ""), headers.get("origin")
         if host not in self.hosts or len(headers.getlist("host")) > 1:
             return self._refusal(421, "a wrong Host header", _WRONG_HOST.format(*self.hosts, got=host[:200]))
-        if (origin is not None or not reads) and origin != f"http://{host}":
-            return self._refusal(403, "a request from another site", "This request came from another site.")
-        if headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate":
+        foreign = (origin is not None or not reads) and origin != f"http://{host}"
+        fetched = headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate"
+        if foreign or fetched:
             return self._refusal(403, "a request from another site", "This request came from another site.")
         if len(scope["query_string"]) > LARGEST_QUERY:
             return self._refusal(414, "a long address", "The address is too long.")
@@ -139,11 +134,9 @@ def person(request: Request) -> str:
 
 def _owner(secrets_by_name: Mapping[str, str], given: str) -> str | None:
     """Whose secret this is. Every one is compared, each in constant time, so that time tells nothing."""
-    found = None
-    for name, secret in secrets_by_name.items():
-        if secrets.compare_digest(secret.encode(), given.encode("utf-8", "surrogatepass")):
-            found = name
-    return found
+    said = given.encode("utf-8", "surrogatepass")
+    found = [name for name, secret in secrets_by_name.items() if secrets.compare_digest(secret.encode(), said)]
+    return found[0] if found else None
 
 
 def _with_headers(send: Send) -> Send:

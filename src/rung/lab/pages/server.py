@@ -5,25 +5,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import json
 import signal
 import socket
-from collections.abc import Callable, Iterable, Sequence
-from types import FrameType, TracebackType
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, cast
 
 import h11
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import BaseRoute
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from rung.errors import SettingsError
+from rung.errors import SettingsError, did_you_mean
 from rung.lab.pages.guard import Guard
 
 ADDRESS = "127.0.0.1"
+SHARED = Path(__file__).with_name("static")
+_KINDS = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
 PATIENCE_S = 10.0
 """For a whole request, from its first byte."""
 MOST_IDLE = 64
@@ -71,18 +75,10 @@ class Impatient(H11Protocol):
 class PageServer:
     """Starlette routes behind a guard.
 
-    Args:
-        routes: what is served; `shipped` gives those of the page's own files.
-        people: who may come in; each has a link of their own in `links`.
-        port: 0 takes any that is free.
-        refused: told in a sentence of requests that the guard turned away, each kind once.
+    Each of the `people` has a link of their own in `links`. Port 0 takes any that is free. `refused` is told in a
+    sentence of requests that the guard turned away, each kind once.
 
     Raises: SettingsError, when the port is taken or may not be had.
-
-    Example:
-        with PageServer(routes, people=["anna"]) as server:
-            print(server.links["anna"])     # http://127.0.0.1:40513/?token=kBf...
-            server.run()
     """
 
     def __init__(
@@ -129,9 +125,7 @@ class PageServer:
                 self._before[number] = signal.signal(number, self._asked_to_stop)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._socket.close()
         for number, handler in self._before.items():
             signal.signal(number, handler)
@@ -154,14 +148,67 @@ def _listening(port: int) -> socket.socket:
 
 
 def _why(port: int, error: OSError | OverflowError) -> str:
-    code = error.errno if isinstance(error, OSError) else None
+    code, another = getattr(error, "errno", None), "name one from 1024 to 65535, or 0 for any that is free"
     if code == errno.EADDRINUSE:
         return f"{port} is in use on {ADDRESS}; stop what uses it, name another, or 0 for any that is free"
     if code in (errno.EACCES, errno.EPERM):
-        return f"{port} may only be used by the administrator; name one from 1024 to 65535, or 0 for any that is free"
-    return f"{port} cannot be had on {ADDRESS}: {error}; name one from 1024 to 65535, or 0 for any that is free"
+        return f"{port} may only be used by the administrator; {another}"
+    return f"{port} cannot be had on {ADDRESS}: {error}; {another}"
 
 
 async def _in_words(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return PlainTextResponse(error.detail, status_code=error.status_code, headers=error.headers)
+
+
+def shipped(folder: Path) -> list[Route]:
+    """Routes to the files of a package's folder, beside those that all pages share.
+
+    `page.html` is `/`, everything else is `/static/NAME`, both inside the guard's folder: pages and scripts name them
+    relative to where they are, as `static/own.js` and `./pages.js`. The names are fixed when the server starts, so no
+    request can name another file.
+    """
+    files = [*sorted(SHARED.iterdir()), *sorted(folder.iterdir())]
+    return [_route(file) for file in files if file.suffix in _KINDS]
+
+
+def _route(file: Path) -> Route:
+    path = "/" if file.name == "page.html" else f"/static/{file.name}"
+    return Route(path, lambda _: FileResponse(file, media_type=_KINDS[file.suffix]))
+
+
+class Refused(HTTPException):
+    """An answer in words instead of what was asked for; the page shows the words.
+
+    >>> Refused(409, "You have answered this pair already.").status_code
+    409
+    """
+
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(status_code=status, detail=words)
+
+
+async def read_object(request: Request, expected: Mapping[str, type]) -> dict[str, Any]:
+    """The JSON object of a request: exactly these keys, each of this type.
+
+    Raises: Refused (400), saying what was expected.
+    """
+    try:
+        values: Any = json.loads((await request.body()).decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise Refused(400, f"The body is no JSON: {str(error)[:200]}") from error
+    if not isinstance(values, dict):
+        raise Refused(400, f"The body is a JSON {type(values).__name__}, expected an object.")
+    said = cast("dict[str, Any]", values)
+    for name in said:
+        if name not in expected:
+            raise Refused(400, f"The key {name[:80]!a} is not known{did_you_mean(name, expected)}.")
+    for name, kind in expected.items():
+        if type(said.get(name)) is not kind:
+            raise Refused(400, f"{name}: expected {_WORDS[kind]}.")
+        if kind is str and said[name] != said[name].encode("utf-8", "replace").decode("utf-8"):
+            raise Refused(400, f"{name}: holds half of a surrogate pair, which is no text.")
+    return said
+
+
+_WORDS = {str: "a text", int: "a whole number", bool: "true or false"}

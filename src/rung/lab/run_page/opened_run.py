@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from rung.errors import DataError, SettingsError
-from rung.lab.diagnosis.warnings import WarningLog
-from rung.lab.run_page.growing_rows import GrowingRows
+from rung.lab.diagnosis.rules import WarningLog
+from rung.lab.run_page.growing_rows import GrowingRows, Solved
 from rung.lab.run_page.overview import overview
-from rung.lab.run_page.solved import Solved
 from rung.lab.run_page.step_shown import STEP_COLUMNS, TOKEN_COLUMNS, shown_step, shown_tokens
 from rung.lab.run_page.stored_samples import StoredSamples
 from rung.runs.record.visible import shown_text, visible
@@ -26,8 +25,6 @@ class OpenedRun:
     """A run's metrics, timings, samples and settings as JSON values.
 
     Raises: SettingsError, when the folder holds no run.
-
-    Example: `OpenedRun(Path("runs/a")).grown("metrics", 0, 0)["rows"]` is `[{"step": 0, ...}, ...]`.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from rung.errors import SettingsError
-from rung.lab.diagnosis.finding import Finding
-from rung.lab.diagnosis.stored import object_in
+from rung.lab.diagnosis.observed import Finding, ObservedRun
+from rung.lab.diagnosis.stored import evaluations, object_in
 from rung.runs.metrics.of_environments import STEPS, in_environment
-from rung.runs.metrics.registry import shown
+from rung.runs.metrics.registry import METRICS, Metric, explain_metric, shown
 from rung.runs.record.console import duration
 from rung.runs.record.json_lines import Row
 from rung.runs.record.visible import shown_text, visible
-from rung.runs.statistics import Difference, score_difference
+from rung.runs.statistics import Difference
 
 FILM = "episode.gif"
 """Where training leaves the film of an episode."""
@@ -27,10 +25,7 @@ FILM = "episode.gif"
 def overview(
     folder: Path, metrics: Sequence[Row], timings: Sequence[Row], warnings: Sequence[tuple[int, Finding]]
 ) -> dict[str, Any]:
-    """The overview of a run's folder. What cannot be read is a sentence in `problems`.
-
-    Example: `overview(Path("runs/a"), metrics, timings, [])["state"]` is `"Finished after 20 steps. ..."`.
-    """
+    """The overview of a run's folder. What cannot be read is a sentence in `problems`."""
     problems: list[str] = []
     return {
         "state": _state(folder, metrics, timings),
@@ -56,11 +51,13 @@ def _state(folder: Path, metrics: Sequence[Row], timings: Sequence[Row]) -> str:
 def _figures(folder: Path, metrics: Sequence[Row], problems: list[str]) -> list[tuple[str, str]]:
     """(value, caption) of the held-out score before and after, the gain between them, and the training reward."""
     evaluated = [row for row in metrics if row.get("held_out/score") is not None]
-    figures = [(shown("held_out/score", row["held_out/score"]), _evaluation(row)) for row in evaluated[:1]]
+    ends = evaluated[:1] + evaluated[1:][-1:]
+    figures = [(shown("held_out/score", row["held_out/score"]), _evaluation(row)) for row in ends]
     if len(evaluated) > 1:
-        last = evaluated[-1]
-        figures.append((shown("held_out/score", last["held_out/score"]), _evaluation(last)))
-        figures.append(_gain(_paired_gain(folder / "held_out", problems), evaluated))
+        wrong: list[str] = []
+        gain = ObservedRun(evaluations=evaluations(folder / "held_out", wrong)).gain
+        problems += [f"held_out: the evaluations cannot be compared: {one}" for one in wrong]
+        figures.append(_gain(gain, evaluated))
     rewards = [value for row in metrics if (value := row.get("reward/mean")) is not None]
     if rewards:
         tenth = max(1, len(rewards) // 10)
@@ -77,22 +74,6 @@ def _evaluation(row: Row) -> str:
     said = [shown("held_out/score", end) for end in (low, high)]
     interval = "" if low is None or high is None else f", 95 % interval {said[0]} to {said[1]}"
     return ("held-out before training" if step == 0 else f"held-out at step {step:,}") + interval
-
-
-def _paired_gain(folder: Path, problems: list[str]) -> Difference | None:
-    """The last evaluation against the first, item by item; None without two evaluations of the same items."""
-    paths = sorted(folder.glob("step_*.json"))
-    if len(paths) < 2:
-        return None
-    first, last = object_in(paths[0], problems), object_in(paths[-1], problems)
-    if not first.get("items") or first["items"] != last.get("items"):
-        return None
-    try:
-        before, after = (np.asarray(found.get("accuracy"), dtype=np.float64) for found in (first, last))
-        return score_difference(before, after)
-    except (SettingsError, ValueError, TypeError) as error:
-        problems.append(f"held_out: the evaluations cannot be compared: {error}")
-        return None
 
 
 def _gain(gain: Difference | None, evaluated: Sequence[Row]) -> tuple[str, str]:
@@ -132,12 +113,11 @@ def _method(card: Mapping[str, Any]) -> dict[str, Any] | None:
     text = {name: _shown(card.get(name) or "") for name in ("name", "summary", "formula", "paper")}
     slots, deviations = card.get("slots"), card.get("deviations")
     arxiv = re.fullmatch(r"arXiv:(\d{4}\.\d{4,5})", text["paper"])
+    named = slots.items() if isinstance(slots, dict) else ()
     return {
         **text,
         "link": f"https://arxiv.org/abs/{arxiv[1]}" if arxiv else "",
-        "slots": [[_shown(name), _shown(describe(part))] for name, part in slots.items()]
-        if isinstance(slots, dict)
-        else [],
+        "slots": [[_shown(name), _shown(describe(part))] for name, part in named],
         "deviations": [_shown(line) for line in deviations] if isinstance(deviations, list) else [],
     }
 
@@ -152,6 +132,20 @@ def describe(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def meanings(names: Iterable[str], *, environment: bool) -> dict[str, Any]:
+    """What a page says about metrics, and the order in which a reader wants them; of a name that is not ours nothing.
+
+    `{"order": ["step", ...], "meanings": [{"name": "kl/start", ...}, ...]}`.
+    """
+    found: list[Metric] = []
+    for name in names:
+        try:
+            found.append(explain_metric(name, environment=environment))
+        except SettingsError:
+            found.append(Metric(name=name, unit="", meaning="", healthy="", what_to_do=""))
+    return {"order": list(METRICS), "meanings": [vars(metric) for metric in found]}
 
 
 def _shown(value: object) -> str:

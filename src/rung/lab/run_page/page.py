@@ -15,10 +15,9 @@ from typing import Any, TypeVar
 
 from rung.errors import DataError
 from rung.lab.one_file import encoded, in_one_file
-from rung.lab.run_page.meanings import meanings
+from rung.lab.run_page.growing_rows import solved_items
 from rung.lab.run_page.opened_run import OpenedRun
-from rung.lab.run_page.overview import FILM
-from rung.lab.run_page.solved import solved_items
+from rung.lab.run_page.overview import FILM, meanings
 from rung.lab.run_page.step_shown import MOST_ROWS, STEP_COLUMNS, TOKEN_COLUMNS, shown_step, shown_tokens
 from rung.runs.metrics.of_environments import in_environment
 from rung.runs.record.visible import visible
@@ -46,8 +45,6 @@ def write_report(folder: Path) -> Path:
 
     Works on a run that is unfinished, has no evaluation or holds damaged files (the page says so). Raises
     `SettingsError` when the folder holds no run.
-
-    >>> # write_report(Path("runs/a")) -> Path("runs/a/report.html")
     """
     run = OpenedRun(Path(folder))
     target = run.folder / "report.html"
@@ -86,10 +83,7 @@ def page(run: OpenedRun) -> str:
 
 
 def curves_page(metrics: Sequence[Mapping[str, Any]], timings: Sequence[Mapping[str, Any]] = ()) -> str:
-    """A page in one file with the curves of these rows (of metrics.jsonl and timings.jsonl) and nothing else.
-
-    Example: `f'<iframe srcdoc="{html.escape(curves_page(run.metrics(), run.timings()))}"></iframe>'`.
-    """
+    """A page in one file with the curves of these rows (of metrics.jsonl and timings.jsonl) and nothing else."""
     seconds = {row.get("step"): row for row in timings}
     rows = [{**seconds.get(row.get("step"), {}), **row} for row in metrics]
     named = [{visible(name, limit=120): value for name, value in row.items()} for row in rows]
@@ -116,14 +110,8 @@ def spread(of: Sequence[T], count: int) -> list[T]:
 
 def _samples(run: OpenedRun, steps: Sequence[int], problems: list[str]) -> dict[int, str]:
     """Each step's samples and their tokens as JSON, for as many steps as fit."""
-    found: dict[int, str] = {}
-    for step in spread(steps, MOST_STEPS):
-        try:
-            rows = run.stored.read(step, tuple(dict.fromkeys(STEP_COLUMNS + TOKEN_COLUMNS)))
-        except (DataError, OSError) as error:
-            problems.append(visible(str(error), limit=300))
-            continue
-        found[step] = _step(rows)
+    columns = tuple(dict.fromkeys(STEP_COLUMNS + TOKEN_COLUMNS))
+    found = {step: _step(rows) for step, rows in _read(run, spread(steps, MOST_STEPS), columns, problems)}
     while sum(map(len, found.values())) > LARGEST_SAMPLES and len(found) > 2:
         found = {step: found[step] for step in spread(list(found), (len(found) + 2) // 2)}
     return found
@@ -141,16 +129,20 @@ def _step(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _mapped(run: OpenedRun, steps: Sequence[int], problems: list[str]) -> list[dict[str, Any]]:
-    def read() -> Iterator[dict[str, Any]]:
-        for step in spread(steps, MOST_MAPPED):
-            try:
-                yield {"step": step, "items": solved_items(run.stored.read(step, ("item", "status", "accuracy")))}
-            except (DataError, OSError) as error:
-                problem = visible(str(error), limit=300)
-                if problem not in problems:
-                    problems.append(problem)
+    read = _read(run, spread(steps, MOST_MAPPED), ("item", "status", "accuracy"), problems)
+    return _bounded([{"step": step, "items": solved_items(rows)} for step, rows in read])
 
-    return _bounded(list(read()))
+
+def _read(
+    run: OpenedRun, steps: Sequence[int], columns: Sequence[str], problems: list[str]
+) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """The rows of each step that can be read; a sentence in `problems` for each of the others."""
+    for step in steps:
+        try:
+            yield step, run.stored.read(step, columns)
+        except (DataError, OSError) as error:
+            problem = visible(str(error), limit=300)
+            problems += [problem] if problem not in problems else []
 
 
 def _is_evaluated(row: dict[str, Any]) -> bool:

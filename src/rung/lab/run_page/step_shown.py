@@ -29,10 +29,7 @@ TOKEN_COLUMNS = (
 
 
 def shown_step(rows: Sequence[Mapping[str, Any]], *, most: int | None = None) -> dict[str, Any]:
-    """A step's groups and samples as JSON values, at most so many. `row` of a sample is its place in the file.
-
-    Example: `shown_step(rows)["samples"][0]` is `{"row": 0, "group": 0, "reward": 1.0, ...}`.
-    """
+    """A step's groups and samples as JSON values, at most so many. `row` of a sample is its place in the file."""
     shown = rows[: MOST_ROWS if most is None else most]
     first_of_group: dict[Any, Mapping[str, Any]] = {}
     for row in shown:

@@ -10,10 +10,7 @@ from rung.runs.record import samples
 
 
 class StoredSamples:
-    """Which steps have samples, and their rows.
-
-    Example: `StoredSamples(Path("runs/a")).steps()` is `[1, 2, 3]`.
-    """
+    """Which steps have samples, and their rows."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.merged = folder / "samples", folder / "samples.parquet"

@@ -13,9 +13,8 @@ from starlette.routing import Route
 
 from rung.errors import DataError
 from rung.lab.pages import Refused, shipped
-from rung.lab.run_page.meanings import meanings
 from rung.lab.run_page.opened_run import OpenedRun
-from rung.lab.run_page.overview import FILM, film_in
+from rung.lab.run_page.overview import FILM, film_in, meanings
 from rung.runs.record.visible import visible
 
 STATIC = Path(__file__).with_name("static")
@@ -31,49 +30,40 @@ class ViewerPage:
 
     def routes(self) -> list[Route]:
         """What the server serves."""
+        of_a_run: dict[str, Callable[[OpenedRun, Request], dict[str, Any]]] = {
+            "/state": lambda run, _: run.state(),
+            "/overview": lambda run, _: run.overview(),
+            "/grown": lambda run, asked: run.grown(_what(asked), _whole(asked, "epoch"), _whole(asked, "from")),
+            "/step": lambda run, asked: run.step(_whole(asked, "step")),
+            "/tokens": lambda run, asked: run.tokens(_whole(asked, "step"), _whole(asked, "row")),
+        }
         return [
             *shipped(STATIC),
-            Route("/runs", self._runs),
-            Route("/state", self._state),
-            Route("/overview", self._overview),
+            Route("/runs", lambda _: JSONResponse({"runs": run_names(self.runs)})),
             Route("/film", self._film),
-            Route("/grown", self._grown),
-            Route("/step", self._step),
-            Route("/tokens", self._tokens),
             Route("/meanings", self._meanings),
+            *(Route(path, self._answering(read)) for path, read in of_a_run.items()),
         ]
 
     # These are plain functions: Starlette runs them in threads, so that reading a file holds nobody up.
 
-    def _runs(self, _: Request) -> Response:
-        return JSONResponse({"runs": run_names(self.runs)})
+    def _answering(self, read: Callable[[OpenedRun, Request], dict[str, Any]]) -> Callable[[Request], Response]:
+        def answer(request: Request) -> Response:
+            run = self._run(request)
+            try:
+                return JSONResponse(read(run, request))
+            except LookupError as error:
+                raise Refused(404, visible(str(error.args[0]))) from error
+            except (DataError, OSError) as error:
+                raise Refused(409, visible(str(error), limit=500)) from error
 
-    def _state(self, request: Request) -> Response:
-        return JSONResponse(self._run(request).state())
-
-    def _overview(self, request: Request) -> Response:
-        run = self._run(request)
-        return _found(run.overview)
+        return answer
 
     def _film(self, request: Request) -> Response:
         run = self._run(request)
         if film_in(run.folder, []) is None:
             raise Refused(404, f"There is no film in this run: {FILM}.")
         return FileResponse(run.folder / FILM, media_type="image/gif")
-
-    def _grown(self, request: Request) -> Response:
-        what = request.query_params.get("what", "")
-        if what not in ("metrics", "timings", "solved"):
-            raise Refused(400, "what: expected metrics, timings or solved.")
-        return JSONResponse(self._run(request).grown(what, _whole(request, "epoch"), _whole(request, "from")))
-
-    def _step(self, request: Request) -> Response:
-        run, step = self._run(request), _whole(request, "step")
-        return _found(lambda: run.step(step))
-
-    def _tokens(self, request: Request) -> Response:
-        run, step, row = self._run(request), _whole(request, "step"), _whole(request, "row")
-        return _found(lambda: run.tokens(step, row))
 
     def _meanings(self, request: Request) -> Response:
         names = request.query_params.getlist("name")[:MOST_NAMES]
@@ -94,17 +84,15 @@ def run_names(runs: Sequence[OpenedRun]) -> list[str]:
     return [name if names.count(name) == 1 else path for name, path in zip(names, paths, strict=True)]
 
 
+def _what(request: Request) -> str:
+    what = request.query_params.get("what", "")
+    if what not in ("metrics", "timings", "solved"):
+        raise Refused(400, "what: expected metrics, timings or solved.")
+    return what
+
+
 def _whole(request: Request, name: str) -> int:
     text = request.query_params.get(name, "")
     if not (text.isascii() and text.isdecimal() and len(text) <= 12):
         raise Refused(400, f"{name}: expected a whole number.")
     return int(text)
-
-
-def _found(read: Callable[[], dict[str, Any]]) -> Response:
-    try:
-        return JSONResponse(read())
-    except LookupError as error:
-        raise Refused(404, visible(str(error.args[0]))) from error
-    except (DataError, OSError) as error:
-        raise Refused(409, visible(str(error), limit=500)) from error

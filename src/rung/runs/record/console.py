@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Mapping, Sequence
-from typing import Self, TextIO
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Self, TextIO
 
 from rich.box import ROUNDED
 from rich.console import Console, Group, RenderableType
@@ -45,7 +46,8 @@ def _labels(row: Row) -> Sequence[tuple[str, str]]:
 class RunReport:
     """The newest numbers of a run, for whoever shows it; a context manager that closes itself."""
 
-    def __init__(self, total_steps: int, first_step: int, samples_every: int, quiet: bool) -> None:
+    def __init__(self, *, total_steps: int, first_step: int = 0, samples_every: int = 10, quiet: bool = False) -> None:
+        """`first_step` is where a resumed run goes on; `samples_every` 0 shows no completions."""
         self.total_steps, self.samples_every, self.quiet = total_steps, samples_every, quiet
         self._step = first_step
         self._seconds: deque[float] = deque(maxlen=20)
@@ -76,9 +78,8 @@ class RunReport:
     def time_left(self) -> str:
         """`3m 20s left`, from the mean of the last 20 steps; empty before the first and after the last."""
         steps = self.total_steps - self._step
-        return (
-            f"{duration(steps * sum(self._seconds) / len(self._seconds))} left" if self._seconds and steps > 0 else ""
-        )
+        known = bool(self._seconds) and steps > 0
+        return f"{duration(steps * sum(self._seconds) / len(self._seconds))} left" if known else ""
 
     def newest_numbers(self) -> list[str]:
         """The newest value of what a line shows, each with its label; of a score also the step it was taken at."""
@@ -92,29 +93,15 @@ class ConsoleReport(RunReport):
 
     `quiet` keeps the warnings and the end only. When the output goes away (a closed pipe or terminal), the run goes
     on without it.
-
-    >>> # with ConsoleReport(total_steps=100) as console:
-    >>> #     console.start(["16 prompts x 8 samples", ...])
-    >>> #     console.step({"step": 1, "reward/mean": 0.5}, {"seconds/step": 2.0})
     """
 
-    def __init__(
-        self,
-        *,
-        total_steps: int,
-        first_step: int = 0,
-        samples_every: int = 10,
-        samples_shown: int = 2,
-        quiet: bool = False,
-        stream: TextIO | None = None,
-    ) -> None:
-        """`first_step` is where a resumed run goes on; `samples_every` 0 shows no completions."""
-        super().__init__(total_steps, first_step, samples_every, quiet)
+    def __init__(self, *, samples_shown: int = 2, stream: TextIO | None = None, **of_run: Any) -> None:
+        super().__init__(**of_run)
         self.samples_shown = samples_shown
         self._stream = stream or sys.stdout
         self._encoding = getattr(self._stream, "encoding", None) or "utf-8"
         self._console = Console(file=self._stream, markup=False, emoji=False, highlight=False)
-        self._live_wanted = self._console.is_terminal and not self._console.is_dumb_terminal and not quiet
+        self._live_wanted = self._console.is_terminal and not self._console.is_dumb_terminal and not self.quiet
         self._live: Live | None = None
         self._gone = False
         self._shown_samples = False
@@ -143,7 +130,7 @@ class ConsoleReport(RunReport):
             return
         if self._live is not None:
             self._bar.update(self._task, completed=self._step, left=self.time_left())
-            self._refresh()
+            self._out(partial(self._live.update, self._picture(), refresh=True))
         else:
             self._print(self.plain_line(numbers))
 
@@ -189,44 +176,32 @@ class ConsoleReport(RunReport):
         """Ends the live line."""
         live, self._live = self._live, None
         if live is not None:
-            try:
-                live.stop()
-            except OSError:
-                self._gone = True
+            self._out(live.stop)
 
     def _picture(self) -> RenderableType:
         line = "  ".join(self.newest_numbers()) or "the first step is being made"
         return Group(self._bar, Text(line, no_wrap=True, overflow="ellipsis"))
 
-    def _refresh(self) -> None:
-        if self._live is None or self._gone:
-            return
-        try:
-            self._live.update(self._picture(), refresh=True)
-        except OSError:
-            self._gone = True
-
     def _print(self, what: Text | Panel | str) -> None:
         """A string goes out as it is, unwrapped; anything else through rich."""
+        if not isinstance(what, str):
+            self._out(lambda: self._console.print(what))
+        elif self._live is not None:
+            self._out(lambda: self._console.print(Text(encodable(what, self._encoding)), soft_wrap=True))
+        else:
+            self._out(lambda: print(encodable(what, self._encoding), file=self._stream, flush=True))
+
+    def _out(self, write: Callable[[], object]) -> None:
         if self._gone:
             return
         try:
-            if isinstance(what, str) and self._live is None:
-                self._stream.write(encodable(what, self._encoding) + "\n")
-                self._stream.flush()
-            elif isinstance(what, str):
-                self._console.print(Text(encodable(what, self._encoding)), soft_wrap=True)
-            else:
-                self._console.print(what)
+            write()
         except OSError:  # the terminal or pipe is closed: the run is worth more than its output
             self._gone = True
 
 
 def sample_text(episode: Episode, prompt: str | None, *, limit: int = 400) -> tuple[str, str]:
-    """A title (item, rewards, status) and a body (prompt and completion) that are safe to print.
-
-    >>> # sample_text(episode, "2+3=") -> ("reward 1 (correct 1, format 0.5)  item add-7", "2+3=\\n→ 5")
-    """
+    """A title (item, rewards, status) and a body (prompt and completion) that are safe to print."""
     judged = episode.judgement
     title = "not judged"
     if judged is not None:
@@ -253,9 +228,5 @@ def _chosen(episodes: Sequence[Episode], count: int) -> list[int]:
 
 def duration(seconds: float) -> str:
     """`45s`, `3m 20s`, `2h 05m`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m {whole % 60:02d}s"
-    return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+    (minutes, rest), (hours, over) = divmod(round(seconds), 60), divmod(round(seconds) // 60, 60)
+    return f"{hours}h {over:02d}m" if hours else f"{minutes}m {rest:02d}s" if minutes else f"{rest}s"

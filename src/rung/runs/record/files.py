@@ -33,10 +33,6 @@ class RunFiles:
     A write that the disk refuses (full, quota, size limit) stops nothing: it waits in memory, is said once through
     `say`, is tried again at the next step, and stands in `problems()` at the end. Raises `SettingsError` when the
     folder cannot be written at the start.
-
-    >>> # files = RunFiles(Path("runs/a"))
-    >>> # files.write_metrics({"step": 1, "reward/mean": 0.5})
-    >>> # files.write_samples(1, episodes, prompts=texts)
     """
 
     def __init__(self, folder: Path, *, say: Say = log.warning) -> None:
@@ -58,10 +54,7 @@ class RunFiles:
             raise SettingsError(problem) from error
 
     def write_metrics(self, row: Mapping[str, Any]) -> Row:
-        """Appends a step's metrics; a value that is not finite becomes null, is counted and is named in the row.
-
-        Returns the row as it is written: what the history for warnings and pictures is made of.
-        """
+        """Appends a step's metrics and returns the row as it is written; what is not finite is null and named in it."""
         return self.metrics.append(row)
 
     def write_timings(self, row: Mapping[str, Any]) -> Row:

@@ -11,6 +11,7 @@ import logging
 import math
 import numbers
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,14 +35,12 @@ def plain_row(row: Mapping[str, Any]) -> Row:
     assert isinstance(row.get("step"), numbers.Integral), ("a row needs a whole step", row.get("step"))
     plain: dict[str, float | None] = {}
     for name, value in row.items():
-        assert isinstance(name, str), name
-        if value is None or (isinstance(value, numbers.Integral) and not isinstance(value, bool)):
-            plain[name] = None if value is None else int(value)
-            continue
-        assert isinstance(value, numbers.Real) and not isinstance(value, bool), (name, type(value))
-        plain[name] = float(value) if math.isfinite(value) else None
-        if plain[name] is None:
-            plain[f"nonfinite/{name}"] = 1
+        real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        assert isinstance(name, str) and (value is None or real), (name, type(value))
+        if value is None or not math.isfinite(value):
+            plain |= {name: None} if value is None else {name: None, f"nonfinite/{name}": 1}
+        else:
+            plain[name] = int(value) if isinstance(value, numbers.Integral) else float(value)
     return plain
 
 
@@ -83,7 +82,7 @@ class Cut:
     kept: int
     removed: int
     steps: tuple[int, ...]
-    """The steps of the rows that stay."""
+    """Those of the rows that stay."""
 
 
 def cut_rows(path: Path, step: int) -> Cut:
@@ -91,22 +90,18 @@ def cut_rows(path: Path, step: int) -> Cut:
 
     A kill leaves the old file or the new one. Raises `DataError` as `read_rows` does.
     """
-    if not path.exists():
-        return Cut(0, 0, ())
-    lines, half = _lines(path)
-    kept: list[bytes] = []
-    steps: list[int] = []
+    lines, half = _lines(path) if path.exists() else ([], b"")
+    kept: list[tuple[int, bytes]] = []
     for number, line in enumerate(lines, start=1):
         row_step = parse_row(line, f"{path}:{number}").get("step")
         if not isinstance(row_step, int):
             raise DataError(f"{path}:{number}: got step {row_step!r}, expected a whole number")
         if row_step <= step:
-            kept.append(line)
-            steps.append(row_step)
-    removed = len(lines) - len(kept) + (1 if half else 0)
+            kept.append((row_step, line))
+    removed = len(lines) - len(kept) + bool(half)
     if removed:
-        write_whole(path, b"".join(kept))
-    return Cut(len(kept), removed, tuple(steps))
+        write_whole(path, b"".join(line for _, line in kept))
+    return Cut(len(kept), removed, tuple(of for of, _ in kept))
 
 
 class JsonLines:
@@ -119,7 +114,7 @@ class JsonLines:
     def __init__(self, path: Path, *, sync: bool, say: Say = log.warning) -> None:
         self.path, self.sync, self.say = path, sync, say
         self.waiting: list[bytes] = []
-        self.not_finite: dict[str, int] = {}
+        self.not_finite = Counter[str]()
         """How many rows held a value that was not finite, by metric."""
         self.failures = 0
         """How many writes failed since the start; 0 in an ordinary run."""
@@ -140,10 +135,7 @@ class JsonLines:
     def append(self, row: Mapping[str, Any]) -> Row:
         """Writes one row, or keeps it waiting when the disk refuses (said once); returns the row as it is written."""
         plain = plain_row(row)
-        for name in plain:
-            if name.startswith("nonfinite/"):
-                metric = name.removeprefix("nonfinite/")
-                self.not_finite[metric] = self.not_finite.get(metric, 0) + 1
+        self.not_finite.update(name.removeprefix("nonfinite/") for name in plain if name.startswith("nonfinite/"))
         self.waiting.append(encode_row(plain))
         self.flush()
         return plain

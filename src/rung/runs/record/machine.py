@@ -10,10 +10,7 @@ import torch
 
 
 def machine() -> str:
-    """The GPU, or the processor with the number formats that matter; threads, torch.
-
-    Example: `2 cores of AMD EPYC (avx2), 2 threads, torch 2.13.0+cpu`.
-    """
+    """The GPU, or the processor with the number formats that matter; threads, torch."""
     if torch.cuda.is_available():
         return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
     facts = Path("/proc/cpuinfo")

@@ -24,19 +24,13 @@ def in_notebook() -> bool:
 class NotebookReport(RunReport):
     """Shows a run in a notebook's cell; the same calls as `ConsoleReport`. `quiet` shows nothing but warnings."""
 
-    def __init__(
-        self,
-        *,
-        total_steps: int,
-        first_step: int = 0,
-        samples_every: int = 10,
-        quiet: bool = False,
-        display: Any = None,
-    ) -> None:
-        super().__init__(total_steps, first_step, samples_every, quiet)
+    def __init__(self, *, display: Any = None, **of_run: Any) -> None:
+        super().__init__(**of_run)
         self._said: list[str] = []
         self._sample = self._end = ""
-        self._display = display or _cell()
+        if display is None:
+            from IPython.display import display
+        self._display = display
         self._shown: Any = None
 
     def start(self, plan_lines: Sequence[str]) -> None:
@@ -87,9 +81,3 @@ class _Html:
 
     def _repr_html_(self) -> str:
         return self.text
-
-
-def _cell() -> Any:
-    from IPython.display import display
-
-    return display

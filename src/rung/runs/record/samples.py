@@ -101,16 +101,9 @@ def samples_table(
     assert prompts is None or len(prompts) == len(episodes), (len(prompts), len(episodes))
     assert advantages is None or len(advantages) == len(episodes), (len(advantages), len(episodes))
     assert learnt is None or len(learnt) == len(episodes), (len(learnt), len(episodes))
-    rows = [
-        _row(
-            step,
-            episode,
-            prompts[i] if prompts is not None else None,
-            advantages[i] if advantages is not None else None,
-        )
-        | _seen(episode, learnt, i)
-        for i, episode in enumerate(episodes)
-    ]
+    none = [None] * len(episodes)
+    both = zip(episodes, none if prompts is None else prompts, none if advantages is None else advantages, strict=True)
+    rows = [_row(step, *of) | _seen(of[0], learnt, row) for row, of in enumerate(both)]
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
@@ -152,10 +145,7 @@ def _named(folder: Path, pattern: re.Pattern[str]) -> list[tuple[Path, re.Match[
 
 
 def read_part(path: Path, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """The rows of one part (or of the merged file); `reward_parts` is a dict. Raises `DataError` when unreadable.
-
-    >>> # read_part(Path("runs/a/samples/step_000012.parquet"))[0]["reward_parts"] -> {"correct": 1.0, "format": 0.5}
-    """
+    """The rows of one part (or of the merged file); `reward_parts` is a dict. Raises `DataError` when unreadable."""
     with _opened(path) as file:
         return _rows_of(_read(file, path, range(file.num_row_groups), columns))
 
@@ -319,9 +309,6 @@ def _opened(path: Path) -> pq.ParquetFile:
 
 def _row(step: int, episode: Episode, prompt: str | None, advantages: Any) -> dict[str, Any]:
     judged = episode.judgement
-    length = len(episode.actions)
-    text = episode.actions.ndim == 1 and np.issubdtype(episode.actions.dtype, np.integer)
-    context = episode.context.ndim == 1 and np.issubdtype(episode.context.dtype, np.integer)
     parts_sorted = sorted(judged.parts.items()) if judged else []
     return {
         "step": step,
@@ -332,11 +319,11 @@ def _row(step: int, episode: Episode, prompt: str | None, advantages: Any) -> di
         "prompt": None if prompt is None else encodable(prompt),
         "completion": encodable(episode.text),
         "status": encodable(judged.status) if judged else None,
-        "prompt_ids": episode.context if context else None,
-        "token_ids": episode.actions if text else None,
+        "prompt_ids": _ids(episode.context),
+        "token_ids": _ids(episode.actions),
         "mask": episode.action_mask,
         "log_probs": np.asarray(episode.log_probs, dtype=np.float32),
-        "advantages": None if advantages is None else _advantages(advantages, episode.action_mask, length),
+        "advantages": None if advantages is None else _advantages(advantages, episode.action_mask),
         "reward": judged.total if judged else None,
         "reward_parts": [(encodable(name), value) for name, value in parts_sorted],
         "accuracy": judged.accuracy if judged else None,
@@ -350,23 +337,28 @@ def _seen(episode: Episode, learnt: Batch | None, row: int) -> dict[str, Any]:
     mask, length = episode.action_mask, len(episode.actions)
     counted = learnt is not None and bool(learnt.action_mask_BT[row].any())
 
-    def numbers(values_BT: Tensor | None, kind: Any) -> Any:
-        if values_BT is None or not counted:
+    def numbers(name: str, kind: Any) -> Any:
+        values_BT: Tensor | None = getattr(learnt, name) if counted else None
+        if values_BT is None:
             return None
-        values = values_BT[row, :length].detach().cpu().numpy()
-        return np.where(mask, values, 0).astype(kind)
+        return np.where(mask, values_BT[row, :length].detach().cpu().numpy(), 0).astype(kind)
 
     return {
         "pieces": [encodable(piece) for piece in episode.pieces] or None,
-        "learner_log_probs": numbers(learnt.old_log_probs_BT if learnt else None, np.float32),
-        "entropy": numbers(learnt.entropy_BT if learnt else None, np.float16),
-        "clipped": numbers(learnt.clipped_BT if learnt else None, np.bool_),
-        "reference_log_probs": numbers(learnt.reference_log_probs_BT if learnt else None, np.float32),
+        "learner_log_probs": numbers("old_log_probs_BT", np.float32),
+        "entropy": numbers("entropy_BT", np.float16),
+        "clipped": numbers("clipped_BT", np.bool_),
+        "reference_log_probs": numbers("reference_log_probs_BT", np.float32),
     }
 
 
-def _advantages(advantages: Any, mask: np.ndarray, length: int) -> np.ndarray:
+def _ids(values: np.ndarray) -> np.ndarray | None:
+    """The token ids; None for an environment's observations and actions."""
+    return values if values.ndim == 1 and np.issubdtype(values.dtype, np.integer) else None
+
+
+def _advantages(advantages: Any, mask: np.ndarray) -> np.ndarray:
     """[T] float32, 0 where the policy did not choose: a masked slot may hold anything."""
     values = np.asarray(advantages, dtype=np.float32)
-    assert values.ndim == 1 and len(values) >= length, (values.shape, length)
-    return np.where(mask, values[:length], np.float32(0))
+    assert values.ndim == 1 and len(values) >= len(mask), (values.shape, len(mask))
+    return np.where(mask, values[: len(mask)], np.float32(0))

@@ -50,15 +50,8 @@ def encodable(text: str, encoding: str = "utf-8") -> str:
 
 
 def _shown(mark: str, keep_newlines: bool) -> str:
-    if mark == "\n":
-        return "\n" if keep_newlines else "\\n"
-    if mark == "\t":
-        return "    " if keep_newlines else "\\t"
-    if mark == "\r":
-        return "\\r"
+    if keep_newlines and mark in "\n\t":
+        return "\n" if mark == "\n" else "    "
     if unicodedata.category(mark) not in _HIDDEN:
         return mark
-    code = ord(mark)
-    if code < 0x100:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return mark.encode("unicode_escape").decode("ascii")

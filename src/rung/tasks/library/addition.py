@@ -21,26 +21,16 @@ from rung.tasks.task import Example, Item, TextTask
 def addition_few_shot(
     *, seed: int = 0, digits: int = 2, shots: int = 3, size: int = 5000, held_out: int | None = None
 ) -> TextTask:
-    """The task.
+    """The task; `seed`, `size` and `held_out` are those of `drawn_task`.
 
     Args:
-        seed: which pairs are drawn, and which sums are shown.
         digits: of both terms, 1 to 9.
         shots: how many worked sums stand before the question.
-        size: train items, made when asked for; worked examples as many.
-        held_out: held-out items, all different; None: 200, or all there are.
 
     >>> addition_few_shot().train[0].prompt.endswith(" =")
     True
     """
-    require_within(
-        {
-            "digits": (digits, 1, 9),
-            "shots": (shots, 0, 100),
-            "size": (size, 1, None),
-            "held_out": (held_out, 1, None),
-        }
-    )
+    require_within(size, held_out, digits=(digits, 1, 9), shots=(shots, 0, 100))
 
     def draw(stream: str, index: int, held: bool) -> tuple[int, int]:
         return _pair(seed, stream, index, digits, held)

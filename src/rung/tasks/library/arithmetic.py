@@ -105,14 +105,10 @@ def arithmetic(
     held_out: int | None = None,
     steps: bool = False,
 ) -> TextTask:
-    """The task.
+    """The task; `seed`, `size` and `held_out` are those of `drawn_task`.
 
     Args:
-        seed: which problems are drawn; the split into train and held-out does not depend on it.
         levels: which of the six levels, mixed in equal parts.
-        size: train items; worked examples as many. They are made when asked for.
-        held_out: held-out items, all different, the levels in equal parts as far as their problems suffice;
-            None: 200, or all there are.
         steps: judge each step of a working where it ends (for `grpo_process`); the answer is the last step, and its
             being right is still the accuracy.
 
@@ -122,7 +118,7 @@ def arithmetic(
     """
     if not levels or any(level not in LEVELS for level in levels):
         raise SettingsError(f"levels: got {list(levels)}, expected some of {list(LEVELS)}")
-    require_within({"size": (size, 1, None), "held_out": (held_out, 1, None)})
+    require_within(size, held_out)
     chosen = tuple(levels)
 
     def draw(stream: str, index: int, held: bool) -> tuple[int, Problem]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import itertools
 import string
-from collections.abc import Iterator
 
 from rung.errors import SettingsError
 from rung.random import draws
@@ -31,14 +30,11 @@ LETTERS = string.digits + string.ascii_letters + "".join(map(chr, range(0x100, 0
 def copying(
     *, seed: int = 0, symbols: int = 16, length: int = 4, size: int = 20_000, held_out: int | None = None
 ) -> TextTask:
-    """The task.
+    """The task; `seed`, `size` and `held_out` are those of `drawn_task`.
 
     Args:
-        seed: which strings are drawn; the split into train and held-out does not depend on it.
         symbols: of the alphabet, 2 to 256.
         length: symbols of a string, 1 to 15.
-        size: train items; worked examples as many. They are made when asked for.
-        held_out: held-out items, all different; None: 100, or all there are.
 
     >>> task = copying(symbols=8)
     >>> task.train[0].prompt, task.train[0].columns["answer"]
@@ -59,35 +55,16 @@ def copying(
     def example(index: int, answer: str) -> Example:
         return Example(prompt=f"{answer}{SEPARATOR}", completion=answer)
 
-    return drawn_task(
-        "copying",
-        draw,
-        item,
-        example,
-        size=size,
-        held_out=held_out,
-        usual=100,
-        rewards=(WeightedReward(reward=PlacesRight()),),
-        stop=(),
-        characters=alphabet + SEPARATOR,
-    )
+    rewards = (WeightedReward(reward=PlacesRight()),)
+    own = {"usual": 100, "rewards": rewards, "stop": (), "characters": alphabet + SEPARATOR}
+    return drawn_task("copying", draw, item, example, size=size, held_out=held_out, **own)
 
 
 def _check(symbols: int, length: int, size: int, held_out: int | None) -> None:
-    require_within(
-        {
-            "symbols": (symbols, 2, len(LETTERS)),
-            "length": (length, 1, 15),
-            "size": (size, 1, None),
-            "held_out": (held_out, 1, None),
-        }
-    )
-    if symbols**length <= FEW and len({is_held_out("copying", symbols, one) for one in _all(symbols, length)}) < 2:
+    require_within(size, held_out, symbols=(symbols, 2, len(LETTERS)), length=(length, 1, 15))
+    strings = map("".join, itertools.product(LETTERS[:symbols], repeat=length))
+    if symbols**length <= FEW and len({is_held_out("copying", symbols, one) for one in strings}) < 2:
         raise SettingsError(
             f"length: got {length}, but {symbols} symbols make {symbols**length} strings, all of them on one side "
             "of train and held-out; set more symbols or a greater length"
         )
-
-
-def _all(symbols: int, length: int) -> Iterator[str]:
-    return map("".join, itertools.product(LETTERS[:symbols], repeat=length))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TypeVar
 
 from rung.errors import SettingsError
@@ -31,13 +31,14 @@ def drawn_task(
     stop: tuple[str, ...] = ("\n",),
     characters: str | None = None,
 ) -> TextTask:
-    """The task. Train items and worked examples are made when they are asked for; held-out items all differ.
+    """The task. Its seed says which problems are drawn; the split into train and held-out does not depend on it.
 
     Args:
+        size: train items, and as many worked examples. They are made when they are asked for.
         draw: (stream, number, held out) -> the problem of that draw, on the wanted side of train and held-out.
         item: (id, problem) -> the item.
         example: (number, problem) -> the worked example.
-        held_out: None: `usual`, or all there are where there are fewer.
+        held_out: held-out items, all different; None: `usual`, or all there are where there are fewer.
     """
     apart = different(lambda index: draw("held-out", index, True), held_out or usual, or_all=held_out is None)
     return TextTask(
@@ -71,16 +72,16 @@ def different(draw: Callable[[int], T], count: int, *, or_all: bool = False) -> 
             return list(found)
     if or_all and found:
         return list(found)
-    raise SettingsError(
-        f"held_out: got {count}, but there are about {len(found)} different held-out problems; ask for fewer"
-    )
+    few = f"there are about {len(found)} different held-out problems; ask for fewer"
+    raise SettingsError(f"held_out: got {count}, but {few}")
 
 
-def require_within(ranges: Mapping[str, tuple[int | None, int, int | None]]) -> None:
-    """`ranges` holds (value or None, least, greatest or None) by name. SettingsError for each outside.
+def require_within(size: int, held_out: int | None, **others: tuple[int, int, int]) -> None:
+    """SettingsError for each number that is too small or too large; `others` are (value, least, greatest).
 
-    >>> require_within({"length": (3, 1, 15), "size": (20_000, 1, None)})
+    >>> require_within(20_000, None, length=(3, 1, 15))
     """
+    ranges = {**others, "size": (size, 1, None), "held_out": (held_out, 1, None)}
     problems = [
         f"{name}: got {value}, expected at least {low}" + (f" and at most {high}" if high else "")
         for name, (value, low, high) in ranges.items()

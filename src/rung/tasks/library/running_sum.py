@@ -60,13 +60,10 @@ def running_sum(
     held_out: int | None = None,
     steps: bool = False,
 ) -> TextTask:
-    """The task.
+    """The task; `seed`, `size` and `held_out` are those of `drawn_task`.
 
     Args:
-        seed: which problems are drawn; the split into train and held-out does not depend on it.
         terms: how many numbers a problem has, each of these as often as the others; 2 to 20. No total is below 0.
-        size: train items; worked examples as many. They are made when asked for.
-        held_out: held-out items, all different; None: 200, or all there are.
         steps: judge each running total where it ends (for `grpo_process`); the last is the answer, and its being right
             is still the accuracy.
 
@@ -74,7 +71,7 @@ def running_sum(
     >>> [task.examples[n].prompt + task.examples[n].completion for n in (0, 1)]
     ['5+8-1=13=12\\n', '7+7-5+7=16\\n']
     """
-    require_within({"size": (size, 1, None), "held_out": (held_out, 1, None)})
+    require_within(size, held_out)
     if not terms or any(not 2 <= count <= MOST_TERMS for count in terms):
         raise SettingsError(f"terms: got {list(terms)}, expected whole numbers from 2 to {MOST_TERMS}")
     chosen = tuple(terms)
@@ -88,16 +85,8 @@ def running_sum(
         shown = keyed_share("running-sum working", seed, index) < WORKING_SHARE
         return Example(prompt=f"{chain.text}=", completion=f"{chain.worked if shown else chain.totals[-1]}\n")
 
-    return drawn_task(
-        "running-sum",
-        draw,
-        _item,
-        example,
-        size=size,
-        held_out=held_out,
-        rewards=rewards_of_working(steps=steps),
-        characters=f"\n{string.digits}+-=,",
-    )
+    own = {"rewards": rewards_of_working(steps=steps), "characters": f"\n{string.digits}+-=,"}
+    return drawn_task("running-sum", draw, _item, example, size=size, held_out=held_out, **own)
 
 
 def _chain(numbers: Sequence[int]) -> Chain:

@@ -24,7 +24,7 @@ AFTER = [(3, {"reward/mean": 1.0, "nonfinite/loss": 1.0})]
 TELL = """
 import json, sys
 from pathlib import Path
-from rung.runs.record.trackers.tracking import Tracking
+from rung.runs.record.trackers import Tracking
 name, folder, history, rows = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3]), json.loads(sys.argv[4])
 metrics = [{"step": step, **numbers} for step, numbers in history]
 said = []

@@ -12,9 +12,8 @@ from typer.testing import CliRunner
 
 from rung.cli import app
 from rung.errors import MissingExtra
-from rung.runs.record.trackers import tracking
-from rung.runs.record.trackers.tracker import TrackedRun
-from rung.runs.record.trackers.tracking import TRACKERS, Tracking, require_tracker
+from rung.runs.record import trackers as tracking
+from rung.runs.record.trackers import TRACKERS, TrackedRun, Tracking, require_tracker
 
 
 class Listening:
