@@ -44,7 +44,7 @@ TOLERANCE = {"rel_tol": 1e-2, "abs_tol": 1e-3}
 """On another machine. A float32 sum differs by 1e-6 there, the model at the start has been trained, and Adam divides a
 gradient by its own size: each makes more of it. With torch and MKL held to the oldest instruction sets the largest
 difference of a first step was 6e-3. The absolute part is for numbers that are zero but for rounding."""
-LIBRARIES = ("torch", "numpy", "transformers", "gymnasium", "ale-py", "peft", "numba")
+LIBRARIES = ("torch", "numpy", "transformers", "gymnasium", "ale-py", "peft", "numba", "scipy")
 OF_THE_CLOCK = ("seconds", "clock")
 Row = dict[str, Any]
 

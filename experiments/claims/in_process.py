@@ -7,6 +7,7 @@ operations(lambda: parts.learner.update(batch, 1))
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 from unittest.mock import patch
@@ -14,8 +15,9 @@ from unittest.mock import patch
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from rung import compiled
 from rung.library import trainer
-from rung.models.small import layers as small_layers
+from rung.models import small
 from rung.runs.loop import Clock
 from rung.runs.planning import planned
 from rung.trainers.policy_gradient.learner import Learner
@@ -40,13 +42,19 @@ def operations(act: Callable[[], object], *, or_none: bool = False) -> float:
     counts them, numpy's where the small layers make them. A busy machine changes nothing. ValueError where nothing was
     counted, unless `or_none`: the work then is done where nobody looks."""
     counted: list[int] = []
-    plain = small_layers.product
+    passes = compiled.uncompiled("rung.models.small.passes")
+    plain = passes.product
 
     def product(one: Any, other: Any, out: Any = None) -> Any:
         counted.append(2 * one.size * other.shape[-1])
         return plain(one, other, out)
 
-    with patch.object(small_layers, "product", product), FlopCounterMode(display=False) as counter:
+    passes.product = product
+    with (
+        patch.dict(sys.modules, {passes.__name__: passes}),
+        patch.object(small, "passes", passes, create=True),
+        FlopCounterMode(display=False) as counter,
+    ):
         act()
     total = float(counter.get_total_flops() + sum(counted))
     if not (total or or_none):

@@ -24,6 +24,11 @@ SUFFIX = ".aside"
 """Ends the name of what is being written. A killed process may leave one; nobody reads it."""
 
 
+def cache_folder() -> Path:
+    """Where rung keeps what it can make again: $RUNG_CACHE, or ~/.cache/rung."""
+    return Path(os.environ.get("RUNG_CACHE") or Path.home() / ".cache" / "rung")
+
+
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
     """Gives the path to write to; on success it is synced and becomes `path`, on any error it is removed.

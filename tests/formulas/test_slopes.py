@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from rung.formulas import policy_losses, slopes, value_losses
+from rung.formulas.whitening import whitened
 
 LOG_RATIOS = [-90.0, -1.0, -0.3, -0.05, 0.0, 0.05, 0.3, 1.0, 5.0, 79.0, 81.0]
 ADVANTAGES = [-2.0, -0.5, 0.0, 0.5, 2.0]
@@ -27,33 +29,37 @@ BY_AUTOGRAD: dict[str, Losses] = {
     "score": lambda logs, rho, a, mask: policy_losses.score_function(logs, a, mask),
     "surrogate": lambda logs, rho, a, mask: policy_losses.surrogate(rho, a, mask),
     "clipped": lambda logs, rho, a, mask: policy_losses.clipped_surrogate(rho, a, mask, 0.2, 0.28),
-    "kl": lambda logs, rho, a, mask: policy_losses.kl_from_old(rho, mask),
+    "penalty": lambda logs, rho, a, mask: (
+        policy_losses.surrogate(rho, a, mask) + 0.7 * policy_losses.kl_from_old(rho, mask)
+    ),
 }
-BY_HAND: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "score": lambda rho, a: slopes.score_function_slope(a),
-    "surrogate": slopes.surrogate_slope,
-    "clipped": lambda rho, a: slopes.clipped_surrogate_slope(rho, a, 0.2, 0.28),
-    "kl": lambda rho, a: slopes.kl_from_old_slope(rho),
+BY_HAND = {
+    "score": slopes.Slope(),
+    "surrogate": slopes.Slope(),
+    "clipped": slopes.Slope(0.2, 0.28),
+    "penalty": slopes.Slope(kl=0.7),
 }
 
 
 @pytest.mark.parametrize("loss", list(BY_AUTOGRAD))
 def test_a_policy_slope_is_autograds(loss: str) -> None:
     log_probs_1N, old_1N, advantages_1N = all_pairs()
+    if loss == "score":  # one update alone, so that the ratio is 1
+        log_probs_1N = old_1N.clone()
     log_probs_1N.requires_grad_()
     mask_1N = torch.ones_like(advantages_1N, dtype=torch.bool)
     ratio_1N = policy_losses.ratio(log_probs_1N, old_1N, mask_1N)
     BY_AUTOGRAD[loss](log_probs_1N, ratio_1N, advantages_1N, mask_1N).sum().backward()
     assert log_probs_1N.grad is not None
-    ratio_N = slopes.own_ratio(log_probs_1N.detach()[0], old_1N[0])
-    torch.testing.assert_close(ratio_N, ratio_1N.detach()[0], rtol=1e-6, atol=0)
-    found_N = BY_HAND[loss](ratio_N, advantages_1N[0])
-    torch.testing.assert_close(found_N, log_probs_1N.grad[0], rtol=1e-6, atol=1e-30)
+    ratio_N = slopes.own_ratio(log_probs_1N.detach().numpy()[0], old_1N.numpy()[0])
+    np.testing.assert_allclose(ratio_N, ratio_1N.detach()[0], rtol=1e-6)
+    found_N = slopes.surrogate_slope(ratio_N, advantages_1N.numpy()[0], BY_HAND[loss])
+    np.testing.assert_allclose(found_N, log_probs_1N.grad[0], rtol=1e-6, atol=1e-30)
 
 
 def test_the_clip_takes_the_slope_away_only_where_it_binds() -> None:
-    ratio_N, advantages_N = torch.tensor([0.5, 0.5, 1.5, 1.5, 1.0]), torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0])
-    assert slopes.clipped_surrogate_slope(ratio_N, advantages_N, 0.2, 0.2).tolist() == [-0.5, 0.0, 0.0, 1.5, -1.0]
+    ratio_N, advantages_N = np.array([0.5, 0.5, 1.5, 1.5, 1.0]), np.array([1.0, -1.0, 1.0, -1.0, 1.0])
+    assert slopes.surrogate_slope(ratio_N, advantages_N, slopes.Slope(0.2, 0.2)).tolist() == [-0.5, 0, 0, 1.5, -1.0]
 
 
 def test_the_values_slope_is_autograds() -> None:
@@ -61,4 +67,17 @@ def test_the_values_slope_is_autograds() -> None:
     targets_1N = torch.tensor([[2.0, 0.0, -1.0]])
     value_losses.squared_error(values_1N, targets_1N, torch.ones(1, 3, dtype=torch.bool)).sum().backward()
     assert values_1N.grad is not None
-    assert torch.equal(slopes.squared_error_slope(values_1N.detach()[0], targets_1N[0]), values_1N.grad[0])
+    found_N = slopes.squared_error_slope(values_1N.detach().numpy()[0], targets_1N.numpy()[0])
+    assert found_N.tolist() == values_1N.grad[0].tolist()
+
+
+@pytest.mark.parametrize("shift", [True, False])
+@pytest.mark.parametrize("ddof", [0, 1])
+@pytest.mark.parametrize("values", [[1.0, 3.0, -7.5, 2.0], [0.1, 0.1, 0.1]])
+def test_whitened_rows_are_the_whitening(values: list[float], ddof: int, shift: bool) -> None:
+    values_1N = torch.tensor([values], dtype=torch.float64)
+    all_1N = torch.ones_like(values_1N, dtype=torch.bool)
+    expected_1N = whitened(values_1N, all_1N, lambda count: count, shift=shift, epsilon=1e-8, ddof=ddof)
+    np.testing.assert_allclose(
+        slopes.whitened_rows(values_1N.numpy()[0], shift, 1e-8, ddof), expected_1N[0], rtol=1e-12, atol=1e-15
+    )

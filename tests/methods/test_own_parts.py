@@ -164,7 +164,7 @@ def test_without_facts_the_defaults_are_the_careful_ones() -> None:
     assert own.learns_from(still).sum() > 0 == GRPO.changed(name="g", reference_kl=None).learns_from(still).sum()
     (problem,) = own.changed(num_minibatches=2).problems()
     assert "AgainstTheBatch has no ratio" in problem
-    assert own.by_hand() is None and own.diagnostics(batch, batch.rewards_BT) == {}
+    assert own.beyond_slopes() == ["objective"] and own.diagnostics(batch, batch.rewards_BT) == {}
 
 
 def test_an_own_method_is_written_whole_and_read_back() -> None:

@@ -1,67 +1,87 @@
-"""Derivatives by hand: ∂loss/∂log π(a) and ∂loss/∂V, one value for each own step, [N].
+"""Derivatives by hand in numpy: ∂loss/∂log π(a), ∂loss/∂V and those of a softmax, one value for each own step, [N].
 
-For small networks, whose arithmetic takes less time than autograd's account of it. Each is what autograd makes of its
-namesake in `policy_losses` and `value_losses`; there is no mask, because what is masked is not among the N.
+For small networks, whose arithmetic takes less time than autograd's account of it: their updates are compiled from
+these. Each is what autograd makes of its namesakes in `policy_losses`, `value_losses` and `whitening`; there is no
+mask, because what is masked is not among the N.
 """
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from rung.formulas.policy_losses import LARGEST_LOG_RATIO
 
 
-def score_function_slope(advantages_N: Tensor) -> Tensor:
-    """-A.
+class Slope(NamedTuple):
+    """The numbers of a surrogate's derivative; as they are by default, of −ρ A.
 
-    >>> score_function_slope(torch.tensor([2.0])).tolist()
-    [-2.0]
+    −A log π(a), whose one update is at ρ = 1, has the same derivative there.
     """
-    return -advantages_N
+
+    low: float = 1.0
+    high: float = math.inf
+    """Of the clip; 1 and infinity: none."""
+    kl: float = 0.0
+    """β, the weight of KL(π_old ‖ π)."""
 
 
-def own_ratio(log_probs_N: Tensor, old_log_probs_N: Tensor) -> Tensor:
+def own_ratio(log_probs_N: Any, old_log_probs_N: Any) -> Any:
     """ρ = π(a)/π_old(a) between e^-80 and e^80; ∂ρ/∂log π(a) = ρ.
 
-    >>> own_ratio(torch.tensor([-1.0]), torch.tensor([-1.0])).tolist()
+    >>> own_ratio(np.array([-1.0]), np.array([-1.0])).tolist()
     [1.0]
     """
-    return (log_probs_N - old_log_probs_N).clamp(-LARGEST_LOG_RATIO, LARGEST_LOG_RATIO).exp()
+    return np.exp(np.minimum(np.maximum(log_probs_N - old_log_probs_N, -LARGEST_LOG_RATIO), LARGEST_LOG_RATIO))
 
 
-def surrogate_slope(ratio_N: Tensor, advantages_N: Tensor) -> Tensor:
-    """-ρ A.
+def surrogate_slope(ratio_N: Any, advantages_N: Any, slope: Slope) -> Any:
+    """−ρ A, 0 where the clip binds, and β (ρ − 1).
 
-    >>> surrogate_slope(torch.tensor([1.5]), torch.tensor([2.0])).tolist()
-    [-3.0]
-    """
-    return -ratio_N * advantages_N
-
-
-def clipped_surrogate_slope(ratio_N: Tensor, advantages_N: Tensor, low: float, high: float) -> Tensor:
-    """-ρ A, and 0 where the clip binds.
-
-    >>> clipped_surrogate_slope(torch.tensor([1.5, 0.5]), torch.tensor([1.0, 1.0]), low=0.2, high=0.2).tolist()
+    >>> surrogate_slope(np.array([1.5, 0.5]), np.array([1.0, 1.0]), Slope(low=0.2, high=0.2)).tolist()
     [0.0, -0.5]
+    >>> surrogate_slope(np.array([2.0]), np.array([3.0]), Slope(kl=0.5)).tolist()
+    [-5.5]
     """
-    binds_N = torch.where(advantages_N > 0, ratio_N > 1 + high, ratio_N < 1 - low)
-    return surrogate_slope(ratio_N, advantages_N).masked_fill(binds_N, 0.0)
+    high_N, low_N = (advantages_N > 0) & (ratio_N > 1 + slope.high), (advantages_N < 0) & (ratio_N < 1 - slope.low)
+    return np.where(high_N | low_N, 0.0, -ratio_N * advantages_N) + slope.kl * (ratio_N - 1)
 
 
-def kl_from_old_slope(ratio_N: Tensor) -> Tensor:
-    """ρ - 1.
-
-    >>> kl_from_old_slope(torch.tensor([1.0, 2.0])).tolist()
-    [0.0, 1.0]
-    """
-    return ratio_N - 1
-
-
-def squared_error_slope(values_N: Tensor, targets_N: Tensor) -> Tensor:
+def squared_error_slope(values_N: Any, targets_N: Any) -> Any:
     """V - target.
 
-    >>> squared_error_slope(torch.tensor([1.0]), torch.tensor([3.0])).tolist()
+    >>> squared_error_slope(np.array([1.0]), np.array([3.0])).tolist()
     [-2.0]
     """
     return values_N - targets_N
+
+
+def softmax_slope(log_prob_N: Any, entropy_slope_N: Any, picked_N: Any, log_probs_N: Any, entropy_N: Any) -> Any:
+    """The slope in one choice's logit of what has these slopes in log π(a) and in the entropy.
+
+    ∂log π(a)/∂logit_v = 1[v = a] − π_v; ∂H/∂logit_v = −π_v (log π_v + H).
+
+    Args:
+        log_prob_N, entropy_slope_N: the two slopes.
+        picked_N: whether a is this choice. log_probs_N: log π_v of this choice. entropy_N: H.
+
+    >>> softmax_slope(np.array([2.0]), np.zeros(1), np.array([False]), np.log([0.5]), np.log([2.0])).tolist()
+    [-1.0]
+    """
+    probs_N, finite_N = np.exp(log_probs_N), np.maximum(log_probs_N, -1e30)  # so that 0 log 0 is 0
+    return log_prob_N * (picked_N - probs_N) - entropy_slope_N * probs_N * (finite_N + entropy_N)
+
+
+def whitened_rows(values_N: Any, shift: bool, epsilon: float, ddof: int) -> Any:
+    """`whitening.whitened` of own steps alone: (x - mean) / (std + ε).
+
+    >>> whitened_rows(np.array([1.0, 3.0]), True, 0.0, 0).tolist()
+    [-1.0, 1.0]
+    """
+    mean = values_N.sum() / len(values_N)
+    centred_N = values_N - mean
+    variance = (centred_N * centred_N).sum() / max(len(values_N) - ddof, 1)
+    scale = 0.0 if variance <= (mean * 1e-12) ** 2 else 1.0 / (math.sqrt(variance) + epsilon)
+    return centred_N * scale + (0.0 if shift else mean)

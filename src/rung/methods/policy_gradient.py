@@ -34,7 +34,6 @@ from rung.methods.parts.protocols import (
     RowFilter,
     Total,
     Whitening,
-    WithSlope,
     fact,
     formula_of,
 )
@@ -269,12 +268,18 @@ class PolicyGradient(Method):
             losses_BT = losses_BT - self.entropy_bonus * zeroed(entropy_BT, batch.action_mask_BT)
         return losses_BT
 
-    def by_hand(self) -> WithSlope | None:
-        """The objective, where the derivatives of the whole loss are known by hand; None: autograd is needed."""
-        whole = self.correction is None and not self._kl_in_loss()
-        beside = self.critic is None or fact(self.critic, "has_slope", False)
-        known = fact(self.objective, "has_slope", False)
-        return cast("WithSlope", self.objective) if whole and beside and known else None
+    def beyond_slopes(self) -> list[str]:
+        """The slots whose parts a small network's compiled update does not know; autograd learns with them."""
+        minibatches = self.whiten is not None and self.whiten.per_minibatch
+        known = {
+            "objective": fact(self.objective, "slope", None) is not None,
+            "critic": self.critic is None or fact(self.critic, "slope", None) is not None,
+            "whiten": not minibatches or fact(self.whiten, "numbers", None) is not None,
+            "correction": self.correction is None,
+            "reference_kl": not self._kl_in_loss(),
+            "optimizer": fact(self.optimizer, "rule", None) is not None,
+        }
+        return [slot for slot, is_known in known.items() if not is_known]
 
     def diagnostics(self, batch: Batch, log_probs_BT: Tensor) -> dict[str, Tensor]:
         """bool [B,T] by metric name: which tokens each bound touched."""

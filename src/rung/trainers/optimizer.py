@@ -39,16 +39,12 @@ def gradient_step(
 
 
 def optimizer_step(optimizer: torch.optim.Optimizer) -> None:
-    """`optimizer.step()`. NonFiniteError for a learning rate that float32, which weights are in, cannot hold.
+    """`optimizer.step()`. NonFiniteError as `require_possible`.
 
     On one row of numbers, once they have begun, Adam and RMSprop go to torch's functions for them: the same numbers
     without the hooks around `step`, which take longer than the arithmetic on a small network's weights.
     """
-    if (rate := max(float(group["lr"]) for group in optimizer.param_groups)) > torch.finfo(torch.float32).max:
-        raise NonFiniteError(
-            f"the learning rate is {rate:g}, expected a number that float32 holds: the weights were left as they are. "
-            "Lower method.optimizer.learning_rate"
-        )
+    require_possible(max(float(group["lr"]) for group in optimizer.param_groups))
     row, alone = optimizer.param_groups[0]["params"][0], sum(len(g["params"]) for g in optimizer.param_groups) == 1
     state = optimizer.state.get(row) if alone and row.grad is not None else None
     if not state or not isinstance(optimizer, (torch.optim.Adam, torch.optim.RMSprop)):
@@ -68,6 +64,15 @@ def optimizer_step(optimizer: torch.optim.Optimizer) -> None:
         beta1, beta2 = group["betas"]
         more = {"fused": True, "amsgrad": False, "decoupled_weight_decay": group["decoupled_weight_decay"]}
         adam([row], [row.grad], *before, beta1=beta1, beta2=beta2, **more, **shared)
+
+
+def require_possible(rate: float) -> None:
+    """NonFiniteError for a learning rate that float32, which weights are in, cannot hold."""
+    if rate > torch.finfo(torch.float32).max:
+        raise NonFiniteError(
+            f"the learning rate is {rate:g}, expected a number that float32 holds: the weights were left as they are. "
+            "Lower method.optimizer.learning_rate"
+        )
 
 
 def bound_norm(parameters: Sequence[torch.nn.Parameter], most: float) -> Tensor:
@@ -115,32 +120,32 @@ class Optimized:
         """`apart`: some of them may go without a gradient, and are then left as they are; a row would move them all."""
         self._named = dict(named)
         self._own = list(named.values())
-        self._row = None if apart else _as_one_row(self._own)
-        self.parameters = self._own if self._row is None else [self._row]
-        self._row_gradient = torch.zeros(0) if self._row is None else torch.zeros_like(self._row.data)
-        self._gradients = [] if self._row is None else _parts(self._row_gradient, self._own)
+        self.row = None if apart else _as_one_row(self._own)
+        self.parameters = self._own if self.row is None else [self.row]
+        self.row_gradient = torch.zeros(0) if self.row is None else torch.zeros_like(self.row.data)
+        self._gradients = [] if self.row is None else _parts(self.row_gradient, self._own)
 
     def clear(self) -> None:
         """No parameter has a gradient; those in a row have zeros."""
-        if self._row is None:
+        if self.row is None:
             for parameter in self._own:
                 parameter.grad = None
             return
-        self._row.grad = self._row_gradient.zero_()
+        self.row.grad = self.row_gradient.zero_()
         for parameter, gradient in zip(self._own, self._gradients, strict=True):
             parameter.grad = gradient
 
     def state(self, optimizer: torch.optim.Optimizer | None) -> dict[str, Tensor]:
         """The optimizer's state as named tensors."""
-        return optimizer_state(optimizer, self._named if self._row is None else {ROW: self._row})
+        return optimizer_state(optimizer, self._named if self.row is None else {ROW: self.row})
 
     def restore(self, optimizer: torch.optim.Optimizer | None, tensors: Mapping[str, Tensor]) -> None:
         """Puts back what `state` gave. CheckpointError when it is of other parameters."""
-        if self._row is not None:
-            wrong = {n: tuple(t.shape) for n, t in tensors.items() if t.dim() and t.shape != self._row.shape}
+        if self.row is not None:
+            wrong = {n: tuple(t.shape) for n, t in tensors.items() if t.dim() and t.shape != self.row.shape}
             if wrong:
-                raise CheckpointError(f"the optimizer's state has {wrong}, expected {tuple(self._row.shape)} each")
-        restore_optimizer(optimizer, self._named if self._row is None else {ROW: self._row}, tensors)
+                raise CheckpointError(f"the optimizer's state has {wrong}, expected {tuple(self.row.shape)} each")
+        restore_optimizer(optimizer, self._named if self.row is None else {ROW: self.row}, tensors)
 
 
 def _as_one_row(parameters: list[nn.Parameter]) -> nn.Parameter | None:

@@ -21,7 +21,6 @@ from pydantic import TypeAdapter, ValidationError
 from tqdm import tqdm
 
 from rung.errors import DataError, SettingsError
-from rung.models.language.gguf import cache_folder
 from rung.models.language.load import as_reader, read_tokens
 from rung.models.language.text_reader import Encoded, TextReader
 from rung.models.language.tiny import CHARACTERS, tiny_reader
@@ -32,7 +31,7 @@ from rung.tasks.pairs import PairTask
 from rung.tasks.task import Lazy, TextTask
 from rung.trainers.handed import Handed
 from rung.trainers.kind import Kind
-from rung.whole_files import write_whole
+from rung.whole_files import cache_folder, write_whole
 
 AT_ONCE = 256
 MADE = 1024

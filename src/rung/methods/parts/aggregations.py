@@ -83,6 +83,10 @@ class Whiten:
     """0: population deviation; 1: sample deviation."""
 
     @property
+    def numbers(self) -> tuple[bool, float, int]:
+        return self.shift, self.epsilon, self.ddof
+
+    @property
     def formula(self) -> str:
         over = "minibatch" if self.per_minibatch else "batch"
         return f"A ← (A - mean)/(std + {self.epsilon:g}){'' if self.shift else ' + mean'} over the {over}'s tokens"

@@ -8,7 +8,7 @@ from typing import Annotated
 from torch import Tensor
 
 from rung.batch import Batch
-from rung.formulas import slopes, value_losses
+from rung.formulas import value_losses
 from rung.methods.ranges import ABOVE_0, FROM_0
 
 
@@ -27,8 +27,9 @@ class ValueFunction:
     """Steps at the start of the run in which only the critic learns (value pre-training, arXiv:2503.01491)."""
 
     @property
-    def has_slope(self) -> bool:
-        return self.clip is None
+    def slope(self) -> float | None:
+        """The coefficient; None with a clip, whose derivative is autograd's."""
+        return self.coefficient if self.clip is None else None
 
     @property
     def formula(self) -> str:
@@ -47,8 +48,3 @@ class ValueFunction:
         return self.coefficient * value_losses.clipped_squared_error(
             values_BT, old_BT, targets_BT, batch.action_mask_BT, self.clip
         )
-
-    def slope(self, values_N: Tensor, targets_N: Tensor) -> Tensor:
-        """[N] ∂`loss`/∂V at the own steps, with the coefficient, where there is no clip."""
-        assert self.clip is None, "a clipped loss's slope is autograd's"
-        return self.coefficient * slopes.squared_error_slope(values_N, targets_N)

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from rung.batch import Batch
-from rung.formulas import covariances, policy_losses, slopes
+from rung.formulas import covariances, policy_losses
 from rung.formulas.masked import masked_mean, zeroed
+from rung.formulas.slopes import Slope
 from rung.methods.parts.protocols import AfterUpdates, Formula, Total
 from rung.methods.ranges import ABOVE_0, ABOVE_0_TO_1, ABOVE_1, ANY, FROM_0, FROM_1, SHARE
 from rung.random import generator
@@ -29,13 +30,10 @@ class ScoreFunction:
     formula: ClassVar[str] = "A log π(a)"
     zero_without_advantage: ClassVar[bool] = True
     learns_from_others: ClassVar[bool] = True
-    has_slope: ClassVar[bool] = True
+    slope: ClassVar[Slope] = Slope()
 
     def __call__(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
         return policy_losses.score_function(log_probs_BT, _advantages(batch), batch.action_mask_BT)
-
-    def slope(self, log_probs_N: Tensor, old_log_probs_N: Tensor, advantages_N: Tensor) -> Tensor:
-        return slopes.score_function_slope(advantages_N)
 
 
 def _ratio(batch: Batch, log_probs_BT: Tensor) -> Tensor:
@@ -55,13 +53,10 @@ class Surrogate:
     uses_ratio: ClassVar[bool] = True
     zero_without_advantage: ClassVar[bool] = True
     unbounded: ClassVar[bool] = True
-    has_slope: ClassVar[bool] = True
+    slope: ClassVar[Slope] = Slope()
 
     def __call__(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
         return policy_losses.surrogate(_ratio(batch, log_probs_BT), _advantages(batch), batch.action_mask_BT)
-
-    def slope(self, log_probs_N: Tensor, old_log_probs_N: Tensor, advantages_N: Tensor) -> Tensor:
-        return slopes.surrogate_slope(slopes.own_ratio(log_probs_N, old_log_probs_N), advantages_N)
 
 
 @dataclass(frozen=True)
@@ -73,7 +68,10 @@ class KLPenalty:
     target: Annotated[float, ABOVE_0] | None = None
     """Nats a step. None: β is fixed."""
     uses_ratio: ClassVar[bool] = True
-    has_slope: ClassVar[bool] = True
+
+    @property
+    def slope(self) -> Slope:
+        return Slope(kl=self.coefficient)
 
     @property
     def formula(self) -> str:
@@ -84,10 +82,6 @@ class KLPenalty:
         ratio_BT = _ratio(batch, log_probs_BT)
         losses_BT = policy_losses.surrogate(ratio_BT, _advantages(batch), batch.action_mask_BT)
         return losses_BT + self.coefficient * policy_losses.kl_from_old(ratio_BT, batch.action_mask_BT)
-
-    def slope(self, log_probs_N: Tensor, old_log_probs_N: Tensor, advantages_N: Tensor) -> Tensor:
-        ratio_N = slopes.own_ratio(log_probs_N, old_log_probs_N)
-        return slopes.surrogate_slope(ratio_N, advantages_N) + self.coefficient * slopes.kl_from_old_slope(ratio_N)
 
     def measured(self, after: AfterUpdates) -> Mapping[str, float]:
         """The mean KL(π_old ‖ π) a step, estimated on the rollout's own actions, where β is adapted to it."""
@@ -122,8 +116,9 @@ class ClippedSurrogate:
     zero_without_advantage: ClassVar[bool] = True
 
     @property
-    def has_slope(self) -> bool:
-        return self.dual is None
+    def slope(self) -> Slope | None:
+        """None with a dual clip, whose derivative is autograd's."""
+        return Slope(self.low, self.high) if self.dual is None else None
 
     @property
     def formula(self) -> str:
@@ -135,12 +130,6 @@ class ClippedSurrogate:
         if self.dual is None:
             return policy_losses.clipped_surrogate(*given)
         return policy_losses.dual_clipped(*given, self.dual)
-
-    def slope(self, log_probs_N: Tensor, old_log_probs_N: Tensor, advantages_N: Tensor) -> Tensor:
-        """[N] ∂loss/∂log π(a) at the own steps, without a dual clip."""
-        assert self.dual is None, "the dual clip's slope is autograd's"
-        ratio_N = slopes.own_ratio(log_probs_N, old_log_probs_N)
-        return slopes.clipped_surrogate_slope(ratio_N, advantages_N, self.low, self.high)
 
     def diagnostics(self, batch: Batch, log_probs_BT: Tensor) -> Mapping[str, Tensor]:
         return _bounds(batch, _ratio(batch, log_probs_BT.detach()), self.low, self.high)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import torch
 
+from rung.formulas.optimizer_steps import Rule
 from rung.methods.parts.protocols import Formula, fact
 from rung.methods.ranges import ABOVE_0, ABOVE_0_TO_1, BELOW_1, BETWEEN_0_AND_1, FROM_0, FROM_1
 
@@ -45,6 +46,11 @@ class AdamW:
     inverse_sqrt: bool = False
     """After the warm-up the rate falls with one over the square root of the updates made."""
     max_grad_norm: Annotated[float, ABOVE_0] = 1.0
+    means: ClassVar[Mapping[str, float]] = {"exp_avg": 0.0, "exp_avg_sq": 0.0}
+
+    @property
+    def rule(self) -> Rule:
+        return Rule(self.beta1, self.beta2, self.epsilon, False, True, self.weight_decay)
 
     @property
     def formula(self) -> str:
@@ -86,6 +92,14 @@ class RMSprop:
     anneal: bool = False
     """The rate falls linearly from step to step, to 0 at the run's end; else it stays."""
     max_grad_norm: Annotated[float, ABOVE_0] = 0.5
+
+    @property
+    def means(self) -> Mapping[str, float]:
+        return {"mean_square": 1.0} if self.tensorflow else {"square_avg": 0.0}
+
+    @property
+    def rule(self) -> Rule:
+        return Rule(0.0, self.alpha, self.epsilon, self.tensorflow, False, 0.0)
 
     @property
     def formula(self) -> str:
@@ -174,6 +188,7 @@ class NaturalGradient:
     trust_region: ClassVar[bool] = True
     updates_allowed: ClassVar[int] = 1
     needs_old_log_probs: ClassVar[bool] = True
+    means: ClassVar[Mapping[str, float]] = AdamW.means
     formula = Formula(
         "θ ← θ + √(2·{max_kl:g} / sᵀFs) s, s = F⁻¹g, times {shrink:g} until KL ≤ {accept:g}·{max_kl:g} and J rises"
     )
@@ -186,6 +201,10 @@ class NaturalGradient:
     @property
     def max_grad_norm(self) -> float:
         return self._critics().max_grad_norm
+
+    @property
+    def rule(self) -> Rule:
+        return self._critics().rule
 
     def learning_rate_at(self, update: int, progress: float = 0.0) -> float:
         return self._critics().learning_rate_at(update, progress)

@@ -96,18 +96,11 @@ class Objective(Protocol):
     an update's, in `batch.chosen_BT`; `zero_without_advantage = True`, no gradient where the advantage is 0, so such
     rows need no pass; `diagnostics(batch, log_probs_BT)` -> bool [B,T] by metric name; `ratio_to_sampler = True`, its
     ratio is to the sampler's log-probs; `unbounded = True`, it leaves the bound on the ratio to a trust-region step;
-    `learns_from_others`, as Advantage's; `has_slope = True`, its derivative is `slope` (`WithSlope`).
+    `learns_from_others`, as Advantage's; `slope`, the numbers of its derivative (`formulas.slopes.Slope`), with which
+    small networks learn without autograd.
     """
 
     def __call__(self, batch: Batch, log_probs_BT: Tensor) -> Tensor: ...
-
-
-class WithSlope(Protocol):
-    """An objective whose derivative is known by hand: small networks then learn without autograd."""
-
-    def slope(self, log_probs_N: Tensor, old_log_probs_N: Tensor, advantages_N: Tensor) -> Tensor:
-        """[N] ∂loss/∂log π(a) at the own steps."""
-        ...
 
 
 class Aggregation(Protocol):
@@ -120,7 +113,10 @@ class Aggregation(Protocol):
 
 
 class Whitening(Protocol):
-    """Whitening: advantages [B,T] brought to one scale."""
+    """Whitening: advantages [B,T] brought to one scale.
+
+    Fact: `numbers`, whether the mean is taken off, ε and the degrees of freedom, where `slopes.whitened_rows` is it.
+    """
 
     @property
     def per_minibatch(self) -> bool: ...
@@ -158,8 +154,8 @@ class Correction(Protocol):
 class Critic(Protocol):
     """Critic: the [B,T] loss of its values, with its coefficient; `separate`: a network of its own.
 
-    Facts: `warmup_steps`, steps in which it learns alone; `has_slope = True`, its derivative is `slope(values_N,
-    targets_N)`.
+    Facts: `warmup_steps`, steps in which it learns alone; `slope`, the weight of (V - target) in its derivative, where
+    that is all.
     """
 
     @property
@@ -189,7 +185,8 @@ class Optimizer(Protocol):
 
     Facts: `anneal = True`, the rate falls to 0 over the run; `updates_allowed`, updates of a rollout at most;
     `trust_region = True`, the policy takes natural-gradient steps, as `NaturalGradient`, and all else is the
-    critic's.
+    critic's; `rule`, its equation in numbers (`formulas.optimizer_steps.Rule`), with `means`, the names of the running
+    means in the state of what `build` gives and what they begin at.
     """
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,12 +17,7 @@ from rung.models.language.folder import foreign
 from rung.models.language.gguf_header import stored_numbers
 from rung.models.language.lora import quiet
 from rung.models.state import require_finite
-from rung.whole_files import folder_written_aside, made_once
-
-
-def cache_folder() -> Path:
-    """Where rung keeps what it can make again: $RUNG_CACHE, or ~/.cache/rung."""
-    return Path(os.environ.get("RUNG_CACHE") or Path.home() / ".cache" / "rung")
+from rung.whole_files import cache_folder, folder_written_aside, made_once
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -16,24 +16,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rung.batch import Batch
 from rung.errors import SettingsError
-from rung.models.language.distributions import Categorical, Distribution, Gaussian
+from rung.models.language.distributions import Categorical, Distribution, Gaussian, standard_normals
 from rung.models.outputs import Outputs
 from rung.models.small.acting import Acting
-from rung.models.small.heads import Choice, SmallActor, SmallPass, Vector
-from rung.models.small.layers import (
-    FEW_ROWS,
-    TANH,
-    Filled,
-    NetworkPass,
-    as_arrays,
-    forward,
-    gradient_of,
-    through,
-)
 from rung.models.small.observation_scale import ObservationScale
 from rung.models.state import load_shaped, save_shaped, take_over
 
@@ -126,7 +116,6 @@ class SmallPolicy(Acting):
         self._policy = [(own[f"policy.{i}.weight"], own[f"policy.{i}.bias"]) for i in range(depth)]
         self._value = [(own[f"critic.{i}.weight"], own[f"critic.{i}.bias"]) for i in range(depth) if self.shape.critic]
         self._log_std = own.get("policy.log_std")
-        self._filled_policy, self._filled_value = Filled(self._policy), Filled(self._value)
 
     def __call__(
         self, batch: Batch, *, temperature: float = 1.0, with_entropy: bool = False, with_values: bool = False
@@ -145,38 +134,22 @@ class SmallPolicy(Acting):
             spread(self._values(observations_NO), mask_BT) if with_values else None,
         )
 
-    def to_learn(self, batch: Batch, *, temperature: float = 1.0, with_values: bool = False) -> SmallPass | None:
-        """A pass over the batch's own steps, [N] in row order, with its way back. None where autograd must do it:
-        on another device, for many rows, and where weights have no gradients that could be filled."""
-        if not self._filled_policy.there() or (with_values and not self._filled_value.there()):
-            return None
-        observations_NO, actions_N = (tensor.numpy() for tensor in self._flattened(batch))
-        if not 0 < len(actions_N) <= FEW_ROWS:
-            return None
-        policy = self._filled_policy.through(observations_NO)
-        out_N, log_std = policy.out_N, self._log_std
-        if log_std is None:
-            head: Choice | Vector = Choice(out_N if temperature == 1.0 else out_N / temperature, actions_N)
-        else:
-            head = Vector(out_N, self._tempered(log_std.detach(), temperature).numpy(), actions_N)
-        return SmallPass(
-            head=head,
-            temperature=temperature,
-            policy=policy,
-            log_std_gradient=None if log_std is None else gradient_of(log_std),
-            critic=self._filled_value.through(observations_NO) if with_values else None,
-        )
+    def networks(self, which: tuple[bool, bool]) -> tuple[Any, Any]:
+        """What `passes.epoch` learns with, views of the weights and of their gradients: the policy and the critic, and
+        log σ. Of `which` is not learnt (policy, critic) there need be no gradients."""
+        from rung.models.small.passes import layers_of
 
-    def critic_to_learn(self, batch: Batch) -> NetworkPass | None:
-        """The critic's part of `to_learn` alone, where the policy learns in another way."""
-        observations_NO = self._flattened(batch)[0]
-        if not (self._filled_value.there() and 0 < len(observations_NO) <= FEW_ROWS):
-            return None
-        return self._filled_value.through(observations_NO.numpy())
+        policy, critic = self._policy if which[0] else self._value, self._value if which[1] else self._policy
+        networks = tuple(layers_of(own, gradients=grads) for own in (policy, critic) for grads in (False, True))
+        nothing = np.zeros(0, np.float32)
+        if self._log_std is None or not which[0]:
+            return networks, (nothing, nothing)
+        assert self._log_std.grad is not None
+        return networks, (self._log_std.detach().numpy(), self._log_std.grad.numpy())
 
-    def distribution(self, batch: Batch, *, temperature: float = 1.0, twice: bool = False) -> Distribution:
-        """The distribution at each of the batch's own actions, [N] in row order, differentiable, `twice` or once."""
-        return self._distribution(self._flattened(batch)[0], temperature, twice=twice)
+    def distribution(self, batch: Batch, *, temperature: float = 1.0) -> Distribution:
+        """The distribution at each of the batch's own actions, [N] in row order, differentiable."""
+        return self._distribution(self._flattened(batch)[0], temperature)
 
     def actor(self) -> SmallActor:
         """Draws actions from the distribution as it is now; for collecting."""
@@ -192,18 +165,20 @@ class SmallPolicy(Acting):
 
     def values(self, observations_NO: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """[N] the critic's V of each state. ValueError when there is no critic."""
+        from rung.models.small.passes import forward, layers_of
+
         self._require_critic()
-        return forward(as_arrays(self._value), observations_NO, TANH)[-1][:, 0]
+        return forward(layers_of(self._value), observations_NO, True)[-1][:, 0]
 
     def scaled(self, raw_NO: npt.NDArray[np.float32], /) -> npt.NDArray[np.float32]:
         """Raw observations as the networks want them; unchanged where `scale` is None."""
         return raw_NO if self.scale is None else self.scale(raw_NO)
 
-    def _distribution(self, observations_NO: Tensor, temperature: float, *, twice: bool = False) -> Distribution:
+    def _distribution(self, observations_NO: Tensor, temperature: float) -> Distribution:
         """π^(1/temperature), normalised: logits / temperature, or a variance times temperature."""
         if not temperature > 0:
             raise ValueError(f"temperature: got {temperature}, expected a number above 0")
-        out_NV = through(self._policy, observations_NO, twice=twice)
+        out_NV = through(self._policy, observations_NO)
         if self._log_std is None:
             return Categorical.of_logits(out_NV if temperature == 1.0 else out_NV / temperature)
         return Gaussian(out_NV, self._tempered(self._log_std, temperature))
@@ -281,6 +256,63 @@ def _network(
         made[f"{name}.{index}.weight"] = nn.Parameter(nn.init.orthogonal_(weight, gain, generator=generator))
         made[f"{name}.{index}.bias"] = nn.Parameter(torch.zeros(widths[index + 1]))
     return made
+
+
+def through(layers: Sequence[tuple[Tensor, Tensor]], inputs_N: Tensor) -> Tensor:
+    """W_n tanh(... tanh(W_1 x + b_1) ...) + b_n, differentiable.
+
+    >>> layer = torch.tensor([[2.0]]), torch.tensor([1.0])
+    >>> through([layer, layer], torch.tensor([[0.0]]))
+    tensor([[2.5232]])
+    """
+    if not torch.is_grad_enabled() and inputs_N.device.type == "cpu" and inputs_N.dtype == torch.float32:
+        from rung.models.small.passes import forward, layers_of
+
+        return torch.from_numpy(forward(layers_of(layers), inputs_N.contiguous().numpy(), True)[-1])
+    for weight, bias in layers[:-1]:
+        inputs_N = torch.tanh(F.linear(inputs_N, weight, bias))
+    return F.linear(inputs_N, *layers[-1])
+
+
+class SmallActor:
+    """A policy's distribution, to draw from. It looks at the weights as they are when it is made: make one for each
+    collecting.
+
+    Example:
+        actions_N, log_probs_N = policy.actor()(observations_NO, uniforms_N)
+    """
+
+    def __init__(self, layers: Sequence[tuple[Tensor, Tensor]], log_std_A: Tensor | None) -> None:
+        from rung.models.small import passes
+
+        self._passes, self._layers = passes, passes.layers_of(layers)
+        self._log_std_A = None if log_std_A is None else log_std_A.detach().cpu()
+
+    def __call__(
+        self, observations_NO: npt.NDArray[np.float32], uniforms: npt.NDArray[np.float64]
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]:
+        """Drawn actions and their log-probabilities.
+
+        Args:
+            observations_NO: float32, scaled.
+            uniforms: float64 in [0, 1): [N] for choices, [N, A] for vectors.
+
+        Returns:
+            [N] int64 choices or [N, A] float32 vectors, and [N] float32.
+        """
+        if self._log_std_A is None:
+            return self._passes.draw_choices(self._layers, observations_NO, uniforms)
+        law = Gaussian(torch.from_numpy(self._out(observations_NO)), self._log_std_A)
+        drawn_NA = (law.mean_NA + law.log_std_NA.exp() * standard_normals(torch.from_numpy(uniforms))).float()
+        return drawn_NA.numpy(), law.log_prob(drawn_NA).numpy()
+
+    def mode(self, observations_NO: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+        """The likeliest action of each state: the first of equals, or the mean."""
+        out_N = self._out(observations_NO)
+        return out_N.argmax(1) if self._log_std_A is None else out_N
+
+    def _out(self, observations_NO: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        return self._passes.forward(self._layers, np.ascontiguousarray(observations_NO), True)[-1]
 
 
 def spread(values_N: Tensor, mask_BT: Tensor) -> Tensor:

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from rung.errors import SettingsError
 from rung.formulas.value_targets import duelling
 from rung.models.small.acting import Acting
-from rung.models.small.layers import RELU, Array, NetworkPass, as_arrays, forward
 from rung.models.state import load_shaped, save_shaped, take_over
 
+Array = npt.NDArray[Any]
 NAME = "q_network"
 """Of its files: a .json and a .safetensors."""
 _MOST = 1 << 20
@@ -158,15 +158,18 @@ class QNetwork(Acting):
         self._value, self._out = pairs.get("q.value"), pairs["q.out"]
         plain = not self._convolutions and self._value is None and self.device.type == "cpu"
         layers = [*self._hidden, self._out]
-        self.arrays = as_arrays(layers) if plain else None
-        """The layers as views for numpy, of a network without images and on the CPU; None of any other."""
-        trained = [(w.grad, b.grad) for w, b in layers if w.grad is not None and b.grad is not None]
-        self._gradients = [(w.numpy(), b.numpy()) for w, b in trained] if plain else []
+        self._passes = self.arrays = self._gradients = None
+        """`arrays`: the layers as views for numpy, of a network without images and on the CPU; None of any other."""
+        if plain:
+            from rung.models.small import passes
+
+            self._passes, self.arrays = passes, passes.layers_of(layers)
+            self._gradients = passes.layers_of(layers, gradients=True) if self.flat.requires_grad else None
 
     def values(self, observations_N: Tensor) -> Tensor:
         """Q of every action, differentiable. [N, O] float32 or [N, frames, height, width] uint8 -> [N, V]."""
         if self.arrays is not None and not torch.is_grad_enabled():
-            return torch.from_numpy(forward(self.arrays, observations_N.numpy(), RELU)[-1])
+            return torch.from_numpy(self.values_of(observations_N.numpy()))
         inside_N = observations_N.to(self.device)
         if self._convolutions:
             inside_N = inside_N.float() / 255.0
@@ -202,8 +205,8 @@ class QNetwork(Acting):
 
     def values_of(self, observations_N: Array) -> npt.NDArray[np.float32]:
         """As `values`, in numpy and without a graph."""
-        if self.arrays is not None:
-            return forward(self.arrays, observations_N, RELU)[-1]
+        if self._passes is not None:
+            return self._passes.forward(self.arrays, np.ascontiguousarray(observations_N), False)[-1]
         with torch.inference_mode():
             return self.values(torch.from_numpy(observations_N)).cpu().numpy()
 
@@ -213,9 +216,12 @@ class QNetwork(Acting):
         The way back is given the loss's gradient in the values and puts that in the weights into `flat.grad`, in the
         place of the one that was there.
         """
-        if self.arrays is not None:
-            passed = NetworkPass.of(self.arrays, observations_N.numpy(), self._gradients, RELU)
-            return torch.from_numpy(passed.out_N), lambda gradient_NV: passed.back(gradient_NV.numpy())
+        if (passes := self._passes) is not None:
+            arrays, gradients, inputs_N = self.arrays, self._gradients, np.ascontiguousarray(observations_N.numpy())
+            given = tuple(passes.forward(arrays, inputs_N, False))  # of lists numba would make copies
+            return torch.from_numpy(given[-1]), lambda slope_NV: passes.backward(
+                arrays, given, np.ascontiguousarray(slope_NV.numpy()), gradients, False
+            )
         graph_NV = self.values(observations_N)
 
         def back(gradient_NV: Tensor) -> None:

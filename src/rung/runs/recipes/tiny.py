@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rung.errors import SettingsError
-from rung.models.language.gguf import cache_folder, made_in_cache
+from rung.models.language.gguf import made_in_cache
 from rung.settings.objects import GIVEN
+from rung.whole_files import cache_folder
 
 if TYPE_CHECKING:
     from rung.settings import TaskSettings

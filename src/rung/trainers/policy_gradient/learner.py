@@ -17,7 +17,7 @@ from rung.formulas.value_losses import explained_variance
 from rung.methods import PolicyGradient
 from rung.models.outputs import Outputs
 from rung.trainers.optimizer import Optimized, gradient_step
-from rung.trainers.policy_gradient.by_hand import by_hand
+from rung.trainers.policy_gradient.compiled_epoch import CompiledEpochs
 from rung.trainers.policy_gradient.minibatches import cut_up, micro_batches
 from rung.trainers.policy_gradient.natural_step import natural_update
 from rung.trainers.policy_gradient.policy import Policy, is_critics
@@ -80,8 +80,9 @@ class Learner:
         if self.method.trust_region() is not None:
             natural_update(self, batch, record, (self.seed, step))
         else:
+            compiled = None if self._critic_alone else CompiledEpochs.of(self, batch)
             for epoch in range(self.method.num_epochs):
-                self._one_epoch(batch, (self.seed, step, epoch), record)
+                self._one_epoch(batch, compiled, (self.seed, step, epoch), record)
         if not self._critic_alone:  # a coefficient that steers the policy has nothing to steer
             self._adapt(batch, record)
         self._note_critic(batch, record)
@@ -168,9 +169,15 @@ class Learner:
                     values_BT[rows_B] = outputs.values_BT.to(values_BT)
         return log_probs_BT, values_BT
 
-    def _one_epoch(self, batch: Batch, key: tuple[int, ...], record: UpdateRecord) -> None:
-        for rows_B, minibatch in cut_up(batch, self.method.num_minibatches, key):
-            self._one_update(minibatch, rows_B, record)
+    def _one_epoch(
+        self, batch: Batch, compiled: CompiledEpochs | None, key: tuple[int, ...], record: UpdateRecord
+    ) -> None:
+        if compiled is not None:
+            rates = [self._learning_rate_at(self.updates + n) for n in range(self.method.num_minibatches)]
+            compiled.of_policy(key, rates, record)
+        else:
+            for rows_B, minibatch in cut_up(batch, self.method.num_minibatches, key):
+                self._one_update(minibatch, rows_B, record)
         record.epoch_over(self.method.diagnostics, self.loss)
 
     def _one_update(self, minibatch: Batch, rows_B: Tensor, record: UpdateRecord) -> None:
@@ -180,22 +187,20 @@ class Learner:
         if self.method.critic is not None and not self.method.weighs_steps_alike():
             critic_BT = token_mean(minibatch.action_mask_BT, tokens)
         self.optimized.clear()
-        losses: list[float | None] = []
+        loss = 0.0
         for micro_rows_B, with_gradient in self._passes(minibatch, rows_B, record):
             with torch.set_grad_enabled(with_gradient):
                 if micro_rows_B is None:
-                    losses.append(self._pass(minibatch, (weights_BT, critic_BT), rows_B, record))
+                    loss += self._pass(minibatch, (weights_BT, critic_BT), rows_B, record)
                     continue
                 weights = (weights_BT[micro_rows_B], critic_BT[micro_rows_B])
-                losses.append(self._pass(minibatch.rows(micro_rows_B), weights, rows_B[micro_rows_B], record))
+                loss += self._pass(minibatch.rows(micro_rows_B), weights, rows_B[micro_rows_B], record)
         fault_point("update.backward")
         self.world.sum_gradients(self.optimized.parameters)
         if self._critic_alone:
             self._leave_policy()
         if tokens == 0:
             return
-        known = [loss for loss in losses if loss is not None]
-        loss = sum(known) if len(known) == len(losses) else None
         assert self.optimizer is not None
         norm = gradient_step(
             self.optimizer,
@@ -207,8 +212,7 @@ class Learner:
             update=self.updates + 1,
         )
         self.updates += 1
-        if loss is not None:
-            record.losses.append(loss)
+        record.losses.append(loss)
         record.norms.append(norm)
 
     def _leave_policy(self) -> None:
@@ -235,16 +239,9 @@ class Learner:
         log_probs_BT = self.log_probs(self.policy, minibatch)
         return self.method.choosing(minibatch, log_probs_BT, self.world.total, (self.seed, self.updates))
 
-    def _pass(self, micro: Batch, weights: tuple[Tensor, Tensor], rows_B: Tensor, record: UpdateRecord) -> float | None:
-        """One micro-batch: its share of the loss, and, where gradients are on, of the gradient. None: the loss is taken
-        when the epoch is over."""
+    def _pass(self, micro: Batch, weights: tuple[Tensor, Tensor], rows_B: Tensor, record: UpdateRecord) -> float:
+        """One micro-batch: its share of the loss, and, where gradients are on, of the gradient."""
         entropy = self.method.entropy_bonus != 0 or record.num_epochs == 0
-        if torch.is_grad_enabled() and not self._critic_alone:
-            known = {"temperature": self.temperature, "with_entropy": entropy}
-            given = by_hand(self.policy, self.method, micro, weights, **known)
-            if given is not None:
-                record.note(micro, rows_B, given, weights)
-                return None
         asked = {"with_values": True} if self.method.critic is not None else {}
         outputs = self.policy(micro, temperature=self.temperature, with_entropy=entropy, **asked)
         record.note(micro, rows_B, outputs)

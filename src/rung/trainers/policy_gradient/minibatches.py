@@ -28,10 +28,14 @@ def minibatches(batch: Batch, count: int, key: tuple[int, ...]) -> Iterator[Tens
     # Groups of one are rows: no need to look each of them up.
     whole = count <= len(groups) < len(rows_B)
     order = generator(key).permutation(len(groups) if whole else len(rows_B))
-    units = [rows_B[batch.group_ids_B[rows_B] == group] for group in groups] if whole else []
+    if not whole:
+        mixed_B = rows_B[torch.from_numpy(order)]
+        yield from (part_B for part_B in mixed_B.tensor_split(count) if len(part_B))
+        return
+    units = [rows_B[batch.group_ids_B[rows_B] == group] for group in groups]
     for part in np.array_split(order, count):
         if len(part):
-            yield torch.cat([units[int(i)] for i in part]) if whole else rows_B[torch.from_numpy(part)]
+            yield torch.cat([units[int(i)] for i in part])
 
 
 def cut_up(batch: Batch, count: int, key: tuple[int, ...]) -> Iterator[tuple[Tensor, Batch]]:

@@ -18,7 +18,7 @@ from rung.methods.parts.protocols import Critic
 from rung.models.language.distributions import Distribution
 from rung.models.outputs import Outputs
 from rung.trainers.optimizer import Optimized, bound_norm, optimizer_step, require_finite_update
-from rung.trainers.policy_gradient.by_hand import critic_by_hand
+from rung.trainers.policy_gradient.compiled_epoch import CompiledEpochs
 from rung.trainers.policy_gradient.minibatches import cut_up, micro_batches
 from rung.trainers.policy_gradient.policy import Policy, is_critics
 from rung.trainers.policy_gradient.record import UpdateRecord
@@ -167,7 +167,7 @@ def fisher_product(
     def product(vector_P: Tensor) -> Tensor:
         image_P = torch.zeros_like(vector_P)
         for rows_B in micro_batches(batch, learner.micro_batch_tokens):
-            distribution = learner.policy.distribution(batch.rows(rows_B), temperature=learner.temperature, twice=True)
+            distribution = learner.policy.distribution(batch.rows(rows_B), temperature=learner.temperature)
             kl = distribution.detached().kl(distribution).sum() / steps
             first = torch.autograd.grad(kl, policy, create_graph=True, materialize_grads=True)
             along = torch.dot(torch.cat([gradient.flatten() for gradient in first]), vector_P)
@@ -199,7 +199,11 @@ def _critic_epochs(learner: Learning, batch: Batch, step: NaturalGradient, key: 
     """The critic's passes over the batch, an update a minibatch; a policy without memory has its steps mixed."""
     if step.num_critic_minibatches > 1 and isinstance(batch.contexts, Tensor):
         batch = batch.by_step()
+    compiled = CompiledEpochs.of(learner, batch)
     for epoch in range(step.num_critic_epochs):
+        if compiled is not None:
+            compiled.of_critic(step.num_critic_minibatches, (*key, epoch))
+            continue
         for _, minibatch in cut_up(batch, step.num_critic_minibatches, (*key, epoch)):
             _critic_update(learner, minibatch, learner.method.optimizer.max_grad_norm)
 
@@ -223,12 +227,8 @@ def _critic_update(learner: Learning, batch: Batch, max_grad_norm: float) -> Non
 
 def _critic_pass(learner: Learning, critic: Critic, micro: Batch, weights_BT: Tensor) -> float:
     """A micro-batch's share of the critic's loss and of its gradient."""
-    values_BT = critic_by_hand(learner.policy, critic, micro, weights_BT)
-    by_autograd = values_BT is None
-    if by_autograd:
-        values_BT = learner.policy(micro, temperature=learner.temperature, with_values=True).values_BT
+    values_BT = learner.policy(micro, temperature=learner.temperature, with_values=True).values_BT
     assert values_BT is not None
     share = (weights_BT * critic.loss(micro, values_BT.to(micro.rewards_BT.device))).sum()
-    if by_autograd:
-        share.backward()
+    share.backward()
     return float(share.detach())

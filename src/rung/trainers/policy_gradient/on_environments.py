@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -95,7 +96,11 @@ class OnEnvironments(Kind):
         return ModelShape(parameters=numbers, layers=len(hidden), width=max(hidden))
 
     def units(self, settings: Settings, method: PolicyGradient) -> Units:
-        return rollout_units(settings, method, _drawn(settings, method))
+        units, general = rollout_units(settings, method, _drawn(settings, method)), method.beyond_slopes()
+        if not general:
+            return units
+        slots = ", ".join(f"method.{slot}" for slot in general)
+        return replace(units, lines=(*units.lines, f"learns by autograd: there is no compiled form of {slots}"))
 
     def work(self, method: PolicyGradient, policy: Any) -> Work:
         weights = counted(policy)

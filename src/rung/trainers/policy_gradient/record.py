@@ -75,8 +75,8 @@ class UpdateRecord:
         """Passes over the whole batch that are over."""
         self._passes: list[tuple[Batch, Tensor, Outputs]] = []
         """Of the epoch that is going on: looked at all at once when it is over, which costs less."""
-        self._weighed: list[tuple[Batch, Outputs, Weights]] = []
-        """Those among them, one an update, whose loss is taken then too."""
+        self._weighed: list[tuple[Batch, Outputs, Weights, int]] = []
+        """Those among them that were whole updates, so many, whose loss is taken then too."""
         self.clipped_BT: Tensor | None = None
         """Where a bound of the objective held in any pass; None where it has none."""
         self.losses: list[float] = []
@@ -86,13 +86,15 @@ class UpdateRecord:
         self.numbers: dict[str, float] = {}
         """Measurements of the whole rollout, by metric name."""
 
-    def note(self, part: Batch, rows_B: Tensor, outputs: Outputs, weights: Weights | None = None) -> None:
+    def note(
+        self, part: Batch, rows_B: Tensor, outputs: Outputs, weights: Weights | None = None, *, updates: int = 1
+    ) -> None:
         """Keeps what a pass over these rows brought, until the epoch is over; with weights, which a pass that was the
-        whole of an update may bring, the loss is taken then too."""
+        whole of one or more updates may bring, the loss is taken then too."""
         seen = outputs.detached()
         self._passes.append((part, rows_B, seen))
         if weights is not None:
-            self._weighed.append((part, seen, weights))
+            self._weighed.append((part, seen, weights, updates))
 
     def epoch_over(self, diagnostics: Diagnose | None = None, loss: Loss | None = None) -> None:
         """Keeps each row's first log-probs and entropy, and counts each diagnostic over every pass."""
@@ -119,11 +121,11 @@ class UpdateRecord:
         if not self._weighed:
             return
         assert loss is not None
-        parts, outputs, weights = zip(*self._weighed, strict=True)
+        parts, outputs, weights, updates = zip(*self._weighed, strict=True)
         self._weighed = []
         policy, critic = zip(*weights, strict=True)
         total = loss(Batch.joined(parts), Outputs.joined(outputs), (torch.cat(policy), torch.cat(critic)))
-        self.losses += [float(total) / len(parts)] * len(parts)
+        self.losses += [float(total) / sum(updates)] * sum(updates)
 
     def _count(self, rows_B: Tensor, diagnostics: Mapping[str, Tensor]) -> None:
         for name, binds_BT in diagnostics.items():

@@ -1,9 +1,12 @@
-"""A small network's update without autograd is the update with it, and what is not known by hand goes to autograd."""
+"""A compiled epoch is autograd's, and a method with a part whose slope is not known goes to autograd."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -16,12 +19,11 @@ from rung.methods.parts.objectives import ClippedSurrogate, ClippedWeight
 from rung.methods.parts.optimizers import NaturalGradient
 from rung.methods.policy_gradient import PolicyGradient
 from rung.models.small.network import SmallPolicy, SmallShape
-from rung.trainers.policy_gradient import learner as learner_module
-from rung.trainers.policy_gradient import natural_step
+from rung.trainers.policy_gradient.compiled_epoch import CompiledEpochs
 from rung.trainers.policy_gradient.learner import Learner
 
 SHAPES = {"choice": SmallShape(observations=3, choices=4), "vector": SmallShape(observations=3, dimensions=2)}
-METHODS_BY_HAND = ("ppo", "ppo_kl", "ppo@sb3", "actor_critic", "a2c@sb3", "reinforce", "reinforce_baseline")
+COMPILED = ("ppo", "ppo_kl", "ppo@sb3", "actor_critic", "a2c@sb3", "reinforce", "reinforce_baseline")
 
 
 def method_of(name: str) -> PolicyGradient:
@@ -63,59 +65,54 @@ def updated(method: PolicyGradient, shape: SmallShape, batch: Batch) -> tuple[di
     return {name: weight.clone() for name, weight in policy.weights().items()}, metrics
 
 
-def counted(
-    patch: pytest.MonkeyPatch, module: Any = learner_module, name: str = "by_hand", *, off: bool = False
-) -> list[bool]:
-    """Whether each pass went by hand; `off`: none does."""
+@contextmanager
+def counted(*, off: bool = False) -> Iterator[list[bool]]:
+    """Whether each batch went the compiled way; `off`: none does."""
     seen: list[bool] = []
-    whole = getattr(module, name)
+    whole = CompiledEpochs.of
 
-    def counting(*given: Any, **more: Any) -> Any:
-        outputs = None if off else whole(*given, **more)
-        seen.append(outputs is not None)
-        return outputs
+    def counting(learner: Any, batch: Batch) -> CompiledEpochs | None:
+        found = None if off else whole(learner, batch)
+        seen.append(found is not None)
+        return found
 
-    patch.setattr(module, name, counting)
-    return seen
+    with patch.object(CompiledEpochs, "of", counting):
+        yield seen
+
+
+def alike(found: Mapping[str, Any], expected: Mapping[str, Any], *, rel: float, few: float) -> None:
+    assert {name for name, value in found.items() if value is None} == {n for n, v in expected.items() if v is None}
+    known = {name: value for name, value in expected.items() if value is not None}
+    assert {name: found[name] for name in known} == pytest.approx(known, rel=rel, abs=few)
 
 
 @pytest.mark.parametrize("holes", [False, True], ids=["whole", "holes"])
 @pytest.mark.parametrize("kind", list(SHAPES))
-@pytest.mark.parametrize("name", METHODS_BY_HAND)
-def test_an_update_by_hand_is_autograds(name: str, kind: str, holes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", COMPILED)
+def test_a_compiled_epoch_is_autograds(name: str, kind: str, holes: bool) -> None:
     method, batch = method_of(name), batch_of(SHAPES[kind], holes=holes)
-    with monkeypatch.context() as patch:
-        seen = counted(patch)
+    with counted() as seen:
         weights, metrics = updated(method, SHAPES[kind], batch)
-        assert seen and all(seen), "else nothing is tested"
-    with monkeypatch.context() as patch:
-        counted(patch, off=True)
+    assert seen == [True] * 3, "else nothing is tested"
+    with counted(off=True):
         expected, expected_metrics = updated(method, SHAPES[kind], batch)
     for weight, found in weights.items():
         torch.testing.assert_close(found, expected[weight], rtol=1e-4, atol=2e-6, msg=weight)
-    assert metrics.keys() == expected_metrics.keys() and metrics["loss"] is not None
-    none = {name for name, value in metrics.items() if value is None}
-    assert none == {name for name, value in expected_metrics.items() if value is None}
-    known = {name: value for name, value in expected_metrics.items() if value is not None}
-    assert {name: metrics[name] for name in known} == pytest.approx(known, rel=1e-3, abs=1e-5)
+    assert metrics["loss"] is not None
+    alike(metrics, expected_metrics, rel=1e-3, few=1e-5)
 
 
 @pytest.mark.parametrize("count", [1, 4])
 @pytest.mark.parametrize("holes", [False, True], ids=["whole", "holes"])
 @pytest.mark.parametrize("kind", list(SHAPES))
-def test_a_natural_steps_critic_by_hand_is_autograds(
-    kind: str, holes: bool, count: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_natural_steps_compiled_critic_is_autograds(kind: str, holes: bool, count: int) -> None:
     whole, batch = METHODS["trpo"], batch_of(SHAPES[kind], holes=holes)
     assert isinstance(whole, PolicyGradient) and isinstance(whole.optimizer, NaturalGradient)
     method = whole.changed(optimizer=dataclasses.replace(whole.optimizer, num_critic_minibatches=count))
-    critics = (natural_step, "critic_by_hand")
-    with monkeypatch.context() as patch:
-        seen = counted(patch, *critics)
+    with counted() as seen:
         weights, metrics = updated(method, SHAPES[kind], batch)
-    assert len(seen) == 3 * 5 * count and all(seen)
-    with monkeypatch.context() as patch:
-        counted(patch, *critics, off=True)
+    assert seen == [True] * 3
+    with counted(off=True):
         expected, expected_metrics = updated(method, SHAPES[kind], batch)
     # three steps of conjugate gradients enlarge float32's rounding, more on some processors than on others: 4e-6 seen
     for weight, found in weights.items():
@@ -125,7 +122,22 @@ def test_a_natural_steps_critic_by_hand_is_autograds(
     )
 
 
-NOT_BY_HAND = {
+def test_groups_that_stay_together_are_weighed_as_autograd_weighs_them() -> None:
+    """Minibatches of whole rows, whose steps do not weigh alike."""
+    grpo, batch = METHODS["grpo"], batch_of(SHAPES["choice"], holes=True)
+    assert isinstance(grpo, PolicyGradient)
+    method = grpo.changed(reference_kl=None, num_minibatches=2, num_epochs=2, samples_per_prompt=2)
+    with counted() as seen:
+        weights, metrics = updated(method, SHAPES["choice"], batch)
+    assert seen == [True] * 3
+    with counted(off=True):
+        expected, expected_metrics = updated(method, SHAPES["choice"], batch)
+    for weight, found in weights.items():
+        torch.testing.assert_close(found, expected[weight], rtol=1e-4, atol=2e-6, msg=weight)
+    alike(metrics, expected_metrics, rel=1e-3, few=1e-5)
+
+
+GENERAL = {
     "a dual clip": METHODS["ppo"].changed(objective=ClippedSurrogate(dual=3.0)),
     "a clipped value": METHODS["ppo@baselines"],
     "a KL in the loss": METHODS["grpo"],
@@ -134,13 +146,13 @@ NOT_BY_HAND = {
 }
 
 
-@pytest.mark.parametrize("why", list(NOT_BY_HAND))
-def test_what_is_not_known_by_hand_goes_to_autograd(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    method = NOT_BY_HAND[why]
-    assert isinstance(method, PolicyGradient) and method.by_hand() is None
-    seen = counted(monkeypatch)
+@pytest.mark.parametrize("why", list(GENERAL))
+def test_what_has_no_slope_goes_to_autograd(why: str) -> None:
+    method = GENERAL[why]
+    assert isinstance(method, PolicyGradient) and method.beyond_slopes()
     method = method.changed(num_minibatches=1, num_epochs=1)
-    _, metrics = updated(method, SHAPES["choice"], batch_of(SHAPES["choice"], holes=False))
+    with counted() as seen:
+        _, metrics = updated(method, SHAPES["choice"], batch_of(SHAPES["choice"], holes=False))
     assert seen and not any(seen)
     assert metrics["loss"] is not None
 
