@@ -147,8 +147,8 @@ class SmallPolicy(Acting):
         assert self._log_std.grad is not None
         return networks, (self._log_std.detach().numpy(), self._log_std.grad.numpy())
 
-    def distribution(self, batch: Batch, *, temperature: float = 1.0) -> Distribution:
-        """The distribution at each of the batch's own actions, [N] in row order, differentiable."""
+    def distribution(self, batch: Batch, *, temperature: float = 1.0, twice: bool = False) -> Distribution:
+        """The distribution at each of the batch's own actions, [N] in row order, differentiable once, and `twice`."""
         return self._distribution(self._flattened(batch)[0], temperature)
 
     def actor(self) -> SmallActor:

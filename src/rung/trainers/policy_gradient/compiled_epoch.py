@@ -168,7 +168,8 @@ class CompiledEpochs:
             begun=begun,
             rates_M=np.array(rates_M),
         )
-        said, made = passes.epoch(*policy.networks(which), steps, order, aim, moved, which)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # a norm that is none is looked at below
+            said, made = passes.epoch(*policy.networks(which), steps, order, aim, moved, which)
         fault_point("update.backward")
         state["step"].fill_(begun + made)
         if made < len(rates_M):

@@ -167,7 +167,7 @@ def fisher_product(
     def product(vector_P: Tensor) -> Tensor:
         image_P = torch.zeros_like(vector_P)
         for rows_B in micro_batches(batch, learner.micro_batch_tokens):
-            distribution = learner.policy.distribution(batch.rows(rows_B), temperature=learner.temperature)
+            distribution = learner.policy.distribution(batch.rows(rows_B), temperature=learner.temperature, twice=True)
             kl = distribution.detached().kl(distribution).sum() / steps
             first = torch.autograd.grad(kl, policy, create_graph=True, materialize_grads=True)
             along = torch.dot(torch.cat([gradient.flatten() for gradient in first]), vector_P)
