@@ -102,24 +102,34 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--vllm", default=None, help="the Python of an environment that has vLLM")
     parser.add_argument("--vllm-missing", default="no environment with it was named (--vllm)")
-    parser.add_argument("--compute", default=None, help="float32 or bfloat16; what rung would choose")
+    parser.add_argument("--compute", default=None, help="float32 or bfloat16 alone; both where the machine has both")
     asked = parser.parse_args()
-    asked.compute = asked.compute or measured("compute.py")["compute"]
+    chosen = asked.compute or measured("compute.py")["compute"]
+    kinds = [asked.compute] if asked.compute else ["float32", *(["bfloat16"] if chosen == "bfloat16" else [])]
+    runs = [one_type(asked, compute) for compute in kinds]
+    result = {"runs": runs, "markdown": "\n\n".join(run["markdown"] for run in runs)}
+    (HERE / "results").mkdir(exist_ok=True)
+    (HERE / "results" / "grpo_step.json").write_text(json.dumps(result, indent=1))
+    print(result["markdown"])
+
+
+def one_type(asked: argparse.Namespace, compute: str) -> dict[str, Any]:
+    """Everything in one type of matrix products; rung's and TRL's weights are float32 in both."""
     began = time.perf_counter()
-    rung = measured("step_rung.py", str(asked.steps), str(SAMPLES), asked.compute)
-    trl = measured("step_trl.py", str(asked.steps), str(SAMPLES), asked.compute)
-    linear = [(g, measured("step_rung.py", "1", str(g), asked.compute)) for g in LINEAR]
+    rung = measured("step_rung.py", str(asked.steps), str(SAMPLES), compute)
+    trl = measured("step_trl.py", str(asked.steps), str(SAMPLES), compute)
+    linear = [(g, measured("step_rung.py", "1", str(g), compute)) for g in LINEAR]
     vllm = None
     if asked.vllm:
         work = json.dumps([str(model_folder()), list(OPENINGS), SAMPLES, NEW_TOKENS, asked.steps])
         # Left alone it keeps a core for its server and computes on the others: give it them all, as we have.
         every = {"OMP_NUM_THREADS": str(torch.get_num_threads()), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
         every["VLLM_CPU_KVCACHE_SPACE"] = "4"  # GiB
-        vllm = measured("sample_vllm.py", work, asked.compute, python=asked.vllm, **every)
+        vllm = measured("sample_vllm.py", work, compute, python=asked.vllm, **every)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     result: dict[str, Any] = {
         "machine": machine(),
-        "compute": asked.compute,
+        "compute": compute,
         "commit": commit.stdout.strip(),
         "date": time.strftime("%Y-%m-%d"),
         "rung": rung,
@@ -128,14 +138,11 @@ def main() -> None:
         "vllm_missing": asked.vllm_missing,
         "linear": linear,
         "state_gib": 4 * 4 * rung["parameters"] / 2**30,
-        "floor": floor(rung, getattr(torch, asked.compute)),
+        "floor": floor(rung, getattr(torch, compute)),
         "minutes": (time.perf_counter() - began) / 60,
+        "command": f"python benchmarks/grpo_step.py --compute {compute} --steps {asked.steps}",
     }
-    result["command"] = f"python benchmarks/grpo_step.py --compute {asked.compute} --steps {asked.steps}"
-    result["markdown"] = markdown(result)
-    (HERE / "results").mkdir(exist_ok=True)
-    (HERE / "results" / "grpo_step.json").write_text(json.dumps(result, indent=1))
-    print(result["markdown"])
+    return {**result, "markdown": markdown(result)}
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import sys
 import tempfile
 import time
 
+import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
@@ -60,6 +61,7 @@ config = GRPOConfig(
     loss_type="grpo",
     temperature=1.0,
     bf16=bf16,
+    use_cpu=not torch.cuda.is_available(),  # without it bf16 is refused on a processor that has it
     gradient_checkpointing=False,
     report_to=[],
     save_strategy="no",

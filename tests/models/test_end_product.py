@@ -145,7 +145,7 @@ def test_a_cache_that_is_off_is_not_used(monkeypatch: pytest.MonkeyPatch) -> Non
     assert note.startswith(
         "model: sampling reads the whole text again for each token, which is exact and slow, because"
     )
-    started = other.start([IDS[0, :3].numpy(), IDS[0].numpy()], room=4)
+    started: Any = other.engine.way[0]([IDS[0, :3].numpy(), IDS[0].numpy()])
     assert isinstance(started, whole_model.Rereading)
     torch.testing.assert_close(started.logits_RV[1], logits(other.model)[0, -1])
     started.keep(torch.tensor([0]))
@@ -171,7 +171,8 @@ def test_a_soft_cap_is_read_from_the_configuration() -> None:
         capped.get_output_embeddings().weight.mul_(3000)  # the weights move
     ids = [row.numpy() for row in IDS]
     with torch.no_grad():
-        torch.testing.assert_close(policy.start(ids, room=1).logits_RV, logits(capped)[:, -1])
+        first = policy.start(ids, slots=len(ids), room=1).fill(np.arange(len(ids)), np.arange(len(ids)))
+        torch.testing.assert_close(first, logits(capped)[:, -1])
     assert WholeModel(small_model("gemma2", final_logit_softcapping=None)).plain_head
 
 

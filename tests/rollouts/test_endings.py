@@ -6,6 +6,7 @@ import importlib.util
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -99,8 +100,9 @@ def test_a_whole_stop_text_is_drawn_where_nothing_else_is_likely(make: Make) -> 
     endings = Endings(policy, ["</answer>"])
     before = policy.tokenizer("4, so <answer>8")["input_ids"]
     for end in range(1, len(before + ids) + 1):
-        row = torch.tensor([(before + ids)[:end][-endings.window :]])
-        assert endings.reached(row).tolist() == [end == len(before + ids)]
+        found = endings.length(np.array((before + ids)[:end]), end - 1)
+        assert found == (end if end == len(before + ids) else None)
+    assert endings.length(np.array([*before, *ids, *before, *ids]), 0) == len(before + ids)  # the first of two
 
 
 def test_what_else_is_in_the_batch_changes_nothing(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,11 +13,15 @@ import torch
 
 from rung.batch import Batch, Episode
 from rung.errors import DataError, NonFiniteError, SettingsError
+from rung.models.language import decoding
+from rung.models.language.decoder import Decoder
+from rung.models.language.decoding import Decoding
 from rung.models.language.policy import TextPolicy
 from rung.models.language.tiny import tiny_model
 from rung.models.language.whole_model import WholeModel
 from rung.random import Stream
 from rung.rollouts import sampler as module
+from rung.rollouts.endings import Endings
 from rung.rollouts.sampler import InProcessSampler
 from rung.rollouts.sampling import Prompt
 
@@ -78,11 +84,18 @@ def test_what_is_drawn_does_not_depend_on_batching(policy: TextPolicy, monkeypat
     together = _sample(policy, prompts)
     alone = [e for p in prompts for e in _sample(policy, [p])]
     _same(together, alone)
-    for rows in (1, 2, 4, 100):
+    for rows in (1, 2, 4, 7, 100):
         _same(together, _sample(policy, prompts, rows))
     for share in (0.0, 2.0):  # never drop finished rows; drop them at every step
         monkeypatch.setattr(module, "COMPACT_BELOW", share)
         _same(together, _sample(policy, prompts))
+    for every in (2, 5, 100):  # some tokens are drawn after a row's end, and thrown away
+        monkeypatch.setattr(module, "LOOK_EVERY_CPU", every)
+        for rows in (3, None):
+            _same(together, _sample(policy, prompts, rows))
+    for order in ([2, 0, 4, 1, 3], [3, 4, 2, 0, 1]):  # equal prompts apart, and the long one first
+        shuffled = _sample(policy, [prompts[i] for i in order], 4)
+        _same(together, [e for p in prompts for e in shuffled if e.item == p.item])
     backwards = _sample(policy, prompts[::-1])
     _same(together, [e for p in prompts for e in backwards if e.item == p.item])
     more = _sample(policy, prompts, samples_per_prompt=5)
@@ -265,9 +278,111 @@ def test_answers_follow_the_exact_law(make_policy: Make) -> None:
     assert surprise(1.0) > 50
 
 
-@pytest.mark.parametrize("kind", ["llama", "qwen3", "gpt2"])
-def test_in_bfloat16_the_sampler_and_the_learner_stay_close(kind: str, make_policy: Make, to_batch: Make) -> None:
-    made = make_policy(kind)
+def test_a_finished_row_makes_room_for_the_next_at_once(make_policy: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps are counted: as few as keep every slot full. Negative control: rows that begin together need far more."""
+    policy: TextPolicy = make_policy("llama")
+    policy.end_ids = tuple(range(40, 47))
+    fed: list[int] = []
+    feed = Decoding.feed
+
+    def counted(self: Decoding, tokens_R: torch.Tensor, *rest: Any) -> torch.Tensor:
+        fed.append(len(tokens_R))
+        return feed(self, tokens_R, *rest)
+
+    monkeypatch.setattr(Decoding, "feed", counted)
+    asked = {"samples_per_prompt": 16, "max_new_tokens": 60}
+    episodes = _sample(policy, _prompts(), 8, **asked)
+    lengths = [len(e.actions) for e in episodes]
+    assert max(lengths) > 4 * np.mean(lengths)
+    tail = max(lengths)
+    assert sum(fed) <= sum(lengths) + 8 * tail  # full but for the end
+    assert len(fed) <= sum(lengths) / 8 + tail
+    steps = len(fed)
+    fed.clear()
+    monkeypatch.setattr(policy.engine, "refills", False)
+    _same(episodes, _sample(policy, _prompts(), 8, **asked))
+    assert len(fed) > 1.6 * steps
+
+
+def test_a_prompt_is_read_once_whatever_rows_fit(make_policy: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy: TextPolicy = make_policy("llama")
+    policy.end_ids = tuple(range(40, 47))
+    read: list[int] = []
+    hidden = Decoder.hidden
+
+    def counted(self: Decoder, levels: Any, **rest: Any) -> Any:
+        read.append(sum(len(ids) for level in levels for ids in level.ids))
+        return hidden(self, levels, **rest)
+
+    monkeypatch.setattr(Decoder, "hidden", counted)
+    monkeypatch.setattr("rung.models.language.decoding.PREFILL_TOKENS", 20)
+    _sample(policy, _prompts(), 2, samples_per_prompt=7)
+    assert sum(read) == 4 + 9 + 1 + 17  # two prompts have one text
+    assert len(read) > 1
+
+
+def _on_meta(policy: TextPolicy) -> module._Drawing:
+    """A drawing on a device that has no numbers: what asks for one there fails, and so does what mixes devices."""
+    prompts = _prompts()
+    policy.model.to("meta")
+    rows = [module._Row(prompt, 0) for prompt in prompts]
+    return module._Drawing(
+        policy,
+        rows,
+        3,
+        20,
+        partial(module._uniforms, STREAM, rows, 20),
+        partial(module.draw, temperature=0.7),
+        Endings(policy, ()),
+    )
+
+
+def test_between_two_looks_nothing_waits_for_the_device(make_policy: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative controls: a look does, and so does a draw that checks its logits itself."""
+    monkeypatch.setattr(torch, "autocast", lambda *args, **named: nullcontext())  # it does not know such a device
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda kind: False)
+    drawing = _on_meta(make_policy("llama"))
+    with torch.no_grad():
+        drawing._begin(np.arange(3))
+        drawing._continue()
+        assert drawing.at_R.tolist() == [1 + module.LOOK_EVERY_GPU] * 3
+        with pytest.raises((NotImplementedError, RuntimeError)):
+            drawing._look()
+        drawing.chooses = lambda logits, u: (logits.argmax(1), logits[:, 0] if bool(logits.isfinite().all()) else u)
+        with pytest.raises(RuntimeError):
+            drawing._continue()
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3"])
+@pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 1e-6), (torch.bfloat16, 1e-5)])
+def test_the_sampler_and_the_learner_give_a_token_the_same_number(
+    kind: str, dtype: torch.dtype, most: float, make_policy: Make, to_batch: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In bfloat16 too, over lengths where attention's sums are cut. Negative control: attention in float32, which is
+    nearer to the truth, is another number than the learner's: a hundredth of a nat."""
+    made = make_policy(kind, context=512)
+    policy = TextPolicy(made.model, made.tokenizer, compute_dtype=dtype)
+    policy.end_ids = (40,)
+
+    def gap() -> float:
+        episodes = _sample(policy, _prompts((4, 40, 170)), 5, max_new_tokens=60)
+        batch: Batch = to_batch(episodes)
+        with torch.no_grad():
+            gap_BT = (policy(batch).log_probs_BT - batch.sampler_log_probs_BT)[batch.action_mask_BT]
+        return gap_BT.abs().mean().item()
+
+    assert gap() < most
+    own = decoding.attention
+
+    def finer(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor, scale: float) -> torch.Tensor:
+        return own(q.float(), k.float(), v.float(), mask.float(), scale).to(q.dtype)
+
+    monkeypatch.setattr(decoding, "attention", finer)
+    assert (gap() > 1e-3) == (dtype == torch.bfloat16)
+
+
+def test_in_bfloat16_a_whole_model_stays_close(make_policy: Make, to_batch: Make) -> None:
+    made = make_policy("gpt2")
     policy = TextPolicy(made.model, made.tokenizer, compute_dtype=torch.bfloat16)
     batch: Batch = to_batch(_sample(policy, _prompts()))
     gap_BT = (policy(batch).log_probs_BT - batch.sampler_log_probs_BT)[batch.action_mask_BT].abs()

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import torch
-from torch import Tensor
+import numpy as np
+import numpy.typing as npt
 
 from rung.errors import SettingsError
 from rung.models.language.policy import TextPolicy
@@ -35,33 +35,24 @@ class Endings:
         texts = policy.token_texts()[:size] if stop else []
         if problems := list(_problems(stop, texts)):
             raise SettingsError(problems)
-        self._ends_V = self._table(size, [*policy.end_ids, *(i for i, text in enumerate(texts) if self._in(text))])
-        completing = [i for i, text in enumerate(texts) if any(_may_complete(text, part) for part in stop)]
-        self._completes_V = self._table(size, completing) & ~self._ends_V
-        self._any_completes = bool(self._completes_V.any())
+        self._ends_V = np.zeros(size, bool)
+        self._ends_V[[*policy.end_ids, *(i for i, text in enumerate(texts) if self._in(text))]] = True
+        self.may_end_V = self._ends_V.copy()
+        """Tokens for which `length` must be asked."""
+        self.may_end_V[[i for i, text in enumerate(texts) if any(_may_complete(text, part) for part in stop)]] = True
         # Each token brings a byte at least; the first may lose a space in decoding.
-        self.window = 1 + max((len(part.encode("utf-8", "surrogatepass")) for part in stop), default=0)
-        """Tokens that `reached` must see of each row, where there are so many."""
+        self._window = 1 + max((len(part.encode("utf-8", "surrogatepass")) for part in stop), default=0)
 
-    def reached(self, tokens_AT: Tensor) -> Tensor:
-        """[A] bool: whether the last token of each row ends its answer; the rows are the last `window` tokens drawn."""
-        last_A = tokens_AT[:, -1]
-        ended_A = self._ends_V[last_A]
-        if self._any_completes:
-            some = torch.nonzero(self._completes_V[last_A])[:, 0]
-            if len(some):
-                tails = tokens_AT[some].tolist()
-                found = [self._in(text) for text in self._policy.decode_whole(tails)]
-                ended_A[some] = torch.tensor(found, device=ended_A.device)
-        return ended_A
+    def length(self, tokens_T: npt.NDArray[np.int64], begin: int) -> int | None:
+        """How many of a row's tokens its answer has, when one of those from `begin` on ends it."""
+        for t in begin + np.flatnonzero(self.may_end_V[tokens_T[begin:]]):
+            tail = tokens_T[max(0, t + 1 - self._window) : t + 1]
+            if self._ends_V[tail[-1]] or self._in(self._policy.decode_whole([tail.tolist()])[0]):
+                return int(t) + 1
+        return None
 
     def _in(self, text: str) -> bool:
         return any(part in text for part in self._stop)
-
-    def _table(self, size: int, ids: Sequence[int]) -> Tensor:
-        table_V = torch.zeros(size, dtype=torch.bool)
-        table_V[list(ids)] = True
-        return table_V.to(self._policy.device)
 
 
 def _may_complete(token: str, stop: str) -> bool:

@@ -5,13 +5,19 @@ computation: there is nothing to deliver to the sampler and nothing that can dri
 forward is what reinforcement learning needs: each prompt is read once for all its samples (`packing`), linear layers
 see real tokens only, the head sees only the positions that are asked for, and sampling has a preallocated cache.
 
-Legend: **N** packed tokens, **D** width, **H** heads, **K** key-value heads, **E** width of a head, **R** rows.
+Learner and sampler go through one function for a layer and one for attention, which sees a text's keys in the text's
+order. So both give a token the same number in bfloat16 too, where a difference in the last bit of a sum grows to a gap
+of a hundredth of a nat within a few roundings.
+
+Legend: **N** packed tokens, **D** width, **H** heads, **K** key-value heads, **E** width of a head, **R** rows, **L**
+queries and **S** keys a row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -56,13 +62,38 @@ def _agrees(model: nn.Module) -> bool:
     return bool(close.all())
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Shape:
-    """What attention needs to know of the levels, and the rotary angles of the packed tokens."""
+@dataclass(frozen=True)
+class Layer:
+    """One layer as it is computed with: norms are the model's modules, linear layers functions of [N, in]."""
 
-    parts: list[Segments]
-    cos_NE: Tensor
-    sin_NE: Tensor
+    norms: tuple[Any, Any]
+    qkv: Callable[[Tensor], Sequence[Tensor]]
+    o: Callable[[Tensor], Tensor]
+    gate: Callable[[Tensor], Tensor]
+    up: Callable[[Tensor], Tensor]
+    down: Callable[[Tensor], Tensor]
+    head_norms: tuple[Any, Any] | None
+    scale: float
+
+    @staticmethod
+    def of(layer: Any, linear: Callable[[nn.Module], Callable[[Tensor], Tensor]] = lambda module: module) -> Layer:
+        """`linear` says how a linear layer is computed; by its own module when not given."""
+        attention, mlp = layer.self_attn, layer.mlp
+        three = [linear(each) for each in (attention.q_proj, attention.k_proj, attention.v_proj)]
+        return Layer(
+            norms=(layer.input_layernorm, layer.post_attention_layernorm),
+            qkv=lambda x_ND: [each(x_ND) for each in three],
+            o=linear(attention.o_proj),
+            gate=linear(mlp.gate_proj),
+            up=linear(mlp.up_proj),
+            down=linear(mlp.down_proj),
+            head_norms=(attention.q_norm, attention.k_norm) if hasattr(attention, "q_norm") else None,
+            scale=float(attention.scaling),
+        )
+
+
+Attend = Callable[[Tensor, Tensor, Tensor, float], Tensor]
+"""(queries [N, H, E], keys and values [N, K, E], scale) of the tokens -> what each of them attends to, [N, H, E]."""
 
 
 class Decoder(Engine):
@@ -72,6 +103,7 @@ class Decoder(Engine):
     """
 
     name = "rung's decoder"
+    refills = True
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
@@ -91,60 +123,38 @@ class Decoder(Engine):
 
     def hidden(self, levels: Sequence[Level], *, keep_keys: bool = False) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
         """Normed last hidden states of all packed tokens [N, D]; with `keep_keys` also each layer's keys and values
-        along the last level's segments, [R, K, S, E]."""
-        base, device = self.base, self.base.embed_tokens.weight.device
-        x_ND = base.embed_tokens(torch.from_numpy(packed_ids(levels)).to(device))
-        positions_N = torch.from_numpy(packed_positions(levels)).to(device)
-        cos, sin = base.rotary_emb(x_ND, positions_N[None])
-        shape = _Shape(parts=segments(levels, device, _product_type(x_ND)), cos_NE=cos[0], sin_NE=sin[0])
+        along the texts of the last level's segments, [R, K, S, E]."""
+        device = self.base.embed_tokens.weight.device
+        x_ND = self.base.embed_tokens(torch.from_numpy(packed_ids(levels)).to(device))
+        turn = self.turn(x_ND, torch.from_numpy(packed_positions(levels)).to(device))
         kept: list[tuple[Tensor, Tensor]] = []
-        for layer in base.layers:
+        parts = segments(levels, device, _product_type(x_ND))
+        attend = partial(_attend_packed, parts=parts, kept=kept if keep_keys else None)
+        for layer in map(Layer.of, self.base.layers):
             if self.recompute and torch.is_grad_enabled():
-                x_ND, _ = checkpoint(self._layer, layer, x_ND, shape, use_reentrant=False)
+                x_ND = checkpoint(self.layer, layer, x_ND, turn, attend, use_reentrant=False)
             else:
-                x_ND, keys = self._layer(layer, x_ND, shape)
-                if keep_keys:
-                    kept.append(keys)
-        return self._norm(base.norm, x_ND), kept
+                x_ND = self.layer(layer, x_ND, turn, attend)
+        return self.norm(self.base.norm, x_ND), kept
 
-    def _layer(self, layer: Any, x_ND: Tensor, shape: _Shape) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        q_NHE, k_NKE, v_NKE = self._heads(layer, x_ND, shape.cos_NE, shape.sin_NE)
-        outs: list[Tensor] = []
-        above: tuple[Tensor, Tensor] | None = None
-        for part in shape.parts:
-            here = slice(part.begin, part.end)
-            q_RHLE = pad(q_NHE[here], part.place_N, part.rows, part.longest).transpose(1, 2)
-            k_RKSE = pad(k_NKE[here], part.place_N, part.rows, part.longest).transpose(1, 2)
-            v_RKSE = pad(v_NKE[here], part.place_N, part.rows, part.longest).transpose(1, 2)
-            if above is not None:
-                k_RKSE = torch.cat([above[0].index_select(0, part.parents_R), k_RKSE], dim=2)
-                v_RKSE = torch.cat([above[1].index_select(0, part.parents_R), v_RKSE], dim=2)
-            above = (k_RKSE, v_RKSE)
-            out_RHLE = _attention(q_RHLE, k_RKSE, v_RKSE, part.mask_RLS, layer.self_attn.scaling)
-            outs.append(unpad(out_RHLE.transpose(1, 2), part.place_N))
-        out_NHE = outs[0] if len(outs) == 1 else torch.cat(outs)
-        x_ND = x_ND + layer.self_attn.o_proj(out_NHE.flatten(1))
-        assert above is not None
-        return x_ND + self._mlp(layer, x_ND), above
+    def turn(self, x_ND: Tensor, positions_N: Tensor) -> tuple[Tensor, Tensor]:
+        """cos and sin of the angles by which keys and queries at these positions are turned, [N, E] each."""
+        cos, sin = self.base.rotary_emb(x_ND, positions_N[None])
+        return cos[0], sin[0]
 
-    def _heads(self, layer: Any, x_ND: Tensor, cos_NE: Tensor, sin_NE: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values of the tokens, turned to their positions."""
-        attention = layer.self_attn
-        normed_ND = self._norm(layer.input_layernorm, x_ND)
-        q_NHE = attention.q_proj(normed_ND).unflatten(1, (self.heads, self.width))
-        k_NKE = attention.k_proj(normed_ND).unflatten(1, (self.kv_heads, self.width))
-        v_NKE = attention.v_proj(normed_ND).unflatten(1, (self.kv_heads, self.width))
-        if hasattr(attention, "q_norm"):
-            q_NHE, k_NKE = self._norm(attention.q_norm, q_NHE), self._norm(attention.k_norm, k_NKE)
-        return rotate(q_NHE, cos_NE, sin_NE), rotate(k_NKE, cos_NE, sin_NE), v_NKE
-
-    def _mlp(self, layer: Any, x_ND: Tensor) -> Tensor:
-        mlp = layer.mlp
-        normed_ND = self._norm(layer.post_attention_layernorm, x_ND)
-        return mlp.down_proj(gated_up(mlp.gate_proj(normed_ND), mlp.up_proj(normed_ND)))
+    def layer(self, layer: Layer, x_ND: Tensor, turn: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
+        """One layer over tokens of which `attend` knows what they may look at."""
+        q_NHE, k_NKE, v_NKE = (x.unflatten(1, (-1, self.width)) for x in layer.qkv(self.norm(layer.norms[0], x_ND)))
+        if layer.head_norms is not None:
+            q_NHE, k_NKE = self.norm(layer.head_norms[0], q_NHE), self.norm(layer.head_norms[1], k_NKE)
+        out_NHE = attend(rotate(q_NHE, *turn), rotate(k_NKE, *turn), v_NKE, layer.scale)
+        x_ND = x_ND + layer.o(out_NHE.flatten(1))
+        normed_ND = self.norm(layer.norms[1], x_ND)
+        return x_ND + layer.down(gated_up(layer.gate(normed_ND), layer.up(normed_ND)))
 
     @staticmethod
-    def _norm(module: Any, x: Tensor) -> Tensor:
+    def norm(module: Any, x: Tensor) -> Tensor:
+        """The RMSNorm of a module, in the type of its weight."""
         return rms_norm(x, module.weight, module.variance_epsilon)
 
 
@@ -153,15 +163,39 @@ def _product_type(x: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
-def _attention(q_RHLE: Tensor, k_RKSE: Tensor, v_RKSE: Tensor, mask_RLS: Tensor | None, scale: float) -> Tensor:
-    """softmax(q·kᵀ·scale)·v over the keys that the mask allows; plainly causal when there is no mask."""
-    mask = None if mask_RLS is None else mask_RLS[:, None]
+def _attend_packed(
+    q_NHE: Tensor,
+    k_NKE: Tensor,
+    v_NKE: Tensor,
+    scale: float,
+    *,
+    parts: Sequence[Segments],
+    kept: list[tuple[Tensor, Tensor]] | None,
+) -> Tensor:
+    outs: list[Tensor] = []
+    for part in parts:
+        q_RHLE = pad(q_NHE[part.begin : part.end], part.place_N, part.rows, part.longest).transpose(1, 2)
+        keys, values = (
+            x.index_select(0, part.key_RS).unflatten(0, (part.rows, -1)).transpose(1, 2) for x in (k_NKE, v_NKE)
+        )
+        out_RHLE = attention(q_RHLE, keys, values, part.mask_RLS, scale)
+        outs.append(unpad(out_RHLE.transpose(1, 2), part.place_N))
+        if kept is not None and part is parts[-1]:
+            kept.append((keys, values))
+    return outs[0] if len(outs) == 1 else torch.cat(outs)
+
+
+def attention(q_RHLE: Tensor, k_RKSE: Tensor, v_RKSE: Tensor, mask_RLS: Tensor | None, scale: float) -> Tensor:
+    """softmax(q·kᵀ·scale)·v over the keys that the mask allows; plainly causal when there is no mask.
+
+    S is one of `packing.key_places`: then how many masked keys follow changes no bit of a sum.
+    """
     return F.scaled_dot_product_attention(
         q_RHLE,
         k_RKSE,
         v_RKSE,
-        attn_mask=mask,
-        is_causal=mask is None,
+        attn_mask=None if mask_RLS is None else mask_RLS[:, None],
+        is_causal=mask_RLS is None,
         scale=scale,
         enable_gqa=q_RHLE.shape[1] != k_RKSE.shape[1],
     )

@@ -24,6 +24,7 @@ class Engine:
         plain_head: the logits are the output embedding times the last hidden state, so log-probs go in chunks of the
             vocabulary. Otherwise (soft-capped or scaled logits) they are taken from the model's own logits.
         context_length: tokens of a text, at most.
+        refills: when sampling, a row may begin where another has finished; otherwise rows begin together.
         recompute: compute each layer's inside again in the backward pass instead of keeping it.
 
     Legend: **N** wanted tokens, **D** width, **V** vocabulary.
@@ -31,6 +32,7 @@ class Engine:
 
     name: str
     plain_head = True
+    refills = False
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model

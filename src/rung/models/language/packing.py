@@ -25,6 +25,9 @@ Ids = npt.NDArray[np.int64]
 SHORTEST_SHARED = 8
 """Prompts share their beginning when it is at least this long: another level costs a few kernel calls a layer."""
 
+LANES, EXACT_STEPS, EXACT_BLOCK = 16, (192, 384), 512
+"""Numbers of keys among which a token's attention is bit for bit the same; see `key_places`."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Level:
@@ -141,10 +144,10 @@ class Segments:
     longest: int
     place_N: Tensor | None
     """Where each token stands in the padded [R·L] view; None when all segments are equally long."""
-    parents_R: Tensor | None
-    """None at the root, or when there is one parent for one segment."""
+    key_RS: Tensor
+    """[R·S] the packed tokens of each segment's text from its start, the levels above included; then any."""
     mask_RLS: Tensor | None
-    """To be added to the scores: 0 where a query may look, else −inf; None means plainly causal."""
+    """To be added to the scores: 0 where a query may look, else −inf; None at the root, which is plainly causal."""
 
 
 def packed_ids(levels: Sequence[Level]) -> Ids:
@@ -167,35 +170,58 @@ def segments(levels: Sequence[Level], device: torch.device, dtype: torch.dtype) 
     """The levels' index tensors, and attention masks of the given type."""
     found: list[Segments] = []
     begin = 0
-    valid_RS = np.ones((1, 0), bool)  # which keys of the levels above are real, for each segment above
+    texts = [np.empty(0, np.int64)]  # for each segment of the level above, its text's packed tokens
     for level in levels:
         lengths = np.array([len(ids) for ids in level.ids])
-        rows, longest = len(lengths), int(lengths.max())
+        rows, ends = len(lengths), begin + np.cumsum(lengths)
+        parents = np.zeros(rows, np.int64) if level.parents is None else level.parents
+        above_R = np.array([len(texts[p]) for p in parents])
+        texts = [np.append(texts[p], np.arange(e - n, e)) for p, e, n in zip(parents, ends, lengths, strict=True)]
+        places, longest = key_places(max(map(len, texts)), dtype), in_lanes(int(lengths.max()))
+        longest = places if level.parents is None else longest
         own_RL = np.arange(longest)[None, :] < lengths[:, None]
-        above_RS = valid_RS if level.parents is None else valid_RS[level.parents]
-        if level.parents is None:
-            above_RS = np.ones((rows, 0), bool)
-        place = None if own_RL.all() else np.flatnonzero(own_RL.ravel())
+        key_RS = np.stack([np.append(text, np.zeros(places - len(text), np.int64)) for text in texts])
         found.append(
             Segments(
                 begin=begin,
-                end=begin + int(lengths.sum()),
+                end=int(ends[-1]),
                 rows=rows,
                 longest=longest,
-                place_N=None if place is None else torch.from_numpy(place).to(device),
-                parents_R=None if level.parents is None else torch.from_numpy(level.parents).to(device),
-                mask_RLS=None if level.parents is None else _mask(above_RS, longest, dtype).to(device),
+                place_N=None if own_RL.all() else torch.from_numpy(np.flatnonzero(own_RL.ravel())).to(device),
+                key_RS=torch.from_numpy(key_RS.ravel()).to(device),
+                mask_RLS=None if level.parents is None else _mask(above_R, longest, places, dtype).to(device),
             )
         )
-        begin += int(lengths.sum())
-        valid_RS = np.concatenate([above_RS, own_RL], axis=1)
+        begin = int(ends[-1])
     return found
 
 
-def _mask(above_RS: npt.NDArray[np.bool_], longest: int, dtype: torch.dtype) -> Tensor:
-    """Every real key above, and the own segment up to oneself; one row when all rows are alike."""
-    above = torch.from_numpy(above_RS[:1] if (above_RS == above_RS[:1]).all() else above_RS)
-    own_LL = torch.ones(longest, longest, dtype=torch.bool).tril()
-    rows = above.shape[0]
-    seen = torch.cat([above[:, None, :].expand(rows, longest, -1), own_LL.expand(rows, -1, -1)], dim=2)
-    return torch.zeros(seen.shape, dtype=dtype).masked_fill_(~seen, -torch.inf)
+def key_places(keys: int, dtype: torch.dtype) -> int:
+    """To how many keys so many are padded, so that masked ones change no bit of what the others give in bfloat16.
+
+    The attention of torch on a CPU goes over 512 keys at a time. Of each such block, maxima and sums are taken in
+    vectors of 16, and the product with the values is cut where its length says: measured, lengths up to 192 are not cut
+    otherwise than 384 and 512 are, and those between are. In float32 a last bit does not grow, and 16 do.
+    """
+    if dtype == torch.bfloat16:
+        blocks, rest = divmod(keys, EXACT_BLOCK)
+        for step in EXACT_STEPS if rest > EXACT_STEPS[0] else ():
+            if rest <= step:
+                return blocks * EXACT_BLOCK + step
+        if rest > EXACT_STEPS[-1]:
+            return (blocks + 1) * EXACT_BLOCK
+    return in_lanes(keys)
+
+
+def in_lanes(places: int) -> int:
+    """The next multiple of `LANES`. Queries are padded to it as well: products of one to three rows are summed in
+    another order than those of more."""
+    return -(-places // LANES) * LANES
+
+
+def _mask(above_R: Ids, longest: int, places: int, dtype: torch.dtype) -> Tensor:
+    """Every key of the text up to oneself; one row when all rows are alike."""
+    above = torch.from_numpy(above_R[:1] if (above_R == above_R[0]).all() else above_R)
+    last_RL = above[:, None] + torch.arange(longest)
+    hidden_RLS = torch.arange(places) > last_RL[:, :, None]
+    return torch.zeros(hidden_RLS.shape, dtype=dtype).masked_fill_(hidden_RLS, -torch.inf)

@@ -28,7 +28,7 @@ from rung.models.language.export import save_model, try_writing
 from rung.models.language.lora import adapter_off, has_adapter
 from rung.models.language.packing import Ids, Rows, rows_of
 from rung.models.language.text_reader import TextReader, told_by
-from rung.models.language.whole_model import Rereading, WholeDecoding, WholeModel, running
+from rung.models.language.whole_model import Together, WholeModel, running
 from rung.models.outputs import Outputs
 from rung.models.state import take_over
 
@@ -155,13 +155,14 @@ class TextPolicy(TextReader):
         with self.computing():
             return self.engine.logits(rows)
 
-    def start(self, prompts: Sequence[Ids], *, room: int) -> Decoding | WholeDecoding | Rereading:
-        """Begin to continue these prompts, one a row; `room` tokens at most will be fed. For the sampler."""
+    def start(self, prompts: Sequence[Ids], *, slots: int, room: int) -> Decoding | Together:
+        """Begin to continue these prompts, one a row and `slots` rows at once; `room` tokens at most will be fed to
+        each. For the sampler."""
         self._check_ids(prompts)
         with self.sampling():
             if isinstance(self.engine, Decoder):
-                return Decoding(self.engine, prompts, room, self.compute_dtype)
-            return self.engine.way[0](prompts)
+                return Decoding(self.engine, prompts, slots, room, self.compute_dtype)
+            return Together(self.engine.way[0], prompts, self.device)
 
     @contextmanager
     def sampling(self) -> Iterator[None]:

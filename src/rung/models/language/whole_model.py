@@ -240,3 +240,27 @@ class Rereading:
         """Go on with these rows only; `index_R` is increasing."""
         self.texts = [self.texts[int(row)] for row in index_R]
         self.logits_RV = self.logits_RV[index_R]
+
+
+class Together:
+    """Rows that begin together, for the sampler: a cache of one length cannot take in rows that begin later."""
+
+    def __init__(self, decodes: Decodes, prompts: Sequence[Ids], device: torch.device) -> None:
+        self.decodes, self.prompts, self.device = decodes, prompts, device
+        self.prompt_of = np.arange(len(prompts))
+
+    def fill(self, slots: Ids, rows: Ids) -> Tensor:
+        """Begin these rows, and give the logits [R, V] of their first tokens, float32."""
+        assert len(slots) == len(rows)
+        self.decoding = self.decodes([self.prompts[row] for row in rows])
+        return self.decoding.logits_RV
+
+    def feed(self, tokens_R: Tensor, positions_R: Tensor, places: int) -> Tensor:
+        """Add one token to each row, and give the logits [R, V] of the tokens after them. The model counts positions
+        itself."""
+        self.decoding.feed(tokens_R)
+        return self.decoding.logits_RV
+
+    def keep(self, slots_R: Ids) -> None:
+        """Go on with these rows only; `slots_R` is increasing."""
+        self.decoding.keep(torch.from_numpy(slots_R).to(self.device))
