@@ -140,3 +140,23 @@ class Decoding:
         for buffers in (self.keys_RKSE, self.values_RKSE):
             for number, buffer in enumerate(buffers):
                 buffers[number] = buffer[index_R]
+
+
+class BegunTogether:
+    """A decoding all of whose rows begin at once, as `agreement` asks it."""
+
+    def __init__(self, decoding: Decoding, prompts: Sequence[Ids]) -> None:
+        self.decoding = decoding
+        self.positions_R = np.array([len(ids) for ids in prompts])
+        every_R = np.argsort(decoding.prompt_of, kind="stable")
+        self.logits_RV = decoding.fill(every_R, every_R)[torch.from_numpy(np.argsort(every_R)).to(decoding.device)]
+
+    def feed(self, tokens_R: Tensor) -> None:
+        positions_R = torch.from_numpy(self.positions_R).to(self.decoding.device)
+        self.logits_RV = self.decoding.feed(tokens_R, positions_R, int(self.positions_R.max()) + 1)
+        self.positions_R = self.positions_R + 1
+
+    def keep(self, index_R: Tensor) -> None:
+        slots_R = index_R.cpu().numpy()
+        self.decoding.keep(slots_R)
+        self.positions_R, self.logits_RV = self.positions_R[slots_R], self.logits_RV[index_R]

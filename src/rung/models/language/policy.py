@@ -21,7 +21,7 @@ from rung.formulas.preference_losses import summed_log_probs
 from rung.models.language.agreement import FED, disagreement
 from rung.models.language.critic import TextCritic
 from rung.models.language.decoder import Decoder, why_not
-from rung.models.language.decoding import Decoding
+from rung.models.language.decoding import BegunTogether, Decoding
 from rung.models.language.distributions import Categorical
 from rung.models.language.engine import HEADS, LAYERS, number, numbers_of
 from rung.models.language.export import save_model, try_writing
@@ -282,6 +282,6 @@ class TextPolicy(TextReader):
         if idle:
             yield f"lora: {len(idle)} of {len(adapters)} layers are not on a text's way and stay as they are: {idle[0]}"
 
-    def _decoding(self, prompts: Sequence[Ids]) -> Decoding:
+    def _decoding(self, prompts: Sequence[Ids]) -> BegunTogether:
         assert isinstance(self.engine, Decoder)
-        return Decoding(self.engine, prompts, FED, torch.float32)
+        return BegunTogether(Decoding(self.engine, prompts, len(prompts), FED, torch.float32), prompts)
