@@ -30,13 +30,14 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         *("explain", "difference", "method_named", "own_name", "load_policy", "load_task"),
     ),
     "Runs": ("SavedRun", "Evaluation", "Settings", "Observer", "Finished"),
-    "Trainers": ("Trainer", "Step", "State", "Kind", "Setup", "Sampler", "Prompt"),
+    "Trainers": ("Trainer", "TrainingStep", "State", "Kind", "Setup", "Sampler", "Prompt"),
     "Methods": ("Method", "PolicyGradient", "PreferenceLearning", "ValueLearning", "AdaptiveElements", "METHODS"),
     "Parts": ("parts",),
     "Shapes": (
         *("Batch", "Episode", "Judgement", "TextTask", "EnvironmentTask", "Item", "Example", "Pair"),
         *("Reward", "WeightedReward"),
     ),
+    "Turns": ("Step", "TurnEnvironment", "turn_task", "with_tools", "Played", "Turn"),
     "Errors": (
         *(
             "RungError",

@@ -1,4 +1,4 @@
-"""Every Python snippet of README.md and docs/own.md runs as it stands, in its page's order, with two steps a run."""
+"""Every Python snippet of these pages runs as it stands, in its page's order, with two steps a run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def snippets(page: str) -> list[tuple[int, str]]:
     return [(text[: block.start(1)].count("\n"), block[1]) for block in found]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/own.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/own.md", "docs/conversations.md"])
 def test_the_snippets_of_a_page_run(page: str, tmp_path: Path) -> None:
     blocks = snippets(page)
     assert blocks, f"{page} has no Python"

@@ -18,6 +18,8 @@ _NAMES = {
         "Batch",
         "Episode",
         "Judgement",
+        "Played",
+        "Turn",
     ),
     "rung.errors": (
         "CheckpointError",
@@ -80,14 +82,16 @@ _NAMES = {
         "Item",
         "TextTask",
     ),
+    "rung.tasks.tools": ("with_tools",),
+    "rung.tasks.turns": ("Step", "TurnEnvironment", "turn_task"),
     "rung.trainers.kind": (
         "Kind",
         "Setup",
     ),
     "rung.trainers.trainer": (
         "State",
-        "Step",
         "Trainer",
+        "TrainingStep",
     ),
 }
 """Every public name by the module that has it; `__init__.pyi` says the same to type checkers."""

@@ -4,6 +4,8 @@ from rung import parts as parts
 from rung.batch import Batch as Batch
 from rung.batch import Episode as Episode
 from rung.batch import Judgement as Judgement
+from rung.batch import Played as Played
+from rung.batch import Turn as Turn
 from rung.errors import CheckpointError as CheckpointError
 from rung.errors import DataError as DataError
 from rung.errors import EnvironmentFailure as EnvironmentFailure
@@ -86,10 +88,14 @@ from rung.tasks.pairs import Pair as Pair
 from rung.tasks.task import Example as Example
 from rung.tasks.task import Item as Item
 from rung.tasks.task import TextTask as TextTask
+from rung.tasks.tools import with_tools as with_tools
+from rung.tasks.turns import Step as Step
+from rung.tasks.turns import TurnEnvironment as TurnEnvironment
+from rung.tasks.turns import turn_task as turn_task
 from rung.trainers.kind import Kind as Kind
 from rung.trainers.kind import Setup as Setup
 from rung.trainers.trainer import State as State
-from rung.trainers.trainer import Step as Step
 from rung.trainers.trainer import Trainer as Trainer
+from rung.trainers.trainer import TrainingStep as TrainingStep
 
 __version__: str

@@ -43,6 +43,51 @@ class Judgement:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Turn:
+    """What the policy said once, and what came back."""
+
+    end: int
+    """Index of the turn's last own action."""
+    own: int
+    """How many own actions the turn has."""
+    said: str
+    told: str = ""
+    """What the environment answered, as the policy read it; empty after the last turn."""
+    reward: float = 0.0
+    calls: tuple[str, ...] = ()
+    """The status of each tool call: `ok`, `raised`, `unknown tool`, ..."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Played:
+    """An episode over turns, as its environment saw it."""
+
+    turns: tuple[Turn, ...]
+    success: float | None = None
+    """The last that the environment said; None: it said nothing of success."""
+    ending: str = "done"
+    """`done` by the environment; `turns`, `tokens`, `cut` (within a turn) by a limit; `failed`."""
+    status: str = OK
+    """`ok`, or why the environment failed (`raised`, `timeout`, ...): nothing is learnt from the episode then."""
+    detail: str = ""
+
+    @property
+    def total(self) -> float:
+        """The return: the sum of the turns' rewards."""
+        return sum(turn.reward for turn in self.turns)
+
+    @property
+    def answer(self) -> str:
+        """What the policy said last; nothing where a limit ended the episode after a turn that was answered."""
+        return "" if self.ending in ("turns", "tokens") else self.turns[-1].said
+
+    def messages(self) -> list[dict[str, str]]:
+        """The turns as messages: the policy is the `assistant`, what answered it the `user`."""
+        pairs = (({"role": "assistant", "content": t.said}, {"role": "user", "content": t.told}) for t in self.turns)
+        return [message for pair in pairs for message in pair if message["role"] == "assistant" or message["content"]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Episode:
     """One rollout. Frozen: a later stage adds a field with `dataclasses.replace`, it never overwrites one.
 
@@ -74,12 +119,14 @@ class Episode:
     policy_version: int = 0
     """How many updates the sampling policy had received."""
     text: str = ""
-    """The completion as text, for rewards and people. Empty for environments."""
+    """The completion as text: the policy's own tokens alone. Empty for environments that are no text."""
     pieces: tuple[str, ...] = ()
     """Each token as text, special ones included, for people; empty for environments and where nobody asked."""
     judgement: Judgement | None = None
     step_rewards: tuple[tuple[int, float], ...] = ()
     """(index of the action that ends the step, the step's share of the total), where a reward judges steps."""
+    played: Played | None = None
+    """The turns of an episode in which an environment answered."""
 
 
 class Processes:

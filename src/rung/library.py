@@ -101,8 +101,8 @@ def resume(
     Args:
         changes: `steps`, `budget`, `evaluation.every`, `saving` and `reporting` may be set anew, by dotted keys.
         parts: classes of the user's own parts, which the run's settings name.
-        objects: `model`, `teacher`, `task`, `sampler` and `rewards` where the run began with objects; settings.yaml
-            names them.
+        objects: `model`, `teacher`, `task`, `tools`, `sampler` and `rewards` where the run began with objects;
+            settings.yaml names them.
 
     Example: `resume("runs/mine", parts=[MyAdvantage], rewards=[short])`.
     """
@@ -159,6 +159,7 @@ def evaluate(
     base: Any = None,
     rewards: Sequence[Any] = (),
     accuracy: Any = None,
+    tools: Sequence[Any] = (),
     step: int | None = None,
     parts: Parts = (),
 ) -> Evaluation:
@@ -167,6 +168,7 @@ def evaluate(
     Args:
         model: a run (`SavedRun` or its folder), a model's name or folder, or `(model, tokenizer)`.
         task: a name, a task or an environment; None: the run's own.
+        tools: what the model may call, where the run had tools.
         k: completions an item.
         base: what it is compared with on the same items and random numbers.
         rewards: functions, `file.py:function` or folders of reward models; none: the run's, else the task's own.
@@ -185,7 +187,7 @@ def evaluate(
     where = model.folder if isinstance(model, SavedRun) else model
     below = base.folder if isinstance(base, SavedRun) else base
     import_named(_name_in({"task": task}))
-    return evaluated(where, task, base=below, rewards=list(rewards), step=step, parts=parts, **given)
+    return evaluated(where, task, base=below, rewards=list(rewards), tools=tools, step=step, parts=parts, **given)
 
 
 @storage_in_words()
@@ -258,10 +260,10 @@ def _usual(settings: Settings) -> Sequence[Observer]:
 
 
 def _only_objects(keywords: Mapping[str, Any]) -> None:
-    wrong = [key for key in keywords if key not in ("model", "teacher", "task", "sampler", "rewards")]
+    wrong = [key for key in keywords if key not in ("model", "teacher", "task", "tools", "sampler", "rewards")]
     if wrong:
         raise SettingsError(
             f"{key}: a resumed run keeps its settings; give changes={{'{key}': ...}}, or an object as model, teacher, "
-            "task, sampler or rewards"
+            "task, tools, sampler or rewards"
             for key in wrong
         )

@@ -53,7 +53,7 @@ def trained(folder: str) -> rung.SavedRun:
     )
 
 
-def last_step(folder: str) -> tuple[float | None, rung.Step]:
+def last_step(folder: str) -> tuple[float | None, rung.TrainingStep]:
     """A run opened, and a loop of one's own."""
     run = rung.open(folder, parts=[Doubled])
     trainer: rung.Trainer = rung.trainer(model="tiny", method="grpo", task="arithmetic")

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from rung.commands.options import AsJson, Rewards, Seed, Sets, Task
+from rung.commands.options import AsJson, Rewards, Seed, Sets, Task, Tools
 from rung.commands.output import columns, estimated, number, only_the_result, show, tell
+from rung.runs.own_code import own_code
 
 
 def evaluate(
@@ -32,6 +33,7 @@ def evaluate(
     seed: Seed = None,
     split: Annotated[str | None, typer.Option(metavar="held_out|train", help="Which items; held_out.")] = None,
     rewards: Rewards = None,
+    tools: Tools = None,
     step: Annotated[
         int | None, typer.Option(metavar="N", help="The run's checkpoint of step N, in place of its end.")
     ] = None,
@@ -48,6 +50,8 @@ def evaluate(
     """
     flags = {"task": task, "k": k, "items": items, "split": split, "seed": seed}
     flags |= {"temperature": temperature, "max_new_tokens": max_new_tokens}
+    objects = own_code({"task": task}, tools=tools or ()).keywords()
+    flags |= {"task": None} if "task" in objects else {}
     from rung.tasks.rows import require_new_file, write_rows
 
     if samples is not None:
@@ -56,7 +60,14 @@ def evaluate(
 
     with only_the_result(as_json):
         result = evaluated(
-            run_or_model, base=base, step=step, flags=flags, rewards=rewards or (), sets=sets or (), say=tell
+            run_or_model,
+            base=base,
+            step=step,
+            flags=flags,
+            rewards=rewards or (),
+            sets=sets or (),
+            say=tell,
+            **objects,
         )
     if samples is not None:
         write_rows(result.samples, samples, "--samples")

@@ -46,6 +46,14 @@ Parts = Annotated[
     str | None,
     typer.Option("--parts", metavar="FILE.py", help="Your own parts: the classes that settings name as `part`."),
 ]
+Tools = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tools",
+        metavar="FILE.py:FUNCTION",
+        help="A Python function with types and a docstring, or a class of them, that the model may call. Repeatable.",
+    ),
+]
 OwnMethod = Annotated[
     str | None, typer.Option("--method", metavar="METHOD", help="As the argument METHOD: a name, or FILE.py:NAME.")
 ]

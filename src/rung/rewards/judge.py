@@ -81,6 +81,21 @@ class Judge:
             raise
 
     @property
+    def parts(self) -> Sequence[tuple[Reward, float]]:
+        """The opened rewards with their weights."""
+        return self._parts
+
+    def require_few(self, name: str, status: str, what: str, failed: int, of: int) -> None:
+        """RewardError where more than the tolerated share failed, or all; else the first of each kind is logged."""
+        tolerated = math.ceil(round(self.max_failed_share * of, 9))
+        if failed > tolerated or failed == of:
+            share = f"tolerated are {tolerated} (max_failed_share {self.max_failed_share:g})"
+            raise RewardError(name, status, f"{what}; {share}")
+        if (name, status) not in self._told:
+            self._told.add((name, status))
+            _log.warning("reward '%s': %s: %s; later ones are only counted", name, status, what)
+
+    @property
     def part_names(self) -> tuple[str, ...]:
         """The parts' names in order; the first is the accuracy."""
         return tuple(reward.name for reward, _ in self._parts)
@@ -156,7 +171,6 @@ class Judge:
         return Judgement(total=total, parts=parts, accuracy=values[0], status=status)
 
     def _check_failures(self, scores_of_parts: Sequence[Sequence[Score]], completions: Sequence[str]) -> None:
-        tolerated = math.ceil(round(self.max_failed_share * len(completions), 9))
         for name, scores in zip(self.part_names, scores_of_parts, strict=True):
             failed = [i for i, score in enumerate(scores) if isinstance(score, Failure)]
             if not failed:
@@ -167,12 +181,7 @@ class Judge:
                 f"{len(failed)} of {len(completions)} samples could not be judged; the first: "
                 f"{first.detail or first.status}; its completion: {shortened(completions[failed[0]])}"
             )
-            if len(failed) > tolerated or len(failed) == len(completions):
-                share = f"tolerated are {tolerated} (max_failed_share {self.max_failed_share:g})"
-                raise RewardError(name, first.status, f"{what}; {share}")
-            if (name, first.status) not in self._told:
-                self._told.add((name, first.status))
-                _log.warning("reward '%s': %s: %s; later ones are only counted", name, first.status, what)
+            self.require_few(name, first.status, what, len(failed), len(completions))
 
 
 def _with_steps(judgement: Judgement, steps: Sequence[StepScore], weight: float) -> Judgement:

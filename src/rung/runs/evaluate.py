@@ -109,19 +109,21 @@ class Evaluation:
 def evaluate(model: Any, asked: EvalSettings, *, base: Any = None, handed: Handed | None = None) -> Evaluation:
     """Samples k completions of each of the first items, for the model and for the base on the same streams."""
     given = handed is not None and asked.task.name.startswith(GIVEN)
-    task = handed.task(asked.task) if given else load_task(asked.task.name, seed=asked.seed, **asked.task.options())
+    options = asked.task.options()
+    task = handed.task(asked.task, asked.seed) if given else load_task(asked.task.name, seed=asked.seed, **options)
+    task = task if handed is None else handed.over_turns(task, asked.tools, asked.turns)
     if isinstance(task, EnvironmentTask | CartPole1983):
         if asked.rewards:
             what = f"got {asked.rewards[0].function}, but {asked.task.name} is an environment: it judges"
             raise SettingsError(f"rewards: {what}")
         return _in_environment(task, asked, model, base)
     judges = rewards_of(asked.rewards, task, handed, accuracy=asked.rewarding.accuracy)
-    policies = [_policy(one, asked.task) for one in (model, base) if one is not None]
+    policies = [_policy(one, asked.task, task) for one in (model, base) if one is not None]
     return _on_text(task, asked, judges, *policies)
 
 
-def _policy(spec: Any, task: TaskSettings) -> TextPolicy:
-    return load_policy(model_of(spec, task)) if isinstance(spec, str) else as_policy(spec)
+def _policy(spec: Any, named: TaskSettings, task: TextTask) -> TextPolicy:
+    return load_policy(model_of(spec, named, task)) if isinstance(spec, str) else as_policy(spec)
 
 
 def _on_text(

@@ -23,6 +23,7 @@ def evaluated(
     *,
     base: Any = None,
     rewards: Sequence[Any] = (),
+    tools: Sequence[Any] = (),
     step: int | None = None,
     parts: Sequence[type[Any]] = (),
     flags: Mapping[str, Any] | None = None,
@@ -37,10 +38,18 @@ def evaluated(
     """
     given_by_name = {} if task is None else {"task": task}
     own = [one for one in rewards if not isinstance(one, str)]
-    data, objects = taken_apart({**given_by_name, "rewards": own} if own else given_by_name, parts)
+    objects_given = {"rewards": own} if own else {}
+    if tools:
+        objects_given["tools"] = list(tools)
+    data, objects = taken_apart({**given_by_name, **objects_given}, parts)
     named = (f"{one['function']}={one.get('weight', 1.0)}" for one in data.get("rewards", ()))
     texts = [*(one for one in rewards if isinstance(one, str)), *named]
-    given = {**(flags or {}), **settings, **({} if task is None else {"task": _task_flag(data["task"])})}
+    given = {
+        **(flags or {}),
+        **settings,
+        **({"tools": data["tools"]} if tools else {}),
+        **({} if task is None else {"task": _task_flag(data["task"])}),
+    }
     with _found(model, step, say, parts) as it, _found(base, None, say, parts) as other:
         if it.settings is not None and given.get("task") is None:
             _require_answers(it.settings)

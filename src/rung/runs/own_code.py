@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, is_dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -25,23 +25,24 @@ if TYPE_CHECKING:
 class OwnCode:
     """What the arguments named, and the flags with names in place of files."""
 
-    flags: Mapping[str, str | None]
+    flags: Mapping[str, Any]
     methods: Mapping[str, Method] = field(default_factory=dict[str, "Method"])
     parts: tuple[type[Any], ...] = ()
     objects: Objects = field(default_factory=Objects)
 
     def keywords(self) -> dict[str, Any]:
-        """The task that `train` and `resume` are handed; nothing where it is a name."""
+        """The task and the tools that `train` and `resume` are handed; no task where it is a name."""
         task = self.objects.task if self.objects.environment is None else self.objects.environment
-        return {} if task is None else {"task": task}
+        tools = list(self.objects.tools.values())
+        return {**({} if task is None else {"task": task}), **({"tools": tools} if tools else {})}
 
 
-def own_code(flags: Mapping[str, str | None], parts: str | None = None) -> OwnCode:
-    """Loads what `method`, `task` and `parts` name of the user's own files.
+def own_code(flags: Mapping[str, str | None], parts: str | None = None, tools: Sequence[str] = ()) -> OwnCode:
+    """Loads what `method`, `task`, `parts` and `tools` name of the user's own files.
 
     Raises SettingsError where a file cannot be loaded or has no such name.
     """
-    named, found = dict(flags), dict[str, Any]()
+    named, found = dict[str, Any](flags), dict[str, Any]()
     classes = list(_parts_in(_module("--parts", parts))) if parts is not None else []
     if is_code(flags.get("method")):
         from rung.methods import Method
@@ -60,6 +61,12 @@ def own_code(flags: Mapping[str, str | None], parts: str | None = None) -> OwnCo
                 [f"--task: {flags['task']} is a {kind}, expected a task, an environment or what makes one"]
             )
         named["task"], found["objects"] = data["task"]["name"], objects
+    if tools:
+        if wrong := [one for one in tools if not is_code(one)]:
+            raise SettingsError([f"--tools: got '{wrong[0]}', expected FILE.py:FUNCTION or FILE.py:CLASS"])
+        data, objects = taken_apart({"tools": [_named("--tools", one) for one in tools]})
+        named["tools"] = data["tools"]
+        found["objects"] = replace(found.get("objects", Objects()), tools=objects.tools)
     return OwnCode(flags=named, parts=tuple(classes), **found)
 
 

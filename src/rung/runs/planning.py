@@ -81,6 +81,7 @@ def planned(
 def _task(reading: Reading[Any], more: list[str], own: OwnCode) -> AnyTask | None:
     """The task, even where other settings are wrong, so that its problems are told with theirs."""
     from rung.methods import METHODS
+    from rung.runs.run import handed
     from rung.settings.given import plain
     from rung.settings.schema import SAMPLES
     from rung.tasks.load import load_pairs, load_task
@@ -91,19 +92,26 @@ def _task(reading: Reading[Any], more: list[str], own: OwnCode) -> AnyTask | Non
     if not isinstance(chosen, dict) or not isinstance(chosen.get("name"), str) or not chosen["name"]:
         return None
     options = {key: value for key, value in chosen.items() if key != "name"}
+    hands = handed(objects=own.objects)
     seed = reading.settings.seed if reading.settings is not None else 0
     try:
         if chosen["name"].startswith(GIVEN):
-            from rung.runs.run import handed
-
-            return handed(objects=own.objects).task(TaskSettings.model_validate(chosen))
+            task = hands.task(TaskSettings.model_validate(chosen), seed)
+            return (
+                task
+                if reading.settings is None
+                else hands.over_turns(task, reading.settings.tools, reading.settings.turns)
+            )
         source = reading.tree.at("pairs.source")
         name = reading.tree.at("method.name")
         method = {**METHODS, **own.methods}.get(name.value if name is not None else "")
         drawn = source is not None and source.value == SAMPLES
         if method is not None and kind_of(method, draws_pairs=drawn).stored_pairs:
             return load_pairs(chosen["name"], **options)
-        return load_task(chosen["name"], seed=seed, **options)
+        task = load_task(chosen["name"], seed=seed, **options)
+        return (
+            task if reading.settings is None else hands.over_turns(task, reading.settings.tools, reading.settings.turns)
+        )
     except RungError as error:
         problems = getattr(error, "problems", [str(error)])
         more += [placed(_by_path(problem, options), reading.tree) for problem in problems]
@@ -268,7 +276,7 @@ def _wrong_task(settings: Settings, task: AnyTask | None) -> Iterator[str]:
         yield f"task.name: '{name}' has no train items"
     if not task.rewards and not settings.rewards:
         yield f"rewards: the task '{name}' has none of its own; give one by --reward"
-    if settings.model == "tiny" and not len(task.examples):
+    if settings.model == "tiny" and not len(task.examples) and task.plays is None:
         yield (
             f"model: 'tiny' is first taught by the task's worked examples, and '{name}' has none "
             "(rows need a `completion` column for that); choose another model or task"

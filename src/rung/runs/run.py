@@ -35,7 +35,7 @@ from rung.trainers.clock import peak_gib
 from rung.trainers.handed import Handed, MakesLabeller
 from rung.trainers.held_out import Scores, cut_scores_back, load_scores, save_scores
 from rung.trainers.rollout_trainer import LOWER
-from rung.trainers.trainer import Metrics, State, Step, Trainer
+from rung.trainers.trainer import Metrics, State, Trainer, TrainingStep
 from rung.whole_files import folder_written_aside, require_writable, storage_in_words, write_whole
 
 
@@ -304,7 +304,7 @@ class _Run:
     def said(self, sentence: str) -> None:
         self.console.warn(sentence)
 
-    def sampled(self, step: Step) -> None:
+    def sampled(self, step: TrainingStep) -> None:
         episodes, batch = step.episodes, step.batch
         if not episodes:
             return

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from rung.settings import Settings, TaskSettings
 from rung.settings.objects import GIVEN
+from rung.tasks.task import TextTask
 from rung.trainers.choose import build, is_environment
 from rung.trainers.handed import Handed
 
@@ -35,18 +36,18 @@ def gated(settings: Settings, handed: Handed) -> tuple[str, ...]:
         return ()
     with TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of the rows: the plan has said it
-        handed = replace(handed, tiny=lambda task: _untrained(task, Path(folder)))
+        handed = replace(handed, tiny=lambda task, given: _untrained(task, given, Path(folder)))
         with closing(build(settings, handed)) as trainer:
             return trainer.notes
 
 
-def _untrained(task: TaskSettings, folder: Path) -> Path:
+def _untrained(named: TaskSettings, given: TextTask | None, folder: Path) -> Path:
     """A tiny model of the task that has learnt nothing: what it can be tried with is there."""
     from rung.models.language.tiny import CHARACTERS, tiny_model
     from rung.tasks.load import load_text_task
 
-    characters = load_text_task(task.name, **task.options()).characters
-    tiny_model(0, characters=characters or CHARACTERS).save(folder)
+    task = given or load_text_task(named.name, **named.options())
+    tiny_model(0, characters=task.characters or CHARACTERS).save(folder)
     return folder
 
 

@@ -208,7 +208,7 @@ def read_eval(
     layer = None
     if run is not None:
         body = run.as_data()
-        of_run = {key: body[key] for key in ("task", "max_new_tokens", "seed")}
+        of_run = {key: body[key] for key in ("task", "max_new_tokens", "seed", "tools", "turns")}
         if values:
             of_run["temperature"] = run.evaluation.temperature
         layer = given({**of_run, "items": run.evaluation.num_items}, Origin("the run's settings"))

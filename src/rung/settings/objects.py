@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass
 from typing import Any
 
+from rung.tasks.turns import is_turn_environment
+
 GIVEN = "given:"
 """Begins the name of what was handed in as an object."""
 TASKS_OWN = "task"
@@ -30,6 +32,8 @@ class Objects:
     """A task, or the class of one."""
     environment: Any = None
     """A Gymnasium environment, or a function that makes one."""
+    tools: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Functions, or classes of them, that the policy may call, by the name that follows `given:`."""
     sampler: Callable[[Any], Any] | None = None
     """Makes the sampler of a policy: a function, or the sampler's class."""
     rewards: Mapping[str, Callable[..., Any]] = field(default_factory=dict[str, Callable[..., Any]])
@@ -59,10 +63,9 @@ def taken_apart(keywords: Mapping[str, Any], parts: Sequence[type[Any]] = ()) ->
         elif _is_task(named):
             found["task"] = named
         data["task"] = task_text(data["task"])
-    if "sampler" in data:
-        data["sampler"], found["sampler"] = named_sampler(data["sampler"])
-    if "rewards" in data:
-        data["rewards"], found["rewards"] = named_rewards(data["rewards"])
+    for key, apart in (("tools", named_tools), ("sampler", named_sampler), ("rewards", named_rewards)):
+        if key in data:
+            data[key], found[key] = apart(data[key])
     data |= _named_accuracy(data.get("rewarding"), found.get("rewards", {}))
     own = list(parts)
     if "method" in data and is_method(data["method"]):
@@ -103,6 +106,20 @@ def _task_name(value: Any) -> Any:
         return value
     own = getattr(value, "name", None)
     return GIVEN + (own if isinstance(own, str) and _PLAIN.fullmatch(own) else _name(value, "task"))
+
+
+def named_tools(value: Any) -> tuple[Any, dict[str, Any]]:
+    """Tools as a list of names, in which a function or a class stands by its name; and those."""
+    if isinstance(value, str) or callable(value):
+        value = [value]
+    if not isinstance(value, list | tuple):
+        return value, {}
+    objects: dict[str, Any] = {}
+    for one in value:
+        if callable(one):
+            objects[_unique(_name(one, "tool"), set(objects))] = one
+    names = iter(objects)
+    return [GIVEN + next(names) if callable(one) else one for one in value], objects
 
 
 def named_sampler(value: Any) -> tuple[Any, Callable[..., Any] | None]:
@@ -202,13 +219,18 @@ def _is_model(value: Any) -> bool:
 
 
 def _is_task(value: Any) -> bool:
-    """A task, or the class of one: it has items to train on and others held out, or tells of an environment."""
+    """A task, or the class of one: it has items to train on and others held out, or tells of an environment; or the
+    class of an environment that answers in turns."""
+    if is_turn_environment(value):
+        return True
     declared = getattr(value, "__annotations__", {}) if isinstance(value, type) else {}
     shapes = (("train", "held_out"), ("name", "observations", "choices"))
     return any(all(hasattr(value, name) or name in declared for name in shape) for shape in shapes)
 
 
 def _is_environment(value: Any) -> bool:
-    """An environment, the class of one, or a function that makes one."""
+    """An environment of Gymnasium's kind, the class of one, or a function that makes one."""
+    if is_turn_environment(value):
+        return False
     plays = hasattr(value, "reset") and hasattr(value, "step")
     return plays or (callable(value) and not isinstance(value, type) and not _is_task(value))

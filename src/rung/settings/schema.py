@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Strict
 from pydantic_core import PydanticCustomError
 
+from rung.settings import objects
 from rung.settings.given import NOWHERE, given, nested
 from rung.settings.method import MethodSettings, method_of, sound
 from rung.settings.objects import GIVEN, model_text, named_rewards, named_sampler, reward_name, taken_apart, task_text
@@ -121,6 +122,24 @@ class SamplerSettings(Section):
     """Who draws: `in_process` is the learner's own process. From Python: what makes a sampler of a policy."""
     rows_at_once: int | None = Field(None, ge=1)
     """Completions drawn at once, at most; None: as many as fit in memory. It never changes what is drawn."""
+
+
+def _tools(names: tuple[str, ...]) -> tuple[str, ...]:
+    if all(name.startswith(GIVEN) for name in names):
+        return names
+    raise PydanticCustomError("tools", "functions from Python, or on the command line --tools FILE.py:FUNCTION")
+
+
+Tools = Annotated[
+    tuple[str, ...], Strict(False), BeforeValidator(lambda value: objects.named_tools(value)[0]), AfterValidator(_tools)
+]
+
+
+class TurnSettings(Section):
+    """Episodes over several turns, in which an environment or tools answer the policy."""
+
+    most: int | None = Field(None, ge=1)
+    """Turns of an episode at most; None: as many as the task says, 8 as a rule. Each has max_new_tokens at most."""
 
 
 class EvaluationSettings(Section):
@@ -255,6 +274,10 @@ class Settings(Section):
     """Temperature of the training samples; 1 is the model's own distribution."""
     rewards: Annotated[tuple[RewardSettings, ...], Strict(False), _ByName] = ()
     """Rewards, added by their weights; empty: the task's own. `rewarding.accuracy` says which counts as accuracy."""
+    tools: Tools = ()
+    """Python functions, with types and a docstring, that the policy may call; none: only those of the task."""
+    turns: TurnSettings = TurnSettings()
+    """Episodes over several turns."""
     lora: LoraSettings | None = None
     """None: all weights are trained."""
     network: NetworkSettings = NetworkSettings()
@@ -365,3 +388,7 @@ class EvalSettings(Section):
     """Rewards of the completions; the accuracy is the score. Empty: as in the run, else the task's own."""
     rewarding: RewardingSettings = RewardingSettings()
     """The accuracy, as in the run where the rewards are; limits for rewards that are slow or fail."""
+    tools: Tools = ()
+    """Python functions that the policy may call; empty: as in the run."""
+    turns: TurnSettings = TurnSettings()
+    """Episodes over several turns."""

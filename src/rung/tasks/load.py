@@ -16,7 +16,9 @@ from rung.tasks.environment import EnvironmentTask, environment_task, looks_like
 from rung.tasks.file_task import file_task
 from rung.tasks.library.addition import addition_few_shot
 from rung.tasks.library.arithmetic import arithmetic
+from rung.tasks.library.calculator import calculator
 from rung.tasks.library.copying import copying
+from rung.tasks.library.guess_number import guess_number
 from rung.tasks.library.running_sum import running_sum
 from rung.tasks.pairs import PairTask, pair_task
 from rung.tasks.reasoning_gym_task import reasoning_gym_names, reasoning_gym_task
@@ -27,6 +29,8 @@ LIBRARY: Mapping[str, Callable[..., TextTask]] = {
     "addition-few-shot": addition_few_shot,
     "copying": copying,
     "running-sum": running_sum,
+    "calculator": calculator,
+    "guess-number": guess_number,
 }
 """Our own text tasks by name."""
 Task = TextTask | EnvironmentTask | CartPole1983

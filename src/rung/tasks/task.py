@@ -64,6 +64,10 @@ class TextTask:
     characters: str | None = None
     """All that its prompts and answers are written with, where that is an alphabet of its own: its tiny model then has
     these and no others as tokens."""
+    plays: Callable[[], Any] | None = None
+    """Makes the environment that answers each turn (`rung.tasks.turns`), one an episode; None: one turn is all."""
+    most_turns: int = 8
+    """Turns of an episode at most; one that has more to say is cut."""
     said: tuple[str, ...] = ()
     """What was seen in its data, as sentences for the plan."""
 

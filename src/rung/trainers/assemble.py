@@ -60,13 +60,18 @@ def assemble(episodes: Sequence[Episode]) -> Batch:
 def step_rewards(
     episode: Episode, steps: Sequence[tuple[int, float]], decode: Callable[[npt.NDArray[Any]], str]
 ) -> tuple[tuple[int, float], ...]:
-    """Each step's reward with the index of the action by which its text is complete, found by halving."""
+    """Each step's reward with the index of the action by which its text is complete, found by halving.
+
+    Of an episode over turns the text is the last turn's.
+    """
     found: list[tuple[int, float]] = []
+    before = episode.played.turns[:-1] if episode.played is not None else ()
+    first = int(np.flatnonzero(episode.action_mask)[sum(turn.own for turn in before)])
     for end, reward in steps:
-        low, high = 0, len(episode.actions) - 1
+        low, high = first, len(episode.actions) - 1
         while low < high:
             middle = (low + high) // 2
-            low, high = (low, middle) if len(decode(episode.actions[: middle + 1])) >= end else (middle + 1, high)
+            low, high = (low, middle) if len(decode(episode.actions[first : middle + 1])) >= end else (middle + 1, high)
         found.append((low, reward))
     return tuple(found)
 

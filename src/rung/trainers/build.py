@@ -126,7 +126,7 @@ def place_of(spec: str, setup: Setup) -> str:
     """The model's folder or id; `tiny` is made for the task first, or, where it is a file of pairs, for arithmetic."""
     of_text = isinstance(setup.task, TextTask)
     task = setup.settings.task if of_text else TaskSettings(name="arithmetic")
-    return str(setup.handed.tiny(task)) if spec == "tiny" else spec
+    return str(setup.handed.tiny(task, setup.task if of_text else None)) if spec == "tiny" else spec
 
 
 def lora_of(settings: Settings) -> Lora | None:

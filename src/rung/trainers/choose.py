@@ -117,7 +117,9 @@ def problems(settings: Settings, method: Method | None) -> Iterator[str]:
 
 def task_of(settings: Settings, kind: Kind, handed: Handed) -> Any:
     """A run's task: the one that was handed in, or the one that the kind loads by its name."""
-    return handed.task(settings.task) if settings.task.name.startswith(GIVEN) else kind.load_task(settings)
+    given = settings.task.name.startswith(GIVEN)
+    task = handed.task(settings.task, settings.seed) if given else kind.load_task(settings)
+    return handed.over_turns(task, settings.tools, settings.turns)
 
 
 def notes(settings: Settings, handed: Handed) -> Sequence[str]:

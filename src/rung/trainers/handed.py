@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +11,11 @@ from rung.errors import SettingsError
 from rung.rollouts.sampling import Sampler
 from rung.settings import Settings, TaskSettings
 from rung.settings.objects import GIVEN, Objects
-from rung.settings.schema import PreferenceSettings
+from rung.settings.schema import PreferenceSettings, TurnSettings
 from rung.tasks.environment import EnvironmentTask, handed_environment
+from rung.tasks.task import TextTask
+from rung.tasks.tools import with_tools
+from rung.tasks.turns import is_turn_environment, turn_task
 from rung.trainers.rlhf_2017.labellers import Labeller
 
 if TYPE_CHECKING:
@@ -26,14 +29,14 @@ MakesLabeller = Callable[[PreferenceSettings, EnvironmentTask, int], Labeller]
 class Handed:
     """What a run is built with that its settings cannot hold."""
 
-    tiny: Callable[[TaskSettings], Path]
-    """The folder of the tiny model for a task."""
+    tiny: Callable[[TaskSettings, TextTask | None], Path]
+    """The folder of the tiny model for a task, from its settings and the task itself where that has no name."""
     people: MakesLabeller | None = None
     """Who labels where the settings ask for people; None: nobody is there."""
     objects: Objects = field(default_factory=Objects)
     """What was given from Python and stands in the settings as `given:NAME`."""
 
-    def task(self, settings: TaskSettings) -> Any:
+    def task(self, settings: TaskSettings, seed: int = 0) -> Any:
         """The task that stands as `given:NAME` in the settings."""
         objects, options = self.objects, settings.options()
         if objects.environment is None:
@@ -42,11 +45,31 @@ class Handed:
             return handed_environment(settings.name, objects.environment, **options)
         if objects.task is None:
             raise missing("task", settings.name, f"task={settings.name.removeprefix(GIVEN)}")
+        if is_turn_environment(objects.task):
+            return turn_task(settings.name.removeprefix(GIVEN), objects.task, seed=seed, **options)
         if isinstance(objects.task, type):
             return objects.task(**options)
         if options:
             raise SettingsError([f"task: {settings.name} is an object, which takes no options; got {sorted(options)}"])
         return objects.task
+
+    def over_turns(self, task: Any, tools: Sequence[str], turns: TurnSettings) -> Any:
+        """The task with these tools, each of which stands as `given:NAME`, and this bound.
+
+        Raises SettingsError: one was not handed in or cannot be a tool, or the task has no turns.
+        """
+        if not tools and turns.most is None:
+            return task
+        if not isinstance(task, TextTask):
+            raise SettingsError(f"tools: '{task.name}' is no text task, so nothing is said in it; leave tools out")
+        functions = [self.objects.tools.get(name.removeprefix(GIVEN)) for name in tools]
+        for name, function in zip(tools, functions, strict=True):
+            if function is None:
+                raise missing("tools", name, f"tools=[{name.removeprefix(GIVEN)}]")
+        task = with_tools(task, functions) if tools else task
+        if task.plays is None:
+            raise SettingsError(f"turns.most: '{task.name}' has one turn, as nothing answers; leave it out")
+        return task if turns.most is None else replace(task, most_turns=turns.most)
 
     def model(self, spec: str, *, teacher: bool = False) -> Any:
         """The model, or the teacher, that stands as `given:NAME` in the settings."""

@@ -15,8 +15,9 @@ from rung.batch import Episode
 from rung.errors import DataError
 from rung.random import Stream
 from rung.rewards.judge import Judge
-from rung.rollouts.judged import judged
-from rung.rollouts.sampling import Sampler, checked, prompts_of
+from rung.rollouts.judged import answer_text, judged
+from rung.rollouts.sampling import Sampler
+from rung.rollouts.turns import answers
 from rung.settings import Settings
 from rung.tasks.task import Item, TextTask
 from rung.whole_files import write_whole
@@ -63,19 +64,19 @@ def score(
     The random streams depend on seed, item and sample alone, so two policies are compared on common random numbers.
     Raises RewardError when more completions could not be judged than the judge allows.
     """
-    prompts = prompts_of(policy, items)
-    drawn = sampler.sample(
-        prompts,
+    episodes = answers(
+        sampler,
+        policy,
+        task,
+        items,
         samples_per_prompt=k,
         max_new_tokens=max_new_tokens,
         temperature=temperature,
         stream=Stream(seed, 0, "held out"),
-        stop=task.stop,
     )
-    episodes = checked(drawn, prompts, k, max_new_tokens)
     judgements = judged(judge, policy, [items[e.group] for e in episodes], episodes)
     accuracies = [np.nan if j.accuracy is None else j.accuracy for j in judgements]
-    texts = [episode.text for episode in episodes]
+    texts = [answer_text(episode) for episode in episodes]
     kept = (replace(e, judgement=j) for e, j in zip(episodes, judgements, strict=True))
     return Scores(
         items=tuple(item.id for item in items),

@@ -84,9 +84,8 @@ def of_rewards(settings: Settings, handed: Handed) -> dict[str, str]:
 
 def of_objects(objects: Objects, parts: Sequence[type[Any]]) -> dict[str, str]:
     """The code of a task, an environment and parts of the user's own."""
-    own = [
-        one for one in (objects.task, objects.environment, objects.sampler, *objects.parts, *parts) if one is not None
-    ]
+    given = (objects.task, objects.environment, objects.sampler, *objects.tools.values(), *objects.parts, *parts)
+    own = [one for one in given if one is not None]
     return {name: digest for one in own for name, digest in of_object(one).items()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -35,6 +36,24 @@ def of_lengths(episodes: Sequence[Episode]) -> Metrics:
         "length/truncated": _mean([float(e.truncated) for e in episodes]),
         "episodes/generated": float(len(episodes)),
         "tokens/generated": float(sum(lengths)),
+    }
+
+
+def of_turns(episodes: Sequence[Episode]) -> Metrics:
+    """Of episodes over turns: how many turns, how they ended, what was read, and calls of tools; else nothing."""
+    played = [e.played for e in episodes if e.played is not None]
+    if not played:
+        return {}
+    calls = Counter(status for one in played for turn in one.turns for status in turn.calls)
+    made = calls.total()
+    return {
+        "turns/mean": _mean([len(one.turns) for one in played]),
+        "turns/most_reached": _mean([float(one.ending == "turns") for one in played]),
+        "turns/failed": float(sum(one.status != OK for one in played)),
+        "tokens/observed": float(sum(int((~e.action_mask).sum()) for e in episodes)),
+        "tools/calls": made / len(played),
+        "tools/failed": 1 - calls[OK] / made if made else None,
+        **{f"tools_failed/{status}": float(count) for status, count in sorted(calls.items()) if status != OK},
     }
 
 

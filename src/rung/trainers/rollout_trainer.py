@@ -14,7 +14,7 @@ from rung.models.language.distributions import Distribution
 from rung.models.state import require_finite
 from rung.settings import Settings
 from rung.trainers.held_out import Scores
-from rung.trainers.trainer import B, Collector, Learner, Phase, State, Step, Trainer, untimed
+from rung.trainers.trainer import B, Collector, Learner, Phase, State, Trainer, TrainingStep, untimed
 from rung.trainers.work import Work
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class RolloutTrainer(Trainer, Generic[B]):
     def method(self) -> Method:
         return self.learner.method
 
-    def step(self, *, progress: float | None = None, phase: Phase = untimed) -> Step:
+    def step(self, *, progress: float | None = None, phase: Phase = untimed) -> TrainingStep:
         self.steps += 1
         share = (self.steps - 1) / max(self.settings.steps, 1) if progress is None else progress
         collected = self.collector.collect(self.steps, phase)
@@ -70,7 +70,7 @@ class RolloutTrainer(Trainer, Generic[B]):
             require_finite(f"step {self.steps}: after its update the weights", self.policy.state(), what=LOWER)
             self.collector.deliver(self.learner.updates)
             metrics = collected.metrics | learned.metrics() | {"kl/start": self._kl_to_start(learned.batch)}
-        return Step(
+        return TrainingStep(
             number=self.steps,
             metrics=metrics,
             learned=learned,

@@ -9,8 +9,9 @@ from rung.batch import Episode
 from rung.faults import fault_point
 from rung.random import Stream
 from rung.rewards.judge import Judge
-from rung.rollouts.judged import judged
-from rung.rollouts.sampling import Sampler, checked, prompts_of
+from rung.rollouts.judged import judged, turn_rewards
+from rung.rollouts.sampling import Sampler
+from rung.rollouts.turns import answers
 from rung.settings import Settings
 from rung.tasks.order import items_at
 from rung.tasks.task import TextTask
@@ -54,22 +55,27 @@ class TextRollouts(Collector[B]):
         self.drawn += len(picks)
         items = [self.task.train[int(pick)] for pick in picks]
         with phase("sample"):
-            prompts, longest = prompts_of(self.policy, items, first_group), self.settings.max_new_tokens
-            drawn = sampler.sample(
-                prompts,
+            episodes = answers(
+                sampler,
+                self.policy,
+                self.task,
+                items,
                 samples_per_prompt=samples_per_prompt,
-                max_new_tokens=longest,
+                max_new_tokens=self.settings.max_new_tokens,
                 temperature=temperature,
                 stream=Stream(self.settings.seed, step, "train"),
-                stop=self.task.stop,
+                first_group=first_group,
                 epsilon=epsilon,
             )
-            episodes = checked(drawn, prompts, samples_per_prompt, longest)
             fault_point("rollout.done")
         with phase("reward"):
             judgements = judged(self.judge, self.policy, [items[e.group - first_group] for e in episodes], episodes)
             found = [
-                dataclasses.replace(e, judgement=j, step_rewards=step_rewards(e, j.steps, self.policy.decode))
+                dataclasses.replace(
+                    e,
+                    judgement=j,
+                    step_rewards=(*step_rewards(e, j.steps, self.policy.decode), *turn_rewards(self.judge, e)),
+                )
                 for e, j in zip(episodes, judgements, strict=True)
             ]
             fault_point("reward.done")

@@ -65,7 +65,7 @@ class Numbers:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class TrainingStep:
     """One step of training.
 
     Example: after `step = trainer.step()`, `step.metrics["loss"]` is its loss, `step.batch.advantages_BT` its
@@ -126,7 +126,7 @@ class Trainer:
         """With its coefficients as they are now: one that adapts is a new part."""
         raise NotImplementedError
 
-    def step(self, *, progress: float | None = None, phase: Phase = untimed) -> Step:
+    def step(self, *, progress: float | None = None, phase: Phase = untimed) -> TrainingStep:
         """Draws, judges and learns once. `progress`, 0 to 1: the share of the run that is behind it; None: by steps."""
         raise NotImplementedError
 

@@ -20,7 +20,7 @@ MOST_PARTS = 64
 
 STEP_COLUMNS = (
     *("group", "sample", "item", "prompt", "completion", "status", "mask", "advantages", "reward"),
-    *("reward_parts", "accuracy", "terminated", "truncated"),
+    *("reward_parts", "accuracy", "terminated", "truncated", "turns"),
 )
 TOKEN_COLUMNS = (
     *("group", "sample", "mask", "token_ids", "pieces", "log_probs", "advantages"),
@@ -51,7 +51,7 @@ def _sample(number: int, row: Mapping[str, Any]) -> dict[str, Any]:
         "row": number,
         "group": row["group"],
         "sample": row["sample"],
-        "completion": _text(row["completion"]),
+        "completion": _text(_said(row)),
         "status": visible(row["status"] or "not judged", limit=200),
         "ok": row["status"] == OK,
         "reward": finite(row["reward"]),
@@ -65,6 +65,13 @@ def _sample(number: int, row: Mapping[str, Any]) -> dict[str, Any]:
         "terminated": bool(row["terminated"]),
         "truncated": bool(row["truncated"]),
     }
+
+
+def _said(row: Mapping[str, Any]) -> str | None:
+    """The completion; over turns a paragraph each, and what came back behind an arrow."""
+    arrows = {"assistant": "", "user": "← "}
+    turns = row.get("turns") or ()
+    return "\n".join(f"{arrows[t['role']]}{t['content'].rstrip()}" for t in turns) if turns else row["completion"]
 
 
 def shown_tokens(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from rung.tasks.order import items_at
 from rung.tasks.rows import require_new_file, write_rows
 from rung.tasks.task import TextTask
 from rung.trainers.build import limit_threads, rewards_of
-from rung.trainers.preferences.drawing import Group, PairsMade, Wanted, answered, paired
+from rung.trainers.preferences.drawing import Group, PairsMade, Wanted, answered, over_turns, paired
 from rung.trainers.preferences.drawing import unlabelled as of_people
 from rung.trainers.usable_rows import reader_for, usable
 
@@ -69,6 +69,8 @@ def make_pairs(settings: PairsSettings, out: Path, *, unlabelled: bool = False, 
 def prompts_of(settings: PairsSettings) -> TextTask:
     """The task, all of whose prompts the model can take. SettingsError or DataError otherwise."""
     task = load_text_task(settings.task.name, seed=settings.seed, **settings.task.options())
+    if wrong := list(over_turns(task)):
+        raise SettingsError(wrong)
     return usable(
         task,
         reader_for(settings.model, task),

@@ -94,9 +94,12 @@ def method_of(settings: SFTSettings) -> PolicyGradient:
     )
 
 
-def sft(settings: SFTSettings, folder: Path, *, quiet: bool = False, say: Say = print) -> SFTSummary:
+def sft(
+    settings: SFTSettings, folder: Path, *, task: TextTask | None = None, quiet: bool = False, say: Say = print
+) -> SFTSummary:
     """Trains on the task's worked examples; the model ends in `folder/final`, the losses in `folder/losses.json`.
 
+    `task`: one that has no name of its own.
     The folder appears whole, at the end: killed before that, the same call begins anew and gives the same.
 
     Raises SettingsError when the task has no worked examples, or the folder already holds something or cannot be
@@ -106,7 +109,7 @@ def sft(settings: SFTSettings, folder: Path, *, quiet: bool = False, say: Say = 
         raise SettingsError(f"{folder}: is not empty; choose another --out")
     require_writable(folder, "--out")
     limit_threads(settings.learner)
-    task = examples_of(settings).task
+    task = examples_of(settings, task).task
     for note in task.notes():
         say(f"note: {note}")
     policy = _policy(settings, task)
@@ -125,9 +128,9 @@ def sft(settings: SFTSettings, folder: Path, *, quiet: bool = False, say: Say = 
     return SFTSummary(folder=folder, loss=losses[-1] if losses else float("nan"), before=before, after=after)
 
 
-def examples_of(settings: SFTSettings) -> Usable[TextTask]:
+def examples_of(settings: SFTSettings, task: TextTask | None = None) -> Usable[TextTask]:
     """The task with its worked examples, all of which the model can take. SettingsError or DataError otherwise."""
-    task = load_text_task(settings.task.name, seed=settings.seed, **settings.task.options())
+    task = task or load_text_task(settings.task.name, seed=settings.seed, **settings.task.options())
     require_examples(task)
     return usable(
         task,

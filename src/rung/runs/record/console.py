@@ -211,11 +211,21 @@ def sample_text(episode: Episode, prompt: str | None, *, limit: int = 400) -> tu
             title += f"  {visible(judged.status, limit=120)}"
     title += "  truncated" if episode.truncated else ""
     title += f"  item {visible(episode.item, limit=40)}"
-    body = f"→ {visible(episode.text, limit=limit, keep_newlines=True)}" if episode.text else "→ (nothing)"
+    body = f"→ {visible(said_text(episode), limit=limit, keep_newlines=True)}" if episode.text else "→ (nothing)"
     if prompt is not None:
         start = "… " if len(prompt) > limit else ""
         body = f"{start}{visible(prompt[-limit:], keep_newlines=True)}\n{body}"
     return title, body
+
+
+def said_text(episode: Episode) -> str:
+    """The completion; over turns one line each, and what came back behind an arrow."""
+    if episode.played is None:
+        return episode.text
+    told = (
+        f"{turn.said.rstrip()}\n← {turn.told.rstrip()}" if turn.told else turn.said for turn in episode.played.turns
+    )
+    return "\n→ ".join(told)
 
 
 def _chosen(episodes: Sequence[Episode], count: int) -> list[int]:

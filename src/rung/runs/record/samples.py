@@ -14,10 +14,12 @@ ends with the same file.
     pieces                                       each token as text, special ones included
     learner_log_probs, entropy, clipped          what the learner saw of each token before and during its updates
     reference_log_probs                          null without a reference
+    turns                                        role and content of each message after the prompt; only of a run over
+                                                 several turns
 
 Token ids are null for an environment's episode, whose observations and actions are no text. What the learner saw is
 null for a completion not trained on; `clipped` also where the objective has no bound. Entropy has 16 bits: it is looked
-at, not computed with. Parts written before the last five columns were there are read, and merged, with nulls in them.
+at, not computed with. Parts written before the last columns were there are read, and merged, with nulls in them.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import Tensor
 
-from rung.batch import Batch, Episode
+from rung.batch import Batch, Episode, Played
 from rung.errors import DataError
 from rung.runs.record.visible import encodable
 from rung.whole_files import SUFFIX, renamed, written_aside
@@ -65,10 +67,14 @@ SCHEMA = pa.schema(
         ("entropy", pa.list_(pa.float16())),
         ("clipped", pa.list_(pa.bool_())),
         ("reference_log_probs", _REALS),
+        ("turns", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
     ]
 )
 EARLIER = pa.schema(list(SCHEMA)[:18])
 """Without what the learner saw of each token."""
+ONE_TURN = pa.schema(list(SCHEMA)[:23])
+"""Without the column of turns, which the samples of other runs do not have."""
+_READ = (SCHEMA, ONE_TURN, EARLIER)
 
 ROWS_A_GROUP = 1024
 """Merged parts are gathered to row groups of about this many rows: few enough that one step reads fast, and all do."""
@@ -104,7 +110,8 @@ def samples_table(
     none = [None] * len(episodes)
     both = zip(episodes, none if prompts is None else prompts, none if advantages is None else advantages, strict=True)
     rows = [_row(step, *of) | _seen(of[0], learnt, row) for row, of in enumerate(both)]
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
+    over_turns = any(episode.played is not None for episode in episodes)
+    return pa.Table.from_pylist(rows, schema=SCHEMA if over_turns else ONE_TURN)
 
 
 def encode_part(table: pa.Table) -> bytes:
@@ -219,9 +226,9 @@ def _write_gathered(folder: Path, paths: Sequence[Path], first: int, last: int) 
     """One file of these files' steps up to `last`, a row group a step."""
     target = folder / f"steps_{first:06d}_{last:06d}.parquet"
     tables = {step: table for path in paths for step, table in _tables(path) if step <= last}
-    with written_aside(target) as aside, pq.ParquetWriter(aside, SCHEMA, compression="zstd") as writer:
+    with written_aside(target) as aside, pq.ParquetWriter(aside, _schema_of(paths), compression="zstd") as writer:
         for step in sorted(tables):
-            writer.write_table(tables[step], row_group_size=len(tables[step]))
+            writer.write_table(tables[step].select(writer.schema.names), row_group_size=len(tables[step]))
 
 
 def merge(folder: Path, target: Path, *, without: Collection[Path] = ()) -> int:
@@ -232,9 +239,9 @@ def merge(folder: Path, target: Path, *, without: Collection[Path] = ()) -> int:
     """
     count = 0
     paths = [path for path in dict.fromkeys(parts(folder).values()) if path not in without]
-    with written_aside(target) as aside, pq.ParquetWriter(aside, SCHEMA, compression="zstd") as writer:
+    with written_aside(target) as aside, pq.ParquetWriter(aside, _schema_of(paths), compression="zstd") as writer:
         for table in _row_groups(paths):
-            writer.write_table(table, row_group_size=len(table))
+            writer.write_table(table.select(writer.schema.names), row_group_size=len(table))
             count += len(table)
     return count
 
@@ -248,6 +255,14 @@ def damage(folder: Path) -> dict[Path, str]:
         except DataError as error:
             found[path] = str(error)
     return found
+
+
+def _schema_of(paths: Sequence[Path]) -> pa.Schema:
+    for path in paths:
+        with _opened(path) as file:
+            if "turns" in file.schema_arrow.names:
+                return SCHEMA
+    return ONE_TURN
 
 
 def _row_groups(paths: Sequence[Path]) -> Iterator[pa.Table]:
@@ -302,7 +317,7 @@ def _opened(path: Path) -> pq.ParquetFile:
         file = pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: not a readable part of the samples: {error}") from error
-    if not (file.schema_arrow.equals(SCHEMA) or file.schema_arrow.equals(EARLIER)):
+    if not any(file.schema_arrow.equals(known) for known in _READ):
         raise DataError(f"{path}: its columns are not those of rung's samples: {file.schema_arrow.names}")
     return file
 
@@ -329,7 +344,12 @@ def _row(step: int, episode: Episode, prompt: str | None, advantages: Any) -> di
         "accuracy": judged.accuracy if judged else None,
         "terminated": bool(episode.terminated),
         "truncated": bool(episode.truncated),
+        "turns": None if episode.played is None else _messages(episode.played),
     }
+
+
+def _messages(played: Played) -> list[dict[str, str]]:
+    return [{role: encodable(text) for role, text in message.items()} for message in played.messages()]
 
 
 def _seen(episode: Episode, learnt: Batch | None, row: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from rung.methods.parts.protocols import fact
 from rung.models.language.size import ModelShape
 from rung.rewards.reward import JudgesSteps
 from rung.settings import Settings
+from rung.tasks.turns import Return
 from rung.trainers.build import judging, language_model, rewards_of, teacher_of
 from rung.trainers.fits import general_doubts, no_labels, no_network, no_pairs
 from rung.trainers.kind import Kind, Setup
@@ -82,13 +83,14 @@ class OnText(Kind):
         settings, method, task = setup.settings, setup.method, setup.task
         rewards = rewards_of(settings.rewards, task, setup.handed, accuracy=settings.rewarding.accuracy)
         if fact(method.advantage, "needs_step_scores", False) and not any(
-            isinstance(one.reward, JudgesSteps) for one in rewards
+            isinstance(one.reward, JudgesSteps | Return) for one in rewards
         ):
             names = ", ".join(one.reward.name for one in rewards)
             raise SettingsError(
                 [
                     f"method.advantage: {type(method.advantage).__name__} needs a reward that judges steps, but "
-                    f"'{task.name}' has {names}; set task.steps=true with arithmetic or running-sum, or choose grpo"
+                    f"'{task.name}' has {names}; set task.steps=true with arithmetic or running-sum, "
+                    "or choose grpo, or a task over turns"
                 ]
             )
         with judging(settings, rewards) as judge:

@@ -77,7 +77,7 @@ class TextCollector(TextRollouts[Batch]):
 
     @staticmethod
     def _metrics(generated: Sequence[Episode]) -> Metrics:
-        metrics = measure.of_rewards(generated) | measure.of_lengths(generated)
+        metrics = measure.of_rewards(generated) | measure.of_lengths(generated) | measure.of_turns(generated)
         return metrics | measure.of_groups(assemble(generated))
 
     def state(self) -> Mapping[str, Any]:

@@ -91,6 +91,13 @@ class Group:
     episodes: Sequence[Episode]
 
 
+def over_turns(task: TextTask) -> Iterator[str]:
+    """Why no pairs can be drawn of a task in which something answers the policy."""
+    if task.plays is not None:
+        what = "has several turns, and a pair holds one answer each"
+        yield f"task.name: '{task.name}' {what}; choose grpo, or another task"
+
+
 def answered(
     sampler: Sampler,
     policy: TextPolicy,

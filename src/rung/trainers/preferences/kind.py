@@ -18,6 +18,7 @@ from rung.trainers.build import judging, language_model, lora_of, place_of, rewa
 from rung.trainers.fits import doubtful_rate, no_network
 from rung.trainers.inputs import of_model
 from rung.trainers.kind import Kind, Setup
+from rung.trainers.preferences.drawing import over_turns
 from rung.trainers.preferences.drawn_pairs import DrawnPairCollector
 from rung.trainers.preferences.learner import PreferenceLearner
 from rung.trainers.preferences.pairs import PairCollector
@@ -160,6 +161,8 @@ class DrawnPairs(OfPairs):
     def misfits(self, method: PreferenceLearning, task: Any) -> Iterator[str]:
         if not isinstance(task, TextTask):
             yield _prefers_texts(method, getattr(task, "name", str(task)))
+        else:
+            yield from over_turns(task)
 
     def units(self, settings: Settings, method: PreferenceLearning) -> Units:
         """A step learns from pairs; drawing goes by rounds of prompts, which decide the memory."""

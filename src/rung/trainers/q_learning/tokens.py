@@ -93,6 +93,7 @@ class TokenReplayCollector(TextRollouts["Due"]):
         return {
             **measure.of_rewards(episodes),
             **measure.of_lengths(episodes),
+            **measure.of_turns(episodes),
             "replay/steps": float(len(self.replay)),
             "value/held_out_max_q": self._held_out_value(),
         }

@@ -1,0 +1,255 @@
+"""Tools: Python functions that a policy may call in its turns.
+
+    def times(a: int, b: int) -> int:
+        '''Multiply two whole numbers.'''
+        return a * b
+
+A turn that holds a call is answered with the result; one without a call is the answer to the task. A call is written
+in one of three ways, whatever the model:
+
+    ?times(12, 34)                                                  at the beginning of a line
+    <tool_call>{"name": "times", "arguments": {"a": 12, "b": 34}}</tool_call>
+    ```tool
+    {"name": "times", "arguments": {"a": 12, "b": 34}}
+    ```
+
+Whatever goes wrong with a call comes back to the policy as text and is counted by its status. By itself it is no
+reward.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import json
+import re
+import types
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+from pydantic_core import ArgsKwargs
+
+from rung.batch import OK
+from rung.errors import RewardError, SettingsError, did_you_mean
+from rung.rewards.reward import Prompt
+from rung.rewards.values import called_within
+from rung.tasks.task import Item, Lazy, TextTask
+from rung.tasks.turns import Step, episode_start
+
+NOT_PARSED, UNKNOWN, BAD_ARGUMENTS, TOO_MANY = "not parsed", "unknown tool", "bad arguments", "too many"
+"""Statuses of a call beside `ok`, `raised` and `timeout`."""
+MOST_CALLS = 4
+"""In one turn; the others are answered with an error."""
+DEADLINE_S = 10.0
+_LONGEST_CALL = 10_000
+_CALL = re.compile(
+    r"<tool_call>(?P<tag>.*?)(?:</tool_call>|\Z)"
+    r"|^```tool(?:_call)?[ \t]*\n(?P<fence>.*?)(?:^```|\Z)"
+    r"|^\?(?P<line>[^\n]*)",
+    re.DOTALL | re.MULTILINE,
+)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call as it was written. Example: `Call("times", ArgsKwargs((12, 34)))`."""
+
+    name: str
+    arguments: Any
+    """ArgsKwargs, or JSON text."""
+
+
+def calls_in(reply: str) -> Iterator[Call | str]:
+    """The calls in what the policy wrote, after its last `</think>`, in order; a sentence for each that is none.
+
+    >>> list(calls_in("?times(12, b=34)"))
+    [Call(name='times', arguments=ArgsKwargs((12,), {'b': 34}))]
+    """
+    for found in _CALL.finditer(reply.rpartition("</think>")[2]):
+        line, written = found["line"], found["tag"] or found["fence"] or ""
+        try:
+            if len(found[0]) > _LONGEST_CALL:
+                raise ValueError(f"a call has at most {_LONGEST_CALL:,} characters")
+            yield _from_json(written) if line is None else _from_line(line)
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
+            yield f"{error.msg if isinstance(error, SyntaxError) else error}"
+
+
+def _from_json(text: str) -> Call:
+    given: Any = json.loads(text)
+    if not isinstance(given, dict) or not isinstance(given.get("name"), str):
+        raise ValueError('expected {"name": ..., "arguments": {...}}')
+    arguments = given.get("arguments", {})
+    if not isinstance(arguments, dict):
+        raise ValueError("arguments: expected an object")
+    return Call(given["name"], json.dumps(arguments))
+
+
+def _from_line(text: str) -> Call:
+    """`name(1, b="x")`, read as data: literals alone, nothing is evaluated."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SyntaxWarning)
+        tree = ast.parse(text.strip(), mode="eval").body
+    if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name):
+        raise ValueError("expected ?name(arguments)")
+    try:
+        named = {str(one.arg): ast.literal_eval(one.value) for one in tree.keywords}
+        return Call(tree.func.id, ArgsKwargs(tuple(map(ast.literal_eval, tree.args)), named))
+    except (ValueError, TypeError) as error:  # its words hold an address in memory, which no two runs have alike
+        raise ValueError("arguments must be plain values") from error
+
+
+class Tool:
+    """A function that can be called by text.
+
+    Raises SettingsError: it has a parameter without a type, a type that no text can give, or no docstring.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function, self.name = function, getattr(function, "__name__", "")
+        where = f"tools: {self.name or function!r}"
+        if not callable(function) or not self.name.isidentifier():
+            raise SettingsError([f"{where} is no function with a name; give functions with type hints and a docstring"])
+        parameters = inspect.signature(function).parameters.values()
+        untyped = [p.name for p in parameters if p.annotation is p.empty]
+        starred = [p.name for p in parameters if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        if untyped or starred or not inspect.getdoc(function):
+            what = f"parameter {untyped[0]} has no type" if untyped else "has no docstring"
+            raise SettingsError([f"{where}: {f'takes *{starred[0]}' if starred else what}; a call is checked by both"])
+
+        @functools.wraps(function)
+        def given(*args: Any, **named: Any) -> Any:
+            return args, named
+
+        try:
+            self._arguments = TypeAdapter(given, config=ConfigDict(strict=True, arbitrary_types_allowed=False))
+        except (PydanticUserError, NameError) as error:
+            raise SettingsError([f"{where}: {str(error).partition(chr(10))[0]}"]) from error
+
+    def schema(self) -> dict[str, Any]:
+        """Its JSON schema, as chat templates take it. Parameters that the docstring leaves out are named by it."""
+        from transformers.utils import get_json_schema
+
+        function = getattr(self.function, "__func__", self.function)
+        names = list(inspect.signature(self.function).parameters)
+        doc = inspect.getdoc(function) or ""
+        lacking = [name for name in names if not re.search(rf"^\s*{name}\s*(\(.*\))?:", doc, re.MULTILINE)]
+        head, args, tail = doc.partition("Args:\n")
+        added = "".join(f"    {name}: {name}\n" for name in lacking)
+        made = types.FunctionType(function.__code__, function.__globals__, self.name, function.__defaults__)
+        hints = {k: v for k, v in function.__annotations__.items() if k in (*names, "return")}
+        made.__annotations__, made.__kwdefaults__ = hints, function.__kwdefaults__
+        made.__doc__ = f"{head}{args}{added}{tail}" if args else f"{doc.rstrip()}\n\nArgs:\n{added}" if added else doc
+        made.__signature__ = inspect.signature(self.function)  # type: ignore[attr-defined]
+        return get_json_schema(made)
+
+    def called(self, arguments: Any) -> tuple[str, str]:
+        """(what the policy reads, the status) of a call."""
+        validator = self._arguments.validator
+        read = validator.validate_json if isinstance(arguments, str) else validator.validate_python
+        try:
+            args, named = read(arguments)
+        except (ValidationError, RecursionError) as error:
+            first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": "too deep"}
+            place = ".".join(map(str, first["loc"]))
+            return f"error: {self.name}: {place}{': ' if place else ''}{first['msg']}", BAD_ARGUMENTS
+        try:
+            return _shown(called_within(DEADLINE_S, self.name, lambda: self.function(*args, **named))), OK
+        except RewardError as error:
+            cause = error.__cause__
+            said = f"no answer within {DEADLINE_S:g} s" if cause is None else f"{type(cause).__name__}: {cause}"
+            return f"error: {self.name}: {said}", error.status
+
+
+def _shown(result: Any) -> str:
+    text = json.dumps(result, default=str) if isinstance(result, dict | list | tuple | None) else str(result)
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def answered(tools: Mapping[str, Tool], reply: str) -> Step | None:
+    """The answer to the calls in a turn, a line each; None: there is none."""
+    told: list[tuple[str, str]] = []
+    for number, call in enumerate(calls_in(reply)):
+        if number >= MOST_CALLS:
+            told.append((f"error: at most {MOST_CALLS} calls in a turn", TOO_MANY))
+        elif isinstance(call, str):
+            told.append((f"error: not a call: {call}", NOT_PARSED))
+        elif call.name not in tools:
+            told.append((f"error: no tool '{call.name:.60}'{did_you_mean(call.name, list(tools))}", UNKNOWN))
+        else:
+            told.append(tools[call.name].called(call.arguments))
+    if not told:
+        return None
+    return Step("".join(f"{text}\n" for text, _ in told), calls=tuple(status for _, status in told))
+
+
+class WithTools:
+    """An environment in which calls are answered, and whatever else is said goes to the task: its own environment, or
+    else its rewards."""
+
+    def __init__(self, functions: Sequence[Any], inner: Any = None) -> None:
+        made = [one() if isinstance(one, type) else one for one in functions]
+        self.tools, self.inner = tools_of(made), inner
+
+    def reset(self, item: Item, seed: int) -> Prompt:
+        return item.prompt if self.inner is None else _told_of(episode_start(self.inner, item, seed), self.tools)
+
+    def step(self, reply: str) -> Step:
+        found = answered(self.tools, reply)
+        if found is not None:
+            return found
+        return Step(done=True) if self.inner is None else self.inner.step(reply)
+
+
+def tools_of(given: Sequence[Any]) -> dict[str, Tool]:
+    """Tools by name: functions, and the public methods of objects. SettingsError where two have one name."""
+    functions: list[Callable[..., Any]] = []
+    for one in given:
+        if inspect.isroutine(one):
+            functions.append(one)
+        else:
+            functions += [m for name, m in inspect.getmembers(one, inspect.ismethod) if not name.startswith("_")]
+    found = {tool.name: tool for tool in map(Tool, functions)}
+    if len(found) < len(functions) or not found:
+        what = "two have one name" if found else "there is none"
+        raise SettingsError([f"tools: {what}; give functions, or classes with public methods, of different names"])
+    return found
+
+
+def _told_of(prompt: Prompt, tools: Mapping[str, Tool]) -> Prompt:
+    """Messages, the first of which tells of the tools; a text as it stands."""
+    if isinstance(prompt, str):
+        return prompt
+    schemas = "\n".join(json.dumps(tool.schema()["function"]) for tool in tools.values())
+    text = (
+        f"You may call these tools:\n{schemas}\n"
+        'A call is written so, and its result comes as the next message:\n<tool_call>{"name": NAME, "arguments": '
+        "{...}}</tool_call>\nAn answer without a call is final."
+    )
+    first, *rest = prompt
+    return ({"role": first["role"], "content": f"{text}\n\n{first['content']}"}, *rest)
+
+
+def with_tools(task: TextTask, functions: Sequence[Any]) -> TextTask:
+    """The task, in which the policy may call these functions or the public methods of these classes.
+
+    A class is made anew for each episode. Messages are told of the tools in front of the first one; a prompt that is
+    text stays as it is.
+
+    Raises SettingsError: one of them cannot be a tool.
+    """
+    tools, inner = WithTools(functions).tools, task.plays
+
+    def told(rows: Sequence[Item]) -> Sequence[Item]:
+        return Lazy(len(rows), lambda i: replace(rows[i], prompt=_told_of(rows[i].prompt, tools)))
+
+    return replace(
+        task,
+        train=told(task.train),
+        held_out=told(task.held_out),
+        plays=lambda: WithTools(functions, None if inner is None else inner()),
+    )
