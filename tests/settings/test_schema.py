@@ -36,6 +36,8 @@ def test_the_defaults_are_the_documented_ones():
             "threads": None,
         },
         "network": {"hidden": [64, 64]},
+        "tools": [],
+        "turns": {"most": None},
         "sampler": {"engine": "in_process", "rows_at_once": None},
         "evaluation": {"every": 10, "num_items": 64, "num_samples": 1, "temperature": 0.0},
         "saving": {"every": 10, "keep": 2},
@@ -153,8 +155,8 @@ def test_settings_from_data_reports_every_problem():
     assert error.value.problems == [
         "seed: got 'a', expected a whole number",
         "stepz: unknown key; did you mean 'steps'?; valid here: model, method, task, teacher, seed, steps, "
-        "budget, prompts_per_step, num_environments, max_new_tokens, temperature, rewards, lora, network, "
-        "learner, sampler, evaluation, saving, rewarding, preferences, pairs, reporting",
+        "budget, prompts_per_step, num_environments, max_new_tokens, temperature, rewards, tools, turns, lora, "
+        "network, learner, sampler, evaluation, saving, rewarding, preferences, pairs, reporting",
         "method.name: got 'grp'; did you mean 'grpo'?; valid: " + ", ".join(METHODS),
     ]
 

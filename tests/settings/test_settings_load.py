@@ -231,8 +231,8 @@ def test_changes_to_a_run_are_read_like_set():
     assert error.value.problems == [
         "--set evry: unknown key; did you mean 'saving.every'?; valid: budget, evaluation, learner, "
         "lora, max_new_tokens, method, model, network, num_environments, pairs, preferences, prompts_per_step, "
-        "reporting, rewarding, rewards, sampler, saving, seed, steps, task, teacher, temperature and what they hold "
-        "(an option of the task is task.OPTION)",
+        "reporting, rewarding, rewards, sampler, saving, seed, steps, task, teacher, temperature, tools, "
+        "turns and what they hold (an option of the task is task.OPTION)",
         "--set steps: got 'x', expected a whole number",
         "--set num_items: evaluation.num_items: got 0, expected 1 or more",
     ]

@@ -132,13 +132,6 @@ ITS_OWN = (WeightedReward(reward=Success(), weight=0.0), WeightedReward(reward=R
 """The rewards of an environment: success is the accuracy, the return is learnt from."""
 
 
-def is_turn_environment(value: Any) -> bool:
-    """Whether a class, or a function that makes one, answers in turns: `reset(item, seed)` and `step(reply)`."""
-    if not isinstance(value, type) or not (hasattr(value, "reset") and hasattr(value, "step")):
-        return False
-    return "item" in inspect.signature(value.reset).parameters
-
-
 def turn_task(name: str, make: Callable[..., Any], *, seed: int = 0, **options: Any) -> TextTask:
     """An environment's class as a task. The options are its constructor's.
 

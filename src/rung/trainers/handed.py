@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from rung.errors import SettingsError
 from rung.rollouts.sampling import Sampler
 from rung.settings import Settings, TaskSettings
-from rung.settings.objects import GIVEN, Objects
+from rung.settings.objects import GIVEN, Objects, is_turn_environment
 from rung.settings.schema import PreferenceSettings, TurnSettings
 from rung.tasks.environment import EnvironmentTask, handed_environment
 from rung.tasks.task import TextTask
 from rung.tasks.tools import with_tools
-from rung.tasks.turns import is_turn_environment, turn_task
+from rung.tasks.turns import turn_task
 from rung.trainers.rlhf_2017.labellers import Labeller
 
 if TYPE_CHECKING:
