@@ -17,8 +17,8 @@ SLOTS = ("objective", "aggregation", "keep_group", "shape_reward", "drop_rows")
 
 
 def method_of(row: int, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(ladder.running_sums, "start_model", lambda *given, **named: Path("tiny"))
-    command = ladder.run_of(row, 0).command
+    monkeypatch.setattr(ladder.running_sums, "start", lambda work: Path("tiny"))
+    command = ladder.run_of(None, row, 0).command
     sets = [text for before, text in pairwise(command) if before == "--set"]
     flags = {"model": "tiny", "method": "dapo", "task": "running-sum"}
     return read_run(recipe="tiny", flags=flags, sets=sets).required().resolved_method()
@@ -86,20 +86,23 @@ def test_each_line_can_fail(row: int, changed: dict[str, Any], line: str) -> Non
     found = rows()
     found[ladder.NAMES[row]] = changed
     assert not ladder.lines_held(found)[line]["passed"]
-    assert not ladder.summary(found, (0, 1))["passed"]
+
+
+def measured(found: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    by_row = {row: found[name] for row, name in enumerate(ladder.NAMES)}
+    monkeypatch.setattr(ladder, "read_all", lambda folders, of_run: by_row)
+    return dict(ladder.measure(None, {}))
 
 
 def test_what_it_prints_follows_from_its_numbers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    result = ladder.summary(rows(), (0, 1))
+    result = measured(rows(), monkeypatch)
     assert result["samples"] == 1000
     assert result["at_samples"][ladder.NAMES[-1]] == pytest.approx((0.1 + 0.305) / 2), (
         "half way: it draws twice as many"
     )
-    whole = {**result, "machine": "a machine", "commit": "abc", "hours": 0.5, "command": "c"}
-    monkeypatch.setattr(ladder, "recorded", lambda name: whole)
-    text = ladder.words()
+    text = "\n".join(ladder.lines(result))
     assert "| + dynamic sampling (DAPO) | 30.5 | +2.0 | 20.2 |" in text and "(lower)" not in text
-    whole["rows"][ladder.NAMES[1]] = runs(0.1, 0.1)
-    assert "| + overlong filtering | 10.0 | -10.5 (lower) |" in ladder.words()
-    ladder.picture(result, tmp_path / "ladder.png")
+    result["rows"][ladder.NAMES[1]] = runs(0.1, 0.1)
+    assert "| + overlong filtering | 10.0 | -10.5 (lower) |" in "\n".join(ladder.lines(result))
+    ladder.picture(result).savefig(tmp_path / "ladder.png")
     assert (tmp_path / "ladder.png").stat().st_size > 5000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ def rows(*items: str) -> list[dict[str, Any]]:
     ]
 
 
-def test_answers_are_drawn_once_and_read_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_answers_are_drawn_once_and_read_back(tmp_path: Path) -> None:
     written = rows("7788", "xx7x")
     calls: list[tuple[str, ...]] = []
 
@@ -30,12 +31,11 @@ def test_answers_are_drawn_once_and_read_back(monkeypatch: pytest.MonkeyPatch, t
         Path(command[command.index("--samples") + 1]).write_text("".join(json.dumps(row) + "\n" for row in written))
         return ""
 
-    monkeypatch.setattr(figure5, "RUNS", tmp_path)
-    monkeypatch.setattr(figure5, "rung", rung)
-    file = figure5.answers("model", "start")
-    assert figure5.answers("model", "start") == file and len(calls) == 1
-    assert figure5.rows_of(file) == written
-    assert list(file.parent.iterdir()) == [file], "what is half written has another name"
+    work = SimpleNamespace(folder=tmp_path, rung=rung)
+    assert figure5.answers(work, Path("model"), "start") == written
+    assert figure5.answers(work, Path("model"), "start") == written and len(calls) == 1
+    names = [file.name for file in (tmp_path / "answers").iterdir()]
+    assert names == ["start.jsonl"], "what is half written has another name"
 
 
 def test_votes_and_passes_by_hand() -> None:
@@ -81,28 +81,26 @@ def test_the_lines() -> None:
     assert held(**{"GRPO+OS": runs_of(0.6, 0.62, passed=0.98)}) == [True, True, True, False]
 
 
-def test_its_words_and_picture_say_what_was_recorded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    result = json.loads(json.dumps(figure5.summary(found(**{"Online RFT": runs_of(0.39, 0.42)}), (0, 1))))
-    assert result["passed"] is False
-    beside = {"command": "c", "commit": "d", "machine": "m", "hours": 1.0}
-    monkeypatch.setattr(figure5, "recorded", lambda name: {**beside, **result})
-    said = figure5.words()
+def test_its_words_and_picture_say_what_was_measured(tmp_path: Path) -> None:
+    given = found(**{"Online RFT": runs_of(0.39, 0.42)})
+    result = json.loads(json.dumps({**given, "lines": figure5.lines_held(given)}))
+    said = "\n".join(figure5.lines(result))
     assert "| RFT < online RFT < GRPO+OS | 41.0, 40.5, 61.0 | **no** |" in said
     assert "| Pass@64 within 3 points | 94.0, 95.0 | yes (no line) |" in said
     assert "| GRPO+PS (`grpo_process`) | 71.0 | 70.0, 72.0 | 70.0 | 70.0 | 90.0 | 95.0 | 60 |" in said
-    figure5.picture(result, tmp_path / "picture.png")
+    figure5.picture(result).savefig(tmp_path / "picture.png")
     assert (tmp_path / "picture.png").stat().st_size > 10_000
-    monkeypatch.setattr(figure5, "recorded", lambda name: None)
-    assert figure5.words() == "Not recorded yet."
 
 
 def test_failing_only_what_has_no_line_passes() -> None:
-    assert figure5.summary(found(**{"GRPO+OS": runs_of(0.6, 0.62, passed=0.5)}), (0, 1))["passed"] is True
+    lines = figure5.lines_held(found(**{"GRPO+OS": runs_of(0.6, 0.62, passed=0.5)}))
+    assert all(line["passed"] for line in lines.values() if "passed" in line)
+    assert [line["holds"] for line in lines.values() if "holds" in line] == [False]
 
 
 def test_the_arms_differ_by_method_and_what_judges_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figure5, "start_model", lambda: Path("start"))
-    commands = {arm: figure5.run_of(arm, 1).command for arm in figure5.ARMS}
+    monkeypatch.setattr(figure5.running_sums, "start", lambda work: Path("start"))
+    commands = {arm: figure5.run_of(None, arm, 1).command for arm in figure5.ARMS}
     assert [command[1] for command in commands.values()] == ["rft", "online_rft", "grpo", "grpo_process"]
     beside = {arm: [word for word in command[2:] if word != "--set"] for arm, command in commands.items()}
     assert beside["RFT"] == beside["Online RFT"] == beside["GRPO+OS"]

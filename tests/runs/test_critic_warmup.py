@@ -129,6 +129,6 @@ def test_what_is_told_and_refused() -> None:
     assert problem.startswith("method.critic.warmup_steps: got 5, but with NaturalGradient")
     flags = {"method": "vapo", "task": "arithmetic", "model": "tiny"}
     for steps, warned in ((50, True), (51, False)):
-        settings = read_run(flags=flags, sets=[f"steps={steps}"]).required()
+        settings = read_run(flags=flags, sets=[f"steps={steps}", "method.critic.warmup_steps=50"]).required()
         said = "\n".join(kind_for(settings, settings.resolved_method()).doubts(settings, settings.resolved_method()))
         assert ("so the policy is never trained" in said) == warned

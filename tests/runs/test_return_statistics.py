@@ -14,11 +14,11 @@ def test_shares_keep_the_intervals_of_shares() -> None:
     assert score_difference(before, after) == paired_difference(before, after)
 
 
-def test_returns_have_a_normal_interval_of_any_sign_and_size() -> None:
+def test_returns_have_students_interval_of_any_sign_and_size() -> None:
     found = mean_score([[-200.0], [-100.0], [-150.0]])
     error = 50 / math.sqrt(3)
     assert (found.value, found.items) == (-150.0, 3) and found.standard_error == pytest.approx(error)
-    assert (found.low, found.high) == (pytest.approx(-150 - 1.959964 * error), pytest.approx(-150 + 1.959964 * error))
+    assert (found.low, found.high) == (pytest.approx(-150 - 4.302653 * error), pytest.approx(-150 + 4.302653 * error))
 
 
 def test_the_gain_of_returns_is_paired() -> None:

@@ -49,7 +49,7 @@ def test_reasoning_gym_missing_says_what_to_install(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(reasoning_gym_task.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(MissingExtra, match=r"pip install 'rung\[tasks\]'"):
         load_task("reasoning_gym/chain_sum")
-    own = ["arithmetic", "addition-few-shot", "copying", "running-sum", "cartpole-1983"]
+    own = ["arithmetic", "addition-few-shot", "copying", "running-sum", "calculator", "guess-number", "cartpole-1983"]
     assert [name for name, _ in available_tasks()] == own
     with pytest.raises(SettingsError, match="unknown task 'chain_sum'"):
         load_task("chain_sum")
