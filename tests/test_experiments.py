@@ -67,7 +67,9 @@ def test_what_is_recorded_can_be_said_and_drawn(name: str, tmp_path: Path) -> No
         assert (tmp_path / "picture.png").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("name", ["dqn_on_tokens", "reinforce_unstable", "dqn_continuous"])
+@pytest.mark.parametrize(
+    "name", ["dqn_on_tokens", "dqn_continuous", pytest.param("reinforce_unstable", marks=pytest.mark.slow)]
+)
 def test_an_experiment_runs_at_its_smallest_size(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The runner, the reading of runs, the table and the picture, all of it; nothing is recorded."""
     one = load(name)

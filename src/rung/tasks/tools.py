@@ -33,13 +33,14 @@ from typing import Any
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import ArgsKwargs
 
-from rung.batch import OK
 from rung.errors import RewardError, SettingsError, did_you_mean
 from rung.rewards.reward import Prompt
 from rung.rewards.values import called_within
 from rung.tasks.task import Item, Lazy, TextTask
 from rung.tasks.turns import Step, episode_start
 
+OK = "ok"
+"""As `batch.OK`; said here so that finding a task loads no torch."""
 NOT_PARSED, UNKNOWN, BAD_ARGUMENTS, TOO_MANY = "not parsed", "unknown tool", "bad arguments", "too many"
 """Statuses of a call beside `ok`, `raised` and `timeout`."""
 MOST_CALLS = 4
