@@ -79,7 +79,7 @@ def normal_scores(rng: np.random.Generator, seeds: int, spread: float, items: fl
 def test_intervals_over_seeds_cover_what_they_say(seeds: int) -> None:
     """Items of each seed's own, of any spread: 95 % within 2 points and the simulation's own error; common items: not
     less. Negative control: the bootstrap's percentiles, as they were, cover 77 % at three seeds."""
-    rng, draws = np.random.default_rng(seeds), 200
+    rng, draws = np.random.default_rng(seeds), 300
     for common, spread, items in ((False, 0.1, 0.3), (False, 0.0, 0.3), (True, 0.1, 0.3)):
         hits = dict.fromkeys(("score", "difference", "p", "ends"), 0)
         for _ in range(draws):
