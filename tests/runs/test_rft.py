@@ -16,11 +16,11 @@ from rung.models.language.load import load_policy
 from rung.models.language.tiny import tiny_model
 from rung.random import Stream
 from rung.rollouts.sampler import InProcessSampler
+from rung.rollouts.sampling import prompts_of
 from rung.settings import Settings, settings_from
 from rung.tasks.order import items_at
 from rung.trainers.policy_gradient.learner import Learner
 from rung.trainers.policy_gradient.text import TextCollector
-from rung.trainers.text_rollouts import prompts_of
 
 
 def settings(model: str, method: str, **more: Any) -> Settings:

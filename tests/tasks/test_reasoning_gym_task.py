@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import psutil
 import pytest
+from processes import left_behind
 
 from rung.errors import SettingsError
 from rung.rewards.judge import Judge
@@ -17,7 +17,7 @@ from rung.tasks.task import TextTask
 @pytest.fixture(scope="module")
 def task() -> Iterator[TextTask]:
     yield load_task("chain_sum", size=60, held_out=20, max_terms=2, max_digits=1, chat=False)
-    assert not [p for p in psutil.Process().children() if "rung.worker" in " ".join(p.cmdline())]
+    assert not [command for command in left_behind() if "rung.worker" in command]
 
 
 def test_the_sides_share_no_question(task: TextTask):

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from rung.models.language.engine import Engine
 from rung.models.language.packing import Ids, Rows
+from rung.random import generator
 
 PROMPT_LENGTHS, FED = (1, 4, 9, 70), 4
 """Beyond a window or a chunk of 64 tokens, and too short for a convolution."""
@@ -40,7 +41,7 @@ def disagreement(engine: Engine, decodes: Decodes) -> str | None:
     """How far the log-probs of a decoding are from those that the engine reads in the whole text, in words; None where
     it is rounding. In float32, whatever type the run's matrix products have."""
     weight = engine.model.get_input_embeddings().weight
-    drawn = np.random.default_rng(0)
+    drawn = generator((0,))
     longest = max(engine.context_length - FED - 1, 1)
     prompts = [drawn.integers(0, len(weight), min(length, longest)) for length in PROMPT_LENGTHS]
     prompts.append(prompts[-1])  # two samples of one prompt
