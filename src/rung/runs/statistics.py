@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rung.errors import SettingsError
-from rung.runs.student_t import reach
+from rung.runs.student_t import reach_of_many
 
 Array = npt.NDArray[np.float64]
 
@@ -266,7 +266,7 @@ def _normal(values_N: Array) -> dict[str, Any]:
     """The fields of an `Estimate` with Student's 95 % interval over items, of no width where the error is not known."""
     values_N = _scored(values_N)
     value, error = float(values_N.mean()), standard_error(values_N)
-    width = 0.0 if math.isnan(error) else reach(0.95, min(len(values_N), 200) - 1) * error
+    width = 0.0 if math.isnan(error) else reach_of_many(0.95, len(values_N)) * error
     return {
         "value": value,
         "low": value - width,

@@ -39,3 +39,9 @@ def reach(level: float, degrees: int) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if within(middle, degrees) < level else (low, middle)
     return high
+
+
+def reach_of_many(level: float, count: int) -> float:
+    """`reach` for a mean of so many numbers: count - 1 degrees, 199 at most, beyond which nothing changes that anybody
+    would see."""
+    return reach(level, max(1, min(count, 200) - 1))

@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from rung.random import philox
 from rung.runs.statistics import are_shares, standard_error
-from rung.runs.student_t import reach, within
+from rung.runs.student_t import reach, reach_of_many, within
 
 Array = npt.NDArray[np.float64]
 
@@ -72,7 +72,7 @@ def score_interval(scores_SN: Array, *, common_items: bool) -> Interval:
         seeds_width, items = 0.0, _error_of_all(scores_SN)
     else:
         seeds_width, items = middle_reach(seeds) * standard_error(means_S), _items_error(scores_SN, common_items)
-    width = math.hypot(seeds_width, _reach_many(LEVEL, scores_SN.shape[1]) * items)
+    width = math.hypot(seeds_width, reach_of_many(LEVEL, scores_SN.shape[1]) * items)
     return _interval(value, width, shares=are_shares(scores_SN))
 
 
@@ -149,7 +149,7 @@ class _Spread:
     def width(self, level: float) -> float:
         """Half the width of the interval of a level."""
         of_seeds = reach(level, self.seeds - 1) * self.seeds_error if self.seeds_error else 0.0
-        of_items = _reach_many(level, self.items) * self.items_error if self.items_error else 0.0
+        of_items = reach_of_many(level, self.items) * self.items_error if self.items_error else 0.0
         return math.hypot(of_seeds, of_items)
 
 
@@ -181,19 +181,13 @@ def _p(size: float, spread: _Spread) -> float:
 
 def _needed(size: float, spread: _Spread, level: float) -> int | None:
     """The fewest seeds S' with ( (t_{S'-1} + z_power) · s / √S' )² + (t · items' error)² ≤ difference²."""
-    left = size**2 - (_reach_many(level, spread.items) * spread.items_error) ** 2
+    left = size**2 - (reach_of_many(level, spread.items) * spread.items_error) ** 2
     if left <= 0:
         return None
     seed_spread = spread.seeds_error * math.sqrt(spread.seeds)
-    more = _reach_many(2 * POWER - 1, MOST_SEEDS)
-    enough = (n for n in range(2, MOST_SEEDS + 1) if (_reach_many(level, n) + more) ** 2 * seed_spread**2 / n <= left)
+    more = reach_of_many(2 * POWER - 1, MOST_SEEDS)
+    enough = (n for n in range(2, MOST_SEEDS + 1) if (reach_of_many(level, n) + more) ** 2 * seed_spread**2 / n <= left)
     return next(enough, None)
-
-
-@cache
-def _reach_many(level: float, count: int) -> float:
-    """Student's t of count - 1 degrees, of at most 200: beyond, nothing changes that anybody would see."""
-    return reach(level, max(1, min(count, 200) - 1))
 
 
 def _interval(value: float, width: float, *, shares: bool) -> Interval:

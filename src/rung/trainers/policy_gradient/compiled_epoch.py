@@ -24,7 +24,7 @@ from rung.trainers.policy_gradient.record import UpdateRecord
 from rung.trainers.world import World
 
 
-class Learning(Protocol):
+class LearnsInEpochs(Protocol):
     """What an epoch needs of the learner."""
 
     method: PolicyGradient
@@ -42,7 +42,7 @@ class CompiledEpochs:
     Example: `if (epochs := CompiledEpochs.of(learner, batch)) is not None: epochs.of_critic(4, key)`.
     """
 
-    def __init__(self, learner: Learning, batch: Batch) -> None:
+    def __init__(self, learner: LearnsInEpochs, batch: Batch) -> None:
         self.learner, self.batch, self.mask_BT = learner, batch, batch.action_mask_BT
         self._whole = bool(self.mask_BT.all())
         self._own_B = self.mask_BT.sum(1).numpy()
@@ -50,7 +50,7 @@ class CompiledEpochs:
         self._starts_B = np.cumsum(self._own_B) - self._own_B
 
     @staticmethod
-    def of(learner: Learning, batch: Batch) -> CompiledEpochs | None:
+    def of(learner: LearnsInEpochs, batch: Batch) -> CompiledEpochs | None:
         """None where autograd must do it: no small network on the CPU, several processes, weights that are no one row,
         observations that are not one tensor, no step to learn from, or parts as `beyond_slopes` names them."""
         policy = learner.policy

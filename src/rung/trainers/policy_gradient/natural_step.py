@@ -12,30 +12,21 @@ from rung.batch import Batch
 from rung.faults import fault_point
 from rung.formulas.aggregations import token_mean
 from rung.formulas.natural_gradient import conjugate_gradient, longest_step
-from rung.methods import PolicyGradient
 from rung.methods.parts.optimizers import NaturalGradient
 from rung.methods.parts.protocols import Critic
 from rung.models.language.distributions import Distribution
 from rung.models.outputs import Outputs
-from rung.trainers.optimizer import Optimized, bound_norm, optimizer_step, require_finite_update
-from rung.trainers.policy_gradient.compiled_epoch import CompiledEpochs
+from rung.trainers.optimizer import bound_norm, optimizer_step, require_finite_update
+from rung.trainers.policy_gradient.compiled_epoch import CompiledEpochs, LearnsInEpochs
 from rung.trainers.policy_gradient.minibatches import cut_up, micro_batches
-from rung.trainers.policy_gradient.policy import Policy, is_critics
+from rung.trainers.policy_gradient.policy import is_critics
 from rung.trainers.policy_gradient.record import UpdateRecord
-from rung.trainers.world import World
 
 
-class Learning(Protocol):
+class Learning(LearnsInEpochs, Protocol):
     """What a natural-gradient step needs of the learner."""
 
-    method: PolicyGradient
-    policy: Policy
-    optimized: Optimized
-    optimizer: torch.optim.Optimizer | None
-    world: World
-    temperature: float
     micro_batch_tokens: int
-    updates: int
 
 
 def natural_update(learner: Learning, batch: Batch, record: UpdateRecord, key: tuple[int, ...]) -> None:
