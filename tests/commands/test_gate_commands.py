@@ -84,3 +84,35 @@ def test_rlhf_refuses_a_reward_model_that_cannot_be_saved_before_its_first_stage
     answer = rung("rlhf", "--model", folder, "--task", "arithmetic", "--method", "grpo", "--out", "all")
     assert answer.code == 2 and "transformers has no classifier" in answer.err
     assert not (in_folder / "all").exists()
+
+
+REFUSED = {
+    "raises": "raise KeyError('label')",
+    "returns text": "return ['good' for _ in completions]",
+    "returns too few": "return [1.0]",
+    "hangs": "import time; time.sleep(60)",
+}
+
+
+@pytest.mark.parametrize("how", REFUSED)
+def test_rewards_that_judge_no_answer_are_refused_before_the_first_step(rung, in_folder, how):
+    (in_folder / "own.py").write_text(f"def mine(prompts, completions, **columns):\n    {REFUSED[how]}\n")
+    arguments = (*ARITHMETIC, "--model", "tiny", "--reward", "own.py:mine", "--set", "rewarding.deadline_s=1")
+    said = "rewards: tried on two answers before the first step: reward 'mine'"
+    for command in (("check", "grpo"), ("train", "grpo", "--out", "run")):
+        answer = rung(*command, *arguments)
+        assert answer.code == 2 and said in answer.err, answer.err
+    assert not any(in_folder.glob("run*/*"))
+
+
+def test_rewards_of_which_one_answer_in_two_can_be_judged_may_begin(rung, in_folder):
+    (in_folder / "own.py").write_text(
+        "def compute_score(data_source, solution_str, ground_truth, extra_info=None):\n"
+        "    if ground_truth % 2:\n        raise ValueError('odd')\n    return 1.0\n"
+    )
+    rows = [{"prompt": f"{n}+1=", "answer": n + 1, "completion": f"{n + 1}"} for n in range(8)]
+    (in_folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    small = [text for one in SMALL for text in ("--set", one)]
+    arguments = ("--task", "rows.jsonl", "--model", "tiny", "--reward", "own.py:compute_score", *small)
+    answer = rung("check", "grpo", *arguments)
+    assert answer.code == 0, answer.err

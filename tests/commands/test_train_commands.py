@@ -84,7 +84,7 @@ def test_all_problems_are_told_at_once_before_anything_is_loaded(rung, in_folder
 
 
 def test_wrong_rewards_are_told_without_being_run(rung, in_folder):
-    (in_folder / "reward.py").write_text("open('ran', 'w')\ndef right(completions): raise RuntimeError\n")
+    (in_folder / "reward.py").write_text("open('ran', 'w')\ndef right(completions): return [1.0] * len(completions)\n")
     (in_folder / "broken.py").write_text("def f(:\n")
     rewards = ("reward.py:rigth", "gone.py:f", "broken.py:g")
     flags = [text for reward in rewards for text in ("--reward", reward)]

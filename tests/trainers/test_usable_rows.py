@@ -15,6 +15,7 @@ from real_tokenizers import END, TURN_END, byte_level, metaspace, reader, saved
 import rung
 from rung.errors import DataError, SettingsError
 from rung.models.language.text_reader import TextReader
+from rung.models.language.tiny import tiny_model
 from rung.runs.recipes.sft import sft
 from rung.settings import SFTSettings
 from rung.tasks.load import load_pairs, load_task
@@ -245,3 +246,14 @@ def test_every_text_task_takes_the_setting_and_no_environment_does() -> None:
         load_task("arithmetic", skip_bad_rows="yes")
     with pytest.raises(SettingsError, match="skip_bad_rows"):
         load_task("CartPole-v1", skip_bad_rows=True)
+
+
+def test_a_teacher_whose_context_is_too_short_is_refused(tmp_path: Path) -> None:
+    for name, context in (("student", 64), ("teacher", 12)):
+        model = tiny_model(0, context_length=context)
+        model.save(tmp_path / name)
+    given: dict[str, Any] = {"method": "distillation", "model": str(tmp_path / "student"), "task": "arithmetic"}
+    given |= {"steps": 1, "max_new_tokens": 8, "teacher": str(tmp_path / "teacher")}
+    with pytest.raises(SettingsError, match=r"teacher: its context holds 12 tokens, but the longest prompt has \d+"):
+        rung.trainer(**given)
+    rung.trainer(**given | {"max_new_tokens": 2}).close()

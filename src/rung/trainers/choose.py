@@ -155,7 +155,8 @@ def build(settings: Settings, handed: Handed, folder: Path | None = None, shared
     trainer = kind.build(setup)
     trainer.inputs = setup.inputs
     try:
-        trainer.notes = gate(Start(policy=getattr(trainer, "policy", None), task=task, settings=settings))
+        policy = getattr(trainer, "policy", None)
+        trainer.notes = gate(Start(policy=policy, task=task, settings=settings, judges=trainer.judge_a_few))
     except BaseException:
         trainer.close()
         raise

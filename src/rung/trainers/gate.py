@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from rung.errors import DataError, SettingsError
+from rung.errors import DataError, RewardError, SettingsError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +22,8 @@ class Start:
     task: Any
     settings: Any
     """Of the run, or of a fine-tuning."""
+    judges: Callable[[], object] | None = None
+    """Draws a few answers and has them judged. None: nothing is judged, or it is before the first step anyway."""
 
 
 def model(start: Start) -> Iterator[str]:
@@ -31,8 +33,18 @@ def model(start: Start) -> Iterator[str]:
         yield from tried()
 
 
+def rewards(start: Start) -> Iterator[str]:
+    """Rewards answer on a sample: at least one of a few answers can be judged."""
+    if start.judges is not None:
+        try:
+            start.judges()
+        except RewardError as error:
+            raise SettingsError(f"rewards: tried on two answers before the first step: {error}") from error
+    yield from ()
+
+
 Check = Callable[[Start], Iterator[str]]
-CHECKS: tuple[Check, ...] = (model,)
+CHECKS: tuple[Check, ...] = (model, rewards)
 """In the order in which their sentences stand in the plan."""
 
 

@@ -128,6 +128,9 @@ class RolloutTrainer(Trainer, Generic[B]):
         self.collector.load_state(numbers["collector"], of_collector)
         self.learner.method = with_settings(self.learner.method, numbers["method"])  # its coefficients may have moved
 
+    def judge_a_few(self) -> None:
+        self.collector.judge_a_few()
+
     def prompt_of(self, episode: Episode) -> str:
         return self.collector.prompt_of(episode)
 

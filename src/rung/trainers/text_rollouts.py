@@ -22,6 +22,9 @@ from rung.trainers.trainer import B, Collector, Phase
 if TYPE_CHECKING:
     from rung.models.language.policy import TextPolicy
 
+TRIED_TOKENS = 16
+"""Of an answer that is judged before the first step."""
+
 
 class TextRollouts(Collector[B]):
     """Draws answers to a task's prompts and has them judged.
@@ -80,6 +83,21 @@ class TextRollouts(Collector[B]):
             ]
             fault_point("reward.done")
         return found
+
+    def judge_a_few(self) -> None:
+        """Short answers to the first two prompts, judged as those of a step are."""
+        items = [self.task.train[index] for index in range(min(2, len(self.task.train)))]
+        episodes = answers(
+            self.sampler,
+            self.policy,
+            self.task,
+            items,
+            samples_per_prompt=1,
+            max_new_tokens=min(TRIED_TOKENS, self.settings.max_new_tokens),
+            temperature=self.settings.temperature,
+            stream=Stream(self.settings.seed, 0, "tried"),
+        )
+        judged(self.judge, self.policy, items, episodes)
 
     def evaluate(self) -> Scores:
         """The score of the policy as it is now, on the held-out items."""

@@ -153,6 +153,9 @@ class Trainer:
         """The share of the run's learning, 0 to 1, that is over when so much is spent."""
         return budget.share()
 
+    def judge_a_few(self) -> None:
+        """Draws a few answers and has them judged, before the first step. RewardError when none can be."""
+
     def prompt_of(self, episode: Episode) -> str:
         """The prompt of an episode as text, for people."""
         return ""
@@ -195,6 +198,9 @@ class Collector(Generic[B]):
 
     def evaluate(self) -> Scores:
         raise NotImplementedError
+
+    def judge_a_few(self) -> None:
+        """As the trainer's: nothing where nothing is judged."""
 
     def film(self, folder: Path) -> None: ...
 

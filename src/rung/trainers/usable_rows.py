@@ -155,18 +155,29 @@ def usable_in_run(settings: Settings, kind: Kind, task: Any, handed: Handed) -> 
     """`usable` for a run's settings; None where its model reads no rows."""
     if not kind.reads_text or not isinstance(task, TextTask | PairTask):
         return None
-    return usable(
+    new_tokens = 0 if kind.stored_pairs else settings.max_new_tokens
+    found = usable(
         task,
         reader_for(settings.model, task, handed),
-        new_tokens=0 if kind.stored_pairs else settings.max_new_tokens,
+        new_tokens=new_tokens,
         skip=settings.task.skip_bad_rows,
     )
+    if settings.teacher is not None:
+        room = reader_for(settings.teacher, task, handed, teacher=True).context_length
+        if found.longest + new_tokens > room:
+            raise SettingsError(
+                f"teacher: its context holds {room:,} tokens, but the longest prompt has {found.longest:,} and "
+                f"max_new_tokens is {new_tokens:,}; choose a teacher with a longer context or lower max_new_tokens"
+            )
+    return found
 
 
-def reader_for(model: str, task: TextTask | PairTask, handed: Handed | None = None) -> TextReader:
-    """How a run's model reads text, by its name in the settings; no weight is loaded."""
+def reader_for(
+    model: str, task: TextTask | PairTask, handed: Handed | None = None, *, teacher: bool = False
+) -> TextReader:
+    """How a run's model, or its teacher, reads text, by its name in the settings; no weight is loaded."""
     if handed is not None and model.startswith(GIVEN):
-        return as_reader(handed.model(model))
+        return as_reader(handed.model(model, teacher=teacher))
     if model == "tiny":
         return tiny_reader(getattr(task, "characters", None) or CHARACTERS)
     return read_tokens(model)
