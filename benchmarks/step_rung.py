@@ -9,7 +9,7 @@ import time
 from workload import LEARNING_RATE, NEW_TOKENS, OPENINGS, SAMPLES, answer, model_folder, peak_gib, reward, steps_asked
 
 from rung.batch import Judgement
-from rung.methods import GRPO
+from rung.methods.grpo import GRPO
 from rung.models.language.load import load_policy
 from rung.random import Stream
 from rung.rollouts.sampler import InProcessSampler

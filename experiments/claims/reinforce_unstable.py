@@ -23,9 +23,10 @@ from intervals import Number, difference, geometric_mean, ratio
 from pictures import dots, panels, say
 from words import table
 
-from rung.methods import REINFORCE, REINFORCE_BASELINE, PolicyGradient
+from rung.methods import PolicyGradient
 from rung.methods.parts.advantages import GAE, NStep
 from rung.methods.parts.critics import ValueFunction
+from rung.methods.reinforce import REINFORCE, REINFORCE_BASELINE
 from rung.models.small.network import SmallPolicy
 from rung.rollouts.environments.whole_episodes import EpisodeCollector
 from rung.tasks.environment import environment_task

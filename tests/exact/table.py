@@ -25,12 +25,12 @@ from enumeration import (
 from torch import Tensor
 
 from rung.formulas import divergences
-from rung.methods import ONLINE_RFT, REINFORCE, REINFORCE_BASELINE, RFT, RLOO
 from rung.methods.parts.advantages import EpisodeReturn, GroupCentred, GroupNormalized
 from rung.methods.parts.aggregations import PerConstantLength, PerEpisode, PerSequence, PerToken
 from rung.methods.parts.protocols import Aggregation, ReferenceKL
 from rung.methods.parts.reference_kl import K1, K2, K3, KLInLoss, KLInReward
 from rung.methods.policy_gradient import PolicyGradient
+from rung.methods.reinforce import ONLINE_RFT, REINFORCE, REINFORCE_BASELINE, RFT, RLOO
 
 WORLDS = range(6)
 BETA, STEPS, RATE = 0.5, 160, 0.15

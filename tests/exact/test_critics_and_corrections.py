@@ -10,12 +10,13 @@ from enumeration import World, compare, expected_gradient, expected_return, grad
 from torch import Tensor
 
 from rung.batch import Batch
-from rung.methods import GRPO, REINFORCE
+from rung.methods.grpo import GRPO
 from rung.methods.parts.advantages import GAE, EpisodeReturn, GroupNormalized, NStep
 from rung.methods.parts.aggregations import PerEpisode, PerSequence
 from rung.methods.parts.critics import ValueFunction
 from rung.methods.parts.filters import AccuraciesDiffer, MaskedImportance, TruncatedImportance
 from rung.methods.policy_gradient import PolicyGradient
+from rung.methods.reinforce import REINFORCE
 
 EXACT = 1e-9
 

@@ -22,7 +22,8 @@ from enumeration import (
     total_variation,
 )
 
-from rung.methods import GRPO, REINFORCE_BASELINE
+from rung.methods.grpo import GRPO
+from rung.methods.reinforce import REINFORCE_BASELINE
 
 
 def test_tree_lists_every_sequence_once() -> None:

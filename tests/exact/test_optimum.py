@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from enumeration import Tree, climb, optimum_PS, random_world, total_variation
 
-from rung.methods import REINFORCE, RLOO
 from rung.methods.parts.advantages import GroupCentred
 from rung.methods.parts.reference_kl import K1, K3, KLInLoss, KLInReward
+from rung.methods.reinforce import REINFORCE, RLOO
 
 BETA = 0.5
 

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from rung.batch import Batch
 from rung.formulas.advantages import group_size, group_sum
-from rung.methods import GRPO, REINFORCE, REINFORCE_BASELINE, RLOO
+from rung.methods.grpo import GRPO
 from rung.methods.parts.advantages import (
     EpisodeReturn,
     GroupCentred,
@@ -35,6 +35,7 @@ from rung.methods.parts.advantages import (
 from rung.methods.parts.aggregations import PerConstantLength, PerEpisode, PerPrompt, PerSequence, PerToken
 from rung.methods.parts.objectives import ClippedSurrogate
 from rung.methods.policy_gradient import PolicyGradient
+from rung.methods.reinforce import REINFORCE, REINFORCE_BASELINE, RLOO
 
 EXACT = 1e-9
 RLOO_ALONE = RLOO.changed(name="rloo without KL", reference_kl=None)

@@ -10,7 +10,6 @@ import torch
 from enumeration import Tree, World, climb, optimum_PS, random_world, total_variation
 from torch import Tensor
 
-from rung.methods import REINFORCE
 from rung.methods.parts.preference_losses import (
     Answers,
     ConservativeDPOLoss,
@@ -22,6 +21,7 @@ from rung.methods.parts.preference_losses import (
 )
 from rung.methods.parts.protocols import PreferenceLoss
 from rung.methods.parts.reference_kl import K1, KLInReward
+from rung.methods.reinforce import REINFORCE
 
 BETA, FLIPPED = 0.5, 0.2
 SMALL = Tree(3, 2)

@@ -20,11 +20,11 @@ from enumeration import (
 from torch import Tensor
 
 from rung.formulas import divergences
-from rung.methods import REINFORCE, REINFORCE_BASELINE, RLOO
 from rung.methods.parts.advantages import EpisodeReturn, RewardToGo
 from rung.methods.parts.protocols import Estimator, ReferenceKL
 from rung.methods.parts.reference_kl import K1, K2, K3, KLInLoss, KLInReward
 from rung.methods.policy_gradient import PolicyGradient
+from rung.methods.reinforce import REINFORCE, REINFORCE_BASELINE, RLOO
 
 EXACT = 1e-9
 SEEDS = range(4)

@@ -21,7 +21,8 @@ from enumeration import (
 from torch import Tensor
 
 from rung.batch import Batch
-from rung.methods import GRPO, METHODS, REINFORCE, RLOO
+from rung.methods import METHODS
+from rung.methods.grpo import GRPO
 from rung.methods.parts.advantages import (
     EpisodeReturn,
     GroupNormalized,
@@ -34,6 +35,7 @@ from rung.methods.parts.aggregations import PerEpisode
 from rung.methods.parts.objectives import ClipCov, ClippedSurrogate, KLCov, ScoreFunction, Surrogate, WithinProbability
 from rung.methods.parts.reference_kl import K1, KLInAdvantage, KLInReward
 from rung.methods.policy_gradient import PolicyGradient
+from rung.methods.reinforce import REINFORCE, RLOO
 
 EXACT = 1e-9
 PLAIN = GRPO.changed(name="plain", reference_kl=None, aggregation=PerEpisode())

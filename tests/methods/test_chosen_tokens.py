@@ -10,7 +10,8 @@ from method_batches import log_probs_of, mixed_batch, one
 
 from rung.formulas.covariances import token_covariance
 from rung.formulas.policy_losses import LARGEST_LOG_RATIO
-from rung.methods import GRPO, METHODS
+from rung.methods import METHODS
+from rung.methods.grpo import GRPO
 from rung.methods.parts.objectives import ClipCov, KLCov, WithinProbability
 
 

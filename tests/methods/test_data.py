@@ -6,11 +6,13 @@ import pytest
 from method_batches import EVERY_METHOD
 
 from rung.errors import SettingsError
-from rung.methods import GRPO, METHODS, REINFORCE, RLOO
+from rung.methods import METHODS
 from rung.methods.data import IDENTITY, as_data, from_data, slots, with_settings
+from rung.methods.grpo import GRPO
 from rung.methods.parts.advantages import EpisodeReturn, GroupCentred, GroupNormalized, OthersInBatch, OthersInGroup
 from rung.methods.parts.objectives import ClippedSurrogate
 from rung.methods.parts.reference_kl import K1, K3, KLInLoss, KLInReward
+from rung.methods.reinforce import REINFORCE, RLOO
 
 
 def problems_of(method, overrides) -> list[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from rung.errors import SettingsError
-from rung.methods import GRPO, METHODS, PolicyGradient, PreferenceLearning, ValueLearning, method_named
+from rung.methods import METHODS, PolicyGradient, PreferenceLearning, ValueLearning, method_named
 from rung.methods.data import slots
+from rung.methods.grpo import GRPO
 from rung.methods.parts.advantages import (
     GAE,
     EpisodeReturn,

@@ -5,12 +5,14 @@ import json
 import pytest
 from method_batches import EVERY_METHOD
 
-from rung.methods import GRPO, METHODS, REINFORCE, REINFORCE_BASELINE, RLOO
+from rung.methods import METHODS
 from rung.methods.data import slots
 from rung.methods.explain import Change, card, describe, difference, explain, first_paragraph
+from rung.methods.grpo import GRPO
 from rung.methods.parts.advantages import EpisodeReturn, OthersInBatch, RewardToGo
 from rung.methods.parts.aggregations import PerConstantLength
 from rung.methods.parts.objectives import ClippedSurrogate
+from rung.methods.reinforce import REINFORCE, REINFORCE_BASELINE, RLOO
 
 every_method = pytest.mark.parametrize("method", EVERY_METHOD.values(), ids=EVERY_METHOD.keys())
 

@@ -24,10 +24,12 @@ from method_batches import (
 from torch import Tensor
 
 from rung.batch import Batch
-from rung.methods import GRPO, METHODS, REINFORCE, REINFORCE_BASELINE, RLOO, PolicyGradient
+from rung.methods import METHODS, PolicyGradient
+from rung.methods.grpo import GRPO
 from rung.methods.parts.aggregations import PerEpisode
 from rung.methods.parts.objectives import ClippedSurrogate
 from rung.methods.parts.reference_kl import KLInLoss
+from rung.methods.reinforce import REINFORCE, REINFORCE_BASELINE, RLOO
 
 FEW = settings(max_examples=20, deadline=None, derandomize=True)
 every_method = pytest.mark.parametrize("method", EVERY_METHOD.values(), ids=EVERY_METHOD.keys())

@@ -9,7 +9,6 @@ from transformers import get_inverse_sqrt_schedule
 
 from rung.batch import Batch
 from rung.formulas.masked import zeroed
-from rung.methods import REINFORCE
 from rung.methods.parts.advantages import (
     EpisodeReturn,
     GroupCentred,
@@ -24,6 +23,7 @@ from rung.methods.parts.objectives import ClippedSurrogate, ScoreFunction
 from rung.methods.parts.optimizers import AdamW, RMSprop
 from rung.methods.parts.protocols import fact
 from rung.methods.parts.reference_kl import K1, K2, K3, KLInLoss, KLInReward
+from rung.methods.reinforce import REINFORCE
 
 
 def returns_of(batch: Batch) -> torch.Tensor:

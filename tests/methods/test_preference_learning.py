@@ -7,8 +7,9 @@ import json
 import pytest
 
 from rung.errors import SettingsError
-from rung.methods import DPO, METHODS, PreferenceLearning
+from rung.methods import METHODS, PreferenceLearning
 from rung.methods.data import as_data, from_data, slots, with_settings
+from rung.methods.dpo import DPO
 from rung.methods.explain import card, difference, explain
 from rung.methods.parts.optimizers import AdamW, RMSprop
 from rung.methods.parts.preference_losses import (

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import pytest
 
-from rung.methods import GRPO, METHODS
+from rung.methods import METHODS
 from rung.methods.data import KINDS, as_data, classes_by_name
+from rung.methods.grpo import GRPO
 from rung.methods.parts.optimizers import AdamW
 from rung.methods.ranges import SHARE, Range, out_of_range, ranges_of
 from rung.methods.slots import SHIPPED, choices, hints_of

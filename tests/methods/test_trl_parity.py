@@ -10,7 +10,8 @@ import torch
 from trl_numbers import FILE, cases, inputs, made_by_trl
 
 from rung.batch import Batch
-from rung.methods import GRPO, METHODS, PolicyGradient
+from rung.methods import METHODS, PolicyGradient
+from rung.methods.grpo import GRPO
 from rung.methods.parts.advantages import GroupNormalized
 from rung.methods.parts.aggregations import PerConstantLength, PerSequence, PerToken
 from rung.methods.parts.objectives import ClippedSurrogate

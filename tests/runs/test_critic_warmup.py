@@ -12,7 +12,8 @@ from run_server import assert_same
 from table_policy import TablePolicy
 
 from rung.library import resume, train
-from rung.methods import METHODS, PPO, TRPO
+from rung.methods import METHODS
+from rung.methods.actor_critic import PPO, TRPO
 from rung.methods.parts.critics import ValueFunction
 from rung.methods.parts.objectives import KLPenalty
 from rung.methods.parts.optimizers import AdamW

@@ -10,8 +10,11 @@ from typing import Annotated, ClassVar
 import pytest
 
 from rung.errors import SettingsError
-from rung.methods import DAPO, DPO, GRPO, METHODS, PPO, Method
+from rung.methods import METHODS, Method
+from rung.methods.actor_critic import PPO
 from rung.methods.data import own_classes
+from rung.methods.dpo import DPO
+from rung.methods.grpo import DAPO, GRPO
 from rung.methods.parts.aggregations import PerToken
 from rung.methods.parts.optimizers import AdamW
 from rung.methods.ranges import SHARE

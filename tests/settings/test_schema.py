@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from rung.errors import SettingsError
-from rung.methods import GRPO, METHODS
+from rung.methods import METHODS
+from rung.methods.grpo import GRPO
 from rung.settings import EvalSettings, Settings, SFTSettings, TaskSettings, read_settings, settings_from, to_yaml
 
 MINIMAL = {"model": "tiny", "method": "grpo", "task": "arithmetic"}

@@ -12,10 +12,12 @@ from table_policy import TablePolicy
 from rung.batch import Batch
 from rung.errors import NonFiniteError
 from rung.formulas.masked import last_step
-from rung.methods import GRPO, METHODS, REINFORCE, RLOO
+from rung.methods import METHODS
+from rung.methods.grpo import GRPO
 from rung.methods.parts.aggregations import PerConstantLength, PerPrompt, PerToken
 from rung.methods.parts.optimizers import NaturalGradient
 from rung.methods.policy_gradient import PolicyGradient
+from rung.methods.reinforce import REINFORCE, RLOO
 from rung.trainers.assemble import assemble
 from rung.trainers.policy_gradient.learner import Learner
 from rung.trainers.world import World

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rung.batch import Batch
 from rung.formulas.natural_gradient import conjugate_gradient
-from rung.methods import TRPO
+from rung.methods.actor_critic import TRPO
 from rung.methods.parts.advantages import RewardToGo
 from rung.methods.parts.optimizers import NaturalGradient
 from rung.models.small.network import SmallPolicy, SmallShape

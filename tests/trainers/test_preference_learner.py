@@ -10,7 +10,8 @@ import torch
 from pairs import TableAnswers, random_pairs, rows_with_reference
 
 from rung.errors import NonFiniteError
-from rung.methods import DPO, METHODS, PreferenceLearning
+from rung.methods import METHODS, PreferenceLearning
+from rung.methods.dpo import DPO
 from rung.methods.parts.preference_losses import DPOLoss, KTOLoss, pairs_of
 from rung.trainers.preferences.learner import PreferenceLearner, mismatched
 from rung.trainers.preferences.tokens import PairRows, whole_pairs

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rung.batch import Episode, Judgement
-from rung.methods import GRPO
+from rung.methods.grpo import GRPO
 from rung.methods.parts.filters import AccuraciesDiffer
 from rung.methods.policy_gradient import PolicyGradient
 from rung.settings import Settings, settings_from

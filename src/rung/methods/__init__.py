@@ -1,59 +1,34 @@
-"""The methods, each a piece of data. `METHODS` is the ladder, bottom rung first."""
+"""The methods, each a piece of data, in a file of its family. `METHODS` is the ladder, bottom rung first, then presets.
+
+A preset is a method as a named project or paper ran it, NAME@ORIGIN: the same dataclass with other numbers, which stand
+in presets.yaml as in a settings file. Its `deviations` say which version and file of the origin was read, and what of
+its defaults our slots do not hold.
+"""
 
 from __future__ import annotations
 
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
 from rung.errors import SettingsError, did_you_mean
-from rung.methods.actor_critic import ACTOR_CRITIC
+from rung.methods import actor_critic, adaptive_elements, dpo, grpo, reinforce, value_learning
 from rung.methods.adaptive_elements import AdaptiveElements
-from rung.methods.ase_ace import ASE, ASE_ACE, BOXES
-from rung.methods.dapo import DAPO, VAPO
-from rung.methods.dpo import CDPO, DPO, IPO, LN_DPO, RDPO
-from rung.methods.dqn import DQN, VALUE_PRESETS
-from rung.methods.grpo import DR_GRPO, GRPO
-from rung.methods.grpo_family import CISPO, CLIP_COV, GRPO_ITERATIVE, GRPO_PROCESS, GSPO, KL_COV, LITE_PPO, MAXRL
+from rung.methods.data import with_settings
 from rung.methods.kind import Method
 from rung.methods.policy_gradient import PolicyGradient
-from rung.methods.ppo import PPO, PPO_KL
 from rung.methods.preference_learning import PreferenceLearning
-from rung.methods.preferences import APO_DOWN, APO_ZERO, KTO, ORPO, SIMPO, UNLIKELIHOOD
-from rung.methods.presets import PRESETS
-from rung.methods.reinforce import (
-    DISTILLATION,
-    REINFORCE,
-    REINFORCE_BASELINE,
-    REINFORCE_PLUS_PLUS,
-    REINFORCE_PLUS_PLUS_BASELINE,
-)
-from rung.methods.reward_model import REWARD_MODEL
-from rung.methods.rft import ONLINE_RFT, RFT
-from rung.methods.rlhf_2017 import RLHF_2017
-from rung.methods.rloo import RLOO
-from rung.methods.trpo import TRPO
 from rung.methods.value_learning import ValueLearning
 
-BEGINNINGS = (BOXES, ASE, ASE_ACE)
-LADDER = (REINFORCE, REINFORCE_BASELINE, RLOO, ACTOR_CRITIC, TRPO, PPO, PPO_KL, GRPO, DR_GRPO, DAPO)
-LEARNED_REWARD = (RLHF_2017,)
-VARIANTS = (
-    REINFORCE_PLUS_PLUS,
-    REINFORCE_PLUS_PLUS_BASELINE,
-    GSPO,
-    CISPO,
-    LITE_PPO,
-    MAXRL,
-    VAPO,
-    CLIP_COV,
-    KL_COV,
-    GRPO_PROCESS,
-    GRPO_ITERATIVE,
-    ONLINE_RFT,
-    RFT,
-    DISTILLATION,
-)
-PREFERENCES = (*(DPO, IPO, CDPO, RDPO, LN_DPO, KTO, SIMPO, ORPO, APO_ZERO, APO_DOWN, UNLIKELIHOOD), REWARD_MODEL)
-
-_RUNGS = (*BEGINNINGS, DQN, *LADDER, *LEARNED_REWARD, *VARIANTS, *PREFERENCES, *PRESETS, *VALUE_PRESETS)
-METHODS: dict[str, Method] = {method.name: method for method in _RUNGS}
+_FAMILIES = (adaptive_elements, value_learning, reinforce, actor_critic, grpo, dpo)
+METHODS: dict[str, Method] = {
+    method.name: method for family in _FAMILIES for method in vars(family).values() if isinstance(method, Method)
+}
+_PRESETS: dict[str, dict[str, Any]] = yaml.safe_load((files(__name__) / "presets.yaml").read_text(encoding="utf-8"))
+for _name, _slots in _PRESETS.items():
+    _below = METHODS[_slots.pop("from")]
+    METHODS[_name] = with_settings(_below, {"name": _name, "parent": _below.name, **_slots})
 
 
 def method_named(name: str) -> Method:
@@ -87,54 +62,4 @@ def unknown(name: str) -> str:
     return f"got '{name}'{did_you_mean(name, METHODS)}; valid: {', '.join(METHODS)}"
 
 
-__all__ = [
-    "ACTOR_CRITIC",
-    "APO_DOWN",
-    "APO_ZERO",
-    "ASE",
-    "ASE_ACE",
-    "BOXES",
-    "CDPO",
-    "CISPO",
-    "CLIP_COV",
-    "DAPO",
-    "DISTILLATION",
-    "DPO",
-    "DQN",
-    "DR_GRPO",
-    "GRPO",
-    "GRPO_ITERATIVE",
-    "GRPO_PROCESS",
-    "GSPO",
-    "IPO",
-    "KL_COV",
-    "KTO",
-    "LITE_PPO",
-    "LN_DPO",
-    "MAXRL",
-    "METHODS",
-    "ONLINE_RFT",
-    "ORPO",
-    "PPO",
-    "PPO_KL",
-    "RDPO",
-    "REINFORCE",
-    "REINFORCE_BASELINE",
-    "REINFORCE_PLUS_PLUS",
-    "REINFORCE_PLUS_PLUS_BASELINE",
-    "REWARD_MODEL",
-    "RFT",
-    "RLHF_2017",
-    "RLOO",
-    "SIMPO",
-    "TRPO",
-    "UNLIKELIHOOD",
-    "VAPO",
-    "AdaptiveElements",
-    "Method",
-    "PolicyGradient",
-    "PreferenceLearning",
-    "ValueLearning",
-    "method_named",
-    "own_name",
-]
+__all__ = ["METHODS", "AdaptiveElements", "Method", "PolicyGradient", "PreferenceLearning", "ValueLearning"]

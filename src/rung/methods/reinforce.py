@@ -1,9 +1,19 @@
-"""REINFORCE (Williams 1992): the score function times how good the episode was. The bottom rung for policies."""
+"""REINFORCE (Williams 1992), the score function times how good the episode was, and what learns without a critic or a
+group's deviation: RLOO (Ahmadian et al. 2024), distillation, and fine-tuning on right answers."""
 
 from __future__ import annotations
 
-from rung.methods.parts.advantages import GroupCentred, OthersInBatch, RewardToGo, TeacherLogRatio
-from rung.methods.parts.aggregations import PerEpisode, PerToken, Whiten
+from rung.methods.parts.advantages import (
+    EpisodeReturn,
+    GroupCentred,
+    OthersInBatch,
+    OthersInGroup,
+    RewardToGo,
+    RightAnswers,
+    TeacherLogRatio,
+)
+from rung.methods.parts.aggregations import PerEpisode, PerSequence, PerToken, Whiten
+from rung.methods.parts.filters import FrozenStart
 from rung.methods.parts.objectives import ClippedSurrogate, ScoreFunction
 from rung.methods.parts.optimizers import AdamW
 from rung.methods.parts.reference_kl import K1, K2, KLInLoss, KLInReward
@@ -83,5 +93,46 @@ DISTILLATION = REINFORCE_BASELINE.changed(
         "the same expected gradient.",
         "Set `teacher` to a model with the same tokenizer. The task's rewards are shown; they teach nothing.",
         "Samples a prompt and learning rate are ours.",
+    ),
+)
+
+
+RLOO = REINFORCE_BASELINE.changed(
+    name="rloo",
+    paper="arXiv:2402.14740",
+    summary="REINFORCE whose baseline is the mean reward of the same prompt's other samples: no critic, no bias.",
+    samples_per_prompt=4,
+    advantage=EpisodeReturn(baseline=OthersInGroup()),
+    reference_kl=KLInReward(coefficient=0.03, estimator=K1()),
+    deviations=("AdamW's moments and the gradient norm bound are ours; the learning rate 1e-6 is the paper's.",),
+)
+
+
+ONLINE_RFT = REINFORCE.changed(
+    name="online_rft",
+    paper="arXiv:2402.03300",
+    summary="Fine-tune on the current model's own right answers; the wrong ones are thrown away.",
+    samples_per_prompt=64,
+    advantage=RightAnswers(),
+    aggregation=PerSequence(),
+    deviations=(
+        "Wrong answers count in the mean with weight 0, as in the paper's equation; a mean over the right ones alone "
+        "would be the same direction and a longer step.",
+        "Samples a prompt and learning rate are GRPO's; the paper states neither for it.",
+        "AdamW's moments, weight decay 0 and gradient norm bound 1 are ours.",
+    ),
+)
+
+RFT = ONLINE_RFT.changed(
+    name="rft",
+    paper="arXiv:2308.01825",
+    summary="Fine-tune on right answers of the starting model; the trained model itself never answers.",
+    behaviour=FrozenStart(),
+    deviations=(
+        "The start's answers are drawn while the run goes on, each learnt from once; the paper draws a data set first, "
+        "and fine-tunes on it. Neither's answers depend on what has been learnt.",
+        "Right answers that are alike are all kept; the paper keeps those with different reasoning.",
+        "The objective is DeepSeekMath's (arXiv:2402.03300, section 5.2), with its mean over an answer's tokens.",
+        *ONLINE_RFT.deviations,
     ),
 )

@@ -7,9 +7,10 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from rung.errors import SettingsError
-from rung.methods import GRPO, METHODS, Method, unknown
+from rung.methods import METHODS, Method, unknown
 from rung.methods.data import IDENTITY, as_data, classes_by_name, from_data
 from rung.methods.data import slots as slots_of
+from rung.methods.grpo import GRPO
 from rung.methods.ranges import out_of_range
 from rung.methods.slots import hints_of, shipped_for
 from rung.settings.elsewhere import suggestion

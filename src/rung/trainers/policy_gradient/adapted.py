@@ -10,9 +10,8 @@ from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rung.methods import PolicyGradient
+from rung.methods import METHODS, PolicyGradient
 from rung.methods.data import as_data
-from rung.methods.presets import PPO_TEXT
 from rung.settings import Settings
 
 SMALL_NETWORKS_RATE = 1e-4
@@ -60,9 +59,10 @@ def adapted_to_text(settings: Settings, method: PolicyGradient, written: Contain
 
 def _of_stretches(settings: Settings, method: PolicyGradient, sizes: _Sizes) -> Iterator[Adapted]:
     """For methods whose numbers are an environment's: many updates of many steps, by a small network."""
-    longest, most = settings.max_new_tokens, PPO_TEXT.updates_per_rollout()
+    for_text = METHODS["ppo@lm-human-preferences"]
+    longest, most = settings.max_new_tokens, for_text.updates_per_rollout()
     why = (
-        f"'{method.name}' is made for stretches of steps in an environment; {PPO_TEXT.name} is the preset for text, and"
+        f"'{method.name}' is made for stretches of steps in an environment; {for_text.name} is the preset for text, and"
     )
     if method.updates_per_rollout() > most:
         passes = {"method.num_epochs": min(method.num_epochs, most), "method.num_minibatches": 1}
@@ -74,7 +74,7 @@ def _of_stretches(settings: Settings, method: PolicyGradient, sizes: _Sizes) -> 
             f"the reward stands at an answer's end, and {discount:g} leaves {discount**longest:.0%} of it at the first"
         )
         yield from sizes.changed({"method.advantage.discount": 1.0}, f"{left} of {longest:,} tokens")
-    rate = as_data(PPO_TEXT)["optimizer"]["learning_rate"]
+    rate = as_data(for_text)["optimizer"]["learning_rate"]
     for key in ("method.optimizer.learning_rate", "method.optimizer.critic_learning_rate"):
         if settings.model != "tiny" and sizes.get(key) > SMALL_NETWORKS_RATE:
             yield from sizes.changed({key: rate}, f"{sizes.get(key):g} is for small networks, and {why} has {rate:g}")
