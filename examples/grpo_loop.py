@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rung.runs.recipes.tiny import tiny_for
+from rung.runs.recipes.sft import tiny_for
 from rung.settings import TaskSettings
 from rung.tasks.load import load_task
 from rung.tasks.order import batch_indices

@@ -31,7 +31,7 @@ from typing import Any, Self
 from pictures import save
 from words import provenance
 
-from rung.runs.record.json_lines import read_rows
+from rung.runs.record.files import read_rows
 from rung.runs.record.machine import machine
 
 ROOT = Path(__file__).parent.parent

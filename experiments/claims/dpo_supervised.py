@@ -27,7 +27,7 @@ from words import table
 
 from rung.methods.parts.preference_losses import Answers, DPOLoss, Unlikelihood
 from rung.methods.parts.protocols import PreferenceLoss
-from rung.runs.recipes.tiny import tiny_for
+from rung.runs.recipes.sft import tiny_for
 from rung.settings import TaskSettings
 
 WORLDS = range(100, 120)

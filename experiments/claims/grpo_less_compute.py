@@ -27,8 +27,8 @@ from intervals import Number, geometric_mean, mean
 from pictures import panels, say
 from words import table
 
-from rung.runs.recipes.tiny import tiny_for
-from rung.runs.record.json_lines import read_rows
+from rung.runs.recipes.sft import tiny_for
+from rung.runs.record.files import read_rows
 from rung.settings import TaskSettings
 from rung.trainers.budget import seconds_of
 

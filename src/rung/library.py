@@ -177,7 +177,7 @@ def evaluate(
 
     Example: `evaluate("runs/first", k=8, base="tiny").mean_at_k.value`.
     """
-    from rung.runs.evaluating import evaluated
+    from rung.runs.evaluate import evaluated
     from rung.settings.objects import reward_name
 
     wanted = {"k": k, "items": items, "temperature": temperature, "max_new_tokens": max_new_tokens}

@@ -27,7 +27,7 @@ def measured(monkeypatch):
         shown = {"task": asked.task.name, "split": asked.split, "samples": ({"id": "a", "completion": "b"},)}
         return SimpleNamespace(as_data=lambda: data, **shown)
 
-    monkeypatch.setattr("rung.runs.evaluating.evaluate", evaluate)
+    monkeypatch.setattr("rung.runs.evaluate.evaluate", evaluate)
     return calls
 
 

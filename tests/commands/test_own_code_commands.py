@@ -88,7 +88,7 @@ def test_a_method_of_ones_own_on_stored_pairs_is_known(rung, model, tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_told_at_the_start(rung, model, tmp_path, monkeypatch):
     asked = ["train", "grpo", "--model", model, "--task", "arithmetic"]
-    monkeypatch.setattr("rung.runs.lock.os.access", lambda path, mode: False)
+    monkeypatch.setattr("rung.runs.folder.os.access", lambda path, mode: False)
     answer = rung(*asked, "--out", tmp_path / "a" / "b")
     assert answer.code == 2
     assert f"--out: {tmp_path}/a/b cannot be written: {tmp_path} is read-only" in answer.errors[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rung.runs.metrics.registry import METRICS
+from rung.runs.metrics import METRICS
 from rung.tasks.load import available_tasks
 
 

@@ -17,7 +17,7 @@ from rung.models.language import gguf
 from rung.models.language.load import load_policy
 from rung.models.language.size import shape_of
 from rung.runs.recipes import sft
-from rung.runs.recipes.tiny import tiny_for
+from rung.runs.recipes.sft import tiny_for
 from rung.settings import TaskSettings
 
 

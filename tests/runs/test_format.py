@@ -11,7 +11,7 @@ from rung.errors import CheckpointError
 from rung.lab.diagnosis.rules import diagnose
 from rung.lab.saved_run import SavedRun
 from rung.library import resume, train
-from rung.runs.format import FORMAT
+from rung.runs.began import FORMAT
 
 SETTINGS = {"method": "reinforce", "task": "CartPole-v1", "steps": 1, "quiet": True, "evaluation": {"num_items": 1}}
 

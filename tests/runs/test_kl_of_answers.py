@@ -11,8 +11,8 @@ import torch
 from table_policy import TablePolicy
 
 from rung.batch import Episode, Judgement
-from rung.runs import kl_of_answers as module
-from rung.runs.kl_of_answers import kl_of_answers
+from rung.runs import evaluate as module
+from rung.runs.evaluate import kl_of_answers
 
 VOCABULARY, LENGTH, END = 4, 3, 0
 

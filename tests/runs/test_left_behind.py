@@ -17,8 +17,8 @@ from run_server import KILLED, Runs, assert_same
 from rung import whole_files
 from rung.errors import RungError, SettingsError, StorageError
 from rung.library import resume, train
-from rung.runs.lock import holds_something, is_finished, problems_with
-from rung.runs.stopping import StopRequest
+from rung.runs.folder import holds_something, is_finished, problems_with
+from rung.runs.loop import StopRequest
 
 COMPARED = ("metrics.jsonl", "final/small_policy.safetensors", "settings.yaml", "method.json", "inputs.json")
 SETTINGS: dict[str, Any] = {

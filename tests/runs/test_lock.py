@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from rung.errors import SettingsError
-from rung.runs.lock import RunLock, holds_something
+from rung.runs.folder import RunLock, holds_something
 
 
 def test_a_second_process_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from rung.runs.lock import RunLock\n"
+        "import sys; from pathlib import Path; from rung.runs.folder import RunLock\n"
         "with RunLock(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
     other = subprocess.Popen(

@@ -10,8 +10,7 @@ import pytest
 from rung.errors import SettingsError
 from rung.methods import METHODS
 from rung.models.language.size import ModelShape, tiny_shape
-from rung.runs.plan import TaskFacts, make_plan, shown, written
-from rung.runs.plan_text import millions, plan_lines, size_in_words
+from rung.runs.plan import TaskFacts, make_plan, millions, plan_lines, shown, size_in_words, written
 from rung.trainers.choose import kind_for
 from rung.trainers.memory import memory_of, micro_batch_tokens
 from rung.trainers.policy_gradient.on_text import OnText

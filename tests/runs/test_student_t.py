@@ -7,7 +7,7 @@ from statistics import NormalDist
 
 import pytest
 
-from rung.runs.student_t import reach, within
+from rung.runs.statistics import reach, within
 
 
 @pytest.mark.parametrize(

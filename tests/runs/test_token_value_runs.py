@@ -104,7 +104,7 @@ def test_what_a_language_model_cannot_do_is_told_before_it_is_loaded(
     sets: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("rung.runs.recipes.tiny.tiny_for", lambda task: pytest.fail("a model was made"))
+    monkeypatch.setattr("rung.runs.recipes.sft.tiny_for", lambda task: pytest.fail("a model was made"))
     arguments = [word for one in sets for word in ("--set", one)]
     answer = CliRunner().invoke(app, ["train", "dqn", "--model", "tiny", "--task", "copying", *arguments])
     assert answer.exit_code == 2 and words in " ".join(answer.stderr.split()), answer.stderr

@@ -85,7 +85,7 @@ def explain_metric(
 
     Also its healthy range, and what to do outside it.
     """
-    from rung.runs.metrics.registry import explain_metric as explained
+    from rung.runs.metrics import explain_metric as explained
 
     metric = explained(name)
     show(vars(metric), lambda: [metric.text()], as_json)

@@ -87,7 +87,7 @@ def _folder(model: str) -> str:
     """The model to load; `tiny` is made once, for the task it is best known for."""
     if model != "tiny":
         return model
-    from rung.runs.recipes.tiny import tiny_for
+    from rung.runs.recipes.sft import tiny_for
     from rung.settings import TaskSettings
 
     return str(tiny_for(TaskSettings(name="arithmetic")))

@@ -72,7 +72,7 @@ def compare(
     from rung.lab.compare.asked import comparison_of, jobs_for
     from rung.lab.compare.plan import read_plan
     from rung.lab.compare.results import compare as run_comparison
-    from rung.runs.stopping import STOPPED_BY_SIGNAL
+    from rung.runs.loop import STOPPED_BY_SIGNAL
 
     asked: dict[str, Any] = {"methods": methods, "model": model, "task": task, "budget": budget, "config": config}
     asked |= {"recipe": recipe, "sets": sets, "sets_for": sets_for, "rewards": rewards}
@@ -94,7 +94,7 @@ def compare(
 
 def plan_lines(comparison: Comparison, folder: Path, jobs: int) -> list[str]:
     """The plan, as it is printed before the first run."""
-    from rung.lab.compare.verdict import resolution
+    from rung.lab.compare.seed_statistics import resolution
 
     first = next(iter(comparison.settings.values()))
     methods, seeds = list(comparison.settings), comparison.seeds

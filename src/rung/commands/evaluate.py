@@ -56,7 +56,7 @@ def evaluate(
 
     if samples is not None:
         require_new_file(samples, "--samples")
-    from rung.runs.evaluating import evaluated
+    from rung.runs.evaluate import evaluated
 
     with only_the_result(as_json):
         result = evaluated(

@@ -97,7 +97,7 @@ def _take_in(store: LabelStore, file: ComparisonFile) -> None:
 
 
 def _export(store: LabelStore, export: Path | None, votes: Path | None) -> None:
-    from rung.lab.labels.agreement import RULE, agreement_of
+    from rung.lab.labels.comparison import RULE, agreement_of
     from rung.lab.labels.store import export_labelled, export_votes
 
     if votes is not None:
@@ -116,7 +116,7 @@ def _serve(
         from rung.lab.pages import PageServer
     except ModuleNotFoundError as error:
         raise MissingExtra("the labelling page", "pages") from error
-    from rung.lab.labels.agreement import left_share
+    from rung.lab.labels.comparison import left_share
 
     page = LabellingPage(store=store, folder=file.path.parent, wanted=wanted, question=question)
     with PageServer(page.routes(), people=people, port=port, refused=lambda words: tell(f"warning: {words}")) as server:

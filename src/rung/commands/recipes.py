@@ -9,8 +9,8 @@ import typer
 
 from rung.commands.options import Config, Model, Out, Quiet, Rewards, Seed, Sets, SkipBadRows, Task, with_skipping
 from rung.commands.output import estimated, say, tell
+from rung.runs.folder import problems_with
 from rung.runs.folders import new_folder
-from rung.runs.lock import problems_with
 
 File = Annotated[Path, typer.Option("--out", metavar="FILE", help="The .jsonl or .parquet file to write.")]
 Stages = Annotated[

@@ -56,7 +56,7 @@ def train(
     plan = planned(own.flags, config, recipe, with_skipping(sets, skip_bad_rows), rewards, out, own)
     folder = out or new_folder(plan.method.name, plan.settings.task)
     from rung.library import train as start
-    from rung.runs.plan_text import plan_lines
+    from rung.runs.plan import plan_lines
 
     lines = [*plan_lines(plan), f"  folder    {folder}"]
     ended = start(plan.settings, folder, quiet=quiet, plan=lines, **own.keywords())
@@ -87,11 +87,11 @@ def check(
     own = _own(method, own_method, model, task, seed, parts, tools)
     plan = planned(own.flags, config, recipe, with_skipping(sets, skip_bad_rows), rewards, out, own)
     if not plan.task.environment:
+        from rung.runs.plan import checked
         from rung.runs.run import handed
-        from rung.runs.unstarted import checked
 
         plan = checked(plan, handed(objects=own.objects))
-    from rung.runs.plan_text import plan_lines
+    from rung.runs.plan import plan_lines
 
     show(plan.as_data(), lambda: plan_lines(plan), as_json)
 
@@ -111,7 +111,7 @@ def resume(
     your own is given them again: --parts FILE.py, --method FILE.py:NAME, --task FILE.py:TASK; so are its --tools.
     """
     from rung.library import resume as go_on
-    from rung.runs.saved import run_settings
+    from rung.runs.folder import run_settings
     from rung.trainers.reading import read_changes
 
     own = own_code({"method": own_method, "task": task}, parts, tools or ())

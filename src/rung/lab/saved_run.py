@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rung.errors import DataError
-from rung.runs.lock import is_finished
-from rung.runs.record.json_lines import read_rows
-from rung.runs.saved import model_in, require_run, run_settings
+from rung.runs.folder import is_finished, model_in, require_run, run_settings
+from rung.runs.record.files import read_rows
 from rung.settings import Settings
 
 if TYPE_CHECKING:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
+from rung.batch import Episode, Judgement
 from rung.errors import SettingsError
 from rung.models.language.load import as_policy, differing_tokens, load_policy
 from rung.models.small.environment_policy import load_environment_policy
 from rung.rewards.judge import Judge
 from rung.rewards.reward import WeightedReward
 from rung.rollouts.sampler import InProcessSampler
-from rung.runs.kl_of_answers import kl_of_answers
-from rung.runs.recipes.tiny import model_of
+from rung.runs.folders import Found, Say, found, silent
+from rung.runs.recipes.sft import model_of, tiny_for
 from rung.runs.statistics import (
     Difference,
     Estimate,
@@ -29,22 +32,26 @@ from rung.runs.statistics import (
     pass_at_k,
     score_difference,
 )
+from rung.settings import Settings, read_eval
+from rung.settings.objects import GIVEN, taken_apart
 from rung.tasks.cart_pole import BOX_COUNT, CartPole1983
 from rung.tasks.environment import EnvironmentTask
 from rung.tasks.load import load_task
 from rung.tasks.prompts import plain_prompt
 from rung.tasks.task import Item, TextTask
+from rung.trainers.assemble import assemble
 from rung.trainers.boxes_1983.collector import trial_scores
 from rung.trainers.boxes_1983.policy import BoxPolicy
 from rung.trainers.build import rewards_of
+from rung.trainers.choose import kind_for
 from rung.trainers.environment_rollouts import environment_scores
+from rung.trainers.handed import Handed
 from rung.trainers.held_out import Scores, score
+from rung.trainers.policy_gradient.minibatches import micro_batches
 
 if TYPE_CHECKING:
     from rung.models.language.policy import TextPolicy
     from rung.settings import EvalSettings, TaskSettings
-from rung.settings.objects import GIVEN
-from rung.trainers.handed import Handed
 
 
 @dataclass(frozen=True)
@@ -245,3 +252,108 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list):
         return [_finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def evaluated(
+    model: Any,
+    task: Any = None,
+    *,
+    base: Any = None,
+    rewards: Sequence[Any] = (),
+    tools: Sequence[Any] = (),
+    step: int | None = None,
+    parts: Sequence[type[Any]] = (),
+    flags: Mapping[str, Any] | None = None,
+    sets: Sequence[str] = (),
+    say: Say = silent,
+    **settings: Any,
+) -> Evaluation:
+    """Scores a run's folder, a model's name, or a model in memory.
+
+    What is not said is the run's own: its task, lengths, seed, and for its own task its rewards. `flags` and `sets` are
+    the command line's texts; `settings` the same from Python. Raises SettingsError with every problem.
+    """
+    given_by_name = {} if task is None else {"task": task}
+    own = [one for one in rewards if not isinstance(one, str)]
+    objects_given = {"rewards": own} if own else {}
+    if tools:
+        objects_given["tools"] = list(tools)
+    data, objects = taken_apart({**given_by_name, **objects_given}, parts)
+    named = (f"{one['function']}={one.get('weight', 1.0)}" for one in data.get("rewards", ()))
+    texts = [*(one for one in rewards if isinstance(one, str)), *named]
+    given = {
+        **(flags or {}),
+        **settings,
+        **({"tools": data["tools"]} if tools else {}),
+        **({} if task is None else {"task": _task_flag(data["task"])}),
+    }
+    with _found(model, step, say, parts) as it, _found(base, None, say, parts) as other:
+        if it.settings is not None and given.get("task") is None:
+            _require_answers(it.settings)
+        values = it.settings is not None and _gives_values(it.settings)
+        asked = read_eval(run=it.settings, values=values, flags=given, rewards=texts, sets=sets).required()
+        reference = None if base is None else other.model
+        return evaluate(it.model, asked, base=reference, handed=Handed(tiny=tiny_for, objects=objects))
+
+
+def _task_flag(task: Any) -> Any:
+    """A task's settings as the flag has them: its name alone where it has no options."""
+    return task["name"] if isinstance(task, Mapping) and set(task) == {"name"} else task
+
+
+@contextlib.contextmanager
+def _found(model: Any, step: int | None, say: Say, parts: Sequence[type[Any]]) -> Any:
+    """A run's model, a named model, or one that is in memory."""
+    if model is None or not isinstance(model, str | Path):
+        yield Found(model)
+        return
+    with found(str(model), step, say=say, parts=parts) as it:
+        yield it
+
+
+def _gives_values(run: Settings) -> bool:
+    """Whether a run's language model gives values of tokens, which are no distribution to draw from."""
+    kind = kind_for(run, run.resolved_method())
+    return kind.values and not kind.environment
+
+
+def _require_answers(run: Settings) -> None:
+    """SettingsError when a run's own task is a file of pairs, whose answers nothing judges."""
+    if kind_for(run, run.resolved_method()).stored_pairs:
+        raise SettingsError(
+            [
+                f"--task: missing; this run's own task is {run.task.name}, pairs that were learnt from; name a task "
+                "whose answers can be judged, as --task arithmetic"
+            ]
+        )
+
+
+NUMBERS_AT_ONCE = 2**24
+"""Of a distribution's [N, V] numbers, so that a large vocabulary fits in memory."""
+_COUNTS = Judgement(total=0.0, parts={}, accuracy=None)
+"""An answer that could not be judged has moved all the same."""
+
+
+def kl_of_answers(
+    policy: TextPolicy, base: TextPolicy, episodes: Sequence[Episode], *, temperature: float
+) -> npt.NDArray[np.float64]:
+    """∑_t KL(π(·|x, y_<t) ‖ π_base(·|x, y_<t)) along each episode drawn from π, [N] nats an answer, at least 0.
+
+    Its mean is the KL of the distribution of whole answers, with less noise than the mean of ∑_t log π/π_base. Both
+    distributions are those at this temperature, above 0, at which the episodes were drawn; both models number tokens
+    alike.
+    """
+    assert temperature > 0, "a greedy choice is no distribution"
+    if not episodes:
+        return np.zeros(0)
+    batch = assemble([replace(episode, judgement=_COUNTS) for episode in episodes])
+    vocabulary = len(policy.tokenizer)
+    found_B = torch.zeros(len(batch), dtype=torch.float64)
+    with torch.no_grad():
+        for rows_B in micro_batches(batch, max(1, NUMBERS_AT_ONCE // vocabulary)):
+            rows = batch.rows(rows_B)
+            here, there = (model.distribution(rows, temperature=temperature) for model in (policy, base))
+            row_N = torch.nonzero(rows.action_mask_BT)[:, 0]
+            kl_N = here.kl(there).double().cpu()
+            found_B[rows_B] = torch.zeros(len(rows_B), dtype=torch.float64).index_add_(0, row_N, kl_N)
+    return found_B.numpy()

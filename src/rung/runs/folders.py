@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rung.errors import SettingsError
-from rung.runs.saved import SETTINGS, model_in, run_settings
+from rung.runs.folder import SETTINGS, model_in, run_settings
 from rung.settings import Settings, TaskSettings
 
 if TYPE_CHECKING:

@@ -1,13 +1,16 @@
-"""The one training loop: evaluate, step, record, save. It knows a trainer, and no method, task or model."""
+"""The one training loop: evaluate, step, record, save. It knows a trainer, and no method, task or model.
+
+A signal stops it: the first one finishes the step, saves and leaves with exit code 75; the second leaves at once."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import signal
+from types import FrameType
 from typing import Protocol
 
+from rung.errors import LeaveAtOnce
 from rung.faults import fault_point
 from rung.runs.statistics import mean_score
-from rung.runs.stopping import StopRequest
 from rung.settings import Settings
 from rung.trainers.budget import PHASES, Budget
 from rung.trainers.clock import Clock
@@ -25,21 +28,14 @@ class Record(Protocol):
     def save(self, step: int) -> None: ...
 
 
-@dataclass(frozen=True)
-class Ended:
-    """Where the loop stopped. Example: `Ended(step=40, finished=False)`: it was asked to."""
-
-    step: int
-    finished: bool
-
-
 def run_steps(
     trainer: Trainer, settings: Settings, record: Record, stop: StopRequest, *, done: int, budget: Budget
-) -> Ended:
+) -> tuple[int, bool]:
     """Trains from step `done` + 1 to the settings' last step, or to the first with which the trainer says that its
     budget is spent or its task over.
 
-    Stops early, after a whole step and with everything saved, when `stop` was asked for.
+    Stops early, after a whole step and with everything saved, when `stop` was asked for. Returns the last step, and
+    whether the run is finished: `(40, False)` where it was asked to stop.
     """
     clock = Clock()
     if done == 0:
@@ -67,8 +63,8 @@ def run_steps(
         if trainer.why_over():
             record.said(trainer.why_over())
         if stop.asked:
-            return Ended(number, last)
-    return Ended(number, True)
+            return number, last
+    return number, True
 
 
 def evaluation(trainer: Trainer, record: Record, step: int, clock: Clock) -> Metrics:
@@ -85,3 +81,29 @@ def evaluation(trainer: Trainer, record: Record, step: int, clock: Clock) -> Met
 def due(step: int, every: int) -> bool:
     """Whether something done every so many steps is to be done now; 0: never."""
     return every > 0 and step % every == 0
+
+
+STOPPED_BY_SIGNAL = 75
+"""Exit code of a run that was stopped by a signal with its state saved (EX_TEMPFAIL: try again later)."""
+
+
+class StopRequest:
+    """While active, the first SIGTERM, SIGUSR1 or SIGINT sets `asked`; the second ends the process at once."""
+
+    _signals = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+    def __init__(self) -> None:
+        self.asked: str | None = None
+
+    def __enter__(self) -> StopRequest:
+        self._before = {number: signal.signal(number, self._handle) for number in self._signals}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.asked is not None:
+            raise LeaveAtOnce(128 + number)
+        self.asked = signal.Signals(number).name

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from rung.errors import SettingsError
 from rung.methods import Method
 from rung.methods.data import as_data
 from rung.methods.explain import card
+from rung.settings import TaskSettings
 from rung.settings.given import Reading, leaves, placed, plain
+from rung.settings.objects import GIVEN
 from rung.settings.schema import Section, Settings
-from rung.trainers.choose import kind_for
-from rung.trainers.fits import accuracy_doubts
+from rung.tasks.task import TextTask
+from rung.trainers.choose import build, is_environment, kind_for
+from rung.trainers.fits import accuracy_doubts, accuracy_of
+from rung.trainers.handed import Handed
 from rung.trainers.kind import Kind
 from rung.trainers.memory import Memory, has_copy, memory_of, trained_parameters
-from rung.trainers.units import Units
+from rung.trainers.units import Units, count
 
 if TYPE_CHECKING:
     from rung.models.language.size import ModelShape
@@ -270,3 +280,95 @@ def shown(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(shown(inner) for inner in value)}]"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def checked(plan: Plan, handed: Handed) -> Plan:
+    """The plan with what the gate says. SettingsError or DataError with what must not begin.
+
+    A model that is not on this machine, or does not fit into its memory, is not loaded; the plan then says so.
+    """
+    return replace(plan, notes=(*plan.notes, *(_not_loaded(plan) or gated(plan.settings, handed))))
+
+
+def gated(settings: Settings, handed: Handed) -> tuple[str, ...]:
+    """What the gate says of a run with these settings; the tiny model stands there untrained."""
+    if is_environment(settings.model, settings.task.name):
+        return ()
+    with TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of the rows: the plan has said it
+        handed = replace(handed, tiny=lambda task, given: _untrained(task, given, Path(folder)))
+        with closing(build(settings, handed)) as trainer:
+            return trainer.notes
+
+
+def _untrained(named: TaskSettings, given: TextTask | None, folder: Path) -> Path:
+    """A tiny model of the task that has learnt nothing: what it can be tried with is there."""
+    from rung.models.language.tiny import CHARACTERS, tiny_model
+    from rung.tasks.load import load_text_task
+
+    task = given or load_text_task(named.name, **named.options())
+    tiny_model(0, characters=task.characters or CHARACTERS).save(folder)
+    return folder
+
+
+def _not_loaded(plan: Plan) -> tuple[str, ...]:
+    """Why the model of a plan is not looked into, in a sentence; nothing where it is."""
+    name = plan.settings.model
+    needed = 4 * plan.network.parameters * (2 if plan.keeps_copy else 1)
+    if plan.free_bytes is not None and needed > plan.free_bytes:
+        return (f"model: {name} was not loaded for want of memory, so whether it runs and is saved is not known",)
+    if name in ("tiny", "small") or name.startswith(GIVEN) or Path(name).expanduser().exists():
+        return ()
+    from huggingface_hub import try_to_load_from_cache
+
+    files = ("model.safetensors", "model.safetensors.index.json")
+    if any(isinstance(try_to_load_from_cache(name, file), str) for file in files):
+        return ()
+    return (f"model: {name} is not on this machine yet; whether it runs and is saved is tried when a run fetches it",)
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """The plan in the words of plan.jinja."""
+    settings = plan.settings
+    written: dict[str, list[Written]] = {}
+    for one in plan.written:
+        if one.key not in ("model", "method.name", "task.name"):
+            written.setdefault(_source(one.place), []).append(one)
+    whole_lines = {"trim_blocks": True, "lstrip_blocks": True}
+    words = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, **whole_lines)
+    words.filters |= {"count": count, "whole": "{:,}".format, "number": "{:g}".format}
+    words.filters |= {"millions": millions, "size": size_in_words}
+    text = words.get_template("plan.jinja").render(
+        plan=plan,
+        budget=" or ".join(f"{_amount(limit)} {axis}" for axis, limit in settings.budget.limits().items()),
+        accuracy=accuracy_of(settings.rewards, plan.task.own_rewards, settings.rewarding.accuracy),
+        memory=", ".join(f"{name} {size_in_words(size)}" for name, size in plan.memory.parts.items() if size),
+        written=written,
+    )
+    return text.splitlines()
+
+
+def _source(place: str) -> str:
+    """`run.yaml` of `run.yaml:7`; all flags together."""
+    if place.startswith("--") or place == "METHOD":
+        return "the command line"
+    name, colon, line = place.rpartition(":")
+    return name if colon and line.isdigit() else place
+
+
+def _amount(limit: float) -> str:
+    return f"{limit:,.0f}" if limit < 10**12 else f"{limit:.3g}"
+
+
+def millions(count: int) -> str:
+    """`39,168`, `134.5 million`, `1.2 billion`."""
+    if count >= 10**9:
+        return f"{count / 10**9:.1f} billion"
+    return f"{count / 10**6:.1f} million" if count >= 10**6 else f"{count:,}"
+
+
+def size_in_words(size: int) -> str:
+    """`538 MiB`, `3.4 GiB`."""
+    if size >= 2**30:
+        return f"{size / 2**30:.1f} GiB"
+    return f"{size / 2**20:.0f} MiB" if size >= 10 * 2**20 else f"{size / 2**20:.1f} MiB"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rung.errors import DataError, MissingExtra, RungError, SettingsError
-from rung.runs.lock import problems_with
+from rung.runs.folder import problems_with
 from rung.runs.own_code import OwnCode
 from rung.settings import TaskSettings
 from rung.settings.given import Reading, placed

@@ -13,19 +13,15 @@ from rung.faults import fault_point
 from rung.methods.parts.protocols import fact
 from rung.models.state import require_finite
 from rung.runs import began, checkpoint
-from rung.runs.format import require_format, write_card
-from rung.runs.lock import UNFINISHED, RunLock, problems_with
-from rung.runs.loop import run_steps
+from rung.runs.began import require_format, write_card
+from rung.runs.folder import SETTINGS, UNFINISHED, RunLock, problems_with, run_settings
+from rung.runs.loop import STOPPED_BY_SIGNAL, StopRequest, run_steps
 from rung.runs.observers import Finished, Observer, Observers, chosen
-from rung.runs.recipes.tiny import tiny_for
-from rung.runs.record.console import ConsoleReport
-from rung.runs.record.files import RunFiles
-from rung.runs.record.json_lines import read_rows
-from rung.runs.record.notebook import NotebookReport, in_notebook
+from rung.runs.recipes.sft import tiny_for
+from rung.runs.record.console import ConsoleReport, NotebookReport, in_notebook
+from rung.runs.record.files import RunFiles, read_rows
 from rung.runs.record.trackers import Tracking, require_tracker
-from rung.runs.saved import SETTINGS, run_settings
 from rung.runs.statistics import Difference, Estimate, mean_score, score_difference
-from rung.runs.stopping import STOPPED_BY_SIGNAL, StopRequest
 from rung.settings import Settings, to_yaml, with_whole_paths
 from rung.settings.objects import Objects
 from rung.trainers.budget import Budget, spent_on
@@ -272,9 +268,8 @@ class _Run:
             closing(self.tracking()) as self.tracked,
         ):
             self.console.start(plan)
-            ended = run_steps(self.trainer, self.settings, self, stop, done=done, budget=self.budget)
-            said = self.finish(ended.step) if ended.finished else ()
-            summary = self.summary(ended.step, ended.finished, said)
+            step, finished = run_steps(self.trainer, self.settings, self, stop, done=done, budget=self.budget)
+            summary = self.summary(step, finished, self.finish(step) if finished else ())
             self.console.finish(summary.lines())
             return summary
 

@@ -19,8 +19,8 @@ from rung.lab.compare.page import page
 from rung.lab.compare.plan import RunName, outcome_file, read_plan, run_folder
 from rung.lab.compare.results import compare, result
 from rung.lab.compare.runs import outcomes
-from rung.runs.lock import RunLock
-from rung.runs.record.json_lines import read_rows
+from rung.runs.folder import RunLock
+from rung.runs.record.files import read_rows
 
 pytestmark = pytest.mark.timeout(900)
 Whole = tuple[Path, str]
@@ -229,7 +229,7 @@ def test_a_plan_is_read_as_it_was_written(whole: Whole, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_child_ends_with_its_parent(model: Path, tmp_path: Path) -> None:
     """Nobody is left at work: the end of the input ends the process, by the clock of one step at most."""
-    process = subprocess.Popen([sys.executable, "-m", "rung.lab.compare.child"], stdin=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-m", "rung.lab.compare.runs"], stdin=subprocess.PIPE, text=True)
     assert process.stdin is not None
     settings = {"model": str(model), "method": {"name": "reinforce"}, "task": {"name": "arithmetic"}, "steps": 10**6}
     process.stdin.write(

@@ -16,7 +16,7 @@ from pages_read import LOADING, ReadPage
 from playwright.sync_api import Browser, expect
 
 from rung.lab.compare.page import large, mean_curve, page
-from rung.lab.compare.verdict import RULE
+from rung.lab.compare.seed_statistics import RULE
 
 HOSTILE = "</title><script>document.title='owned'</script><img src=x onerror=alert(1)>\x1b[31m\u202e&amp;"
 

@@ -11,11 +11,11 @@ from clockless import without_clock
 from random_digits import SHORTEST, random_digits
 
 from rung.lab.compare.asked import comparison_of
-from rung.lab.compare.child import run
 from rung.lab.compare.page import mean_curve, page
 from rung.lab.compare.plan import Comparison, claim, outcome_file, run_folder, shared_folder
 from rung.lab.compare.results import result
-from rung.runs.record.json_lines import read_rows
+from rung.lab.compare.runs import run
+from rung.runs.record.files import read_rows
 
 SETS = (
     *("task.levels=[1]", "task.size=60", "task.held_out=8", "prompts_per_step=3", "max_new_tokens=12"),

@@ -16,7 +16,7 @@ from rung.lab.compare.seed_statistics import (
     score_interval,
     seed_difference,
 )
-from rung.runs.student_t import reach
+from rung.runs.statistics import reach
 
 
 def test_interquartile_mean_by_hand() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rung.lab.compare.verdict import Pair, verdict
+from rung.lab.compare.seed_statistics import Pair, verdict
 
 
 def pair(after: str, before: str, difference: float, p: float) -> Pair:

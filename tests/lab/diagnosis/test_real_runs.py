@@ -200,7 +200,7 @@ def test_a_run_that_was_killed(settings: Any, tmp_path: Path) -> None:
 
 
 def test_a_run_that_is_at_work_is_said_to_be(settings: Any, tmp_path: Path) -> None:
-    from rung.runs.lock import RunLock
+    from rung.runs.folder import RunLock
 
     train(settings_from(settings("digits", steps=1)), tmp_path / "run", quiet=True)
     (tmp_path / "run" / "final").rename(tmp_path / "elsewhere")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rung.lab.labels.agreement import agreement, cohen_kappa, krippendorff_alpha
+from rung.lab.labels.comparison import agreement, cohen_kappa, krippendorff_alpha
 
 
 def units(*people: str) -> list[list[str]]:

@@ -12,8 +12,7 @@ import pyarrow.parquet
 import pytest
 
 from rung.errors import SettingsError
-from rung.lab.labels.agreement import agreement_of, left_share, verdict, verdicts
-from rung.lab.labels.comparison import Vote
+from rung.lab.labels.comparison import Vote, agreement_of, left_share, verdict, verdicts
 from rung.lab.labels.comparison_rows import read_comparisons
 from rung.lab.labels.store import LabelStore, export_labelled, export_votes
 

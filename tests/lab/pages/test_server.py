@@ -99,7 +99,7 @@ def test_it_stops_from_another_thread() -> None:
 def test_half_sent_requests_end_and_never_keep_the_page_from_others(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rung.lab.pages.server.PATIENCE_S", 0.6)
+    monkeypatch.setattr("rung.lab.pages.PATIENCE_S", 0.6)
     halves = [b"GET / HT", f"POST /say HTTP/1.1\r\nHost: {served.host}\r\nContent-Length: 9\r\n\r\n{{".encode(), b""]
     many = [socket.create_connection(("127.0.0.1", served.server.port)) for _ in range(150)]
     try:
@@ -118,7 +118,7 @@ def test_half_sent_requests_end_and_never_keep_the_page_from_others(
 
 
 def test_a_second_request_that_stays_half_ends_too(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rung.lab.pages.server.PATIENCE_S", 0.6)
+    monkeypatch.setattr("rung.lab.pages.PATIENCE_S", 0.6)
     with socket.create_connection(("127.0.0.1", served.server.port)) as one:
         one.settimeout(10)
         one.sendall(f"GET / HTTP/1.1\r\nHost: {served.host}\r\n\r\n".encode())

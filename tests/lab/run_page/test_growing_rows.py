@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from made_up_runs import make_run, write_step
 
-from rung.lab.run_page import growing_rows
-from rung.lab.run_page.growing_rows import GrowingRows
+from rung.lab.run_page import opened_run as growing_rows
+from rung.lab.run_page.opened_run import GrowingRows
 
 
 def steps(answer: dict) -> list[int]:
@@ -31,7 +31,7 @@ def test_only_whole_lines_and_each_once(tmp_path: Path) -> None:
 
 
 def test_what_was_read_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rung.lab.run_page import growing_rows
+    from rung.lab.run_page import opened_run as growing_rows
 
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 0}\n')

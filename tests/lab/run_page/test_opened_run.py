@@ -13,9 +13,9 @@ from made_up_runs import ADVANTAGES, CLIPPED, ENTROPY, LOG_PROBS, PIECES, episod
 
 from rung.batch import Episode, Judgement
 from rung.errors import DataError, SettingsError
-from rung.lab.run_page import growing_rows as solved
+from rung.lab.run_page import opened_run as solved
 from rung.lab.run_page.opened_run import OpenedRun
-from rung.lab.run_page.step_shown import TOKEN_COLUMNS, shown_step, shown_tokens
+from rung.lab.run_page.shown import TOKEN_COLUMNS, shown_step, shown_tokens
 from rung.lab.run_page.stored_samples import StoredSamples
 from rung.runs.record import samples
 
@@ -133,7 +133,7 @@ def test_numbers_that_json_does_not_know_and_columns_of_other_tokens_are_left_ou
 
 
 def test_long_texts_and_many_rows_are_cut_and_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rung.lab.run_page import step_shown
+    from rung.lab.run_page import shown as step_shown
 
     monkeypatch.setattr(step_shown, "MOST_ROWS", 2)
     monkeypatch.setattr(step_shown, "MOST_TOKENS", 3)

@@ -13,7 +13,7 @@ from made_up_runs import make_run, write_step
 from rung.lab.diagnosis import rules as module
 from rung.lab.diagnosis.rules import warnings_in
 from rung.lab.run_page.opened_run import OpenedRun
-from rung.lab.run_page.overview import describe
+from rung.lab.run_page.shown import describe
 
 
 def overview(folder: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from rung.errors import SettingsError
 from rung.lab.run_page import page as page_module
 from rung.lab.run_page.opened_run import OpenedRun
 from rung.lab.run_page.page import MOST_STEPS, spread, write_report
-from rung.lab.run_page.step_shown import MOST_CHARACTERS
+from rung.lab.run_page.shown import MOST_CHARACTERS
 from rung.runs.record.samples import part_name
 from rung.runs.record.visible import shown_text
 

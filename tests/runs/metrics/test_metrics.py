@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from rung.errors import SettingsError
-from rung.runs.metrics.registry import METRICS, explain_metric, shown
+from rung.runs.metrics import METRICS, explain_metric, shown
 
 CONTRACT = [
     "step",

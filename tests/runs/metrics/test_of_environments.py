@@ -15,7 +15,7 @@ from rung.lab.diagnosis.rules import warnings_in
 from rung.lab.run_page.opened_run import OpenedRun
 from rung.lab.run_page.page import write_report
 from rung.lab.run_page.viewer_page import ViewerPage
-from rung.runs.metrics.registry import METRICS, explain_metric
+from rung.runs.metrics import METRICS, explain_metric
 from rung.runs.record.console import ConsoleReport
 
 OF_TEXT = re.compile(r"\b(tokens?|completions?|prompts?|max_new_tokens|rung sft|held-out items)\b", re.IGNORECASE)

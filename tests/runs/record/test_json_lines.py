@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rung.errors import DataError
-from rung.runs.record.json_lines import JsonLines, cut_rows, encode_row, plain_row, read_rows
+from rung.runs.record.files import JsonLines, cut_rows, encode_row, plain_row, read_rows
 
 
 @pytest.fixture
@@ -204,7 +204,7 @@ def test_a_file_size_limit_of_the_system_is_survived(tmp_path: Path) -> None:
     program = """
         import resource, sys
         from pathlib import Path
-        from rung.runs.record.json_lines import JsonLines, read_rows
+        from rung.runs.record.files import JsonLines, read_rows
         said = []
         lines = JsonLines(Path(sys.argv[1]), sync=True, say=said.append)
         _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

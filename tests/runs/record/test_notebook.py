@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rung.batch import Episode
-from rung.runs.record.notebook import NotebookReport, in_notebook
+from rung.runs.record.console import NotebookReport, in_notebook
 
 
 class Cell:

@@ -16,10 +16,9 @@ import numpy.typing as npt
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from rung.lab.compare.reading import TRACED
-from rung.lab.compare.verdict import ALPHA
+from rung.lab.compare.seed_statistics import ALPHA
 from rung.lab.one_file import encoded, in_one_file
-from rung.runs.metrics.of_environments import ENVIRONMENT, TEXT, Words
-from rung.runs.metrics.registry import METRICS, shown
+from rung.runs.metrics import ENVIRONMENT, METRICS, TEXT, Words, shown
 from rung.runs.record.visible import visible
 
 Array = npt.NDArray[np.float64]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rung.errors import DataError, SettingsError
-from rung.runs.lock import holds_something
+from rung.runs.folder import holds_something
 from rung.settings import Settings, settings_from
 from rung.settings.given import given, leaves, plain
 from rung.settings.yaml_text import read_yaml, write_yaml

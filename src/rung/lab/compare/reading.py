@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rung.runs.record.json_lines import Row, read_rows
+from rung.runs.record.files import Row, read_rows
 from rung.runs.statistics import item_means
 from rung.settings import Settings
 from rung.trainers.budget import seconds_of

@@ -18,16 +18,16 @@ from rung.lab.compare.page import page
 from rung.lab.compare.plan import PAGE, PLAN, RESULT, Comparison, RunName, claim, flat, run_folder
 from rung.lab.compare.reading import read_run
 from rung.lab.compare.runs import Outcome, Say, outcomes, run_all
-from rung.lab.compare.verdict import ALPHA, RULE, Pair, verdict
+from rung.lab.compare.seed_statistics import ALPHA, RULE, Pair, verdict
 from rung.methods import METHODS
 from rung.methods.explain import difference
-from rung.runs.lock import RunLock
-from rung.runs.recipes.tiny import tiny_for
+from rung.runs.folder import RunLock
+from rung.runs.loop import STOPPED_BY_SIGNAL
+from rung.runs.plan import gated
+from rung.runs.recipes.sft import tiny_for
 from rung.runs.record.machine import machine
 from rung.runs.run import handed
 from rung.runs.statistics import are_shares
-from rung.runs.stopping import STOPPED_BY_SIGNAL
-from rung.runs.unstarted import gated
 from rung.settings import Settings
 from rung.tasks.load import load_task
 from rung.tasks.task import TextTask

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from rung.errors import SettingsError
 from rung.methods.data import as_data
-from rung.runs.metrics.of_environments import ENVIRONMENT, TEXT, Words, in_environment
+from rung.runs.metrics import ENVIRONMENT, TEXT, Words, in_environment
 from rung.runs.record.visible import visible
 from rung.runs.statistics import Difference, mean_score, quantile, score_difference
 from rung.settings import Settings

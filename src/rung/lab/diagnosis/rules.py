@@ -1,4 +1,4 @@
-"""The rules: everything that rung looks for in a run, in the order in which a reader wants it.
+"""The rules: everything that rung looks for in a run, in the order of rules.yaml, which is a reader's.
 
 Those that need metrics alone are also warnings while a run trains. They follow from the rows alone, so a resumed run
 gives the same ones.
@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import yaml
 
-from rung.lab.diagnosis import completions, ending, learning_rate, numbers, policy, reward_parts, signal
+from rung.lab.diagnosis import learning, rewards, samples
 from rung.lab.diagnosis.observed import Finding, ObservedRun, Row, Seen
 from rung.lab.diagnosis.stored import read_stored
 
@@ -77,22 +77,8 @@ def _remedy(run: ObservedRun, tries: Mapping[str, Any] | str) -> dict[str, Any]:
 
 
 _SAID = yaml.safe_load(files("rung.lab.diagnosis").joinpath("rules.yaml").read_text(encoding="utf-8"))
-_LOOKS: tuple[Callable[[ObservedRun], Seen | None], ...] = (
-    *(numbers.not_finite, numbers.sampler_gap, numbers.one_token_off, numbers.capped_ratio, numbers.failed_rewards),
-    *(reward_parts.gamed_reward, reward_parts.held_out_falls),
-    *(reward_parts.constant_part, reward_parts.part_never_applies),
-    *(signal.too_hard, signal.too_easy, signal.flat_reward),
-    *(signal.refill_limit, signal.start_too_hard, signal.start_too_easy),
-    *(completions.truncated, completions.thinking_too_long),
-    *(learning_rate.learning_rate_high, learning_rate.learning_rate_low, learning_rate.clipped_often),
-    *(learning_rate.gradient_always_clipped, learning_rate.gradient_spikes),
-    *(policy.entropy_collapse, policy.kl_runs_off, policy.score_collapse, policy.score_falls, policy.learnt_by_heart),
-    *(completions.same_completion, completions.loops),
-    *(policy.blind_critic, policy.refused_steps, policy.returns_stand_still),
-    *(ending.still_running, ending.unfinished, ending.damaged),
-    *(ending.never_evaluated, ending.too_short, ending.not_distinguishable),
-)
-RULES = tuple(Rule(look, _SAID[look.__name__]) for look in _LOOKS)
+_LOOKS: Mapping[str, Callable[[ObservedRun], Seen | None]] = {**vars(rewards), **vars(samples), **vars(learning)}
+RULES = tuple(Rule(_LOOKS[name], said) for name, said in _SAID.items())
 
 _ORDER = ("serious", "doubtful", "note")
 

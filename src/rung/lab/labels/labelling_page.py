@@ -20,8 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from rung.errors import RungError
-from rung.lab.labels.agreement import agreement_of, left_share
-from rung.lab.labels.comparison import ANSWERS, Answer, Vote, Which, is_clip, other, read_clip
+from rung.lab.labels.comparison import ANSWERS, Answer, Vote, Which, agreement_of, is_clip, left_share, other, read_clip
 from rung.lab.labels.store import Asked, Conflict, LabelStore
 from rung.lab.pages import Refused, person, read_object, shipped
 from rung.runs.record.visible import shown_text

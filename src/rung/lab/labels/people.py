@@ -25,7 +25,7 @@ from torch import Tensor
 
 from rung.batch import Batch
 from rung.errors import DataError, SettingsError
-from rung.lab.labels.agreement import Verdict, verdicts
+from rung.lab.labels.comparison import Verdict, verdicts
 from rung.lab.labels.comparison_rows import read_comparisons
 from rung.lab.labels.store import LabelStore
 from rung.rollouts.environments.recording import animated, frame_of, without_display

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rung.errors import DataError, SettingsError
-from rung.lab.labels.agreement import Verdict, verdicts
-from rung.lab.labels.comparison import Comparison, Vote, Which
+from rung.lab.labels.comparison import Comparison, Verdict, Vote, Which, verdicts
 from rung.lab.labels.comparison_rows import CHOSEN_REJECTED, FIRST_SECOND, ComparisonFile, number_of_pairs, vote_row
 from rung.lab.labels.labels_file import LabelsFile
 from rung.random import keyed_share

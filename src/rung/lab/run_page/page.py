@@ -15,11 +15,9 @@ from typing import Any, TypeVar
 
 from rung.errors import DataError
 from rung.lab.one_file import encoded, in_one_file
-from rung.lab.run_page.growing_rows import solved_items
-from rung.lab.run_page.opened_run import OpenedRun
-from rung.lab.run_page.overview import FILM, meanings
-from rung.lab.run_page.step_shown import MOST_ROWS, STEP_COLUMNS, TOKEN_COLUMNS, shown_step, shown_tokens
-from rung.runs.metrics.of_environments import in_environment
+from rung.lab.run_page.opened_run import OpenedRun, solved_items
+from rung.lab.run_page.shown import FILM, MOST_ROWS, STEP_COLUMNS, TOKEN_COLUMNS, meanings, shown_step, shown_tokens
+from rung.runs.metrics import in_environment
 from rung.runs.record.visible import visible
 from rung.whole_files import write_whole
 

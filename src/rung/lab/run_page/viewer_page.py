@@ -14,7 +14,7 @@ from starlette.routing import Route
 from rung.errors import DataError
 from rung.lab.pages import Refused, shipped
 from rung.lab.run_page.opened_run import OpenedRun
-from rung.lab.run_page.overview import FILM, film_in, meanings
+from rung.lab.run_page.shown import FILM, film_in, meanings
 from rung.runs.record.visible import visible
 
 STATIC = Path(__file__).with_name("static")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rung.errors import DataError, SettingsError
 from rung.rewards.judge import Judge
 from rung.rollouts.sampler import InProcessSampler
-from rung.runs.recipes.tiny import model_of
+from rung.runs.recipes.sft import model_of
 from rung.settings import PairsSettings, TaskSettings
 from rung.tasks.load import load_text_task
 from rung.tasks.order import items_at

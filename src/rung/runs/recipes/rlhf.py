@@ -19,13 +19,11 @@ from typing import Any
 
 from rung.errors import DataError, SettingsError, did_you_mean
 from rung.methods import METHODS, own_name
-from rung.runs.lock import holds_something, is_finished
+from rung.runs.folder import SETTINGS, holds_something, is_finished
 from rung.runs.observers import Observer
 from rung.runs.recipes.pairs import make_pairs, prompts_of
-from rung.runs.recipes.sft import examples_of, sft
-from rung.runs.recipes.tiny import tiny_for
+from rung.runs.recipes.sft import examples_of, sft, tiny_for
 from rung.runs.run import handed, resume, train
-from rung.runs.saved import SETTINGS
 from rung.settings import Settings, TaskSettings, read_pairs, read_sft
 from rung.tasks.load import load_pairs, load_text_task
 from rung.trainers.build import lora_of

@@ -6,9 +6,11 @@ the log-probs are the ones that reinforcement learning uses.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,25 +24,30 @@ from rung.methods.parts.aggregations import PerToken
 from rung.methods.parts.objectives import ScoreFunction
 from rung.methods.parts.optimizers import AdamW
 from rung.methods.policy_gradient import PolicyGradient
+from rung.models.language.gguf import made_in_cache
 from rung.models.state import require_finite
+from rung.random import draws
 from rung.rewards.judge import Judge
 from rung.rollouts.sampler import InProcessSampler
-from rung.runs.lock import holds_something
+from rung.runs.folder import holds_something
 from rung.runs.statistics import Estimate, mean_at_k
+from rung.settings import SFTSettings, TaskSettings
+from rung.settings.objects import GIVEN
 from rung.tasks.load import load_text_task
 from rung.tasks.order import batch_indices
 from rung.tasks.task import Example, TextTask
+from rung.tasks.turns import checked_step, episode_start
 from rung.trainers.assemble import assemble
 from rung.trainers.build import limit_threads
 from rung.trainers.gate import Start, gate
 from rung.trainers.held_out import score
 from rung.trainers.policy_gradient.learner import Learner
 from rung.trainers.usable_rows import Usable, reader_for, usable
-from rung.whole_files import folder_written_aside, require_writable
+from rung.whole_files import cache_folder, folder_written_aside, require_writable
 
 if TYPE_CHECKING:
     from rung.models.language.policy import TextPolicy
-    from rung.settings import SFTSettings
+
 
 Say = Callable[[str], None]
 
@@ -191,3 +198,62 @@ def _held_out(policy: TextPolicy, task: TextTask, settings: SFTSettings) -> Esti
             seed=settings.seed,
         )
     return mean_at_k(scores.scores_NK)
+
+
+PRACTICE, MOST_SEEN = 1000, 5000
+RECIPE = 2
+"""Counts up whenever the tiny model, its warm-up or a built-in task changes, so that no stale one is used."""
+
+
+def tiny_for(task: TaskSettings, given: TextTask | None = None) -> Path:
+    """The folder of the tiny model for a task; built once, in well under a minute, when it is not in the cache.
+
+    The cache knows tasks by their names, and an environment from Python, which is `given`, by its examples.
+    Raises SettingsError when the task has no worked examples to warm it up with, or is another object from Python.
+    """
+    plays = None if given is None else given.plays
+    if task.name.startswith(GIVEN) and plays is None:
+        raise SettingsError(
+            f"model: 'tiny' is made for a task that has a name, and {task.name.removeprefix(GIVEN)} is an object; give "
+            "a model's folder, a hub id or (model, tokenizer), for example the tiny model that rung sft saved"
+        )
+    settings = SFTSettings(model="tiny", task=task)
+    own = None
+    if given is not None and plays is not None and task.name.startswith(GIVEN):
+        own = given if len(given.examples) else replace(given, examples=tuple(practice(given)))
+    seen = [] if own is None else [[e.prompt, e.completion] for e in own.examples[:MOST_SEEN]]
+    key = json.dumps([RECIPE, settings.model_dump(mode="json"), *seen], sort_keys=True)
+    folder = cache_folder() / "tiny" / f"{task.slug()}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    with made_in_cache(folder) as to_make:
+        if to_make:
+            print(f"making the tiny model for '{task.name}' once (kept in {folder})", file=sys.stderr)  # noqa: T201
+            sft(settings, folder, task=own, say=lambda line: print(f"  {line}", file=sys.stderr))  # noqa: T201
+    return folder / "final"
+
+
+def practice(task: TextTask) -> Iterator[Example]:
+    """Examples for an environment that has none: whole numbers, said at random, after what it answers to them.
+
+    They teach the tiny model to say something short and to end its turn, nothing of the task.
+    """
+    for index in range(PRACTICE):
+        said = next(draws("practice", index, width=4))
+        item, environment = task.train[index % len(task.train)], task.plays() if task.plays is not None else None
+        try:
+            history = episode_start(environment, item, index)
+            for number in said[: 1 + index % 4]:
+                if not isinstance(history, str):
+                    return
+                reply = f"{number % 21}"
+                yield Example(prompt=history, completion=f"{reply}{task.stop[0] if task.stop else ''}")
+                step = checked_step(environment.step(reply))
+                if step.done:
+                    break
+                history += f"{reply}{task.stop[0] if task.stop else ''}{step.text}"
+        except Exception as error:
+            raise SettingsError([f"task: {task.name}: {type(error).__name__}: {error}"]) from error
+
+
+def model_of(model: str, task: TaskSettings, given: TextTask | None = None) -> str:
+    """What `load_policy` takes for a model's name: the folder of the task's own tiny model for `tiny`."""
+    return str(tiny_for(task, given)) if model == "tiny" else model

@@ -4,22 +4,28 @@ runs/NAME/metrics.jsonl      one row a step; deterministic, synced to the disk a
 runs/NAME/timings.jsonl      one row a step; whatever depends on the clock
 runs/NAME/samples/           step_000001.parquet, ... one part a step, gathered to larger ones while the run goes on
 runs/NAME/samples.parquet    all of them, at the end
-"""
+
+A line of JSON is deterministic: keys sorted, floats by their shortest exact form, no clock. A value that is not finite
+is written as null and named beside it: `{"grad/norm": null, "nonfinite/grad/norm": 1, ...}`."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+import math
+import numbers
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rung.batch import Batch, Episode
 from rung.errors import DataError, SettingsError
 from rung.runs.record import samples
-from rung.runs.record.json_lines import JsonLines, Row, Say, cut_rows, read_rows
-from rung.whole_files import renamed, write_whole
+from rung.whole_files import renamed, sync, write_whole
 
 log = logging.getLogger("rung")
 
@@ -173,3 +179,201 @@ class RunFiles:
 def _steps(steps: Sequence[int]) -> str:
     """`step 3` or `12 steps from 3 to 40`."""
     return f"step {steps[0]}" if len(steps) == 1 else f"{len(steps)} steps from {steps[0]} to {steps[-1]}"
+
+
+Row = dict[str, float | None]
+Say = Callable[[str], None]
+
+log = logging.getLogger("rung")
+
+
+def plain_row(row: Mapping[str, Any]) -> Row:
+    """The row as it is written: plain numbers, and null with a name beside it for what is not finite.
+
+    >>> plain_row({"step": 1, "loss": float("nan")})
+    {'step': 1, 'loss': None, 'nonfinite/loss': 1}
+    """
+    assert isinstance(row.get("step"), numbers.Integral), ("a row needs a whole step", row.get("step"))
+    plain: dict[str, float | None] = {}
+    for name, value in row.items():
+        real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        assert isinstance(name, str) and (value is None or real), (name, type(value))
+        if value is None or not math.isfinite(value):
+            plain |= {name: None} if value is None else {name: None, f"nonfinite/{name}": 1}
+        else:
+            plain[name] = int(value) if isinstance(value, numbers.Integral) else float(value)
+    return plain
+
+
+def encode_row(row: Row) -> bytes:
+    """The line for a plain row.
+
+    >>> encode_row({"step": 1, "loss": 0.1})
+    b'{"loss": 0.1, "step": 1}\\n'
+    """
+    return json.dumps(row, sort_keys=True, allow_nan=False).encode("ascii") + b"\n"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a file of lines holds, and what had to be left out (a half-written last line), in words."""
+
+    rows: list[Row]
+    problems: list[str]
+
+
+def read_rows(path: Path) -> Rows:
+    """The rows of a metrics or timings file; a missing file has none.
+
+    A last line without its newline was cut off in mid-write: it is left out and `problems` says so. Any other line
+    that is not an object of numbers raises `DataError` with file and line.
+    """
+    if not path.exists():
+        return Rows([], [])
+    lines, half = _lines(path)
+    rows = [parse_row(line, f"{path}:{number}") for number, line in enumerate(lines, start=1)]
+    problems = [f"{path.name}: the last line was only half written ({len(half)} bytes) and is left out"] if half else []
+    return Rows(rows, problems)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What `cut_rows` did: how many rows stay, how many were taken away (a half-written line counts as one)."""
+
+    kept: int
+    removed: int
+    steps: tuple[int, ...]
+    """Those of the rows that stay."""
+
+
+def cut_rows(path: Path, step: int) -> Cut:
+    """Takes away every row of a later step than `step`, and a half-written last line; kept bytes stay as they are.
+
+    A kill leaves the old file or the new one. Raises `DataError` as `read_rows` does.
+    """
+    lines, half = _lines(path) if path.exists() else ([], b"")
+    kept: list[tuple[int, bytes]] = []
+    for number, line in enumerate(lines, start=1):
+        row_step = parse_row(line, f"{path}:{number}").get("step")
+        if not isinstance(row_step, int):
+            raise DataError(f"{path}:{number}: got step {row_step!r}, expected a whole number")
+        if row_step <= step:
+            kept.append((row_step, line))
+    removed = len(lines) - len(kept) + bool(half)
+    if removed:
+        write_whole(path, b"".join(line for _, line in kept))
+    return Cut(len(kept), removed, tuple(of for of, _ in kept))
+
+
+class JsonLines:
+    """Appends rows to one file. A row that cannot be written waits in memory and is tried again at the next write.
+
+    The file never holds a partial line: what a failed write left behind is cut off, at once or before the next
+    write. Raises OSError only when the file cannot be opened at the start.
+    """
+
+    def __init__(self, path: Path, *, sync: bool, say: Say = log.warning) -> None:
+        self.path, self.sync, self.say = path, sync, say
+        self.waiting: list[bytes] = []
+        self.not_finite = Counter[str]()
+        """How many rows held a value that was not finite, by metric."""
+        self.failures = 0
+        """How many writes failed since the start; 0 in an ordinary run."""
+        self._refused = False
+        self._size = 0
+        self.reopen()
+
+    def reopen(self) -> None:
+        """Looks at the file again, after another hand (`cut_rows`) changed it; cuts a half-written last line."""
+        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        os.close(handle)
+        _, half = _lines(self.path)
+        self._size = self.path.stat().st_size - len(half)
+        if half:
+            os.truncate(self.path, self._size)
+            self.say(f"{self.path.name}: the last line was only half written ({len(half)} bytes) and was removed")
+
+    def append(self, row: Mapping[str, Any]) -> Row:
+        """Writes one row, or keeps it waiting when the disk refuses (said once); returns the row as it is written."""
+        plain = plain_row(row)
+        self.not_finite.update(name.removeprefix("nonfinite/") for name in plain if name.startswith("nonfinite/"))
+        self.waiting.append(encode_row(plain))
+        self.flush()
+        return plain
+
+    def flush(self) -> bool:
+        """Tries to write what waits; True when nothing waits any more."""
+        if not self.waiting:
+            return True
+        try:
+            self._append_bytes(b"".join(self.waiting))
+        except OSError as error:
+            if not self._refused:
+                self.say(
+                    f"{self.path.name}: cannot be written ({error.strerror or error}); training goes on, rows wait in"
+                    " memory and are tried again at every step. Free some space on the disk."
+                )
+            self._refused = True
+            self.failures += 1
+            return False
+        if self._refused:
+            self.say(f"{self.path.name}: can be written again; no row is missing")
+        self._refused = False
+        self.waiting.clear()
+        return True
+
+    def problems(self) -> list[str]:
+        """For the run's summary: what was not finite, what is still not on the disk."""
+        found = [
+            f"{name} was not finite in {count} step{'s' * (count != 1)} and is null there in {self.path.name}"
+            for name, count in sorted(self.not_finite.items())
+        ]
+        if self.waiting:
+            found.append(f"{self.path.name}: the last {len(self.waiting)} rows could not be written to the disk")
+        elif self.failures:
+            found.append(f"{self.path.name}: {self.failures} writes failed; every row was written later")
+        return found
+
+    def _append_bytes(self, data: bytes) -> None:
+        handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        try:
+            end = min(os.fstat(handle).st_size, self._size)
+            os.ftruncate(handle, end)
+            os.lseek(handle, end, os.SEEK_SET)
+            try:
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[os.write(handle, rest) :]
+                if self.sync:
+                    sync(handle)
+            except OSError:
+                os.ftruncate(handle, end)
+                raise
+            self._size = end + len(data)
+        finally:
+            os.close(handle)
+
+
+def _lines(path: Path) -> tuple[list[bytes], bytes]:
+    """The complete lines, newline included, and what follows the last newline."""
+    *lines, half = path.read_bytes().split(b"\n")
+    return [line + b"\n" for line in lines], half
+
+
+def parse_row(line: bytes, where: str) -> Row:
+    """The row that a line holds; DataError, naming `where`, when it is no object of finite numbers."""
+    try:
+        value = json.loads(line, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: not a line of metrics: {error}") from error
+    if not isinstance(value, dict):
+        raise DataError(f"{where}: got {type(value).__name__}, expected an object of numbers")
+    for name, number in value.items():
+        numeric = isinstance(number, int | float) and not isinstance(number, bool)
+        if number is not None and not (numeric and abs(number) < math.inf):
+            raise DataError(f"{where}: '{name}': got {str(number)[:40]!r}, expected a finite number or null")
+    return value
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a number in JSON")

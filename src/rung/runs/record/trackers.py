@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rung.errors import MissingExtra
-from rung.runs.record.json_lines import Row, Say
+from rung.runs.record.files import Row, Say
 from rung.whole_files import write_whole
 
 Told = tuple[int, Mapping[str, float]]
