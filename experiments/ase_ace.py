@@ -25,7 +25,7 @@ from pictures import panels, say
 from words import table
 
 from rung.library import trainer
-from rung.methods.adaptive_elements import BOXES
+from rung.methods.ase_ace import BOXES
 from rung.methods.parts.elements import Lifetimes
 from rung.runs.statistics import wilson
 from rung.trainers.reading import read_run

@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 
 from rung.batch import Batch, Episode
-from rung.methods.actor_critic import PPO
 from rung.methods.grpo import GRPO
 from rung.methods.parts.advantages import GAE, EpisodeReturn, ProcessNormalized, RewardToGo
 from rung.methods.parts.aggregations import PerEpisode
 from rung.methods.policy_gradient import PolicyGradient
+from rung.methods.ppo import PPO
 from rung.methods.reinforce import REINFORCE, RLOO
 from rung.models.language.tiny import tiny_model
 from rung.random import Stream

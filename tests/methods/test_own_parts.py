@@ -25,14 +25,14 @@ from rung.errors import SettingsError
 from rung.formulas import advantages, policy_losses
 from rung.formulas.masked import zeroed
 from rung.methods import METHODS
-from rung.methods.actor_critic import PPO
 from rung.methods.data import as_data, from_data, with_settings
 from rung.methods.dpo import DPO
+from rung.methods.dqn import DQN
 from rung.methods.explain import Change, card, difference, explain
 from rung.methods.grpo import GRPO
 from rung.methods.kind import Method
+from rung.methods.ppo import PPO
 from rung.methods.slots import SHIPPED, members
-from rung.methods.value_learning import DQN
 from rung.models.small.q_network import QNetwork
 from rung.tasks.load import load_task
 from rung.trainers.assemble import assemble

@@ -13,11 +13,12 @@ from table_policy import TablePolicy
 
 from rung.library import resume, train
 from rung.methods import METHODS
-from rung.methods.actor_critic import PPO, TRPO
 from rung.methods.parts.critics import ValueFunction
 from rung.methods.parts.objectives import KLPenalty
 from rung.methods.parts.optimizers import AdamW
 from rung.methods.policy_gradient import PolicyGradient
+from rung.methods.ppo import PPO
+from rung.methods.trpo import TRPO
 from rung.models.language.tiny import tiny_model
 from rung.trainers.assemble import assemble
 from rung.trainers.choose import kind_for

@@ -11,12 +11,13 @@ import pytest
 
 from rung.errors import SettingsError
 from rung.methods import METHODS, Method
-from rung.methods.actor_critic import PPO
+from rung.methods.dapo import DAPO
 from rung.methods.data import own_classes
 from rung.methods.dpo import DPO
-from rung.methods.grpo import DAPO, GRPO
+from rung.methods.grpo import GRPO
 from rung.methods.parts.aggregations import PerToken
 from rung.methods.parts.optimizers import AdamW
+from rung.methods.ppo import PPO
 from rung.methods.ranges import SHARE
 from rung.settings import Settings, load, read_settings, settings_from, to_yaml
 from rung.settings import with_whole_paths as whole_paths

@@ -12,9 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rung.batch import Batch
 from rung.formulas.natural_gradient import conjugate_gradient
-from rung.methods.actor_critic import TRPO
 from rung.methods.parts.advantages import RewardToGo
 from rung.methods.parts.optimizers import NaturalGradient
+from rung.methods.trpo import TRPO
 from rung.models.small.network import SmallPolicy, SmallShape
 from rung.trainers.assemble import assemble
 from rung.trainers.policy_gradient.learner import Learner

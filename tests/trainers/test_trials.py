@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rung.methods import AdaptiveElements
-from rung.methods.adaptive_elements import ASE, ASE_ACE, BOXES
+from rung.methods.ase_ace import ASE, ASE_ACE, BOXES
 from rung.methods.parts.elements import Lifetimes
 from rung.random import Stream
 from rung.tasks.cart_pole import BOX_COUNT, CartPole1983, box_of, moved

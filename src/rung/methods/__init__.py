@@ -1,4 +1,4 @@
-"""The methods, each a piece of data, in a file of its family. `METHODS` is the ladder, bottom rung first, then presets.
+"""The methods, each a piece of data. `METHODS` is the ladder, bottom rung first, then presets.
 
 A preset is a method as a named project or paper ran it, NAME@ORIGIN: the same dataclass with other numbers, which stand
 in presets.yaml as in a settings file. Its `deviations` say which version and file of the origin was read, and what of
@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from rung.errors import SettingsError, did_you_mean
-from rung.methods import actor_critic, adaptive_elements, dpo, grpo, reinforce, value_learning
+from rung.methods import actor_critic, ase_ace, dapo, dpo, dqn, grpo, ppo, reinforce, rlhf_2017, trpo
 from rung.methods.adaptive_elements import AdaptiveElements
 from rung.methods.data import with_settings
 from rung.methods.kind import Method
@@ -21,9 +21,9 @@ from rung.methods.policy_gradient import PolicyGradient
 from rung.methods.preference_learning import PreferenceLearning
 from rung.methods.value_learning import ValueLearning
 
-_FAMILIES = (adaptive_elements, value_learning, reinforce, actor_critic, grpo, dpo)
+_FILES = (ase_ace, dqn, reinforce, actor_critic, trpo, ppo, grpo, dapo, rlhf_2017, dpo)
 METHODS: dict[str, Method] = {
-    method.name: method for family in _FAMILIES for method in vars(family).values() if isinstance(method, Method)
+    method.name: method for file in _FILES for method in vars(file).values() if isinstance(method, Method)
 }
 _PRESETS: dict[str, dict[str, Any]] = yaml.safe_load((files(__name__) / "presets.yaml").read_text(encoding="utf-8"))
 for _name, _slots in _PRESETS.items():

@@ -186,7 +186,7 @@ def is_method(value: Any) -> bool:
 def method_text(method: Any) -> dict[str, Any]:
     """A method as settings: the name and what differs from the definition of that name, or else all of it.
 
-    >>> from rung.methods.grpo import DAPO
+    >>> from rung.methods.dapo import DAPO
     >>> method_text(DAPO.changed(samples_per_prompt=8))
     {'name': 'dapo', 'samples_per_prompt': 8}
     """
