@@ -22,6 +22,7 @@ from rung.commands.evaluate import evaluate
 from rung.commands.label import label
 from rung.commands.output import complain, say
 from rung.commands.recipes import pairs, rlhf, sft
+from rung.commands.serve import serve
 from rung.commands.train import check, resume, train
 from rung.commands.view import diagnose, view
 from rung.errors import RungError
@@ -56,7 +57,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-_ON_RUNS = (train, check, resume, sft, pairs, rlhf, compare, evaluate, chat, label, view, diagnose)
+_ON_RUNS = (train, check, resume, sft, pairs, rlhf, compare, evaluate, chat, serve, label, view, diagnose)
 for command in (*_ON_RUNS, methods, explain, diff, settings, tasks, explain_metric):
     app.command("eval" if command is evaluate else None)(command)
 

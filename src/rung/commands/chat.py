@@ -35,7 +35,7 @@ def chat(
     from rung.rollouts.sampler import InProcessSampler
 
     with found(model, say=tell) as it:
-        policy = load_policy(_folder(it.model))
+        policy = load_policy(folder_of(it.model))
     talk = Talk(InProcessSampler(policy), temperature=temperature, max_new_tokens=max_new_tokens, seed=seed)
     tell("talks by turns; an empty line starts afresh" if talk.by_turns else "continues your text: no chat template")
     for line in _lines():
@@ -83,7 +83,7 @@ class Talk:
         return episode.text
 
 
-def _folder(model: str) -> str:
+def folder_of(model: str) -> str:
     """The model to load; `tiny` is made once, for the task it is best known for."""
     if model != "tiny":
         return model

@@ -20,6 +20,7 @@ import secrets
 import signal
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
@@ -217,8 +218,8 @@ class Impatient(H11Protocol):
 class PageServer:
     """Starlette routes behind a guard.
 
-    Each of the `people` has a link of their own in `links`. Port 0 takes any that is free. `refused` is told in a
-    sentence of requests that the guard turned away, each kind once.
+    Each of the `people` has a link of their own in `links`; another `guard` is made as `Guard` is, without people. Port
+    0 takes any that is free. `refused` is told in a sentence of requests that the guard turned away, each kind once.
 
     Raises: SettingsError, when the port is taken or may not be had.
     """
@@ -227,17 +228,18 @@ class PageServer:
         self,
         routes: Sequence[BaseRoute],
         *,
-        people: Iterable[str],
+        people: Iterable[str] = (),
+        guard: Callable[..., Any] | None = None,
         port: int = 0,
         refused: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._socket = _listening(port)
         self.port: int = self._socket.getsockname()[1]
         app = Starlette(routes=list(routes), exception_handlers={HTTPException: _in_words})
-        guard = Guard(app, port=self.port, people=people, refused=refused)
-        self.links = guard.links
+        guarded = (guard or partial(Guard, people=people))(app, port=self.port, refused=refused)
+        self.links: Mapping[str, str] = getattr(guarded, "links", {})
         config = uvicorn.Config(
-            guard,
+            guarded,
             http=Impatient,
             ws="none",
             loop="asyncio",

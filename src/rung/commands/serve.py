@@ -1,0 +1,49 @@
+"""`rung serve`: a trained language model behind an OpenAI-compatible address on this machine."""
+
+from __future__ import annotations
+
+import secrets
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rung.commands.chat import folder_of
+from rung.commands.output import say, tell
+from rung.errors import MissingExtra
+from rung.runs.folders import found
+
+
+def serve(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL_OR_RUN", help="A run's folder, a model's folder or hub id, a .gguf file, 'tiny'."
+        ),
+    ],
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="0: any that is free.")] = 0,
+    name: Annotated[str | None, typer.Option(help="What clients call the model; else the folder's name.")] = None,
+) -> None:
+    """Serve a model to OpenAI clients on this machine.
+
+    Answers on 127.0.0.1 alone, to who sends the printed key. Ctrl-C stops it.
+    """
+    try:
+        from rung.lab.pages import PageServer
+        from rung.lab.serving import KeyGuard, Serving
+    except ModuleNotFoundError as error:
+        raise MissingExtra("rung serve", "pages") from error
+    from rung.models.language.load import load_policy
+
+    with found(model, say=tell) as it:
+        policy = load_policy(folder_of(it.model))
+    serving = Serving(policy, name or Path(model).resolve().name)
+    key = secrets.token_urlsafe(32)
+    guard = partial(KeyGuard, key=key)
+    with PageServer(
+        serving.routes(), guard=guard, port=port, refused=lambda words: tell(f"warning: {words}")
+    ) as server:
+        say(f"OPENAI_BASE_URL=http://127.0.0.1:{server.port}/v1 OPENAI_API_KEY={key}")
+        say(f"the model is '{serving.name}'; Ctrl-C stops it")
+        server.run()
