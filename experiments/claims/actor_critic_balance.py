@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from claim import HOLDS, Check, Claim, Result, not_apart, not_here, only_when
+from claim import HOLDS, Check, Claim, Result, not_apart, not_here, not_told, only_when
 from experiment import Run, Work, evaluations, metrics
 from intervals import Number, share
 from pictures import dots, panels, say
@@ -202,8 +202,14 @@ def measure(work: Work, folders: Mapping[Any, Path]) -> dict[str, Any]:
 
 
 def checks(run: Result) -> Iterator[Check]:
-    """The rule counts λ whose score is near the best one's; the intervals say whether they can be told from it."""
+    """The rule counts λ whose score is near the best one's; the intervals say whether they can be told from it. Runs
+    that did not learn show neither."""
     scores = {lam: Number(found["score"], *found["interval"]) for lam, found in run["lambdas"].items()}
+    best = max(one.value for one in scores.values())
+    if best < FROM:
+        said = f"the best λ scores {best:.0f}, and a fall is counted from a score of {FROM:.0f} on"
+        yield Check(f"{said}: these runs are too short to have learnt", not_told("no λ's runs learnt enough to fall"))
+        return
     near, falls = not_apart(scores), sum(found["fell"] for found in run["lambdas"].values())
     hard = 2 * sum(one.value >= NEAR * max(s.value for s in scores.values()) for one in scores.values()) < len(scores)
     if hard and 2 * (1 + len(near)) >= len(scores):
