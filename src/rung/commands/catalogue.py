@@ -5,12 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated
 
-import typer
-
-from rung.commands.options import AsJson
+from rung.commands.options import AsJson, argument
 from rung.commands.output import columns, show
-
-Name = Annotated[str, typer.Argument(metavar="METHOD", help="A method's name (rung methods).")]
 
 
 def methods(as_json: AsJson = False) -> None:
@@ -22,7 +18,7 @@ def methods(as_json: AsJson = False) -> None:
     show(data, lambda: columns({name: method.summary for name, method in METHODS.items()}), as_json)
 
 
-def explain(method: Name, as_json: AsJson = False) -> None:
+def explain(method: Annotated[str, argument("explain.method")], as_json: AsJson = False) -> None:
     """A method in words and formulas.
 
     Its idea, formula, slots, paper, and where we go beyond the paper.
@@ -36,8 +32,8 @@ def explain(method: Name, as_json: AsJson = False) -> None:
 
 
 def diff(
-    before: Annotated[str, typer.Argument(metavar="A", help="A method's name.")],
-    after: Annotated[str, typer.Argument(metavar="B", help="The method to compare it with.")],
+    before: Annotated[str, argument("diff.before")],
+    after: Annotated[str, argument("diff.after")],
     as_json: AsJson = False,
 ) -> None:
     """What method B changes from method A.
@@ -77,10 +73,7 @@ def tasks(as_json: AsJson = False) -> None:
     show(data, lambda: [*columns(dict(found)), *more], as_json)
 
 
-def explain_metric(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="As in metrics.jsonl, such as kl/start.")],
-    as_json: AsJson = False,
-) -> None:
+def explain_metric(name: Annotated[str, argument("explain_metric.name")], as_json: AsJson = False) -> None:
     """What a metric means.
 
     Also its healthy range, and what to do outside it.
@@ -91,13 +84,7 @@ def explain_metric(
     show(vars(metric), lambda: [metric.text()], as_json)
 
 
-def settings(
-    key: Annotated[
-        str | None,
-        typer.Argument(metavar="KEY", help="A setting, a section, or the end of one, such as evaluation.every."),
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
+def settings(key: Annotated[str | None, argument("settings.key")] = None, as_json: AsJson = False) -> None:
     """What can be set.
 
     Each setting's type, range, default and meaning; the method's slots and the numbers of its parts included.

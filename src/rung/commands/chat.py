@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rung.commands.options import argument, option
 from rung.commands.output import say, tell
 from rung.runs.folders import found
 
@@ -17,15 +18,10 @@ if TYPE_CHECKING:
 
 
 def chat(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL_OR_RUN", help="A run's folder, a model's folder or hub id, a .gguf file, 'tiny'."
-        ),
-    ],
-    temperature: Annotated[float, typer.Option(min=0.0, help="0: the most likely token each time.")] = 1.0,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer at most.")] = 256,
-    seed: Annotated[int, typer.Option(min=0, help="Keys the random numbers.")] = 0,
+    model: Annotated[str, argument("chat.model")],
+    temperature: Annotated[float, option("chat.temperature")] = 1.0,
+    max_new_tokens: Annotated[int, option("chat.max_new_tokens")] = 256,
+    seed: Annotated[int, option("chat.seed")] = 0,
 ) -> None:
     """Talk to a model.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rung.commands.options import AsJson, Config, Model, Recipe, Rewards, Sets, Task
+from rung.commands.options import AsJson, Config, Model, Recipe, Rewards, Sets, Task, argument, option
 from rung.commands.output import columns, counted, estimated, only_the_result, say, show, tell
 from rung.errors import SettingsError
 from rung.runs.folders import new_folder
@@ -17,32 +17,13 @@ if TYPE_CHECKING:
 
     from rung.lab.compare.plan import Comparison
 
-Methods = Annotated[
-    list[str] | None, typer.Argument(metavar="METHOD...", help="Methods' names (rung methods); the ladder.")
-]
-Budget = Annotated[
-    str | None,
-    typer.Option(
-        "--budget",
-        metavar="AXIS=N",
-        help="tokens=2M, trained=, seconds=, flops= or, in an environment, steps=. Each run ends with its first whole "
-        "step that reaches it.",
-    ),
-]
-SetsFor = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set-for",
-        metavar="METHOD:KEY=VALUE",
-        help="A setting of one method alone, as grpo:learning_rate=1e-5. Repeatable.",
-    ),
-]
-Resume = Annotated[Path | None, typer.Option("--resume", metavar="DIR", help="Go on with the comparison in DIR.")]
-Out = Annotated[Path | None, typer.Option(metavar="DIR", help="The comparison's folder; default runs/compare-TASK-N.")]
-Seeds = Annotated[int, typer.Option(min=1, metavar="N", help="Runs of each method, from the setting `seed` on.")]
-Jobs = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Runs at a time; for small models one a core, else 1.")
-]
+Methods = Annotated[list[str] | None, argument("compare.methods")]
+Budget = Annotated[str | None, option("compare.budget")]
+SetsFor = Annotated[list[str] | None, option("compare.sets_for")]
+Resume = Annotated[Path | None, option("compare.resume")]
+Out = Annotated[Path | None, option("compare.out")]
+Seeds = Annotated[int, option("compare.seeds")]
+Jobs = Annotated[int | None, option("compare.jobs")]
 
 OPTIONS = {"methods": "METHOD", "sets": "--set", "sets_for": "--set-for", "rewards": "--reward"}
 """As they are typed, where that is not the parameter's own name."""

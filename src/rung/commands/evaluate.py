@@ -6,40 +6,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
-from rung.commands.options import AsJson, Rewards, Seed, Sets, Task, Tools
+from rung.commands.options import AsJson, Rewards, Seed, Sets, Task, Tools, argument, option
 from rung.commands.output import columns, estimated, number, only_the_result, show, tell
 from rung.runs.own_code import own_code
 
 
 def evaluate(
-    run_or_model: Annotated[
-        str,
-        typer.Argument(
-            metavar="RUN_OR_MODEL", help="A run's folder, a model's folder or hub id, a .gguf file, or 'tiny'."
-        ),
-    ],
+    run_or_model: Annotated[str, argument("eval.run_or_model")],
     task: Task = None,
-    k: Annotated[str | None, typer.Option("--k", metavar="K", help="Completions an item; 8.")] = None,
-    base: Annotated[
-        str | None, typer.Option(metavar="RUN_OR_MODEL", help="Compare with this one, item by item.")
-    ] = None,
-    items: Annotated[str | None, typer.Option(metavar="N", help="The first N items; 256.")] = None,
-    temperature: Annotated[str | None, typer.Option(metavar="T", help="Of the samples; 1.")] = None,
-    max_new_tokens: Annotated[
-        str | None, typer.Option(metavar="N", help="Tokens of a completion at most; 128.")
-    ] = None,
+    k: Annotated[str | None, option("eval.k")] = None,
+    base: Annotated[str | None, option("eval.base")] = None,
+    items: Annotated[str | None, option("eval.items")] = None,
+    temperature: Annotated[str | None, option("eval.temperature")] = None,
+    max_new_tokens: Annotated[str | None, option("eval.max_new_tokens")] = None,
     seed: Seed = None,
-    split: Annotated[str | None, typer.Option(metavar="held_out|train", help="Which items; held_out.")] = None,
+    split: Annotated[str | None, option("eval.split")] = None,
     rewards: Rewards = None,
     tools: Tools = None,
-    step: Annotated[
-        int | None, typer.Option(metavar="N", help="The run's checkpoint of step N, in place of its end.")
-    ] = None,
-    samples: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write every completion with its rewards (.jsonl, .parquet).")
-    ] = None,
+    step: Annotated[int | None, option("eval.step")] = None,
+    samples: Annotated[Path | None, option("eval.samples")] = None,
     sets: Sets = None,
     as_json: AsJson = False,
 ) -> None:

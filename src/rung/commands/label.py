@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from rung.commands.options import argument, option
 from rung.commands.output import counted, say, tell
 from rung.errors import MissingExtra, SettingsError
 
@@ -14,39 +13,16 @@ if TYPE_CHECKING:
     from rung.lab.labels.comparison_rows import ComparisonFile
     from rung.lab.labels.store import LabelStore
 
-QUESTION = "Which one is better?"
-
 
 def label(
-    pairs: Annotated[
-        Path,
-        typer.Argument(
-            metavar="PAIRS",
-            help="A .jsonl or .parquet file with `prompt` and `completions` (two or more), or `chosen` and `rejected`.",
-        ),
-    ],
-    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="0: any that is free.")] = 0,
-    labeller: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME", help="Who labels; each has a link of their own. Repeatable.", show_default="labeller"
-        ),
-    ] = None,
-    votes_per_pair: Annotated[int, typer.Option(metavar="N", min=1, help="People to answer each pair.")] = 1,
-    question: Annotated[str, typer.Option(metavar="TEXT", help="What the page asks.")] = QUESTION,
-    labels: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where votes are kept; default PAIRS.labels.")
-    ] = None,
-    export: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="No page: write prompt, chosen, rejected and votes to a .jsonl or .parquet file."
-        ),
-    ] = None,
-    votes: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="No page: write every pair and every vote to a .jsonl or .parquet file."),
-    ] = None,
+    pairs: Annotated[Path, argument("label.pairs")],
+    port: Annotated[int, option("port")] = 0,
+    labeller: Annotated[list[str] | None, option("label.labeller")] = None,
+    votes_per_pair: Annotated[int, option("label.votes_per_pair")] = 1,
+    question: Annotated[str, option("label.question")] = "Which one is better?",
+    labels: Annotated[Path | None, option("label.labels")] = None,
+    export: Annotated[Path | None, option("label.export")] = None,
+    votes: Annotated[Path | None, option("label.votes")] = None,
 ) -> None:
     """Label pairs in a page on this machine, or export the labels.
 
@@ -78,9 +54,9 @@ def _check(people: list[str], wanted: int, pairs: Path, targets: list[tuple[str,
     ]
     if len(set(people)) < len(people):
         problems.append("--labeller: the same name is given twice; people are told apart by their names")
-    for option, target in targets:
+    for flag, target in targets:
         if target is not None and target.resolve() == pairs.resolve():
-            problems.append(f"{option}: {target} is the file of the pairs itself; name another")
+            problems.append(f"{flag}: {target} is the file of the pairs itself; name another")
     if problems:
         raise SettingsError(problems)
     if wanted > len(people) and not any(target for _, target in targets):

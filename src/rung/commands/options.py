@@ -1,72 +1,60 @@
-"""Arguments and options that several commands share."""
+"""Arguments and options of the commands. What the command line says of each stands in options.yaml."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import yaml
 
-Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings from a YAML file.")]
-Recipe = Annotated[
-    str | None,
-    typer.Option(
-        "--recipe",
-        metavar="NAME",
-        help="Packaged settings under your own; the model 'tiny' brings 'tiny' unless you say 'none', which also "
-        "leaves a method's numbers as they are.",
-    ),
-]
-Sets = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="One setting, as steps=50 or learning_rate=1e-5 (a key's unique end is enough). Repeatable.",
-    ),
-]
-Rewards = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--reward",
-        metavar="FILE.py:FUNCTION[=WEIGHT]",
-        help="Your reward, or the folder of a reward model, in place of the task's own ('task' keeps that one as "
-        "well). The task's own counts as accuracy where it is kept, else the first; --set "
-        "rewarding.accuracy=NAME names another. Repeatable.",
-    ),
-]
-Model = Annotated[
-    str | None, typer.Option(metavar="MODEL", help="A Hugging Face folder or hub id, a .gguf file, or 'tiny'.")
-]
-Task = Annotated[
-    str | None,
-    typer.Option(metavar="TASK", help="A task's name (rung tasks), a .jsonl or .parquet file, or FILE.py:TASK."),
-]
-Parts = Annotated[
-    str | None,
-    typer.Option("--parts", metavar="FILE.py", help="Your own parts: the classes that settings name as `part`."),
-]
-Tools = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--tools",
-        metavar="FILE.py:FUNCTION",
-        help="A Python function with types and a docstring, or a class of them, that the model may call. Repeatable.",
-    ),
-]
-OwnMethod = Annotated[
-    str | None, typer.Option("--method", metavar="METHOD", help="As the argument METHOD: a name, or FILE.py:NAME.")
-]
-Seed = Annotated[str | None, typer.Option(metavar="N", help="Keys every random number.")]
-Out = Annotated[Path | None, typer.Option(metavar="DIR", help="The run's folder; default runs/METHOD-TASK-N.")]
-SkipBadRows = Annotated[
-    bool,
-    typer.Option(
-        "--skip-bad-rows", help="Leave out rows of a data file that cannot be used, and say how many. Else an error."
-    ),
-]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print warnings and the result only.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+_WORDS = yaml.safe_load((files(__package__) / "options.yaml").read_text(encoding="utf-8"))
+
+
+def option(name: str) -> Any:
+    """The option of this entry of options.yaml."""
+    words = dict(_WORDS[name])
+    return typer.Option(*words.pop("flags", ()), **words)
+
+
+def argument(name: str) -> Any:
+    return typer.Argument(**_WORDS[name])
+
+
+def after(begins: Callable[..., tuple[Any, ...]]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A command that has the arguments of `begins`, and then its own; its first ones are what that returns."""
+
+    def joined(command: Callable[..., None]) -> Callable[..., None]:
+        shared, own = (inspect.signature(one, eval_str=True).parameters for one in (begins, command))
+
+        def both(**given: Any) -> None:
+            command(*begins(**{name: given.pop(name) for name in shared}), **given)
+
+        both.__name__, both.__doc__ = command.__name__, command.__doc__
+        options = [one for one in own.values() if one.default is not one.empty]
+        both.__signature__ = inspect.Signature([*shared.values(), *options])  # type: ignore[attr-defined]  typer reads it
+        return both
+
+    return joined
+
+
+Config = Annotated[Path | None, option("config")]
+Recipe = Annotated[str | None, option("recipe")]
+Sets = Annotated[list[str] | None, option("sets")]
+Rewards = Annotated[list[str] | None, option("rewards")]
+Model = Annotated[str | None, option("model")]
+Task = Annotated[str | None, option("task")]
+Parts = Annotated[str | None, option("parts")]
+Tools = Annotated[list[str] | None, option("tools")]
+OwnMethod = Annotated[str | None, option("own_method")]
+Seed = Annotated[str | None, option("seed")]
+Out = Annotated[Path | None, option("out")]
+SkipBadRows = Annotated[bool, option("skip_bad_rows")]
+Quiet = Annotated[bool, option("quiet")]
+AsJson = Annotated[bool, option("as_json")]
 
 
 def with_skipping(sets: list[str] | None, skip_bad_rows: bool) -> list[str]:

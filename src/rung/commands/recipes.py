@@ -7,20 +7,22 @@ from typing import Annotated
 
 import typer
 
-from rung.commands.options import Config, Model, Out, Quiet, Rewards, Seed, Sets, SkipBadRows, Task, with_skipping
+from rung.commands.options import (
+    Config,
+    Model,
+    Out,
+    Quiet,
+    Rewards,
+    Seed,
+    Sets,
+    SkipBadRows,
+    Task,
+    option,
+    with_skipping,
+)
 from rung.commands.output import estimated, say, tell
 from rung.runs.folder import problems_with
 from rung.runs.folders import new_folder
-
-File = Annotated[Path, typer.Option("--out", metavar="FILE", help="The .jsonl or .parquet file to write.")]
-Stages = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="STAGE.KEY=VALUE",
-        help="A setting of one stage (sft, pairs, reward_model, policy), as policy.steps=50. Repeatable.",
-    ),
-]
 
 
 def sft(
@@ -55,13 +57,11 @@ def sft(
 
 
 def pairs(
-    out: File,
+    out: Annotated[Path, option("pairs.out")],
     model: Model = None,
     task: Task = None,
-    k: Annotated[str | None, typer.Option("--k", metavar="K", help="Samples a prompt; 4.")] = None,
-    unlabelled: Annotated[
-        bool, typer.Option("--unlabelled", help="Judge nothing: write the answers for people to compare (rung label).")
-    ] = False,
+    k: Annotated[str | None, option("pairs.k")] = None,
+    unlabelled: Annotated[bool, option("pairs.unlabelled")] = False,
     config: Config = None,
     rewards: Rewards = None,
     sets: Sets = None,
@@ -89,20 +89,14 @@ def pairs(
 
 
 def rlhf(
-    model: Annotated[str, typer.Option(metavar="MODEL", help="A Hugging Face folder or hub id, or 'tiny'.")],
-    task: Annotated[str, typer.Option(metavar="TASK", help="A task's name, or a file of prompts.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder of all stages; named again, they go on.")],
-    method: Annotated[
-        str, typer.Option(metavar="METHOD", help="How the policy learns, as grpo or rloo.")
-    ] = "ppo@lm-human-preferences",
-    pairs: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Labelled pairs, in place of the model's own samples.")
-    ] = None,
-    reward_models: Annotated[
-        int, typer.Option(min=1, metavar="N", help="How many reward models; the mean of several is the reward.")
-    ] = 1,
-    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Keys every random number.")] = 0,
-    sets: Stages = None,
+    model: Annotated[str, option("rlhf.model")],
+    task: Annotated[str, option("rlhf.task")],
+    out: Annotated[Path, option("rlhf.out")],
+    method: Annotated[str, option("rlhf.method")] = "ppo@lm-human-preferences",
+    pairs: Annotated[str | None, option("rlhf.pairs")] = None,
+    reward_models: Annotated[int, option("rlhf.reward_models")] = 1,
+    seed: Annotated[int, option("rlhf.seed")] = 0,
+    sets: Annotated[list[str] | None, option("rlhf.sets")] = None,
     quiet: Quiet = False,
 ) -> None:
     """Learn from preferences, the whole way: fine-tune, make pairs, train a reward model, train the policy on it.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,21 +22,18 @@ from rung.commands.options import (
     SkipBadRows,
     Task,
     Tools,
+    after,
+    argument,
     with_skipping,
 )
 from rung.commands.output import show
 from rung.errors import SettingsError
 from rung.runs.folders import new_folder
 from rung.runs.own_code import OwnCode, own_code
-from rung.runs.planning import planned
-
-Method = Annotated[
-    str | None, typer.Argument(metavar="METHOD", help="A method's name (rung methods), or FILE.py:NAME.")
-]
 
 
-def train(
-    method: Method = None,
+def planned_from(
+    method: Annotated[str | None, argument("train.method")] = None,
     model: Model = None,
     task: Task = None,
     config: Config = None,
@@ -49,55 +46,44 @@ def train(
     own_method: OwnMethod = None,
     tools: Tools = None,
     skip_bad_rows: SkipBadRows = False,
-    quiet: Quiet = False,
-) -> None:
+) -> tuple[OwnCode, Any, Path | None]:
+    """What the flags name of the user's own files, the plan, and the folder that was asked for."""
+    from rung.runs.planning import planned
+
+    if method is not None and own_method is not None:
+        raise SettingsError([f"--method: got {own_method}, and METHOD {method} before it; give one of them"])
+    own = own_code({"method": method or own_method, "model": model, "task": task, "seed": seed}, parts, tools or ())
+    return own, planned(own.flags, config, recipe, with_skipping(sets, skip_bad_rows), rewards, out, own), out
+
+
+@after(planned_from)
+def train(own: OwnCode, plan: Any, out: Path | None, quiet: Quiet = False) -> None:
     """Train a model on a task. Later settings win: recipe, --config, the flags, --set."""
-    own = _own(method, own_method, model, task, seed, parts, tools)
-    plan = planned(own.flags, config, recipe, with_skipping(sets, skip_bad_rows), rewards, out, own)
-    folder = out or new_folder(plan.method.name, plan.settings.task)
     from rung.library import train as start
     from rung.runs.plan import plan_lines
 
+    folder = out or new_folder(plan.method.name, plan.settings.task)
     lines = [*plan_lines(plan), f"  folder    {folder}"]
     ended = start(plan.settings, folder, quiet=quiet, plan=lines, **own.keywords())
     raise typer.Exit(ended.exit_code)
 
 
-def check(
-    method: Method = None,
-    model: Model = None,
-    task: Task = None,
-    config: Config = None,
-    recipe: Recipe = None,
-    sets: Sets = None,
-    rewards: Rewards = None,
-    out: Out = None,
-    seed: Seed = None,
-    parts: Parts = None,
-    own_method: OwnMethod = None,
-    tools: Tools = None,
-    skip_bad_rows: SkipBadRows = False,
-    as_json: AsJson = False,
-) -> None:
+@after(planned_from)
+def check(own: OwnCode, plan: Any, out: Path | None, as_json: AsJson = False) -> None:
     """Print a run's plan without starting it.
 
     Takes the arguments of `rung train`, and tries what can be tried before the first step: the model is loaded, sampled
     from, and saved to nowhere.
     """
-    own = _own(method, own_method, model, task, seed, parts, tools)
-    plan = planned(own.flags, config, recipe, with_skipping(sets, skip_bad_rows), rewards, out, own)
-    if not plan.task.environment:
-        from rung.runs.plan import checked
-        from rung.runs.run import handed
+    from rung.runs.plan import checked, plan_lines
+    from rung.runs.run import handed
 
-        plan = checked(plan, handed(objects=own.objects))
-    from rung.runs.plan import plan_lines
-
+    plan = plan if plan.task.environment else checked(plan, handed(objects=own.objects))
     show(plan.as_data(), lambda: plan_lines(plan), as_json)
 
 
 def resume(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The run's folder.")],
+    folder: Annotated[Path, argument("resume.folder")],
     sets: Sets = None,
     parts: Parts = None,
     own_method: OwnMethod = None,
@@ -118,18 +104,3 @@ def resume(
     changes = read_changes(run_settings(folder, own.parts), sets or ())
     ended = go_on(folder, changes, parts=own.parts, quiet=quiet, **own.keywords())
     raise typer.Exit(ended.exit_code)
-
-
-def _own(
-    method: str | None,
-    option: str | None,
-    model: str | None,
-    task: str | None,
-    seed: str | None,
-    parts: str | None,
-    tools: list[str] | None,
-) -> OwnCode:
-    """The flags, with what they name of the user's own files."""
-    if method is not None and option is not None:
-        raise SettingsError([f"--method: got {option}, and METHOD {method} before it; give one of them"])
-    return own_code({"method": method or option, "model": model, "task": task, "seed": seed}, parts, tools or ())

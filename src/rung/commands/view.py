@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from rung.commands.options import AsJson
+from rung.commands.options import AsJson, argument, option
 from rung.commands.output import say, show, tell
 from rung.errors import MissingExtra, SettingsError
 
@@ -19,10 +17,8 @@ MOST_RUNS = 6
 
 
 def view(
-    runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Folders of runs; several are laid over each other.")
-    ],
-    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="0: any that is free.")] = 0,
+    runs: Annotated[list[Path], argument("view.runs")],
+    port: Annotated[int, option("port")] = 0,
 ) -> None:
     """Look inside runs in a page on this machine, also while they train.
 
@@ -45,9 +41,7 @@ def view(
         server.run()
 
 
-def diagnose(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.")], as_json: AsJson = False
-) -> None:
+def diagnose(folder: Annotated[Path, argument("diagnose.folder")], as_json: AsJson = False) -> None:
     """Say what is wrong with a run.
 
     From its folder alone, also while it trains: the evidence, the likely cause, the setting to change.

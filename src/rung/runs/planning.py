@@ -1,7 +1,7 @@
 """A run's plan from the command line, or every problem of settings, task, rewards, model and folder together.
 
-No weights are loaded and no reward is run: `unstarted` does what needs them. A data file's rows are read and encoded,
-so that bad ones are found now.
+No weights are loaded and no reward is run: `checked` does what needs them. A data file's rows are read and encoded, so
+that bad ones are found now.
 """
 
 from __future__ import annotations
@@ -10,24 +10,32 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from rung.errors import DataError, MissingExtra, RungError, SettingsError
+from rung.methods import METHODS
+from rung.models.language.size import ModelShape, shape_of, tiny_shape
+from rung.rewards.user import split_source
 from rung.runs.folder import problems_with
 from rung.runs.own_code import OwnCode
-from rung.settings import TaskSettings
-from rung.settings.given import Reading, placed
+from rung.runs.plan import Plan, TaskFacts, make_plan
+from rung.runs.record.trackers import require_tracker
+from rung.runs.run import handed
+from rung.settings import Settings, TaskSettings
+from rung.settings.given import Reading, placed, plain
 from rung.settings.objects import GIVEN, TASKS_OWN
+from rung.settings.schema import SAMPLES, SMALL
+from rung.tasks.load import Task, load_pairs, load_task
+from rung.tasks.pairs import PairTask
+from rung.trainers.choose import kind_for, kind_of
+from rung.trainers.fits import accuracy_of
+from rung.trainers.preferences.reward_model import learned_rewards
+from rung.trainers.reading import read_run
+from rung.trainers.usable_rows import Usable, usable_in_run
 
-if TYPE_CHECKING:
-    from rung.models.language.size import ModelShape
-    from rung.runs.plan import Plan, TaskFacts
-    from rung.settings import Settings
-    from rung.tasks.load import Task
-    from rung.tasks.pairs import PairTask
-    from rung.trainers.usable_rows import Usable
-
-    AnyTask = Task | PairTask
+AnyTask = Task | PairTask
 
 
 def planned(
@@ -41,32 +49,19 @@ def planned(
 ) -> Plan:
     """The plan of these arguments. SettingsError or DataError with the problems of settings, task, rewards, model and
     folder together."""
-    from rung.runs.plan import make_plan
-    from rung.trainers.reading import read_run
-
     own = own or OwnCode(flags=flags)
-    reading = read_run(
-        recipe=recipe,
-        config=config,
-        flags=own.flags,
-        sets=sets or (),
-        rewards=rewards or (),
-        parts=own.parts,
-        methods=own.methods,
-    )
+    how = {"flags": own.flags, "sets": sets or (), "rewards": rewards or (), "parts": own.parts, "methods": own.methods}
+    reading = read_run(recipe=recipe, config=config, **how)
     more: list[str] = problems_with(out, resumable=True) if out is not None else []
     task = _task(reading, more, own)
     network = _network(reading, task, more)
-    teacher = _teacher(reading, task, more)
+    teacher = _language_model("teacher", reading, task, more)
     if reading.settings is not None:
-        about = [
+        about = (
             *_wrong_rewards(reading.settings),
-            *_wrong_accuracy(reading.settings, task),
-            *_wrong_device(reading.settings),
-            *_wrong_tracker(reading.settings),
-            *_wrong_lora(reading.settings),
+            *_missing_here(reading.settings),
             *_wrong_task(reading.settings, task),
-        ]
+        )
         more += [placed(problem, reading.tree) for problem in about]
     found = _usable(reading, task, network, own, more)
     settings = reading.required(more)
@@ -80,42 +75,31 @@ def planned(
 
 def _task(reading: Reading[Any], more: list[str], own: OwnCode) -> AnyTask | None:
     """The task, even where other settings are wrong, so that its problems are told with theirs."""
-    from rung.methods import METHODS
-    from rung.runs.run import handed
-    from rung.settings.given import plain
-    from rung.settings.schema import SAMPLES
-    from rung.tasks.load import load_pairs, load_task
-    from rung.trainers.choose import kind_of
-
-    written = reading.tree.at("task")
+    written, settings = reading.tree.at("task"), reading.settings
     chosen = plain(written) if written is not None else None
     if not isinstance(chosen, dict) or not isinstance(chosen.get("name"), str) or not chosen["name"]:
         return None
     options = {key: value for key, value in chosen.items() if key != "name"}
     hands = handed(objects=own.objects)
-    seed = reading.settings.seed if reading.settings is not None else 0
+    seed = settings.seed if settings is not None else 0
     try:
         if chosen["name"].startswith(GIVEN):
             task = hands.task(TaskSettings.model_validate(chosen), seed)
-            return (
-                task
-                if reading.settings is None
-                else hands.over_turns(task, reading.settings.tools, reading.settings.turns)
-            )
-        source = reading.tree.at("pairs.source")
-        name = reading.tree.at("method.name")
-        method = {**METHODS, **own.methods}.get(name.value if name is not None else "")
-        drawn = source is not None and source.value == SAMPLES
-        if method is not None and kind_of(method, draws_pairs=drawn).stored_pairs:
-            return load_pairs(chosen["name"], **options)
-        task = load_task(chosen["name"], seed=seed, **options)
-        return (
-            task if reading.settings is None else hands.over_turns(task, reading.settings.tools, reading.settings.turns)
-        )
+        else:
+            source, name = reading.tree.at("pairs.source"), reading.tree.at("method.name")
+            method = {**METHODS, **own.methods}.get(name.value if name is not None else "")
+            drawn = source is not None and source.value == SAMPLES
+            if method is not None and kind_of(method, draws_pairs=drawn).stored_pairs:
+                return load_pairs(chosen["name"], **options)
+            task = load_task(chosen["name"], seed=seed, **options)
+        return task if settings is None else hands.over_turns(task, settings.tools, settings.turns)
     except RungError as error:
-        problems = getattr(error, "problems", [str(error)])
-        more += [placed(_by_path(problem, options), reading.tree) for problem in problems]
+        more += [placed(_by_path(problem, options), reading.tree) for problem in _problems_of(error)]
         return None
+
+
+def _problems_of(error: RungError) -> list[str]:
+    return getattr(error, "problems", [str(error)])
 
 
 def _by_path(problem: str, options: Mapping[str, Any]) -> str:
@@ -130,63 +114,35 @@ def _by_path(problem: str, options: Mapping[str, Any]) -> str:
 
 
 def _network(reading: Reading[Any], task: AnyTask | None, more: list[str]) -> ModelShape | None:
-    from rung.settings.schema import SMALL
-
-    model = reading.tree.at("model")
+    """What is trained; None with a problem where it cannot be, or while the settings have problems."""
+    model, settings = reading.tree.at("model"), reading.settings
     if model is None or not isinstance(model.value, str) or not model.value:
         return None
     in_environment = task is not None and not hasattr(task, "train")
     if in_environment and model.value == SMALL:
-        return _environments_network(reading, task)
+        method = None if settings is None else settings.resolved_method()
+        return None if method is None else kind_for(settings, method).size(settings, method, task)
+    if not in_environment and model.value != SMALL:
+        return _language_model("model", reading, task, more)
+    problem = "model: got 'small', which acts in environments only; choose a language model"
     if in_environment:
-        more.append(
-            placed(
-                f"model: got '{model.value}', but '{task.name}' is an environment, which a small network acts in; "
-                f"leave model out, or set it to {SMALL}",
-                reading.tree,
-            )
-        )
+        what = f"got '{model.value}', but '{task.name}' is an environment, which a small network acts in"
+        problem = f"model: {what}; leave model out, or set it to {SMALL}"
+    more += [] if task is None else [placed(problem, reading.tree)]
+    return None
+
+
+def _language_model(key: str, reading: Reading[Any], task: AnyTask | None, more: list[str]) -> ModelShape | None:
+    """The network of the language model that `model` or `teacher` names; None with a problem where there is none."""
+    named = reading.tree.at(key)
+    if named is None or not isinstance(named.value, str) or not named.value:
         return None
-    if model.value == SMALL:
-        if task is not None:
-            problem = "model: got 'small', which acts in environments only; choose a language model"
-            more.append(placed(problem, reading.tree))
-        return None
-    return _language_model("model", model.value, reading, task, more)
-
-
-def _environments_network(reading: Reading[Any], task: AnyTask) -> ModelShape | None:
-    """What acts in an environment; None while the settings have problems."""
-    from rung.trainers.choose import kind_for
-
-    settings = reading.settings
-    if settings is None:
-        return None
-    method = settings.resolved_method()
-    return kind_for(settings, method).size(settings, method, task)
-
-
-def _teacher(reading: Reading[Any], task: AnyTask | None, more: list[str]) -> ModelShape | None:
-    """The model that is learnt from, where one is named."""
-    teacher = reading.tree.at("teacher")
-    if teacher is None or not isinstance(teacher.value, str) or not teacher.value:
-        return None
-    return _language_model("teacher", teacher.value, reading, task, more)
-
-
-def _language_model(
-    key: str, value: str, reading: Reading[Any], task: AnyTask | None, more: list[str]
-) -> ModelShape | None:
-    """The network of a language model's name under `model` or `teacher`; None with a problem where there is none."""
-    from rung.models.language.size import shape_of, tiny_shape
-
-    if value == "tiny":
+    if named.value == "tiny":
         return tiny_shape(getattr(task, "characters", None))
     try:
-        return shape_of(value)
+        return shape_of(named.value)
     except RungError as error:
-        for problem in getattr(error, "problems", [str(error)]):
-            more.append(placed(f"{key}:{problem.removeprefix('model:')}", reading.tree))
+        more += [placed(f"{key}:{problem.removeprefix('model:')}", reading.tree) for problem in _problems_of(error)]
         return None
 
 
@@ -196,21 +152,8 @@ def _unknown_sizes(**shapes: ModelShape | None) -> Iterator[str]:
             yield f"{key}: its size is not known, so its memory is not estimated: {shape.unknown}"
 
 
-def _wrong_accuracy(settings: Settings, task: AnyTask | None) -> Sequence[str]:
-    from rung.trainers.fits import accuracy_of
-
-    try:
-        accuracy_of(settings.rewards, _own_rewards(task), settings.rewarding.accuracy)
-    except SettingsError as error:
-        return error.problems
-    return ()
-
-
 def _wrong_rewards(settings: Settings) -> Iterator[str]:
     """What is wrong with the files and functions of the user's rewards; none of them is run."""
-    from rung.rewards.user import split_source
-    from rung.trainers.preferences.reward_model import learned_rewards
-
     for index, part in enumerate(settings.rewards):
         if part.function == TASKS_OWN or part.function.startswith(GIVEN):
             continue
@@ -227,41 +170,31 @@ def _wrong_rewards(settings: Settings) -> Iterator[str]:
                 yield f"rewards.{index}.function: {problem.removeprefix('reward: ')}"
 
 
-def _wrong_device(settings: Settings) -> Iterator[str]:
-    import torch
-
-    name = settings.learner.device
-    if name is None:
-        return
+def _missing_here(settings: Settings) -> Iterator[str]:
+    """What this machine lacks: a device, a tracker's package, the one for LoRA."""
     try:
-        device = torch.device(name)
+        name = settings.learner.device
+        device = None if name is None else torch.device(name)
+        if device is not None and device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+            yield f"learner.device: got '{name}', but torch sees {torch.cuda.device_count()} GPUs here"
     except RuntimeError:
         yield f"learner.device: got '{name}', expected cpu, cuda or cuda:1"
-        return
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        yield f"learner.device: got '{name}', but torch sees {torch.cuda.device_count()} GPUs here"
-
-
-def _wrong_tracker(settings: Settings) -> Iterator[str]:
-    from rung.runs.record.trackers import require_tracker
-
     try:
         require_tracker(settings.reporting.tracker)
     except MissingExtra as error:
         yield f"reporting.tracker: {error}"
-
-
-def _wrong_lora(settings: Settings) -> Iterator[str]:
     if settings.lora is not None and find_spec("peft") is None:
         yield f"lora: {MissingExtra('LoRA', 'lora')}"
 
 
 def _wrong_task(settings: Settings, task: AnyTask | None) -> Iterator[str]:
     """What a task lacks that these settings need of it."""
+    try:
+        accuracy_of(settings.rewards, _own_rewards(task), settings.rewarding.accuracy)
+    except SettingsError as error:
+        yield from error.problems
     if task is None:
         return
-    from rung.trainers.choose import kind_for
-
     method = settings.resolved_method()
     kind = kind_for(settings, method)
     yield from kind.task_problems(settings, method, task)
@@ -287,10 +220,6 @@ def _usable(
     reading: Reading[Any], task: AnyTask | None, network: ModelShape | None, own: OwnCode, more: list[str]
 ) -> Usable[Any] | None:
     """The task's rows that the model can take; None where it reads none, or there are problems already."""
-    from rung.runs.run import handed
-    from rung.trainers.choose import kind_for
-    from rung.trainers.usable_rows import usable_in_run
-
     settings = reading.settings
     if settings is None or task is None or network is None or more:
         return None
@@ -298,13 +227,11 @@ def _usable(
         kind = kind_for(settings, settings.resolved_method())
         return usable_in_run(settings, kind, task, handed(objects=own.objects))
     except RungError as error:
-        more += [placed(problem, reading.tree) for problem in getattr(error, "problems", [str(error)])]
+        more += [placed(problem, reading.tree) for problem in _problems_of(error)]
         return None
 
 
 def _facts(task: AnyTask, settings: Settings, longest: int) -> TaskFacts:
-    from rung.runs.plan import TaskFacts
-
     if not hasattr(task, "train"):
         return TaskFacts(train_items=0, held_out_items=settings.evaluation.num_items, prompt_tokens=1, environment=True)
     return TaskFacts(
@@ -321,8 +248,6 @@ def _own_rewards(task: AnyTask | None) -> tuple[str, ...]:
 
 def free_memory(device: str | None) -> int | None:
     """Bytes that are free where the run will be: on the GPU when there is one, else in the machine. None: not known."""
-    import torch
-
     if (device is None or device.startswith("cuda")) and torch.cuda.is_available():
         return torch.cuda.mem_get_info()[0]
     if device is not None and device != "cpu":
