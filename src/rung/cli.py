@@ -16,15 +16,12 @@ from typer.core import TyperGroup
 
 from rung import __version__
 from rung.commands.catalogue import diff, explain, explain_metric, methods, settings, tasks
-from rung.commands.chat import chat
 from rung.commands.compare import compare
-from rung.commands.evaluate import evaluate
-from rung.commands.label import label
-from rung.commands.output import complain, say
-from rung.commands.recipes import pairs, rlhf, sft
+from rung.commands.evaluate import chat, evaluate
+from rung.commands.pages import diagnose, label, view
 from rung.commands.serve import serve
-from rung.commands.train import check, resume, train
-from rung.commands.view import diagnose, view
+from rung.commands.shared import complain, say
+from rung.commands.train import check, pairs, resume, rlhf, sft, train
 from rung.errors import RungError
 from rung.whole_files import storage_in_words
 

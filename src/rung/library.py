@@ -12,7 +12,7 @@ from rung.lab.saved_run import SavedRun
 from rung.lab.watching import watching
 from rung.runs import run
 from rung.runs.evaluate import Evaluation
-from rung.runs.folders import new_folder
+from rung.runs.folder import new_folder
 from rung.runs.observers import Observer
 from rung.settings import Settings
 from rung.settings.load import ADAPTED
@@ -218,7 +218,7 @@ def compare(
 
     Example: `compare(["grpo", MINE], model="tiny", task="arithmetic", budget={"tokens": "40K"}, seeds=3)`.
     """
-    from rung.lab.compare.asked import comparison_from, jobs_for
+    from rung.lab.compare.plan import comparison_from, jobs_for
     from rung.lab.compare.results import compare as compared
 
     import_named(_name_in(keywords))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rung.commands.chat import Talk
+from rung.commands.evaluate import Talk
 from rung.models.language.tiny import tiny_model
 from rung.random import Stream
 from rung.rollouts.sampler import InProcessSampler

@@ -8,8 +8,7 @@ import pytest
 
 from rung.commands.compare import plan_lines
 from rung.errors import RungError, SettingsError
-from rung.lab.compare.asked import LADDER, comparison_of, jobs_for
-from rung.lab.compare.plan import claim, read_plan
+from rung.lab.compare.plan import LADDER, claim, comparison_of, jobs_for, read_plan
 from rung.lab.compare.results import common_items
 
 

@@ -10,7 +10,7 @@ import pytest
 from safetensors.torch import load_file
 
 from rung.errors import SettingsError
-from rung.runs.folders import found
+from rung.runs.evaluate import found
 
 SMALL = ("--items", "4", "--k", "2", "--max-new-tokens", "3", "--set", "task.levels=[1]", "--set", "task.held_out=6")
 

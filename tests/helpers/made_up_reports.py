@@ -98,9 +98,9 @@ def made_up_run(
         files = RunFiles(tmp_path / name)
         metrics, timings = made_up_rows(steps)
         for row in metrics:
-            files.write_metrics(row)
+            files.metrics.append(row)
         for row in timings:
-            files.write_timings(row)
+            files.timings.append(row)
         for step in range(1, steps + 1):
             episodes = [make_episode(text, sample=i) for i, text in enumerate(HOSTILE)]
             failed = Judgement(total=None, parts={"correct": None}, accuracy=None, status="correct: timeout")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rung.lab.compare.asked import comparison_from, comparison_of
+from rung.lab.compare.plan import comparison_from, comparison_of
 from rung.library import _asked  # what rung.train and rung.trainer make of their keywords
 from rung.methods import METHODS, PolicyGradient, ValueLearning
 from rung.runs.planning import planned

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated
 
-from rung.commands.options import AsJson, argument
-from rung.commands.output import columns, show
+from rung.commands.shared import AsJson, argument, columns, show
 
 
 def methods(as_json: AsJson = False) -> None:

@@ -7,10 +7,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rung.commands.options import AsJson, Config, Model, Recipe, Rewards, Sets, Task, argument, option
-from rung.commands.output import columns, counted, estimated, only_the_result, say, show, tell
+from rung.commands.shared import (
+    AsJson,
+    Config,
+    Model,
+    Recipe,
+    Rewards,
+    Sets,
+    Task,
+    argument,
+    columns,
+    counted,
+    estimated,
+    only_the_result,
+    option,
+    say,
+    show,
+    tell,
+)
 from rung.errors import SettingsError
-from rung.runs.folders import new_folder
+from rung.runs.folder import new_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -50,8 +66,7 @@ def compare(
     Without arguments: the ladder on the tiny model and arithmetic. The same command with the same --out goes on where
     it stopped. The result is comparison.json and comparison.html in the folder.
     """
-    from rung.lab.compare.asked import comparison_of, jobs_for
-    from rung.lab.compare.plan import read_plan
+    from rung.lab.compare.plan import comparison_of, jobs_for, read_plan
     from rung.lab.compare.results import compare as run_comparison
     from rung.runs.loop import STOPPED_BY_SIGNAL
 

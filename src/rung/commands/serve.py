@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from rung.commands.chat import folder_of
-from rung.commands.output import say, tell
+from rung.commands.evaluate import folder_of
+from rung.commands.shared import say, tell
 from rung.errors import MissingExtra
 from rung.runs.folders import found
 

@@ -75,15 +75,12 @@ def _join(name: str, folders: Sequence[Path], parts: dict[str, str]) -> None:
         if other not in parts:
             _join(other, folders, parts)
     exports = ", ".join(_EXPORT.findall(text))
-    body = _EXPORT.sub("", _IMPORT.sub(_taken, text))
+    taken = _IMPORT.sub(lambda it: f'const {{{it[1].replace(" as ", ": ")}}} = modules["{it[2]}"];', text)
+    body = _EXPORT.sub("", taken)
     assert not re.search(r"^(import|export)\b", body, re.MULTILINE), (
         f"{name}: only named imports and exports are joined"
     )
     parts[name] = f'modules["{name}"] = (() => {{\n{body}return {{ {exports} }};\n}})();'
-
-
-def _taken(found: re.Match[str]) -> str:
-    return f'const {{{found[1].replace(" as ", ": ")}}} = modules["{found[2]}"];'
 
 
 def _text(name: str, folders: Sequence[Path]) -> str:

@@ -123,7 +123,7 @@ class SavedRun:
 
         DataError when there are none of that step; an environment's episodes are not kept.
         """
-        from rung.lab.run_page.stored_samples import StoredSamples
+        from rung.runs.record.samples import StoredSamples
 
         stored = StoredSamples(self.folder)
         steps = stored.steps()

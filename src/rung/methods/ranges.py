@@ -63,10 +63,10 @@ def out_of_range(value: Any, classes: Mapping[str, type[Any]] | None = None, pat
     for key, inner in content.items():
         if isinstance(inner, Mapping) or is_dataclass(inner):
             yield from out_of_range(inner, classes, f"{path}.{key}")
-        elif key in limits and _is_number(inner) and not limits[key].holds(inner):
+        elif (
+            key in limits
+            and isinstance(inner, int | float)
+            and not (isinstance(inner, bool) or limits[key].holds(inner))
+        ):
             got = int(inner) if float(inner).is_integer() else inner
             yield f"{path}.{key}: got {got}, expected {limits[key].words}"
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

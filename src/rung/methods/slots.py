@@ -101,13 +101,9 @@ def members(protocol: type[Any]) -> dict[str, str]:
     above = [one for one in protocol.__mro__ if getattr(one, "_is_protocol", False)]
     names = [*dir(protocol), *(name for one in above for name in vars(one).get("__annotations__", {}))]
     own = [name for name in names if name not in (*dir(_Nothing), "__annotations__") and not name.startswith("_abc")]
-    return {name: name + _called_with(getattr(protocol, name, None)) for name in own}
-
-
-def _called_with(member: Any) -> str:
-    if not inspect.isfunction(member):
-        return ""
-    return f"({', '.join([*inspect.signature(member).parameters][1:])})"
+    called = {name: member for name in own if inspect.isfunction(member := getattr(protocol, name, None))}
+    taken = {name: [*inspect.signature(member).parameters][1:] for name, member in called.items()}
+    return {name: f"{name}({', '.join(taken[name])})" if name in taken else name for name in own}
 
 
 @functools.cache

@@ -6,7 +6,7 @@ is held to them. Runs of an older format can be viewed, diagnosed and evaluated;
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from rung.errors import CheckpointError, SettingsError
 from rung.methods import Method
 from rung.methods.explain import card
 from rung.settings import Settings
+from rung.settings.given import given, leaves, plain
 from rung.trainers.inputs import Inputs, changed, digest_of
 from rung.whole_files import write_whole
 
@@ -71,18 +72,8 @@ def require_inputs(folder: Path, inputs: Inputs) -> None:
 
 def _deciding(settings: Settings) -> dict[str, Any]:
     """Every setting that decides the run, by dotted key, JSON-like."""
-    return dict(_leaves(json.loads(json.dumps(settings.as_data()))))
-
-
-def _leaves(data: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in data.items():
-        key = above + name
-        if key in FREE:
-            continue
-        if isinstance(value, dict) and value:
-            yield from _leaves(value, f"{key}.")
-        else:
-            yield key, value
+    every = leaves(given(json.loads(json.dumps(settings.as_data())), None))
+    return {key: plain(one) for key, one in every if not f"{key}.".startswith(tuple(f"{free}." for free in FREE))}
 
 
 FORMAT = 2

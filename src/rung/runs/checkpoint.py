@@ -78,7 +78,8 @@ def write(
     needed = sum(t.numel() * t.element_size() for group in (*tensors.values(), *new.values()) for t in group.values())
     try:
         with folder_written_aside(final) as aside:
-            _require_space(root, needed)
+            if _free(root) < needed * 1.02:
+                raise OSError(f"no space: needs {needed / 2**20:.1f} MiB, has {_free(root) / 2**20:.1f} MiB")
             fault_point("checkpoint.open")
             for name, (source, _) in kept.items():
                 os.link(source, aside / name)
@@ -149,11 +150,6 @@ def _by_step(root: Path) -> list[tuple[int, Path]]:
 
 def _free(root: Path) -> int:
     return shutil.disk_usage(root if root.exists() else root.parent).free
-
-
-def _require_space(root: Path, needed: int) -> None:
-    if _free(root) < needed * 1.02:
-        raise OSError(f"no space: needs {needed / 2**20:.1f} MiB, has {_free(root) / 2**20:.1f} MiB")
 
 
 def _digest(path: Path) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import math
-from collections.abc import Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,11 @@ from rung.models.small.environment_policy import load_environment_policy
 from rung.rewards.judge import Judge
 from rung.rewards.reward import WeightedReward
 from rung.rollouts.sampler import InProcessSampler
-from rung.runs.folders import Found, Say, found, silent
+from rung.runs import checkpoint
+from rung.runs.folder import SETTINGS, model_in, run_settings
 from rung.runs.recipes.sft import model_of, tiny_for
+from rung.runs.record.visible import finite
+from rung.runs.run import handed
 from rung.runs.statistics import (
     Difference,
     Estimate,
@@ -43,7 +46,7 @@ from rung.trainers.assemble import assemble
 from rung.trainers.boxes_1983.collector import trial_scores
 from rung.trainers.boxes_1983.policy import BoxPolicy
 from rung.trainers.build import rewards_of
-from rung.trainers.choose import kind_for
+from rung.trainers.choose import build, kind_for
 from rung.trainers.environment_rollouts import environment_scores
 from rung.trainers.handed import Handed
 from rung.trainers.held_out import Scores, score
@@ -51,7 +54,14 @@ from rung.trainers.policy_gradient.minibatches import micro_batches
 
 if TYPE_CHECKING:
     from rung.models.language.policy import TextPolicy
-    from rung.settings import EvalSettings, TaskSettings
+    from rung.settings import EvalSettings
+
+
+Say = Callable[[str], None]
+
+
+def silent(line: str) -> None:
+    """Says nothing."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +82,11 @@ class Evaluation:
     k: int
     items: int
     mean_at_k: Estimate
-    pass_at_k: Estimate | None
+    pass_at_k: Estimate | None = None
     """None for an environment or a learned reward, as is everything that needs right and wrong."""
-    maj_at_k: Estimate | None
+    maj_at_k: Estimate | None = None
     """None where the task's reward does not say what the answer in a completion is."""
-    not_judged: int
+    not_judged: int = 0
     """Completions that could not be judged (a checker that timed out): left out, never counted as wrong."""
     base: Estimate | None = None
     paired: Difference | None = None
@@ -110,27 +120,23 @@ class Evaluation:
             data[name] = None if value is None else asdict(value)
         data["parts"] = {name: asdict(spread) for name, spread in self.parts.items()}
         data["not_judged"] = self.not_judged
-        return _finite(data)
+        return finite(data)
 
 
-def evaluate(model: Any, asked: EvalSettings, *, base: Any = None, handed: Handed | None = None) -> Evaluation:
+def evaluate(model: Any, asked: EvalSettings, *, base: Any = None, handed: Handed) -> Evaluation:
     """Samples k completions of each of the first items, for the model and for the base on the same streams."""
-    given = handed is not None and asked.task.name.startswith(GIVEN)
-    options = asked.task.options()
+    given, options = asked.task.name.startswith(GIVEN), asked.task.options()
     task = handed.task(asked.task, asked.seed) if given else load_task(asked.task.name, seed=asked.seed, **options)
-    task = task if handed is None else handed.over_turns(task, asked.tools, asked.turns)
+    task = handed.over_turns(task, asked.tools, asked.turns)
     if isinstance(task, EnvironmentTask | CartPole1983):
         if asked.rewards:
             what = f"got {asked.rewards[0].function}, but {asked.task.name} is an environment: it judges"
             raise SettingsError(f"rewards: {what}")
         return _in_environment(task, asked, model, base)
     judges = rewards_of(asked.rewards, task, handed, accuracy=asked.rewarding.accuracy)
-    policies = [_policy(one, asked.task, task) for one in (model, base) if one is not None]
-    return _on_text(task, asked, judges, *policies)
-
-
-def _policy(spec: Any, named: TaskSettings, task: TextTask) -> TextPolicy:
-    return load_policy(model_of(spec, named, task)) if isinstance(spec, str) else as_policy(spec)
+    named = [one for one in (model, base) if one is not None]
+    models = [load_policy(model_of(one, asked.task, task)) if isinstance(one, str) else as_policy(one) for one in named]
+    return _on_text(task, asked, judges, *models)
 
 
 def _on_text(
@@ -230,9 +236,6 @@ def _in_environment(task: EnvironmentTask | CartPole1983, asked: EvalSettings, m
         k=1,
         items=episodes,
         mean_at_k=mean_score(found),
-        pass_at_k=None,
-        maj_at_k=None,
-        not_judged=0,
         base=None if other is None else mean_score(other),
         paired=None if other is None else score_difference(other, found),
     )
@@ -244,14 +247,6 @@ def _majority(rewards: Sequence[WeightedReward], scores: Scores) -> Estimate | N
         return None
     answers_NK = [[answer(completion) for completion in row] for row in scores.completions_NK]
     return majority_at_k(scores.scores_NK, answers_NK)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def evaluated(
@@ -273,59 +268,78 @@ def evaluated(
     What is not said is the run's own: its task, lengths, seed, and for its own task its rewards. `flags` and `sets` are
     the command line's texts; `settings` the same from Python. Raises SettingsError with every problem.
     """
-    given_by_name = {} if task is None else {"task": task}
-    own = [one for one in rewards if not isinstance(one, str)]
-    objects_given = {"rewards": own} if own else {}
-    if tools:
-        objects_given["tools"] = list(tools)
-    data, objects = taken_apart({**given_by_name, **objects_given}, parts)
-    named = (f"{one['function']}={one.get('weight', 1.0)}" for one in data.get("rewards", ()))
+    own = {"task": task, "rewards": [one for one in rewards if not isinstance(one, str)], "tools": list(tools)}
+    data, objects = taken_apart({name: one for name, one in own.items() if one is not None and one != []}, parts)
+    named = (f"{one['function']}={one.get('weight', 1.0)}" for one in data.pop("rewards", ()))
     texts = [*(one for one in rewards if isinstance(one, str)), *named]
-    given = {
-        **(flags or {}),
-        **settings,
-        **({"tools": data["tools"]} if tools else {}),
-        **({} if task is None else {"task": _task_flag(data["task"])}),
-    }
-    with _found(model, step, say, parts) as it, _found(base, None, say, parts) as other:
-        if it.settings is not None and given.get("task") is None:
-            _require_answers(it.settings)
-        values = it.settings is not None and _gives_values(it.settings)
+    if "task" in data and isinstance(data["task"], Mapping) and set(data["task"]) == {"name"}:
+        data["task"] = data["task"]["name"]  # as the flag has it, where there are no options
+    given = {**(flags or {}), **settings, **data}
+    with found(model, step, say=say, parts=parts) as it, found(base, say=say, parts=parts) as other:
+        kind = None if it.settings is None else kind_for(it.settings, it.settings.resolved_method())
+        if kind is not None and kind.stored_pairs and given.get("task") is None:
+            what = f"this run's own task is {it.settings.task.name}, pairs that were learnt from"
+            remedy = "name a task whose answers can be judged, as --task arithmetic"
+            raise SettingsError([f"--task: missing; {what}; {remedy}"])
+        values = kind is not None and kind.values and not kind.environment  # of tokens: no distribution to draw from
         asked = read_eval(run=it.settings, values=values, flags=given, rewards=texts, sets=sets).required()
-        reference = None if base is None else other.model
-        return evaluate(it.model, asked, base=reference, handed=Handed(tiny=tiny_for, objects=objects))
+        return evaluate(it.model, asked, base=other.model, handed=Handed(tiny=tiny_for, objects=objects))
 
 
-def _task_flag(task: Any) -> Any:
-    """A task's settings as the flag has them: its name alone where it has no options."""
-    return task["name"] if isinstance(task, Mapping) and set(task) == {"name"} else task
+@dataclass(frozen=True)
+class Found:
+    """What a RUN_OR_MODEL argument names: a model to load, and for a run its settings."""
+
+    model: Any
+    settings: Settings | None = None
 
 
 @contextlib.contextmanager
-def _found(model: Any, step: int | None, say: Say, parts: Sequence[type[Any]]) -> Any:
-    """A run's model, a named model, or one that is in memory."""
-    if model is None or not isinstance(model, str | Path):
-        yield Found(model)
+def found(
+    run_or_model: Any, step: int | None = None, *, say: Say = silent, parts: Sequence[type[Any]] = ()
+) -> Iterator[Found]:
+    """The model of a run's folder (its `final`, else its newest checkpoint), or the model itself, by name or in memory.
+
+    With `step` it is the run's checkpoint of that step. A checkpoint is made into an ordinary model folder for as long
+    as the context lasts. Raises SettingsError for a run that has neither, or not that checkpoint.
+    """
+    if run_or_model is None or not isinstance(run_or_model, str | Path):
+        yield Found(run_or_model)
         return
-    with found(str(model), step, say=say, parts=parts) as it:
-        yield it
+    run = Path(run_or_model)
+    if not (run / SETTINGS).is_file():
+        if step is not None:
+            raise SettingsError([f"--step: got {step}, but {run_or_model} is no run's folder, so it has no steps"])
+        yield Found(str(run_or_model))
+        return
+    settings = run_settings(run, parts)
+    if step is None and model_in(run / "final") is not None:
+        yield Found(str(run / "final"), settings)
+        return
+    saved = _checkpoint(run, step, say)
+    with tempfile.TemporaryDirectory(prefix="rung-") as folder:
+        with contextlib.closing(build(settings, handed())) as trainer:
+            trainer.policy.load_state(saved.tensors("policy"))
+            trainer.save(Path(folder))
+        yield Found(folder, settings)
 
 
-def _gives_values(run: Settings) -> bool:
-    """Whether a run's language model gives values of tokens, which are no distribution to draw from."""
-    kind = kind_for(run, run.resolved_method())
-    return kind.values and not kind.environment
-
-
-def _require_answers(run: Settings) -> None:
-    """SettingsError when a run's own task is a file of pairs, whose answers nothing judges."""
-    if kind_for(run, run.resolved_method()).stored_pairs:
+def _checkpoint(run: Path, step: int | None, say: Say) -> checkpoint.Checkpoint:
+    root = run / "checkpoints"
+    if step is not None and step not in (steps := checkpoint.steps(root)):
+        kept = ", ".join(map(str, steps)) or "none"
         raise SettingsError(
-            [
-                f"--task: missing; this run's own task is {run.task.name}, pairs that were learnt from; name a task "
-                "whose answers can be judged, as --task arithmetic"
-            ]
+            [f"--step: got {step}; {run} has checkpoints of steps: {kept} (saving.every and saving.keep say which)"]
         )
+    if step is not None:
+        return checkpoint.of_step(root, step)
+    newest, refused = checkpoint.newest(root)
+    for sentence in refused:
+        say(f"warning: {sentence}")
+    if newest is None:
+        raise SettingsError([f"{run}: this run has no final model and no checkpoint yet"])
+    say(f"{run} is not finished: its checkpoint of step {newest.step} is used")
+    return newest
 
 
 NUMBERS_AT_ONCE = 2**24

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rung.errors import SettingsError
-from rung.settings import Settings, read_settings
+from rung.settings import Settings, TaskSettings, read_settings
 from rung.whole_files import SUFFIX, held
 
+RUNS = Path("runs")
 SETTINGS = "settings.yaml"
 """What makes a folder a run's."""
 
@@ -98,3 +100,11 @@ class RunLock:
 
     def __exit__(self, *error: Any) -> None:
         self._held.__exit__(None, None, None)
+
+
+def new_folder(name: str, task: TaskSettings) -> Path:
+    """`runs/grpo-arithmetic-3` when `-1` and `-2` are there. Nothing is made yet."""
+    stem = f"{name}-{task.slug()}"
+    taken = [path.name for path in RUNS.iterdir()] if RUNS.is_dir() else []
+    numbers = [int(found[1]) for one in taken if (found := re.fullmatch(re.escape(stem) + r"-(\d+)", one))]
+    return RUNS / f"{stem}-{max(numbers, default=0) + 1}"

@@ -43,7 +43,9 @@ def own_code(flags: Mapping[str, str | None], parts: str | None = None, tools: S
     Raises SettingsError where a file cannot be loaded or has no such name.
     """
     named, found = dict[str, Any](flags), dict[str, Any]()
-    classes = list(_parts_in(_module("--parts", parts))) if parts is not None else []
+    module = _module("--parts", parts) if parts is not None else None
+    defined = [one for one in vars(module).values() if isinstance(one, type)] if module is not None else []
+    classes = [one for one in defined if is_dataclass(one) and module and one.__module__ == module.__name__]
     if is_code(flags.get("method")):
         from rung.methods import Method
 
@@ -104,9 +106,3 @@ def _module(flag: str, file: str) -> ModuleType:
         del sys.modules[name]
         raise SettingsError([f"{flag}: {file} could not be loaded: {type(error).__name__}: {error}"]) from error
     return module
-
-
-def _parts_in(module: ModuleType) -> list[type[Any]]:
-    """The dataclasses that a file defines."""
-    classes = [one for one in vars(module).values() if isinstance(one, type) and is_dataclass(one)]
-    return [one for one in classes if one.__module__ == module.__name__]

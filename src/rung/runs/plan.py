@@ -338,9 +338,12 @@ def plan_lines(plan: Plan) -> list[str]:
     words = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, **whole_lines)
     words.filters |= {"count": count, "whole": "{:,}".format, "number": "{:g}".format}
     words.filters |= {"millions": millions, "size": size_in_words}
+    limits = {
+        axis: f"{most:,.0f}" if most < 10**12 else f"{most:.3g}" for axis, most in settings.budget.limits().items()
+    }
     text = words.get_template("plan.jinja").render(
         plan=plan,
-        budget=" or ".join(f"{_amount(limit)} {axis}" for axis, limit in settings.budget.limits().items()),
+        budget=" or ".join(f"{most} {axis}" for axis, most in limits.items()),
         accuracy=accuracy_of(settings.rewards, plan.task.own_rewards, settings.rewarding.accuracy),
         memory=", ".join(f"{name} {size_in_words(size)}" for name, size in plan.memory.parts.items() if size),
         written=written,
@@ -354,10 +357,6 @@ def _source(place: str) -> str:
         return "the command line"
     name, colon, line = place.rpartition(":")
     return name if colon and line.isdigit() else place
-
-
-def _amount(limit: float) -> str:
-    return f"{limit:,.0f}" if limit < 10**12 else f"{limit:.3g}"
 
 
 def millions(count: int) -> str:

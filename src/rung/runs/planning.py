@@ -68,7 +68,10 @@ def planned(
     assert task is not None and network is not None, "each of them is there when it has no problem"
     task = task if found is None else found.task
     facts = _facts(task, settings, 1 if found is None else found.longest)
-    notes = [*getattr(task, "notes", tuple)(), *_unknown_sizes(model=network, teacher=teacher)]
+    notes = [*getattr(task, "notes", tuple)()]
+    for key, shape in (("model", network), ("teacher", teacher)):
+        if shape is not None and shape.unknown is not None:
+            notes.append(f"{key}: its size is not known, so its memory is not estimated: {shape.unknown}")
     free = free_memory(settings.learner.device)
     return make_plan(reading, network, facts, teacher=teacher, free_bytes=free, notes=notes)
 
@@ -144,12 +147,6 @@ def _language_model(key: str, reading: Reading[Any], task: AnyTask | None, more:
     except RungError as error:
         more += [placed(f"{key}:{problem.removeprefix('model:')}", reading.tree) for problem in _problems_of(error)]
         return None
-
-
-def _unknown_sizes(**shapes: ModelShape | None) -> Iterator[str]:
-    for key, shape in shapes.items():
-        if shape is not None and shape.unknown is not None:
-            yield f"{key}: its size is not known, so its memory is not estimated: {shape.unknown}"
 
 
 def _wrong_rewards(settings: Settings) -> Iterator[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,7 +131,8 @@ def resume(
     with RunLock(folder):
         found, refused = checkpoint.newest(folder / "checkpoints")
         trainer = build(settings, hands or handed(), folder, shared)
-        with _closed_on_error(trainer):
+        with ExitStack() as on_error:  # a trainer has processes of its own: they end if it cannot go on
+            on_error.callback(trainer.close)
             began.require_inputs(folder, trainer.inputs)
             (folder / UNFINISHED).touch()
             run = _Run(trainer, settings, folder, quiet, chosen(observers, settings), found.step if found else 0)
@@ -140,17 +141,8 @@ def resume(
             if changes:
                 write_whole(folder / SETTINGS, to_yaml(settings).encode())
             plan = run.restore(found)
+            on_error.pop_all()
         return run.go(done=found.step if found else 0, plan=plan)
-
-
-@contextmanager
-def _closed_on_error(trainer: Trainer) -> Iterator[None]:
-    """A trainer has processes of its own: they end if it cannot go on."""
-    try:
-        yield
-    except BaseException:
-        trainer.close()
-        raise
 
 
 def handed(labeller: MakesLabeller | None = None, objects: Objects | None = None) -> Handed:
@@ -260,12 +252,14 @@ class _Run:
             ) from error
 
     def go(self, *, done: int, plan: Sequence[str]) -> Summary:
+        tracker = self.settings.reporting.tracker
+        told = {"metrics": self.history, "timings": read_rows(self.files.timings.path).rows, "say": self.console.warn}
         with (
             storage_in_words(f". Nothing that was saved is lost; when that is mended: rung resume {self.folder}"),
             closing(self.trainer),
             StopRequest() as stop,
             self.console,
-            closing(self.tracking()) as self.tracked,
+            closing(Tracking(tracker, self.folder, self.settings.as_data(), **told)) as self.tracked,
         ):
             self.console.start(plan)
             step, finished = run_steps(self.trainer, self.settings, self, stop, done=done, budget=self.budget)
@@ -273,23 +267,12 @@ class _Run:
             self.console.finish(summary.lines())
             return summary
 
-    def tracking(self) -> Tracking:
-        """The tracker, told of the steps so far."""
-        return Tracking(
-            self.settings.reporting.tracker,
-            self.folder,
-            self.settings.as_data(),
-            metrics=self.history,
-            timings=read_rows(self.files.timings.path).rows,
-            say=self.console.warn,
-        )
-
     def evaluated(self, step: int, scores: Scores) -> None:
         save_scores(self.folder, step, scores)
 
     def stepped(self, step: int, metrics: Metrics, timings: Metrics) -> None:
-        self.history.append(self.files.write_metrics(metrics))
-        measured = self.files.write_timings({"step": step, **timings, "memory/peak_gib": peak_gib()})
+        self.history.append(self.files.metrics.append(metrics))
+        measured = self.files.timings.append({"step": step, **timings, "memory/peak_gib": peak_gib()})
         self.tracked.row(self.history[-1], measured)
         self.console.step(metrics, timings)
         for observer in self.observers:

@@ -73,7 +73,8 @@ def pass_at_k(scores_NK: npt.ArrayLike, k: int, *, right_at: float = 1.0) -> Est
         raise SettingsError(f"k: got {k}, expected 1 to {samples}, the number of samples of each item")
     judged_N = (~np.isnan(scores_NK)).sum(1)
     right_N = (scores_NK >= right_at).sum(1)
-    passed = [_passes(int(n), int(c), k) for n, c in zip(judged_N, right_N, strict=True)]
+    counts = zip(judged_N.tolist(), right_N.tolist(), strict=True)
+    passed = [1 - math.comb(n - c, k) / math.comb(n, k) if n >= k else math.nan for n, c in counts]
     return estimate(passed, samples=samples // k)
 
 
@@ -202,10 +203,6 @@ def standard_error(scores_N: Array) -> float:
     if len(scores_N) < 2:
         return math.nan
     return float(scores_N.std(ddof=1) / math.sqrt(len(scores_N)))
-
-
-def _passes(judged: int, right: int, k: int) -> float:
-    return 1 - math.comb(judged - right, k) / math.comb(judged, k) if judged >= k else math.nan
 
 
 def _voted(accuracy_K: Array, answers: Sequence[str | None]) -> float:

@@ -10,9 +10,8 @@ import pytest
 from clockless import without_clock
 from random_digits import SHORTEST, random_digits
 
-from rung.lab.compare.asked import comparison_of
 from rung.lab.compare.page import mean_curve, page
-from rung.lab.compare.plan import Comparison, claim, outcome_file, run_folder, shared_folder
+from rung.lab.compare.plan import Comparison, claim, comparison_of, outcome_file, run_folder, shared_folder
 from rung.lab.compare.results import result
 from rung.lab.compare.runs import run
 from rung.runs.record.files import read_rows

@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
     path = tmp_path / "run"
     files = RunFiles(path)
     for step in range(13):
-        files.write_metrics({"step": step, **(metrics(step) if step else {})})
+        files.metrics.append({"step": step, **(metrics(step) if step else {})})
         if step:
             files.write_samples(step, [episode(number) for number in range(8)], prompts=[f"{n}+1=" for n in range(8)])
     (path / "settings.yaml").write_text(to_yaml(settings_from(SETTINGS)))

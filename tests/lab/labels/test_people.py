@@ -35,13 +35,13 @@ def vote(folder: Path, choose: Callable[[int], Said], *, most: int = 1000) -> No
             asked = store.ask("anna", wanted=1)
             if asked is None:
                 return
-            number = int(asked.pair.id.rsplit("-", 1)[1])
+            number = int(asked[0].id.rsplit("-", 1)[1])
             given = Vote(
                 submit=f"s{number}",
-                pair=asked.pair.id,
+                pair=asked[0].id,
                 labeller="anna",
                 answer=choose(number),
-                left=asked.left,
+                left=asked[1],
                 at=0.0,
             )
             store.record(given)

@@ -20,7 +20,7 @@ from rung.lab.labels.store import LEASE_SECONDS, Conflict, LabelStore
 
 def asked(store: LabelStore, labeller: str, wanted: int = 1) -> str | None:
     found = store.ask(labeller, wanted=wanted)
-    return None if found is None else found.pair.id
+    return None if found is None else found[0].id
 
 
 def test_the_file_is_safe(store: LabelStore) -> None:
@@ -184,8 +184,8 @@ def test_many_at_once_lose_nothing_and_share_nothing(tmp_path: Path, pairs_file,
         def work(store: LabelStore, name: str) -> None:
             try:
                 while (found := store.ask(name, wanted=1)) is not None:
-                    it = {"submit": f"{name}-{found.pair.id}", "pair": found.pair.id, "labeller": name, "at": 0.0}
-                    store.record(Vote(**it, answer="first", left=found.left))
+                    it = {"submit": f"{name}-{found[0].id}", "pair": found[0].id, "labeller": name, "at": 0.0}
+                    store.record(Vote(**it, answer="first", left=found[1]))
             except BaseException as error:  # noqa: BLE001  (told to the main thread)
                 errors.append(error)
 

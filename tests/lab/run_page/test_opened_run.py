@@ -16,8 +16,8 @@ from rung.errors import DataError, SettingsError
 from rung.lab.run_page import opened_run as solved
 from rung.lab.run_page.opened_run import OpenedRun
 from rung.lab.run_page.shown import TOKEN_COLUMNS, shown_step, shown_tokens
-from rung.lab.run_page.stored_samples import StoredSamples
 from rung.runs.record import samples
+from rung.runs.record.samples import StoredSamples
 
 
 def rows_of(folder: Path, episodes: Sequence[Episode]) -> list[dict[str, Any]]:

@@ -34,10 +34,10 @@ def no_space(*_: Any, **__: Any) -> None:
 
 def write_steps(files: RunFiles, make: Make, first: int, last: int) -> None:
     for step in range(first, last + 1):
-        files.write_metrics({"step": step, "reward/mean": 1 / (step + 1)})
+        files.metrics.append({"step": step, "reward/mean": 1 / (step + 1)})
         if step:
             files.write_samples(step, [make(f"{step}", sample=i) for i in range(2)], prompts=["a", "b"])
-            files.write_timings({"step": step, "seconds/step": 2.5 * step})
+            files.timings.append({"step": step, "seconds/step": 2.5 * step})
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -147,7 +147,7 @@ def test_no_samples_no_merged_file(files: RunFiles) -> None:
 
 
 def test_what_is_not_finite_is_flagged(files: RunFiles) -> None:
-    files.write_metrics({"step": 1, "loss": math.nan})
+    files.metrics.append({"step": 1, "loss": math.nan})
     assert files.history() == [{"loss": None, "nonfinite/loss": 1, "step": 1}]
     assert files.problems() == ["loss was not finite in 1 step and is null there in metrics.jsonl"]
 

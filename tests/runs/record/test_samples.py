@@ -106,7 +106,7 @@ def test_parts_of_before_the_learners_columns_are_read_and_merged(tmp_path: Path
     assert [row["pieces"] for row in rows] == [None, ["a", "b", "c"]]
     assert [row["clipped"] for row in rows] == [None, [True] * 3]
     assert samples.merged_steps(tmp_path / "samples.parquet") == [1, 2]
-    assert samples.read_merged(tmp_path / "samples.parquet", 2, ["clipped"]) == [{"step": 2, "clipped": [True] * 3}]
+    assert samples.read_part(tmp_path / "samples.parquet", ["clipped"], step=2) == [{"step": 2, "clipped": [True] * 3}]
 
 
 def test_what_is_not_known_is_null_and_no_zero(tmp_path: Path, make_episode: Make) -> None:

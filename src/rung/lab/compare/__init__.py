@@ -1,5 +1,5 @@
 """Several methods on one task at one budget: the same prompts, the same held-out items, several seeds.
 
-asked.py and plan.py say what is compared, runs.py makes the runs, each in a process of its own, and results.py reads
+plan.py says what is compared, runs.py makes the runs, each in a process of its own, and results.py reads
 them (reading.py) as comparison.json, with the verdict, and comparison.html (page.py).
 """

@@ -28,7 +28,6 @@ from rung.runs.recipes.sft import tiny_for
 from rung.runs.record.machine import machine
 from rung.runs.run import handed
 from rung.runs.statistics import are_shares
-from rung.settings import Settings
 from rung.tasks.load import load_task
 from rung.tasks.task import TextTask
 from rung.trainers.budget import AXES, in_words
@@ -191,6 +190,7 @@ def _row(
     scores_SN, start_SN = (_scores(list(mine.values()), key) for key in _ITEM_SCORES)
     score = seed_statistics.score_interval(scores_SN, common_items=common)
     gain = seed_statistics.seed_difference(scores_SN, start_SN, common_items=common)
+    drawn = [run["drawn_pairs"] for run in mine.values() if run["drawn_pairs"] is not None]
     by_seed = {seed: run["score"] for seed, run in mine.items()}
     worst = min(by_seed, key=lambda seed: by_seed[seed])
     return row | {
@@ -200,16 +200,10 @@ def _row(
         "gain": None if gain is None else vars(gain),
         "worst_seed": {"seed": worst, "score": by_seed[worst]},
         **{part: _means([run[part] for run in mine.values()]) for part in ("spent", "stability", "samples", "clock")},
-        "drawn_pairs": _drawn_pairs(comparison.settings[method], list(mine.values())),
+        "drawn_pairs": {**_means(drawn), "settings": comparison.settings[method].pairs.as_data()} if drawn else None,
         "overspent": max((run["overspent"] for run in mine.values() if run["overspent"] is not None), default=None),
         "steps": _mean_of([run["steps"] for run in mine.values()]),
     }
-
-
-def _drawn_pairs(settings: Settings, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """The means of what the runs drew, and how they were to draw; None for a method that needs no pairs."""
-    found = [run["drawn_pairs"] for run in runs if run["drawn_pairs"] is not None]
-    return {**_means(found), "settings": settings.pairs.as_data()} if found else None
 
 
 def _verdict(rows: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rung.errors import RungError, SettingsError
-from rung.lab.compare.plan import Comparison, RunName, log_file, outcome_file, run_folder, shared_folder
+from rung.lab.compare.plan import Comparison, RunName, outcome_file, run_folder, shared_folder
 from rung.runs.loop import STOPPED_BY_SIGNAL, StopRequest
 from rung.runs.record.console import duration
 from rung.tasks.own_environment import module_of
@@ -114,7 +114,7 @@ def _all_here(comparison: Comparison, folder: Path, waiting: list[RunName], hand
     for number, name in enumerate(waiting, total - len(waiting) + 1):
         at, settings = run_folder(folder, name), comparison.run_settings(name)
         try:
-            with log_file(folder, name).open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
+            with (folder / "logs" / f"{name}.txt").open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
                 code, error = begun_or_resumed(at, shared_folder(folder), settings, handed), ""
         except RungError as raised:
             code, error = raised.exit_code, f"error: {raised}"
@@ -150,7 +150,7 @@ class Process:
     """The process of one run."""
 
     def __init__(self, comparison: Comparison, folder: Path, name: RunName) -> None:
-        settings, self.log = comparison.run_settings(name), log_file(folder, name)
+        settings, self.log = comparison.run_settings(name), folder / "logs" / f"{name}.txt"
         threads, module = settings.learner.threads, module_of(settings.task.name)
         request = {
             "folder": str(run_folder(folder, name).absolute()),

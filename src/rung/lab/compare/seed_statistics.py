@@ -23,7 +23,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from rung.random import philox
+from rung.random import generator
 from rung.runs.statistics import are_shares, reach, reach_of_many, standard_error, within
 
 Array = npt.NDArray[np.float64]
@@ -234,16 +234,9 @@ def middle_reach(seeds: int) -> float:
     """
     if seeds < 4:
         return reach(LEVEL, seeds - 1)
-    normal_DS = _normal_numbers(DRAWS, seeds)
+    normal_DS = generator((seeds,)).standard_normal((DRAWS, seeds))
     errors_D = normal_DS.std(axis=1, ddof=1) / math.sqrt(seeds)
     return float(np.quantile(np.abs(_middle(normal_DS)) / errors_D, LEVEL))
-
-
-def _normal_numbers(rows: int, columns: int) -> Array:
-    """Box and Muller's numbers, the same each time."""
-    raw = np.asarray(philox(columns).random_raw(2 * rows * columns), dtype=np.uint64)
-    first, second = ((raw >> np.uint64(11)).astype(np.float64) + 0.5).reshape(2, -1) / 2.0**53
-    return (np.sqrt(-2 * np.log(first)) * np.cos(2 * np.pi * second)).reshape(rows, columns)
 
 
 def _middle(values_DS: Array) -> Array:

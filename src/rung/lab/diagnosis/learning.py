@@ -21,7 +21,6 @@ FAR_AHEAD = 0.1
 
 
 def entropy_collapse(run: ObservedRun) -> Seen | None:
-    """Entropy is near zero for three steps in a row, and the held-out score has not risen."""
     recent = run.values("entropy", run.steps[-3:])
     first = next((row for row in run.steps if row.get("entropy") is not None), None)
     if len(recent) < 3 or first is None or max(recent) >= COLLAPSED * (first["entropy"] or 0.0) or run.learned:
@@ -31,7 +30,6 @@ def entropy_collapse(run: ObservedRun) -> Seen | None:
 
 
 def kl_runs_off(run: ObservedRun) -> Seen | None:
-    """The policy has left the model it started with and is no better for it."""
     evidence = _far(run)
     if not evidence or run.learned or learning_rate_high(run) is not None:
         return None
@@ -135,7 +133,6 @@ BILLIONS = 1e-6
 
 
 def learning_rate_low(run: ObservedRun) -> Seen | None:
-    """The policy has not moved although there was something to learn."""
     if len(run.steps) < ENOUGH_STEPS:
         return None
     far, told = _moved(run)
@@ -171,7 +168,6 @@ def learning_rate_high(run: ObservedRun) -> Seen | None:
 
 
 def gradient_always_clipped(run: ObservedRun) -> Seen | None:
-    """The gradient's bound, not the gradient, sets the length of every step."""
     bound, norms = run.setting("method.optimizer.max_grad_norm"), run.values("grad/norm")
     if not bound or len(norms) < ENOUGH_STEPS or run.learned:
         return None
@@ -185,7 +181,6 @@ def gradient_always_clipped(run: ObservedRun) -> Seen | None:
 
 
 def clipped_often(run: ObservedRun) -> Seen | None:
-    """The trust region holds back many tokens: the updates are larger than the method is made for."""
     metric = METRICS["clip/share"]
     share = run.mean(metric.name, run.late)
     if metric.standing(share) != "high" or run.learned:
@@ -198,7 +193,6 @@ def clipped_often(run: ObservedRun) -> Seen | None:
 
 
 def gradient_spikes(run: ObservedRun) -> Seen | None:
-    """The gradient's norm jumps against the median of the steps before."""
     spikes = {row["step"]: usual for row, usual in _before(run) if (row.get("grad/norm") or 0.0) > SPIKE * usual}
     rows = [row for row in run.events if row.get("step") in spikes]
     again_and_again = len(rows) >= 3 and len(rows) * 20 >= len(run.steps)
@@ -278,7 +272,6 @@ def never_evaluated(run: ObservedRun) -> Seen | None:
 
 
 def damaged(run: ObservedRun) -> Seen | None:
-    """Files that are missing or cannot be read, and steps that were never written."""
     steps = {int(row.get("step") or 0) for row in run.rows}
     missing = sorted(set(range(1, max(steps, default=0) + 1)) - steps)
     told = [*run.problems, *([f"no row for {len(missing)} steps, the first is {missing[0]}"] if missing else [])]

@@ -52,7 +52,6 @@ def sampler_gap(run: ObservedRun) -> Seen | None:
 
 
 def one_token_off(run: ObservedRun) -> Seen | None:
-    """The mean gap is healthy, but single tokens have very different log-probs."""
     metric = METRICS["sampler_gap/max"]
     off = [row for row in run.late if metric.standing(row.get(metric.name)) == "high"]
     if not off or len(off) * 2 <= len(run.late) or sampler_gap(run) is not None:
@@ -131,7 +130,6 @@ def held_out_falls(run: ObservedRun) -> Seen | None:
 
 
 def part_names(run: ObservedRun) -> list[str]:
-    """The parts that the run's reward has."""
     found = {name for row in run.steps[-WINDOW:] for name in row if name.startswith("reward/")}
     return sorted(name.removeprefix("reward/") for name in found - {"reward/mean"})
 

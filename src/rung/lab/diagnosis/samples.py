@@ -51,7 +51,6 @@ def flat_reward(run: ObservedRun) -> Seen | None:
 
 
 def refill_limit(run: ObservedRun) -> Seen | None:
-    """Dynamic sampling draws as often as it may at most steps."""
     most = run.setting("method.keep_group.most_batches")
     rounds = run.values("groups/rounds", run.late)
     if not most or not run.setting("method.keep_group.refill") or not rounds:

@@ -12,9 +12,9 @@ import numpy as np
 
 from rung.errors import DataError, SettingsError
 from rung.lab.diagnosis.observed import Evaluated, ObservedRun, Sample
-from rung.lab.run_page.stored_samples import StoredSamples
 from rung.methods.slots import own_part_names
 from rung.runs.record.files import Row, read_rows
+from rung.runs.record.samples import StoredSamples
 from rung.settings import Settings, read_settings
 from rung.settings.given import plain
 from rung.settings.yaml_text import read_yaml

@@ -20,8 +20,19 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from rung.errors import RungError
-from rung.lab.labels.comparison import ANSWERS, Answer, Vote, Which, agreement_of, is_clip, left_share, other, read_clip
-from rung.lab.labels.store import Asked, Conflict, LabelStore
+from rung.lab.labels.comparison import (
+    ANSWERS,
+    Answer,
+    Comparison,
+    Vote,
+    Which,
+    agreement_of,
+    is_clip,
+    left_share,
+    other,
+    read_clip,
+)
+from rung.lab.labels.store import Conflict, LabelStore
 from rung.lab.pages import Refused, person, read_object, shipped
 from rung.runs.record.visible import shown_text
 
@@ -93,7 +104,7 @@ class LabellingPage:
         mine = [vote for vote in standing if vote.labeller == who]
         answers_by_pair = Counter(vote.pair for vote in standing)
         return {
-            "pair": None if asked is None else shown_pair(asked),
+            "pair": None if asked is None else shown_pair(*asked),
             "held_by_others": self.store.held_by_others(who, wanted=self.wanted) if asked is None else 0,
             "labeller": shown_text(who),
             "question": shown_text(self.question),
@@ -141,15 +152,15 @@ async def _answer(work: Callable[[], dict[str, Any]]) -> Response:
         raise Refused(503, f"The labels file could not be written: {error}.") from error
 
 
-def shown_pair(asked: Asked) -> dict[str, Any]:
+def shown_pair(pair: Comparison, left: Which) -> dict[str, Any]:
     """A pair for the page's script, as JSON values."""
-    completions = dict(zip(("first", "second"), asked.pair.completions, strict=True))
+    completions = dict(zip(("first", "second"), pair.completions, strict=True))
     return {
-        "id": asked.pair.id,
-        "left_is": asked.left,
-        "prompt": _messages(asked.pair.prompt),
-        "left": _completion(completions[asked.left], asked.pair.id, asked.left),
-        "right": _completion(completions[other(asked.left)], asked.pair.id, other(asked.left)),
+        "id": pair.id,
+        "left_is": left,
+        "prompt": _messages(pair.prompt),
+        "left": _completion(completions[left], pair.id, left),
+        "right": _completion(completions[other(left)], pair.id, other(left)),
     }
 
 

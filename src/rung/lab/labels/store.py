@@ -6,7 +6,6 @@ import json
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,53 +20,14 @@ from rung.tasks.rows import Problems, counts_in_words, prompt_row, write_rows
 LEASE_SECONDS = 600.0
 """How long a pair is kept for the person who looks at it."""
 
-_NEXT_PAIR = """
-SELECT id FROM pairs
-WHERE NOT EXISTS (SELECT 1 FROM standing WHERE standing.pair = pairs.id AND standing.labeller = :labeller)
-AND (SELECT count(*) FROM standing WHERE standing.pair = pairs.id)
-  + (SELECT count(*) FROM leases WHERE leases.pair = pairs.id) < :wanted
-ORDER BY place LIMIT 1
-"""
-"""The first one, in the order of the file, that this person has not answered and that lacks answers even when
-everybody who looks at it now answers. (Their own leases come first, by _OWN_LEASE.)"""
-
-_HELD_BY_OTHERS = """
-SELECT count(*) FROM pairs
-WHERE NOT EXISTS (SELECT 1 FROM standing WHERE standing.pair = pairs.id AND standing.labeller = :labeller)
-AND (SELECT count(*) FROM standing WHERE standing.pair = pairs.id) < :wanted
-"""
-
-_OWN_LEASE = """
-SELECT pair FROM leases WHERE labeller = :labeller
-AND NOT EXISTS (SELECT 1 FROM standing WHERE standing.pair = leases.pair AND standing.labeller = :labeller)
-ORDER BY until DESC LIMIT 1
-"""
-"""What this person looks at: the same one after a reload, the one taken back after an undo."""
-
-_ALL_VOTES = """
-SELECT votes.submit, pair, labeller, answer, left, votes.at, seconds, undos.vote IS NOT NULL
-FROM votes LEFT JOIN undos ON undos.vote = votes.number ORDER BY votes.number
-"""
-
-_DONE = "SELECT pair FROM undos JOIN votes ON vote = number WHERE undos.submit = :submit AND labeller = :labeller"
-_LAST = "SELECT number, pair FROM standing WHERE labeller = :labeller ORDER BY number DESC LIMIT 1"
-
+_TOLD = Path(__file__).with_name("queries.sql").read_text(encoding="utf-8").split("\n\n-- ")[1:]
+QUERIES = {name: query for name, _, query in (one.partition("\n") for one in _TOLD)}
 _VOTE = ("submit", "pair", "labeller", "answer", "left", "at", "seconds")
 """The columns of a vote."""
-
-_STANDING_VOTES = f"SELECT {', '.join(_VOTE)}, 0 FROM standing ORDER BY number"
 
 
 class Conflict(Exception):
     """A vote that cannot be taken; the message is for the person who made it."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A comparison for one person, and which completion stands on the left."""
-
-    pair: Comparison
-    left: Which
 
 
 class LabelStore:
@@ -95,10 +55,10 @@ class LabelStore:
                     problems.add(file.row_numbers[pair.id], f"{what}; {remedy}")
             problems.raise_any()
             new = [pair for pair in file.pairs if pair.id not in known]
-            insert = "INSERT INTO pairs (id, fingerprint, content) VALUES (:id, :fingerprint, :content)"
             for pair in new:
                 content = json.dumps([pair.prompt, pair.completions, pair.columns], ensure_ascii=True)
-                number = self.file.run(insert, id=pair.id, fingerprint=file.fingerprints[pair.id], content=content)
+                row = {"id": pair.id, "fingerprint": file.fingerprints[pair.id], "content": content}
+                number = self.file.run(QUERIES["add a pair"], **row)
                 self.file.seal("pairs", number)
             for vote in file.votes:
                 self._take_in_vote(vote, file)
@@ -132,25 +92,28 @@ class LabelStore:
         """Which completion stands on the left for this person: a coin keyed by file, comparison and person."""
         return "first" if keyed_share("left", self._order_key, pair_id, labeller) < 0.5 else "second"
 
-    def ask(self, labeller: str, *, wanted: int) -> Asked | None:
-        """The next comparison for this person, leased to them; None when there is nothing to ask them now. `wanted`
-        people are to answer each one."""
+    def ask(self, labeller: str, *, wanted: int) -> tuple[Comparison, Which] | None:
+        """The next comparison for this person, leased to them, and which of the two stands on the left.
+
+        None when there is nothing to ask them now. `wanted` people are to answer each one.
+        """
         given = {"labeller": labeller, "wanted": wanted}
         with self.file.transaction():
             now = self.now()
-            self.file.run("DELETE FROM leases WHERE until <= :now", now=now)
-            found = self.file.rows(_OWN_LEASE, labeller=labeller) or self.file.rows(_NEXT_PAIR, **given)
+            self.file.run(QUERIES["end leases"], now=now)
+            found = self.file.rows(QUERIES["own lease"], labeller=labeller)
+            found = found or self.file.rows(QUERIES["next pair"], **given)
             if not found:
                 return None
             pair_id = found[0][0]
             self._lease(pair_id, labeller, now + LEASE_SECONDS)
         pair = self.pair(pair_id)
         assert pair is not None
-        return Asked(pair, self.left_of(pair_id, labeller))
+        return pair, self.left_of(pair_id, labeller)
 
     def held_by_others(self, labeller: str, *, wanted: int) -> int:
         """How many pairs this person may still be asked, but which others look at now; for when `ask` gave None."""
-        return self.file.rows(_HELD_BY_OTHERS, labeller=labeller, wanted=wanted)[0][0]
+        return self.file.rows(QUERIES["held by others"], labeller=labeller, wanted=wanted)[0][0]
 
     def record(self, vote: Vote) -> None:
         """Keeps a vote. The same vote again, known by its submit id, changes nothing. Conflict, with words for the
@@ -163,10 +126,10 @@ class LabelStore:
                 raise Conflict("This pair is not among those to label. Reload the page.")
             if vote.left != self.left_of(vote.pair, vote.labeller):
                 raise Conflict("This pair was shown the other way round. Reload the page.")
-            if self.file.rows("SELECT 1 FROM standing WHERE pair = :pair AND labeller = :labeller", **given):
+            if self.file.rows(QUERIES["answered"], **given):
                 raise Conflict("You have answered this pair already, perhaps in another tab. That answer stands.")
             self._insert(vote)
-            self.file.run("DELETE FROM leases WHERE pair = :pair AND labeller = :labeller", **given)
+            self.file.run(QUERIES["end lease"], **given)
 
     def undo(self, labeller: str, submit: str) -> str | None:
         """Takes this person's latest standing vote back, by a row of its own, and leases them the comparison again.
@@ -174,10 +137,10 @@ class LabelStore:
         Returns the comparison's id, None when there is nothing to undo. The same undo again changes nothing.
         """
         with self.file.transaction():
-            again = self.file.rows(_DONE, submit=submit, labeller=labeller)
+            again = self.file.rows(QUERIES["undone before"], submit=submit, labeller=labeller)
             if again:
                 return again[0][0]
-            found = self.file.rows(_LAST, labeller=labeller)
+            found = self.file.rows(QUERIES["last vote"], labeller=labeller)
             if not found:
                 return None
             number, pair_id = found[0]
@@ -187,33 +150,27 @@ class LabelStore:
 
     def votes(self) -> list[Vote]:
         """Every vote ever made, undone ones too, in their order."""
-        return [_vote(row) for row in self.file.rows(_ALL_VOTES)]
+        return [_vote(row) for row in self.file.rows(QUERIES["all votes"])]
 
     def standing(self) -> list[Vote]:
         """The votes that count: the latest of each person and comparison that was not undone."""
-        return [_vote(row) for row in self.file.rows(_STANDING_VOTES)]
+        return [_vote(row) for row in self.file.rows(QUERIES["standing votes"])]
 
     def _lease(self, pair_id: str, labeller: str, until: float) -> None:
-        lease = {"pair": pair_id, "labeller": labeller, "until": until}
-        self.file.run("INSERT OR REPLACE INTO leases VALUES (:pair, :labeller, :until)", **lease)
+        self.file.run(QUERIES["lease"], pair=pair_id, labeller=labeller, until=until)
 
     def _insert(self, vote: Vote) -> int:
-        number = self.file.run(
-            f"INSERT INTO votes ({', '.join(_VOTE)}) VALUES ({', '.join(f':{name}' for name in _VOTE)})",
-            **{name: getattr(vote, name) for name in _VOTE},
-        )
+        number = self.file.run(QUERIES["add a vote"], **{name: getattr(vote, name) for name in _VOTE})
         self.file.seal("votes", number)
         return number
 
     def _undo(self, number: int, submit: str, at: float) -> None:
-        undo = {"vote": number, "submit": submit, "at": at}
-        self.file.run("INSERT INTO undos (vote, submit, at) VALUES (:vote, :submit, :at)", **undo)
+        self.file.run(QUERIES["undo"], vote=number, submit=submit, at=at)
         self.file.seal("undos", number)
 
     def _is_here(self, vote: Vote) -> bool:
         """Whether this very vote is in the file. Raises Conflict when its submit id stands for another."""
-        question = "SELECT pair, labeller, answer, left FROM votes WHERE submit = :submit"
-        found = self.file.rows(question, submit=vote.submit)
+        found = self.file.rows(QUERIES["vote"], submit=vote.submit)
         if found and found[0] != (vote.pair, vote.labeller, vote.answer, vote.left):
             raise Conflict(f"The submit id {vote.submit!r} belongs to another answer.")
         return bool(found)

@@ -16,10 +16,10 @@ from typing import Any
 from rung.batch import OK
 from rung.errors import DataError, SettingsError
 from rung.lab.diagnosis.rules import WarningLog
-from rung.lab.run_page.shown import STEP_COLUMNS, TOKEN_COLUMNS, finite, overview, shown_step, shown_tokens
-from rung.lab.run_page.stored_samples import StoredSamples
+from rung.lab.run_page.shown import STEP_COLUMNS, TOKEN_COLUMNS, overview, shown_step, shown_tokens
 from rung.runs.record.files import Row, parse_row
-from rung.runs.record.visible import shown_text, visible
+from rung.runs.record.samples import StoredSamples
+from rung.runs.record.visible import finite, shown_text, visible
 
 MOST_TEXT = 200_000
 """Characters of settings.yaml and method.json that are shown."""
@@ -150,7 +150,7 @@ class Follow:
 
     def __init__(self) -> None:
         self.rows: list[Any] = []
-        self.epoch = 0
+        self.epoch, self.problem = 0, ""
 
     def restart(self) -> None:
         """Begins a new epoch without rows: a resume took the old ones back."""
@@ -167,7 +167,7 @@ MOST_BYTES = 64 * 2**20
 """Read at one look; a longer file takes several."""
 
 
-class GrowingRows:
+class GrowingRows(Follow):
     """Reads on from where the last look ended, whole lines only.
 
     A file that was replaced, got shorter, or whose last line read is not there any more was cut back by a resume:
@@ -175,18 +175,14 @@ class GrowingRows:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path, self._found = path, Follow()
-        self._file, self._end, self._last, self._half, self.problem = 0, 0, b"", 0, ""
+        super().__init__()
+        self.path = path
+        self._file, self._end, self._last, self._half = 0, 0, b"", 0
 
     def since(self, epoch: int, begin: int) -> dict[str, Any]:
         """Looks at the file, then what came after the first `begin` rows of that epoch."""
         self._look()
-        return {**self._found.since(epoch, begin), "problem": self.problem}
-
-    @property
-    def epoch(self) -> int:
-        """It grows by one whenever rows were taken back."""
-        return self._found.epoch
+        return {**super().since(epoch, begin), "problem": self.problem}
 
     def all_rows(self) -> list[Row]:
         """Looks at the file until there is nothing new, then every row."""
@@ -194,7 +190,7 @@ class GrowingRows:
         while self._end != before:
             before = self._end
             self._look()
-        return list(self._found.rows)
+        return list(self.rows)
 
     def half_line(self) -> str:
         """What is said of a last line without an end, once nobody writes the file any more."""
@@ -218,7 +214,7 @@ class GrowingRows:
 
     def _begin_anew(self, file: int) -> None:
         if self._end:
-            self._found.restart()
+            self.restart()
         self._file, self._end, self._last, self._half, self.problem = file, 0, b"", 0, ""
 
     def _take(self, data: bytes) -> None:
@@ -227,7 +223,7 @@ class GrowingRows:
         self._half = len(rest)
         for line in lines:
             try:
-                row = parse_row(line, f"{self.path.name}, row {len(self._found.rows) + len(rows) + 1}")
+                row = parse_row(line, f"{self.path.name}, row {len(self.rows) + len(rows) + 1}")
                 if not isinstance(row.get("step"), int):
                     raise DataError([f"{self.path.name}: a row has no step"])
             except DataError as error:
@@ -238,14 +234,14 @@ class GrowingRows:
             self._last = line + b"\n"
         else:
             self.problem = ""
-        self._found.rows += rows
+        self.rows += rows
 
 
 PARTS_AT_ONCE = 100
 """Parts read for one answer, so that the first answer of a long run comes soon."""
 
 
-class Solved:
+class Solved(Follow):
     """Rows `{"step": 3, "items": [["add-7", 0.25, 8], ...]}`: item, share solved, answers judged.
 
     The share is the mean accuracy, null where no answer had one. A part that is written anew, or is gone, begins a new
@@ -253,19 +249,17 @@ class Solved:
     """
 
     def __init__(self, stored: StoredSamples) -> None:
+        super().__init__()
         self.stored = stored
-        self.problem = ""
-        self._found = Follow()
         self._seals: dict[int, object] = {}
 
     def since(self, epoch: int, begin: int) -> dict[str, Any]:
         """Reads parts that are new, then what came after the first `begin` rows of that epoch."""
-        more = False
         try:
             more = self._look()
         except DataError as error:
-            self.problem = visible(str(error), limit=300)
-        answer = self._found.since(epoch, begin)
+            more, self.problem = False, visible(str(error), limit=300)
+        answer = super().since(epoch, begin)
         return {**answer, "more": answer["more"] or more, "problem": self.problem}
 
     def _look(self) -> bool:
@@ -274,7 +268,7 @@ class Solved:
         known = [step for step in self._seals if step in set(steps)]
         anew = any(self.stored.seal(step) not in (self._seals[step], 0) for step in known[-50:])
         if len(known) < len(self._seals) or anew:
-            self._found.restart()
+            self.restart()
             self._seals, self.problem = {}, ""
         new = [step for step in steps if step not in self._seals]
         for step in new[:PARTS_AT_ONCE]:
@@ -284,7 +278,7 @@ class Solved:
             except DataError as error:  # the other steps are still worth seeing
                 self.problem = visible(str(error), limit=300)
                 continue
-            self._found.rows += [{"step": step, "items": solved_items(rows)}]
+            self.rows += [{"step": step, "items": solved_items(rows)}]
         return len(new) > PARTS_AT_ONCE
 
 

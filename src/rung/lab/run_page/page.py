@@ -56,7 +56,9 @@ def page(run: OpenedRun) -> str:
     metrics, timings = run.rows("metrics"), run.rows("timings")
     kept = {"metrics": _bounded(metrics, _is_evaluated), "timings": _bounded(timings)}
     steps = _samples(run, state["steps"], problems)
-    mapped = _mapped(run, state["steps"], problems)
+    map_columns = ("item", "status", "accuracy")
+    read = _read(run, spread(state["steps"], MOST_MAPPED), map_columns, problems)
+    mapped = _bounded([{"step": step, "items": solved_items(rows)} for step, rows in read])
     names = dict.fromkeys(name for row in (*metrics, *timings) for name in row)
     data = {
         "name": run.name,
@@ -124,11 +126,6 @@ def _step(rows: Sequence[dict[str, Any]]) -> str:
             tokens.pop()
             break
     return f'{{"shown":{encoded(shown_step(rows, most=len(tokens)))},"tokens":[{",".join(tokens)}]}}'
-
-
-def _mapped(run: OpenedRun, steps: Sequence[int], problems: list[str]) -> list[dict[str, Any]]:
-    read = _read(run, spread(steps, MOST_MAPPED), ("item", "status", "accuracy"), problems)
-    return _bounded([{"step": step, "items": solved_items(rows)} for step, rows in read])
 
 
 def _read(

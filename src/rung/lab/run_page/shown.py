@@ -5,7 +5,6 @@ Text is made visible, never markup."""
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from rung.lab.diagnosis.stored import evaluations, object_in
 from rung.runs.metrics import METRICS, STEPS, Metric, explain_metric, in_environment, shown
 from rung.runs.record.console import duration
 from rung.runs.record.files import Row
-from rung.runs.record.visible import shown_text, visible
+from rung.runs.record.visible import finite, shown_text, visible
 from rung.runs.statistics import Difference
 
 FILM = "episode.gif"
@@ -96,17 +95,16 @@ def _warnings(log: Sequence[tuple[int, Finding]]) -> list[dict[str, str]]:
     came_up: dict[tuple[str, str], list[tuple[int, Finding]]] = {}
     for step, warning in log:
         came_up.setdefault((warning.name, warning.subject), []).append((step, warning))
-    return [_warning([step for step, _ in times], times[-1][1]) for times in came_up.values()]
-
-
-def _warning(steps: Sequence[int], warning: Finding) -> dict[str, str]:
-    said = {
-        "says": warning.says[:1].upper() + warning.says[1:],
-        "when": f"step {steps[0]:,}" if len(steps) == 1 else f"{len(steps)} times, first at step {steps[0]:,}",
-        "evidence": f"{warning.evidence[:1].upper()}{warning.evidence[1:]}.",
-        "advice": f"Likely cause: {warning.cause}. {warning.change}.",
-    }
-    return {name: visible(text, limit=2000) for name, text in said.items()}
+    said = [
+        {
+            "says": last.says[:1].upper() + last.says[1:],
+            "when": (f"step {first:,}" if count == 1 else f"{count} times, first at step {first:,}"),
+            "evidence": f"{last.evidence[:1].upper()}{last.evidence[1:]}.",
+            "advice": f"Likely cause: {last.cause}. {last.change}.",
+        }
+        for first, last, count in ((times[0][0], times[-1][1], len(times)) for times in came_up.values())
+    ]
+    return [{name: visible(text, limit=2000) for name, text in one.items()} for one in said]
 
 
 def _method(card: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -258,11 +256,6 @@ def shown_tokens(row: Mapping[str, Any]) -> dict[str, Any]:
         "clipped": _listed(row["clipped"], count, bool),
         "left_out": max(0, count - MOST_TOKENS),
     }
-
-
-def finite(value: Any) -> float | None:
-    """The number, or None for what is none: JSON knows no NaN."""
-    return float(value) if value is not None and math.isfinite(value) else None
 
 
 def _text(text: str | None, limit: int = MOST_CHARACTERS) -> str:

@@ -9,7 +9,7 @@ that one reader serves both kinds of run."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any
@@ -151,16 +151,12 @@ def _ends(healthy_range: str) -> tuple[float | None, float | None]:
     return (float(low), float(high)) if to else (None, None)
 
 
-def _entries() -> Iterator[str]:
-    for section in (files("rung.runs.metrics") / "metrics.md").read_text(encoding="utf-8").split("\n# "):
-        yield from section.split("\n## ")[1:]
-
-
-def _all(*, environment: bool) -> Mapping[str, Metric]:
-    return {metric.name: metric for entry in _entries() if (metric := _read(entry, environment=environment))}
-
-
-_TEXT, _ENVIRONMENT = _all(environment=False), _all(environment=True)
+_SECTIONS = (files(__name__) / "metrics.md").read_text(encoding="utf-8").split("\n# ")
+_ENTRIES = [entry for section in _SECTIONS for entry in section.split("\n## ")[1:]]
+_TEXT, _ENVIRONMENT = (
+    {metric.name: metric for metric in (_read(entry, environment=environment) for entry in _ENTRIES)}
+    for environment in (False, True)
+)
 _PART = "<part>"
 METRICS: dict[str, Metric] = {name: metric for name, metric in _TEXT.items() if _PART not in name}
 """By name, in the order a reader wants them, in the words of a run on text."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rung.errors import DataError, SettingsError
+from rung.models.language.load import load_policy
 from rung.rewards.judge import Judge
 from rung.rollouts.sampler import InProcessSampler
 from rung.runs.recipes.sft import model_of
@@ -47,19 +49,16 @@ def make_pairs(settings: PairsSettings, out: Path, *, unlabelled: bool = False, 
         raise SettingsError(
             f"rewards: the task '{task.name}' has none of its own; give one by --reward, or ask for --unlabelled"
         )
-    made = PairsMade()
-    policy = _policy(settings)
-    chunks = _answers(policy, settings, task, made, say)
+    made, spec = PairsMade(), model_of(settings.model, settings.task)
+    policy = load_policy(spec, device=settings.learner.device, compute=settings.learner.compute)
+    wanted = Wanted(**{field.name: getattr(settings, field.name) for field in fields(Wanted)})
+    chunks = _answers(policy, settings, task, wanted, made, say)
     if unlabelled:
         rows = [row for groups in chunks for row in of_people(groups, made)]
     else:
-        with Judge(
-            rewards,
-            deadline_s=settings.rewarding.deadline_s,
-            max_failed_share=settings.rewarding.max_failed_share,
-        ) as judge:
-            asked = _wanted(settings)
-            rows = [row for groups in chunks for row in paired(groups, judge, policy, asked, made)]
+        limits = settings.rewarding
+        with Judge(rewards, deadline_s=limits.deadline_s, max_failed_share=limits.max_failed_share) as judge:
+            rows = [row for groups in chunks for row in paired(groups, judge, policy, wanted, made)]
     if not rows:
         raise DataError(f"{out}: nothing to write: {'; '.join(made.lines())}")
     write_rows(rows, out, "--out")
@@ -80,25 +79,8 @@ def prompts_of(settings: PairsSettings) -> TextTask:
     ).task
 
 
-def _wanted(settings: PairsSettings) -> Wanted:
-    return Wanted(
-        seed=settings.seed,
-        k=settings.k,
-        pairs_per_prompt=settings.pairs_per_prompt,
-        temperature=settings.temperature,
-        max_new_tokens=settings.max_new_tokens,
-    )
-
-
-def _policy(settings: PairsSettings) -> TextPolicy:
-    from rung.models.language.load import load_policy
-
-    spec = model_of(settings.model, settings.task)
-    return load_policy(spec, device=settings.learner.device, compute=settings.learner.compute)
-
-
 def _answers(
-    policy: TextPolicy, settings: PairsSettings, task: TextTask, made: PairsMade, say: Say
+    policy: TextPolicy, settings: PairsSettings, task: TextTask, wanted: Wanted, made: PairsMade, say: Say
 ) -> Iterator[list[Group]]:
     """The model's answers, some prompts at a time."""
     sampler = InProcessSampler(policy)
@@ -106,7 +88,7 @@ def _answers(
     for first in range(0, total, PROMPTS_AT_ONCE):
         picks = items_at(settings.seed, first, min(PROMPTS_AT_ONCE, total - first), len(task.train))
         items = [task.train[int(pick)] for pick in picks]
-        groups = answered(sampler, policy, task, items, [item.id for item in items], _wanted(settings), made)
+        groups = answered(sampler, policy, task, items, [item.id for item in items], wanted, made)
         say(f"{made.prompts:,} of {total:,} prompts answered")
         yield groups
 

@@ -73,6 +73,9 @@ class RLHF:
             raise SettingsError(f"--out: its {ASKED} is not what rung rlhf writes; choose another folder")
         return cls(**{**data, "sets": tuple(data["sets"])})
 
+    def flags(self, **others: str) -> dict[str, str]:
+        return {"model": self.model, "task": self.task, "seed": str(self.seed), **others}
+
     def of_stage(self, stage: str) -> list[str]:
         """The stage's `KEY=VALUE` texts."""
         return [text.removeprefix(f"{stage}.") for text in self.sets if text.startswith(f"{stage}.")]
@@ -138,12 +141,11 @@ def _wrong_settings(asked: RLHF) -> Iterator[str]:
             load_pairs(asked.pairs)
     except SettingsError as error:
         yield from (f"--pairs: {problem.removeprefix('task: ')}" for problem in error.problems)
-    flags = {"model": asked.model, "task": asked.task, "seed": str(asked.seed)}
     readings = {
-        "sft": read_sft(flags=flags, sets=asked.of_stage("sft")),
-        "pairs": read_pairs(flags=flags, sets=asked.of_stage("pairs")),
-        "reward_model": read_run(flags={**flags, "method": "reward_model"}, sets=asked.of_stage("reward_model")),
-        "policy": read_run(flags={**flags, "method": asked.method}, sets=asked.of_stage("policy")),
+        "sft": read_sft(flags=asked.flags(), sets=asked.of_stage("sft")),
+        "pairs": read_pairs(flags=asked.flags(), sets=asked.of_stage("pairs")),
+        "reward_model": read_run(flags=asked.flags(method="reward_model"), sets=asked.of_stage("reward_model")),
+        "policy": read_run(flags=asked.flags(method=asked.method), sets=asked.of_stage("policy")),
     }
     for stage, reading in readings.items():
         yield from (f"{stage}: {problem}" for problem in reading.problems)
@@ -191,7 +193,7 @@ def _through_the_gate(asked: RLHF) -> Sequence[str]:
 
 def _remember(asked: RLHF, folder: Path) -> None:
     """Writes down what was asked for; refuses a folder that holds something else, or was made otherwise so far."""
-    file, now = folder / ASKED, json.loads(json.dumps(asdict(asked)))
+    file = folder / ASKED
     if file.is_file():
         before = RLHF.from_data(json.loads(file.read_text(encoding="utf-8")))
         if changed := list(_changed(before, asked, folder)):
@@ -199,7 +201,7 @@ def _remember(asked: RLHF, folder: Path) -> None:
     elif holds_something(folder):
         raise SettingsError(f"--out: {folder} is not empty and holds no {ASKED}; choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(file, json.dumps(now, indent=2).encode())
+    write_whole(file, json.dumps(asdict(asked), indent=2).encode())
 
 
 def _changed(before: RLHF, asked: RLHF, folder: Path) -> Iterator[str]:
@@ -230,8 +232,7 @@ def _start(asked: RLHF, folder: Path, say: Say, quiet: bool) -> str:
         say("stage 1, sft: done before")
         return str(made / "final")
     say("stage 1, sft")
-    flags = {"model": asked.model, "task": asked.task, "seed": str(asked.seed)}
-    settings = read_sft(flags=flags, sets=asked.of_stage("sft")).required()
+    settings = read_sft(flags=asked.flags(), sets=asked.of_stage("sft")).required()
     sft(settings, made, quiet=quiet, say=say)
     return str(made / "final")
 
@@ -245,8 +246,7 @@ def _pairs(asked: RLHF, folder: Path, start: str, say: Say, quiet: bool) -> Path
         say("stage 2, pairs: done before")
         return made
     say("stage 2, pairs")
-    flags = {"model": start, "task": asked.task, "seed": str(asked.seed)}
-    settings = read_pairs(flags=flags, sets=asked.of_stage("pairs")).required()
+    settings = read_pairs(flags=asked.flags(model=start), sets=asked.of_stage("pairs")).required()
     for line in make_pairs(settings, made, say=(lambda line: None) if quiet else say).lines():
         say(line)
     return made
@@ -259,10 +259,8 @@ def _run(
 
     `own` are `KEY=VALUE` texts that the stage's sets may change.
     """
-    recipe = None
-    if asked.model == "tiny":
-        recipe = "tiny_pairs" if stage == "reward_model" else "tiny"
-    flags = {"model": model, "method": method, "task": task, "seed": str(asked.seed)}
+    tiny = "tiny_pairs" if stage == "reward_model" else "tiny"
+    recipe, flags = tiny if asked.model == "tiny" else None, asked.flags(model=model, method=method, task=task)
     return read_run(recipe=recipe, flags=flags, rewards=rewards, sets=[*own, *asked.of_stage(stage)]).required()
 
 

@@ -11,6 +11,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import SimpleNamespace
 from typing import Any, Self, TextIO
 
 from rich.box import ROUNDED
@@ -299,17 +300,8 @@ class NotebookReport(RunReport):
         numbers = f"<div>{html.escape('   '.join(self.newest_numbers()))}</div>"
         warnings = "".join(f"<div>warning: {html.escape(one)}</div>" for one in self._said)
         page = self._end + warnings if self._end else head + numbers + self._sample + warnings
+        shown = SimpleNamespace(_repr_html_=lambda: page)  # HTML, as a notebook asks an object for it
         if self._shown is None:
-            self._shown = self._display(_Html(page), display_id=True)
+            self._shown = self._display(shown, display_id=True)
         else:
-            self._shown.update(_Html(page))
-
-
-class _Html:
-    """HTML, as a notebook asks an object for it."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def _repr_html_(self) -> str:
-        return self.text
+            self._shown.update(shown)

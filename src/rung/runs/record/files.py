@@ -59,14 +59,6 @@ class RunFiles:
             problem = f"{self.folder}: cannot write here ({error.strerror or error}); choose another folder with --out"
             raise SettingsError(problem) from error
 
-    def write_metrics(self, row: Mapping[str, Any]) -> Row:
-        """Appends a step's metrics and returns the row as it is written; what is not finite is null and named in it."""
-        return self.metrics.append(row)
-
-    def write_timings(self, row: Mapping[str, Any]) -> Row:
-        """Appends a step's timings; returns the row as it is written."""
-        return self.timings.append(row)
-
     def write_samples(
         self,
         step: int,
@@ -102,11 +94,11 @@ class RunFiles:
         self._waiting.clear()
         said: list[str] = []
         for lines in (self.metrics, self.timings):
-            cut = cut_rows(lines.path, step)
+            kept, removed = cut_rows(lines.path, step)
             lines.reopen()
-            if cut.removed:
-                said.append(f"{lines.path.name}: {cut.removed} rows after step {step} removed, {cut.kept} kept")
-            missing = sorted(set(range(1, step + 1)) - set(cut.steps))
+            if removed:
+                said.append(f"{lines.path.name}: {removed} rows after step {step} removed, {len(kept)} kept")
+            missing = sorted(set(range(1, step + 1)) - set(kept))
             if missing:
                 said.append(f"{lines.path.name}: no row for {_steps(missing)}; they were never written")
         merged = self.folder / "samples.parquet"
@@ -236,20 +228,11 @@ def read_rows(path: Path) -> Rows:
     return Rows(rows, problems)
 
 
-@dataclass(frozen=True)
-class Cut:
-    """What `cut_rows` did: how many rows stay, how many were taken away (a half-written line counts as one)."""
-
-    kept: int
-    removed: int
-    steps: tuple[int, ...]
-    """Those of the rows that stay."""
-
-
-def cut_rows(path: Path, step: int) -> Cut:
+def cut_rows(path: Path, step: int) -> tuple[list[int], int]:
     """Takes away every row of a later step than `step`, and a half-written last line; kept bytes stay as they are.
 
-    A kill leaves the old file or the new one. Raises `DataError` as `read_rows` does.
+    Returns the steps of the rows that stay, and how many were taken away (a half-written line counts as one). A kill
+    leaves the old file or the new one. Raises `DataError` as `read_rows` does.
     """
     lines, half = _lines(path) if path.exists() else ([], b"")
     kept: list[tuple[int, bytes]] = []
@@ -262,7 +245,7 @@ def cut_rows(path: Path, step: int) -> Cut:
     removed = len(lines) - len(kept) + bool(half)
     if removed:
         write_whole(path, b"".join(line for _, line in kept))
-    return Cut(len(kept), removed, tuple(of for of, _ in kept))
+    return [of for of, _ in kept], removed
 
 
 class JsonLines:

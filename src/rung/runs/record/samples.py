@@ -35,7 +35,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import Tensor
 
-from rung.batch import Batch, Episode, Played
+from rung.batch import Batch, Episode
 from rung.errors import DataError
 from rung.runs.record.visible import encodable
 from rung.whole_files import SUFFIX, renamed, written_aside
@@ -151,18 +151,19 @@ def _named(folder: Path, pattern: re.Pattern[str]) -> list[tuple[Path, re.Match[
     return [(path, match) for path in paths if (match := pattern.fullmatch(path.name)) and not path.is_symlink()]
 
 
-def read_part(path: Path, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """The rows of one part (or of the merged file); `reward_parts` is a dict. Raises `DataError` when unreadable."""
-    with _opened(path) as file:
-        return _rows_of(_read(file, path, range(file.num_row_groups), columns))
+def read_part(path: Path, columns: Sequence[str] | None = None, *, step: int | None = None) -> list[dict[str, Any]]:
+    """The rows of a part, of a gathered file or of samples.parquet, or those of one step; `reward_parts` is a dict.
 
-
-def read_merged(path: Path, step: int, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """One step's rows of a part, of a gathered file or of samples.parquet, as `read_part` gives them."""
+    Raises `DataError` when the file is unreadable.
+    """
     wanted = None if columns is None else list(dict.fromkeys(["step", *columns]))
     with _opened(path) as file:
-        groups = [n for n in range(file.num_row_groups) if step in _range_of(file, n)]
-        return [row for row in _rows_of(_read(file, path, groups, wanted)) if row["step"] == step]
+        groups = [number for number in range(file.num_row_groups) if step is None or step in _range_of(file, number)]
+        rows = _read(file, path, groups, wanted).to_pylist()
+    for row in rows:
+        if row.get("reward_parts") is not None:
+            row["reward_parts"] = dict(row["reward_parts"])
+    return rows if step is None else [row for row in rows if row["step"] == step]
 
 
 def merged_steps(path: Path) -> list[int]:
@@ -176,6 +177,31 @@ def _steps_in(path: Path, seal: object) -> list[int]:
     with _opened(path) as file:
         column = _read(file, path, range(file.num_row_groups), ["step"]).column("step")
     return sorted({int(step) for step in column.unique().to_pylist() if step is not None})
+
+
+class StoredSamples:
+    """The samples in a run's folder: the parts in samples/ while it goes on, or samples.parquet alone."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.merged = folder / "samples", folder / "samples.parquet"
+
+    def steps(self) -> list[int]:
+        """The steps with samples, in order. Raises DataError when only the merged file is there and cannot be read."""
+        merged = self.merged.is_file() and not self.merged.is_symlink()
+        return list(parts(self.folder)) or (merged_steps(self.merged) if merged else [])
+
+    def seal(self, step: int) -> object:
+        """Changes whenever the step's rows are written anew; 0 once they lie in a file with others."""
+        try:
+            now = (self.folder / part_name(step)).stat()
+        except FileNotFoundError:
+            return 0
+        return now.st_ino, now.st_mtime_ns, now.st_size
+
+    def read(self, step: int, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        """The step's rows, a missing column as null. Raises DataError when they cannot be read."""
+        rows = read_part(file_of(self.folder, step) or self.merged, columns, step=step)
+        return [{name: row.get(name) for name in (columns or SCHEMA.names)} for row in rows]
 
 
 def cut_parts(folder: Path, step: int) -> list[int]:
@@ -296,20 +322,11 @@ def _range_of(file: pq.ParquetFile, group: int) -> range:
     return range(told.min, told.max + 1) if told is not None and told.has_min_max else range(10**9)
 
 
-def _read(file: pq.ParquetFile, path: Path, groups: Iterable[int], columns: Sequence[str] | None = None) -> pa.Table:
+def _read(file: pq.ParquetFile, path: Path, groups: Iterable[int], columns: list[str] | None = None) -> pa.Table:
     try:
-        wanted = list(columns) if columns is not None else None
-        return file.read_row_groups(list(groups), columns=wanted, use_threads=False)
+        return file.read_row_groups(list(groups), columns=columns, use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: not a readable part of the samples: {error}") from error
-
-
-def _rows_of(table: pa.Table) -> list[dict[str, Any]]:
-    rows = table.to_pylist()
-    for row in rows:
-        if row.get("reward_parts") is not None:
-            row["reward_parts"] = dict(row["reward_parts"])
-    return rows
 
 
 def _opened(path: Path) -> pq.ParquetFile:
@@ -344,12 +361,10 @@ def _row(step: int, episode: Episode, prompt: str | None, advantages: Any) -> di
         "accuracy": judged.accuracy if judged else None,
         "terminated": bool(episode.terminated),
         "truncated": bool(episode.truncated),
-        "turns": None if episode.played is None else _messages(episode.played),
+        "turns": None
+        if episode.played is None
+        else [{role: encodable(text) for role, text in said.items()} for said in episode.played.messages()],
     }
-
-
-def _messages(played: Played) -> list[dict[str, str]]:
-    return [{role: encodable(text) for role, text in message.items()} for message in played.messages()]
 
 
 def _seen(episode: Episode, learnt: Batch | None, row: int) -> dict[str, Any]:

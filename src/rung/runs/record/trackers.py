@@ -184,9 +184,11 @@ class Tracking:
         self.name, self.say, self.where = name, say, ""
         self._tracker: Tracker | None = None
         if name is not None:
-            self._try(lambda: self._open(name, folder, settings, _joined(metrics, timings)))
+            self._try(lambda: self._open(name, folder, settings, metrics, timings))
 
-    def _open(self, name: str, folder: Path, settings: Mapping[str, Any], history: list[Told]) -> None:
+    def _open(self, name: str, folder: Path, settings: Mapping[str, Any], metrics: Rows, timings: Rows) -> None:
+        beside = {row.get("step"): row for row in timings}
+        history = [_told({**row, **beside.get(row.get("step"), {})}) for row in metrics]
         self._tracker = TRACKERS[name](TrackedRun(folder=folder, id=_id(folder), settings=settings, history=history))
         self.where = self._tracker.where
 
@@ -210,11 +212,6 @@ class Tracking:
             self._tracker = None
             reason = (str(error).strip().splitlines() or [""])[0] or type(error).__name__
             self.say(f"the tracker '{self.name}' failed and is left out from here on; the run goes on ({reason})")
-
-
-def _joined(metrics: Rows, timings: Rows) -> list[Told]:
-    beside = {row.get("step"): row for row in timings}
-    return [_told({**row, **beside.get(row.get("step"), {})}) for row in metrics]
 
 
 def _told(row: Row) -> Told:

@@ -7,8 +7,11 @@ visible escape (`\\x1b`, `\\u202e`); what is stored in samples.parquet keeps the
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
+from collections.abc import Mapping
+from typing import Any
 
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Unicode categories that are never shown as they are: controls, formats (bidi, zero width), surrogates, private,
@@ -47,6 +50,19 @@ def encodable(text: str, encoding: str = "utf-8") -> str:
     'ok \\\\ud800'
     """
     return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def finite(value: Any) -> Any:
+    """The value with None for every number in it that is not finite, which JSON does not know.
+
+    >>> finite({"loss": float("nan"), "kl": [0.5]})
+    {'loss': None, 'kl': [0.5]}
+    """
+    if isinstance(value, Mapping):
+        return {str(key): finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _shown(mark: str, keep_newlines: bool) -> str:
