@@ -57,10 +57,7 @@ ANSWER_HEADERS = {
 }
 """Nothing inline, nothing from elsewhere, no frame around it, no string ever made into markup, nothing kept."""
 
-_ENTRANCE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="0;url={folder}"><title>rung</title>
-<link rel="icon" href="{folder}static/rung.svg" type="image/svg+xml">
-<p><a href="{folder}">Go on to the page</a>"""
+_ENTRANCE = Path(__file__).with_name("entrance.html").read_text(encoding="utf-8")
 # A redirect would not do: after a click in a mail program the browser would follow it without the new cookie, because
 # a SameSite=Strict cookie is not sent where another site began the navigation. This page begins its own.
 

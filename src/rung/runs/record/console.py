@@ -6,14 +6,15 @@ Completions are hostile: they are shown through `visible`, and nothing is read a
 
 from __future__ import annotations
 
-import html
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self, TextIO
 
+from jinja2 import Template
 from rich.box import ROUNDED
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -243,6 +244,7 @@ def duration(seconds: float) -> str:
     return f"{hours}h {over:02d}m" if hours else f"{minutes}m {rest:02d}s" if minutes else f"{rest}s"
 
 
+_PAGE = Template(Path(__file__).with_name("notebook.html").read_text(encoding="utf-8"), autoescape=True)
 MOST_WARNINGS = 20
 """Shown below the bar, the newest last."""
 
@@ -259,8 +261,9 @@ class NotebookReport(RunReport):
 
     def __init__(self, *, display: Any = None, **of_run: Any) -> None:
         super().__init__(**of_run)
-        self._said: list[str] = []
-        self._sample = self._end = ""
+        self._warnings: list[str] = []
+        self._sample: tuple[str, str] | None = None
+        self._summary: Sequence[str] = ()
         if display is None:
             from IPython.display import display
         self._display = display
@@ -279,27 +282,24 @@ class NotebookReport(RunReport):
         """Show the step's first completion in place of the one before."""
         if not episodes or self.samples_every <= 0 or self._step % self.samples_every:
             return
-        title, body = sample_text(episodes[0], prompts[0] if prompts is not None else None)
-        self._sample = f"<details><summary>{html.escape(title)}</summary><pre>{html.escape(body)}</pre></details>"
+        self._sample = sample_text(episodes[0], prompts[0] if prompts is not None else None)
 
     def warn(self, warning: str) -> None:
         """A warning in words, also when quiet."""
-        self._said = [*self._said, warning][-MOST_WARNINGS:]
+        self._warnings = [*self._warnings, warning][-MOST_WARNINGS:]
         self._draw(always=True)
 
     def finish(self, summary: Sequence[str]) -> None:
         """Show the summary in place of the bar."""
-        self._end = "".join(f"<div>{html.escape(line)}</div>" for line in summary)
+        self._summary = summary
         self._draw()
 
     def _draw(self, *, always: bool = False) -> None:
         if self.quiet and not always:
             return
-        bar = f'<progress value="{self._step}" max="{max(self.total_steps, 1)}" style="width:60%"></progress>'
-        head = f"<div>{bar} step {self._step}/{self.total_steps} {html.escape(self.time_left())}</div>"
-        numbers = f"<div>{html.escape('   '.join(self.newest_numbers()))}</div>"
-        warnings = "".join(f"<div>warning: {html.escape(one)}</div>" for one in self._said)
-        page = self._end + warnings if self._end else head + numbers + self._sample + warnings
+        numbers = {"step": self._step, "steps": self.total_steps, "left": self.time_left()}
+        numbers["numbers"] = "   ".join(self.newest_numbers())
+        page = _PAGE.render(**numbers, sample=self._sample, summary=self._summary, warnings=self._warnings)
         shown = SimpleNamespace(_repr_html_=lambda: page)  # HTML, as a notebook asks an object for it
         if self._shown is None:
             self._shown = self._display(shown, display_id=True)
