@@ -47,7 +47,11 @@ def read_run(folder: Path, settings: Settings) -> dict[str, Any]:
         "stability": _stability(metrics),
         "samples": _samples(metrics),
         "drawn_pairs": _drawn_pairs(metrics),
-        "curve": _curve(metrics, spent),
+        "curve": [
+            {"step": row["step"], "score": row["held_out/score"], "spent": {axis: of[at] for axis, of in spent.items()}}
+            for at, row in enumerate(metrics)
+            if row.get("held_out/score") is not None
+        ],
         "traces": {name: _trace(metrics, spent, name) for name in TRACED},
         "clock": _clock(metrics, timings),
         "items": list(items),
@@ -74,15 +78,6 @@ def running_sums(metrics: Sequence[Row], timings: Mapping[Any, Row]) -> dict[str
         "flops": [row.get("flops") or 0.0 for row in metrics],
         "seconds": seconds.tolist(),
     }
-
-
-def _curve(metrics: Sequence[Row], spent: Mapping[str, list[float]]) -> list[dict[str, Any]]:
-    """Each evaluation with what had been spent before it."""
-    evaluated = [(index, row) for index, row in enumerate(metrics) if row.get("held_out/score") is not None]
-    return [
-        {"step": row["step"], "score": row["held_out/score"], "spent": {axis: of[at] for axis, of in spent.items()}}
-        for at, row in evaluated
-    ]
 
 
 def _trace(metrics: Sequence[Row], spent: Mapping[str, list[float]], name: str) -> list[list[float]]:

@@ -59,12 +59,15 @@ def page(run: OpenedRun) -> str:
     map_columns = ("item", "status", "accuracy")
     read = _read(run, spread(state["steps"], MOST_MAPPED), map_columns, problems)
     mapped = _bounded([{"step": step, "items": solved_items(rows)} for step, rows in read])
+    film = ""  # as an address that holds it; empty where there is none or it is too large
+    if seen["film"] is not None and seen["film"]["bytes"] <= LARGEST_FILM:
+        film = f"data:image/gif;base64,{base64.b64encode((run.folder / FILM).read_bytes()).decode('ascii')}"
     names = dict.fromkeys(name for row in (*metrics, *timings) for name in row)
     data = {
         "name": run.name,
         "state": {**state, "steps": list(steps)},
         "overview": seen,
-        "film": _film(run.folder, seen["film"]),
+        "film": film,
         "grown": {
             **{what: {**_table(rows), "problem": run.problem(what)} for what, rows in kept.items()},
             "solved": {"rows": mapped, "problem": "\n".join(problems)},
@@ -164,10 +167,3 @@ def _left_out(parts: Sequence[tuple[str, int, int]]) -> str:
     if not said:
         return ""
     return f"This page holds {' and '.join(said)}, evenly spread. The run's folder has all: rung view RUN shows them."
-
-
-def _film(folder: Path, film: dict[str, int] | None) -> str:
-    """The film as an address that holds it; empty where there is none or it is too large."""
-    if film is None or film["bytes"] > LARGEST_FILM:
-        return ""
-    return f"data:image/gif;base64,{base64.b64encode((folder / FILM).read_bytes()).decode('ascii')}"

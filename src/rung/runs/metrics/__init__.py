@@ -186,7 +186,9 @@ def shown(name: str, value: float | None) -> str:
     """
     if value is None or not math.isfinite(value):
         return "–"
-    unit = explain_metric(name).unit if _known(name) else NUMBER
+    family, _, part = name.partition("/")
+    known = _TEXT.get(name) or (_TEXT.get(f"{family}/{_PART}") if part else None)
+    unit = NUMBER if known is None else known.unit
     if unit == SHARE and not (name.startswith("held_out/") and not 0 <= value <= 1):  # a mean return is no share
         return f"{value * 100:.1f} %"
     if unit in (COUNT, RATE) or (unit == TOKENS and abs(value) >= 100):
@@ -198,11 +200,6 @@ def shown(name: str, value: float | None) -> str:
     if unit == GIB:
         return f"{value:.2f} GiB"
     return _significant(value)
-
-
-def _known(name: str) -> bool:
-    family, _, part = name.partition("/")
-    return name in _TEXT or bool(part and f"{family}/{_PART}" in _TEXT)
 
 
 def _significant(value: float) -> str:
