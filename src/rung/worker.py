@@ -26,8 +26,8 @@ from rung.errors import MissingExtra, RewardError, SettingsError, last_line
 
 JOBS: Mapping[str, str] = {
     "math_verify": "rung.rewards.math_answer",
-    "reasoning_gym": "rung.rewards.reasoning_gym",
-    "user_function": "rung.rewards.user_function",
+    "reasoning_gym": "rung.tasks.reasoning_gym",
+    "user_function": "rung.rewards.user",
     "chat_template": "rung.models.language.chat_template_job",
 }
 """What a child can do: a job's name, and the module with its `NAME_job`. A job's setup returns the function that

@@ -16,11 +16,10 @@ from rung.child import judged_one_by_one
 from rung.errors import RewardError, SettingsError
 from rung.rewards.judge import Judge
 from rung.rewards.math_answer import MathAnswer, math_verify_job
-from rung.rewards.plain_syntax import not_plain
-from rung.rewards.reasoning_gym import ReasoningGymScore, Source, _score, made_entries, question_key
 from rung.rewards.reward import Failure, WeightedReward
-from rung.rewards.text_is_not_code import CodeRefused, Guard
+from rung.rewards.text_is_not_code import CodeRefused, Guard, not_plain
 from rung.rewards.user import FunctionReward, UserReward
+from rung.tasks.reasoning_gym import ReasoningGymScore, Source, _score, made_entries, question_key
 from rung.tasks.task import Item
 
 EVALUATE = ("n_queens", "string_insertion", "spiral_matrix", "binary_matrix")

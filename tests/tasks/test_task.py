@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from rung.errors import MissingExtra, SettingsError
-from rung.tasks import reasoning_gym_task
+from rung.tasks import reasoning_gym
 from rung.tasks.load import available_tasks, load_task
 from rung.tasks.task import Lazy
 
@@ -46,7 +46,7 @@ def test_available_tasks_have_a_line_each():
 
 
 def test_reasoning_gym_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(reasoning_gym_task.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(reasoning_gym.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(MissingExtra, match=r"pip install 'rung\[tasks\]'"):
         load_task("reasoning_gym/chain_sum")
     own = ["arithmetic", "addition-few-shot", "copying", "running-sum", "calculator", "guess-number", "cartpole-1983"]

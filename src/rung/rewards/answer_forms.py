@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
+from rung.rewards.spelling import WORDS
+
 _LETTER = r"\(?([A-Z])\)?"
 _ONE_LETTER = re.compile(rf"{_LETTER}\.?")
 _LETTERS = re.compile(rf"{_LETTER}(?:(?:\s*,\s*(?:and\s)?|\s+and\s+){_LETTER})+")
@@ -17,29 +19,17 @@ _CHOSEN = re.compile(
 )
 _ANOTHER = re.compile(r"(?:,|\b(?:or|and|but|maybe)\b)\s*(?:option\s+|choice\s+)?\(?[A-Z](?:\)|\b(?!')(?!\s+[a-z]))")
 
-_MONTHS = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-]
+_MONTHS: list[str] = WORDS["months"].split()
 _MONTH = re.compile(r"\b(" + "|".join(f"{name[:3]}(?:{name[3:]})?" for name in _MONTHS) + r")\b\.?", re.IGNORECASE)
 _ISO = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})")
 _TIME = re.compile(r"(?:at\s+)?(\d{1,2})(?::(\d{2}))?(?::(\d{2}))?\s*(?:([ap])\.?\s*m\.?)?", re.IGNORECASE)
 _RATIO = re.compile(r"[-\d./\s]+(?:(?::|\bto\b)[-\d./\s]+)+")
+_ONE_NUMBER = re.compile(r"\s*(-?\d+(?:/0*[1-9]\d*|\.\d+)?)\s*|\s*\\frac\{?(\d+)\}?\s*\{?(\d+)\}?\s*")
 _BASE = re.compile(
     r"\(?([0-9A-Fa-f]+)\)?\s*(?:_\s*\{?\s*(?:\\?\w*\s)?(\d{1,2})\s*\}?|in base (\d{1,2})|\(base (\d{1,2})\))"
 )
 _SAID = re.compile(r"^.*\b(?:is|are|was|at|in|on|of)\s+(?=[\d(A-Z])")
-_YES_NO = {"yes": True, "true": True, "correct": True, "no": False, "false": False, "incorrect": False}
+_YES_NO: dict[str, bool] = WORDS["affirmed"]
 
 
 def letters(gold: str, answer: str) -> bool | None:
@@ -85,8 +75,8 @@ def _date_of(text: str) -> dict[str, int] | None:
     numbers = [int(n) for n in re.findall(r"\d+", text)]
     if not month or not numbers or len(numbers) > 2:
         return None
-    date = {"month": [name[:3] for name in _MONTHS].index(month.group(1)[:3].lower())}
-    return {**date, "month": date["month"] + 1, **{("day" if n <= 31 else "year"): n for n in numbers}}
+    number = [name[:3] for name in _MONTHS].index(month.group(1)[:3].lower()) + 1
+    return {"month": number, **{("day" if n <= 31 else "year"): n for n in numbers}}
 
 
 def dates(gold: str, answer: str) -> bool | None:
@@ -124,14 +114,15 @@ def times(gold: str, answer: str) -> bool | None:
     return is_open and 0 < unsaid <= 12 and wanted[0] % 12 == found[0] % 12 and wanted[1:3] == found[1:3]
 
 
-def _ratio_of(text: str) -> list[Fraction] | None:
-    text = _SAID.sub("", text)
-    if not _RATIO.fullmatch(text):
-        return None
+def _sides_of(text: str) -> list[Fraction]:
+    """The sides of a ratio; a number or a fraction alone is one too; none: it is neither."""
+    said = _SAID.sub("", text)
+    one = _ONE_NUMBER.fullmatch(text)
+    sides = re.split(r":|\bto\b", said) if _RATIO.fullmatch(said) else [one[1] or one[2], one[3] or "1"] if one else ()
     try:
-        return [Fraction(part.strip().replace(" ", "")) for part in re.split(r":|\bto\b", text)]
+        return [Fraction(side.replace(" ", "")) for side in sides]
     except (ValueError, ZeroDivisionError):
-        return None
+        return []
 
 
 def ratios(gold: str, answer: str) -> bool | None:
@@ -142,18 +133,9 @@ def ratios(gold: str, answer: str) -> bool | None:
     """
     if ":" not in gold and ":" not in answer:
         return None
-    pair: list[list[Fraction]] = []
-    for text in (gold, answer):
-        found = _ratio_of(text)
-        if found is None and re.fullmatch(r"\s*-?\d+(?:/0*[1-9]\d*|\.\d+)?\s*", text):
-            found = [Fraction(text.strip()), Fraction(1)]
-        if found is None:
-            fraction = re.fullmatch(r"\s*\\frac\{?(\d+)\}?\s*\{?(\d+)\}?\s*", text)
-            found = [Fraction(part) for part in fraction.groups()] if fraction else None
-        if found is None:
-            return None
-        pair.append(found)
-    a, b = pair
+    a, b = _sides_of(gold), _sides_of(answer)
+    if not a or not b:
+        return None
     if ":" not in gold and not re.search("/|frac", gold):
         return False
     return len(a) == len(b) and all(x * b[0] == y * a[0] for x, y in zip(a, b, strict=True)) and any(a) == any(b)

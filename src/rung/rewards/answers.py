@@ -52,7 +52,7 @@ def final_answer(text: str) -> str | None:
     ('\\\\frac{1}{2}', '9', '8')
     """
     text = _searched(text)
-    for find in (_boxed, _after_hashes, _after_mark, _last_number, _last_line):
+    for find in (_boxed, _after_hashes, _after_mark, _last_number, lambda text: _line(text, -1)):
         found = find(text)
         if found:
             return found
@@ -73,7 +73,7 @@ def possible_answers(text: str, *, number: bool) -> list[str]:
     marked = _after_hashes(text) or _after_mark(text)
     if marked:
         return [*_of_sentence(marked), *(() if number else _subject(marked))]
-    line = _last_line(text) or ""
+    line = _line(text, -1)
     formulas = list(_FORMULA.finditer(text))
     last = formulas[-1] if formulas and not re.search(r"[0-9]", text[formulas[-1].end() :]) else None
     if number and last is None:
@@ -159,12 +159,12 @@ def _braced(text: str, opening: int) -> str | None:
 
 def _after_hashes(text: str) -> str | None:
     _, mark, after = text.rpartition("####")
-    return _first_line(after) if mark else None
+    return _line(after, 0) if mark else None
 
 
 def _after_mark(text: str) -> str | None:
     marks = list(_MARK.finditer(text))
-    return _first_line(text[marks[-1].end() :]) if marks else None
+    return _line(text[marks[-1].end() :], 0) if marks else None
 
 
 def _last_number(text: str) -> str | None:
@@ -177,14 +177,9 @@ def _last_number(text: str) -> str | None:
     return number[1:] if is_operator else number
 
 
-def _last_line(text: str) -> str | None:
+def _line(text: str, which: int) -> str:
     lines = text.strip().splitlines()
-    return _plain(lines[-1]) if lines else None
-
-
-def _first_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return _plain(lines[0]) if lines else ""
+    return _plain(lines[which]) if lines else ""
 
 
 def _plain(text: str) -> str:
@@ -200,12 +195,12 @@ LONGEST = 200
 """Longer texts are no number we read: exact arithmetic on a million digits is an attack, not an answer."""
 _LARGEST_EXPONENT = 1000
 
-_PLAIN = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]*)?|\.[0-9]+"
-_DECIMAL = re.compile(_PLAIN)
-_SCIENTIFIC = re.compile(rf"({_PLAIN})(?:[eE]|\s*(?:×|\\times|\\cdot|\*)\s*10\s*\^)\s*\{{?([+-]?[0-9]{{1,5}})\}}?")
-_SLASH = re.compile(rf"([+-]?(?:{_PLAIN}))\s*/\s*([+-]?(?:{_PLAIN}))")
-_FRAC = re.compile(
-    rf"([0-9]+)?\s*\\[dt]?frac\s*(?:\{{\s*([+-]?(?:{_PLAIN}))\s*\}}\s*\{{\s*([+-]?(?:{_PLAIN}))\s*\}}|([0-9])([0-9]))"
+_PLAIN = r"(?:(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]*)?|\.[0-9]+)"
+_NUMBER = re.compile(
+    rf"(?P<one>{_PLAIN})(?:(?:[eE]|\s*(?:×|\\times|\\cdot|\*)\s*10\s*\^)\s*\{{?(?P<tens>[+-]?[0-9]{{1,5}})\}}?)?"
+    rf"|(?P<above>[+-]?{_PLAIN})\s*/\s*(?P<below>[+-]?{_PLAIN})"
+    rf"|(?P<whole>[0-9]+)?\s*\\[dt]?frac\s*(?:\{{\s*(?P<over>[+-]?{_PLAIN})\s*\}}\s*\{{\s*(?P<under>[+-]?{_PLAIN})\s*\}}"
+    r"|(?P<up>[0-9])(?P<down>[0-9]))"
 )
 _DRESS = re.compile(r"\\(?:left|right|displaystyle|,|!|;|:|quad)(?![a-zA-Z])|\\[()\[\]]|\{,\}|[\s~]+")
 
@@ -263,23 +258,14 @@ def _undressed(text: str) -> str:
 
 
 def _unsigned(text: str) -> Fraction | None:
-    if _DECIMAL.fullmatch(text):
-        return _fraction(text)
-    if found := _SCIENTIFIC.fullmatch(text):
-        exponent = int(found.group(2))
-        return None if abs(exponent) > _LARGEST_EXPONENT else _fraction(found.group(1)) * Fraction(10) ** exponent
-    if found := _SLASH.fullmatch(text):
-        return _divided(_fraction(found.group(1)), _fraction(found.group(2)))
-    if found := _FRAC.fullmatch(text):
-        whole, above, below, above_digit, below_digit = found.groups()
-        quotient = _divided(_fraction(above or above_digit), _fraction(below or below_digit))
-        return None if quotient is None else quotient + int(whole or 0)
-    return None
-
-
-def _fraction(digits: str) -> Fraction:
-    return Fraction(digits.replace(",", "").removesuffix("."))
-
-
-def _divided(above: Fraction, below: Fraction) -> Fraction | None:
-    return above / below if below else None
+    found = _NUMBER.fullmatch(text)
+    if found is None:
+        return None
+    exponent = int(found["tens"] or 0)
+    first, below = (
+        Fraction(next(filter(None, found.group(*names)), "1").replace(",", "").removesuffix("."))
+        for names in (("one", "above", "over", "up"), ("below", "under", "down"))
+    )
+    if abs(exponent) > _LARGEST_EXPONENT or not below:
+        return None
+    return first * Fraction(10) ** exponent / below + int(found["whole"] or 0)

@@ -134,42 +134,46 @@ def worked_out(text: str, sign: int = 1) -> Value:
         Unread: it is no formula.
         TooLarge: its value is out of bounds.
     """
-    tokens = list(_TOKEN.finditer(text.strip()))
-    if sum(len(found.group()) for found in tokens) != len(text.strip()):
-        raise Unread(text)
+    tokens = _tokens(text)
     first = _Reader(tokens, 0, sign)
     values = [first.whole()]
     if first.symbols:
         values += [_Reader(tokens, k, sign).whole() for k in range(1, _POINTS)]
     places = re.fullmatch(r"[-+]?\d*\.(\d+)", text.strip())
-    return Value(tuple(values), frozenset(first.symbols), len(places.group(1)) if places else None)
+    return Value(tuple(values), frozenset(first.symbols), len(places[1]) if places else None)
+
+
+@dataclass(frozen=True)
+class _Token:
+    kind: str
+    text: str
+    glued: bool = False
+    """Whether it stands right after the one before."""
+
+
+def _tokens(text: str) -> list[_Token]:
+    """A word that is no function is a product of letters, if it is short: `ab`; `xsin` is not read."""
+    out: list[_Token] = []
+    for found in _TOKEN.finditer(text.strip()):
+        kind, glued = str(found.lastgroup), not found[0][0].isspace()
+        word = found[kind]
+        if kind != "word" or word in MATH_WORDS:
+            out.append(_Token("word" if kind == "command" else kind, word, glued))
+        elif len(word) > 3:
+            raise Unread(word)
+        else:
+            out += [_Token(kind, letter, glued or at > 0) for at, letter in enumerate(word)]
+    return [*out, _Token("end", "")]
 
 
 class _Reader:
     """Recursive descent over the tokens, working out as it goes, with the variables' values of point `k`."""
 
-    def __init__(self, tokens: list[re.Match[str]], k: int, sign: int) -> None:
-        self.tokens = [(str(found.lastgroup), str(found.group(str(found.lastgroup)))) for found in tokens]
-        self.glued = [found.group()[:1].strip() != "" for found in tokens]
+    def __init__(self, tokens: list[_Token], k: int, sign: int) -> None:
+        self.tokens, self.k = list(tokens), k
+        self.signs = {"+": 1, "-": -1, "pm": sign}
         self.place = self.depth = self.operations = 0
-        self.k, self.plus_minus = k, sign
         self.symbols: set[str] = set()
-        self._split_words()
-
-    def _split_words(self) -> None:
-        """A word that is no function is a product of letters, if it is short: `ab`; `xsin` is not read."""
-        out: list[tuple[str, str]] = []
-        glued: list[bool] = []
-        for (kind, text), near in zip(self.tokens, self.glued, strict=True):
-            if kind == "word" and text not in MATH_WORDS:
-                if len(text) > 3:
-                    raise Unread(text)
-                out += [("word", letter) for letter in text]
-                glued += [near, *[True] * (len(text) - 1)]
-            else:
-                out.append(("word" if kind == "command" else kind, text))
-                glued.append(near)
-        self.tokens, self.glued = [*out, ("end", "")], [*glued, False]
 
     def whole(self) -> Any:
         """The value, None where it is not defined (a division by zero)."""
@@ -177,61 +181,58 @@ class _Reader:
             value = self.sum()
         except (ZeroDivisionError, ValueError, OverflowError):
             return None
-        if self.tokens[self.place][0] != "end":
-            raise Unread(self.tokens[self.place][1])
+        if self.next.kind != "end":
+            raise Unread(self.next.text)
         return value
 
+    @property
+    def next(self) -> _Token:
+        return self.tokens[self.place]
+
     def here(self, *texts: str) -> bool:
-        return self.tokens[self.place][1] in texts and self.tokens[self.place][0] != "end"
+        return self.next.text in texts and self.next.kind != "end"
 
     def taken(self, *texts: str) -> str | None:
         if not self.here(*texts):
             return None
         self.place += 1
-        return self.tokens[self.place - 1][1]
+        return self.tokens[self.place - 1].text
 
-    def wanted(self, text: str) -> None:
-        if not self.taken(text):
-            raise Unread(f"no {text}")
+    def group(self, closing: str) -> Any:
+        """A sum and the bracket after it."""
+        value = self.sum()
+        if not self.taken(closing):
+            raise Unread(f"no {closing}")
+        return value
 
     def sum(self) -> Any:
-        total: Any = _mp.mpf(0)
-        first = True
-        while first or self.here("+", "-", "pm"):
-            sign = self.taken("+", "-", "pm")
-            factor = -1 if sign == "-" else self.plus_minus if sign == "pm" else 1
-            total = self.added(total, factor * self.product())
-            first = False
+        total = self.product()
+        while sign := self.taken(*self.signs):
+            term = self.signs[sign] * self.product()
+            c = total + term
+            # What is left of two equal numbers is noise of the last digits: it is zero.
+            small = not _mp.isinf(c) and abs(c) < _mp.mpf(10) ** (5 - _DIGITS) * max(abs(total), abs(term))
+            total = self.bounded(_mp.mpf(0) if small else c)
         return total
-
-    def added(self, a: Any, b: Any) -> Any:
-        c = a + b
-        # What is left of two equal numbers is noise of the last digits: it is zero.
-        small = not _mp.isinf(c) and abs(c) < _mp.mpf(10) ** (5 - _DIGITS) * max(abs(a), abs(b))
-        return self.bounded(_mp.mpf(0) if small else c)
 
     def product(self) -> Any:
         value = self.signed()
-        while True:
-            if self.taken("*"):
-                value = self.bounded(value * self.signed())
-            elif self.taken("/"):
-                value = self.bounded(value / self.signed())
-            elif self.starts_factor():
-                value = self.bounded(value * self.power())
-            else:
-                return value
+        while (mark := self.taken("*", "/")) or self.starts_factor():
+            factor = self.signed() if mark else self.power()
+            value = self.bounded(value / factor if mark == "/" else value * factor)
+        return value
 
     def starts_factor(self) -> bool:
-        kind, text = self.tokens[self.place]
+        kind, text = self.next.kind, self.next.text
         if kind == "number":  # `2 3` is no product, `x2` is none either; `)2` and `\pi 2` are
-            return self.tokens[self.place - 1][0] not in ("number",) and self.tokens[self.place - 1][1] != "}"
+            before = self.tokens[self.place - 1]
+            return before.kind != "number" and before.text != "}"
         return (kind == "word" and text not in ("pm", "circ")) or (kind == "sign" and text in ("(", "[", "{"))
 
     def signed(self) -> Any:
         sign = 1
-        while found := self.taken("-", "+", "pm"):
-            sign *= -1 if found == "-" else self.plus_minus if found == "pm" else 1
+        while found := self.taken(*self.signs):
+            sign *= self.signs[found]
         return sign * self.power()
 
     def power(self) -> Any:
@@ -240,14 +241,11 @@ class _Reader:
             raise TooLarge("depth")
         value = self.postfix(self.atom())
         if self.taken("^"):
-            value = self.postfix(self.raised(value, self.exponent()))
+            exponent = self.argument()
+            if self.here("^"):
+                raise TooLarge("a tower of powers")
+            value = self.postfix(self.raised(value, exponent))
         self.depth -= 1
-        return value
-
-    def exponent(self) -> Any:
-        value = self.argument()
-        if self.here("^"):
-            raise TooLarge("a tower of powers")
         return value
 
     def postfix(self, value: Any) -> Any:
@@ -270,25 +268,22 @@ class _Reader:
         """What stands after `^`, `_` or a command: a group, or one token, of a number its first digit."""
         if self.here("{", "("):
             return self.atom()
-        kind, text = self.tokens[self.place]
-        if kind == "number" and text.isdigit() and self.tokens[self.place - 1][1] != "^":
-            self.tokens[self.place : self.place + 1] = [("number", digit) for digit in text]
-            self.glued[self.place : self.place + 1] = [True] * len(text)
+        if self.next.kind == "number" and self.next.text.isdigit() and self.tokens[self.place - 1].text != "^":
+            self.tokens[self.place : self.place + 1] = [_Token("number", digit, True) for digit in self.next.text]
         return self.signed() if self.here("-", "+") else self.postfix(self.atom())
 
     def atom(self) -> Any:
-        kind, text = self.tokens[self.place]
+        token = self.next
         self.place += 1
-        if kind == "number":
-            return self.number(text)
-        if kind == "word":
-            return self.named(text)
-        closing = {"(": ")", "[": "]", "{": "}", "|": "|"}.get(text)
+        if token.kind == "number":
+            return self.number(token.text)
+        if token.kind == "word":
+            return self.named(token.text)
+        closing = {"(": ")", "[": "]", "{": "}", "|": "|"}.get(token.text)
         if closing is None:
-            raise Unread(text)
-        value = self.sum()
-        self.wanted(closing)
-        return abs(value) if text == "|" else value
+            raise Unread(token.text)
+        value = self.group(closing)
+        return abs(value) if token.text == "|" else value
 
     def number(self, text: str) -> Any:
         whole, opening, repeated = text.rstrip(")").partition("(")
@@ -296,21 +291,17 @@ class _Reader:
         if opening:
             places = len(whole.partition(".")[2])
             value += _mp.mpf(int(repeated)) / (10 ** len(repeated) - 1) / _mp.mpf(10) ** places
-        kind, above = self.tokens[self.place]
-        if not self.glued[self.place] and kind == "number" and "." not in whole + above:  # 1 1/4
-            following = self.tokens[self.place + 1 : self.place + 3]
-            if [part for _, part in following[:1]] == ["/"] and following[-1][0] == "number":
-                self.place += 3
-                return value + _mp.mpf(above) / _mp.mpf(following[-1][1])
-        if kind == "word" and above == "frac" and whole.isdigit() and not opening:
-            after = self.tokens[self.place + 1 : self.place + 3]
-            if all(part.isdigit() or part == "{" for _, part in after):
-                mark, at = list(self.tokens), self.place
-                self.place += 1
-                fraction = self.fraction()
-                if all(kind == "number" or part in "{}" for kind, part in mark[at + 1 : self.place]):
-                    return value + fraction
-                return self.bounded(value * fraction)
+        after, *following = self.tokens[self.place : self.place + 3]
+        parted = not after.glued and after.kind == "number" and "." not in whole + after.text
+        if parted and following[0].text == "/" and following[-1].kind == "number":  # 1 1/4
+            self.place += 3
+            return value + _mp.mpf(after.text) / _mp.mpf(following[-1].text)
+        plain = whole.isdigit() and not opening and all(one.text.isdigit() or one.text == "{" for one in following)
+        if plain and after.text == "frac":
+            tokens, self.place = self.tokens[self.place + 1 :], self.place + 1
+            start, fraction = self.place, self.fraction()
+            mixed = all(one.kind == "number" or one.text in "{}" for one in tokens[: self.place - start])
+            return value + fraction if mixed else self.bounded(value * fraction)
         return self.bounded(value)
 
     def fraction(self) -> Any:
@@ -334,20 +325,17 @@ class _Reader:
         if self.taken("_"):
             start = self.place
             self.argument()
-            name += "_" + "".join(text for _, text in self.tokens[start : self.place] if text not in "{}")
+            name += "_" + "".join(one.text for one in self.tokens[start : self.place] if one.text not in "{}")
         self.symbols.add(name)
-        return _at_point(name, self.k)
+        # between 0.5 and 2.5, at the first point positive, then of either sign
+        digest = hashlib.blake2b(f"{name}/{self.k}".encode(), digest_size=8).digest()
+        size = _mp.mpf(int.from_bytes(digest, "little")) / 2**63 + _mp.mpf(1) / 2
+        return -size if self.k and digest[0] % 2 == self.k % 2 else size
 
     def function(self, name: str) -> Any:
-        base = degree = None
-        exponent = None
-        if name == "sqrt" and self.taken("["):
-            degree = self.sum()
-            self.wanted("]")
-        if self.taken("_"):
-            base = self.argument()
-        if self.taken("^"):
-            exponent = self.argument()
+        degree = self.group("]") if name == "sqrt" and self.taken("[") else None
+        base = self.argument() if self.taken("_") else None
+        exponent = self.argument() if self.taken("^") else None
         inner = self.argument() if self.here("{", "(", "|") or name == "sqrt" else self.operand()
         value = self.applied(name, inner, base, degree)
         if exponent == -1 and name in ("sin", "cos", "tan"):
@@ -357,7 +345,7 @@ class _Reader:
     def operand(self) -> Any:
         """What `\\sin` takes without brackets: a product of factors that are no functions."""
         value = self.signed()
-        while self.starts_factor() and self.tokens[self.place][1] not in (*_FUNCTIONS, "("):
+        while self.starts_factor() and self.next.text not in (*_FUNCTIONS, "("):
             value = self.bounded(value * self.power())
         return value
 
@@ -384,10 +372,3 @@ class _Reader:
         if _mp.isnan(size):
             raise ValueError("not defined")
         return value
-
-
-def _at_point(name: str, k: int) -> Any:
-    """A variable's value at a point: between 0.5 and 2.5, at the first point positive, then of either sign."""
-    digest = hashlib.blake2b(f"{name}/{k}".encode(), digest_size=8).digest()
-    size = _mp.mpf(int.from_bytes(digest, "little")) / 2**63 + _mp.mpf(1) / 2
-    return -size if k and digest[0] % 2 == k % 2 else size

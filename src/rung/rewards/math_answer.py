@@ -20,9 +20,9 @@ from rung.errors import MissingExtra, RewardError
 from rung.rewards.answer_forms import FORMS, is_form
 from rung.rewards.answers import final_answer, possible_answers, read_number, same_number
 from rung.rewards.meanings import agree, is_number, is_read
-from rung.rewards.one_spelling import one_spelling
 from rung.rewards.reading import read
 from rung.rewards.reward import REFUSED, Columns, Prompt, Score, judged_once
+from rung.rewards.spelling import one_spelling
 from rung.rewards.text_is_not_code import CodeRefused, Guard
 
 _LONGEST = 1000
@@ -126,7 +126,7 @@ class OpenMathAnswer:
         undecided = [i for i, score in enumerate(scores) if score is None and answers[i] is not None]
         if not self._algebra:
             return [0.0 if i in undecided else score for i, score in enumerate(scores)]
-        requests = [{"gold": as_text(answers[i]), "answer": final_answer(completions[i])} for i in undecided]
+        requests = [{"gold": str(answers[i]), "answer": final_answer(completions[i])} for i in undecided]
         for i, score in zip(undecided, judged_one_by_one(self._child, requests, self._deadline_s), strict=True):
             scores[i] = score
         return scores
@@ -169,15 +169,10 @@ def math_verify_job(setup: Mapping[str, Any]) -> tuple[Callable[[Mapping[str, An
     return answer, None
 
 
-def as_text(answer: Any) -> str:
-    """A column's answer as text: 5 and "5" are one answer, 5.0 is written 5.0."""
-    return answer if isinstance(answer, str) else str(answer)
-
-
 def _here(answer: Any, completion: str) -> float | None:
     if answer is None:
         return None
-    gold = as_text(answer)
+    gold = str(answer)
     if _normal(completion) == _normal(gold):
         return 1.0
     plain = one_spelling(gold)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TypeAlias
 
 from rung.rewards.expressions import Value, worked_out
-from rung.rewards.units import NO_UNIT, Unit
+from rung.rewards.spelling import NO_UNIT, Unit
 
 WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z][A-Za-z'.]*[A-Za-z](?:-[A-Za-z]{2,})*\.?(?![A-Za-z])")
 _NAME = re.compile(
@@ -20,12 +20,6 @@ _NAME = re.compile(
 )
 _PERCENT = frozenset({("percent", 1)})
 _DEGREE = frozenset({("degree", 1)})
-
-
-class Reading(Protocol):
-    """One meaning of a text."""
-
-    def same(self, other: Reading) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -96,12 +90,9 @@ class Region:
             return found is not None and self.same(found)
         if not isinstance(other, Region) or len(self.intervals) != len(other.intervals):
             return False
-        pairs = zip(self.ordered(), other.ordered(), strict=True)
+        ordered = (sorted(region.intervals, key=lambda interval: interval[0].order) for region in (self, other))
+        pairs = zip(*ordered, strict=True)
         return all(a[0].same(b[0]) and a[2].same(b[2]) and (a[1], a[3]) == (b[1], b[3]) for a, b in pairs)
-
-    def ordered(self) -> list[tuple[Value, bool, Value, bool]]:
-        """The intervals from left to right."""
-        return sorted(self.intervals, key=lambda interval: interval[0].order)
 
     def within(self, other: Region) -> Region:
         """What two intervals share."""
@@ -162,11 +153,10 @@ class Chain:
         return any(agree(side, other) for side in self.sides)
 
 
-class Nothing:
-    """A chain of equalities that does not hold, or a number beyond all bounds: it is the same as nothing."""
-
-    def same(self, other: Reading) -> bool:
-        return False
+Reading: TypeAlias = Quantity | Items | Region | Equation | Words | Chain
+"""One meaning of a text."""
+NOTHING = Chain(())
+"""A chain of equalities that does not hold, or a number beyond all bounds: it is the same as nothing."""
 
 
 def is_number(reading: Reading) -> bool:

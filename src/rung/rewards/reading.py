@@ -8,11 +8,11 @@ from itertools import accumulate
 
 from rung.rewards.expressions import MATH_WORDS, TooLarge, Unread, Value, worked_out
 from rung.rewards.meanings import (
+    NOTHING,
     WORD,
     Chain,
     Equation,
     Items,
-    Nothing,
     Quantity,
     Reading,
     Region,
@@ -21,27 +21,12 @@ from rung.rewards.meanings import (
     as_region,
     is_number,
 )
-from rung.rewards.units import LARGE, NO_UNIT, Unit, digits_for_words, is_unit_sign, read_unit
+from rung.rewards.spelling import LARGE, NO_UNIT, SYNONYMS, WORDS, Unit, digits_for_words, is_unit_sign, read_unit
 
 _PRODUCT = re.compile(r"(?<=[\d)}*/+^=-])[A-Za-z]{2,3}(?![A-Za-z'.])|[A-Za-z]{2,3}(?=[\^_*+])")
-_REFUSING = (
-    "not no never less more greater fewer below above over under least most between than isn't don't cannot until"
-    " unlike except without"
-)
-_NOT_MEANT = frozenset(_REFUSING.split())
-_HEDGES = frozenset(("to", "or", "and", "but", "maybe", "perhaps", "possibly", "either", "and/or"))
-_OPERATIONS = frozenset(("root", "roots", "times", "plus", "minus", "factorial", "divided", "multiplied", "choose"))
+_NOT_MEANT, _HEDGES, _OPERATIONS = (frozenset(WORDS[key].split()) for key in ("refusing", "hedges", "operations"))
 _MONEY = frozenset({"dollar", "euro", "pound", "yen", "rupee"})
 _ARTICLES = frozenset({"the", "a", "an"})
-_SAME_WORDS = {
-    "yes": ("true", "correct", "right"),
-    "no": ("false", "incorrect", "wrong"),
-    "none": (r"\emptyset", "{}", r"\{\}", "no solution", "no solutions", "none", "empty set", "null set"),
-    "undefined": ("dne", "does not exist", "not defined"),
-    "infinity": ("infinite", r"\infty", "infinitely many"),
-}
-_SYNONYMS = {text: word for word, texts in _SAME_WORDS.items() for text in texts}
-_REALS = frozenset({r"\r", "all real numbers", "all reals", "real numbers", "all real x"})
 _DEEPEST, _MOST_PARTS = 40, 120
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 _MATRIX = re.compile(r"\\begin\{([a-z]*matrix|array)\}(?:\{[^{}]*\})?(.*)\\end\{\1\}")
@@ -59,31 +44,27 @@ def read(text: str) -> Reading:
     text = re.sub(r"^(?:\\approx|[=:≈~])\s*|^(?:.*\s)?not [^,]*,? but (?:rather )?| or so$", "", text)
     text = re.sub(r"\s\((or [^()]*)\)", r" \1", text)
     text = re.sub(r"(?<![\d/])(\d+) and (\d+/\d+)", r"\1 \2", text)
-    if _depth(text) > _DEEPEST:
-        return Nothing()
-    if _SYNONYMS.get(text) == "none":
+    if max(accumulate((c in "([{") - (c in ")]}") for c in text), default=0) > _DEEPEST:
+        return NOTHING
+    if SYNONYMS.get(text) == "none":
         return Words("none")
-    if text.lower() in _REALS:
-        return _between("-", False, "", False)
+    if text.lower() in WORDS["reals"]:
+        return Region(((worked_out(r"-\infty"), False, worked_out(r"\infty"), False),))
     for reader in (_compound, _several, _matrix, _union, _relation, _bracketed, _plus_minus, _quantity):
         try:
             found = reader(text)
         except Unread:
             found = None
         except TooLarge:
-            found = Nothing()
+            found = NOTHING
         if found is not None:
             return found
     return Words(_plain_words(text), "\\" in text)
 
 
-def _depth(text: str) -> int:
-    return max(accumulate((c in "([{") - (c in ")]}") for c in text), default=0)
-
-
 def _plain_words(text: str) -> str:
     found = re.sub(r"[\"'.,;:!?()\s-]+", " ", text.lower()).strip()
-    found = _SYNONYMS.get(text.lower().strip(), _SYNONYMS.get(found, found))
+    found = SYNONYMS.get(text.lower().strip(), SYNONYMS.get(found, found))
     words = [word for word in found.split() if word not in _ARTICLES]
     return " ".join(words or found.split())
 
@@ -163,11 +144,8 @@ def _bracketed(text: str) -> Reading | None:
     if not text or text[0] not in _CLOSING or text[-1] not in ")]}" or len(split_outside(text, _SEPARATOR)) > 1:
         return None
     inner = text[1:-1]
-    depth = 0
-    for c in inner:
-        depth += (c in "([{") - (c in ")]}")
-        if depth < 0:
-            return None
+    if min(accumulate((c in "([{") - (c in ")]}") for c in inner), default=0) < 0:
+        return None
     kind = text[0] + text[-1]
     parts = split_outside(inner, re.compile("[,;]"))[::2]
     if len(parts) == 1 and kind != "{}":
@@ -178,9 +156,7 @@ def _bracketed(text: str) -> Reading | None:
 
 
 def _plus_minus(text: str) -> Reading | None:
-    if r"\pm" not in text:
-        return None
-    return Items("", (_quantity(text, 1), _quantity(text, -1)))
+    return Items("", (_quantity(text, 1), _quantity(text, -1))) if r"\pm" in text else None
 
 
 def _relation(text: str) -> Reading | None:
@@ -189,7 +165,7 @@ def _relation(text: str) -> Reading | None:
     if len(cut) == 1:
         return None
     if not all(cut[::2]):
-        return Nothing()
+        return NOTHING
     marks = [{"<=": r"\le", ">=": r"\ge", "==": "="}.get(mark, mark) for mark in cut[1::2]]
     sides = [read(side) for side in cut[::2]]
     if set(marks) <= {"=", r"\approx"}:
@@ -210,7 +186,7 @@ def _chain(marks: list[str], texts: list[str], sides: list[Reading]) -> Reading:
         return exact if is_number(sides[0]) else Equation("=", texts[0], sides[-1], None)
     numbers = [side for side in sides if is_number(side)]
     if any(not side.same(numbers[-1]) for side in numbers):
-        return Nothing()
+        return NOTHING
     if len(numbers) == len(sides) or all(isinstance(s, Quantity) and s.same(sides[0]) for s in sides):
         return Chain(tuple(sides))
     return _equation("=", texts[0], texts[-1], sides[-1])
@@ -249,10 +225,6 @@ def _region(marks: list[str], sides: list[Reading]) -> Region | None:
 def _is_bare(value: Value) -> bool:
     (name,) = value.symbols
     return worked_out(name if len(name) == 1 else f"\\{name}" if "_" not in name else name).same(value)
-
-
-def _between(low: str, low_in: bool, high: str, high_in: bool) -> Region:
-    return Region(((worked_out(rf"{low}\infty"), low_in, worked_out(rf"{high}\infty"), high_in),))
 
 
 def _compound(text: str) -> Reading | None:

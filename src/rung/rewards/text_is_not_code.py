@@ -2,7 +2,7 @@
 
 Scorers that we did not write call `eval` and sympy's `parse_expr` on answers. CPython tells an audit hook of every
 source that it compiles, `eval("...")` included, before anything runs. While a `Guard` runs a scorer, the hook reads
-that source and refuses it unless it is plain data (`plain_syntax.py`). A hook cannot be taken out again; without a
+that source and refuses it unless it is plain data (`not_plain`). A hook cannot be taken out again; without a
 guard at work it does nothing.
 
 Two kinds of guard:
@@ -19,15 +19,14 @@ nothing, and is read when it is compiled.
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import re
 import sys
 import threading
 from collections.abc import Callable, Collection, Sequence
 from types import FrameType
-from typing import Any, ClassVar, NoReturn, TypeVar
-
-from rung.rewards.plain_syntax import not_plain
+from typing import Any, NoReturn, TypeVar
 
 Returned = TypeVar("Returned")
 
@@ -88,11 +87,11 @@ class Guard:
         self._code, self._words = {}, {}
         self._squeezed = [_squeezed(text.encode("utf-8", "surrogatepass")) for text in texts]
         armed = (threading.get_ident(), self)
-        _state.guards.append(armed)
+        _guards.append(armed)
         try:
             return call()
         finally:
-            _state.guards.remove(armed)
+            _guards.remove(armed)
 
     def check(self, event: str, args: tuple[Any, ...], caller: FrameType | None) -> None:
         """Look at one audit event; raises to refuse it."""
@@ -191,30 +190,19 @@ class Guard:
         raise CodeRefused(what)
 
 
-class _State(threading.local):
-    """Whether this thread's hook is reading a source right now: its own `ast.parse` is no event."""
-
-    reading = False
-
-
-class _Armed:
-    """The guards at work with their threads, the innermost last. A thread that a scorer was left in keeps its own."""
-
-    guards: ClassVar[list[tuple[int, Guard]]] = []
-    installed = False
+_guards: list[tuple[int, Guard]] = []
+"""The guards at work with their threads, the innermost last. A thread that a scorer was left in keeps its own."""
+_thread = threading.local()
+"""Whether this thread's hook is `reading` a source right now: its own `ast.parse` is no event."""
 
 
-_state, _thread = _Armed(), _State()
-
-
+@functools.cache
 def _install() -> None:
-    if not _state.installed:
-        _state.installed = True
-        sys.addaudithook(_hook)
+    sys.addaudithook(_hook)
 
 
 def _hook(event: str, args: tuple[Any, ...]) -> None:
-    if not _state.guards or _thread.reading or not _is_watched(event):
+    if not _guards or getattr(_thread, "reading", False) or not _is_watched(event):
         return
     guard = _at_work()
     if guard is None:
@@ -228,21 +216,15 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
 
 def _at_work() -> Guard | None:
     """This thread's innermost guard; of a thread without one, which a scorer may have started, the last there is."""
-    guards, here = tuple(_state.guards), threading.get_ident()
+    guards, here = tuple(_guards), threading.get_ident()
     own = [guard for thread, guard in guards if thread == here]
     return own[-1] if own else guards[-1][1] if guards else None
 
 
-_watched: dict[str, bool] = {}
-
-
+@functools.cache
 def _is_watched(event: str) -> bool:
-    known = _watched.get(event)
-    if known is None:
-        first = event.partition(".")[0]
-        known = event in _MORE or first in _FAMILIES
-        known = _watched[event] = known or (first == "os" and event not in _HARMLESS_OF_OS)
-    return known
+    first = event.partition(".")[0]
+    return event in _MORE or first in _FAMILIES or (first == "os" and event not in _HARMLESS_OF_OS)
 
 
 def _is_of_library(caller: FrameType | None) -> bool:
@@ -275,3 +257,74 @@ def _squeezed(data: bytes) -> bytes:
 def _shown(value: object) -> str:
     text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
     return ascii(text if len(text) <= 80 else f"{text[:80]}...")
+
+
+_STRUCTURE = (
+    *(ast.Module, ast.Expression, ast.Interactive, ast.Expr, ast.Constant, ast.List, ast.Tuple, ast.Set, ast.Dict),
+    *(ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.Load),
+)
+_NAMED = frozenset({"Symbol", "Function", "Integer", "Float", "Rational"})
+"""Makers that take a text; it must be a name or a number."""
+_NAME_OR_NUMBER = re.compile(r"[^\W_]\w*|[0-9.]+(?:[eE][+-]?[0-9]+)?|[0-9]+/[0-9]+")
+_SYMPY = (
+    "Add Mul Pow Abs Max Min Mod Eq Ne Lt Le Gt Ge And Or Not Xor Piecewise Interval FiniteSet Union Tuple Matrix"
+    " sin cos tan cot sec csc asin acos atan acot asec acsc atan2 sinh cosh tanh coth sech csch asinh acosh atanh"
+    " acoth asech acsch exp log ln sqrt cbrt root abs sign floor ceiling factorial factorial2 binomial gamma beta"
+    " erf erfc erfi Si Ci Ei li re im conjugate arg max min gcd lcm"
+)
+_FUNCTIONS = _NAMED | frozenset(_SYMPY.split())
+_CONSTANTS = frozenset({"pi", "E", "I", "oo", "zoo", "nan", "true", "false"})
+
+
+def not_plain(tree: ast.AST, *, mathematics: bool, symbols: Collection[str] = ()) -> list[ast.AST]:
+    """The parts of a tree that are no plain data, the outermost first; names that mean nothing count too. What has none
+    can be evaluated: it reads no attribute, calls nothing but functions of mathematics, and makes no code.
+
+    >>> [type(node).__name__ for node in not_plain(ast.parse("[1, 'a', 2**3, open('x')]"), mathematics=True)]
+    ['Call', 'Name', 'Constant']
+
+    Args:
+        tree: what `ast.parse` gives.
+        mathematics: whether functions and constants of mathematics are plain too.
+        symbols: further names that are plain.
+    """
+    found: list[ast.AST] = []
+    todo: list[tuple[ast.AST, bool]] = [(tree, False)]  # a list, no recursion: a hostile tree is deep
+    while todo:
+        node, in_call = todo.pop()
+        if isinstance(node, ast.Call) and mathematics and _is_function(node):
+            # its own name is known; a text among its arguments may be read as code by the function
+            todo += [(part, True) for part in (*node.args, *node.keywords) if not _is_named(node, part)]
+            continue
+        if isinstance(node, ast.Name):
+            plain = mathematics and (node.id in _CONSTANTS or node.id in symbols)
+        elif isinstance(node, ast.keyword):
+            plain = node.arg == "evaluate" and isinstance(node.value, ast.Constant)
+        elif isinstance(node, ast.Constant):
+            plain = not (in_call and isinstance(node.value, (str, bytes)))
+        else:
+            plain = isinstance(node, _STRUCTURE)
+        if not plain:
+            found.append(node)
+        if isinstance(node, (ast.Constant, ast.Load)):
+            continue
+        todo += [(part, in_call or isinstance(node, ast.Call)) for part in ast.iter_child_nodes(node)]
+    return found
+
+
+def _is_function(node: ast.Call) -> bool:
+    """Whether it calls a known function, or `Function('f')`."""
+    match node.func:
+        case ast.Call(func=ast.Name(id="Function"), args=[part], keywords=[]):
+            return _is_named(node.func, part)
+        case ast.Name(id=name):
+            return name in _FUNCTIONS
+    return False
+
+
+def _is_named(call: ast.Call, part: ast.AST) -> bool:
+    """Whether this argument is a text, a name or a number, for a maker that takes one."""
+    match call.func, part:
+        case ast.Name(id=name), ast.Constant(value=str(text)):
+            return name in _NAMED and _NAME_OR_NUMBER.fullmatch(text) is not None
+    return False

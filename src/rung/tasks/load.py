@@ -21,7 +21,7 @@ from rung.tasks.library.copying import copying
 from rung.tasks.library.guess_number import guess_number
 from rung.tasks.library.running_sum import running_sum
 from rung.tasks.pairs import PairTask, pair_task
-from rung.tasks.reasoning_gym_task import reasoning_gym_names, reasoning_gym_task
+from rung.tasks.reasoning_gym import reasoning_gym_names, reasoning_gym_task
 from rung.tasks.task import TextTask
 
 LIBRARY: Mapping[str, Callable[..., TextTask]] = {

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from rung.errors import SettingsError
-from rung.rewards.reasoning_gym import (
+from rung.rewards.reward import Failure, OpenReward
+from rung.rewards.text_is_not_code import Guard
+from rung.tasks.reasoning_gym import (
     ReasoningGymScore,
     Source,
     answer_in,
@@ -17,8 +19,6 @@ from rung.rewards.reasoning_gym import (
     question_key,
     reasoning_gym_job,
 )
-from rung.rewards.reward import Failure, OpenReward
-from rung.rewards.text_is_not_code import Guard
 
 CHAIN = Source(
     dataset="chain_sum",
@@ -99,7 +99,7 @@ def test_a_question_that_changed_since_is_a_failure(opened: OpenReward, made: li
 
 
 def test_text_that_the_scorer_cannot_read_is_wrong_and_a_broken_scorer_raises():
-    from rung.rewards.reasoning_gym import _score
+    from rung.tasks.reasoning_gym import _score
 
     class Scorer:
         def __init__(self, reads_own: bool) -> None:

@@ -10,7 +10,7 @@ from processes import left_behind
 from rung.errors import SettingsError
 from rung.rewards.judge import Judge
 from rung.tasks.load import load_task
-from rung.tasks.reasoning_gym_task import _source
+from rung.tasks.reasoning_gym import _source
 from rung.tasks.task import TextTask
 
 
