@@ -11,8 +11,8 @@ import pytest
 from rung import GRPO, Settings, SettingsError, parts
 from rung.methods import METHODS
 from rung.methods.data import as_data
-from rung.settings.elsewhere import ELSEWHERE
 from rung.settings.method_layers import keys_in
+from rung.settings.names import ELSEWHERE
 from rung.settings.section import keys_of
 from rung.trainers.reading import read_run, settings_of
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rung.errors import SettingsError
 from rung.rewards.judge import Judge
-from rung.tasks.library.arithmetic import LEVELS, Problem, arithmetic
+from rung.tasks.library.arithmetic import LEVELS, arithmetic, problem
 from rung.tasks.load import load_task
 from rung.tasks.task import TextTask
 
@@ -65,31 +65,31 @@ def test_worked_examples_are_judged_right_and_wrong_ones_wrong(name: str):
 
 
 @pytest.mark.parametrize(
-    ("problem", "worked"),
+    ("drawn", "worked"),
     [
-        (Problem("*", 47, 8), "320+56=376"),
-        (Problem("*", 8, 47), "320+56=376"),
-        (Problem("*", 40, 8), "320+0=320"),
-        (Problem("*", 12, 34), "300+60+40+8=408"),
-        (Problem("+", 47, 38), "70+15=85"),
-        (Problem("+", 7, 15), "10+12=22"),
-        (Problem("-", 23, 48), "-20-5=-25"),
-        (Problem("-", 642, 278), "400-30-6=364"),
-        (Problem("-", 3, 9), "-6"),
-        (Problem("+", 3, 4), "7"),
+        (("*", 47, 8), "320+56=376"),
+        (("*", 8, 47), "320+56=376"),
+        (("*", 40, 8), "320+0=320"),
+        (("*", 12, 34), "300+60+40+8=408"),
+        (("+", 47, 38), "70+15=85"),
+        (("+", 7, 15), "10+12=22"),
+        (("-", 23, 48), "-20-5=-25"),
+        (("-", 642, 278), "400-30-6=364"),
+        (("-", 3, 9), "-6"),
+        (("+", 3, 4), "7"),
     ],
 )
-def test_workings(problem: Problem, worked: str):
-    assert problem.worked == worked
+def test_workings(drawn: tuple[str, int, int], worked: str):
+    assert problem(*drawn, 1).worked == f"{worked}\n"
 
 
 @given(st.sampled_from("+-*"), st.integers(0, 999), st.integers(0, 999))
 def test_the_parts_of_a_working_add_up_to_the_answer(operator: str, a: int, b: int):
-    problem = Problem(operator, a, b)
-    parts, equals, answer = problem.worked.rpartition("=")
-    assert int(answer) == problem.answer == {"+": a + b, "-": a - b, "*": a * b}[operator]
+    made = problem(operator, a, b, 1)
+    parts, equals, answer = made.worked.rpartition("=")
+    assert int(answer) == made.columns["answer"] == {"+": a + b, "-": a - b, "*": a * b}[operator]
     if equals:
-        assert sum(map(int, re.findall(r"[+-]?[0-9]+", parts))) == problem.answer
+        assert sum(map(int, re.findall(r"[+-]?[0-9]+", parts))) == made.columns["answer"]
 
 
 def test_held_out_items_are_the_usual_number_or_all_there_are():
@@ -100,15 +100,11 @@ def test_held_out_items_are_the_usual_number_or_all_there_are():
 
 
 def test_levels_are_in_their_ranges_and_in_turn():
-    for number, level in LEVELS.items():
+    for number, (operators, in_a, in_b) in LEVELS.items():
         task = arithmetic(levels=[number], held_out=20)
         for i in range(200):
             a, operator, b = re.findall(r"(\d+)([-+*])(\d+)=", task.train[i].prompt)[0]
-            assert (
-                level.a[0] <= int(a) <= level.a[1]
-                and level.b[0] <= int(b) <= level.b[1]
-                and operator in level.operators
-            )
+            assert in_a[0] <= int(a) <= in_a[1] and in_b[0] <= int(b) <= in_b[1] and operator in operators
             assert task.train[i].columns["level"] == number
     mixed = arithmetic(levels=(2, 5), held_out=20)
     assert [mixed.train[i].columns["level"] for i in range(4)] == [2, 5, 2, 5]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rung.errors import SettingsError
 from rung.rewards.judge import Judge
-from rung.tasks.library.running_sum import Chain, running_sum
+from rung.tasks.library.running_sum import chain, running_sum
 from rung.tasks.load import load_text_task
 from rung.tasks.task import Item
 
@@ -21,21 +21,21 @@ def numbers(text: str) -> list[int]:
 
 @given(st.lists(st.integers(-9, 9).filter(bool), min_size=1, max_size=8), st.integers(1, 9))
 def test_the_totals_are_those_of_the_text(rest: list[int], first: int) -> None:
-    chain = Chain((first, *rest))
-    assert numbers(chain.text) == [first, *rest]
-    assert chain.totals == [first + sum(rest[: n + 1]) for n in range(len(rest))]
+    made = chain((first, *rest))
+    assert numbers(made.prompt) == [first, *rest]
+    assert made.columns["steps"] == [first + sum(rest[: n + 1]) for n in range(len(rest))]
 
 
 def test_a_worked_example_is_right_and_written_with_the_tasks_characters() -> None:
     task = running_sum(steps=True)
-    assert Chain((3, 5, -2, 7)).text == "3+5-2+7" and Chain((3, 5, -2, 7)).worked == "8,6=13"
-    assert Chain((3, 5)).worked == "8"
+    assert chain((3, 5, -2, 7)).prompt == "3+5-2+7=" and chain((3, 5, -2, 7)).worked == "8,6=13\n"
+    assert chain((3, 5)).worked == "8\n"
     assert task.characters is not None
     with Judge(task.rewards) as judge:
         for index in range(60):
             example = task.examples[index]
             assert not set(example.prompt + example.completion) - set(task.characters)
-            totals = Chain(tuple(numbers(example.prompt))).totals
+            totals = chain(numbers(example.prompt)).columns["steps"]
             assert min(totals) >= 0
             item = Item(id="x", prompt=example.prompt, columns={"answer": totals[-1], "steps": totals})
             (found,) = judge([item], [example.completion])

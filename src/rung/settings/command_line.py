@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rung.settings.elsewhere import ELSEWHERE, suggestion
-from rung.settings.former import todays
 from rung.settings.given import Given, Origin, given, nested
+from rung.settings.names import ELSEWHERE, suggestion, todays
 from rung.settings.yaml_text import read_yaml
 
 NAMES = ("method", "model", "task")

@@ -5,7 +5,7 @@ A layer (a recipe, a file, a flag, one `--set`) is a tree of `Given`; `overlay` 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -45,17 +45,23 @@ class Given:
     """A scalar, `dict[str, Given]` or `list[Given]`."""
     origin: Origin | None = None
 
+    def inside(self) -> Iterator[tuple[str, Given]]:
+        """What a mapping or a list holds, by key or by place."""
+        if isinstance(self.value, dict):
+            yield from self.value.items()
+        elif isinstance(self.value, list):
+            yield from ((str(place), inner) for place, inner in enumerate(self.value))
+
+    def holding(self, inside: Iterable[tuple[str, Given | None]]) -> Given:
+        """The same mapping or list, which holds these instead, but for None."""
+        kept = {key: inner for key, inner in inside if inner is not None}
+        return Given(list(kept.values()) if isinstance(self.value, list) else kept, self.origin)
+
     def at(self, path: str) -> Given | None:
         """What stands at a dotted path, `rewards.0.weight`; None: nothing was given there."""
         found: Given | None = self
         for key in path.split(".") if path else []:
-            inside = found.value if found is not None else None
-            if isinstance(inside, dict):
-                found = inside.get(key)
-            elif isinstance(inside, list) and key.isdigit() and int(key) < len(inside):
-                found = inside[int(key)]
-            else:
-                return None
+            found = dict(found.inside()).get(key) if found is not None else None
         return found
 
     def problem(self, path: str, words: str) -> str:
@@ -63,13 +69,6 @@ class Given:
         if self.origin is None or self.origin == NOWHERE:
             return f"{path}: {words}"
         return f"{self.origin.place}: {words}" if self.origin.names(path) else f"{self.origin.place}: {path}: {words}"
-
-    def origin_of(self, path: str, *, missing: bool = False) -> Origin | None:
-        """Where the value at `path` was written; for what is missing, where the thing that lacks it was."""
-        found = self.at(path)
-        if found is None and missing and "." in path:
-            return self.origin_of(path.rpartition(".")[0], missing=True)
-        return found.origin if found is not None else None
 
 
 def given(value: Any, origin: Origin | None) -> Given:
@@ -103,35 +102,46 @@ def plain(tree: Given) -> Any:
     return tree.value
 
 
-def overlay(below: Given | None, above: Given) -> Given:
-    """The upper layer laid over the lower one, key by key; lists and scalars replace."""
+def overlay(below: Given | None, above: Given, *, parts: bool = False) -> Given:
+    """The upper layer laid over the lower one, key by key; lists and scalars replace.
+
+    With `parts`, they hold a method's slots: a part that changes its kind keeps nothing of the old one's numbers, and
+    a part's name alone (`objective: ClippedSurrogate`) fills the slot with that part's defaults.
+    """
+    lower = below.value if below is not None and isinstance(below.value, dict) else {}
+    if parts and "part" in lower and isinstance(above.value, str):
+        above = Given({"part": above}, above.origin)
     if not isinstance(above.value, dict):
         return above
-    lower = below.value if below is not None and isinstance(below.value, dict) else {}
-    merged = {key: overlay(lower.get(key), inner) for key, inner in above.value.items()}
+    if parts:
+        lower = {"part": below} if below is not None and isinstance(below.value, str) else lower
+        part = above.value.get("part")
+        if part is not None and ("part" not in lower or lower["part"].value != part.value):
+            lower = {}
+    merged = {key: overlay(lower.get(key), inner, parts=parts) for key, inner in above.value.items()}
     return Given({**lower, **merged}, above.origin)
+
+
+def replaced(tree: Given, path: str, change: Callable[[Given], Given | None]) -> Given:
+    """The tree, in which what stands at a dotted path is what `change` makes of it; None: nothing."""
+    if not isinstance(tree.value, dict | list):
+        return tree
+    first, _, rest = path.partition(".")
+    own = (lambda inner: replaced(inner, rest, change)) if rest else change
+    return tree.holding((key, own(inner) if key == first else inner) for key, inner in tree.inside())
 
 
 def without(tree: Given, path: str) -> Given:
     """The tree less what stands at a dotted path."""
-    key, _, rest = path.partition(".")
-    if not isinstance(tree.value, dict | list):
-        return tree
-    listed = isinstance(tree.value, list)
-    inside = {str(index): inner for index, inner in enumerate(tree.value)} if listed else dict(tree.value)
-    if key in inside and rest:
-        inside[key] = without(inside[key], rest)
-    elif key in inside:
-        del inside[key]
-    return Given(list(inside.values()) if listed else inside, tree.origin)
+    return replaced(tree, path, lambda _: None)
 
 
 def only_written(tree: Given) -> Given | None:
     """The tree less everything that nobody wrote (origin None); None when nothing is left."""
     if not isinstance(tree.value, dict):
         return None if tree.origin is None else tree
-    kept = {key: found for key, inner in tree.value.items() if (found := only_written(inner)) is not None}
-    return Given(kept, tree.origin) if kept or tree.origin is not None else None
+    kept = tree.holding((key, only_written(inner)) for key, inner in tree.inside())
+    return kept if kept.value or tree.origin is not None else None
 
 
 def leaves(tree: Given, path: str = "") -> Iterator[tuple[str, Given]]:
@@ -172,5 +182,9 @@ def placed(problem: str, tree: Given) -> str:
     "run.yaml:3: steps: got 'ten'"
     """
     path, colon, rest = problem.partition(": ")
-    origin = tree.origin_of(path.split(" ")[0], missing=rest.startswith("missing"))
-    return Given(None, origin).problem(path, rest) if colon else problem
+    at = path.split(" ")[0]
+    found = tree.at(at)
+    while found is None and rest.startswith("missing") and "." in at:  # where the thing that lacks it was
+        at = at.rpartition(".")[0]
+        found = tree.at(at)
+    return Given(None, found.origin if found else None).problem(path, rest) if colon else problem

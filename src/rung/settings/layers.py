@@ -12,8 +12,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from rung.errors import did_you_mean
-from rung.settings.former import renewed
-from rung.settings.given import Given, overlay, plain, without
+from rung.settings.given import Given, overlay, plain, replaced, without
+from rung.settings.names import FORMER
 from rung.settings.objects import TASKS_OWN
 from rung.settings.section import shortened
 from rung.settings.yaml_text import read_yaml
@@ -27,8 +27,7 @@ NONE = "none"
 
 def recipe_names() -> list[str]:
     """The names of all recipes."""
-    found = (file.name for file in files("rung.recipes").iterdir())
-    return sorted(name.removesuffix(".yaml") for name in found if name.endswith(".yaml"))
+    return sorted(file.name[:-5] for file in files("rung.recipes").iterdir() if file.name.endswith(".yaml"))
 
 
 def read_recipe(name: str, problems: list[str]) -> Given | None:
@@ -41,13 +40,17 @@ def read_recipe(name: str, problems: list[str]) -> Given | None:
     return read_yaml(text, f"recipe {name}", problems)
 
 
-def read_file(path: Path, problems: list[str]) -> Given | None:
-    """A YAML file's values with their lines; None, with a sentence in `problems`, when it cannot be read."""
+def read_file(path: Path | None, problems: list[str]) -> Given | None:
+    """A YAML file's values with their lines; its relative paths are looked for beside it first. None, with a sentence
+    in `problems`, when it cannot be read."""
+    if path is None:
+        return None
     if path.suffix.lower() == ".toml":
         problems.append(f"{path}: got a TOML file, expected YAML: write `key = value` as `key: value`, tables indented")
         return None
     try:
-        return read_yaml(path.read_text(encoding="utf-8-sig"), str(path), problems)
+        read = read_yaml(path.read_text(encoding="utf-8-sig"), str(path), problems)
+        return None if read is None else anchored(read, path.parent)
     except UnicodeDecodeError as error:
         problems.append(f"{path}: byte {error.start} is not UTF-8, expected a text file")
     except OSError as error:
@@ -56,51 +59,58 @@ def read_file(path: Path, problems: list[str]) -> Given | None:
 
 
 def usable(layers: Iterable[Given | None], problems: list[str]) -> list[Given]:
-    """The layers that hold keys, less the values that are no data: NaN, infinities, dates; `grpo@paper` as `grpo`, and
-    `~` as the home folder."""
+    """The layers that hold keys, with today's names, less the values that are no data: NaN, infinities, dates;
+    `grpo@paper` as `grpo`, and `~` as the home folder."""
     kept: list[Given] = []
     for layer in layers:
         if layer is None or layer.value is None:
             continue
         if isinstance(layer.value, dict):
-            kept.append(_with_own_name(anchored(renewed(_finite(layer, "", problems)), None)))
+            kept.append(_with_own_name(anchored(_renewed(_finite(layer, "", problems) or layer), None)))
         else:
             place = layer.origin.place if layer.origin is not None else "settings"
             problems.append(f"{place}: got {shortened(plain(layer))}, expected keys with values")
     return kept
 
 
+def _renewed(layer: Given) -> Given:
+    """A key that stands under both names keeps the former one, which is then refused."""
+    for path, name in FORMER.items():
+        parent, _, last = path.rpartition(".")
+
+        def renamed(holder: Given, last: str = last, name: str = name) -> Given:
+            if not isinstance(holder.value, dict) or name in holder.value:
+                return holder
+            return holder.holding((name if key == last else key, inner) for key, inner in holder.inside())
+
+        layer = replaced(layer, parent, renamed) if parent else renamed(layer)
+    return layer
+
+
 def _with_own_name(layer: Given) -> Given:
     """The layer, in which `method: grpo@paper` is `method: {name: grpo}`."""
-    written = layer.value.get("method")
-    if written is None:
+    if "method" not in layer.value:
         return layer
     from rung.methods import own_name
 
-    slots = written.value if isinstance(written.value, dict) else {"name": written}
-    name = slots.get("name")
-    if name is not None and isinstance(name.value, str):
-        slots = {**slots, "name": Given(own_name(name.value), name.origin)}
-    return Given({**layer.value, "method": Given(slots, written.origin)}, layer.origin)
+    def own(name: Given) -> Given:
+        return Given(own_name(name.value), name.origin) if isinstance(name.value, str) else name
+
+    layer = replaced(layer, "method", lambda m: m if isinstance(m.value, dict) else Given({"name": m}, m.origin))
+    return replaced(layer, "method.name", own)
 
 
-def _finite(value: Given, path: str, problems: list[str]) -> Given:
-    if isinstance(value.value, dict):
-        inside = {key: _finite(inner, f"{path}.{key}".lstrip("."), problems) for key, inner in value.value.items()}
-        return Given({key: inner for key, inner in inside.items() if inner is not _NOTHING}, value.origin)
-    if isinstance(value.value, list):
-        inside_list = [_finite(inner, f"{path}.{index}", problems) for index, inner in enumerate(value.value)]
-        return Given([inner for inner in inside_list if inner is not _NOTHING], value.origin)
+def _finite(value: Given, path: str, problems: list[str]) -> Given | None:
+    if isinstance(value.value, dict | list):
+        inside = value.inside()
+        return value.holding((key, _finite(inner, f"{path}.{key}".lstrip("."), problems)) for key, inner in inside)
     if isinstance(value.value, float) and not math.isfinite(value.value):
         problems.append(value.problem(path, f"got {value.value}, expected a finite number"))
-        return _NOTHING
-    if not isinstance(value.value, str | int | float | None):
+    elif not isinstance(value.value, str | int | float | None):
         problems.append(value.problem(path, f"got a {type(value.value).__name__}, expected text: write it in quotes"))
-        return _NOTHING
-    return value
-
-
-_NOTHING = Given(None)
+    else:
+        return value
+    return None
 
 
 def merged(layers: Sequence[Given], notes: list[str]) -> Given:
@@ -136,41 +146,33 @@ def anchored(tree: Given, folder: Path | None) -> Given:
     Paths are the task where it is a data file, its `held_out_file`, the files and folders of rewards, and `model` and
     `teacher` where they name something there: a hub id looks like a path too.
     """
-    if not isinstance(tree.value, dict):
-        return tree
-    changed = dict(tree.value)
-    for key in changed.keys() & {"model", "teacher"}:
-        if changed[key].value not in _MADE_HERE:
-            changed[key] = _whole(changed[key], folder)
-    if "task" in changed:
-        changed["task"] = _task(changed["task"], folder)
-    rewards = changed.get("rewards")
-    if rewards is not None and isinstance(rewards.value, list | str):
-        listed = rewards.value if isinstance(rewards.value, list) else [rewards]
-        changed["rewards"] = Given([_reward(part, folder) for part in listed], rewards.origin)
-    return Given(changed, tree.origin)
+
+    def data(name: Given) -> Given:
+        return _whole(name, folder) if isinstance(name.value, str) and name.value.endswith(_DATA) else name
+
+    def model(name: Given) -> Given:
+        return name if name.value in _MADE_HERE else _whole(name, folder)
+
+    for path in ("task", "task.name", "task.held_out_file"):
+        tree = replaced(tree, path, data)
+    tree = replaced(replaced(tree, "model", model), "teacher", model)
+    return replaced(tree, "rewards", lambda listed: _rewards(listed, folder))
 
 
-def _task(task: Given, folder: Path | None) -> Given:
-    if isinstance(task.value, str):
-        return _whole(task, folder) if task.value.endswith(_DATA) else task
-    if not isinstance(task.value, dict):
-        return task
-    named = {key: _task(inner, folder) for key, inner in task.value.items() if key in ("name", "held_out_file")}
-    return Given({**task.value, **named}, task.origin)
+def _rewards(listed: Given, folder: Path | None) -> Given:
+    if not isinstance(listed.value, list | str):
+        return listed
 
+    def whole(function: Given) -> Given:
+        if not isinstance(function.value, str) or function.value == TASKS_OWN:
+            return function
+        file, _, name = function.value.rpartition(":")
+        text = _whole(Given(file or function.value), folder).value
+        return Given(f"{text}:{name}" if file else text, function.origin)
 
-def _reward(part: Given, folder: Path | None) -> Given:
-    if isinstance(part.value, str):
-        part = Given({"function": part}, part.origin)
-    function = part.at("function")
-    if function is None or not isinstance(function.value, str):
-        return part
-    file, _, name = function.value.rpartition(":")
-    if function.value == TASKS_OWN:
-        return part
-    whole = _whole(Given(file if file else function.value), folder).value + (f":{name}" if file else "")
-    return Given({**part.value, "function": Given(whole, function.origin)}, part.origin)
+    parts = listed.value if isinstance(listed.value, list) else [listed]
+    parts = [Given({"function": one}, one.origin) if isinstance(one.value, str) else one for one in parts]
+    return Given([replaced(part, "function", whole) for part in parts], listed.origin)
 
 
 def _whole(path: Given, folder: Path | None) -> Given:

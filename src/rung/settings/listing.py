@@ -21,8 +21,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from rung.errors import SettingsError
-from rung.settings.elsewhere import suggestion
-from rung.settings.former import todays
+from rung.settings.names import suggestion, todays
 from rung.settings.schema import EvalSettings, PairsSettings, Settings, SFTSettings
 from rung.settings.section import Section, members, sections
 

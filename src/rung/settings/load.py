@@ -10,18 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rung.settings.command_line import Assignment, read_assignments, read_flags, read_rewards, whole_key
-from rung.settings.former import todays
-from rung.settings.given import NOWHERE, Given, Origin, Reading, S, given, leaves, nested, placed, plain
+from rung.settings.given import NOWHERE, Given, Origin, Reading, S, given, leaves, nested, placed, plain, without
 from rung.settings.layers import NONE, anchored, merged, read_file, read_recipe, usable
+from rung.settings.method import MethodSettings
+from rung.settings.names import todays
 from rung.settings.objects import taken_apart
 from rung.settings.schema import SAMPLES, EvalSettings, PairsSettings, Settings, SFTSettings
 from rung.settings.section import keys_of
-from rung.settings.validate import Parts, read_layers, run_keys, settled
 
 if TYPE_CHECKING:
     from rung.methods import Method
 
 Flags = Mapping[str, object]
+Parts = Sequence[type[Any]]
 ADAPTED = "adapted"
 """Begins the note on what was changed because of a run's sizes."""
 
@@ -74,13 +75,13 @@ def read_run(
     """
     problems: list[str] = []
     more: list[str] = []
-    file = _file(config, more)
+    file = read_file(config, more)
     first = usable([file, read_flags(flags or {}, more), read_rewards(rewards, more)], more)
     from rung.methods.data import own_classes
 
     own = methods or {}
     parts = [*parts, *(part for method in own.values() for part in own_classes(method))]
-    keys = run_keys(Settings, _named(first, "method"))
+    keys = run_keys(_named(first, "method"))
     assignments = read_assignments(sets, keys, problems, _own_keys(first, own, parts))
     problems += more
     layers = [*first, *usable([one.layer for one in assignments], problems)]
@@ -112,7 +113,7 @@ def settings_of(
     data, objects = taken_apart({key: value for key, value in keywords.items() if key != "settings"}, parts)
     further, more_objects = taken_apart(more, objects.parts)
     method = data.get("method", further.get("method"))
-    keys = run_keys(Settings, method if isinstance(method, str) else None)
+    keys = run_keys(method if isinstance(method, str) else None)
     layers = [] if below is None else [given(below.as_data(), NOWHERE)]
     own = _own_keys([*layers, *([Given({"method": given(method, NOWHERE)})] if method else [])], {}, more_objects.parts)
     for typed, value in [*data.items(), *further.items()]:
@@ -148,8 +149,7 @@ def _over_recipe(
         layers = [*(fitted(layer, method) for layer in recipe_layers), *layers]
     if kinds is not None and recipe != NONE:
         layers = [*_adapted(layers, keys, parts, kinds, notes), *layers]
-    told = None if kinds is None else kinds.problems
-    reading = read_layers(Settings, layers, keys, problems, notes, parts=parts, contradictions=told)
+    reading = read_layers(layers, keys, problems, notes, parts=parts, kinds=kinds)
     return reading if chosen == NONE else replace(reading, recipe=chosen)
 
 
@@ -157,7 +157,7 @@ def _adapted(
     layers: Sequence[Given], keys: Sequence[str], parts: Parts, kinds: Kinds, notes: list[str]
 ) -> Iterator[Given]:
     """The lowest layers: what these sizes ask for in place of the definition's own numbers. Each is told in `notes`."""
-    reading = read_layers(Settings, layers, keys, parts=parts)
+    reading = read_layers(layers, keys, parts=parts)
     if reading.settings is None:
         return
     written = {key for key, value in leaves(reading.tree) if value.origin is not None}
@@ -167,24 +167,26 @@ def _adapted(
             yield given(nested(key, value), Origin("the sizes of this run"))
 
 
-def _file(config: Path | None, problems: list[str]) -> Given | None:
-    """A settings file's layer; its relative paths are looked for beside it first."""
-    file = read_file(config, problems) if config is not None else None
-    return None if config is None or file is None else anchored(file, config.parent)
-
-
 def read_command(
     schema: type[S],
     *,
+    below: Given | None = None,
     config: Path | None = None,
     flags: Flags | None = None,
     rewards: Sequence[str] = (),
     sets: Sequence[str] = (),
 ) -> Reading[S]:
-    """The settings of a command that has no method. Later layers win: `config`, `flags` and `rewards`, `sets`."""
+    """The settings of a command that has no method. Later layers win: `below`, `config`, `flags` and `rewards`,
+    `sets`."""
     problems: list[str] = []
-    layers = [_file(config, problems), read_flags(flags or {}, problems), read_rewards(rewards, problems)]
-    return _read(schema, layers, sets, problems)
+    first = [below, read_file(config, problems), read_flags(flags or {}, problems), read_rewards(rewards, problems)]
+    keys = list(keys_of(schema))
+    assignments = read_assignments(sets, keys, problems)
+    notes = _notes(assignments)
+    tree = merged(usable([*first, *(one.layer for one in assignments)], problems), notes)
+    settings, found = schema.checked(plain(tree), keys)
+    problems += [placed(sentence, tree) for _, sentence in found]
+    return Reading(settings=None if problems else settings, problems=tuple(problems), tree=tree, notes=tuple(notes))
 
 
 read_sft = partial(read_command, SFTSettings)
@@ -204,7 +206,6 @@ def read_eval(
     Its rewards are the run's too where the task is the run's own. `values`: the run's model gives values, which are no
     distribution to draw from, so it is evaluated as in the run.
     """
-    problems: list[str] = []
     layer = None
     if run is not None:
         body = run.as_data()
@@ -212,8 +213,7 @@ def read_eval(
         if values:
             of_run["temperature"] = run.evaluation.temperature
         layer = given({**of_run, "items": run.evaluation.num_items}, Origin("the run's settings"))
-    layers = [layer, read_flags(flags or {}, problems), read_rewards(rewards, problems)]
-    reading = _read(EvalSettings, layers, sets, problems)
+    reading = read_command(EvalSettings, below=layer, flags=flags, rewards=rewards, sets=sets)
     asked = reading.settings
     if run is None or asked is None or asked.rewards or asked.task.name != run.task.name:
         return reading
@@ -221,17 +221,6 @@ def read_eval(
     if rewarding.accuracy is None:
         rewarding = rewarding.model_copy(update={"accuracy": run.rewarding.accuracy})
     return replace(reading, settings=asked.model_copy(update={"rewards": run.rewards, "rewarding": rewarding}))
-
-
-def _read(schema: type[S], first: Sequence[Given | None], sets: Sequence[str], problems: list[str]) -> Reading[S]:
-    """Settings without a method: these layers, lowest first, and the `--set` texts on top."""
-    keys = list(keys_of(schema))
-    assignments = read_assignments(sets, keys, problems)
-    notes = _notes(assignments)
-    tree = merged(usable([*first, *(one.layer for one in assignments)], problems), notes)
-    settings, found = schema.checked(plain(tree), keys)
-    problems += [placed(sentence, tree) for _, sentence in found]
-    return Reading(settings=None if problems else settings, problems=tuple(problems), tree=tree, notes=tuple(notes))
 
 
 def read_settings(path: Path, parts: Parts = ()) -> Settings:
@@ -245,13 +234,77 @@ def settings_from(data: Mapping[str, Any], parts: Parts = ()) -> Settings:
     >>> settings_from({"model": "tiny", "method": "grpo", "task": "arithmetic", "seed": 3}).seed
     3
     """
-    return settled(Settings, [given(data, NOWHERE)], parts)
+    return settled([data], parts)
+
+
+def settled(layers: Iterable[Mapping[str, Any]], parts: Parts = ()) -> Settings:
+    """The settings that these layers of plain data make, lowest first. SettingsError with every problem."""
+    problems: list[str] = []
+    trees = usable([given(layer, NOWHERE) for layer in layers], problems)
+    return read_layers(trees, run_keys(), problems, parts=parts).required()
+
+
+def run_keys(method: str | None = None) -> list[str]:
+    """Every dotted key that a run's settings can have: those of this method's kind included, or of any kind's."""
+    from rung.methods import METHODS
+    from rung.methods.data import KINDS
+    from rung.settings.method_layers import method_keys
+
+    kinds = [type(METHODS[method])] if method in METHODS else KINDS
+    return list(dict.fromkeys([*keys_of(Settings), *(key for kind in kinds for key in method_keys(kind))]))
+
+
+def read_layers(
+    layers: Sequence[Given],
+    keys: Sequence[str],
+    problems: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    *,
+    parts: Parts = (),
+    kinds: Kinds | None = None,
+) -> Reading[Settings]:
+    """What the layers say, lowest first. `problems` and `notes` were found on the way here.
+
+    What cannot go together is looked for even when some keys are wrong: among the others, with defaults in place of
+    the wrong ones, and only what does not concern a wrong key is told.
+    """
+    from rung.settings.method_layers import read_method
+
+    notes = list(notes)
+    method = read_method([layer.value["method"] for layer in layers if "method" in layer.value], parts)
+    tree = merged([without(layer, "method") for layer in layers], notes)
+    whole = plain(method.whole) if method.method is not None else {"name": "grpo"}
+    chosen = MethodSettings.model_validate(whole).with_parts(parts)
+    settings, wrong = Settings.checked({**plain(tree), "method": chosen}, keys)
+    found, paths = [*(sentence for _, sentence in wrong), *method.problems], [path for path, _ in wrong]
+    rest = settings or _salvaged(tree, chosen, paths, keys)
+    if rest is not None and kinds is not None:
+        found += [one for one in kinds.problems(rest, method.method) if not _concerns(one, paths)]
+    tree = Given({**tree.value, "method": method.written}, tree.origin)
+    problems = [*problems, *(placed(sentence, tree) for sentence in found)]
+    said = (*notes, *method.notes)
+    return Reading(settings=None if problems else settings, problems=tuple(problems), tree=tree, notes=said)
+
+
+def _salvaged(body: Given, method: MethodSettings, wrong: Sequence[str], keys: Sequence[str]) -> Settings | None:
+    """The settings with defaults, or a stand-in where there is none, in place of what is wrong."""
+    for path in sorted(wrong, reverse=True):
+        body = without(body, path)
+    for name, needed in (("model", "model"), ("task", "task.name")):
+        if body.at(needed) is None:
+            body = Given({**body.value, name: Given("?")}, body.origin)
+    return Settings.checked({**plain(body), "method": method}, keys)[0]
+
+
+def _concerns(problem: str, wrong: Sequence[str]) -> bool:
+    """Whether a sentence mentions a setting that is wrong already."""
+    words = problem.replace(":", " ").replace(",", " ").split()
+    return any(path and (path in words or problem.startswith(f"{path}.")) for path in wrong)
 
 
 def with_whole_paths(settings: Settings, folder: Path) -> Settings:
     """The settings with relative paths that exist under `folder` made absolute, as a run's record keeps them."""
-    whole = anchored(given(settings.as_data(), NOWHERE), folder)
-    return settings_from(plain(whole), settings.method.parts)
+    return settings_from(plain(anchored(given(settings.as_data(), NOWHERE), folder)), settings.method.parts)
 
 
 def read_changes(settings: Settings, sets: Sequence[str], kinds: Kinds | None = None) -> dict[str, Any]:
@@ -260,11 +313,10 @@ def read_changes(settings: Settings, sets: Sequence[str], kinds: Kinds | None = 
     SettingsError with every problem, those of the settings that would result included.
     """
     problems: list[str] = []
-    keys = run_keys(Settings, settings.method.name)
+    keys = run_keys(settings.method.name)
     assignments = read_assignments(sets, keys, problems)
     layers = usable([given(settings.as_data(), NOWHERE), *(one.layer for one in assignments)], problems)
-    told = None if kinds is None else kinds.problems
-    read_layers(Settings, layers, keys, problems, parts=settings.method.parts, contradictions=told).required()
+    read_layers(layers, keys, problems, parts=settings.method.parts, kinds=kinds).required()
     return {one.key: plain(one.value) for one in assignments}
 
 

@@ -13,8 +13,8 @@ from rung.methods.data import slots as slots_of
 from rung.methods.grpo import GRPO
 from rung.methods.ranges import out_of_range
 from rung.methods.slots import hints_of, shipped_for
-from rung.settings.elsewhere import suggestion
-from rung.settings.given import NOWHERE, Given, given, leaves, only_written, plain, without
+from rung.settings.given import NOWHERE, Given, given, leaves, only_written, overlay, plain, without
+from rung.settings.names import suggestion
 from rung.settings.objects import method_text
 
 
@@ -47,7 +47,7 @@ def read_method(layers: Sequence[Given], parts: Sequence[type[Any]] = ()) -> Met
     known = METHODS.get(name) if name is not None and own is None else None
     merged = own or given(as_data(known or GRPO), None)
     for layer in sound:
-        merged = overlay_parts(merged, layer)
+        merged = overlay(merged, layer, parts=True)
     written = only_written(merged) or Given({})
     replaced, notes = _replaced_names(sound)
     problems += replaced
@@ -187,7 +187,7 @@ def with_own_methods(layer: Given, methods: Mapping[str, Method]) -> Given:
         return layer
     text = given(method_text(methods[name.value]), NOWHERE)
     slots = without(layer.value["method"], "name")
-    return Given({**layer.value, "method": overlay_parts(text, slots)}, layer.origin)
+    return Given({**layer.value, "method": overlay(text, slots, parts=True)}, layer.origin)
 
 
 def own_definition(layers: Sequence[Given]) -> tuple[list[Given], Given | None]:
@@ -212,22 +212,3 @@ def own_definition(layers: Sequence[Given]) -> tuple[list[Given], Given | None]:
     chosen = {key: inner for key, inner in slots.items() if key not in inherited or inherited[key] != plain(inner)}
     named = Given({"name": own.value["name"], **chosen}, own.origin)
     return [*layers[:at], named, *layers[at + 1 :]], below
-
-
-def overlay_parts(below: Given | None, above: Given) -> Given:
-    """`overlay` for slots: a part that changes its kind keeps nothing of the old one's numbers.
-
-    A part's name alone (`objective: ClippedSurrogate`) fills the slot with that part's defaults.
-    """
-    lower = below.value if below is not None and isinstance(below.value, dict) else {}
-    if "part" in lower and isinstance(above.value, str):
-        above = Given({"part": above}, above.origin)
-    if not isinstance(above.value, dict):
-        return above
-    if below is not None and isinstance(below.value, str):
-        lower = {"part": below}
-    part = above.value.get("part")
-    if part is not None and ("part" not in lower or lower["part"].value != part.value):
-        lower = {}
-    merged = {key: overlay_parts(lower.get(key), inner) for key, inner in above.value.items()}
-    return Given({**lower, **merged}, above.origin)

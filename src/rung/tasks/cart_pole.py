@@ -38,7 +38,9 @@ NAME = "cartpole-1983"
 
 @dataclass(frozen=True, kw_only=True)
 class CartPole1983:
-    """The task; `load_task("cartpole-1983")` gives one.
+    """The cart-pole of 1983: a pole hinged to a cart on a track, pushed left or right until the pole falls.
+
+    `load_task("cartpole-1983")` gives one.
 
     Friction is off, as in the authors' own program pole.c; the paper's equations have it. Simulators that descend from
     the paper use `track_friction` 5e-4 and `pivot_friction` 2e-6.

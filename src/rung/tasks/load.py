@@ -14,9 +14,7 @@ from rung.tasks.cart_pole import NAME as CART_POLE
 from rung.tasks.cart_pole import CartPole1983
 from rung.tasks.environment import EnvironmentTask, environment_task, looks_like_environment
 from rung.tasks.file_task import file_task
-from rung.tasks.library.addition import addition_few_shot
-from rung.tasks.library.arithmetic import arithmetic
-from rung.tasks.library.calculator import calculator
+from rung.tasks.library.arithmetic import addition_few_shot, arithmetic, calculator
 from rung.tasks.library.copying import copying
 from rung.tasks.library.guess_number import guess_number
 from rung.tasks.library.running_sum import running_sum
@@ -99,8 +97,9 @@ def load_text_task(spec: str, *, seed: int = 0, **options: Any) -> TextTask:
 
 def available_tasks() -> list[tuple[str, str]]:
     """Name and one line of every task that has a name; files are not among them."""
-    ours = [(name, _first_sentence(make)) for name, make in (*LIBRARY.items(), (CART_POLE, CartPole1983))]
-    return ours + [(_GYM + name, line) for name, line in reasoning_gym_names()]
+    ours = (*LIBRARY.items(), (CART_POLE, CartPole1983))
+    first = [(name, (inspect.getdoc(make) or "").partition("\n")[0].partition(": ")[2]) for name, make in ours]
+    return first + [(_GYM + name, line) for name, line in reasoning_gym_names()]
 
 
 def _without_skipping(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,10 +108,6 @@ def _without_skipping(options: Mapping[str, Any]) -> dict[str, Any]:
     if SKIP in rest and (wrong := list(_wrong_types(file_task, {SKIP: rest.pop(SKIP)}))):
         raise SettingsError(wrong)
     return rest
-
-
-def _first_sentence(make: Callable[..., Any]) -> str:
-    return (inspect.getdoc(inspect.getmodule(make)) or "").partition("\n")[0].partition(": ")[2]
 
 
 def _made(spec: str, make: Callable[..., T], arguments: Mapping[str, Any]) -> T:

@@ -2,54 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from rung.errors import SettingsError
 from rung.random import keyed_share
-from rung.rewards.reward import WeightedReward
 from rung.tasks.task import Example, Item, Lazy, TextTask
-
-T = TypeVar("T")
 
 HELD_OUT_SHARE = 0.2
 """This share of all problems is never trained on; a hash of the problem itself decides."""
 WORKING_SHARE = 0.5
-"""This share of the worked examples shows the working, the others the answer alone."""
+"""This share of the worked examples shows the working where there is one, the others the answer alone."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A problem that was drawn."""
+
+    key: tuple[str | int, ...]
+    """Names it: equal for problems that must stand on one side of train and held-out."""
+    prompt: str
+    columns: Mapping[str, Any]
+    bare: str
+    """The completion that gives the answer alone."""
+    worked: str = ""
+    """The completion that shows the working."""
+
+
+Candidates = Callable[[str, int], Iterable[Problem]]
+"""(stream, number) -> endless problems, of which the first on the wanted side is taken."""
 
 
 def drawn_task(
-    name: str,
-    draw: Callable[[str, int, bool], T],
-    item: Callable[[str, T], Item],
-    example: Callable[[int, T], Example],
-    *,
-    size: int,
-    held_out: int | None,
-    usual: int = 200,
-    rewards: tuple[WeightedReward, ...],
-    stop: tuple[str, ...] = ("\n",),
-    characters: str | None = None,
+    name: str, candidates: Candidates, *, seed: int, size: int, held_out: int | None, usual: int = 200, **task: Any
 ) -> TextTask:
-    """The task. Its seed says which problems are drawn; the split into train and held-out does not depend on it.
+    """The task. The split into train and held-out does not depend on its seed.
 
     Args:
+        seed: which problems are drawn.
         size: train items, and as many worked examples. They are made when they are asked for.
-        draw: (stream, number, held out) -> the problem of that draw, on the wanted side of train and held-out.
-        item: (id, problem) -> the item.
-        example: (number, problem) -> the worked example.
         held_out: held-out items, all different; None: `usual`, or all there are where there are fewer.
+        task: further fields of the task.
     """
-    apart = different(lambda index: draw("held-out", index, True), held_out or usual, or_all=held_out is None)
+
+    def item(side: str, index: int, problem: Problem) -> Item:
+        return Item(id=f"{side}-{index}", prompt=problem.prompt, columns=problem.columns)
+
+    def example(index: int) -> Example:
+        problem = on_side(False, candidates("examples", index))
+        shown = problem.worked and keyed_share(f"{name} working", seed, index) < WORKING_SHARE
+        return Example(prompt=problem.prompt, completion=problem.worked if shown else problem.bare)
+
+    apart = different(
+        lambda index: on_side(True, candidates("held-out", index)), held_out or usual, or_all=held_out is None
+    )
     return TextTask(
         name=name,
-        train=Lazy(size, lambda index: item(f"train-{index}", draw("train", index, False))),
-        held_out=tuple(item(f"held-out-{index}", problem) for index, problem in enumerate(apart)),
-        rewards=rewards,
-        examples=Lazy(size, lambda index: example(index, draw("examples", index, False))),
-        stop=stop,
-        characters=characters,
+        train=Lazy(size, lambda index: item("train", index, on_side(False, candidates("train", index)))),
+        held_out=tuple(item("held-out", index, problem) for index, problem in enumerate(apart)),
+        examples=Lazy(size, example),
+        **{"stop": ("\n",), **task},
     )
+
+
+def on_side(held_out: bool, problems: Iterable[Problem]) -> Problem:
+    """The first of endless problems that is on this side of train and held-out."""
+    return next(problem for problem in problems if is_held_out(*problem.key) == held_out)
 
 
 def is_held_out(*problem: str | int) -> bool:
@@ -57,23 +76,21 @@ def is_held_out(*problem: str | int) -> bool:
     return keyed_share(*problem) < HELD_OUT_SHARE
 
 
-def different(draw: Callable[[int], T], count: int, *, or_all: bool = False) -> list[T]:
-    """The first `count` different values of draw(0), draw(1), ...; `or_all`: what there is where there are fewer.
-
-    >>> different(lambda i: i // 2, 3)
-    [0, 1, 2]
+def different(draw: Callable[[int], Problem], count: int, *, or_all: bool = False) -> list[Problem]:
+    """The first `count` problems with different prompts; `or_all`: what there is where there are fewer.
 
     Raises SettingsError: after 20 draws for each there are still fewer: the held-out problems have run out.
     """
-    found: dict[T, None] = {}
+    found: dict[str, Problem] = {}
     for index in range(20 * count + 400):
-        found[draw(index)] = None
+        problem = draw(index)
+        found.setdefault(problem.prompt, problem)
         if len(found) == count:
-            return list(found)
-    if or_all and found:
-        return list(found)
-    few = f"there are about {len(found)} different held-out problems; ask for fewer"
-    raise SettingsError(f"held_out: got {count}, but {few}")
+            break
+    if len(found) < count and not (or_all and found):
+        few = f"there are about {len(found)} different held-out problems; ask for fewer"
+        raise SettingsError(f"held_out: got {count}, but {few}")
+    return list(found.values())
 
 
 def require_within(size: int, held_out: int | None, **others: tuple[int, int, int]) -> None:

@@ -56,7 +56,7 @@ class GuessNumber:
 
 
 def guess_number(*, seed: int = 0, most: int = 15, tries: int = 4) -> TextTask:
-    """The task.
+    """`guess-number`: find a whole number from 1 to 15 in four tries; the answer to each is `<` or `>`.
 
     Args:
         seed: which examples are drawn.

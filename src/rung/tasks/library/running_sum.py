@@ -4,8 +4,7 @@ The prompt is `3+5-2+7=`; the worked answer tells each running total and then th
 step is easy and there are several, so a wrong working has one wrong step: rewarding each step can help. With `steps`
 each total is judged where it ends; without, the last number of the answer alone.
 
-Half of the worked examples show the working and half give the answer alone, as in `arithmetic`: a small model that
-imitates them does both, and is right more often with the working.
+Half of the worked examples show the working and half give the answer alone, as in `arithmetic`.
 
 The task's own tiny model (`--model tiny`, and `rung sft --model tiny`) has one token a digit, `+`, `-`, `=`, the comma,
 the line end, and four special ones.
@@ -14,42 +13,26 @@ the line end, and four special ones.
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
 from rung.errors import SettingsError
-from rung.random import draws, keyed_share
+from rung.random import draws
 from rung.rewards.rules import rewards_of_working
-from rung.tasks.library.drawn import WORKING_SHARE, drawn_task, is_held_out, require_within
-from rung.tasks.task import Example, Item, TextTask
+from rung.tasks.library.drawn import Problem, drawn_task, require_within
+from rung.tasks.task import TextTask
 
 MOST_TERMS = 20
 
 
-@dataclass(frozen=True)
-class Chain:
-    """Numbers to be added one after another. Example: `Chain((3, 5, -2, 7))` is `3+5-2+7`, worked as `8,6=13`."""
-
-    terms: tuple[int, ...]
-
-    @property
-    def text(self) -> str:
-        return f"{self.terms[0]}{''.join(f'{term:+d}' for term in self.terms[1:])}"
-
-    @property
-    def totals(self) -> list[int]:
-        """After each term but the first; the last one is the answer."""
-        return list(accumulate(self.terms))[1:]
-
-    @property
-    def worked(self) -> str:
-        *before, answer = map(str, self.totals)
-        return f"{','.join(before)}={answer}" if before else answer
-
-    @property
-    def held_out(self) -> bool:
-        return is_held_out("running-sum", *self.terms)
+def chain(terms: Sequence[int]) -> Problem:
+    """Numbers to be added one after another: `chain((3, 5, -2, 7))` is `3+5-2+7=`, worked as `8,6=13`."""
+    totals = list(accumulate(terms))[1:]  # after each term but the first; the last one is the answer
+    *before, answer = map(str, totals)
+    columns = {"answer": totals[-1], "terms": len(terms), "steps": totals}
+    text = f"{terms[0]}{''.join(f'{term:+d}' for term in terms[1:])}="
+    worked = f"{','.join(before)}={answer}\n" if before else f"{answer}\n"
+    return Problem(("running-sum", *terms), text, columns, f"{answer}\n", worked)
 
 
 def running_sum(
@@ -60,7 +43,9 @@ def running_sum(
     held_out: int | None = None,
     steps: bool = False,
 ) -> TextTask:
-    """The task; `seed`, `size` and `held_out` are those of `drawn_task`.
+    """`running-sum`: several one-digit numbers added and taken away, worked out one after another.
+
+    `seed`, `size` and `held_out` are those of `drawn_task`.
 
     Args:
         terms: how many numbers a problem has, each of these as often as the others; 2 to 20. No total is below 0.
@@ -76,26 +61,14 @@ def running_sum(
         raise SettingsError(f"terms: got {list(terms)}, expected whole numbers from 2 to {MOST_TERMS}")
     chosen = tuple(terms)
 
-    def draw(stream: str, index: int, held: bool) -> Chain:
-        """The first problem of draw number `index` that lies on the wanted side; the lengths take turns."""
-        rows = draws("running-sum", seed, stream, index, width=2 * chosen[index % len(chosen)])
-        return next(chain for chain in map(_chain, rows) if min(chain.totals) >= 0 and chain.held_out == held)
-
-    def example(index: int, chain: Chain) -> Example:
-        shown = keyed_share("running-sum working", seed, index) < WORKING_SHARE
-        return Example(prompt=f"{chain.text}=", completion=f"{chain.worked if shown else chain.totals[-1]}\n")
+    def candidates(stream: str, index: int) -> Iterable[Problem]:
+        """Numbers from 1 to 9, each but the first added or taken away as a random number says; lengths take turns."""
+        count = chosen[index % len(chosen)]
+        for row in draws("running-sum", seed, stream, index, width=2 * count):
+            signs = [1, *(1 if number % 2 else -1 for number in row[1:count])]
+            numbers = [sign * (1 + number % 9) for sign, number in zip(signs, row[count:], strict=True)]
+            if min(list(accumulate(numbers))[1:]) >= 0:
+                yield chain(numbers)
 
     own = {"rewards": rewards_of_working(steps=steps), "characters": f"\n{string.digits}+-=,"}
-    return drawn_task("running-sum", draw, _item, example, size=size, held_out=held_out, **own)
-
-
-def _chain(numbers: Sequence[int]) -> Chain:
-    """One-digit numbers above 0, the first added, each other added or taken away as its random number says."""
-    count = len(numbers) // 2
-    signs = [1, *(1 if number % 2 else -1 for number in numbers[1:count])]
-    return Chain(tuple(sign * (1 + number % 9) for sign, number in zip(signs, numbers[count:], strict=True)))
-
-
-def _item(item_id: str, chain: Chain) -> Item:
-    columns = {"answer": chain.totals[-1], "terms": len(chain.terms), "steps": chain.totals}
-    return Item(id=item_id, prompt=f"{chain.text}=", columns=columns)
+    return drawn_task("running-sum", candidates, seed=seed, size=size, held_out=held_out, **own)

@@ -1,4 +1,4 @@
-"""Names that other libraries give to our settings: whoever types one is told ours, and what differs in meaning."""
+"""Other names of settings: those that other libraries give them, and former ones, which older runs still use."""
 
 from __future__ import annotations
 
@@ -47,3 +47,31 @@ def suggestion(typed: str, keys: Iterable[str], own: Sequence[str] = ()) -> str:
     if own and meant.startswith("method.") and meant not in own:
         return f"; it would be '{meant}'{said}, but the method's part there has no such number"
     return f"; did you mean '{meant}'{said}?"
+
+
+FORMER: Mapping[str, str] = {
+    "environments": "num_environments",
+    "evaluation.items": "num_items",
+    "evaluation.samples": "num_samples",
+    "method.step": "optimizer",
+    "method.epochs": "num_epochs",
+    "method.minibatches": "num_minibatches",
+    "method.optimizer.critic_epochs": "num_critic_epochs",
+    "method.optimizer.critic_minibatches": "num_critic_minibatches",
+}
+"""The new name of the last part, by the former dotted key. Sections come before what they hold."""
+
+
+def todays(typed: str) -> str:
+    """A key, or the end of one, as it is called today.
+
+    >>> todays("method.step.learning_rate"), todays("minibatches"), todays("steps")
+    ('method.optimizer.learning_rate', 'num_minibatches', 'steps')
+    """
+    for path, name in FORMER.items():
+        parent, _, last = path.rpartition(".")
+        for former, now in ((path, f"{parent}.{name}".lstrip(".")), (last, name)):
+            if typed == former or typed.startswith(f"{former}."):
+                typed = now + typed[len(former) :]
+                break
+    return typed
