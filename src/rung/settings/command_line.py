@@ -38,22 +38,20 @@ def read_assignments(
     `method.optimizer.learning_rate`; `own` are the keys that the method has as it is.
     Adds a sentence to `problems` for every text that cannot be read.
     """
-    return [one for text in texts if (one := _assignment(text, keys, problems, own)) is not None]
-
-
-def _assignment(text: str, keys: Sequence[str], problems: list[str], own: Sequence[str]) -> Assignment | None:
-    typed, equals, written = text.partition("=")
-    typed = typed.strip()
-    source = f"--set {typed}"
-    if not equals or not typed:
-        problems.append(f"--set: got '{text}', expected KEY=VALUE such as steps=50")
-        return None
-    if not written.strip():
-        problems.append(f"{source}: got no value after '='; to empty a setting write {typed}=null")
-        return None
-    key = whole_key(todays(typed), keys, problems, source, own)
-    value = read_yaml(written, source, problems, with_lines=False)
-    return None if key is None or value is None else Assignment(key, value, typed)
+    found: list[Assignment] = []
+    for text in texts:
+        typed, equals, written = text.partition("=")
+        typed = typed.strip()
+        source = f"--set {typed}"
+        if not equals or not typed:
+            problems.append(f"--set: got '{text}', expected KEY=VALUE such as steps=50")
+        elif not written.strip():
+            problems.append(f"{source}: got no value after '='; to empty a setting write {typed}=null")
+        else:
+            key = whole_key(todays(typed), keys, problems, source, own)
+            value = read_yaml(written, source, problems, with_lines=False)
+            found += [Assignment(key, value, typed)] if key is not None and value is not None else []
+    return found
 
 
 def whole_key(typed: str, keys: Sequence[str], problems: list[str], source: str, own: Sequence[str] = ()) -> str | None:
@@ -78,17 +76,15 @@ def whole_key(typed: str, keys: Sequence[str], problems: list[str], source: str,
 
 def read_rewards(texts: Sequence[str], problems: list[str]) -> Given | None:
     """The `--reward` flags as a layer; None when there are none. They replace a file's `rewards`."""
-    parts = [_reward(text, problems) for text in texts]
+    parts: list[Given] = []
+    for text in texts:
+        function, equals, written = text.rpartition("=")
+        origin, part = Origin(f"--reward {text}"), {"function": function if equals else text}
+        if equals:
+            weight = read_yaml(written, origin.source, problems, with_lines=False)
+            part["weight"] = weight or Given(written, origin)
+        parts.append(given(part, origin))
     return Given({"rewards": Given(parts, Origin("--reward"))}) if parts else None
-
-
-def _reward(text: str, problems: list[str]) -> Given:
-    function, equals, written = text.rpartition("=")
-    origin = Origin(f"--reward {text}")
-    if not equals:
-        return given({"function": text}, origin)
-    weight = read_yaml(written, origin.source, problems, with_lines=False)
-    return Given({"function": Given(function, origin), "weight": weight or Given(written, origin)}, origin)
 
 
 def read_flags(flags: Mapping[str, object], problems: list[str]) -> Given:
@@ -102,8 +98,8 @@ def read_flags(flags: Mapping[str, object], problems: list[str]) -> Given:
         if text is None:
             continue
         origin = Origin("METHOD" if key == "method" else f"--{key.replace('_', '-')}")
-        is_text = isinstance(text, str) and key not in NAMES
-        value = read_yaml(text, origin.source, problems, with_lines=False) if is_text else given(text, origin)
+        as_it_is = not isinstance(text, str) or key in NAMES
+        value = given(text, origin) if as_it_is else read_yaml(text, origin.source, problems, with_lines=False)
         if value is not None:
             inside[key] = Given(value.value, origin)
     return Given(inside)

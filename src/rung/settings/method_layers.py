@@ -13,7 +13,7 @@ from rung.methods.data import slots as slots_of
 from rung.methods.grpo import GRPO
 from rung.methods.ranges import out_of_range
 from rung.methods.slots import hints_of, shipped_for
-from rung.settings.given import NOWHERE, Given, given, leaves, only_written, overlay, plain, without
+from rung.settings.given import NOWHERE, Given, given, leaves, only_written, overlay, plain, replaced, without
 from rung.settings.names import suggestion
 from rung.settings.objects import method_text
 
@@ -41,16 +41,15 @@ def read_method(layers: Sequence[Given], parts: Sequence[type[Any]] = ()) -> Met
     keys are still checked, against GRPO: the names of the slots are common to all.
     """
     problems: list[str] = []
+    notes: list[str] = []
     named, own = own_definition(layers)
     sound = [_sound(layer, problems) for layer in named]
-    name = _name(sound, problems, known=own is not None)
+    name = _name(sound, problems, notes, known=own is not None)
     known = METHODS.get(name) if name is not None and own is None else None
     merged = own or given(as_data(known or GRPO), None)
     for layer in sound:
         merged = overlay(merged, layer, parts=True)
     written = only_written(merged) or Given({})
-    replaced, notes = _replaced_names(sound)
-    problems += replaced
     data = plain(merged) if own is not None else {**plain(merged), "name": (known or GRPO).name}
     method: Method | None = None
     try:
@@ -66,8 +65,7 @@ def read_method(layers: Sequence[Given], parts: Sequence[type[Any]] = ()) -> Met
 
 
 def _with_hint(problem: str, data: dict[str, Any], kind: type[Method]) -> str:
-    """The sentence about an unknown slot, with what another library's name stands for: among the keys of
-    its kind."""
+    """The sentence about an unknown slot, with what another library's name stands for among the keys of its kind."""
     path, unknown_key, rest = problem.partition(": unknown key; valid")
     if not unknown_key:
         return problem
@@ -77,39 +75,33 @@ def _with_hint(problem: str, data: dict[str, Any], kind: type[Method]) -> str:
 
 def fitted(recipe: Given, method: Method | None) -> Given:
     """The recipe without the slots and numbers that the method does not have, so that one recipe serves them all."""
-    slots = recipe.value.get("method")
-    if slots is None:
-        return recipe
     if method is None:
         return without(recipe, "method")
-    kept: dict[str, Given] = {}
-    for name, content in slots.value.items():
-        if name not in slots_of(method):
-            continue
+
+    def fits(name: str, content: Given) -> Given | None:
+        if name not in slots_of(method) or not isinstance(content.value, dict) or "part" in content.value:
+            return content if name in slots_of(method) else None
         part = getattr(method, name)
-        if not isinstance(content.value, dict) or "part" in content.value:
-            kept[name] = content
-            continue
         known = {field.name for field in fields(part)} if is_dataclass(part) else set[str]()
-        numbers = {key: inner for key, inner in content.value.items() if key in known}
-        if numbers:
-            kept[name] = Given(numbers, content.origin)
-    return Given({**recipe.value, "method": Given(kept, slots.origin)}, recipe.origin)
+        numbers = content.holding((key, inner) for key, inner in content.inside() if key in known)
+        return numbers if numbers.value else None
+
+    return replaced(recipe, "method", lambda slots: slots.holding((k, fits(k, one)) for k, one in slots.inside()))
 
 
 def _sound(layer: Given, problems: list[str]) -> Given:
     """The layer less what only describes the method."""
-    kept: dict[str, Given] = {}
-    for key, inner in layer.value.items():
-        if key in (*IDENTITY, "kind") and key != "name":
-            problems.append(inner.problem(f"method.{key}", "says what the method is and cannot be set"))
-        else:
-            kept[key] = inner
-    return Given(kept, layer.origin)
+    fixed = {key: inner for key, inner in layer.inside() if key in (*IDENTITY, "kind") and key != "name"}
+    for key, inner in fixed.items():
+        problems.append(inner.problem(f"method.{key}", "says what the method is and cannot be set"))
+    return layer.holding((key, inner) for key, inner in layer.inside() if key not in fixed)
 
 
-def _name(layers: Sequence[Given], problems: list[str], *, known: bool) -> str | None:
-    """The highest layer's name; it must be one of METHODS where no definition of its own is `known`."""
+def _name(layers: Sequence[Given], problems: list[str], notes: list[str], *, known: bool) -> str | None:
+    """The highest layer's name; it must be one of METHODS where no definition of its own is `known`.
+
+    A layer that names another method is replaced; where it sets slots too, it must not be read as settings of this one.
+    """
     names = [layer.value["name"] for layer in layers if "name" in layer.value]
     if not names:
         problems.append(f"method.name: missing; expected one of {', '.join(METHODS)}")
@@ -117,30 +109,19 @@ def _name(layers: Sequence[Given], problems: list[str], *, known: bool) -> str |
     name = names[-1].value
     if not isinstance(name, str):
         problems.append(f"method.name: got {plain(names[-1])!r}, expected one of {', '.join(METHODS)}")
-        return None
-    if name not in METHODS and not known:
+    elif name not in METHODS and not known:
         problems.append(f"method.name: {unknown(name)}")
-    return name
-
-
-def _replaced_names(layers: Sequence[Given]) -> tuple[list[str], list[str]]:
-    """A layer that names one method and sets its slots must not be read as settings of another: problems, notes."""
-    names = [layer.value["name"] for layer in layers if "name" in layer.value]
-    problems, notes = [], []
     for layer in layers:
-        name = layer.value.get("name")
-        if name is None or name.value == names[-1].value:
+        other = layer.value.get("name")
+        if other is None or other.value == name:
             continue
+        place = other.origin.place or "the settings" if other.origin is not None else "the method's definition"
         if len(layer.value) == 1:
-            notes.append(f"method: {names[-1].value} replaces {name.value} ({_place(name)})")
+            notes.append(f"method: {name} replaces {other.value} ({place})")
         else:
-            other = f"{_place(name)} sets slots of '{name.value}'; leave one of the two names out"
-            problems.append(f"method.name: got '{names[-1].value}', but {other}")
-    return problems, notes
-
-
-def _place(value: Given) -> str:
-    return value.origin.place or "the settings" if value.origin is not None else "the method's definition"
+            sets = f"{place} sets slots of '{other.value}'; leave one of the two names out"
+            problems.append(f"method.name: got '{name}', but {sets}")
+    return name if isinstance(name, str) else None
 
 
 def keys_in(data: dict[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, is_dataclass
 from typing import Any
 
@@ -50,22 +50,23 @@ def taken_apart(keywords: Mapping[str, Any], parts: Sequence[type[Any]] = ()) ->
     """
     data = dict(keywords)
     found: dict[str, Any] = {}
-    for key in ("model", "teacher"):
-        if key in data:
-            if _is_model(data[key]):
-                found[key] = data[key]
-            data[key] = model_text(data[key])
+    for key in data.keys() & {"model", "teacher"}:
+        if _is_model(data[key]):
+            found[key] = data[key]
+        data[key] = model_text(data[key])
     if "task" in data:
         named = data["task"].get("name") if isinstance(data["task"], Mapping) else data["task"]
-        if _is_environment(named):
-            found["environment"] = named
-        elif _is_task(named):
-            found["task"] = named
+        if (plays := _is_environment(named)) or _is_task(named):
+            found["environment" if plays else "task"] = named
         data["task"] = task_text(data["task"])
     for key, apart in (("tools", named_tools), ("sampler", named_sampler), ("rewards", named_rewards)):
         if key in data:
             data[key], found[key] = apart(data[key])
-    data |= _named_accuracy(data.get("rewarding"), found.get("rewards", {}))
+    rewarding = data.get("rewarding")
+    if isinstance(rewarding, Mapping) and callable(accuracy := rewarding.get("accuracy")):
+        # by the name that it has among the rewards
+        known = (GIVEN + name for name, function in found.get("rewards", {}).items() if function is accuracy)
+        data["rewarding"] = {**rewarding, "accuracy": next(known, None) or reward_name(accuracy)}
     own = list(parts)
     if "method" in data and is_method(data["method"]):
         from rung.methods.data import own_classes
@@ -79,10 +80,7 @@ def model_text(value: Any) -> Any:
     """A model's name; a path as text; `given:CLASS` for a model in memory; anything else as it is, to be refused."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    if not _is_model(value):
-        return value
-    model = value[0] if isinstance(value, tuple) else value
-    return GIVEN + type(model).__name__
+    return GIVEN + type(value[0] if isinstance(value, tuple) else value).__name__ if _is_model(value) else value
 
 
 def task_text(value: Any) -> Any:
@@ -114,11 +112,8 @@ def named_tools(value: Any) -> tuple[Any, dict[str, Any]]:
     if not isinstance(value, list | tuple):
         return value, {}
     objects: dict[str, Any] = {}
-    for one in value:
-        if callable(one):
-            objects[_unique(_name(one, "tool"), set(objects))] = one
-    names = iter(objects)
-    return [GIVEN + next(names) if callable(one) else one for one in value], objects
+    names = [_put(objects, one, "tool") if callable(one) else one for one in value]
+    return names, objects
 
 
 def named_sampler(value: Any) -> tuple[Any, Callable[..., Any] | None]:
@@ -135,14 +130,6 @@ def reward_name(value: Any) -> Any:
     return GIVEN + _name(value, "reward") if callable(value) else value
 
 
-def _named_accuracy(rewarding: Any, rewards: Mapping[str, Callable[..., Any]]) -> dict[str, Any]:
-    """The section `rewarding` with its accuracy by name, where that is one of the functions handed in as rewards."""
-    if not isinstance(rewarding, Mapping) or not callable(rewarding.get("accuracy")):
-        return {}
-    known = (GIVEN + name for name, function in rewards.items() if function is rewarding["accuracy"])
-    return {"rewarding": {**rewarding, "accuracy": next(known, None) or reward_name(rewarding["accuracy"])}}
-
-
 def named_rewards(value: Any) -> tuple[Any, dict[str, Callable[..., Any]]]:
     """Rewards as a list of settings, in which a function or a text alone stands for a reward with it; the functions."""
     if isinstance(value, str) or (callable(value) and not isinstance(value, type)):
@@ -155,15 +142,17 @@ def named_rewards(value: Any) -> tuple[Any, dict[str, Callable[..., Any]]]:
     objects: dict[str, Callable[..., Any]] = {}
     for index, function in enumerate(functions):
         if callable(function):
-            name = _unique(_name(function, "reward"), taken | set(objects))
-            objects[name] = function
-            rewards[index] = {**rewards[index], "function": GIVEN + name}
+            rewards[index] = {**rewards[index], "function": _put(objects, function, "reward", taken)}
     return rewards, objects
 
 
-def _unique(name: str, taken: set[str]) -> str:
-    names = (name if number == 1 else f"{name}_{number}" for number in range(1, len(taken) + 2))
-    return next(free for free in names if free not in taken)
+def _put(objects: dict[str, Any], one: Any, otherwise: str, taken: Set[str] = frozenset()) -> str:
+    """Keeps an object under a name that is free, and gives the text that stands for it."""
+    name, number = _name(one, otherwise), 1
+    while (free := name if number == 1 else f"{name}_{number}") in taken or free in objects:
+        number += 1
+    objects[free] = one
+    return GIVEN + free
 
 
 def _name(value: Any, otherwise: str) -> str:

@@ -11,7 +11,7 @@ import types
 import typing
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -21,15 +21,10 @@ from rung.settings.names import suggestion
 
 SUFFIXES = {"K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
 
-Problem = tuple[str, str]
-"""The dotted path of the setting, and the sentence."""
-
 
 class _SectionType(type(BaseModel)):
-    """Type of the sections: a section that is called with wrong values raises SettingsError.
-
-    Not `__init__`: pydantic would call that for sections within sections too, and lose their paths.
-    """
+    """A section that is called with wrong values raises SettingsError. Not in `__init__`: pydantic would call that for
+    sections within sections too, and lose their paths."""
 
     if not TYPE_CHECKING:  # a type checker reads the fields, as of any pydantic model
 
@@ -48,15 +43,15 @@ class Section(BaseModel, metaclass=_SectionType):
         return self.model_dump(mode="json")
 
     @classmethod
-    def checked(cls, data: Any, keys: Sequence[str] | None = None) -> tuple[Self | None, list[Problem]]:
-        """The section that plain data describes, or everything that is wrong with the data.
+    def checked(cls, data: Any, keys: Sequence[str]) -> tuple[Self | None, list[tuple[str, str]]]:
+        """The section that plain data describes, or everything that is wrong with it: dotted paths and sentences.
 
-        `keys` are all valid dotted keys, among which the nearest name is looked for; None: this section's own.
+        `keys` are all valid dotted keys, among which the nearest name is looked for.
         """
         try:
             return super().model_validate(data), []
         except ValidationError as error:
-            return None, list(problems_in(error, cls, list(keys_of(cls)) if keys is None else keys))
+            return None, list(problems_in(error, cls, keys))
 
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:
@@ -73,13 +68,13 @@ class Section(BaseModel, metaclass=_SectionType):
     if not TYPE_CHECKING:
 
         def __setattr__(self, name: str, value: Any) -> None:
-            if name.startswith("_"):
-                super().__setattr__(name, value)
-            else:
-                _frozen(name)
+            if not name.startswith("_"):
+                how = f"make a copy: settings.changed({{'{name}': ...}}) on the whole Settings"
+                raise SettingsError([f"{name}: settings never change; {how}"])
+            super().__setattr__(name, value)
 
         def __delattr__(self, name: str) -> None:
-            _frozen(name)
+            setattr(self, name.lstrip("_"), None)
 
 
 @contextmanager
@@ -88,14 +83,7 @@ def _told(section: type[BaseModel]) -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        keys = list(keys_of(section))
-        raise SettingsError(sentence for _, sentence in problems_in(error, section, keys)) from None
-
-
-def _frozen(name: str) -> NoReturn:
-    raise SettingsError(
-        [f"{name}: settings never change; make a copy: settings.changed({{'{name}': ...}}) on the whole Settings"]
-    )
+        raise SettingsError(words for _, words in problems_in(error, section, list(keys_of(section)))) from None
 
 
 def number(value: Any) -> Any:
@@ -183,15 +171,6 @@ def problems_in(error: ValidationError, schema: type[BaseModel], keys: Sequence[
             yield path, _sentence(detail, path, schema, keys)
 
 
-def unknown_key(path: str, valid: Sequence[str], keys: Sequence[str]) -> str:
-    """The sentence for a key that does not exist.
-
-    >>> unknown_key("evaluation.evry", ["every", "items"], ["evaluation.every", "evaluation.num_items"])
-    "evaluation.evry: unknown key; did you mean 'evaluation.every'?; valid here: every, items"
-    """
-    return f"{path}: unknown key{suggestion(path, keys)}; valid here: {', '.join(valid)}"
-
-
 def section_at(schema: type[BaseModel], path: Sequence[Any]) -> type[BaseModel] | None:
     """The section at a path; None where there is none."""
     found: type[BaseModel] | None = schema
@@ -211,16 +190,17 @@ def keys_of(schema: type[BaseModel], above: str = "") -> Iterator[str]:
     """
     for name, field in schema.model_fields.items():
         yield f"{above}{name}"
-        for hint in members(field.annotation):
-            if _is_section(hint):
-                yield from keys_of(hint, f"{above}{name}.")
+        for held in sections(field.annotation):
+            if held in members(field.annotation):
+                yield from keys_of(held, f"{above}{name}.")
 
 
 def _sentence(detail: ErrorDetails, path: str, schema: type[BaseModel], keys: Sequence[str]) -> str:
     kind, loc = detail["type"], detail["loc"]
     if kind == "extra_forbidden":
         section = section_at(schema, loc[:-1])
-        return unknown_key(path, list(section.model_fields) if section else [], keys)
+        valid = ", ".join(section.model_fields) if section else ""
+        return f"{path}: unknown key{suggestion(path, keys)}; valid here: {valid}"
     if kind == "missing":
         return f"{path}: missing" + (f"; {NEEDED[path]}" if path in NEEDED else "")
     context = detail.get("ctx", {}).items()
@@ -229,8 +209,9 @@ def _sentence(detail: ErrorDetails, path: str, schema: type[BaseModel], keys: Se
     if kind == "model_type" and (section := section_at(schema, loc)) is not None:
         words = f"a name, or keys with values: {', '.join(section.model_fields)}"
         words = words if path in ("method", "task") else words.removeprefix("a name, or ")
-    if _takes_null(schema, loc):
-        words += ", or null"
+    section = section_at(schema, loc[:-1])
+    field = section.model_fields.get(str(loc[-1])) if loc and section is not None else None
+    words += ", or null" if field is not None and type(None) in members(field.annotation) else ""
     return f"{path or schema.__name__}: got {shortened(detail['input'])}, expected {words}"
 
 
@@ -238,13 +219,6 @@ def shortened(value: Any) -> str:
     """A value as Python writes it, at most about a line of it."""
     text = repr(value)
     return text if len(text) <= 120 else f"{text[:117]}..."
-
-
-def _takes_null(schema: type[BaseModel], loc: Sequence[Any]) -> bool:
-    section = section_at(schema, loc[:-1])
-    if not loc or section is None or loc[-1] not in section.model_fields:
-        return False
-    return type(None) in members(section.model_fields[loc[-1]].annotation)
 
 
 def members(hint: Any) -> Iterator[Any]:
@@ -262,9 +236,5 @@ def sections(hint: Any) -> Iterator[type[BaseModel]]:
     """The sections in a type, such as `tuple[RewardSettings, ...]` or `LoraSettings | None`."""
     for one in members(hint):
         inner = typing.get_args(one)[0] if typing.get_origin(one) is tuple else one
-        if _is_section(inner):
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
             yield inner
-
-
-def _is_section(hint: Any) -> bool:
-    return isinstance(hint, type) and issubclass(hint, BaseModel)

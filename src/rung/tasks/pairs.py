@@ -22,32 +22,34 @@ from typing import Any
 
 from rung.errors import DataError, SettingsError
 from rung.random import raw_numbers
-from rung.rewards.reward import Prompt
 from rung.tasks.file_task import prompt_key, split_by_prompt
 from rung.tasks.prompts import prompt_problem, prompt_value, repeated, without_prompt
-from rung.tasks.rows import Problems, checked_id, counts_in_words, no_columns, prompt_row, raw_rows, with_own_ids
+from rung.tasks.rows import (
+    Problems,
+    Prompted,
+    checked_id,
+    counts_in_words,
+    no_columns,
+    prompt_row,
+    raw_rows,
+    with_own_ids,
+)
 
 COLUMNS = ("id", "prompt", "chosen", "rejected", "margin", "completion", "label", "completions")
 """What is read of a row."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pair:
+class Pair(Prompted):
     """Two answers to one prompt, or one answer that was called good (`rejected` None) or bad (`chosen` None).
 
     Example: `Pair(number=1, id="1", prompt="2+3=", chosen="5", rejected="6")`.
     """
 
-    number: int
-    """The row in the file."""
-    id: str
-    prompt: Prompt
     chosen: str | None
     rejected: str | None
     margin: float = 0.0
     """By how much the chosen one is better; 0 where it is not known."""
-    place: str = field(default="", compare=False)
-    """Where it was read, as `pairs.jsonl:7`; empty where it was made."""
 
     @property
     def answers(self) -> tuple[str, ...]:
@@ -172,80 +174,67 @@ def _pair(number: int, values: Mapping[str, Any], problems: Problems) -> Pair | 
     """The row's pair; the reason why it is left out; or None, with a problem, when it cannot be read."""
     if "completions" in values and not values.keys() & {"chosen", "rejected"}:
         return "unlabelled"
-    found = _labelled_alone(values) if "label" in values and "completion" in values else _labelled_pair(values)
     row_id = checked_id(number, values, problems)
-    if isinstance(found, str):
-        problems.add(number, found)
-        return None
-    prompt, chosen, rejected = found
     margin = values.get("margin", 0.0)
-    wrong = prompt_problem(prompt)
-    if wrong is None and (type(margin) not in (int, float) or not math.isfinite(margin)):
-        wrong = f"margin: got {margin!r}, expected a finite number"
-    if wrong is not None:
-        problems.add(number, wrong)
-    if wrong is not None or row_id is None:
+    try:
+        alone = "label" in values and "completion" in values
+        prompt, chosen, rejected = _labelled_alone(values) if alone else _labelled_pair(values)
+        if wrong := prompt_problem(prompt):
+            raise ValueError(wrong)
+        if type(margin) not in (int, float) or not math.isfinite(margin):
+            raise ValueError(f"margin: got {margin!r}, expected a finite number")
+    except ValueError as error:
+        problems.add(number, str(error))
+        return None
+    if row_id is None:
         return None
     if not all(answer.strip() for answer in (chosen, rejected) if answer is not None):
         return "empty"
     if chosen == rejected:
         return "identical"
-    return Pair(
-        number=number,
-        id=row_id,
-        prompt=prompt_value(prompt),
-        chosen=chosen,
-        rejected=rejected,
-        margin=float(margin),
-        place=f"{problems.path}:{number}",
-    )
+    place, answers = f"{problems.path}:{number}", {"chosen": chosen, "rejected": rejected}
+    return Pair(number=number, id=row_id, prompt=prompt_value(prompt), margin=float(margin), place=place, **answers)
 
 
-Found = tuple[Any, str | None, str | None]
-"""A prompt that is not yet checked, and the two answers."""
-
-
-def _labelled_alone(values: Mapping[str, Any]) -> Found | str:
+def _labelled_alone(values: Mapping[str, Any]) -> tuple[Any, str | None, str | None]:
+    """The prompt, not yet checked, and the two answers. ValueError with what is wrong."""
     if "prompt" not in values:
-        return no_columns(["prompt"], values)
+        raise ValueError(no_columns(["prompt"], values))
     label = values["label"]
     if not isinstance(label, bool):
-        return f"label: got {label!r}, expected true (a good answer) or false"
+        raise ValueError(f"label: got {label!r}, expected true (a good answer) or false")
     prompt, answer = _common("completion", values["completion"], values["prompt"])
-    if answer is None:
-        return _no_answer("completion", values["completion"])
     return (prompt, answer, None) if label else (prompt, None, answer)
 
 
-def _labelled_pair(values: Mapping[str, Any]) -> Found | str:
+def _labelled_pair(values: Mapping[str, Any]) -> tuple[Any, str | None, str | None]:
     missing = [name for name in ("chosen", "rejected") if name not in values]
+    if not missing and "prompt" not in values and not all(isinstance(values[n], list) for n in ("chosen", "rejected")):
+        missing = ["prompt"]
     if missing:
-        return no_columns(missing, values)
-    if "prompt" not in values and not all(isinstance(values[name], list) for name in ("chosen", "rejected")):
-        return no_columns(["prompt"], values)
+        raise ValueError(no_columns(missing, values))
     prompt, chosen = _common("chosen", values["chosen"], values.get("prompt"))
     other, rejected = _common("rejected", values["rejected"], values.get("prompt"))
-    for name, answer in (("chosen", chosen), ("rejected", rejected)):
-        if answer is None:
-            return _no_answer(name, values[name])
     if prompt != other:
-        return "prompt: chosen and rejected are conversations that differ before their last message"
+        raise ValueError("prompt: chosen and rejected are conversations that differ before their last message")
     return prompt, chosen, rejected
 
 
-def _common(name: str, answer: Any, prompt: Any) -> tuple[Any, str | None]:
+def _common(name: str, answer: Any, prompt: Any) -> tuple[Any, str]:
     """The prompt and the answer's text. A whole conversation is taken apart: its last message is the answer, and the
     messages before it are the prompt, or the prompt once more."""
     if isinstance(answer, str):
         return prompt, answer
-    messages = answer if isinstance(answer, list) else []
-    if not messages or not all(isinstance(message, dict) for message in messages):
-        return prompt, None
-    last, before = messages[-1], messages[:-1]
-    text = last.get("content") if last.get("role") == "assistant" else None
-    if before and not _says(before, prompt):
-        return (before, text if isinstance(text, str) else None) if prompt is None else (prompt, None)
-    return (prompt if prompt is not None else before), text if isinstance(text, str) else None
+    if not isinstance(answer, list):
+        got = f"{name}: got {type(answer).__name__}"
+        raise ValueError(f"{got}, expected a text or messages that end with the assistant's")
+    if answer and all(isinstance(message, dict) for message in answer):
+        last, before = answer[-1], answer[:-1]
+        text = last.get("content") if last.get("role") == "assistant" else None
+        if isinstance(text, str) and (not before or prompt is None or _says(before, prompt)):
+            return (before if prompt is None else prompt), text
+    what = "expected the assistant's message last, and before it nothing but the messages of the prompt"
+    raise ValueError(f"{name}: a list of messages, {what}")
 
 
 def _says(messages: list[Any], prompt: Any) -> bool:
@@ -254,15 +243,6 @@ def _says(messages: list[Any], prompt: Any) -> bool:
     if isinstance(prompt, str):
         return plain == [("user", prompt)]
     return isinstance(prompt, list) and plain == [(m.get("role"), m.get("content")) for m in prompt]
-
-
-def _no_answer(name: str, value: Any) -> str:
-    if isinstance(value, list):
-        return (
-            f"{name}: a list of messages, expected the assistant's message last, and before it nothing but the "
-            "messages of the prompt"
-        )
-    return f"{name}: got {type(value).__name__}, expected a text or messages that end with the assistant's"
 
 
 def _without_conflicts(pairs: Sequence[Pair], excluded: Counter[str]) -> list[Pair]:

@@ -11,9 +11,9 @@ import json
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from rung.errors import DataError, SettingsError, nearest
 from rung.rewards.reward import Prompt
@@ -34,34 +34,23 @@ _OTHER_NAMES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """One row that has passed every check."""
+class Prompted:
+    """A row of a file, or something made from one."""
 
     number: int
+    """The row in the file."""
     id: str
     prompt: Prompt
+    place: str = field(default="", compare=False)
+    """File and row, as `rows.jsonl:7`; empty where it was made."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row(Prompted):
+    """One row that has passed every check."""
+
     columns: Mapping[str, Any]
     """Everything but `prompt` and `id`, of JSON values."""
-    place: str = ""
-    """File and row, as `rows.jsonl:7`."""
-
-
-@dataclass(frozen=True)
-class _Unreadable:
-    """What stands in place of a Parquet value that Python has nothing for: no JSON value, like bytes or dates."""
-
-    why: str
-
-
-class Prompted(Protocol):
-    """A row of a file, or something made from one: a preference pair, a comparison."""
-
-    @property
-    def number(self) -> int: ...
-    @property
-    def id(self) -> str: ...
-    @property
-    def prompt(self) -> Prompt: ...
 
 
 P = TypeVar("P", bound=Prompted)
@@ -90,12 +79,9 @@ class Problems:
         if not skip or not kept or self.of_file:
             self.raise_any()
         elif self.count:
-            warnings.warn(
-                f"{self.path}: {self.count} of {self.count + len(kept)} rows are skipped (skip_bad_rows): "
-                f"{'; '.join(self.listed)}{' ...' if self.count > _LISTED else ''}",
-                UserWarning,
-                stacklevel=5,
-            )
+            of, more = self.count + len(kept), " ..." if self.count > _LISTED else ""
+            what = f"{self.path}: {self.count} of {of} rows are skipped (skip_bad_rows): {'; '.join(self.listed)}{more}"
+            warnings.warn(what, UserWarning, stacklevel=5)
 
     def notes(self, others: Iterable[str], readers: str = "") -> tuple[str, ...]:
         """What the plan says of columns that nothing uses; `readers`: who may still read them."""
@@ -107,7 +93,7 @@ class Problems:
         return tuple(said)
 
     def raise_any(self) -> None:
-        """Raises: DataError, when there was any."""
+        """DataError, when there was any."""
         if self.count > _LISTED:
             self.listed.append(f"{self.path}: {self.count} problems in all, the first {_LISTED} are listed")
         if self.count:
@@ -121,9 +107,8 @@ def read_rows(path: Path, *, skip_bad: bool = False, problems: Problems | None =
     one usable row, is still an error. `problems` collects what is seen, for who wants to say it.
     """
     problems = problems or Problems(path)
-    raw = raw_rows(path, problems)
-    rows = [row for number, values in raw if (row := _checked(number, values, problems)) is not None]
-    rows = with_own_ids(rows, problems)
+    checked = [_checked(number, values, problems) for number, values in raw_rows(path, problems)]
+    rows = with_own_ids([row for row in checked if row is not None], problems)
     problems.settle(rows, skip=skip_bad)
     if not problems.unfit:
         return rows
@@ -207,8 +192,8 @@ def _parquet_rows(path: Path, problems: Problems) -> Iterator[tuple[int, Mapping
 
 
 def _values(column: Any) -> list[Any]:
-    """A Parquet column's values; one that Python has nothing for (a time of nanoseconds, bytes that are no UTF-8) is
-    `_Unreadable`."""
+    """A Parquet column's values; in place of one that Python has nothing for (a time of nanoseconds, bytes that are no
+    UTF-8) stands the error, which is no JSON value either."""
     try:
         return column.to_pylist()
     except Exception:  # noqa: BLE001  (each type fails in its own way)
@@ -219,7 +204,7 @@ def _value(one: Any) -> Any:
     try:
         return one.as_py()
     except Exception as error:  # noqa: BLE001  (as above)
-        return _Unreadable(str(error))
+        return error
 
 
 def _checked(number: int, values: Mapping[str, Any], problems: Problems) -> Row | None:
@@ -286,7 +271,7 @@ def _json_problem(value: Any) -> str | None:
     try:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        return value.why if isinstance(value, _Unreadable) else str(error)
+        return str(value if isinstance(value, Exception) else error)
     return None
 
 
