@@ -40,6 +40,7 @@ _CLAUSE_END = re.compile(
 )
 _ASIDE = re.compile(r"(?<=[\w})%$*])\s+\((?!or\b)(?=[^()]*(?<![\\A-Za-z])[A-Za-z.]{2,})[^()]*\)")
 _REFUSED = re.compile(r"(?:\b(?:not|never|than|least|most)|n[’']t)\s+(?:\w+\s+)?$")
+_WHOLE_BEFORE = re.compile(r"(?<![\d.,/])-?\d+\s+$")
 _SIGN_BEFORE = re.compile(r"(?:[€£¥₹√]\s?)?$")
 _MATH_SIGN = re.compile(r"[√π^]|\\[a-z]|\b(?:sqrt|pi)\b")
 _SAYING = re.compile(r"^.*(?:\b(?:is|are|get|gets|have|be|equals)\b|[=:≈])\s*")
@@ -79,15 +80,11 @@ def possible_answers(text: str, *, number: bool) -> list[str]:
     if number and last is None:
         numbers = list(_LAST_NUMBER.finditer(text))
         if numbers:
-            start = _before_sign(text, numbers[-1].start()) + (_last_number(text) != numbers[-1].group())
-            mixed = (
-                re.search(r"(?<![\d.,/])-?\d+\s+$", text[max(0, start - 12) : start])
-                if "/" in numbers[-1].group()
-                else None
-            )
-            start -= len(mixed.group() if mixed else "")
-            refused = _REFUSED.search(text[max(0, start - 40) : start])
-            found = _of_sentence(text[start - len(refused.group() if refused else "") :].splitlines()[0])
+            start, last = numbers[-1].start(), numbers[-1].group()
+            start += (_last_number(text) != last) - _before(_SIGN_BEFORE, text[max(0, start - 3) : start])
+            start -= _before(_WHOLE_BEFORE, text[max(0, start - 12) : start]) if "/" in last else 0
+            start -= _before(_REFUSED, text[max(0, start - 40) : start])
+            found = _of_sentence(text[start:].splitlines()[0])
             said = _SAYING.sub("", line)
             return [*found, said] if _MATH_SIGN.search(said) and said.rstrip(".!$ ").endswith(found[-1]) else found
     said = _SAYING.sub("", line)
@@ -105,9 +102,10 @@ def _subject(sentence: str) -> list[str]:
     return [found.group(1).strip()] if found else []
 
 
-def _before_sign(text: str, start: int) -> int:
-    """Where a number begins with the sign of money or of a root before it."""
-    return start - len(_SIGN_BEFORE.search(text[max(0, start - 3) : start]).group())  # type: ignore[union-attr]
+def _before(pattern: re.Pattern[str], text: str) -> int:
+    """How many characters at the end of a text the pattern takes."""
+    found = pattern.search(text)
+    return len(found.group()) if found else 0
 
 
 def _of_sentence(sentence: str) -> list[str]:

@@ -71,19 +71,15 @@ class Judge:
         self.deadline_s = deadline_s
         self.max_failed_share = max_failed_share
         self._told: set[tuple[str, str]] = set()
-        self._parts: list[tuple[Reward, float]] = []
+        self.parts: list[tuple[Reward, float]] = []
+        """The opened rewards with their weights."""
         try:
             for part in rewards:
                 reward = part.reward.open(deadline_s) if isinstance(part.reward, ChildReward) else part.reward
-                self._parts.append((reward, part.weight))
+                self.parts.append((reward, part.weight))
         except BaseException:
             self.close()
             raise
-
-    @property
-    def parts(self) -> Sequence[tuple[Reward, float]]:
-        """The opened rewards with their weights."""
-        return self._parts
 
     def require_few(self, name: str, status: str, what: str, failed: int, of: int) -> None:
         """RewardError where more than the tolerated share failed, or all; else the first of each kind is logged."""
@@ -98,7 +94,7 @@ class Judge:
     @property
     def part_names(self) -> tuple[str, ...]:
         """The parts' names in order; the first is the accuracy."""
-        return tuple(reward.name for reward, _ in self._parts)
+        return tuple(reward.name for reward, _ in self.parts)
 
     def __call__(
         self, items: Sequence[Judged], completions: Sequence[str], drawn: Callable[[], Columns] | None = None
@@ -109,20 +105,20 @@ class Judge:
 
         Raises RewardError: a reward raised, hung, returned what cannot be rewards, or failed on too many samples.
         """
-        assert self._parts, "this judge was closed"
+        assert self.parts, "this judge was closed"
         assert len(items) == len(completions), (len(items), len(completions))
         if not items:
             return []
         prompts = [item.prompt for item in items]
         columns = columns_of(items)
-        takes = [getattr(reward, "takes_drawn", False) for reward, _ in self._parts]
+        takes = [getattr(reward, "takes_drawn", False) for reward, _ in self.parts]
         more = {**drawn(), **columns} if drawn is not None and any(takes) else columns
         scores_of_parts = [
             self._scores(reward, prompts, completions, more if taken else columns)
-            for (reward, _), taken in zip(self._parts, takes, strict=True)
+            for (reward, _), taken in zip(self.parts, takes, strict=True)
         ]
         judgements = [self._judgement(scores) for scores in zip(*scores_of_parts, strict=True)]
-        for reward, weight in self._parts:
+        for reward, weight in self.parts:
             if isinstance(reward, JudgesSteps):
                 steps = called_within(
                     self.deadline_s, reward.name, lambda r=reward: r.steps(prompts, completions, columns)
@@ -133,7 +129,7 @@ class Judge:
 
     def close(self) -> None:
         """End the rewards' child processes. A closed judge judges no more."""
-        parts, self._parts = self._parts, []
+        parts, self.parts = self.parts, []
         for reward, _ in parts:
             if isinstance(reward, OpenReward):
                 reward.close()
@@ -157,14 +153,11 @@ class Judge:
         names = self.part_names
         values = [None if isinstance(score, Failure) else score for score in scores]
         parts = dict(zip(names, values, strict=True))
-        status = OK if any(value is not None for value in values) else NOT_APPLICABLE
-        for name, score in zip(names, scores, strict=True):
-            if isinstance(score, Failure):
-                status = f"{name}: {score.status}"
-                break
+        failed = (f"{name}: {s.status}" for name, s in zip(names, scores, strict=True) if isinstance(s, Failure))
+        status = next(failed, OK if any(value is not None for value in values) else NOT_APPLICABLE)
         total = None
         if status == OK:
-            weighted = zip(self._parts, values, strict=True)
+            weighted = zip(self.parts, values, strict=True)
             total = sum(weight * value for (_, weight), value in weighted if value is not None)
             if not math.isfinite(total):
                 raise RewardError("+".join(names), NOT_FINITE, f"the weighted sum of {parts} is {total}")
@@ -172,24 +165,21 @@ class Judge:
 
     def _check_failures(self, scores_of_parts: Sequence[Sequence[Score]], completions: Sequence[str]) -> None:
         for name, scores in zip(self.part_names, scores_of_parts, strict=True):
-            failed = [i for i, score in enumerate(scores) if isinstance(score, Failure)]
-            if not failed:
-                continue
-            first = scores[failed[0]]
-            assert isinstance(first, Failure)
-            what = (
-                f"{len(failed)} of {len(completions)} samples could not be judged; the first: "
-                f"{first.detail or first.status}; its completion: {shortened(completions[failed[0]])}"
-            )
-            self.require_few(name, first.status, what, len(failed), len(completions))
+            failed = [
+                (score, text) for score, text in zip(scores, completions, strict=True) if isinstance(score, Failure)
+            ]
+            for first, text in failed[:1]:
+                what = (
+                    f"{len(failed)} of {len(completions)} samples could not be judged; the first: "
+                    f"{first.detail or first.status}; its completion: {shortened(text)}"
+                )
+                self.require_few(name, first.status, what, len(failed), len(completions))
 
 
 def _with_steps(judgement: Judgement, steps: Sequence[StepScore], weight: float) -> Judgement:
     """The judgement with these steps, in the order in which they end, if it was given at all."""
-    if judgement.status != OK:
-        return judgement
-    weighted = ((end, weight * score) for end, score in steps)
-    return replace(judgement, steps=tuple(sorted((*judgement.steps, *weighted))))
+    every = sorted((*judgement.steps, *((end, weight * score) for end, score in steps)))
+    return replace(judgement, steps=tuple(every)) if judgement.status == OK else judgement
 
 
 def columns_of(items: Sequence[Judged]) -> dict[str, list[Any]]:
@@ -209,18 +199,15 @@ def shortened(text: str) -> str:
 
 def _check(rewards: Sequence[WeightedReward], deadline_s: float, max_failed_share: float) -> None:
     names = [part.reward.name for part in rewards]
-    problems = []
+    problems: list[str] = []
     if not rewards:
-        problems.append(
-            "rewards: got none, expected at least one; a task without its own needs --reward FILE.py:FUNCTION"
-        )
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    problems += [f"rewards: two parts are named '{name}'; names must differ" for name in repeated]
-    problems += [
-        f"rewards.{part.reward.name}.weight: got {part.weight}, expected a finite number"
-        for part in rewards
-        if not math.isfinite(part.weight)
-    ]
+        needs = "a task without its own needs --reward FILE.py:FUNCTION"
+        problems.append(f"rewards: got none, expected at least one; {needs}")
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        problems.append(f"rewards: two parts are named '{name}'; names must differ")
+    for part in rewards:
+        if not math.isfinite(part.weight):
+            problems.append(f"rewards.{part.reward.name}.weight: got {part.weight}, expected a finite number")
     if not (math.isfinite(deadline_s) and deadline_s > 0):
         problems.append(f"deadline_s: got {deadline_s}, expected seconds > 0")
     if not 0 <= max_failed_share <= 1:

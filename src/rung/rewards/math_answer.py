@@ -33,7 +33,7 @@ _ONE_NUMBER = re.compile(
     r"[-+(\s]*(?:\d*\.?\d*(?:\(\d+\))?|\d+ \d+)(?:\s*/\s*-?\d*\.?\d+)?\)?"
     r"|[-+]?(?:\d*\.?\d*\s*\*\s*)?10\s*\^\s*\{?[-+\d]+\}?"
 )
-_CHOICE_BEFORE = re.compile(r"\(?[A-Z]\)[\s.:]*(?=\S)")
+_CHOICE_BEFORE = re.compile(r"^\(?[A-Z]\)[\s.:]*(?=\S)")
 
 
 def decided(gold: str, answer: str) -> bool | None:
@@ -60,18 +60,11 @@ def decided(gold: str, answer: str) -> bool | None:
         right = form(gold, answer)
         if right is not None:
             return right
-    wanted, found = (
-        read(gold),
-        read(_CHOICE_BEFORE.sub("", answer, count=1) if _CHOICE_BEFORE.match(answer) else answer),
-    )
+    wanted, found = read(gold), read(_CHOICE_BEFORE.sub("", answer, count=1))
     if agree(wanted, found):
-        return not (is_number(wanted) and _ONE_NUMBER.fullmatch(gold) and _is_left_to_do(answer))
+        left_to_do = _ARITHMETIC.fullmatch(answer) and _OPERATION.search(answer) and not _ONE_NUMBER.fullmatch(answer)
+        return not (left_to_do and is_number(wanted) and _ONE_NUMBER.fullmatch(gold))
     return False if is_read(wanted) and is_read(found) else None
-
-
-def _is_left_to_do(answer: str) -> bool:
-    is_sum = _ARITHMETIC.fullmatch(answer) and _OPERATION.search(answer)
-    return bool(is_sum) and not _ONE_NUMBER.fullmatch(answer)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -170,12 +170,7 @@ def _relation(text: str) -> Reading | None:
     sides = [read(side) for side in cut[::2]]
     if set(marks) <= {"=", r"\approx"}:
         return _chain(marks, cut[::2], sides)
-    region = _region(marks, sides)
-    if region is not None:
-        return region
-    if len(sides) != 2:
-        return None
-    return _equation(marks[0], cut[0], cut[2], sides[1])
+    return _region(marks, sides) or (_equation(marks[0], cut[0], cut[2], sides[1]) if len(sides) == 2 else None)
 
 
 def _chain(marks: list[str], texts: list[str], sides: list[Reading]) -> Reading:
@@ -204,13 +199,13 @@ def _equation(mark: str, left: str, right: str, right_read: Reading) -> Reading:
 def _region(marks: list[str], sides: list[Reading]) -> Region | None:
     """The values of the one variable in `1 < x \\le 3`, `x > 5`, `5 < x`."""
     values = [side.value for side in sides if isinstance(side, Quantity)]
-    if len(values) != len(sides) or "=" in marks or r"\ne" in marks or r"\approx" in marks:
-        return None
     places = [i for i, value in enumerate(values) if not value.is_constant]
-    if len(places) != 1 or len(values[places[0]].symbols) != 1 or not _is_bare(values[places[0]]):
+    if len(values) != len(sides) or not set(marks) <= {"<", ">", r"\le", r"\ge"} or len(places) != 1:
         return None
-    place = places[0]
-    if len(sides) > 3 or (len(sides) == 3 and place != 1):
+    (place,), (name, *others) = places, values[places[0]].symbols
+    if others or (len(sides) != 2 and (len(sides), place) != (3, 1)):
+        return None
+    if not worked_out(name if len(name) == 1 or "_" in name else f"\\{name}").same(values[place]):
         return None
     low: tuple[Value, bool] = (worked_out(r"-\infty"), False)
     high: tuple[Value, bool] = (worked_out(r"\infty"), False)
@@ -220,11 +215,6 @@ def _region(marks: list[str], sides: list[Reading]) -> Region | None:
         bound = (values[other], mark in (r"\le", r"\ge"))
         low, high = (bound, high) if is_below else (low, bound)
     return Region(((*low, *high),))
-
-
-def _is_bare(value: Value) -> bool:
-    (name,) = value.symbols
-    return worked_out(name if len(name) == 1 else f"\\{name}" if "_" not in name else name).same(value)
 
 
 def _compound(text: str) -> Reading | None:
@@ -245,19 +235,16 @@ def _quantity(text: str, sign: int = 1) -> Reading:
     edges = [(0, 0), *((found.start(), found.end()) for found in words), (len(text), len(text))]
     gaps = [(edges[i][1], edges[i + 1][0]) for i in range(len(edges) - 1)]
     found = [i for i, (start, end) in enumerate(gaps) if _SAYS.search(text[start:end])]
+    if not found and not words:
+        return Quantity(worked_out(text, sign))
     if not found:
-        if not words:
-            return Quantity(worked_out(text, sign))
         raise Unread(text)
     start, end = gaps[found[0]]
-    before = [word.group().lower() for word in words[: found[0]]]
-    between = [word.group().lower() for word in words[found[0] : found[1] if len(found) > 1 else None]]
+    said = [word.group().lower() for word in words]
+    before, between = said[: found[0]], said[found[0] : found[1] if len(found) > 1 else None]
+    refused = any(word in _NOT_MEANT or word.endswith("n't") for word in before)
     has_more = any(re.search(r"\d", text[slice(*gaps[i])]) for i in found[1:])
-    if (
-        (between and between[0] in _OPERATIONS)
-        or any(word in _NOT_MEANT or word.endswith("n't") for word in before)
-        or (has_more and _HEDGES & set(between))
-    ):
+    if refused or (between and between[0] in _OPERATIONS) or (has_more and _HEDGES & set(between)):
         raise Unread(text)
     formula, tail = text[start:end].strip(" ,:\"'"), text[end:].strip()
     return _with_unit(formula, tail, words[found[0] - 1].group() if found[0] else "", sign)
@@ -280,8 +267,7 @@ def _with_unit(formula: str, tail: str, word_before: str, sign: int) -> Quantity
     first, _, rest = tail.partition(" ")
     if first in LARGE:
         value, tail = value.times(LARGE[first]), rest
-    unit = read_unit(tail)
-    before = read_unit(word_before)
+    unit, before = read_unit(tail), read_unit(word_before)
     if unit == NO_UNIT and {kind for kind, _ in before.kinds} <= _MONEY:
         unit = before
     return Quantity(value, unit, whole)

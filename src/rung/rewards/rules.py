@@ -15,7 +15,8 @@ from rung.rewards.reward import Columns, Prompt, Score, StepScore, WeightedRewar
 _STEP = re.compile(r"=?[-+]?[0-9]{1,18}")
 _MOST_OF_A_WORKING = 1_000
 """Characters of a completion's first line; what stands beyond is no step."""
-_INTEGER = re.compile(r"[-−]?[0-9]{1,40}")
+_INTEGER = re.compile(r"(?:(?<!\d)[-−])?[0-9]{1,40}")
+"""A minus that follows a digit is an operator, not a sign."""
 _MOST_CHARACTERS = 10_000
 """Longer completions are searched only this far from the end that counts."""
 
@@ -27,30 +28,17 @@ def first_integer(text: str) -> int | None:
     85
     """
     found = _INTEGER.search(text[:_MOST_CHARACTERS])
-    return _value(found.group()) if found else None
+    return int(found.group().replace("−", "-")) if found else None
 
 
 def last_integer(text: str) -> int | None:
-    """The last whole number in the text. A minus that follows a digit is an operator, not a sign.
+    """The last whole number in the text.
 
     >>> last_integer("40*8=320 320+56=376"), last_integer("12-5"), last_integer("12-5=-7")
     (376, 5, -7)
     """
-    text = text[-_MOST_CHARACTERS:]
-    last = None
-    for found in _INTEGER.finditer(text):
-        last = found
-    if last is None:
-        return None
-    digits = last.group()
-    signed = digits[0] in "-−"
-    if signed and last.start() > 0 and text[last.start() - 1].isdigit():
-        digits = digits[1:]
-    return _value(digits)
-
-
-def _value(digits: str) -> int:
-    return int(digits.replace("−", "-"))
+    found = _INTEGER.findall(text[-_MOST_CHARACTERS:])
+    return int(found[-1].replace("−", "-")) if found else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,18 +101,18 @@ class WorkedSteps:
         return [sum(score for _, score in steps) for steps in self.steps(prompts, completions, columns)]
 
     def steps(self, prompts: Sequence[Prompt], completions: Sequence[str], columns: Columns) -> list[list[StepScore]]:
-        return [_judged_steps(text, right) for text, right in zip(completions, columns["steps"], strict=True)]
+        return [self._judged(text, right) for text, right in zip(completions, columns["steps"], strict=True)]
 
-
-def _judged_steps(text: str, right: Sequence[int]) -> list[StepScore]:
-    *parts, answer = right
-    found = list(_STEP.finditer(text[:_MOST_OF_A_WORKING].partition("\n")[0]))
-    steps: list[StepScore] = []
-    for index, step in enumerate(found):
-        is_answer = step.group().startswith("=") or len(found) == 1
-        wanted = answer if is_answer else (parts[index] if index < len(parts) else None)
-        steps.append((step.end(), float(int(step.group().removeprefix("=")) == wanted)))
-    return steps
+    @staticmethod
+    def _judged(text: str, right: Sequence[int]) -> list[StepScore]:
+        *parts, answer = right
+        found = list(_STEP.finditer(text[:_MOST_OF_A_WORKING].partition("\n")[0]))
+        steps: list[StepScore] = []
+        for index, step in enumerate(found):
+            is_answer = step.group().startswith("=") or len(found) == 1
+            wanted = answer if is_answer else (parts[index] if index < len(parts) else None)
+            steps.append((step.end(), float(int(step.group().removeprefix("=")) == wanted)))
+        return steps
 
 
 def rewards_of_working(*, steps: bool) -> tuple[WeightedReward, ...]:

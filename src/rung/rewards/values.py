@@ -13,7 +13,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from types import FrameType
 from typing import Any, TypeVar
@@ -40,38 +40,30 @@ def checked_scores(name: str, returned: Any, expected: int) -> list[Score]:
     Raises RewardError: a wrong length, a scalar, dict, generator or text instead of a list, a value that is not a
     number, a NaN or an infinity. It names the reward and the index.
     """
-    values = _as_list(name, returned, expected)
-    if len(values) != expected:
-        count = "1 value" if len(values) == 1 else f"{len(values)} values"
+    if not isinstance(returned, (list, tuple)):
+        kind, dimensions = type(returned).__name__, getattr(returned, "ndim", None)
+        if dimensions != 1 or not hasattr(returned, "tolist"):
+            what = f"one {kind}" if dimensions is None else f"one {dimensions}-d {kind}"
+            wanted = f"expected a list of {expected} numbers"
+            if isinstance(returned, (bool, int, float)) or dimensions == 0:
+                raise RewardError(name, WRONG_LENGTH, f"returned 1 value for {expected} completions ({what}); {wanted}")
+            raise RewardError(name, WRONG_TYPE, f"returned {what} for {expected} completions; {wanted}")
+        returned = returned.tolist()
+    if len(returned) != expected:
+        count = "1 value" if len(returned) == 1 else f"{len(returned)} values"
         raise RewardError(name, WRONG_LENGTH, f"returned {count} for {expected} completions")
-    return [_as_score(name, value, index) for index, value in enumerate(values)]
-
-
-def _as_list(name: str, returned: Any, expected: int) -> Sequence[Any]:
-    if isinstance(returned, (list, tuple)):
-        return returned
-    if getattr(returned, "ndim", None) == 1 and hasattr(returned, "tolist"):
-        return returned.tolist()
-    kind, dimensions = type(returned).__name__, getattr(returned, "ndim", None)
-    what = f"one {kind}" if dimensions is None else f"one {dimensions}-d {kind}"
-    wanted = f"expected a list of {expected} numbers"
-    if isinstance(returned, (bool, int, float)) or dimensions == 0:
-        raise RewardError(name, WRONG_LENGTH, f"returned 1 value for {expected} completions ({what}); {wanted}")
-    raise RewardError(name, WRONG_TYPE, f"returned {what} for {expected} completions; {wanted}")
+    return [_as_score(name, value, index) for index, value in enumerate(returned)]
 
 
 def _as_score(name: str, value: Any, index: int) -> Score:
     if value is None or isinstance(value, Failure):
         return value
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        value = value.item()
     if not isinstance(value, (bool, int, float)):
-        one_element = getattr(value, "ndim", None) == 0 and hasattr(value, "item")
-        value = value.item() if one_element else value
-        if not isinstance(value, (bool, int, float)):
-            raise RewardError(
-                name,
-                WRONG_TYPE,
-                f"value {index} is a {type(value).__name__} ({_shown(value)}); expected a number or None",
-            )
+        kind, text = type(value).__name__, repr(value)
+        shown = text if len(text) <= 60 else f"{text[:57]}..."
+        raise RewardError(name, WRONG_TYPE, f"value {index} is a {kind} ({shown}); expected a number or None")
     try:
         number = float(value)
     except OverflowError:
@@ -79,11 +71,6 @@ def _as_score(name: str, value: Any, index: int) -> Score:
     if not math.isfinite(number):
         raise RewardError(name, NOT_FINITE, f"value {index} is {number}; a reward must be a finite number or None")
     return number
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 class DeadlinePassed(BaseException):

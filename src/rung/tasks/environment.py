@@ -7,7 +7,7 @@ import copy
 import inspect
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
@@ -98,17 +98,17 @@ class EnvironmentTask:
         """Shape and kind of the numbers that environments are kept in: vectors, or stacks of screens."""
         return (self.frames, np.uint8) if self.is_atari else ((self.observations,), np.float32)
 
+    @property
+    def _numbers(self) -> int:
+        """Numbers of an action of the environment's own space, where that is a box."""
+        return int(np.prod(self.action_space.shape, dtype=np.int64))
+
     @cached_property
     def choices(self) -> int | None:
         """How many actions there are to choose among; None: actions are vectors."""
         if self.action_bins is not None:
             return self.action_bins**self._numbers
         return int(self.action_space.n) if hasattr(self.action_space, "n") else None
-
-    @property
-    def _numbers(self) -> int:
-        """Numbers of an action of the environment's own space, where that is a box."""
-        return int(np.prod(self.action_space.shape, dtype=np.int64))
 
     @cached_property
     def dimensions(self) -> int | None:
@@ -122,23 +122,16 @@ class EnvironmentTask:
 
     def to_environment(self, actions_N: npt.NDArray[Any]) -> list[Any]:
         """The policy's actions as the environment takes them: whole numbers, or arrays within the bounds."""
-        if self.action_bins is not None:
-            return list(self._on_grid(actions_N))
+        space, bins = self.action_space, self.action_bins
+        if bins is not None:  # points of the grid; the last dimension changes fastest
+            places_NA = np.stack(np.unravel_index(actions_N, (bins,) * self._numbers), axis=1)
+            low_A, high_A = np.ravel(space.low), np.ravel(space.high)
+            values_NA = low_A + (high_A - low_A) * (places_NA / (bins - 1))
+            return list(values_NA.reshape(len(actions_N), *space.shape).astype(space.dtype))
         if self.choices is not None:
-            start = int(self.action_space.start)
-            return list(actions_N + start)  # numpy's whole numbers, as Discrete.sample() gives them
-        space = self.action_space
+            return list(actions_N + int(space.start))  # numpy's whole numbers, as Discrete.sample() gives them
         shaped_N = actions_N.reshape(len(actions_N), *space.shape)
         return list(np.minimum(np.maximum(shaped_N, space.low), space.high).astype(space.dtype, copy=False))
-
-    def _on_grid(self, actions_N: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The points of the grid that these choices stand for; the last dimension changes fastest."""
-        space, bins = self.action_space, self.action_bins
-        assert bins is not None
-        places_NA = np.stack(np.unravel_index(actions_N, (bins,) * self._numbers), axis=1)
-        low_A, high_A = np.ravel(space.low), np.ravel(space.high)
-        values_NA = low_A + (high_A - low_A) * (places_NA / (bins - 1))
-        return values_NA.reshape(len(actions_N), *space.shape).astype(space.dtype)
 
     def notes(self) -> tuple[str, ...]:
         """What is to be said of it before a run: what Gymnasium's checker finds, and what becomes of images."""
@@ -171,9 +164,10 @@ class FixedLength:
     """
 
     def __init__(self, environment: Any, steps: int) -> None:
-        self.environment, self.steps = environment, steps
-        self.metadata = environment.metadata
-        self._taken = 0
+        self.environment, self.steps, self._taken = environment, steps, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.environment, name)
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode."""
@@ -188,12 +182,6 @@ class FixedLength:
         if (terminated or truncated) and not over:
             observation, info = self.environment.reset()
         return observation, reward, False, over, info
-
-    def render(self) -> Any:
-        return self.environment.render()
-
-    def close(self) -> None:
-        self.environment.close()
 
 
 def environment_task(name: str, **options: Any) -> EnvironmentTask:
@@ -322,41 +310,38 @@ def _register_atari(gymnasium: Any) -> None:
 def _hear_mujoco() -> None:
     """MuJoCo's warnings as Python's, each said once; by itself it prints each one for every environment made, and
     writes a log into the folder that one happens to work in."""
+
+    def warn(text: str) -> None:
+        kind = DeprecationWarning if "deprecated" in text else RuntimeWarning
+        warnings.warn(f"MuJoCo: {text}", kind, stacklevel=2)
+
     with contextlib.suppress(ImportError):  # Gymnasium says so with the name of the environment
         import mujoco
 
-        mujoco.set_mju_user_warning(_warn_of_mujoco)
-
-
-def _warn_of_mujoco(text: str) -> None:
-    kind = DeprecationWarning if "deprecated" in text else RuntimeWarning
-    warnings.warn(f"MuJoCo: {text}", kind, stacklevel=2)
+        mujoco.set_mju_user_warning(warn)
 
 
 def _require_known_spaces(task: EnvironmentTask) -> None:
     from gymnasium.spaces import Box, Discrete
 
     problems: list[str] = []
+    space, bins = task.action_space, task.action_bins
     if not isinstance(task.observation_space, Box):
         expected = "expected Box (numbers); wrap it in gymnasium.wrappers.FlattenObservation"
         problems.append(f"task: '{task.name}' has observations {task.observation_space}, {expected}")
-    if not isinstance(task.action_space, (Box, Discrete)):
-        problems.append(f"task: '{task.name}' has actions {task.action_space}, expected Discrete or Box")
-    elif task.action_bins is not None:
-        problems += _wrong_bins(task)
-    if problems:
-        raise SettingsError(problems)
-
-
-def _wrong_bins(task: EnvironmentTask) -> Iterator[str]:
-    space, bins = task.action_space, task.action_bins
-    if not hasattr(space, "low"):
-        yield f"action_bins: got {bins}, but '{task.name}' has actions to choose among already: {space}; leave it out"
-    elif not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
-        yield f"action_bins: got {bins}, but actions of '{task.name}' have no bounds to lay a grid between: {space}"
-    elif (task.choices or 0) > MOST_CHOICES:
+    if not isinstance(space, (Box, Discrete)):
+        problems.append(f"task: '{task.name}' has actions {space}, expected Discrete or Box")
+    elif bins is not None and isinstance(space, Discrete):
+        said = f"'{task.name}' has actions to choose among already: {space}; leave it out"
+        problems.append(f"action_bins: got {bins}, but {said}")
+    elif bins is not None and not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
+        said = f"actions of '{task.name}' have no bounds to lay a grid between: {space}"
+        problems.append(f"action_bins: got {bins}, but {said}")
+    elif bins is not None and (task.choices or 0) > MOST_CHOICES:
         many = f"{bins} values in each of the {np.prod(space.shape, dtype=np.int64)} dimensions of '{task.name}'"
-        yield (
+        problems.append(
             f"action_bins: got {bins}, but {many} are {task.choices:,} actions, expected at most {MOST_CHOICES:,}; set "
             "fewer, or choose a method that has a distribution over continuous actions, such as ppo"
         )
+    if problems:
+        raise SettingsError(problems)
