@@ -14,7 +14,7 @@ from rung.methods.data import as_data
 from rung.settings import EvalSettings, Settings
 from rung.settings.given import given, leaves
 from rung.settings.listing import OF_COMMANDS, Setting, as_json, every_setting, field_docs, found, listed
-from rung.settings.load import run_keys
+from rung.settings.validate import run_keys
 from rung.settings.names import ELSEWHERE
 from rung.settings.section import keys_of
 from rung.trainers.reading import read_run, settings_of
@@ -26,7 +26,7 @@ RUN = {one.key for one in SETTINGS if one.command == "train"}
 def test_every_key_of_every_command_stands_in_it():
     for command, schema in OF_COMMANDS.items():
         assert set(keys_of(schema)) <= {one.key for one in SETTINGS if one.command == command}
-    keys = {key for key in run_keys() if not key.endswith(".part")}
+    keys = {key for key in run_keys(Settings) if not key.endswith(".part")}
     assert keys <= RUN | {"method.name"}
 
 

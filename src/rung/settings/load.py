@@ -10,19 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rung.settings.command_line import Assignment, read_assignments, read_flags, read_rewards, whole_key
-from rung.settings.given import NOWHERE, Given, Origin, Reading, S, given, leaves, nested, placed, plain, without
+from rung.settings.given import NOWHERE, Given, Origin, Reading, S, given, leaves, nested, placed, plain
 from rung.settings.layers import NONE, anchored, merged, read_file, read_recipe, usable
-from rung.settings.method import MethodSettings
 from rung.settings.names import todays
 from rung.settings.objects import taken_apart
 from rung.settings.schema import SAMPLES, EvalSettings, PairsSettings, Settings, SFTSettings
 from rung.settings.section import keys_of
+from rung.settings.validate import Parts, read_layers, run_keys, settled
 
 if TYPE_CHECKING:
     from rung.methods import Method
 
 Flags = Mapping[str, object]
-Parts = Sequence[type[Any]]
 ADAPTED = "adapted"
 """Begins the note on what was changed because of a run's sizes."""
 
@@ -81,7 +80,7 @@ def read_run(
 
     own = methods or {}
     parts = [*parts, *(part for method in own.values() for part in own_classes(method))]
-    keys = run_keys(_named(first, "method"))
+    keys = run_keys(Settings, _named(first, "method"))
     assignments = read_assignments(sets, keys, problems, _own_keys(first, own, parts))
     problems += more
     layers = [*first, *usable([one.layer for one in assignments], problems)]
@@ -113,7 +112,7 @@ def settings_of(
     data, objects = taken_apart({key: value for key, value in keywords.items() if key != "settings"}, parts)
     further, more_objects = taken_apart(more, objects.parts)
     method = data.get("method", further.get("method"))
-    keys = run_keys(method if isinstance(method, str) else None)
+    keys = run_keys(Settings, method if isinstance(method, str) else None)
     layers = [] if below is None else [given(below.as_data(), NOWHERE)]
     own = _own_keys([*layers, *([Given({"method": given(method, NOWHERE)})] if method else [])], {}, more_objects.parts)
     for typed, value in [*data.items(), *further.items()]:
@@ -149,7 +148,7 @@ def _over_recipe(
         layers = [*(fitted(layer, method) for layer in recipe_layers), *layers]
     if kinds is not None and recipe != NONE:
         layers = [*_adapted(layers, keys, parts, kinds, notes), *layers]
-    reading = read_layers(layers, keys, problems, notes, parts=parts, kinds=kinds)
+    reading = read_layers(Settings, layers, keys, problems, notes, parts=parts, contradictions=kinds and kinds.problems)
     return reading if chosen == NONE else replace(reading, recipe=chosen)
 
 
@@ -157,7 +156,7 @@ def _adapted(
     layers: Sequence[Given], keys: Sequence[str], parts: Parts, kinds: Kinds, notes: list[str]
 ) -> Iterator[Given]:
     """The lowest layers: what these sizes ask for in place of the definition's own numbers. Each is told in `notes`."""
-    reading = read_layers(layers, keys, parts=parts)
+    reading = read_layers(Settings, layers, keys, parts=parts)
     if reading.settings is None:
         return
     written = {key for key, value in leaves(reading.tree) if value.origin is not None}
@@ -234,72 +233,7 @@ def settings_from(data: Mapping[str, Any], parts: Parts = ()) -> Settings:
     >>> settings_from({"model": "tiny", "method": "grpo", "task": "arithmetic", "seed": 3}).seed
     3
     """
-    return settled([data], parts)
-
-
-def settled(layers: Iterable[Mapping[str, Any]], parts: Parts = ()) -> Settings:
-    """The settings that these layers of plain data make, lowest first. SettingsError with every problem."""
-    problems: list[str] = []
-    trees = usable([given(layer, NOWHERE) for layer in layers], problems)
-    return read_layers(trees, run_keys(), problems, parts=parts).required()
-
-
-def run_keys(method: str | None = None) -> list[str]:
-    """Every dotted key that a run's settings can have: those of this method's kind included, or of any kind's."""
-    from rung.methods import METHODS
-    from rung.methods.data import KINDS
-    from rung.settings.method_layers import method_keys
-
-    kinds = [type(METHODS[method])] if method in METHODS else KINDS
-    return list(dict.fromkeys([*keys_of(Settings), *(key for kind in kinds for key in method_keys(kind))]))
-
-
-def read_layers(
-    layers: Sequence[Given],
-    keys: Sequence[str],
-    problems: Sequence[str] = (),
-    notes: Sequence[str] = (),
-    *,
-    parts: Parts = (),
-    kinds: Kinds | None = None,
-) -> Reading[Settings]:
-    """What the layers say, lowest first. `problems` and `notes` were found on the way here.
-
-    What cannot go together is looked for even when some keys are wrong: among the others, with defaults in place of
-    the wrong ones, and only what does not concern a wrong key is told.
-    """
-    from rung.settings.method_layers import read_method
-
-    notes = list(notes)
-    method = read_method([layer.value["method"] for layer in layers if "method" in layer.value], parts)
-    tree = merged([without(layer, "method") for layer in layers], notes)
-    whole = plain(method.whole) if method.method is not None else {"name": "grpo"}
-    chosen = MethodSettings.model_validate(whole).with_parts(parts)
-    settings, wrong = Settings.checked({**plain(tree), "method": chosen}, keys)
-    found, paths = [*(sentence for _, sentence in wrong), *method.problems], [path for path, _ in wrong]
-    rest = settings or _salvaged(tree, chosen, paths, keys)
-    if rest is not None and kinds is not None:
-        found += [one for one in kinds.problems(rest, method.method) if not _concerns(one, paths)]
-    tree = Given({**tree.value, "method": method.written}, tree.origin)
-    problems = [*problems, *(placed(sentence, tree) for sentence in found)]
-    said = (*notes, *method.notes)
-    return Reading(settings=None if problems else settings, problems=tuple(problems), tree=tree, notes=said)
-
-
-def _salvaged(body: Given, method: MethodSettings, wrong: Sequence[str], keys: Sequence[str]) -> Settings | None:
-    """The settings with defaults, or a stand-in where there is none, in place of what is wrong."""
-    for path in sorted(wrong, reverse=True):
-        body = without(body, path)
-    for name, needed in (("model", "model"), ("task", "task.name")):
-        if body.at(needed) is None:
-            body = Given({**body.value, name: Given("?")}, body.origin)
-    return Settings.checked({**plain(body), "method": method}, keys)[0]
-
-
-def _concerns(problem: str, wrong: Sequence[str]) -> bool:
-    """Whether a sentence mentions a setting that is wrong already."""
-    words = problem.replace(":", " ").replace(",", " ").split()
-    return any(path and (path in words or problem.startswith(f"{path}.")) for path in wrong)
+    return settled(Settings, [data], parts)
 
 
 def with_whole_paths(settings: Settings, folder: Path) -> Settings:
@@ -313,10 +247,12 @@ def read_changes(settings: Settings, sets: Sequence[str], kinds: Kinds | None = 
     SettingsError with every problem, those of the settings that would result included.
     """
     problems: list[str] = []
-    keys = run_keys(settings.method.name)
+    keys = run_keys(Settings, settings.method.name)
     assignments = read_assignments(sets, keys, problems)
     layers = usable([given(settings.as_data(), NOWHERE), *(one.layer for one in assignments)], problems)
-    read_layers(layers, keys, problems, parts=settings.method.parts, kinds=kinds).required()
+    read_layers(
+        Settings, layers, keys, problems, parts=settings.method.parts, contradictions=kinds and kinds.problems
+    ).required()
     return {one.key: plain(one.value) for one in assignments}
 
 

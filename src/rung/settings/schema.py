@@ -18,6 +18,7 @@ from rung.settings.given import nested
 from rung.settings.method import MethodSettings, method_of, sound
 from rung.settings.objects import GIVEN, model_text, named_rewards, named_sampler, reward_name, taken_apart, task_text
 from rung.settings.section import Amount, Count, Data, Section
+from rung.settings.validate import settled
 
 if TYPE_CHECKING:
     from rung.methods import Method
@@ -308,10 +309,8 @@ class Settings(Section):
         >>> Settings(model="tiny", method="grpo", task="arithmetic").changed({"evaluation.every": 5}).evaluation.every
         5
         """
-        from rung.settings.load import settled
-
         data, objects = taken_apart(changes, self.method.parts)
-        return settled([self.as_data(), *(nested(key, value) for key, value in data.items())], objects.parts)
+        return settled(Settings, [self.as_data(), *(nested(key, value) for key, value in data.items())], objects.parts)
 
 
 class _ModelAndTask(Section):
