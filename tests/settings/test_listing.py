@@ -13,8 +13,8 @@ from rung.methods import METHODS
 from rung.methods.data import as_data
 from rung.settings import EvalSettings, Settings
 from rung.settings.given import given, leaves
+from rung.settings.layers import run_keys
 from rung.settings.listing import OF_COMMANDS, Setting, as_json, every_setting, field_docs, found, listed
-from rung.settings.validate import run_keys
 from rung.settings.names import ELSEWHERE
 from rung.settings.section import keys_of
 from rung.trainers.reading import read_run, settings_of

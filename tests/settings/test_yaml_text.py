@@ -10,8 +10,7 @@ import yaml
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
-from rung.settings.given import leaves, plain
-from rung.settings.yaml_text import read_yaml, write_yaml
+from rung.settings.given import leaves, plain, read_yaml, write_yaml
 
 
 def read(text):

@@ -2,8 +2,8 @@
 
 schema.py has every setting with its type, range, default and a sentence, of sections as section.py makes them. load.py
 reads the layers (recipe < file < flags < --set, or keywords from Python) as trees of values that remember where they
-were written (given.py), lays them over each other (layers.py, and method_layers.py for a method's slots), and gives
-settings or everything that is wrong with them (validate.py). listing.py is the table for `rung settings`.
+were written (given.py), which are laid over each other and give settings, or everything that is wrong with them
+(layers.py, and method_layers.py for a method's slots). listing.py is the table for `rung settings`.
 
 >>> settings = Settings(model="tiny", method="grpo", task="arithmetic", steps=20)
 >>> Settings.model_validate(settings.as_data()) == settings
@@ -12,6 +12,7 @@ True
 
 from __future__ import annotations
 
+from rung.settings.given import write_yaml
 from rung.settings.load import read_eval as read_eval
 from rung.settings.load import read_pairs as read_pairs
 from rung.settings.load import read_settings as read_settings
@@ -29,7 +30,6 @@ from rung.settings.schema import Settings as Settings
 from rung.settings.schema import SFTSettings as SFTSettings
 from rung.settings.schema import TaskSettings as TaskSettings
 from rung.settings.section import Section as Section
-from rung.settings.yaml_text import write_yaml
 
 
 def to_yaml(settings: Section) -> str:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
+from typing import Any
 
 import yaml
 
 from rung.errors import did_you_mean
 
 
-def _read() -> dict[str, tuple[tuple[str, ...], str]]:
-    rows = yaml.safe_load(files("rung.settings").joinpath("elsewhere.yaml").read_text(encoding="utf-8"))
+def _data(file: str) -> Any:
+    return yaml.safe_load(files("rung.settings").joinpath(file).read_text(encoding="utf-8"))
+
+
+def _elsewhere() -> dict[str, tuple[tuple[str, ...], str]]:
     found: dict[str, tuple[tuple[str, ...], str]] = {}
-    for ours, theirs in (entry for row in rows for entry in row.items()):
+    for ours, theirs in (entry for row in _data("elsewhere.yaml") for entry in row.items()):
         names, words = (theirs, "") if isinstance(theirs, str) else theirs
         found |= dict.fromkeys(names.split(), (tuple(ours.split()), words))
     return found
 
 
-ELSEWHERE: Mapping[str, tuple[tuple[str, ...], str]] = _read()
+WORDS: Mapping[str, Mapping[str, str]] = _data("words.yaml")
+ELSEWHERE: Mapping[str, tuple[tuple[str, ...], str]] = _elsewhere()
 """By the name elsewhere: our keys, of which the first that there is counts, and what differs in meaning."""
 
 
@@ -49,17 +54,7 @@ def suggestion(typed: str, keys: Iterable[str], own: Sequence[str] = ()) -> str:
     return f"; did you mean '{meant}'{said}?"
 
 
-FORMER: Mapping[str, str] = {
-    "environments": "num_environments",
-    "evaluation.items": "num_items",
-    "evaluation.samples": "num_samples",
-    "method.step": "optimizer",
-    "method.epochs": "num_epochs",
-    "method.minibatches": "num_minibatches",
-    "method.optimizer.critic_epochs": "num_critic_epochs",
-    "method.optimizer.critic_minibatches": "num_critic_minibatches",
-}
-"""The new name of the last part, by the former dotted key. Sections come before what they hold."""
+FORMER = WORDS["former"]
 
 
 def todays(typed: str) -> str:

@@ -15,10 +15,9 @@ from pydantic_core import PydanticCustomError
 
 from rung.settings import objects
 from rung.settings.given import nested
-from rung.settings.method import MethodSettings, method_of, sound
-from rung.settings.objects import GIVEN, model_text, named_rewards, named_sampler, reward_name, taken_apart, task_text
+from rung.settings.layers import settled
+from rung.settings.objects import GIVEN, MethodSettings
 from rung.settings.section import Amount, Count, Data, Section
-from rung.settings.validate import settled
 
 if TYPE_CHECKING:
     from rung.methods import Method
@@ -29,7 +28,8 @@ SAMPLES = "samples"
 """As `pairs.source`: the model's own samples."""
 
 
-_ByName = BeforeValidator(lambda value: named_rewards(value)[0])
+_ByName = BeforeValidator(lambda value: objects.named_rewards(value)[0])
+_EngineByName = BeforeValidator(lambda value: objects.named_sampler(value)[0])
 
 
 class TaskSettings(Section):
@@ -189,7 +189,7 @@ class BudgetSettings(Section):
 class RewardingSettings(Section):
     """Which reward counts as accuracy, and limits for rewards that are slow or fail."""
 
-    accuracy: Annotated[str | None, BeforeValidator(reward_name)] = None
+    accuracy: Annotated[str | None, BeforeValidator(objects.reward_name)] = None
     """Name of the reward that tells right from wrong, which group filters, `right` and the held-out score follow;
     `task`: the task's own. None: the task's own where it is among the rewards, else the first."""
 
@@ -250,13 +250,13 @@ class Settings(Section):
     64
     """
 
-    model: Annotated[str, BeforeValidator(model_text)] = Field(min_length=1)
+    model: Annotated[str, BeforeValidator(objects.model_text)] = Field(min_length=1)
     """A Hugging Face folder or hub id, a `.gguf` file, or `tiny`; `small` is a small network, for environments."""
-    method: Annotated[MethodSettings, BeforeValidator(method_of), AfterValidator(sound)]
+    method: Annotated[MethodSettings, BeforeValidator(objects.method_of), AfterValidator(objects.sound)]
     """A method's name (`rung methods`) and the slots that differ from its definition."""
-    task: Annotated[TaskSettings, BeforeValidator(task_text)]
+    task: Annotated[TaskSettings, BeforeValidator(objects.task_text)]
     """A task's name, or a .jsonl or .parquet file, and the options it is loaded with."""
-    teacher: Annotated[str | None, BeforeValidator(model_text)] = None
+    teacher: Annotated[str | None, BeforeValidator(objects.model_text)] = None
     """The model that `distillation` learns from: a folder, a hub id or a `.gguf` file, with the same tokenizer."""
     seed: int = Field(0, ge=0, le=2**63 - 1)
     """Seed of every random stream of the run."""
@@ -284,7 +284,7 @@ class Settings(Section):
     """The small network, for environments."""
     learner: LearnerSettings = LearnerSettings()
     """How gradients are computed."""
-    sampler: Annotated[SamplerSettings, BeforeValidator(lambda value: named_sampler(value)[0])] = SamplerSettings()
+    sampler: Annotated[SamplerSettings, _EngineByName] = SamplerSettings()
     """How completions are drawn."""
     evaluation: EvaluationSettings = EvaluationSettings()
     """How the held-out score is measured."""
@@ -309,16 +309,16 @@ class Settings(Section):
         >>> Settings(model="tiny", method="grpo", task="arithmetic").changed({"evaluation.every": 5}).evaluation.every
         5
         """
-        data, objects = taken_apart(changes, self.method.parts)
-        return settled(Settings, [self.as_data(), *(nested(key, value) for key, value in data.items())], objects.parts)
+        data, given = objects.taken_apart(changes, self.method.parts)
+        return settled(Settings, [self.as_data(), *(nested(key, value) for key, value in data.items())], given.parts)
 
 
 class _ModelAndTask(Section):
     """What is done with a model on a task."""
 
-    model: Annotated[str, BeforeValidator(model_text)] = Field(min_length=1)
+    model: Annotated[str, BeforeValidator(objects.model_text)] = Field(min_length=1)
     """A Hugging Face folder or hub id, a `.gguf` file, or `tiny`."""
-    task: Annotated[TaskSettings, BeforeValidator(task_text)]
+    task: Annotated[TaskSettings, BeforeValidator(objects.task_text)]
     """A task's name, or a .jsonl or .parquet file, and the options it is loaded with."""
     seed: int = Field(0, ge=0, le=2**63 - 1)
     """Seed of every random stream."""
@@ -369,7 +369,7 @@ class PairsSettings(_ModelAndTask):
 class EvalSettings(Section):
     """What `rung eval` measures: k completions of each held-out item."""
 
-    task: Annotated[TaskSettings, BeforeValidator(task_text)]
+    task: Annotated[TaskSettings, BeforeValidator(objects.task_text)]
     """A task's name, or a .jsonl or .parquet file, and the options it is loaded with."""
     k: int = Field(8, ge=1)
     """Completions per item."""

@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from rung.errors import SettingsError
-from rung.settings.names import suggestion
+from rung.settings.names import WORDS, suggestion
 
 SUFFIXES = {"K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
 
@@ -135,30 +135,6 @@ Count = Annotated[int, BeforeValidator(_count), Field(ge=1)]
 Amount = Annotated[float, BeforeValidator(_amount), Field(gt=0)]
 """A number above 0; `200K` and `2M` are understood."""
 
-EXPECTED = {
-    "int_type": "a whole number",
-    "float_type": "a number",
-    "string_type": "text",
-    "string_too_short": "text that is not empty",
-    "too_short": "{min_length} or more of them",
-    "bool_type": "true or false",
-    "model_type": "keys with values",
-    "tuple_type": "a list",
-    "finite_number": "a finite number",
-    "greater_than": "more than {gt}",
-    "less_than": "less than {lt}",
-    "greater_than_equal": "{ge} or more",
-    "less_than_equal": "{le} or less",
-    "literal_error": "{expected}",
-    "json_invalid": "JSON",
-}
-"""What each kind of finding says was expected; braces are filled from pydantic's own context."""
-
-NEEDED = {
-    "model": "expected a folder, a hub id, a .gguf file or 'tiny' (--model)",
-    "task": "expected a task's name or a data file (--task)",
-}
-
 
 def problems_in(error: ValidationError, schema: type[BaseModel], keys: Sequence[str]) -> Iterator[tuple[str, str]]:
     """(dotted path, sentence) of every finding; `keys` are all valid keys, for the nearest name."""
@@ -202,10 +178,11 @@ def _sentence(detail: ErrorDetails, path: str, schema: type[BaseModel], keys: Se
         valid = ", ".join(section.model_fields) if section else ""
         return f"{path}: unknown key{suggestion(path, keys)}; valid here: {valid}"
     if kind == "missing":
-        return f"{path}: missing" + (f"; {NEEDED[path]}" if path in NEEDED else "")
+        needed = WORDS["needed"].get(path)
+        return f"{path}: missing" + (f"; {needed}" if needed else "")
     context = detail.get("ctx", {}).items()
     limits = {name: f"{value:g}" if isinstance(value, float) else value for name, value in context}
-    words = EXPECTED.get(kind, detail["msg"]).format(**limits)
+    words = WORDS["expected"].get(kind, detail["msg"]).format(**limits)
     if kind == "model_type" and (section := section_at(schema, loc)) is not None:
         words = f"a name, or keys with values: {', '.join(section.model_fields)}"
         words = words if path in ("method", "task") else words.removeprefix("a name, or ")

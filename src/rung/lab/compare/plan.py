@@ -21,9 +21,8 @@ from rung.runs.folder import holds_something
 from rung.runs.planning import planned
 from rung.runs.run import handed
 from rung.settings import BudgetSettings, Settings, settings_from, with_whole_paths
-from rung.settings.given import Reading, given, leaves, plain
+from rung.settings.given import Reading, given, leaves, plain, read_yaml, write_yaml
 from rung.settings.objects import GIVEN, taken_apart
-from rung.settings.yaml_text import read_yaml, write_yaml
 from rung.tasks.cart_pole import NAME as CART_POLE
 from rung.tasks.environment import looks_like_environment
 from rung.tasks.own_environment import import_named

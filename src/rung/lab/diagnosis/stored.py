@@ -16,8 +16,7 @@ from rung.methods.slots import own_part_names
 from rung.runs.record.files import Row, read_rows
 from rung.runs.record.samples import StoredSamples
 from rung.settings import Settings, read_settings
-from rung.settings.given import plain
-from rung.settings.yaml_text import read_yaml
+from rung.settings.given import plain, read_yaml
 
 SAMPLE_STEPS = 3
 """Steps at either end whose samples are read."""
