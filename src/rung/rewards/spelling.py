@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib.resources import files
@@ -20,58 +20,17 @@ import yaml
 
 WORDS: dict[str, Any] = yaml.safe_load(files("rung.rewards").joinpath("words.yaml").read_text(encoding="utf-8"))
 _SIGNS = str.maketrans({sign: ours for ours, signs in WORDS["signs"].items() for sign in signs})
-_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
 _COMMANDS = {name: ours for ours, names in WORDS["commands"].items() for name in names.split()}
 SYNONYMS = {text: word for word, texts in WORDS["synonyms"].items() for text in texts}
 
-Steps = Iterable[tuple[str, str | Callable[[re.Match[str]], str]]]
 
-
-def _compiled(steps: Steps) -> list[tuple[re.Pattern[str], Any]]:
+def _compiled(steps: Iterable[Any]) -> list[tuple[re.Pattern[str], Any]]:
     return [(re.compile(pattern), sign) for pattern, sign in steps]
 
 
-_UNICODE = _compiled(
-    (
-        ("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+", lambda found: f"^{{{found[0].translate(_RAISED)}}}"),
-        (r"(?:√|(?<![\\a-zA-Z])sqrt)\s*(\d+(?:\.\d+)?)", r"\\sqrt{\1}"),
-        ("[₀-₉]+", lambda found: f"_{{{unicodedata.normalize('NFKC', found[0])}}}"),
-    )
-)
-_TEXT = (
-    r"\\(?:text(?:bf|it|rm|sf|tt|normal|up)?|math(?:rm|bf|it|sf|tt|cal|normal)|mbox|hbox|operatorname\*?|boxed|fbox|emph"
-    r"|underline|boldsymbol|bm|vec|SI|phantom)\s*\{((?:[^{}]|\{[^{}]*\})*)\}"
-)
-_LATEX = _compiled(
-    (
-        (r"\{,\}", ","),
-        (r"\\!", ""),
-        (r"\\mathbb\{R\}", r"\\R "),
-        (r"\\langle", "("),
-        (r"\\rangle", ")"),
-        (r"\\(?:text)?color\s*\{[^{}]*\}", ""),
-        (r"\\\\(?:\[[^\]]*\])?", r"\\row "),
-        (r"\\[,;: ~]|~|\^\{\s*\}|\\row\s*$", " "),
-        (r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![a-zA-Z]))", " degrees "),
-        *[(_TEXT, r" \1 ")] * 4,
-        (r"\\([a-zA-Z]+)", lambda found: _COMMANDS.get(found[1], found[0])),
-        (r"\\[()\[\]]", " "),
-        (r"\\\$", " dollars "),
-        (r"\$\$?(?=\S|\s)((?:[^$\\]|\\.)*)\$\$?", r" \1 "),
-        (r"\$", " dollars "),
-        (r"(?<=[\w)])\*\*(?=[\w(-])", "^"),
-        (r"\*\*|__|`", ""),
-        (r"\\([%#&_])", r"\1"),
-        (r"^\s*[*_]*\s*|\s*[*_]*\s*$", ""),
-        (r"(?<!\d)(\d*\.\d*)\\(?:overline|dot|bar|overbar)\s*(?:\{(\d+)\}|(\d))", r"\1(\2\3)"),
-        (r"(?<!\d)(\d*\.\d*?)(\d{1,9}?)(\2+)\s*\.\.\.+", r"\1(\2)"),
-        (r"\s+", " "),
-        (r"^ | $|(?<=\d)(?:st|nd|rd|th)\b", ""),
-        (r"(?<=\d)-(?=[a-z]{3})(?!-sin|-cos|-tan|-log|-sqrt|-exp)", " "),
-        (r"(?<=\d)\s*[xX]\s*(?=10\s*\^)|(?<=\d) x (?=\d)", "*"),
-        (r"(?<=\w)(?<!half)(?<!and)\s+an?\s+(?=[a-z]{2})", " per "),
-    )
-)
+_SMALL_PRINT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+|[₀-₉]+")
+_ROOT = re.compile(r"(?:√|(?<![\\a-zA-Z])sqrt)\s*(\d+(?:\.\d+)?)")
+_DRESSED, _PLAIN = (_compiled(WORDS[key]) for key in ("dressed", "plain"))
 _COMMAS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,]|\.\d*,)")
 _GAPS = re.compile(r"(?<![\d.,] )(?<![\d.,])\d{1,3}(?:(?: \d{3})+|(?:'\d{3})+)(?![\d'/]| \d)")
 _CONTINENTAL = re.compile(r"(?<![\d.,])\d{1,3}(?:\.\d{3})+(?:,\d{1,2})?(?![\d.,])")
@@ -83,9 +42,11 @@ def one_spelling(text: str) -> str:
     >>> one_spelling(r"\text{about } −1{,}234.5\text{ cm}²"), one_spelling(r"$0.8\overline{3}$")
     ('about -1234.5 cm ^{2}', '0.8(3)')
     """
-    text = _replaced(text, _UNICODE).translate(_SIGNS)
+    text = _SMALL_PRINT.sub(_at_full_size, text)
+    text = _ROOT.sub(r"\\sqrt{\1}", text).translate(_SIGNS)
     text = "".join(f" {c}" if unicodedata.decomposition(c).startswith("<fraction>") else c for c in text)
-    text = _replaced(unicodedata.normalize("NFKC", text).replace("⁄", "/").translate(_SIGNS), _LATEX)
+    text = _replaced(unicodedata.normalize("NFKC", text).replace("⁄", "/").translate(_SIGNS), _DRESSED)
+    text = _replaced(re.sub(r"\\([a-zA-Z]+)", lambda found: _COMMANDS.get(found[1], found[0]), text), _PLAIN)
     if _CONTINENTAL.fullmatch(text) and (text.count(".") > 1 or "," in text):
         return text.replace(".", "").replace(",", ".")
     # outside of brackets 1,234 and 1 234 and 1'234 are 1234; inside them a comma parts two numbers
@@ -94,6 +55,11 @@ def one_spelling(text: str) -> str:
         for marked in (_COMMAS, _GAPS):
             parts[i] = marked.sub(lambda found: re.sub("[, ']", "", found[0]), parts[i])
     return "".join(parts)
+
+
+def _at_full_size(found: re.Match[str]) -> str:
+    mark = "_" if "₀" <= found[0][0] <= "₉" else "^"
+    return f"{mark}{{{unicodedata.normalize('NFKC', found[0])}}}"
 
 
 def _replaced(text: str, steps: Iterable[tuple[re.Pattern[str], Any]]) -> str:
