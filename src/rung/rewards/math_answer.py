@@ -351,3 +351,4 @@ def is_form(gold: str) -> bool:
 
 
 FORMS = (decimal_comma, out_of, letters, letter_with_text, yes_or_no, dates, times, ratios, bases)
+"""Each says whether an answer is right where the row's answer has the form, and None where it has not."""

@@ -203,7 +203,71 @@ _STRANGE = [f"tag:yaml.org,2002:{name}" for name in ("set", "omap", "pairs", "bi
 
 
 class _Loader(yaml.SafeLoader):
-    pass
+    """PyYAML's safe semantics, with three differences that settings need: a key given twice is refused, keys are text,
+    and `1e-5` is a number (YAML 1.1 reads it as text). Writing uses the same rules: what is written reads back equal.
+    """
+
+    def __init__(self, text: str, source: str, problems: list[str], with_lines: bool) -> None:
+        super().__init__(text)
+        self.source, self.problems, self.with_lines, self.values = source, problems, with_lines, 0
+
+    def given(self, node: yaml.Node, origin: Origin, depth: int) -> Given | None:
+        self.values += 1
+        if self.values > MOST_VALUES or depth > 50:
+            if self.values <= MOST_VALUES + 50:
+                self.values = MOST_VALUES + 51
+                self.problems.append(f"{origin.place}: more than {MOST_VALUES} values, or nested too deep")
+        elif node.tag.startswith(("!", "tag:yaml.org,2002:python/")) or node.tag in _STRANGE:
+            self.problems.append(f"{origin.place}: got the tag {node.tag!r}, expected plain values")
+        elif isinstance(node, yaml.MappingNode):
+            return self._mapping(node, origin, depth)
+        elif isinstance(node, yaml.SequenceNode):
+            inside = [self.given(inner, self._origin(inner), depth + 1) for inner in node.value]
+            return Given([inner for inner in inside if inner is not None], origin)
+        else:
+            return self._scalar(node, origin)
+        return None
+
+    def _mapping(self, node: yaml.MappingNode, origin: Origin, depth: int) -> Given:
+        first: dict[str, str] = {}
+        for key_node, _ in node.value:
+            name, place = str(key_node.value), self._origin(key_node).place
+            if name in first:
+                self.problems.append(f"{place}: '{name}' is given twice, first at {first[name]}")
+            first.setdefault(name, place)
+        self.flatten_mapping(node)
+        found: dict[str, Given] = {}
+        for key_node, value_node in node.value:
+            key_origin = self._origin(key_node)
+            key = self._key(key_node, key_origin)
+            inner = None if key is None else self.given(value_node, key_origin, depth + 1)
+            if key is not None and inner is not None:
+                found[key] = inner
+        return Given(found, origin)
+
+    def _key(self, node: yaml.Node, origin: Origin) -> str | None:
+        key = self._scalar(node, origin) if isinstance(node, yaml.ScalarNode) else Given(node.value)
+        if key is None:
+            return None
+        if not isinstance(key.value, str):
+            self.problems.append(f"{origin.place}: got the key {str(node.value)[:80]!r}, expected a name")
+        elif "." in key.value:
+            nested = "{}: {{{}: ...}}".format(*key.value.split(".", 1))
+            got = f"got the key '{key.value}', expected nested keys: {nested}; dots are for --set"
+            self.problems.append(f"{origin.place}: {got}")
+        else:
+            return key.value
+        return None
+
+    def _scalar(self, node: yaml.Node, origin: Origin) -> Given | None:
+        try:
+            return Given(self.construct_object(node), origin)
+        except (yaml.YAMLError, ValueError) as error:
+            self.problems.append(f"{origin.place}: cannot read '{str(node.value)[:80]}': {_words(error)}")
+            return None
+
+    def _origin(self, node: yaml.Node) -> Origin:
+        return Origin(self.source, node.start_mark.line + 1 if self.with_lines else None)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -229,96 +293,20 @@ def read_yaml(text: str, source: str, problems: list[str], *, with_lines: bool =
     Given(value=5, origin=Origin(source='run.yaml', line=2))
     """
     try:
-        loader = _Loader(text)
+        loader = _Loader(text, source, problems, with_lines)
         node = loader.get_single_node()
     except yaml.YAMLError as error:
-        problems.append(f"{_place(source, error, with_lines)}: not YAML: {_words(error)}")
+        mark = getattr(error, "problem_mark", None)
+        at = Origin(source, mark.line + 1 if mark is not None and with_lines else None)
+        problems.append(f"{at.place}: not YAML: {_words(error)}")
         return None
     origin = Origin(source, 1 if with_lines else None)
-    if node is None:
-        return Given(None, origin)
-    return _Reader(loader, source, problems, with_lines).value(node, origin, 0)
+    return Given(None, origin) if node is None else loader.given(node, origin, 0)
 
 
 def write_yaml(data: Any) -> str:
     """Plain data as YAML, keys in their own order; equal data gives equal bytes."""
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100, default_flow_style=False)
-
-
-class _Reader:
-    """Turns YAML's nodes into `Given` values."""
-
-    def __init__(self, loader: _Loader, source: str, problems: list[str], with_lines: bool) -> None:
-        self.loader, self.source, self.problems, self.with_lines = loader, source, problems, with_lines
-        self.values = 0
-
-    def value(self, node: yaml.Node, origin: Origin, depth: int) -> Given | None:
-        self.values += 1
-        if self.values > MOST_VALUES or depth > 50:
-            if self.values <= MOST_VALUES + 50:
-                self.values = MOST_VALUES + 51
-                self.problems.append(f"{origin.place}: more than {MOST_VALUES} values, or nested too deep")
-            return None
-        if node.tag.startswith(("!", "tag:yaml.org,2002:python/")) or node.tag in _STRANGE:
-            self.problems.append(f"{origin.place}: got the tag {node.tag!r}, expected plain values")
-            return None
-        if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, origin, depth)
-        if isinstance(node, yaml.SequenceNode):
-            inside = [self.value(inner, self._origin(inner), depth + 1) for inner in node.value]
-            return Given([inner for inner in inside if inner is not None], origin)
-        return self._scalar(node, origin)
-
-    def _mapping(self, node: yaml.MappingNode, origin: Origin, depth: int) -> Given:
-        self._refuse_duplicates(node)
-        self.loader.flatten_mapping(node)
-        found: dict[str, Given] = {}
-        for key_node, value_node in node.value:
-            key_origin = self._origin(key_node)
-            key = self._key(key_node, key_origin)
-            if key is None:
-                continue
-            inner = self.value(value_node, key_origin, depth + 1)
-            if inner is not None:
-                found[key] = inner
-        return Given(found, origin)
-
-    def _key(self, node: yaml.Node, origin: Origin) -> str | None:
-        key = self._scalar(node, origin) if isinstance(node, yaml.ScalarNode) else Given(node.value)
-        if key is None:
-            return None
-        if not isinstance(key.value, str):
-            self.problems.append(f"{origin.place}: got the key {str(node.value)[:80]!r}, expected a name")
-            return None
-        if "." in key.value:
-            nested = "{}: {{{}: ...}}".format(*key.value.split(".", 1))
-            got = f"got the key '{key.value}', expected nested keys: {nested}; dots are for --set"
-            self.problems.append(f"{origin.place}: {got}")
-            return None
-        return key.value
-
-    def _refuse_duplicates(self, node: yaml.MappingNode) -> None:
-        first: dict[str, str] = {}
-        for key_node, _ in node.value:
-            name, place = str(key_node.value), self._origin(key_node).place
-            if name in first:
-                self.problems.append(f"{place}: '{name}' is given twice, first at {first[name]}")
-            first.setdefault(name, place)
-
-    def _scalar(self, node: yaml.Node, origin: Origin) -> Given | None:
-        try:
-            return Given(self.loader.construct_object(node), origin)
-        except (yaml.YAMLError, ValueError) as error:
-            self.problems.append(f"{origin.place}: cannot read '{str(node.value)[:80]}': {_words(error)}")
-            return None
-
-    def _origin(self, node: yaml.Node) -> Origin:
-        return Origin(self.source, node.start_mark.line + 1 if self.with_lines else None)
-
-
-def _place(source: str, error: yaml.YAMLError, with_lines: bool) -> str:
-    mark = getattr(error, "problem_mark", None)
-    return Origin(source, mark.line + 1 if mark is not None and with_lines else None).place
 
 
 def _words(error: Exception) -> str:

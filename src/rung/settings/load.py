@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from rung.settings.given import NOWHERE, Given, Origin, Reading, S, given, leaves, nested, placed, plain
+from rung.settings.given import NOWHERE, Given, Origin, Reading, S, given, leaves, nested, placed, plain, read_yaml
 from rung.settings.layers import (
     NONE,
     Parts,
@@ -22,17 +22,14 @@ from rung.settings.layers import (
     settled,
     usable,
 )
-from rung.settings.names import todays
+from rung.settings.names import ELSEWHERE, suggestion, todays
 from rung.settings.objects import taken_apart
 from rung.settings.schema import SAMPLES, EvalSettings, PairsSettings, Settings, SFTSettings
 from rung.settings.section import keys_of
 
 if TYPE_CHECKING:
     from rung.methods import Method
-from dataclasses import dataclass
 
-from rung.settings.given import read_yaml
-from rung.settings.names import ELSEWHERE, suggestion
 
 Flags = Mapping[str, object]
 ADAPTED = "adapted"
