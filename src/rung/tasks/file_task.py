@@ -7,7 +7,7 @@ worked example for SFT), `id` (else the row's number), and anything else, which 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,18 +43,15 @@ def file_task(
     SettingsError where a file is missing or a side would be empty; DataError for rows that cannot be used.
     """
     path = Path(path)
-    if not 0 <= held_out < 1:
-        raise SettingsError(f"held_out: got {held_out}, expected a share from 0 to below 1")
     if "" in stop:
         raise SettingsError("stop: got an empty text, which every token contains; expected texts as '.'")
-    rows, said = _rows(path, skip_bad_rows)
-    if held_out_file is not None:
-        held, more = _rows(Path(held_out_file), skip_bad_rows)
-        train, said = rows, (*said, *more)
-        _warn_of_shared(path, train, Path(held_out_file), held)
-    else:
-        train, held = split_by_prompt(path, rows, held_out)
-    has_answer = any("answer" in row.columns for row in rows)
+    train, held, said = two_sides(path, held_out, held_out_file, lambda file: _rows(file, skip_bad_rows))
+    keys = {prompt_key(row) for row in train}
+    shared = [row.number for row in held if prompt_key(row) in keys]
+    if shared:
+        what = f"{len(shared)} of {len(held)} prompts of {held_out_file} are also in {path} (first: row {shared[0]})"
+        warnings.warn(f"{what}: the held-out score counts what was trained on", UserWarning, stacklevel=2)
+    has_answer = any("answer" in row.columns for row in (train if held_out_file else [*train, *held]))
     examples, shortened = _examples(path, train, skip_bad_rows)
     return TextTask(
         name=path.stem,
@@ -77,6 +74,19 @@ def _rows(path: Path, skip_bad: bool) -> tuple[list[Row], tuple[str, ...]]:
 
 def _item(row: Row) -> Item:
     return Item(id=row.id, prompt=row.prompt, columns=row.columns, place=row.place)
+
+
+def two_sides(
+    path: Path, share: float, held_out_file: str | Path | None, read: Callable[[Path], tuple[list[P], tuple[str, ...]]]
+) -> tuple[list[P], list[P], tuple[str, ...]]:
+    """Train and held-out rows, of two files or of one that is split, and what is to be said of them."""
+    if not 0 <= share < 1:
+        raise SettingsError(f"held_out: got {share}, expected a share from 0 to below 1")
+    rows, said = read(path)
+    if held_out_file is None:
+        return (*split_by_prompt(path, rows, share), said)
+    held, more = read(Path(held_out_file))
+    return rows, held, (*said, *more)
 
 
 def split_by_prompt(path: Path, rows: Sequence[P], share: float) -> tuple[list[P], list[P]]:
@@ -104,18 +114,6 @@ def prompt_key(row: Prompted) -> Any:
     """The prompt as a key: equal for equal prompts."""
     prompt = row.prompt
     return prompt if isinstance(prompt, str) else tuple((m["role"], m["content"]) for m in prompt)
-
-
-def _warn_of_shared(path: Path, train: Sequence[Row], held_path: Path, held: Sequence[Row]) -> None:
-    keys = {prompt_key(row) for row in train}
-    shared = [row.number for row in held if prompt_key(row) in keys]
-    if shared:
-        warnings.warn(
-            f"{len(shared)} of {len(held)} prompts of {held_path} are also in {path} (first: row {shared[0]}): "
-            "the held-out score counts what was trained on",
-            UserWarning,
-            stacklevel=3,
-        )
 
 
 def _examples(path: Path, rows: Sequence[Row], skip_bad: bool) -> tuple[tuple[Example, ...], tuple[str, ...]]:

@@ -42,29 +42,26 @@ def require_working(task: Any, environment: Any) -> None:
         return
     import numpy as np
 
+    def observed(given: Any) -> None:
+        observation, _ = given
+        np.reshape(observation, task.observation_form[0]).astype(np.float32)
+
     during = "reset(seed=0)"
     try:
-        _observed(task, environment.reset(seed=0))
+        observed(environment.reset(seed=0))
         for step in range(1, _STEPS + 1):
             zero = np.zeros((1, task.dimensions or 0), np.float32)
             (action,) = task.to_environment(zero if task.choices is None else np.array([step % task.choices]))
             during = f"step {step} of an episode, with the action {shown(action)}"
             observation, reward, terminated, truncated, _ = environment.step(action)
-            _observed(task, (observation, {}))
+            observed((observation, {}))
             float(reward)
             if terminated or truncated:
                 break
         during = "reset(seed=1), after its first steps"
-        _observed(task, environment.reset(seed=1))
+        observed(environment.reset(seed=1))
     except (Exception, SystemExit) as error:
         raise SettingsError([f"task: {failure(task.name, during, error)}"]) from error
-
-
-def _observed(task: Any, given: Any) -> None:
-    import numpy as np
-
-    observation, _ = given
-    np.reshape(observation, task.observation_form[0]).astype(np.float32)
 
 
 def shown(action: Any) -> str:

@@ -22,7 +22,7 @@ from typing import Any
 
 from rung.errors import DataError, SettingsError
 from rung.random import raw_numbers
-from rung.tasks.file_task import prompt_key, split_by_prompt
+from rung.tasks.file_task import prompt_key, two_sides
 from rung.tasks.prompts import prompt_problem, prompt_value, repeated, without_prompt
 from rung.tasks.rows import (
     Problems,
@@ -106,21 +106,16 @@ def pair_task(
     SettingsError where a file is missing or a side would be empty; DataError for rows that cannot be used.
     """
     path, excluded = Path(path), Counter[str]()
-    if not 0 <= held_out < 1:
-        raise SettingsError(f"held_out: got {held_out}, expected a share from 0 to below 1")
-    pairs, said = _read(path, keep_conflicts, skip_bad_rows, excluded)
-    if held_out_file is not None:
-        held, more = _read(Path(held_out_file), keep_conflicts, skip_bad_rows, excluded)
-        train, said = pairs, (*said, *more)
-        keys = {prompt_key(pair) for pair in held}
-        shared = [pair for pair in train if prompt_key(pair) in keys]
-        if shared:
-            raise SettingsError(
-                f"held_out_file: {len(shared)} pairs of {path} have prompts that are also in {held_out_file} "
-                f"(first: row {shared[0].number}); a prompt must stand on one side only"
-            )
-    else:
-        train, held = split_by_prompt(path, pairs, held_out)
+    train, held, said = two_sides(
+        path, held_out, held_out_file, lambda file: _read(file, keep_conflicts, skip_bad_rows, excluded)
+    )
+    keys = {prompt_key(pair) for pair in held}
+    shared = [pair.number for pair in train if prompt_key(pair) in keys]
+    if shared:
+        raise SettingsError(
+            f"held_out_file: {len(shared)} pairs of {path} have prompts that are also in {held_out_file} "
+            f"(first: row {shared[0]}); a prompt must stand on one side only"
+        )
     if resample is not None:
         drawn = raw_numbers("resampled pairs", resample, n=len(train)) % len(train)
         train = [train[int(number)] for number in drawn]
