@@ -29,6 +29,9 @@ _TOKEN = re.compile(
     r"\s*(?:(?P<number>\d+\.\d*\(\d+\)|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,6}(?![\d.]))?)"
     r"|\\(?P<command>[a-zA-Z]+)|(?P<word>[a-zA-Z]+)|(?P<sign>\\[{}|]|\S))"
 )
+_SIDE = r"\s*(?:\{\s*\d+\s*\}|\d)"
+_MIXED = re.compile(rf"(?<![\d.])(?<!frac)(\d+)( +\d+/\d+|\s*\\frac{_SIDE}{_SIDE})(?![\d.])")
+r"""A whole number and a fraction: `1 1/4`, `2\frac{1}{2}`."""
 _BY_NAME = "sin cos tan cot sec csc sinh cosh tanh exp floor ceil asin acos atan log sqrt cbrt abs"
 _FUNCTIONS: Mapping[str, str] = {
     **{name: name for name in _BY_NAME.split()},
@@ -71,10 +74,9 @@ class Value:
         if self.symbols != other.symbols and (self.is_constant or other.is_constant):
             short, long = (self, other) if self.is_constant else (other, self)
             return all(_close(short.at[0], value) for value in long.at)
-        pairs = [(a, b) for a, b in zip(self.at, other.at, strict=True) if a is not None and b is not None]
-        if not pairs or any((a is None) != (b is None) for a, b in zip(self.at, other.at, strict=True)):
-            return False
-        return all(_close(a, b) for a, b in pairs) or _rounds(self, other) or _rounds(other, self)
+        pairs = list(zip(self.at, other.at, strict=True))
+        agree = all(_close(a, b) for a, b in pairs) or _rounds(self, other) or _rounds(other, self)
+        return agree and any(a is not None for a, _ in pairs)
 
     def times(self, factor: Fraction | int) -> Value:
         """The value times a fraction; it is no plain decimal any more."""
@@ -134,7 +136,7 @@ def worked_out(text: str, sign: int = 1) -> Value:
         Unread: it is no formula.
         TooLarge: its value is out of bounds.
     """
-    tokens = _tokens(text)
+    tokens = _tokens(_MIXED.sub(r"(\1+\2)", text.strip()))
     first = _Reader(tokens, 0, sign)
     values = [first.whole()]
     if first.symbols:
@@ -143,33 +145,25 @@ def worked_out(text: str, sign: int = 1) -> Value:
     return Value(tuple(values), frozenset(first.symbols), len(places[1]) if places else None)
 
 
-@dataclass(frozen=True)
-class _Token:
-    kind: str
-    text: str
-    glued: bool = False
-    """Whether it stands right after the one before."""
-
-
-def _tokens(text: str) -> list[_Token]:
-    """A word that is no function is a product of letters, if it is short: `ab`; `xsin` is not read."""
-    out: list[_Token] = []
-    for found in _TOKEN.finditer(text.strip()):
-        kind, glued = str(found.lastgroup), not found[0][0].isspace()
+def _tokens(text: str) -> list[tuple[str, str]]:
+    """Kinds and texts. A word that is no function is a product of letters, if it is short: `ab`; `xsin` is not read."""
+    out: list[tuple[str, str]] = []
+    for found in _TOKEN.finditer(text):
+        kind = str(found.lastgroup)
         word = found[kind]
         if kind != "word" or word in MATH_WORDS:
-            out.append(_Token("word" if kind == "command" else kind, word, glued))
+            out.append(("word" if kind == "command" else kind, word))
         elif len(word) > 3:
             raise Unread(word)
         else:
-            out += [_Token(kind, letter, glued or at > 0) for at, letter in enumerate(word)]
-    return [*out, _Token("end", "")]
+            out += [(kind, letter) for letter in word]
+    return [*out, ("end", "")]
 
 
 class _Reader:
     """Recursive descent over the tokens, working out as it goes, with the variables' values of point `k`."""
 
-    def __init__(self, tokens: list[_Token], k: int, sign: int) -> None:
+    def __init__(self, tokens: list[tuple[str, str]], k: int, sign: int) -> None:
         self.tokens, self.k = list(tokens), k
         self.signs = {"+": 1, "-": -1, "pm": sign}
         self.place = self.depth = self.operations = 0
@@ -181,22 +175,19 @@ class _Reader:
             value = self.sum()
         except (ZeroDivisionError, ValueError, OverflowError):
             return None
-        if self.next.kind != "end":
-            raise Unread(self.next.text)
+        kind, text = self.tokens[self.place]
+        if kind != "end":
+            raise Unread(text)
         return value
 
-    @property
-    def next(self) -> _Token:
-        return self.tokens[self.place]
-
     def here(self, *texts: str) -> bool:
-        return self.next.text in texts and self.next.kind != "end"
+        return self.tokens[self.place][1] in texts
 
     def taken(self, *texts: str) -> str | None:
         if not self.here(*texts):
             return None
         self.place += 1
-        return self.tokens[self.place - 1].text
+        return self.tokens[self.place - 1][1]
 
     def group(self, closing: str) -> Any:
         """A sum and the bracket after it."""
@@ -223,10 +214,10 @@ class _Reader:
         return value
 
     def starts_factor(self) -> bool:
-        kind, text = self.next.kind, self.next.text
+        kind, text = self.tokens[self.place]
         if kind == "number":  # `2 3` is no product, `x2` is none either; `)2` and `\pi 2` are
             before = self.tokens[self.place - 1]
-            return before.kind != "number" and before.text != "}"
+            return before[0] != "number" and before[1] != "}"
         return (kind == "word" and text not in ("pm", "circ")) or (kind == "sign" and text in ("(", "[", "{"))
 
     def signed(self) -> Any:
@@ -268,41 +259,28 @@ class _Reader:
         """What stands after `^`, `_` or a command: a group, or one token, of a number its first digit."""
         if self.here("{", "("):
             return self.atom()
-        if self.next.kind == "number" and self.next.text.isdigit() and self.tokens[self.place - 1].text != "^":
-            self.tokens[self.place : self.place + 1] = [_Token("number", digit, True) for digit in self.next.text]
+        kind, text = self.tokens[self.place]
+        if kind == "number" and text.isdigit() and self.tokens[self.place - 1][1] != "^":
+            self.tokens[self.place : self.place + 1] = [(kind, digit) for digit in text]
         return self.signed() if self.here("-", "+") else self.postfix(self.atom())
 
     def atom(self) -> Any:
-        token = self.next
+        kind, text = self.tokens[self.place]
         self.place += 1
-        if token.kind == "number":
-            return self.number(token.text)
-        if token.kind == "word":
-            return self.named(token.text)
-        closing = {"(": ")", "[": "]", "{": "}", "|": "|"}.get(token.text)
+        if kind == "number":
+            whole, opening, repeated = text.rstrip(")").partition("(")
+            value = _mp.mpf(whole)
+            if opening:
+                places = len(whole.partition(".")[2])
+                value += _mp.mpf(int(repeated)) / (10 ** len(repeated) - 1) / _mp.mpf(10) ** places
+            return self.bounded(value)
+        if kind == "word":
+            return self.named(text)
+        closing = {"(": ")", "[": "]", "{": "}", "|": "|"}.get(text)
         if closing is None:
-            raise Unread(token.text)
+            raise Unread(text)
         value = self.group(closing)
-        return abs(value) if token.text == "|" else value
-
-    def number(self, text: str) -> Any:
-        whole, opening, repeated = text.rstrip(")").partition("(")
-        value = _mp.mpf(whole)
-        if opening:
-            places = len(whole.partition(".")[2])
-            value += _mp.mpf(int(repeated)) / (10 ** len(repeated) - 1) / _mp.mpf(10) ** places
-        after, *following = self.tokens[self.place : self.place + 3]
-        parted = not after.glued and after.kind == "number" and "." not in whole + after.text
-        if parted and following[0].text == "/" and following[-1].kind == "number":  # 1 1/4
-            self.place += 3
-            return value + _mp.mpf(after.text) / _mp.mpf(following[-1].text)
-        plain = whole.isdigit() and not opening and all(one.text.isdigit() or one.text == "{" for one in following)
-        if plain and after.text == "frac":
-            tokens, self.place = self.tokens[self.place + 1 :], self.place + 1
-            start, fraction = self.place, self.fraction()
-            mixed = all(one.kind == "number" or one.text in "{}" for one in tokens[: self.place - start])
-            return value + fraction if mixed else self.bounded(value * fraction)
-        return self.bounded(value)
+        return abs(value) if text == "|" else value
 
     def fraction(self) -> Any:
         above = self.argument()
@@ -325,7 +303,7 @@ class _Reader:
         if self.taken("_"):
             start = self.place
             self.argument()
-            name += "_" + "".join(one.text for one in self.tokens[start : self.place] if one.text not in "{}")
+            name += "_" + "".join(text for _, text in self.tokens[start : self.place] if text not in "{}")
         self.symbols.add(name)
         # between 0.5 and 2.5, at the first point positive, then of either sign
         digest = hashlib.blake2b(f"{name}/{self.k}".encode(), digest_size=8).digest()
@@ -345,7 +323,7 @@ class _Reader:
     def operand(self) -> Any:
         """What `\\sin` takes without brackets: a product of factors that are no functions."""
         value = self.signed()
-        while self.starts_factor() and self.next.text not in (*_FUNCTIONS, "("):
+        while self.starts_factor() and self.tokens[self.place][1] not in (*_FUNCTIONS, "("):
             value = self.bounded(value * self.power())
         return value
 
