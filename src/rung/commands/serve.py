@@ -12,7 +12,7 @@ import typer
 from rung.commands.evaluate import folder_of
 from rung.commands.shared import say, tell
 from rung.errors import MissingExtra
-from rung.runs.folders import found
+from rung.runs.folder import found
 
 
 def serve(
