@@ -33,6 +33,7 @@ LINE = (
 """What the README shows; docs/methods has every method."""
 FILES = (
     "README.md",
+    "README.ja.md",
     "docs/compare.md",
     "benchmarks/README.md",
     "docs/methods.md",
@@ -101,8 +102,28 @@ def _benchmark(name: str, command: str) -> str:
     return json.loads(path.read_text())["markdown"] if path.is_file() else f"No run is recorded yet: `{command}`."
 
 
+def demo_ja() -> str:
+    """The demo's recorded result in Japanese."""
+    run = experiment("experiment").required("demo")
+
+    def share(of: str) -> str:
+        one = run[of]
+        return f"{100 * one['value']:.1f} % （{100 * one['low']:.1f} ～ {100 * one['high']:.1f}）"
+
+    gain, low, high = (100 * run["gain"][name] for name in ("value", "low", "high"))
+    errors = run["gain"]["in_standard_errors"]
+    return (
+        f"記録された実行（{run['machine']}、{run['minutes']:.1f} 分、シード {run['seed']}、コミット {run['commit']}）: "
+        f"4 ビットから復元した SmolLM2-135M の正答率が、検証用の足し算 {run['before']['items']} 問で "
+        f"**{share('before')}** から **{share('after')}** に上がりました。"
+        f"対応のある差は {gain:+.1f} ポイント（{low:+.1f} ～ {high:+.1f}）、標準誤差の {errors:.1f} 倍です。"
+        "事前の教師あり学習はなく、伸びはすべて強化学習によるものです。"
+    )
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "methods": methods,
+    "demo_ja": demo_ja,
     "cards": cards,
     "bench": bench,
     "bench_environments": bench_environments,

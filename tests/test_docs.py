@@ -31,10 +31,28 @@ def broken_links(path: Path) -> list[str]:
 
 
 def test_links_between_pages_lead_somewhere(tmp_path: Path) -> None:
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    pages = [ROOT / "README.md", ROOT / "README.ja.md", *sorted((ROOT / "docs").rglob("*.md"))]
     assert {str(page.relative_to(ROOT)): found for page in pages if (found := broken_links(page))} == {}
     (tmp_path / "page.md").write_text("[a](there.md) [b](https://example.org) ![c](pictures/no.png)")
     assert broken_links(tmp_path / "page.md") == ["there.md", "pictures/no.png"]
+
+
+def test_the_japanese_readme_keeps_step_with_the_english_one() -> None:
+    def shape(text: str) -> dict[str, list[str]]:
+        return {
+            "code": re.findall(r"^```.*?^```$", text, re.DOTALL | re.MULTILINE),
+            "headings": [found.rstrip() for found in re.findall(r"^#+ ", text, re.MULTILINE)],
+            "links": re.findall(r"\]\(((?!README)[^)]+)\)", text),
+            "numbers": re.findall(
+                r"\d+\.\d+", re.sub(r"^```.*?^```$|arXiv:\S+", "", text, flags=re.DOTALL | re.MULTILINE)
+            ),
+            "methods": re.findall(r"^\| `([a-z_]+)` \|", text, re.MULTILINE),
+        }
+
+    one, other = (shape((ROOT / name).read_text(encoding="utf-8")) for name in ("README.md", "README.ja.md"))
+    assert one == other and len(one["code"]) > 4 and one["methods"]
+    changed = shape((ROOT / "README.ja.md").read_text(encoding="utf-8").replace("steps=10", "steps=11"))
+    assert changed["code"] != one["code"]
 
 
 def test_every_method_has_its_page_and_no_page_is_left_over() -> None:
