@@ -7,23 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from rung.commands.evaluate import folder_of
-from rung.commands.shared import say, tell
+from rung.commands.shared import argument, option, say, tell
 from rung.errors import MissingExtra
-from rung.runs.folder import found
 
 
 def serve(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL_OR_RUN", help="A run's folder, a model's folder or hub id, a .gguf file, 'tiny'."
-        ),
-    ],
-    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="0: any that is free.")] = 0,
-    name: Annotated[str | None, typer.Option(help="What clients call the model; else the folder's name.")] = None,
+    model: Annotated[str, argument("chat.model")],
+    port: Annotated[int, option("port")] = 0,
+    name: Annotated[str | None, option("serve.name")] = None,
 ) -> None:
     """Serve a model to OpenAI clients on this machine.
 
@@ -35,6 +27,7 @@ def serve(
     except ModuleNotFoundError as error:
         raise MissingExtra("rung serve", "pages") from error
     from rung.models.language.load import load_policy
+    from rung.runs.evaluate import found
 
     with found(model, say=tell) as it:
         policy = load_policy(folder_of(it.model))
