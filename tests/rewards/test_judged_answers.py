@@ -64,3 +64,22 @@ def test_each_judgement_ends_soon(text: str):
             started = time.monotonic()
             assert opened(["p"], [form % text], {"answer": [gold]}) == [0.0]
             assert time.monotonic() - started < 4
+
+
+LONG = ("\\frac" * 3600, "one and " * 2200, "*_" * 9000, "(1 " * 6000, " " * 18_000 + "1")
+
+
+@pytest.mark.parametrize("text", LONG, ids=[text.strip()[:5] for text in LONG])
+def test_a_long_answer_of_a_row_is_text(text: str):
+    opened = MathAnswer(algebra=False)
+    started = time.monotonic()
+    completions = ["Answer: 7", f"Answer: {text}", text]
+    wrong, _, right = opened(["p"] * 3, completions, {"answer": [text] * 3})
+    assert (wrong, right) == (0.0, 1.0) and time.monotonic() - started < 4
+
+
+@pytest.mark.parametrize(
+    "text", ["\\frac" * 190, "\\sin^" * 190, "-" * 990 + "1", "x_" * 490, "\\sqrt" * 190, "2^" * 490]
+)
+def test_no_nesting_is_too_deep_to_read(text: str):
+    assert MathAnswer(algebra=False)(["p"], [f"Answer: {text}"], {"answer": ["7"]}) == [0.0]

@@ -1,7 +1,7 @@
 r"""Formulas as values: read by a small grammar of LaTeX and ASCII, worked out in 120 digits. No eval, no sympy.
 
 A formula with variables is worked out at a few fixed points: two formulas are the same when they agree at all of them.
-Closeness is relative, so that e^{-50} is not e^{-60}. What grows beyond 2^{131072}, nests deeper than 40 or takes more
+Closeness is relative, so that e^{-50} is not e^{-60}. What grows beyond 2^{131072}, nests deeper than 80 or takes more
 than 600 operations is not worked out: every reading ends soon, whatever the text.
 """
 
@@ -20,7 +20,7 @@ _DIGITS, _SAME_DIGITS = 120, 90
 _mp: Any = mpmath.MPContext()
 _mp.dps = _DIGITS
 """Of our own: the precision that others set, in whatever thread, is not touched and does not touch us."""
-_MOST_BITS, _DEEPEST, _MOST_OPERATIONS = 2**17, 40, 600
+_MOST_BITS, _DEEPEST, _MOST_OPERATIONS = 2**17, 80, 600
 _POINTS = 3
 _ROUNDED_DIGITS = 6
 """A decimal with so many places is the irrational number that it is the rounding of."""
@@ -227,16 +227,12 @@ class _Reader:
         return sign * self.power()
 
     def power(self) -> Any:
-        self.depth += 1
-        if self.depth > _DEEPEST:
-            raise TooLarge("depth")
         value = self.postfix(self.atom())
         if self.taken("^"):
             exponent = self.argument()
             if self.here("^"):
                 raise TooLarge("a tower of powers")
             value = self.postfix(self.raised(value, exponent))
-        self.depth -= 1
         return value
 
     def postfix(self, value: Any) -> Any:
@@ -265,6 +261,15 @@ class _Reader:
         return self.signed() if self.here("-", "+") else self.postfix(self.atom())
 
     def atom(self) -> Any:
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            raise TooLarge("depth")
+        value = self.one()
+        self.depth -= 1
+        return value
+
+    def one(self) -> Any:
+        """A number, a letter, a function with its argument, or what stands in brackets."""
         kind, text = self.tokens[self.place]
         self.place += 1
         if kind == "number":

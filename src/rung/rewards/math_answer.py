@@ -26,7 +26,8 @@ from rung.rewards.spelling import WORDS, one_spelling
 from rung.rewards.text_is_not_code import CodeRefused, Guard
 
 _LONGEST = 1000
-"""A final answer longer than this is wrong: nobody writes one, and sympy must not read it."""
+"""A final answer longer than this is wrong: nobody writes one, and sympy must not read it. A row's answer that is
+longer is text, which is right to the letter or not at all."""
 _OPERATION = re.compile(r"(?<=[\d)}])\s*(?:[-+*/^]\s*[-({\d]|[({])")
 _ARITHMETIC = re.compile(r"[0-9.\s+\-*/^(){}\[\]]+")
 _ONE_NUMBER = re.compile(
@@ -168,6 +169,8 @@ def _here(answer: Any, completion: str) -> float | None:
     gold = str(answer)
     if _normal(completion) == _normal(gold):
         return 1.0
+    if len(gold) > _LONGEST:
+        return float(_normal(final_answer(completion) or "") == _normal(gold))
     plain = one_spelling(gold)
     found = possible_answers(completion, number=is_number(read(plain)) and not is_form(plain))
     verdicts = [decided(gold, text) for text in found]

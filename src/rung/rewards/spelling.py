@@ -47,6 +47,7 @@ def one_spelling(text: str) -> str:
     text = "".join(f" {c}" if unicodedata.decomposition(c).startswith("<fraction>") else c for c in text)
     text = _replaced(unicodedata.normalize("NFKC", text).replace("⁄", "/").translate(_SIGNS), _DRESSED)
     text = _replaced(re.sub(r"\\([a-zA-Z]+)", lambda found: _COMMANDS.get(found[1], found[0]), text), _PLAIN)
+    text = text.strip().strip("*_").strip()
     if _CONTINENTAL.fullmatch(text) and (text.count(".") > 1 or "," in text):
         return text.replace(".", "").replace(",", ".")
     # outside of brackets 1,234 and 1 234 and 1'234 are 1234; inside them a comma parts two numbers
