@@ -14,6 +14,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, nullcontext
 from types import FrameType
 from typing import Any, TypeVar
@@ -132,24 +133,18 @@ def called_in_thread(seconds: float, name: str, call: Callable[[], T]) -> T:
 
     Raises RewardError: it did not return in time, raised, or called `sys.exit`.
     """
-    returned: list[T] = []
-    raised: list[BaseException] = []
+    future: Future[T] = Future()
 
     def run() -> None:
         try:
-            returned.append(called_within(None, name, call))
+            future.set_result(called_within(None, name, call))
         except BaseException as error:  # noqa: BLE001  it is raised again in the caller's thread
-            raised.append(error)
+            future.set_exception(error)
 
-    thread = threading.Thread(target=run, name=f"reward {name}", daemon=True)
-    thread.start()
+    threading.Thread(target=run, name=f"reward {name}", daemon=True).start()
     for turn in turns(seconds):
-        thread.join(turn)
-        if not thread.is_alive():
-            break
-    if raised:
-        raise raised[0]
-    if not returned:
-        todo = "give the reward as FILE.py:FUNCTION, which runs in a child that is killed then"
-        raise RewardError(name, TIMEOUT, f"did not return within {seconds:g} s and cannot be stopped here; {todo}")
-    return returned[0]
+        wait([future], turn)
+        if future.done():
+            return future.result()
+    todo = "give the reward as FILE.py:FUNCTION, which runs in a child that is killed then"
+    raise RewardError(name, TIMEOUT, f"did not return within {seconds:g} s and cannot be stopped here; {todo}")
