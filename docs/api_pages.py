@@ -10,12 +10,13 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from settings_list import field_docs
+
 import rung
 from rung import parts
 from rung.methods import Method
 from rung.methods.parts.shipped import PARTS
 from rung.methods.ranges import Range
-from rung.settings.listing import field_docs
 
 START = """\
 # API reference

@@ -19,11 +19,11 @@ from types import ModuleType
 from api_pages import api_page
 from ladder_picture import ladder_picture
 from method_pages import method_pages
+from settings_list import as_json
 from settings_page import settings_page
 
 from rung.methods import METHODS, Method
 from rung.methods.explain import Change, difference
-from rung.settings.listing import FILE, as_json
 
 ROOT = Path(__file__).parent.parent
 LINE = (
@@ -146,7 +146,7 @@ def main(check: bool) -> int:
     stale = 0
     whole = {str(LADDER): ladder_picture(METHODS), **method_pages(), "docs/settings.md": settings_page()}
     whole["docs/api.md"] = api_page()
-    whole[f"src/rung/settings/{FILE}"] = as_json()
+    whole["src/rung/settings/listed.json"] = as_json()
     for name in (*FILES, *whole):
         path = ROOT / name
         text = path.read_text() if path.exists() else ""

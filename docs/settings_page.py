@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rung.settings.listing import Setting, every_setting
+from settings_list import every_setting
+
+from rung.settings.listing import Setting
 
 START = """\
 # Settings

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from settings_list import OF_COMMANDS, as_json, every_setting, field_docs
 
 from rung.errors import SettingsError
 from rung.methods import METHODS
@@ -14,7 +15,7 @@ from rung.methods.data import as_data
 from rung.settings import EvalSettings, Settings
 from rung.settings.given import given, leaves
 from rung.settings.layers import run_keys
-from rung.settings.listing import OF_COMMANDS, Setting, as_json, every_setting, field_docs, found, listed
+from rung.settings.listing import Setting, found, listed
 from rung.settings.names import ELSEWHERE
 from rung.settings.section import keys_of
 from rung.trainers.reading import read_run, settings_of
