@@ -2,7 +2,8 @@
 
 Most answers are numbers and are decided here, fast and exactly, with no eval and no sympy in this process. What is
 left (`x+1` against `1+x`, sets, roots) goes to math-verify, under a deadline for each sample: an answer that makes
-sympy hang has the status `timeout`, it is not "wrong".
+sympy hang has the status `timeout`, it is not "wrong". Answers whose form is their meaning (a choice's letter, yes or
+no, a time, a date, a ratio, a number in a base) stand at the end.
 """
 
 from __future__ import annotations
