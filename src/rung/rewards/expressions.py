@@ -206,15 +206,18 @@ class _Reader:
             total = self.bounded(_mp.mpf(0) if small else c)
         return total
 
-    def product(self) -> Any:
+    def product(self, *stops: str) -> Any:
+        """Factors; with `stops` those without a sign between, up to one of these."""
         value = self.signed()
-        while (mark := self.taken("*", "/")) or self.starts_factor():
+        while (mark := None if stops else self.taken("*", "/")) or self.starts_factor(*stops):
             factor = self.signed() if mark else self.power()
             value = self.bounded(value / factor if mark == "/" else value * factor)
         return value
 
-    def starts_factor(self) -> bool:
+    def starts_factor(self, *stops: str) -> bool:
         kind, text = self.tokens[self.place]
+        if text in stops:
+            return False
         if kind == "number":  # `2 3` is no product, `x2` is none either; `)2` and `\pi 2` are
             before = self.tokens[self.place - 1]
             return before[0] != "number" and before[1] != "}"
@@ -319,18 +322,12 @@ class _Reader:
         degree = self.group("]") if name == "sqrt" and self.taken("[") else None
         base = self.argument() if self.taken("_") else None
         exponent = self.argument() if self.taken("^") else None
-        inner = self.argument() if self.here("{", "(", "|") or name == "sqrt" else self.operand()
+        bare = name != "sqrt" and not self.here("{", "(", "|")  # then it takes factors that are no functions
+        inner = self.product(*_FUNCTIONS, "(") if bare else self.argument()
         value = self.applied(name, inner, base, degree)
         if exponent == -1 and name in ("sin", "cos", "tan"):
             return self.bounded(getattr(_mp, f"a{name}")(inner))
         return value if exponent is None else self.raised(value, exponent)
-
-    def operand(self) -> Any:
-        """What `\\sin` takes without brackets: a product of factors that are no functions."""
-        value = self.signed()
-        while self.starts_factor() and self.tokens[self.place][1] not in (*_FUNCTIONS, "("):
-            value = self.bounded(value * self.power())
-        return value
 
     def applied(self, name: str, inner: Any, base: Any, degree: Any) -> Any:
         if name in ("exp", "sinh", "cosh", "tanh") and abs(inner) > _MOST_BITS / 2:

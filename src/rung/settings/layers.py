@@ -228,18 +228,18 @@ def read_layers(
     from rung.settings.method_layers import read_method
 
     notes = list(notes)
-    method = read_method([layer.value["method"] for layer in layers if "method" in layer.value], parts)
+    slots = [layer.value["method"] for layer in layers if "method" in layer.value]
+    method, written, whole, wrong_slots, more = read_method(slots, parts)
     tree = merged([without(layer, "method") for layer in layers], notes)
-    whole = plain(method.whole) if method.method is not None else {"name": "grpo"}
-    chosen = MethodSettings.model_validate(whole).with_parts(parts)
+    chosen = MethodSettings.model_validate({"name": "grpo"} if method is None else plain(whole)).with_parts(parts)
     settings, wrong = schema.checked({**plain(tree), "method": chosen}, keys)
-    found, paths = [*(sentence for _, sentence in wrong), *method.problems], [path for path, _ in wrong]
+    found, paths = [*(sentence for _, sentence in wrong), *wrong_slots], [path for path, _ in wrong]
     rest = settings or _salvaged(schema, tree, chosen, paths, keys)
     if rest is not None and contradictions is not None:
-        found += [one for one in contradictions(rest, method.method) if not _concerns(one, paths)]
-    tree = Given({**tree.value, "method": method.written}, tree.origin)
+        found += [one for one in contradictions(rest, method) if not _concerns(one, paths)]
+    tree = Given({**tree.value, "method": written}, tree.origin)
     problems = [*problems, *(placed(sentence, tree) for sentence in found)]
-    said = (*notes, *method.notes)
+    said = (*notes, *more)
     return Reading(settings=None if problems else settings, problems=tuple(problems), tree=tree, notes=said)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from rung.errors import SettingsError
@@ -18,24 +18,14 @@ from rung.settings.names import suggestion
 from rung.settings.objects import method_text
 
 
-@dataclass(frozen=True)
-class MethodReading:
-    """A method as its layers say it."""
-
-    method: Method | None
-    """None when it has problems."""
-    written: Given
-    """`name` and the slots that somebody wrote."""
-    whole: Given
-    """`Settings.method`: what was written; for the user's own method all of it."""
-    problems: tuple[str, ...]
-    """Sentences that begin with the setting's path: `method.optimizer.learning_rate: got ...`."""
-    notes: tuple[str, ...] = ()
-    """A name that a higher layer replaced."""
-
-
-def read_method(layers: Sequence[Given], parts: Sequence[type[Any]] = ()) -> MethodReading:
+def read_method(
+    layers: Sequence[Given], parts: Sequence[type[Any]] = ()
+) -> tuple[Method | None, Given, Given, list[str], list[str]]:
     """The layers of `method`, lowest first, laid over the definition of the method that the highest one names.
+
+    Gives the method, None when it has problems; its name and the slots that somebody wrote; `Settings.method`, which is
+    what was written, or all of the user's own method; the problems, sentences that begin with the setting's path; and
+    notes on a name that a higher layer replaced.
 
     A layer that says its `kind` is a definition itself; the other layers lie over it. With an unknown name the other
     keys are still checked, against GRPO: the names of the slots are common to all.
@@ -60,8 +50,7 @@ def read_method(layers: Sequence[Given], parts: Sequence[type[Any]] = ()) -> Met
     if method is not None and (known is not None or own is not None):
         problems += method.problems()
     problems = list(dict.fromkeys(problems))
-    whole = written if own is None else merged
-    return MethodReading(None if problems else method, written, whole, tuple(problems), tuple(notes))
+    return None if problems else method, written, written if own is None else merged, problems, notes
 
 
 def _with_hint(problem: str, data: dict[str, Any], kind: type[Method]) -> str:
