@@ -317,7 +317,8 @@ def comparison_from(
 
     SettingsError with every problem, each with the methods that it is about.
     """
-    asked, wrong = BudgetSettings.checked(dict(budget) if isinstance(budget, Mapping) else budget)
+    plain_budget = dict(budget) if isinstance(budget, Mapping) else budget
+    asked, wrong = BudgetSettings.checked(plain_budget, list(BudgetSettings.model_fields))
     limits = asked.limits() if asked is not None else {}
     if len(limits) != 1:
         problems = [f"budget.{sentence}" for path, sentence in wrong if path]
