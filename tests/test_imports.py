@@ -14,7 +14,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "rung"
 FILES = sorted(SOURCE.rglob("*.py"))
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60
 
-SHARED = {"batch", "errors", "random", "whole_files", "waiting", "faults", "child", "compiled"}
+SHARED = {"batch", "errors", "random", "whole_files", "waiting", "faults", "child", "compiled", "processes"}
 """The ground: one idea each, that every folder may stand on."""
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -25,7 +25,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "faults": set(),
     "child": {"errors", "waiting"},
     "compiled": {"whole_files"},
-    "worker": {"errors", "child"},
+    "processes": set(),
+    "worker": {"errors", "child", "processes"},
     "formulas": set(),
     "methods": {"formulas", *SHARED},
     "models": {"formulas", *SHARED},

@@ -6,6 +6,7 @@ RungError
 ├── MissingExtra (ImportError)     exit code 2: an optional dependency, with what to install
 ├── RewardError (RuntimeError)     exit code 1: a reward failed, with its name and status
 ├── EnvironmentFailure (RuntimeError)  exit code 1: an environment failed, with its name, step and action
+├── EngineError (RuntimeError)     exit code 1: the engine that draws failed, or draws from other weights
 ├── NonFiniteError (RuntimeError)  exit code 1: a NaN or infinity was stopped before the weights
 ├── CheckpointError (RuntimeError) exit code 1: a checkpoint cannot be written or does not verify
 └── StorageError (OSError)         exit code 1: the operating system refused a file or a folder
@@ -63,6 +64,10 @@ class RewardError(RungError, RuntimeError):
 
 class EnvironmentFailure(RungError, RuntimeError):
     """An environment raised, or gave what is no observation or reward: its name, the step and the action."""
+
+
+class EngineError(RungError, RuntimeError):
+    """The engine that draws died too often, hung, or draws from other weights than it was given."""
 
 
 class NonFiniteError(RungError, RuntimeError):

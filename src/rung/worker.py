@@ -6,8 +6,6 @@ the reply pipe: `{"answer": ...}` or `{"failed": [status, detail]}`. What the jo
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import hashlib
 import importlib
 import json
@@ -18,11 +16,11 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from rung.child import MARK, RAISED, SETTINGS
 from rung.errors import MissingExtra, RewardError, SettingsError, last_line
+from rung.processes import die_with, kill_marked, leave_network
 
 JOBS: Mapping[str, str] = {
     "math_verify": "rung.rewards.math_answer",
@@ -35,9 +33,6 @@ answers requests, and what it says of itself.
 
 Only the one job is imported, and nothing heavy before it asks for it: the worker starts fast.
 """
-
-_PR_SET_PDEATHSIG = 1
-_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 
 
 def main(parent: int, reply_fd: int) -> None:
@@ -112,40 +107,9 @@ def left_guard(reply_fd: int) -> None:
     while os.getppid() == worker:
         signal.sigwait({signal.SIGTERM})
     mark = f"{MARK}={os.environ[MARK]}".encode()
-    while _kill_marked(mark):
+    while kill_marked(mark):
         time.sleep(0.01)
     os._exit(0)
-
-
-def _kill_marked(mark: bytes) -> bool:
-    """Kills every other process that bears the mark; whether there was one."""
-    found = False
-    for place in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # gone, or somebody else's
-            if int(place.name) != os.getpid() and mark in (place / "environ").read_bytes().split(b"\0"):
-                os.kill(int(place.name), signal.SIGKILL)
-                found = True
-    return found
-
-
-def die_with(parent: int, number: int = signal.SIGKILL) -> None:
-    """Get a signal when the parent dies, however it dies. Linux only; elsewhere the closed pipe ends an idle worker."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
-    if os.getppid() != parent and number == signal.SIGKILL:
-        os._exit(0)  # it died before we asked
-
-
-def leave_network() -> None:
-    """Go where there is no network: a user and network namespace of our own. Linux only, and only where the kernel
-    lets users do so; nothing is said where it does not. A second wall: the first is that no text becomes code."""
-    if sys.platform != "linux":
-        return
-    user, group = os.getuid(), os.getgid()
-    if ctypes.CDLL(None).unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0:
-        for name, line in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
-            with contextlib.suppress(OSError):
-                Path("/proc/self", name).write_text(line, "ascii")
 
 
 def set_limits(memory_bytes: int, file_bytes: int) -> None:

@@ -35,9 +35,10 @@ class Endings:
         texts = policy.token_texts()[:size] if stop else []
         if problems := list(_problems(stop, texts)):
             raise SettingsError(problems)
-        self._ends_V = np.zeros(size, bool)
-        self._ends_V[[*policy.end_ids, *(i for i, text in enumerate(texts) if self._in(text))]] = True
-        self.may_end_V = self._ends_V.copy()
+        self.ends_V = np.zeros(size, bool)
+        self.ends_V[[*policy.end_ids, *(i for i, text in enumerate(texts) if self._in(text))]] = True
+        """Tokens that end an answer wherever they stand."""
+        self.may_end_V = self.ends_V.copy()
         """Tokens for which `length` must be asked."""
         self.may_end_V[[i for i, text in enumerate(texts) if any(_may_complete(text, part) for part in stop)]] = True
         # Each token brings a byte at least; the first may lose a space in decoding.
@@ -47,7 +48,7 @@ class Endings:
         """How many of a row's tokens its answer has, when one of those from `begin` on ends it."""
         for t in begin + np.flatnonzero(self.may_end_V[tokens_T[begin:]]):
             tail = tokens_T[max(0, t + 1 - self._window) : t + 1]
-            if self._ends_V[tail[-1]] or self._in(self._policy.decode_whole([tail.tolist()])[0]):
+            if self.ends_V[tail[-1]] or self._in(self._policy.decode_whole([tail.tolist()])[0]):
                 return int(t) + 1
         return None
 

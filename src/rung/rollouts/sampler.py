@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from rung.batch import Episode
-from rung.errors import DataError, NonFiniteError, SettingsError
+from rung.errors import NonFiniteError
 from rung.models.language.policy import TextPolicy
 from rung.random import Stream
 from rung.rollouts.endings import Endings
-from rung.rollouts.sampling import Prompt
+from rung.rollouts.sampling import Drawn, Prompt, check_asked, check_lengths, drawn_episode
 
 MOST_ROWS_CPU, MOST_ROWS_GPU = 256, 1024
 """Beyond these, more rows at once are no faster."""
@@ -38,15 +38,6 @@ class _Row:
 
 Draw = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """(logits [R, V], uniform numbers [R]) -> tokens [R], and the log-probability that each was drawn with."""
-
-
-@dataclass(frozen=True)
-class _Drawn:
-    """One row's tokens, their log-probabilities, and whether the last token ended it."""
-
-    tokens: npt.NDArray[np.int64]
-    log_probs: npt.NDArray[np.float32]
-    ended: bool
 
 
 class InProcessSampler:
@@ -94,12 +85,12 @@ class InProcessSampler:
             SettingsError: a setting is out of its range, or a `stop` text is none that the model can write.
             NonFiniteError: the model's logits are not finite.
         """
-        _check(samples_per_prompt, max_new_tokens, temperature, epsilon)
+        check_asked(samples_per_prompt, max_new_tokens, temperature, epsilon)
         chooses: Draw = partial(draw, temperature=temperature)
         if epsilon is not None:
             chooses = partial(draw_epsilon_greedy, epsilon=epsilon)
         greedy = temperature == 0.0 and epsilon is None
-        self._check_lengths(prompts, max_new_tokens)
+        check_lengths(prompts, max_new_tokens, self.policy.context_length)
         endings = Endings(self.policy, stop)
         rows = [_Row(prompt, sample) for prompt in prompts for sample in range(samples_per_prompt)]
         at_once = self.rows_at_once or self._fitting(prompts, max_new_tokens)
@@ -109,36 +100,11 @@ class InProcessSampler:
             some = rows[begin : begin + batch]
             uniforms = None if greedy else partial(_uniforms, stream, some, max_new_tokens)
             drawn = _Drawing(self.policy, some, min(at_once, len(some)), max_new_tokens, uniforms, chooses, endings)
-            episodes += [self._episode(row, one) for row, one in zip(some, drawn.all(), strict=True)]
+            episodes += [
+                drawn_episode(self.policy, row.prompt, row.sample, one, self.version)
+                for row, one in zip(some, drawn.all(), strict=True)
+            ]
         return episodes
-
-    def _episode(self, row: _Row, drawn: _Drawn) -> Episode:
-        return Episode(
-            item=row.prompt.item,
-            group=row.prompt.group,
-            sample=row.sample,
-            context=row.prompt.ids,
-            actions=drawn.tokens,
-            action_mask=np.ones(len(drawn.tokens), bool),
-            log_probs=drawn.log_probs,
-            terminated=drawn.ended,
-            truncated=not drawn.ended,
-            policy_version=self.version,
-            text=self.policy.decode(drawn.tokens),
-        )
-
-    def _check_lengths(self, prompts: Sequence[Prompt], max_new_tokens: int) -> None:
-        room = self.policy.context_length - max_new_tokens
-        problems = [f"item '{p.item}': the prompt has no tokens" for p in prompts if len(p.ids) == 0]
-        problems += [
-            f"item '{p.item}': the prompt has {len(p.ids)} tokens, expected at most {room} "
-            f"(context {self.policy.context_length} - max_new_tokens {max_new_tokens}): "
-            f"lower max_new_tokens or leave the item out"
-            for p in prompts
-            if len(p.ids) > room
-        ]
-        if problems:
-            raise DataError(problems)
 
     def _fitting(self, prompts: Sequence[Prompt], max_new_tokens: int) -> int:
         """Rows whose caches and logits take an eighth of the machine's memory. It looks at the whole memory, not at
@@ -176,7 +142,7 @@ class _Drawing:
         self.look_every = LOOK_EVERY_CPU if self.device.type == "cpu" else LOOK_EVERY_GPU
         self.decoding = policy.start([row.prompt.ids for row in rows], slots=slots, room=most - 1)
         self.waiting = np.argsort(self.decoding.prompt_of, kind="stable")
-        self.drawn: dict[int, _Drawn] = {}
+        self.drawn: dict[int, Drawn] = {}
         self.row_R = np.full(slots, -1)  # which row stands in a slot; -1: none
         self.prompt_R = np.ones(slots, np.int64)  # tokens of its prompt
         self.at_R = np.ones(slots, np.int64)  # tokens drawn
@@ -185,7 +151,7 @@ class _Drawing:
         self.log_probs_RT = torch.zeros((slots, most), device=self.device)
         self.uniforms_RT = torch.zeros((slots, most), dtype=torch.float64, device=self.device)
 
-    def all(self) -> list[_Drawn]:
+    def all(self) -> list[Drawn]:
         """Every row's tokens."""
         with self.policy.sampling():
             while len(self.waiting) or (self.row_R >= 0).any():
@@ -241,7 +207,7 @@ class _Drawing:
         done_R = ended_R | (self.at_R == self.most)
         for r in np.flatnonzero(done_R & (self.row_R >= 0)):
             here = slice(0, length_R[r])
-            self.drawn[int(self.row_R[r])] = _Drawn(tokens_RT[r, here].copy(), log_probs_RT[r, here].copy(), ended_R[r])
+            self.drawn[int(self.row_R[r])] = Drawn(tokens_RT[r, here].copy(), log_probs_RT[r, here].copy(), ended_R[r])
         self.row_R[done_R] = -1
         self.at_R[done_R] = self.prompt_R[done_R] = 1
         self.seen_R[:] = self.at_R
@@ -263,20 +229,6 @@ def _memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def _check(samples_per_prompt: int, max_new_tokens: int, temperature: float, epsilon: float | None) -> None:
-    problems = []
-    if samples_per_prompt < 1:
-        problems.append(f"samples_per_prompt: got {samples_per_prompt}, expected at least 1")
-    if max_new_tokens < 1:
-        problems.append(f"max_new_tokens: got {max_new_tokens}, expected at least 1")
-    if not 0.0 <= temperature < float("inf"):
-        problems.append(f"temperature: got {temperature}, expected a finite number, 0 or above")
-    if epsilon is not None and not 0.0 <= epsilon <= 1.0:
-        problems.append(f"epsilon: got {epsilon}, expected a number from 0 to 1")
-    if problems:
-        raise SettingsError(problems)
 
 
 BLOCK = 256

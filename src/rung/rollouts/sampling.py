@@ -11,7 +11,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from rung.batch import Episode
-from rung.errors import DataError
+from rung.errors import DataError, SettingsError
 from rung.random import Stream
 from rung.tasks.task import Item
 
@@ -44,7 +44,8 @@ class Sampler(Protocol):
     """Draws answers of a policy. `sampler.InProcessSampler` is the one that reads the learner's own weights.
 
     A trainer is given its sampler and calls `deliver` at its start and after each change of the weights. A sampler that
-    holds processes of its own may have a `close()` beside, which is called at the end.
+    holds processes of its own may have a `close()` beside, which is called at the end, and `told()`, which gives a
+    `Told` of what happened since it was last asked.
     """
 
     def sample(
@@ -76,6 +77,25 @@ class Sampler(Protocol):
     def deliver(self, weights: Mapping[str, Tensor], version: int) -> None:
         """Draw from these weights from now on. `weights` as `TextPolicy.weights` names them."""
         ...
+
+
+@dataclass(frozen=True)
+class DrawnFrom:
+    """The weights that answers were drawn from: their version, and how far who drew them computes them otherwise."""
+
+    version: int = 0
+    gap: float | None = None
+    """Nats a token, on stored text."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a sampler with an engine says of a step: whose weights its latest answers were drawn from, the seconds that
+    went into deliveries, and sentences for the user."""
+
+    drawn_from: DrawnFrom
+    seconds: float
+    notes: tuple[str, ...] = ()
 
 
 MakesSampler = Callable[["TextPolicy"], Sampler]
@@ -110,3 +130,58 @@ def checked(
             continue
         raise DataError([f"the sampler's episode {e.sample} of item '{e.item}' has {found}; mend its `sample`"])
     return episodes
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One row's tokens, their log-probabilities, and whether the last token ended it."""
+
+    tokens: npt.NDArray[np.int64]
+    log_probs: npt.NDArray[np.float32]
+    ended: bool
+
+
+def drawn_episode(policy: TextPolicy, prompt: Prompt, sample: int, drawn: Drawn, version: int) -> Episode:
+    """What was drawn for a prompt, by the weights of this version."""
+    return Episode(
+        item=prompt.item,
+        group=prompt.group,
+        sample=sample,
+        context=prompt.ids,
+        actions=drawn.tokens,
+        action_mask=np.ones(len(drawn.tokens), bool),
+        log_probs=drawn.log_probs,
+        terminated=drawn.ended,
+        truncated=not drawn.ended,
+        policy_version=version,
+        text=policy.decode(drawn.tokens),
+    )
+
+
+def check_lengths(prompts: Sequence[Prompt], max_new_tokens: int, context: int) -> None:
+    """DataError, naming the items, where a prompt is empty or leaves no room in the context."""
+    room = context - max_new_tokens
+    problems = [f"item '{p.item}': the prompt has no tokens" for p in prompts if len(p.ids) == 0]
+    problems += [
+        f"item '{p.item}': the prompt has {len(p.ids)} tokens, expected at most {room} "
+        f"(context {context} - max_new_tokens {max_new_tokens}): "
+        f"lower max_new_tokens or leave the item out"
+        for p in prompts
+        if len(p.ids) > room
+    ]
+    if problems:
+        raise DataError(problems)
+
+
+def check_asked(samples_per_prompt: int, max_new_tokens: int, temperature: float, epsilon: float | None) -> None:
+    problems = []
+    if samples_per_prompt < 1:
+        problems.append(f"samples_per_prompt: got {samples_per_prompt}, expected at least 1")
+    if max_new_tokens < 1:
+        problems.append(f"max_new_tokens: got {max_new_tokens}, expected at least 1")
+    if not 0.0 <= temperature < float("inf"):
+        problems.append(f"temperature: got {temperature}, expected a finite number, 0 or above")
+    if epsilon is not None and not 0.0 <= epsilon <= 1.0:
+        problems.append(f"epsilon: got {epsilon}, expected a number from 0 to 1")
+    if problems:
+        raise SettingsError(problems)

@@ -55,7 +55,7 @@ def run_steps(
         last = number == settings.steps or trainer.over(budget) or bool(trainer.why_over())
         if last or step.evaluate or due(number, settings.evaluation.every):
             metrics |= evaluation(trainer, record, number, clock)
-        record.stepped(number, metrics, clock.timings(metrics))
+        record.stepped(number, metrics, clock.timings(metrics) | step.timings)
         fault_point("step.done")
         if last or due(number, settings.saving.every) or stop.asked:
             with clock.phase("save"):

@@ -15,6 +15,7 @@ from rung.settings.objects import GIVEN
 from rung.settings.schema import SAMPLES
 from rung.tasks.cart_pole import NAME as CART_POLE
 from rung.tasks.environment import looks_like_environment
+from rung.trainers.engine import engine_fits
 from rung.trainers.fits import budget_fits, rewards_fit
 from rung.trainers.gate import Start, gate
 from rung.trainers.handed import Handed
@@ -108,6 +109,7 @@ def problems(settings: Settings, method: Method | None) -> Iterator[str]:
         return
     kind = kind_for(settings, method)
     yield from kind.problems(settings, method)
+    yield from engine_fits(settings, method, draws=kind.engine_draws)
     if settings.task.name == CART_POLE and not kind.draws_pairs and not hasattr(method, "tables"):
         boxed = ", ".join(name for name, one in METHODS.items() if hasattr(one, "tables"))
         yield (
@@ -150,6 +152,7 @@ def build(settings: Settings, handed: Handed, folder: Path | None = None, shared
         for note in found.notes:
             warnings.warn(note, UserWarning, stacklevel=2)
     setup = Setup(settings=settings, method=method, task=task, handed=handed, folder=folder, shared=shared)
+    setup.inputs.update(inputs.of_engine(settings))
     setup.inputs.update(inputs.of_task(settings.task.name, task) | inputs.of_rewards(settings, handed))
     setup.inputs.update(inputs.of_objects(handed.objects, settings.method.parts))
     trainer = kind.build(setup)

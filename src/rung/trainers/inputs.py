@@ -21,10 +21,13 @@ from typing import Any
 import numpy as np
 
 from rung.models.language.load import fingerprint, sampled
+from rung.rollouts.engine.process import version_of
 from rung.settings import Settings
 from rung.settings.objects import GIVEN, Objects
+from rung.settings.schema import VLLM
 from rung.tasks.environment import EnvironmentTask
 from rung.tasks.pairs import PairTask
+from rung.trainers.engine import python_of
 from rung.trainers.fits import is_function
 from rung.trainers.handed import Handed
 from rung.trainers.preferences.reward_model import reward_folders
@@ -87,6 +90,13 @@ def of_objects(objects: Objects, parts: Sequence[type[Any]]) -> dict[str, str]:
     given = (objects.task, objects.environment, objects.sampler, *objects.tools.values(), *objects.parts, *parts)
     own = [one for one in given if one is not None]
     return {name: digest for one in own for name, digest in of_object(one).items()}
+
+
+def of_engine(settings: Settings) -> dict[str, str]:
+    """The version of the engine that draws, where one does: another one rounds otherwise."""
+    if settings.sampler.engine != VLLM:
+        return {}
+    return {"the engine that draws": version_of(python_of(settings))}
 
 
 def of_task(name: str, task: Any) -> dict[str, str]:

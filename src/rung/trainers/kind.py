@@ -56,6 +56,8 @@ class Kind:
     """What is trained answers or acts; a reward model does neither and has no score to compare."""
     reads_text: bool = False
     """Its model reads the task's rows as tokens; they are looked at before the run."""
+    engine_draws: bool = False
+    """An engine may draw for it: answers of the policy, each from the softmax."""
     values: bool = False
     """What is trained gives values of actions, which are no distribution to draw from."""
 

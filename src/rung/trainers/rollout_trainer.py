@@ -77,6 +77,7 @@ class RolloutTrainer(Trainer, Generic[B]):
             episodes=collected.episodes,
             notes=collected.notes,
             seconds=collected.seconds,
+            timings=collected.timings,
             evaluate=collected.evaluate,
         )
 

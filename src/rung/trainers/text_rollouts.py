@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from rung.batch import Episode
 from rung.faults import fault_point
 from rung.random import Stream
 from rung.rewards.judge import Judge
 from rung.rollouts.judged import judged, turn_rewards
-from rung.rollouts.sampling import Sampler
+from rung.rollouts.sampling import Sampler, Told
 from rung.rollouts.turns import answers
 from rung.settings import Settings
 from rung.tasks.order import items_at
-from rung.tasks.task import TextTask
+from rung.tasks.task import Item, TextTask
 from rung.trainers.assemble import step_rewards
 from rung.trainers.held_out import Scores, held_out_scores
-from rung.trainers.trainer import B, Collector, Phase
+from rung.trainers.trainer import B, Collector, Metrics, Phase
 
 if TYPE_CHECKING:
     from rung.models.language.policy import TextPolicy
@@ -37,10 +38,34 @@ class TextRollouts(Collector[B]):
     def __init__(self, settings: Settings, task: TextTask, policy: TextPolicy, judge: Judge, sampler: Sampler) -> None:
         self.settings, self.task, self.policy, self.judge = settings, task, policy, judge
         self.sampler = sampler
-        self.drawn = 0
+        self.drawn = self.version = 0
 
     def deliver(self, version: int) -> None:
+        self.version = version
         self.sampler.deliver(self.policy.weights(), version)
+
+    def next_items(self) -> list[Item]:
+        """The next `prompts_per_step` items."""
+        picks = items_at(self.settings.seed, self.drawn, self.settings.prompts_per_step, len(self.task.train))
+        return [self.task.train[int(pick)] for pick in picks]
+
+    def answered(self, sampler: Sampler, step: int, items: Sequence[Item], **how: Any) -> Sequence[Episode]:
+        """Answers to these items, not judged."""
+        seed, longest = self.settings.seed, self.settings.max_new_tokens
+        how |= {"max_new_tokens": longest, "stream": Stream(seed, step, "train")}
+        return answers(sampler, self.policy, self.task, items, **how)
+
+    def told(self) -> tuple[Metrics, Metrics, tuple[str, ...]]:
+        """Metrics, timings and sentences of the engine that drew; nothing where there is none."""
+        if (asked := getattr(self.sampler, "told", None)) is None:
+            return {}, {}, ()
+        told: Told = asked()
+        stale = float(self.version - told.drawn_from.version)
+        return (
+            {"delivery/gap": told.drawn_from.gap, "delivery/staleness": stale},
+            {"delivery/seconds": told.seconds},
+            told.notes,
+        )
 
     def judged_answers(
         self,
@@ -54,19 +79,15 @@ class TextRollouts(Collector[B]):
         epsilon: float | None = None,
     ) -> list[Episode]:
         """Answers to the next `prompts_per_step` prompts; each prompt is a group, numbered from `first_group`."""
-        picks = items_at(self.settings.seed, self.drawn, self.settings.prompts_per_step, len(self.task.train))
-        self.drawn += len(picks)
-        items = [self.task.train[int(pick)] for pick in picks]
+        items = self.next_items()
+        self.drawn += len(items)
         with phase("sample"):
-            episodes = answers(
+            episodes = self.answered(
                 sampler,
-                self.policy,
-                self.task,
+                step,
                 items,
                 samples_per_prompt=samples_per_prompt,
-                max_new_tokens=self.settings.max_new_tokens,
                 temperature=temperature,
-                stream=Stream(self.settings.seed, step, "train"),
                 first_group=first_group,
                 epsilon=epsilon,
             )

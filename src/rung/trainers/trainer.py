@@ -81,6 +81,8 @@ class TrainingStep:
     """Sentences for the user: what went on with less than was asked for."""
     seconds: Mapping[str, float] = field(default_factory=dict[str, float])
     """By phase: of work that was done before, perhaps by another run, and that this step pays for."""
+    timings: Metrics = field(default_factory=dict[str, float | None])
+    """What else depends on the clock, by metric name."""
     evaluate: bool = False
     """Whether the score after this step is worth knowing, whatever the settings say."""
 
@@ -180,6 +182,7 @@ class Collected(Generic[B]):
     episodes: Sequence[Episode] = ()
     notes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict[str, float])
+    timings: Metrics = field(default_factory=dict[str, float | None])
     evaluate: bool = False
 
 

@@ -17,6 +17,7 @@ from rung.trainers.fits import general_doubts, no_labels, no_network, no_pairs
 from rung.trainers.kind import Kind, Setup
 from rung.trainers.memory import FLOAT
 from rung.trainers.policy_gradient.adapted import Adapted, adapted_to_text
+from rung.trainers.policy_gradient.ahead import AheadCollector
 from rung.trainers.policy_gradient.learner import Learner
 from rung.trainers.policy_gradient.rollouts import doubtful_slots, rollout_units, too_few_to_compare
 from rung.trainers.policy_gradient.text import TextCollector
@@ -30,6 +31,7 @@ class OnText(Kind):
     """REINFORCE to DAPO on prompts."""
 
     reads_text = True
+    engine_draws = True
 
     def recipe(self, method: Method, *, model: str, task: str) -> str | None:
         return "tiny" if model == "tiny" else None
@@ -79,8 +81,18 @@ class OnText(Kind):
         weights = counted(policy)
         return work(method, policy=weights.policy, critic=weights.critic, trained=weights.trained)
 
+    def task_problems(self, settings: Settings, method: PolicyGradient, task: Any) -> Iterator[str]:
+        yield from self.misfits(method, task)
+        if settings.sampler.ahead and task.plays is not None:
+            yield (
+                f"sampler.ahead: got {settings.sampler.ahead}, but '{task.name}' is played over turns, each of which "
+                "waits for an answer to the one before; set 0"
+            )
+
     def build(self, setup: Setup) -> RolloutTrainer[Any]:
         settings, method, task = setup.settings, setup.method, setup.task
+        if wrong := list(self.task_problems(settings, method, task)):
+            raise SettingsError(wrong)
         rewards = rewards_of(settings.rewards, task, setup.handed, accuracy=settings.rewarding.accuracy)
         if fact(method.advantage, "needs_step_scores", False) and not any(
             isinstance(one.reward, JudgesSteps | Return) for one in rewards
@@ -112,7 +124,8 @@ class OnText(Kind):
                 assert start is not None, "this method's answers are the start's"
                 behaviour = setup.handed.sampler(settings, start)
                 behaviour.deliver(start.weights(), 0)
-            collector = TextCollector(settings, method, task, policy, judge, sampler, behaviour)
+            collects = AheadCollector if settings.sampler.ahead else TextCollector
+            collector = collects(settings, method, task, policy, judge, sampler, behaviour)
         return RolloutTrainer(
             settings, policy, collector=collector, learner=learner, work=self.work(method, policy), start=start
         )

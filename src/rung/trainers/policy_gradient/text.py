@@ -69,11 +69,12 @@ class TextCollector(TextRollouts[Batch]):
             for number, group in enumerate(kept[:wanted])
             for episode in group
         ]
-        metrics = self._metrics(generated) | {"groups/rounds": float(done) if keep is not None else None}
-        notes = _short_of(len(kept), wanted, done) if keep is not None and keep.refill else ()
+        drawing, timings, said = self.told()
+        metrics = self._metrics(generated) | {"groups/rounds": float(done) if keep is not None else None} | drawing
+        notes = (*said, *(_short_of(len(kept), wanted, done) if keep is not None and keep.refill else ()))
         if not chosen:  # nothing to learn from: an empty step, which the learner skips
             chosen = [dataclasses.replace(e, judgement=None) for e in generated[:samples]]
-        return Collected(batch=assemble(chosen), metrics=metrics, episodes=chosen, notes=notes)
+        return Collected(batch=assemble(chosen), metrics=metrics, episodes=chosen, notes=notes, timings=timings)
 
     @staticmethod
     def _metrics(generated: Sequence[Episode]) -> Metrics:

@@ -1,0 +1,130 @@
+"""An engine that draws, as settings ask for it: what fits it, where it is, how it is run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from rung.errors import SettingsError
+from rung.methods.parts.protocols import fact
+from rung.models.language.decoder import FAMILY
+from rung.settings import Settings
+from rung.settings.schema import VLLM, SamplerSettings
+from rung.whole_files import cache_folder
+
+if TYPE_CHECKING:
+    from rung.models.language.policy import TextPolicy
+    from rung.rollouts.engine.sampler import EngineSampler
+
+ROWS = 256
+"""Completions that an engine draws at once, where the settings do not say."""
+HEAD_WIDTHS = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
+"""The widths of attention heads for which vLLM 0.32 has an attention on a CPU."""
+_OWN = ("ahead", "python", "cache_gib", "start_s", "request_s", "delivery_s")
+
+
+def engine_fits(settings: Settings, method: Any, *, draws: bool) -> Iterator[str]:
+    """What an engine cannot do with these settings. `draws`: the kind of method may have its answers from one."""
+    asked, defaults = settings.sampler, SamplerSettings()
+    if asked.engine != VLLM:
+        for name in _OWN:
+            if getattr(asked, name) != getattr(defaults, name):
+                yield f"sampler.{name}: it is of an engine beside the learner, and none is asked for; set engine={VLLM}"
+        return
+    if not draws:
+        yield (
+            f"sampler.engine: got {VLLM}, which draws for policy gradients on text; '{method.name}' on "
+            f"'{settings.task.name}' draws otherwise, or not at all; set in_process"
+        )
+        return
+    if method.behaviour is not None:
+        yield (
+            f"sampler.engine: got {VLLM}, but the answers that '{method.name}' learns from are another model's, and an "
+            "engine holds the policy's weights; set in_process"
+        )
+    if not asked.ahead:
+        return
+    refills = method.keep_group is not None and method.keep_group.refill
+    if refills:
+        yield (
+            "sampler.ahead: got 1, but method.keep_group draws further prompts until enough groups are kept, so the "
+            "next step's are not known yet; set 0, or method.keep_group.refill=false"
+        )
+    corrects = method.correction is not None or fact(method.objective, "ratio_to_sampler", False)
+    if not corrects and "correction" not in settings.method.overrides():
+        yield (
+            f"sampler.ahead: got 1, so answers are of the policy one step before, and '{method.name}' takes them as "
+            "the current one's; set method.correction=TruncatedImportance, or method.correction=null to go on without"
+        )
+
+
+def python_of(settings: Settings) -> str:
+    """The interpreter that has the engine."""
+    return settings.sampler.python or str(cache_folder() / "engine" / "bin" / "python")
+
+
+def cache_gib(settings: Settings) -> int:
+    """Memory of an engine on a CPU for keys and values."""
+    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return settings.sampler.cache_gib or max(1, whole // 8 // 2**30)
+
+
+def engine_sampler(settings: Settings, policy: TextPolicy) -> EngineSampler:
+    """The sampler that starts an engine when it is asked. SettingsError where the engine has no such model or place."""
+    from rung.rollouts.engine.sampler import EngineSampler, EngineSettings
+
+    if problems := [*_misfits(policy), *_no_place(policy)]:
+        raise SettingsError(problems)
+    asked = settings.sampler
+    threads = settings.learner.threads or torch.get_num_threads()
+    environment = {"OMP_NUM_THREADS": str(threads)}
+    if policy.device.type == "cuda":
+        environment["CUDA_VISIBLE_DEVICES"] = _gpu_of_engine(policy.device.index or 0)
+    return EngineSampler(
+        policy,
+        EngineSettings(
+            python=python_of(settings),
+            rows=asked.rows_at_once or ROWS,
+            cache_gib=cache_gib(settings),
+            start_s=asked.start_s,
+            request_s=asked.request_s,
+            delivery_s=asked.delivery_s,
+            keeps=asked.ahead > 0,
+            environment=environment,
+        ),
+    )
+
+
+def _misfits(policy: TextPolicy) -> Iterator[str]:
+    name, config = type(policy.model).__name__, policy.model.config
+    if policy.engine_reason is not None:
+        yield (
+            f"sampler.engine: {VLLM} is given weights by their names, which was tried with {', '.join(FAMILY)} as rung "
+            f"computes them, and {policy.engine_reason}; set in_process"
+        )
+        return
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    if policy.device.type == "cpu" and width not in HEAD_WIDTHS:
+        yield (
+            f"sampler.engine: the attention heads of this {name} are {width} wide, and on a CPU {VLLM} has "
+            f"{', '.join(map(str, HEAD_WIDTHS))}; set in_process, or take another model"
+        )
+
+
+def _no_place(policy: TextPolicy) -> Iterator[str]:
+    if policy.device.type == "cuda" and torch.cuda.device_count() < 2:
+        yield (
+            "sampler.engine: there is one GPU and the learner is on it; an engine needs one of its own. Set "
+            "in_process, which shares it"
+        )
+
+
+def _gpu_of_engine(learners: int) -> str:
+    """The GPU after the learner's, by the name that this process sees it under."""
+    count = torch.cuda.device_count()
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = seen.split(",") if seen else [str(number) for number in range(count)]
+    return names[(learners + 1) % count]
