@@ -78,6 +78,7 @@ class EngineProcess:
                 start_new_session=True,
             )
             self._end = weakref.finalize(self, _ended, self._process, self.folder, os.getpid())
+            self._wire: Wire | None = None
             try:
                 self._wire = Wire(self._accepted(listening, start_s))
                 self.about = self.ask("its first message", None, seconds=start_s)[0]
@@ -91,12 +92,13 @@ class EngineProcess:
     @property
     def sent(self) -> int:
         """Bytes sent so far."""
-        return self._wire.sent
+        return self._wire.sent if self._wire is not None else 0
 
     def ask(
         self, what: str, header: dict[str, Any] | None, payload: Iterable[Any] = (), *, seconds: float
     ) -> tuple[dict[str, Any], memoryview]:
         """The answer to a question; with None for it, to the last one. `what`: what is awaited, in words."""
+        assert self._wire is not None, "it was connected"
         began, self._wire.left_s = time.time(), seconds
         try:
             if header is not None:
@@ -109,6 +111,8 @@ class EngineProcess:
 
     def close(self) -> None:
         """Kill it with all that it started, and remove its folder."""
+        if self._wire is not None:
+            self._wire.close()
         self._end()
 
     def _accepted(self, listening: socket.socket, start_s: float) -> socket.socket:

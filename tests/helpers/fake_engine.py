@@ -1,6 +1,6 @@
 """An engine of a few lines over the real protocol: a Llama in plain torch, on the weights that were delivered.
 
-Started by a script that stands for an interpreter (`conftest.py`). The file RUNG_FAKE says what it does wrong.
+Started by a script that stands for an interpreter (`engines.py`). The file RUNG_FAKE says what it does wrong.
 """
 
 import json
@@ -25,7 +25,7 @@ class Fake:
 
     def begin(self):
         self.updates += 1
-        self.old, self.weights = self.weights, dict(self.weights)
+        self.weights = dict(self.weights)
 
     def load(self, weights):
         left_out = {"label": "", "layer": "model.layers.1."}.get(wrong())
@@ -34,9 +34,9 @@ class Fake:
                 self.weights[name] = tensor.clone()
 
     def end(self):
-        tied = self.config["tie_word_embeddings"]
-        embeddings = (self.old if wrong() == "head" else self.weights)["model.embed_tokens.weight"]
-        self.head = embeddings if tied else self.weights["lm_head.weight"]
+        if wrong() != "head":  # else it goes on with a copy of its own
+            tied = self.config["tie_word_embeddings"]
+            self.head = self.weights["model.embed_tokens.weight" if tied else "lm_head.weight"]
         self.cached = self.cached if wrong() == "cache" else {}
 
     def add(self, row, tokens, *, seed, temperature, most, ends):
@@ -47,7 +47,7 @@ class Fake:
 
     @torch.no_grad()
     def step(self):
-        if wrong() == "hang":
+        if is_now("hang"):
             time.sleep(1000)
         for row, (tokens, luck, temperature, most, ends) in list(self.rows.items()):
             log_probs = (self.log_probs(tokens)[-1] / (temperature or 1)).log_softmax(-1)
@@ -56,7 +56,7 @@ class Fake:
             if ended := token in ends or most == 1:
                 del self.rows[row]
             yield row, [token], [float(log_probs[token])], ended
-        if wrong() == "dies" and len(self.rows) < 4:
+        if len(self.rows) < 4 and is_now("dies"):
             print("out of memory, it said", flush=True)
             os._exit(3)
 
@@ -95,18 +95,23 @@ class Fake:
 
 
 def wrong():
-    """What the test says: for ever, or with `once` before it the first time."""
-    place = Path(os.environ.get("RUNG_FAKE") or "/nowhere")
-    said = place.read_text().split() if place.exists() else []
-    if said[:1] == ["once"] and sys._getframe(1).f_code.co_name == "step":
+    """What the test says."""
+    return Path(os.environ["RUNG_FAKE"]).read_text().removeprefix("once ")
+
+
+def is_now(fault):
+    """Whether this is wrong now, and never again where it was to be once."""
+    place = Path(os.environ["RUNG_FAKE"])
+    found = wrong() == fault
+    if found and place.read_text().startswith("once "):
         place.write_text("")
-    return said[-1] if said else ""
+    return found
 
 
 def skipping(take):
     """A bucket that goes missing on the engine's side."""
     return lambda self, header, payload: (
-        None if wrong() == "bucket" and "lm_head" in str(header) else take(self, header, payload)
+        None if wrong() == "bucket" and "layers.1.mlp" in str(header) else take(self, header, payload)
     )
 
 
@@ -116,5 +121,7 @@ elif wrong() == "starts not":
     sys.exit("there is no vllm here")
 else:
     torch.set_num_threads(1)
+    if wrong() == "key":
+        os.environ["RUNG_ENGINE_KEY"] = "another"
     serving._Weights.take = skipping(serving._Weights.take)
     serving.serve(Fake(sys.argv[-1]), sys.argv[-1])
