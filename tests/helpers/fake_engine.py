@@ -117,11 +117,7 @@ def skipping(take):
 
 if sys.argv[-1] == "version":
     print("fake 1")
-elif wrong() == "starts not":
-    sys.exit("there is no vllm here")
 else:
     torch.set_num_threads(1)
-    if wrong() == "key":
-        os.environ["RUNG_ENGINE_KEY"] = "another"
     serving._Weights.take = skipping(serving._Weights.take)
     serving.serve(Fake(sys.argv[-1]), sys.argv[-1])

@@ -22,6 +22,7 @@ from rung.settings.objects import GIVEN
 from rung.settings.schema import Section, Settings
 from rung.tasks.task import TextTask
 from rung.trainers.choose import build, is_environment, kind_for
+from rung.trainers.engine import EnginePlan, engine_plan
 from rung.trainers.fits import accuracy_doubts, accuracy_of
 from rung.trainers.handed import Handed
 from rung.trainers.kind import Kind
@@ -80,6 +81,8 @@ class Plan:
     network: ModelShape
     task: TaskFacts
     memory: Memory
+    engine: EnginePlan | None
+    """The engine that draws; None: the learner's own process does."""
     free_bytes: int | None
     """What the machine has; None: not known."""
     written: tuple[Written, ...]
@@ -145,6 +148,7 @@ class Plan:
                 "counted": self.network.counted,
             },
             "memory_bytes": {**self.memory.parts, "total": self.memory.total},
+            "engine": None if self.engine is None else self.engine.as_data(),
             "settings": settings.as_data(),
             "written": [vars(one) for one in self.written],
             "notes": list(self.notes),
@@ -198,6 +202,14 @@ def make_plan(
         network=network,
         task=task,
         memory=memory,
+        engine=engine_plan(
+            settings,
+            network,
+            trained=trained_parameters(settings, network),
+            items=units.items,
+            new_tokens=units.new_tokens,
+            prompt_tokens=task.prompt_tokens,
+        ),
         free_bytes=free_bytes,
         written=tuple(written(reading)),
         notes=(*reading.notes, *notes),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,12 +12,14 @@ import torch
 from rung.errors import SettingsError
 from rung.methods.parts.protocols import fact
 from rung.models.language.decoder import FAMILY
+from rung.models.language.load import compute_type
 from rung.settings import Settings
 from rung.settings.schema import VLLM, SamplerSettings
 from rung.whole_files import cache_folder
 
 if TYPE_CHECKING:
     from rung.models.language.policy import TextPolicy
+    from rung.models.language.size import ModelShape
     from rung.rollouts.engine.sampler import EngineSampler
 
 ROWS = 256
@@ -70,6 +73,49 @@ def cache_gib(settings: Settings) -> int:
     """Memory of an engine on a CPU for keys and values."""
     whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return settings.sampler.cache_gib or max(1, whole // 8 // 2**30)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnginePlan:
+    """What an engine will hold and what a step sends, in bytes."""
+
+    python: str
+    dtype: str
+    ahead: int
+    weights: int
+    """The model's weights, and of a LoRA the base of what is adapted."""
+    cache: int | None
+    """Keys and values; None: on a GPU as much as is free."""
+    delivered: int
+    """Weights that a step sends."""
+    prompts: int
+    """Tokens of prompts that a step sends, at most."""
+    answers: int
+    """Tokens and log-probs that a step brings, at most."""
+
+    def as_data(self) -> dict[str, Any]:
+        return {**asdict(self), "engine": VLLM}
+
+
+def engine_plan(
+    settings: Settings, network: ModelShape, *, trained: int, items: int, new_tokens: int, prompt_tokens: int
+) -> EnginePlan | None:
+    """The plan of an engine; None where none is asked for. `items`: prompts of a step, of so many tokens at most."""
+    if settings.sampler.engine != VLLM:
+        return None
+    on_gpu = torch.cuda.is_available() if settings.learner.device is None else settings.learner.device != "cpu"
+    dtype = compute_type(settings.learner.compute, torch.device("cuda" if on_gpu else "cpu"))
+    whole = network.parameters * dtype.itemsize
+    return EnginePlan(
+        python=python_of(settings),
+        dtype=str(dtype).removeprefix("torch."),
+        ahead=settings.sampler.ahead,
+        weights=whole * (2 if settings.lora else 1),
+        cache=None if on_gpu else cache_gib(settings) * 2**30,
+        delivered=trained * 4 if settings.lora else whole,
+        prompts=items * prompt_tokens * 4,
+        answers=new_tokens * 8,
+    )
 
 
 def engine_sampler(settings: Settings, policy: TextPolicy) -> EngineSampler:

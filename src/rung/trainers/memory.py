@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rung.methods import Method
-from rung.settings.schema import Settings
+from rung.settings.schema import VLLM, Settings
 
 if TYPE_CHECKING:
     from rung.models.language.size import ModelShape
@@ -52,21 +52,23 @@ def memory_of(
     trained = trained_parameters(settings, network)
     low = settings.learner.compute == "bfloat16"
     compute = 2 if low else FLOAT
-    rows = min(episodes, settings.sampler.rows_at_once or episodes)
+    own, asked = settings.sampler.engine != VLLM, settings.sampler
+    rows = min(episodes, asked.rows_at_once or episodes) if own else 0
     tokens = micro_batch_tokens(settings, episodes, prompt_tokens)
     places = rows * (prompt_tokens + settings.max_new_tokens)
     base = network.parameters * FLOAT
     copies = int(has_copy(settings, method, kind)) + kind.frozen_copies(settings, method)
-    own = kind.memory(settings, method, network, prompt_tokens)
+    of_kind = kind.memory(settings, method, network, prompt_tokens)
     return Memory(
         {
             "weights": base + (network.parameters * 2 if low else 0) + (trained * FLOAT if settings.lora else 0),
             "gradients": trained * FLOAT,
             "optimizer": 2 * trained * FLOAT,
-            "critic": own.get("critic", 0),
+            "critic": of_kind.get("critic", 0),
             "reference": base * copies,
             "teacher": 0 if teacher is None else teacher.parameters * FLOAT,
-            "replay": own.get("replay", 0),
+            "replay": of_kind.get("replay", 0),
+            "engine's copy": trained * compute if asked.ahead else 0,
             "kv cache": 2 * network.layers * network.kv_width * places * compute,
             "activations": activations(settings, network, tokens) * compute,
         }

@@ -72,7 +72,7 @@ class RolloutTrainer(Trainer, Generic[B]):
             metrics = collected.metrics | learned.metrics() | {"kl/start": self._kl_to_start(learned.batch)}
         return TrainingStep(
             number=self.steps,
-            metrics=metrics,
+            metrics=self.collector.told_apart(metrics),
             learned=learned,
             episodes=collected.episodes,
             notes=collected.notes,

@@ -196,6 +196,10 @@ class Collector(Generic[B]):
     def collect(self, step: int, phase: Phase) -> Collected[B]:
         raise NotImplementedError
 
+    def told_apart(self, metrics: Metrics) -> Metrics:
+        """A step's metrics, where those of answers that this brought mean something else."""
+        return metrics
+
     def deliver(self, version: int) -> None:
         """The weights have changed, or the run begins: who draws from a copy of them is given the new ones."""
 

@@ -14,20 +14,18 @@ from typing import Any
 
 import psutil
 import pytest
-import torch
-from engines import engine_sampler, interpreter, small_policy
+from engines import engine_sampler, interpreter, learners_gap, moved, small_policy
 
-from rung.batch import Episode, Judgement
+from rung.batch import Episode
 from rung.errors import DataError, EngineError, SettingsError
 from rung.models.language.lora import Lora, add_adapter
 from rung.models.language.policy import TextPolicy
 from rung.random import Stream
 from rung.rollouts.engine import delivery
 from rung.rollouts.engine import sampler as engine_module
-from rung.rollouts.engine.process import version_of
+from rung.rollouts.engine.process import PACKAGE, version_of
 from rung.rollouts.engine.sampler import EngineSampler
 from rung.rollouts.sampling import Prompt, checked
-from rung.trainers.assemble import assemble
 
 STREAM = Stream(seed=7, step=1, purpose="train")
 
@@ -52,6 +50,13 @@ def fault(python: Path) -> Iterator[Callable[[str], object]]:
     python.with_name("fault").write_text("")
 
 
+def script(folder: Path, command: str) -> Path:
+    """In place of an interpreter: whatever it is asked to run, it does this."""
+    (folder / "python").write_text(f"#!/bin/sh\n{command}\n")
+    (folder / "python").chmod(0o755)
+    return folder / "python"
+
+
 def prompts(policy: TextPolicy, count: int = 3) -> list[Prompt]:
     return [Prompt(f"q{n}", n, policy.encode(f"{n}+{n}=")) for n in range(count)]
 
@@ -63,22 +68,6 @@ def drawn(sampler: EngineSampler, **changed: Any) -> list[Episode]:
 
 def tokens(episodes: list[Episode]) -> list[list[int]]:
     return [one.actions.tolist() for one in episodes]
-
-
-def moved(policy: TextPolicy, by: float = 0.02, names: str = "") -> None:
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for name, parameter in policy.trainable().items():
-            if names in name:
-                parameter.add_(by * torch.randn(parameter.shape, generator=generator))
-
-
-def learners_gap(policy: TextPolicy, episodes: list[Episode], temperature: float) -> float:
-    judged = [replace(one, judgement=Judgement(total=0.0, parts={}, accuracy=None)) for one in episodes]
-    batch = assemble(judged)
-    with torch.no_grad():
-        gap_BT = policy(batch, temperature=temperature).log_probs_BT - batch.sampler_log_probs_BT
-    return float(gap_BT[batch.action_mask_BT].abs().max())
 
 
 class TestDraws:
@@ -230,18 +219,15 @@ class TestIsLost:
         with pytest.raises(EngineError, match=r"did not answer within .* 12 answers .*started again 0 times before"):
             drawn(sampler)
 
-    def test_one_that_cannot_start_says_why(self, python: Path, fault: Callable[[str], object]) -> None:
-        fault("starts not")
+    def test_one_that_cannot_start_says_why(self, tmp_path: Path) -> None:
+        broken = script(tmp_path, "echo there is no vllm here; exit 1")
         with pytest.raises(EngineError, match=r"exit code 1; awaited since .* its start; .*there is no vllm here"):
-            drawn(engine_sampler(python))
+            drawn(engine_sampler(broken))
 
     def test_one_that_is_not_ready_in_time_is_killed(self, tmp_path: Path) -> None:
-        slow = tmp_path / "python"
-        slow.write_text("#!/bin/sh\nexec sleep 1000\n")
-        slow.chmod(0o755)
         began = time.monotonic()
         with pytest.raises(EngineError, match=r"was not ready within 0\.5 s"):
-            drawn(engine_sampler(slow, start_s=0.5))
+            drawn(engine_sampler(script(tmp_path, "exec sleep 1000"), start_s=0.5))
         assert time.monotonic() - began < 30
 
     def test_no_vllm_is_said_in_words(self, tmp_path: Path) -> None:
@@ -252,10 +238,13 @@ class TestIsLost:
 
 
 class TestIsClosed:
-    def test_only_the_engine_that_was_started_may_speak(self, python: Path, fault: Callable[[str], object]) -> None:
-        fault("key")
+    @pytest.mark.parametrize("key", ["", "0" * 64])
+    def test_only_the_engine_that_was_started_may_speak(self, tmp_path: Path, key: str) -> None:
+        speak = "from rung.rollouts.engine.wire import Wire; import socket; s = socket.socket(socket.AF_UNIX)\n"
+        speak += f"s.connect('socket'); Wire(s).send(dict(key='{key}', longest=128)); Wire(s).receive()"
+        stranger = script(tmp_path, f'PYTHONPATH={PACKAGE.parent} exec {sys.executable} -c "{speak}"')
         with pytest.raises(EngineError, match="did not show the key"):
-            drawn(engine_sampler(python))
+            drawn(engine_sampler(stranger))
 
     def test_a_killed_run_leaves_nothing_and_nothing_listens_meanwhile(self, python: Path, tmp_path: Path) -> None:
         run = os.fork()

@@ -21,6 +21,7 @@ from rung.rollouts.engine.sampler import EngineSampler
 from rung.rollouts.sampling import DrawnFrom, Prompt, Sampler, prompts_of
 from rung.tasks.task import Item
 from rung.trainers.policy_gradient.text import TextCollector
+from rung.trainers.trainer import Metrics
 
 
 class AheadCollector(TextCollector):
@@ -44,6 +45,13 @@ class AheadCollector(TextCollector):
             self.engine.begin(prompts, **asked)
             self.begun_for = step + 1
         return episodes
+
+    def told_apart(self, metrics: Metrics) -> Metrics:
+        """Where answers are of an older policy, its own change is in what is else the gap of two computations."""
+        if not metrics["delivery/staleness"]:
+            return metrics
+        gap = {"sampler_gap/mean": None, "sampler_gap/max": None, "delivery/drift": metrics["sampler_gap/mean"]}
+        return {**metrics, **gap}
 
     def _next(self, step: int) -> tuple[Sequence[Prompt], dict[str, Any]]:
         """What `answered` will ask for in this step."""
