@@ -17,6 +17,7 @@ from rung.settings import objects
 from rung.settings.given import nested
 from rung.settings.layers import settled
 from rung.settings.objects import GIVEN, MethodSettings
+from rung.settings.sampler import SamplerSettings
 from rung.settings.section import Amount, Count, Data, Section
 
 if TYPE_CHECKING:
@@ -107,39 +108,6 @@ class NetworkSettings(Section):
 
     hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=8192)], ...], Strict(False), Field(min_length=1)] = (64, 64)
     """Width of each hidden layer of tanh, in the policy and in the critic."""
-
-
-IN_PROCESS, VLLM = "in_process", "vllm"
-"""As `sampler.engine`."""
-
-
-def _engine(name: str) -> str:
-    if name not in (IN_PROCESS, VLLM) and not name.startswith(GIVEN):
-        raise PydanticCustomError("engine", "in_process, vllm, or from Python what makes a sampler of a policy")
-    return name
-
-
-class SamplerSettings(Section):
-    """How completions are drawn."""
-
-    engine: Annotated[str, AfterValidator(_engine)] = "in_process"
-    """Who draws: `in_process` is the learner's own process, `vllm` an engine in a process and an interpreter of its
-    own. From Python: what makes a sampler of a policy."""
-    rows_at_once: int | None = Field(None, ge=1)
-    """Completions drawn at once, at most; None: as many as fit in memory. It never changes what is drawn."""
-    ahead: int = Field(0, ge=0, le=1)
-    """Steps whose completions an engine draws before their turn: with 1 it draws the next step's while this one is
-    learnt from, so they are of the policy one step before."""
-    python: str | None = None
-    """The interpreter that has the engine; None: the one that `make engine` sets up."""
-    cache_gib: int | None = Field(None, ge=1)
-    """Memory of an engine on a CPU for keys and values, in GiB; None: an eighth of the machine's."""
-    start_s: float = Field(600.0, gt=0)
-    """Seconds until an engine must be ready."""
-    request_s: float = Field(600.0, gt=0)
-    """Seconds in which an engine must have drawn something."""
-    delivery_s: float = Field(300.0, gt=0)
-    """Seconds in which an engine must have taken a part of the weights."""
 
 
 def _tools(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from rung.methods.parts.protocols import fact
 from rung.models.language.decoder import FAMILY
 from rung.models.language.load import compute_type
 from rung.settings import Settings
-from rung.settings.schema import VLLM, SamplerSettings
+from rung.settings.sampler import VLLM, SamplerSettings
 from rung.whole_files import cache_folder
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from rung.errors import SettingsError
 from rung.rollouts.sampling import Sampler
 from rung.settings import Settings, TaskSettings
 from rung.settings.objects import GIVEN, Objects, is_turn_environment
-from rung.settings.schema import VLLM, PreferenceSettings, TurnSettings
+from rung.settings.sampler import VLLM
+from rung.settings.schema import PreferenceSettings, TurnSettings
 from rung.tasks.environment import EnvironmentTask, handed_environment
 from rung.tasks.task import TextTask
 from rung.tasks.tools import with_tools

@@ -24,7 +24,7 @@ from rung.models.language.load import fingerprint, sampled
 from rung.rollouts.engine.process import version_of
 from rung.settings import Settings
 from rung.settings.objects import GIVEN, Objects
-from rung.settings.schema import VLLM
+from rung.settings.sampler import VLLM
 from rung.tasks.environment import EnvironmentTask
 from rung.tasks.pairs import PairTask
 from rung.trainers.engine import python_of

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rung.methods import Method
-from rung.settings.schema import VLLM, Settings
+from rung.settings.sampler import VLLM
+from rung.settings.schema import Settings
 
 if TYPE_CHECKING:
     from rung.models.language.size import ModelShape

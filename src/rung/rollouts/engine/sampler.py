@@ -20,14 +20,15 @@ import torch
 from torch import Tensor
 
 from rung.batch import Episode
-from rung.errors import EngineError, NonFiniteError, SettingsError
+from rung.errors import EngineError, SettingsError
 from rung.faults import fault_point
-from rung.random import Stream, keyed_hash
+from rung.random import Stream
 from rung.rollouts.endings import Endings
 from rung.rollouts.engine.delivery import Bucket, adapted, adapters, digest_of, whole
 from rung.rollouts.engine.process import EngineGone, EngineProcess
 from rung.rollouts.engine.proof import Canary, Proof
-from rung.rollouts.sampling import Drawn, DrawnFrom, Prompt, Told, check_asked, check_lengths, drawn_episode
+from rung.rollouts.engine.request import NOWHERE, Request, told_rows
+from rung.rollouts.sampling import Drawn, DrawnFrom, Prompt, Told, check_asked, check_lengths
 
 if TYPE_CHECKING:
     from rung.models.language.policy import TextPolicy
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 RESTARTS = 3
 """Times that an engine is started anew in a run."""
 T = TypeVar("T")
-NOWHERE = DrawnFrom()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,62 +55,6 @@ class EngineSettings:
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-@dataclass
-class _Request:
-    """Rows that are to be drawn."""
-
-    prompts: Sequence[Prompt]
-    samples: int
-    most: int
-    temperature: float
-    stream: Stream
-    endings: Endings
-    stop: tuple[str, ...]
-    came_from: DrawnFrom = NOWHERE
-    drawn: dict[int, Drawn] = field(default_factory=dict[int, Drawn])
-    asked: EngineProcess | None = None
-    """Who was asked; another engine must be asked again."""
-
-    @property
-    def open(self) -> list[int]:
-        return [row for row in range(len(self.prompts) * self.samples) if row not in self.drawn]
-
-    def is_same(self, other: _Request) -> bool:
-        """Whether it asks for the same rows."""
-        mine, its = (
-            (one.samples, one.most, one.temperature, one.stream, one.stop, [(p.item, p.group) for p in one.prompts])
-            for one in (self, other)
-        )
-        return mine == its
-
-    def in_words(self) -> str:
-        return f"{len(self.open):,} answers ('{self.stream.purpose}' of step {self.stream.step})"
-
-    def message(self) -> tuple[dict[str, Any], npt.NDArray[np.int32]]:
-        """The open rows, as they are asked for."""
-        rows = [(row, row // self.samples, self._seed(row)) for row in self.open]
-        ends_V = self.endings.ends_V
-        return {
-            "ask": "draw",
-            "prompts": [len(prompt.ids) for prompt in self.prompts],
-            "rows": rows,
-            "temperature": self.temperature,
-            "most": self.most,
-            "ends": np.flatnonzero(ends_V).tolist(),
-            "may_end": np.flatnonzero(self.endings.may_end_V & ~ends_V).tolist(),
-        }, np.concatenate([prompt.ids for prompt in self.prompts]).astype(np.int32)
-
-    def _seed(self, row: int) -> int:
-        stream, prompt = self.stream, self.prompts[row // self.samples]
-        return keyed_hash(stream.seed, stream.step, stream.purpose, prompt.item, row % self.samples) >> 65
-
-    def episodes(self, policy: TextPolicy) -> list[Episode]:
-        return [
-            drawn_episode(policy, self.prompts[row // self.samples], row % self.samples, one, self.came_from.version)
-            for row, one in sorted(self.drawn.items())
-        ]
-
-
 class EngineSampler:
     """A `Sampler` whose engine is another process.
 
@@ -128,7 +72,7 @@ class EngineSampler:
         self._engine: EngineProcess | None = None
         self._engine_has: int | None = None
         self._canary: Canary | None = None
-        self._ahead: _Request | None = None
+        self._ahead: Request | None = None
         self._restarts, self._was_ready = 0, False
         self._seconds, self._notes = 0.0, list[str]()
 
@@ -225,15 +169,15 @@ class EngineSampler:
         stream: Stream,
         stop: Sequence[str] = (),
         epsilon: float | None = None,
-    ) -> _Request:
+    ) -> Request:
         check_asked(samples_per_prompt, max_new_tokens, temperature, epsilon)
         if epsilon is not None:
             raise SettingsError(["sampler.engine: an engine draws from the softmax alone; set in_process"])
         check_lengths(prompts, max_new_tokens, self.policy.context_length)
         endings = Endings(self.policy, stop)
-        return _Request(prompts, samples_per_prompt, max_new_tokens, temperature, stream, endings, tuple(stop))
+        return Request(prompts, samples_per_prompt, max_new_tokens, temperature, stream, endings, tuple(stop))
 
-    def _open(self, request: _Request) -> None:
+    def _open(self, request: Request) -> None:
         assert self._canary is not None, "weights are delivered before answers are asked for"
         if self._delivered != self.version:
             self._canary.learnt()
@@ -243,7 +187,7 @@ class EngineSampler:
         self._mended(lambda engine: self._ask(engine, request))
         request.came_from = self._proved
 
-    def _finish(self, request: _Request) -> None:
+    def _finish(self, request: Request) -> None:
         """Wait for the rows of a request that was opened."""
         if request.open:
             self._mended(lambda engine: self._rows(engine, request))
@@ -328,13 +272,13 @@ class EngineSampler:
         _, payload = engine.ask(asked, header, [tokens], seconds=self.settings.request_s)
         return np.frombuffer(payload, np.float32)
 
-    def _ask(self, engine: EngineProcess, request: _Request) -> None:
+    def _ask(self, engine: EngineProcess, request: Request) -> None:
         check_lengths(request.prompts, request.most, int(engine.about["longest"]))
         header, tokens = request.message()
         engine.ask(request.in_words(), header, [tokens], seconds=self.settings.request_s)
         request.asked = engine
 
-    def _rows(self, engine: EngineProcess, request: _Request) -> None:
+    def _rows(self, engine: EngineProcess, request: Request) -> None:
         """Hear of rows until all have come."""
         if request.asked is not engine:
             self._ask(engine, request)
@@ -349,32 +293,17 @@ class EngineSampler:
             if still_s > self.settings.request_s:
                 raise engine.gone(f"drew no token for {still_s:.0f} s", request.in_words())
             drawn, enough = reply["drawn"], []
-            for row, tokens, log_probs, ended in _told(reply["rows"], payload):
+            for row, tokens, log_probs, ended in told_rows(reply["rows"], payload):
                 length = request.endings.length(tokens, seen.get(row, 0))
                 seen[row] = len(tokens)
                 if length is None and not ended:
                     continue
                 if row not in request.drawn:
-                    request.drawn[row] = self._checked(request, row, tokens[:length], log_probs[:length], length)
+                    request.take(row, tokens[:length], log_probs[:length], ended=length is not None)
                 enough += [] if ended else [row]
             fault_point("engine.rows")
         if enough:
             engine.ask(request.in_words(), {"ask": "more", "enough": enough}, seconds=self.settings.request_s)
-
-    def _checked(
-        self, request: _Request, row: int, tokens: npt.NDArray[Any], log_probs: npt.NDArray[Any], length: int | None
-    ) -> Drawn:
-        item = request.prompts[row // request.samples].item
-        if length is None and len(tokens) != request.most:
-            raise EngineError(f"item '{item}': the engine ended an answer after {len(tokens)} tokens without a reason")
-        if not np.isfinite(log_probs).all():
-            raise NonFiniteError(f"while sampling for item {item}: the engine's log-probs are not finite")
-        greedy = request.temperature == 0  # a distribution of one outcome
-        return Drawn(
-            tokens.astype(np.int64),
-            np.zeros(len(tokens), np.float32) if greedy else np.minimum(log_probs, 0.0).astype(np.float32),
-            length is not None,
-        )
 
 
 LONGEST = 1 << 20
@@ -388,16 +317,3 @@ def _configuration(model: Any) -> str:
 
 def _named(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def _told(
-    rows: Sequence[Sequence[Any]], payload: memoryview
-) -> Iterable[tuple[int, npt.NDArray[Any], npt.NDArray[Any], bool]]:
-    """Each row's number, tokens, log-probs, and whether it ended."""
-    total = sum(count for _, count, _ in rows)
-    tokens = np.frombuffer(payload, np.int32, total)
-    log_probs = np.frombuffer(payload, np.float32, total, tokens.nbytes)
-    at = 0
-    for row, count, ended in rows:
-        yield int(row), tokens[at : at + count], log_probs[at : at + count], bool(ended)
-        at += count

@@ -96,7 +96,7 @@ class VLLM:
             str(row),
             tokens,
             SamplingParams(
-                temperature=temperature, seed=seed, max_tokens=most, stop_token_ids=list(ends), logprobs=0, **_OURS()
+                temperature=temperature, seed=seed, max_tokens=most, stop_token_ids=list(ends), logprobs=0, **_every_request()
             ),
         )
 
@@ -114,10 +114,10 @@ class VLLM:
         from vllm import SamplingParams
 
         last = self._at_once(
-            [(row[:-1], SamplingParams(max_tokens=1, seed=0, logprob_token_ids=[row[-1]], **_OURS())) for row in rows]
+            [(row[:-1], SamplingParams(max_tokens=1, seed=0, logprob_token_ids=[row[-1]], **_every_request())) for row in rows]
         )
         every = self._at_once(
-            [(row, SamplingParams(max_tokens=1, seed=0, prompt_logprobs=0, **_OURS())) for row in rows]
+            [(row, SamplingParams(max_tokens=1, seed=0, prompt_logprobs=0, **_every_request())) for row in rows]
         )
         return (
             [one.outputs[0].logprobs[0][row[-1]].logprob for one, row in zip(last, rows, strict=True)],
@@ -139,7 +139,7 @@ class VLLM:
         self.engine.add_request(name, {"prompt_token_ids": list(tokens)}, how)
 
 
-def _OURS() -> dict[str, Any]:
+def _every_request() -> dict[str, Any]:
     from vllm.sampling_params import RequestOutputKind
 
     return {"detokenize": False, "output_kind": RequestOutputKind.DELTA, "ignore_eos": True}
