@@ -87,7 +87,8 @@ def collector(keep: AccuraciesDiffer | None, right: Any) -> TextCollector:
     judge: Any = FakeJudge(right)
     made = TextCollector.__new__(TextCollector)
     made.settings, made.method, made.task = settings, method, load_text_task("arithmetic")
-    made.policy, made.judge, made.behaviour, made.drawn = policy, judge, FakeSampler(), 0  # type: ignore[assignment]
+    made.policy, made.judge, made.drawn = policy, judge, 0
+    made.sampler = made.behaviour = FakeSampler()  # type: ignore[assignment]
     return made
 
 

@@ -60,6 +60,7 @@ def memory_of(
     base = network.parameters * FLOAT
     copies = int(has_copy(settings, method, kind)) + kind.frozen_copies(settings, method)
     of_kind = kind.memory(settings, method, network, prompt_tokens)
+    engines = {"engine's copy": trained * compute} if asked.ahead else {}
     return Memory(
         {
             "weights": base + (network.parameters * 2 if low else 0) + (trained * FLOAT if settings.lora else 0),
@@ -69,9 +70,9 @@ def memory_of(
             "reference": base * copies,
             "teacher": 0 if teacher is None else teacher.parameters * FLOAT,
             "replay": of_kind.get("replay", 0),
-            "engine's copy": trained * compute if asked.ahead else 0,
             "kv cache": 2 * network.layers * network.kv_width * places * compute,
             "activations": activations(settings, network, tokens) * compute,
+            **engines,
         }
     )
 

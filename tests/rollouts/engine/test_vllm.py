@@ -68,7 +68,7 @@ def test_a_loras_adapters_are_drawn_from() -> None:
     with closing(engine_sampler(PYTHON, policy)) as sampler:
         for version in range(1, 3):
             drawn(sampler)
-            moved(policy, 0.1)
+            moved(policy, 0.02)
             sampler.deliver(policy.weights(), version)
             assert learners_gap(policy, drawn(sampler), 1.0) < 1e-4
 

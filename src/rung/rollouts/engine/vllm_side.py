@@ -96,7 +96,12 @@ class VLLM:
             str(row),
             tokens,
             SamplingParams(
-                temperature=temperature, seed=seed, max_tokens=most, stop_token_ids=list(ends), logprobs=0, **_every_request()
+                temperature=temperature,
+                seed=seed,
+                max_tokens=most,
+                stop_token_ids=list(ends),
+                logprobs=0,
+                **_every_request(),
             ),
         )
 
@@ -113,12 +118,9 @@ class VLLM:
     def score(self, rows: Sequence[list[int]]) -> tuple[list[float], list[list[float]]]:
         from vllm import SamplingParams
 
-        last = self._at_once(
-            [(row[:-1], SamplingParams(max_tokens=1, seed=0, logprob_token_ids=[row[-1]], **_every_request())) for row in rows]
-        )
-        every = self._at_once(
-            [(row, SamplingParams(max_tokens=1, seed=0, prompt_logprobs=0, **_every_request())) for row in rows]
-        )
+        how = {"max_tokens": 1, "seed": 0, **_every_request()}
+        last = self._at_once([(row[:-1], SamplingParams(logprob_token_ids=[row[-1]], **how)) for row in rows])
+        every = self._at_once([(row, SamplingParams(prompt_logprobs=0, **how)) for row in rows])
         return (
             [one.outputs[0].logprobs[0][row[-1]].logprob for one, row in zip(last, rows, strict=True)],
             [
