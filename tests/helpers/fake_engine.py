@@ -21,7 +21,7 @@ class Fake:
         self.weights, self.rows, self.cached, self.updates = {}, {}, {}, 0
 
     def about(self):
-        return {"engine": "fake 1", "longest": json.loads(Path(sys.argv[-1], "engine.json").read_text())["longest"]}
+        return {"engine": "fake 1", "longest": self.config["max_position_embeddings"]}
 
     def begin(self):
         self.updates += 1

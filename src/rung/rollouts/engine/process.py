@@ -32,6 +32,7 @@ from rung.rollouts.engine.{module} import main
 main()
 """
 """Loads this very copy of rung, and nothing of what is installed beside it, which another interpreter must not see."""
+MOST_PLACE = 80
 _LAST_LINES, _LAST_BYTES = 5, 4096
 _VERSION_S, _ENDING_S = 60.0, 10.0
 
@@ -62,7 +63,8 @@ class EngineProcess:
         start_s: float,
         environment: Mapping[str, str],
     ) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="rung-engine-"))  # of mode 0700
+        place = tempfile.gettempdir()  # a socket's name has 107 bytes at most
+        self.folder = Path(tempfile.mkdtemp(prefix="rung-engine-", dir=place if len(place) < MOST_PLACE else "/tmp"))
         (self.folder / "config.json").write_text(config, "utf-8")
         (self.folder / "engine.json").write_text(json.dumps(asked), "utf-8")
         key = secrets.token_hex(32)

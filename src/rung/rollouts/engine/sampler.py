@@ -215,7 +215,6 @@ class EngineSampler:
                 {
                     "device": self.policy.device.type,
                     "dtype": _named(self.dtype),
-                    "longest": min(self.policy.context_length, LONGEST),
                     "rows": asked.rows,
                     "cache_gib": asked.cache_gib,
                 },
@@ -304,10 +303,6 @@ class EngineSampler:
             fault_point("engine.rows")
         if enough:
             engine.ask(request.in_words(), {"ask": "more", "enough": enough}, seconds=self.settings.request_s)
-
-
-LONGEST = 1 << 20
-"""Tokens of a context, for an engine; a model that states no limit has this one."""
 
 
 def _configuration(model: Any) -> str:

@@ -26,9 +26,11 @@ QUIET = {
     "VLLM_HOST_IP": "127.0.0.1",
     "GLOO_SOCKET_IFNAME": "lo",
     "DO_NOT_TRACK": "1",
-    "TORCH_COMPILE_DISABLE": "1",  # on a CPU it takes half a minute and speeds nothing up; on a GPU it is asked for
     "HF_HUB_OFFLINE": "1",
 }
+
+NOT_COMPILED = {"TORCH_COMPILE_DISABLE": "1"}
+"""On a CPU compiling takes half a minute and speeds nothing up."""
 
 
 def version() -> str:
@@ -51,7 +53,7 @@ class VLLM:
             load_format="dummy",
             dtype=asked["dtype"],
             enforce_eager=on_cpu,
-            max_model_len=asked["longest"],
+            max_model_len=-1,  # the model's own, or as much of it as the cache holds
             max_num_seqs=asked["rows"],
             logprobs_mode="processed_logprobs",
             generation_config="vllm",
@@ -157,5 +159,6 @@ def main() -> None:
 
     folder = sys.argv[-1]
     asked = json.loads(Path(folder, "engine.json").read_text("utf-8"))
-    os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(asked["cache_gib"])
+    if asked["device"] == "cpu":
+        os.environ |= {"VLLM_CPU_KVCACHE_SPACE": str(asked["cache_gib"])} | NOT_COMPILED
     serve(VLLM(folder, asked), folder)
