@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 ROWS, TOKENS = 8, 48
 """Rows longer than a piece of the engine's cache, so that the cache is part of what is looked at."""
-_ANSWERS, _ANSWER = 16, 32
+_ANSWERS, _ANSWER = 8, 24
 FIRST_GAP = {torch.float32: 1e-3, torch.bfloat16: 0.2}
 """Largest mean gap of a first delivery, in nats a token, by the engine's number format."""
 NO_GAP = {torch.float32: 1e-4, torch.bfloat16: 2e-2}
