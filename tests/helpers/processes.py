@@ -11,7 +11,7 @@ from rung.models.language.chat_template import chat_templates
 
 def left_behind() -> list[str]:
     """The command lines of the children there are; Python's own helper of `multiprocessing` and the one child that
-    renders chat templates for the whole process are left out."""
+    renders chat templates for the whole process are left out, and so is the one that forks the runs of other tests."""
     me = psutil.Process()
     shared = _family(chat_templates()._child.pid) if chat_templates.cache_info().currsize else set[int]()
     found: list[str] = []
@@ -19,7 +19,7 @@ def left_behind() -> list[str]:
         if child.pid not in shared:
             with suppress(psutil.NoSuchProcess):
                 found.append(" ".join(child.cmdline()))
-    return [command for command in found if "multiprocessing.resource_tracker" not in command]
+    return [command for command in found if "resource_tracker" not in command and "forked_runs.py" not in command]
 
 
 def _family(pid: int | None) -> set[int]:
