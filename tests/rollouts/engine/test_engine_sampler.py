@@ -26,6 +26,8 @@ from rung.rollouts.engine import sampler as engine_module
 from rung.rollouts.engine.process import PACKAGE, version_of
 from rung.rollouts.engine.sampler import EngineSampler
 from rung.rollouts.sampling import Prompt, checked
+from rung.rollouts.turns import answers
+from rung.tasks.turns import Step, turn_task
 
 STREAM = Stream(seed=7, step=1, purpose="train")
 
@@ -119,6 +121,26 @@ def test_begun_answers_are_those_of_their_own_time(sampler: EngineSampler) -> No
     assert {one.policy_version for one in begun} == {version}
     assert {one.policy_version for one in other} == {version + 1}
     assert tokens(drawn(sampler)) != tokens(at_once)
+
+
+class Patient:
+    """Says 1, whatever it is told; three turns."""
+
+    def reset(self, item: Any, seed: int) -> str:
+        self.heard = 0
+        return f"{item}:"
+
+    def step(self, reply: str) -> Step:
+        self.heard += 1
+        return Step("1", done=self.heard == 3)
+
+
+def test_several_turns_are_drawn_as_one_is(sampler: EngineSampler) -> None:
+    task = replace(turn_task("patient", Patient), stop=tuple("0123456789abcdefgh"))  # random weights end there soon
+    how: dict[str, Any] = {"max_new_tokens": 20, "temperature": 1.0, "stream": STREAM}
+    episodes = answers(sampler, sampler.policy, task, [task.train[0], task.train[1]], samples_per_prompt=3, **how)
+    assert {len(one.played.turns) for one in episodes if one.played is not None} == {3}
+    assert learners_gap(sampler.policy, episodes, 1.0) < 5e-5
 
 
 def test_no_epsilon_and_no_prompt_that_is_too_long(sampler: EngineSampler) -> None:

@@ -108,18 +108,9 @@ class EngineSampler:
         self._last = request.came_from
         return request.episodes(self.policy)
 
-    def begin(
-        self,
-        prompts: Sequence[Prompt],
-        *,
-        samples_per_prompt: int,
-        max_new_tokens: int,
-        temperature: float,
-        stream: Stream,
-        stop: Sequence[str] = (),
-    ) -> None:
-        """Have these answers drawn, by the weights as they are now, until `sample` asks for the same."""
-        request = self._request(prompts, samples_per_prompt, max_new_tokens, temperature, stream, stop, None)
+    def begin(self, prompts: Sequence[Prompt], **how: Any) -> None:
+        """Have these answers drawn, by the weights as they are now, until `sample` asks for the same, in its words."""
+        request = self._request(prompts, **how)
         assert self._ahead is None, "what was begun before comes first"
         self._open(request)
         self._ahead = request
@@ -141,7 +132,7 @@ class EngineSampler:
         self, came_from: DrawnFrom, drawn: Mapping[str, Tensor], prompts: Sequence[Prompt], **how: Any
     ) -> None:
         """Take over what `begun` gave; the arguments are those of `begin`."""
-        request = self._request(prompts, **{"stop": (), **how})
+        request = self._request(prompts, **how)
         lengths = drawn["lengths"].tolist()
         parts = (drawn[name].split(lengths) for name in ("tokens", "log_probs"))
         for row, (tokens, log_probs, ended) in enumerate(zip(*parts, drawn["ended"].tolist(), strict=True)):
