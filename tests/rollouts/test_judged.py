@@ -112,8 +112,8 @@ def test_training_evaluation_and_pairs_give_it_alike(tmp_path: Path) -> None:
     tiny_model(0, layers=2, width=32).save(tmp_path / "tiny")
     where: dict[str, Any] = {"model": str(tmp_path / "tiny"), "task": "arithmetic", "rewards": [asks]}
     run = rung.train(method=rung.GRPO.changed(samples_per_prompt=2), steps=1, out=tmp_path / "run", **where, **small)
-    trained = len(seen)
-    assert trained == 2 + 4 + 2 and all(raw.startswith(text) for text, raw, _ in seen)
+    trained = len(seen)  # two before the first step, an evaluation, a step, an evaluation
+    assert trained == 2 + 2 + 4 + 2 and all(raw.startswith(text) for text, raw, _ in seen)
     assert all(prompt.startswith("<bos>") and prompt.endswith("=") for *_, prompt in seen)
     rung.evaluate(run.folder, rewards=[asks], items=2, k=1)
     assert len(seen) == trained + 2
