@@ -28,12 +28,12 @@ if case.task == PONG:
     fixed: dict[str, Any] = {"frameskip": 1, "repeat_action_probability": 0.0}
     environments: Any = VecFrameStack(make_atari_env(case.task, n_envs=1, seed=seed, env_kwargs=fixed), n_stack=4)
 else:
-    num_environments = make_vec_env(case.task, case.environments, seed=seed)
+    environments = make_vec_env(case.task, case.num_environments, seed=seed)
 kind = "CnnPolicy" if case.task == PONG else "MlpPolicy"
 model = getattr(library, case.peer)(kind, environments, device="cpu", seed=seed, **case.arguments)
-began = time.perf_counter()
+began, before = time.perf_counter(), time.process_time()
 model.learn(wanted)
-seconds = time.perf_counter() - began
+seconds, processor = time.perf_counter() - began, time.process_time() - before
 
 
 def act(seen: np.ndarray) -> object:
@@ -43,6 +43,7 @@ def act(seen: np.ndarray) -> object:
 answer(
     {
         "seconds": seconds,
+        "processor": processor,
         "steps": model.num_timesteps,
         "updates": model._n_updates,
         "score": score(case.task, act) if case.scored else None,

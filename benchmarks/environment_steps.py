@@ -43,7 +43,7 @@ def rows(asked: argparse.Namespace) -> list[dict[str, Any]]:
             found.append({**stated(case), "missing": "envpool is not installed here"})
             continue
         steps = str(round(case.steps * asked.scale))
-        same = (case.peer, case.task, case.environments, steps, json.dumps(case.arguments, sort_keys=True))
+        same = (case.peer, case.task, case.num_environments, steps, json.dumps(case.arguments, sort_keys=True))
         mine: list[dict[str, Any]] = []
         known = same in peers
         for seed in range(asked.repeats if case.scored else 1):
@@ -59,7 +59,7 @@ def rows(asked: argparse.Namespace) -> list[dict[str, Any]]:
 def stated(case: Case) -> dict[str, Any]:
     """What is known of a case before it is measured."""
     names = ("method", "task", "settings", "engine", "line", "differs")
-    return {name: getattr(case, name) for name in names} | {"num_environments": case.environments}
+    return {name: getattr(case, name) for name in names} | {"num_environments": case.num_environments}
 
 
 def rate(runs: list[dict[str, Any]]) -> float:

@@ -2,16 +2,20 @@ from __future__ import annotations
 
 import doctest
 import importlib
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from spy_environment import EVENTS, spy_task
 
 from rung.errors import NonFiniteError
+from rung.models.small.network import SmallPolicy, SmallShape
 from rung.random import episode_seed
-from rung.rollouts.environments.cartpole import CartPoleRows
-from rung.rollouts.environments.rows import MANY, EnvironmentRows, open_rows, play, replay, require_finite
-from rung.tasks.environment import environment_task
+from rung.rollouts.environments.classic import ClassicRows
+from rung.rollouts.environments.rows import EnvironmentRows, open_rows, play, replay, require_finite
+from rung.rollouts.environments.stretches import StretchCollector
+from rung.tasks.environment import EnvironmentTask, environment_task
 
 
 @pytest.mark.parametrize(
@@ -88,40 +92,61 @@ def test_each_seed_is_played_once_to_its_end_and_rows_without_one_idle() -> None
 
 
 @pytest.mark.parametrize("limit", [None, 15])
-def test_cartpole_computed_at_once_is_gymnasiums_bit_by_bit(limit: int | None) -> None:
-    task = environment_task("CartPole-v1", **({} if limit is None else {"max_episode_steps": limit}))
+@pytest.mark.parametrize("name", ["CartPole-v1", "MountainCar-v0", "Acrobot-v1", "Pendulum-v1"])
+def test_classic_control_computed_is_gymnasiums_bit_by_bit(name: str, limit: int | None) -> None:
+    task = environment_task(name, **({} if limit is None else {"max_episode_steps": limit}))
     fast, slow = open_rows(task, 5), EnvironmentRows(task, 5)
-    assert isinstance(fast, CartPoleRows)
-    luck = 0.1 if limit is None else 1.0
+    assert isinstance(fast, ClassicRows)
     drawn, ends, resets = np.random.default_rng(0), np.zeros(2, int), 5
     for row in range(5):
         fast.reset(row, row), slow.reset(row, row)
-    for t in range(1500):
+    for t in range(2000):
         rows = list(range(5)) if t % 3 else sorted(drawn.permutation(5)[: t % 5 + 1].tolist())
-        lean = slow.observations_BO[rows, 2] + slow.observations_BO[rows, 3] > 0  # holds the pole up for a while
-        actions = np.where(drawn.random(len(rows)) < luck, drawn.integers(0, 2, len(rows)), lean)
-        a, b = fast.step(actions, rows), slow.step(actions, rows)
+        a, b = (one.step(actions_for(task, slow, rows, np.random.default_rng(t)), rows) for one in (fast, slow))
         assert all((x == y).all() for x, y in zip(a, b, strict=True))
         assert (fast.observations_BO == slow.observations_BO).all()
         for row in np.array(rows)[b[1] | b[2]].tolist():
             resets += 1
             fast.reset(row, resets), slow.reset(row, resets)
         ends += [b[1].sum(), b[2].sum()]
-    states = [environment.unwrapped.state for environment in slow._environments]
-    assert np.array_equal(np.array(states), fast._state_4B.T), "float64 states too"
-    assert ends[0] > 3 and ends[1] > 5, ends
+    states = np.array([environment.unwrapped.state for environment in slow._environments])
+    assert np.array_equal(states, fast.now.state_BS[:, : states.shape[1]]), "float64 states too"
+    assert ends[1] > 2 or (name in ("MountainCar-v0", "Acrobot-v1") and limit is None), ends
+    assert ends[0] > 3 or name == "Pendulum-v1" or limit is not None, ends
 
 
-def test_only_many_rows_of_plain_cartpole_are_computed_at_once() -> None:
-    plain = environment_task("CartPole-v0")
-    assert isinstance(open_rows(plain, MANY), CartPoleRows)
-    assert isinstance(open_rows(plain, MANY - 1), EnvironmentRows), "one after the other takes less time"
-    for task in (
-        environment_task("CartPole-v1", sutton_barto_reward=True),
-        environment_task("Pendulum-v1"),
-        spy_task(),
-    ):
-        assert isinstance(open_rows(task, MANY), EnvironmentRows)
+def actions_for(task: EnvironmentTask, rows: Any, which: list[int], drawn: np.random.Generator) -> np.ndarray:
+    """What comes to the end now and then: actions with the motion, some of them drawn."""
+    seen_NO, count = rows.observations_BO[which], len(which)
+    if task.dimensions is not None:
+        return (3 * drawn.standard_normal((count, 1))).astype(np.float32)
+    towards = {4: lambda: seen_NO[:, 2] + seen_NO[:, 3], 2: lambda: seen_NO[:, 1], 6: lambda: seen_NO[:, 5]}
+    with_motion = np.where(towards[seen_NO.shape[1]]() > 0, task.choices - 1, 0)  # type: ignore[operator]
+    return np.where(drawn.random(count) < 0.1, drawn.integers(0, task.choices, count), with_motion)
+
+
+@pytest.mark.parametrize("name", ["CartPole-v1", "Pendulum-v1"])
+def test_a_stretch_played_in_one_call_is_the_one_that_is_stepped(name: str) -> None:
+    """To the last bit, over several stretches and ends of episodes, whatever is scaled."""
+    task, found = environment_task(name, max_episode_steps=40), []
+    shape = SmallShape(observations=task.observations, choices=task.choices, dimensions=task.dimensions)
+    for played in (True, False):
+        collector = StretchCollector(task, num_environments=3, seed=4)
+        if not played:
+            collector._rows = EnvironmentRows(task, 3)
+        found.append([collector.collect_steps(SmallPolicy(shape, seed=2), 50) for _ in range(2)])
+    for one, other in zip(*found, strict=True):
+        assert one.returns_N.tolist() == other.returns_N.tolist() and len(one.returns_N) > 2
+        assert one.lengths_N.tolist() == other.lengths_N.tolist()
+        for field, value in vars(one.batch).items():
+            if isinstance(value, torch.Tensor):
+                assert torch.equal(value, getattr(other.batch, field)), field
+
+
+def test_only_plain_classic_control_is_computed() -> None:
+    assert isinstance(open_rows(environment_task("CartPole-v0"), 1), ClassicRows)
+    for task in (environment_task("CartPole-v1", sutton_barto_reward=True), spy_task()):
+        assert isinstance(open_rows(task, 4), EnvironmentRows)
 
 
 def test_replaying_takes_the_same_way() -> None:

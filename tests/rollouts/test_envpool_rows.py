@@ -12,7 +12,7 @@ from spy_environment import spy_task
 
 from rung.errors import CheckpointError, MissingExtra, SettingsError
 from rung.models.small.network import SmallPolicy, SmallShape
-from rung.rollouts.environments.cartpole import CartPoleRows
+from rung.rollouts.environments.classic import ClassicRows
 from rung.rollouts.environments.rows import MANY, EnvironmentRows, open_rows_to_learn, replay
 from rung.rollouts.environments.stretches import StretchCollector
 from rung.rollouts.environments.whole_episodes import EpisodeCollector
@@ -97,7 +97,7 @@ def test_an_end_is_an_end_also_at_the_limit_and_nothing_resets_itself() -> None:
 @pytest.mark.peers
 def test_it_is_the_same_environment() -> None:
     """From nearly the same state CartPole's own arithmetic leads to nearly the same one."""
-    pool, own = rows_of(count=MANY), CartPoleRows(environment_task("CartPole-v1"), MANY)
+    pool, own = rows_of(count=MANY), ClassicRows(environment_task("CartPole-v1"), MANY)
     for row in range(MANY):
         pool.reset(row, 0)
         own.reset(row, 0)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rung.rollouts.environments.cartpole import CartPoleRows
+from rung.rollouts.environments.classic import ClassicRows
 from rung.rollouts.environments.rows import MANY, open_rows, replay
 from rung.tasks.environment import EnvironmentTask, environment_task
 
@@ -55,7 +55,7 @@ def test_an_episode_is_a_function_of_its_seed_and_its_actions() -> None:
     assert walk(3) == walk(3)
     task = fixed(max_episode_steps=60)
     rows = open_rows(task, MANY)
-    assert not isinstance(rows, CartPoleRows), "the fast form ends its episodes"
+    assert not isinstance(rows, ClassicRows), "the fast form ends its episodes"
     actions_T = np.zeros(40, np.int64)
     assert replay(rows, 0, 5, actions_T) == replay(rows, 1, 5, actions_T) == 40.0
     assert np.array_equal(rows.observations_BO[0], rows.observations_BO[1])

@@ -285,8 +285,8 @@ class SmallActor:
     def __init__(self, layers: Sequence[tuple[Tensor, Tensor]], log_std_A: Tensor | None) -> None:
         from rung.models.small import passes
 
-        self._passes, self._layers = passes, passes.layers_of(layers)
-        self._log_std_A = None if log_std_A is None else log_std_A.detach().cpu()
+        self._passes, self.layers = passes, passes.layers_of(layers)
+        self.log_std_A = np.zeros(0, np.float32) if log_std_A is None else log_std_A.detach().cpu().numpy()
 
     def __call__(
         self, observations_NO: npt.NDArray[np.float32], uniforms: npt.NDArray[np.float64]
@@ -300,19 +300,22 @@ class SmallActor:
         Returns:
             [N] int64 choices or [N, A] float32 vectors, and [N] float32.
         """
-        if self._log_std_A is None:
-            return self._passes.draw_choices(self._layers, observations_NO, uniforms)
-        law = Gaussian(torch.from_numpy(self._out(observations_NO)), self._log_std_A)
-        drawn_NA = (law.mean_NA + law.log_std_NA.exp() * standard_normals(torch.from_numpy(uniforms))).float()
-        return drawn_NA.numpy(), law.log_prob(drawn_NA).numpy()
+        luck = self.luck(uniforms)
+        if not len(self.log_std_A):
+            return self._passes.draw_choices(self.layers, observations_NO, luck)
+        return self._passes.draw_vectors(self.layers, self.log_std_A, observations_NO, luck)
+
+    def luck(self, uniforms: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """What is drawn by: the uniform numbers themselves for choices, for vectors normal ones."""
+        return standard_normals(torch.from_numpy(uniforms)).numpy() if len(self.log_std_A) else uniforms
 
     def mode(self, observations_NO: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
         """The likeliest action of each state: the first of equals, or the mean."""
         out_N = self._out(observations_NO)
-        return out_N.argmax(1) if self._log_std_A is None else out_N
+        return out_N if len(self.log_std_A) else out_N.argmax(1)
 
     def _out(self, observations_NO: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        return self._passes.forward(self._layers, np.ascontiguousarray(observations_NO), True)[-1]
+        return self._passes.forward(self.layers, np.ascontiguousarray(observations_NO), True)[-1]
 
 
 def spread(values_N: Tensor, mask_BT: Tensor) -> Tensor:

@@ -202,14 +202,13 @@ def _choice(steps: Steps, log_probs_VN: Array) -> tuple[Array, Array]:
 
 
 @compiled
-def _vector(steps: Steps, mean_NA: Array, log_std_A: Array) -> tuple[Array, Array, Array]:
-    """The actions' distances from the mean in deviations [N, A], log π(a) and the entropy ∑ log σ + ½ log 2πe."""
-    standard_NA = (steps.vectors_NA.astype(np.float64) - mean_NA) * np.exp(-log_std_A)
-    own_N, entropy = np.zeros(len(mean_NA)), 0.0
+def normal_log_probs(actions_NA: Array, mean_NA: Array, log_std_A: Array) -> tuple[Array, Array]:
+    """The actions' distances from the mean in deviations [N, A], and log π(a)."""
+    standard_NA = (actions_NA.astype(np.float64) - mean_NA) * np.exp(-log_std_A.astype(np.float64))
+    own_N = np.zeros(len(mean_NA))
     for a in range(len(log_std_A)):
         own_N -= 0.5 * standard_NA[:, a] * standard_NA[:, a] + (log_std_A[a] + HALF_LOG_2_PI)
-        entropy += log_std_A[a] + HALF_LOG_2_PI + 0.5
-    return standard_NA, own_N, np.full(len(mean_NA), entropy)
+    return standard_NA, own_N
 
 
 @compiled
@@ -240,7 +239,8 @@ def _policy_pass(
             slope_N[:, v] = softmax_slope(log_prob_N, entropy_slope_N, picked_N, log_probs_VN[v], entropy_N)
     else:
         warm_A = log_std_A.astype(np.float64) + 0.5 * math.log(aim.temperature)
-        standard_NA, own_N, entropy_N = _vector(steps, out_N, warm_A)
+        standard_NA, own_N = normal_log_probs(steps.vectors_NA, out_N, warm_A)
+        entropy_N = np.full(len(own_N), warm_A.sum() + len(warm_A) * (HALF_LOG_2_PI + 0.5))
         log_prob_N = _log_prob_slope(steps, aim, own_N)
         for a in range(len(warm_A)):
             # ∂log π(a)/∂μ = (a − μ)/σ²; ∂log π(a)/∂log σ = ((a − μ)/σ)² − 1; ∂H/∂log σ = 1
@@ -367,6 +367,14 @@ def draw_choices(layers: Layers, inputs_NO: Array, uniforms_N: Array) -> tuple[A
         picked_N = np.where(here_N, log_probs_VN[v], picked_N)
         end_N += np.exp(log_probs_VN[v])
     return drawn_N, picked_N.astype(np.float32)
+
+
+@compiled
+def draw_vectors(layers: Layers, log_std_A: Array, inputs_NO: Array, normals_NA: Array) -> tuple[Array, Array]:
+    """μ + σ · normal [N, A], and log π of it."""
+    mean_NA = forward(layers, inputs_NO, True)[len(layers.weights)]
+    drawn_NA = (mean_NA + np.exp(log_std_A) * normals_NA).astype(np.float32)
+    return drawn_NA, normal_log_probs(drawn_NA, mean_NA, log_std_A)[1].astype(np.float32)
 
 
 def layers_of(tensors: Sequence[tuple[Any, Any]], *, gradients: bool = False) -> Layers:

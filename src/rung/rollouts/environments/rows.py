@@ -17,7 +17,7 @@ import numpy.typing as npt
 from rung.errors import NonFiniteError
 from rung.random import episode_seed
 from rung.rollouts.environments.atari import AtariGame
-from rung.rollouts.environments.cartpole import CartPoleRows, is_plain_cartpole
+from rung.rollouts.environments.classic import ClassicRows, world_of
 from rung.rollouts.environments.envpool import EnvpoolRows
 from rung.tasks.environment import EnvironmentTask
 from rung.tasks.own_environment import failure, shown
@@ -83,15 +83,12 @@ class EnvironmentRows:
                 environment.close()
 
 
-MANY = 4
-"""From so many rows on, arithmetic on all of them at once takes less time than one environment after the other."""
-Rows = EnvironmentRows | CartPoleRows | EnvpoolRows
+Rows = EnvironmentRows | ClassicRows | EnvpoolRows
 
 
 def open_rows(task: EnvironmentTask, count: int) -> Rows:
     """`count` copies of Gymnasium's environment, by the fastest way there is to the same numbers."""
-    together = count >= MANY and is_plain_cartpole(task)
-    return CartPoleRows(task, count) if together else EnvironmentRows(task, count)
+    return EnvironmentRows(task, count) if world_of(task) is None else ClassicRows(task, count)
 
 
 def open_rows_to_learn(task: EnvironmentTask, count: int, *, seed: int, purpose: str) -> Rows:

@@ -116,6 +116,11 @@ class Scaling:
         self.observations = ObservationNormalizer(task.observations) if task.normalize_observations else None
         self.rewards = RewardScaler(task.discount) if task.normalize_rewards else None
 
+    @property
+    def nothing(self) -> bool:
+        """Whether all passes unchanged."""
+        return self.observations is None and self.rewards is None
+
     def seen(self, raw_NO: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Scale observations that the policy is about to act on, and count them. Always a copy."""
         return raw_NO.copy() if self.observations is None else self.observations(raw_NO)

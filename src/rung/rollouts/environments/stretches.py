@@ -12,8 +12,9 @@ import torch
 
 from rung.batch import Batch
 from rung.errors import CheckpointError, SettingsError
-from rung.models.small.network import SmallPolicy
+from rung.models.small.network import SmallActor, SmallPolicy
 from rung.random import Blocks, episode_seed
+from rung.rollouts.environments.classic import ClassicRows, Kept, play
 from rung.rollouts.environments.collected import CollectorState, Steps
 from rung.rollouts.environments.rows import Array, open_rows_to_learn, replay, require_finite
 from rung.rollouts.environments.scaling import Scaling
@@ -77,26 +78,43 @@ class StretchCollector:
             for row in range(len(self._rows)):
                 self._begin(row)
             self._seen_BO = self._scaling.seen(self._rows.observations_BO)
-        stretch, actor = _Stretch(self.task, len(self._rows), steps), policy.actor()
-        everyone = range(len(self._rows))
-        for t in range(steps):
-            actions_B, log_probs_B = actor(self._seen_BO, self._uniforms.at(self.taken + t))
-            rewards_B, ended_B, cut_B = self._rows.step(actions_B, everyone)
-            self._returns_B += rewards_B
-            scaled_B = self._scaling.scaled(rewards_B, self._running_B)
-            stretch.note(t, self._seen_BO, actions_B, log_probs_B, scaled_B, ended_B)
-            over_B = ended_B | cut_B
-            if over_B.any():
-                for row in np.flatnonzero(over_B):
-                    self._turn(stretch, int(row), t, terminated=bool(ended_B[row]))
+        stretch, actor, t = _Stretch(self.task, len(self._rows), steps, self._returns_B), policy.actor(), 0
+        uniforms_T = np.stack([self._uniforms.at(self.taken + t) for t in range(steps)])
+        further = self._played if isinstance(self._rows, ClassicRows) and self._scaling.nothing else self._stepped
+        luck_T = actor.luck(uniforms_T).reshape(steps, -1) if further == self._played else uniforms_T
+        while t < steps:
+            t, over_B = further(stretch, actor, luck_T, t)
+            for row in np.flatnonzero(over_B).tolist():
+                self._turn(stretch, row, t - 1, terminated=bool(stretch.kept.ended_BT[row, t - 1]))
             self._seen_BO = self._scaling.seen(self._rows.observations_BO)
         self._scaling.give(policy)
         self.taken += steps
         self._remember(stretch)
-        require_finite("rewards", stretch.rewards_BT, self.task)
-        require_finite("log-probabilities of actions", stretch.log_probs_BT, self.task)
-        require_finite("observations", stretch.observations_BTO, self.task)
+        for what, values in (
+            ("rewards", stretch.kept.rewards_BT),
+            ("log-probabilities of actions", stretch.kept.log_probs_BT),
+            ("observations", stretch.kept.observations_BTO),
+        ):
+            require_finite(what, values, self.task)
         return stretch.collected(policy, self._seen_BO)
+
+    def _stepped(self, stretch: _Stretch, actor: SmallActor, uniforms_T: Array, t: int) -> tuple[int, Array]:
+        """One step of every row: the number of the next, and whose episode is over."""
+        kept = stretch.kept
+        kept.observations_BTO[:, t] = self._seen_BO
+        actions_B, kept.log_probs_BT[:, t] = actor(self._seen_BO, uniforms_T[t])
+        stretch.actions_BT[:, t] = actions_B
+        rewards_B, kept.ended_BT[:, t], cut_B = self._rows.step(actions_B, range(len(self._rows)))
+        self._returns_B += rewards_B
+        kept.rewards_BT[:, t] = self._scaling.scaled(rewards_B, self._running_B)
+        return t + 1, kept.ended_BT[:, t] | cut_B
+
+    def _played(self, stretch: _Stretch, actor: SmallActor, luck_TX: Array, t: int) -> tuple[int, Array]:
+        """The same of as many steps as there are until an episode is over: one call for all of them."""
+        rows = self._rows
+        assert isinstance(rows, ClassicRows)
+        t = play(rows.world, rows.now, actor.layers, actor.log_std_A, luck_TX, stretch.kept, t)
+        return t, stretch.kept.ended_BT[:, t - 1] | (rows.now.taken_B >= rows.world.limit)
 
     def underway(self) -> list[Underway]:
         """Each row's episode, which the next collecting goes on with; episode 0 and no action before the first."""
@@ -193,13 +211,18 @@ class StretchCollector:
 class _Stretch:
     """The arrays of one collecting, filled step by step."""
 
-    def __init__(self, task: EnvironmentTask, rows: int, steps: int) -> None:
-        shape = () if task.dimensions is None else (task.dimensions,)
-        self.observations_BTO = np.empty((rows, steps, task.observations), np.float32)
-        self.actions_BT = np.empty((rows, steps, *shape), np.int64 if task.choices else np.float32)
-        self.log_probs_BT = np.empty((rows, steps), np.float32)
-        self.rewards_BT = np.empty((rows, steps))
-        self.ended_BT = np.empty((rows, steps), bool)
+    def __init__(self, task: EnvironmentTask, rows: int, steps: int, returns_B: Array) -> None:
+        choices, size = task.dimensions is None, (rows, steps)
+        self.kept = Kept(
+            observations_BTO=np.empty((*size, task.observations), np.float32),
+            choices_BT=np.empty(size if choices else (0, 0), np.int64),
+            vectors_BTA=np.empty((0, 0, 0) if choices else (*size, task.dimensions or 0), np.float32),
+            log_probs_BT=np.empty(size, np.float32),
+            rewards_BT=np.empty(size),
+            ended_BT=np.empty(size, bool),
+            returns_B=returns_B,
+        )
+        self.actions_BT = self.kept.choices_BT if choices else self.kept.vectors_BTA
         self.began_B = np.zeros(rows, np.int64)
         """The step at which the row's episode in progress began; 0: it began before this stretch or with it."""
         self.finals: list[tuple[int, int, Array]] = []
@@ -207,38 +230,29 @@ class _Stretch:
         self.returns: list[float] = []
         self.lengths: list[int] = []
 
-    def note(
-        self, t: int, seen_BO: Array, actions_B: Array, log_probs_B: Array, rewards_B: Array, ended_B: Array
-    ) -> None:
-        """Keep step t."""
-        self.observations_BTO[:, t] = seen_BO
-        self.actions_BT[:, t] = actions_B
-        self.log_probs_BT[:, t] = log_probs_B
-        self.rewards_BT[:, t] = rewards_B
-        self.ended_BT[:, t] = ended_B
-
     def collected(self, policy: SmallPolicy, next_BO: Array) -> Steps:
         """The batch, with the critic's values of every state and of what follows each cut."""
-        rows, steps = self.ended_BT.shape
+        kept = self.kept
+        rows, steps = kept.ended_BT.shape
         cut_BT, bootstrap_BT = np.zeros((rows, steps), bool), np.zeros((rows, steps))
         cut_BT[:, -1] = self.began_B < steps  # an episode that goes on
         for row, t, _ in self.finals:
             cut_BT[row, t] = True
         values_BT = None
         if policy.shape.critic:
-            flat_NO = self.observations_BTO.reshape(rows * steps, -1)
+            flat_NO = kept.observations_BTO.reshape(rows * steps, -1)
             values_N = policy.values(np.concatenate([flat_NO, next_BO, *(final for _, _, final in self.finals)]))
             values_BT = torch.from_numpy(values_N[: rows * steps].reshape(rows, steps))
             bootstrap_BT[:, -1] = np.where(cut_BT[:, -1], values_N[rows * steps :][:rows], 0.0)
             for (row, t, _), value in zip(self.finals, values_N[rows * (steps + 1) :], strict=True):
                 bootstrap_BT[row, t] = value
         batch = Batch(
-            contexts=torch.from_numpy(self.observations_BTO),
+            contexts=torch.from_numpy(kept.observations_BTO),
             actions_BT=torch.from_numpy(self.actions_BT),
             action_mask_BT=torch.ones(rows, steps, dtype=torch.bool),
-            sampler_log_probs_BT=torch.from_numpy(self.log_probs_BT),
-            rewards_BT=torch.from_numpy(self.rewards_BT),
-            discounts_BT=torch.from_numpy(1.0 - self.ended_BT),
+            sampler_log_probs_BT=torch.from_numpy(kept.log_probs_BT),
+            rewards_BT=torch.from_numpy(kept.rewards_BT),
+            discounts_BT=torch.from_numpy(1.0 - kept.ended_BT),
             cut_BT=torch.from_numpy(cut_BT),
             bootstrap_BT=torch.from_numpy(bootstrap_BT),
             group_ids_B=torch.arange(rows),
