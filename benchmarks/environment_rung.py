@@ -34,7 +34,7 @@ def learnt(wanted: int) -> Any:
     while collector.steps < wanted:
         step, progress = step + 1, collector.steps / wanted
         collected = collector.collect(step, lambda _: nullcontext())
-        metrics = {**collected.metrics, **learner.update(collected.batch, step, progress).metrics()}
+        learner.update(collected.batch, step, progress).metrics()
     clocks.append((time.perf_counter(), time.process_time()))
     return parts
 

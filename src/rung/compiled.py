@@ -19,7 +19,7 @@ from unittest.mock import patch
 from rung.whole_files import cache_folder
 
 F = TypeVar("F", bound=Callable[..., Any])
-SOURCES = ("compiled.py", "formulas", "models/small", "rollouts/environments")
+SOURCES = ("compiled.py", "formulas", "models/small", "rollouts", "rollouts/environments", "trainers/q_learning")
 """Where compiled functions and those that they call stand."""
 
 

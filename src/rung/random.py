@@ -117,6 +117,16 @@ class Blocks:
             self._block, self._drawn = block, self._draw(Stream(self._seed, block, self._purpose))
         return self._drawn[place]
 
+    def span(self, first: int, count: int) -> npt.NDArray[np.float64]:
+        """The numbers of `count` steps from `first` on, [count, *shape]."""
+        parts: list[npt.NDArray[np.float64]] = []
+        while count > 0:
+            self.at(first)
+            place = first % self._length
+            parts.append(self._drawn[place : place + count])
+            first, count = first + len(parts[-1]), count - len(parts[-1])
+        return np.concatenate([*parts, np.zeros((0, *self._shape))])
+
     def _draw(self, stream: Stream) -> npt.NDArray[np.float64]:
         if not self._by_row:
             drawn = stream.uniforms("block", 0, self._length * int(np.prod(self._shape)))

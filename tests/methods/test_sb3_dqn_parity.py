@@ -16,7 +16,7 @@ from sb3_dqn_numbers import ACTIONS, BATCH, FILE, HIDDEN, OBSERVATIONS, inputs, 
 from rung.methods import METHODS, ValueLearning
 from rung.methods.parts.q_learning import Adam, SquaredError
 from rung.models.small.q_network import QNetwork, QShape
-from rung.rollouts.replay import Window
+from rung.rollouts.replay import Frame, Replay
 from rung.trainers.q_learning.learner import ValueLearner
 
 SAVED = json.loads(FILE.read_text(encoding="utf-8"))
@@ -24,29 +24,23 @@ SB3 = METHODS["dqn@sb3"]
 assert isinstance(SB3, ValueLearning)
 
 
-class FixedSteps:
-    """Answers the learner's calls to a replay with one update's saved steps."""
+class EachOnce:
+    """Draws every step of the replay once, in order."""
 
-    def __init__(self, steps: dict[str, Any]) -> None:
-        self.steps = steps
+    def span(self, first: int, count: int) -> np.ndarray:
+        return np.tile((np.arange(BATCH) + 0.5) / BATCH, (count, 1))
 
-    def draw(self, uniforms_N: np.ndarray, steps: int) -> Window:
-        assert len(uniforms_N) == 32 and steps == 1
-        return Window(
-            rows_N=np.zeros(BATCH, int),
-            steps_N=np.arange(BATCH),
-            actions_N=np.array(self.steps["actions"]),
-            rewards_NK=torch.tensor(self.steps["rewards"])[:, None],
-            discounts_NK=1 - torch.tensor(self.steps["dones"])[:, None],
-            cut_NK=torch.zeros(BATCH, 1, dtype=torch.bool),
-            chances_N=None,
-        )
 
-    def before(self, window: Window) -> np.ndarray:
-        return np.array(self.steps["observations"], np.float32)
-
-    def after(self, window: Window, steps_N: np.ndarray) -> np.ndarray:
-        return np.array(self.steps["next_observations"], np.float32)
+def replay_of(steps: dict[str, Any]) -> Replay:
+    """One update's saved steps, a row each."""
+    frame = Frame(shape=(OBSERVATIONS,), dtype=np.dtype("float32"))
+    replay = Replay(rows=BATCH, capacity=BATCH, frame=frame)
+    for row, seen in enumerate(steps["observations"]):
+        replay.begin(row, np.array(seen, np.float32))
+    rewards_B, ended_B = np.array(steps["rewards"]), np.array(steps["dones"]) > 0
+    following_B = np.array(steps["next_observations"], np.float32)
+    replay.add(np.array(steps["actions"]), rewards_B, ended_B, np.zeros(BATCH, bool), following_B)
+    return replay
 
 
 def ours(method: ValueLearning) -> list[dict[str, Any]]:
@@ -54,12 +48,13 @@ def ours(method: ValueLearning) -> list[dict[str, Any]]:
     given = SAVED["inputs"]
     network = QNetwork(QShape(observation=(OBSERVATIONS,), choices=ACTIONS, hidden=HIDDEN))
     network.load_state({name: torch.tensor(table) for name, table in given["network"].items()})
-    learner = ValueLearner(network, method)
+    learner = ValueLearner(network, method.changed(replay=dataclasses.replace(method.replay, batch=BATCH)))
+    learner._draws = EachOnce()  # type: ignore[assignment]
     assert learner.copy is not None
     learner.copy.load_state({name: torch.tensor(table) for name, table in given["target"].items()})
     found = []
     for steps in given["updates"]:
-        learner.learn(FixedSteps(steps))
+        learner.learn(replay_of(steps))
         weights = {name: t.clone() for name, t in network.state().items()}
         found.append({"loss": learner.update(None, 1).metrics()["loss"], "weights": weights})
     return found

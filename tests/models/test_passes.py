@@ -117,7 +117,7 @@ def test_an_optimizers_step_is_torchs(kind: str, module: Any) -> None:
         parameter.grad = torch.from_numpy(gradient_P.copy())
         optimizer.step()
         moved = passes.Moved(weights_P, gradient_P, mean_P, square_P, rule, 1e9, update, np.array([0.01]))
-        assert module._moved(moved, 0) == pytest.approx(float(parameter.grad.norm()), rel=1e-6)
+        assert module.moved_by(moved, 0) == pytest.approx(float(parameter.grad.norm()), rel=1e-6)
         np.testing.assert_allclose(weights_P, parameter.detach(), rtol=1e-6, atol=1e-7)
 
 
@@ -127,7 +127,7 @@ def test_a_gradient_that_is_no_number_changes_nothing(module: Any) -> None:
     gradient_P = np.array([1.0, np.nan, 0.0], np.float32)
     rule = Rule(0.9, 0.999, 1e-8, False, True, 0.0)
     moved = passes.Moved(weights_P, gradient_P, kept_P, kept_P.copy(), rule, 1.0, 0, np.array([0.1]))
-    assert np.isnan(module._moved(moved, 0))
+    assert np.isnan(module.moved_by(moved, 0))
     assert weights_P.tolist() == [1.0] * 3 and not kept_P.any()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rung.rollouts.replay import SumTree
+from rung.rollouts.sum_tree import SumTree
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 64, 100])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rung.rollouts.environments.classic import ClassicRows
-from rung.rollouts.environments.rows import MANY, open_rows, replay
+from rung.rollouts.environments.rows import open_rows, replay
 from rung.tasks.environment import EnvironmentTask, environment_task
 
 
@@ -54,7 +54,7 @@ def test_what_would_end_begins_anew_within_the_episode() -> None:
 def test_an_episode_is_a_function_of_its_seed_and_its_actions() -> None:
     assert walk(3) == walk(3)
     task = fixed(max_episode_steps=60)
-    rows = open_rows(task, MANY)
+    rows = open_rows(task, 4)
     assert not isinstance(rows, ClassicRows), "the fast form ends its episodes"
     actions_T = np.zeros(40, np.int64)
     assert replay(rows, 0, 5, actions_T) == replay(rows, 1, 5, actions_T) == 40.0

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -13,7 +17,9 @@ from rung.methods import METHODS, ValueLearning
 from rung.methods.parts.q_learning import (
     Adam,
     CentredRMSprop,
+    ClippedError,
     DoubleTarget,
+    EpsilonGreedy,
     Every,
     Layers2013,
     MaxTarget,
@@ -21,7 +27,10 @@ from rung.methods.parts.q_learning import (
     Uniform,
 )
 from rung.models.small.q_network import QNetwork, QShape
+from rung.rollouts.environments.rows import EnvironmentRows
 from rung.rollouts.replay import Frame, Replay
+from rung.tasks.environment import environment_task
+from rung.trainers.q_learning.environment import ReplayCollector
 from rung.trainers.q_learning.learner import ValueLearner
 
 STATES, ACTIONS, DISCOUNT = 5, 3, 0.8
@@ -152,6 +161,72 @@ def test_the_copy_changes_only_when_it_is_due() -> None:
         same = torch.equal(learner.copy.state()["q.out.weight"], learner.network.state()["q.out.weight"])
         versions.append(same)
     assert versions == [False, False, True, False, False, True, False]
+
+
+COMPILED = {
+    "2013": {},
+    "a copy": {"target_network": Every(updates=3)},
+    "a copy that follows, double, three steps": {
+        "target_network": Every(updates=1, share=0.1), "value_target": DoubleTarget(discount=DISCOUNT, steps=3),
+    },
+    "clipped, bounded": {"error": ClippedError(limit=0.3), "optimizer": Adam(learning_rate=0.01, max_grad_norm=0.1)},
+    "summed": {"sum_errors": True},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_compiled_updates_are_torchs(name: str) -> None:
+    method, replay, found = tabular(**COMPILED[name], updates=10), walked(300), []
+    assert not method.beyond_slopes()
+    for compiled in (True, False):
+        learner = ValueLearner(QNetwork(QShape(observation=(STATES,), choices=ACTIONS, hidden=(8,)), seed=1), method)
+        with nullcontext() if compiled else patch.object(ValueLearner, "ahead", lambda *_: (None, None)):
+            learner.learn(replay)
+        weights = {**learner.network.weights(), **learner.tensors()}
+        found.append((weights, learner.update(None, 1).metrics()))
+    for key, tensor in found[0][0].items():
+        torch.testing.assert_close(tensor, found[1][0][key], rtol=1e-5, atol=1e-6, msg=key)
+    assert found[0][1] == pytest.approx(found[1][1], rel=1e-5)
+
+
+@dataclass(frozen=True)
+class Halved(MaxTarget):
+    """An own target that says nothing of a compiled form."""
+
+    def next_values(self, values_NV: torch.Tensor | None, judged_NV: torch.Tensor) -> torch.Tensor:
+        return 0.5 * super().next_values(values_NV, judged_NV)
+
+
+def test_an_own_part_is_learnt_from_as_it_says() -> None:
+    """A subclass that computes something else does not inherit the compiled form of what it replaced."""
+    method = tabular(value_target=Halved(discount=DISCOUNT))
+    assert method.beyond_slopes() == ["value_target"]
+    whole = learnt(tabular(value_target=MaxTarget(discount=DISCOUNT / 2)), walked(300), updates=30)
+    np.testing.assert_allclose(learnt(method, walked(300), updates=30), whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("clips", [False, True])
+def test_a_classic_environment_is_explored_in_one_call_as_it_is_step_by_step(clips: bool) -> None:
+    """The same actions, returns and weights, over ends of episodes and copies."""
+    small = Uniform(capacity=200, starts=40, batch=8)
+    method = tabular(
+        replay=small, steps_between_updates=3, horizon=150, target_network=Every(updates=20), clip_rewards=clips,
+        exploration=EpsilonGreedy(over=200),
+    )  # fmt: skip
+    task, found = environment_task("CartPole-v1", max_episode_steps=30), []
+    for computed in (True, False):
+        network = QNetwork(QShape(observation=(4,), choices=2, hidden=(8,)), seed=1)
+        learner = ValueLearner(network, method)
+        settings: Any = SimpleNamespace(num_environments=2, seed=0)
+        collector = ReplayCollector(settings, method, task, network, learner)
+        if not computed:
+            collector._rows = EnvironmentRows(task, 2)
+        metrics = [collector.collect(step, lambda _: nullcontext()).metrics for step in (1, 2)]
+        found.append((metrics, collector.tensors(), learner.tensors()))
+    assert found[0][0] == [pytest.approx(one, rel=1e-5) for one in found[1][0]]
+    for mine, other in zip(found[0][1:], found[1][1:], strict=True):
+        for key, tensor in mine.items():
+            torch.testing.assert_close(tensor, other[key], rtol=1e-5, atol=1e-6, msg=key)
 
 
 def test_restored_it_goes_on_the_same() -> None:

@@ -58,6 +58,37 @@ def squared_error_slope(values_N: Any, targets_N: Any) -> Any:
     return values_N - targets_N
 
 
+class ErrorSlope(NamedTuple):
+    """The numbers of a TD error's derivative in Q: −clip(factor · δ, ±limit)."""
+
+    factor: float
+    limit: float
+
+
+def error_slope(error: Any, slope: ErrorSlope) -> Any:
+    """`value_targets.squared_slope` with a factor of 2 and no limit, `clipped_slope` with 1 and its limit.
+
+    >>> error_slope(3.0, ErrorSlope(2.0, math.inf)), error_slope(-3.0, ErrorSlope(1.0, 1.0))
+    (-6.0, 1.0)
+    """
+    return -min(max(slope.factor * error, -slope.limit), slope.limit)
+
+
+def bootstrapped_window(rewards_K: Any, discounts_K: Any, cut_K: Any, discount: float) -> tuple[Any, Any, int]:
+    """`value_targets.n_step` of one window: its return, the factor before the next state's value, and its steps.
+
+    >>> bootstrapped_window([1.0, 2.0], [1.0, 0.0], [False, False], 0.5)
+    (2.0, 0.0, 2)
+    """
+    total, power = rewards_K[0], discount
+    steps = 1
+    while steps < len(rewards_K) and discounts_K[steps - 1] != 0 and not cut_K[steps - 1]:
+        total += power * rewards_K[steps]
+        power *= discount
+        steps += 1
+    return total, discounts_K[steps - 1] * power, steps
+
+
 def softmax_slope(log_prob_N: Any, entropy_slope_N: Any, picked_N: Any, log_probs_N: Any, entropy_N: Any) -> Any:
     """The slope in one choice's logit of what has these slopes in log π(a) and in the entropy.
 

@@ -114,7 +114,7 @@ def lacks(cls: type[Any], protocol: type[Any]) -> list[str]:
 
 
 def _alike(cls: type[Any], protocol: type[Any], name: str) -> bool:
-    wanted, own = getattr(protocol, name), getattr(cls, name, None)
+    wanted, own = getattr(protocol, name, None), getattr(cls, name, None)
     if not (inspect.isfunction(wanted) and inspect.isfunction(own)):
         return True
     try:

@@ -21,6 +21,7 @@ from rung.methods.parts.protocols import (
     ValueTarget,
     fact,
     formula_of,
+    stated_beside,
 )
 from rung.methods.ranges import FROM_1
 
@@ -85,6 +86,17 @@ class ValueLearning(Method):
         every = "step" if self.steps_between_updates == 1 else f"{self.steps_between_updates:,} steps"
         rounds = f"{self.updates:,} update{'s' if self.updates > 1 else ''} every {every}"
         return "\n".join([*lines, f"{rounds}: {formula_of(self.optimizer)}"])
+
+    def beyond_slopes(self) -> list[str]:
+        """The slots whose parts a small network's compiled update does not know; torch learns with them."""
+        known = {
+            "replay": not fact(self.replay, "weighted", False),
+            "network": not self.network.duelling,
+            "value_target": stated_beside(self.value_target, "best", "next_values"),
+            "error": stated_beside(self.error, "slope", "slopes") is not None,
+            "optimizer": stated_beside(self.optimizer, "rule", "build") is not None,
+        }
+        return [slot for slot, is_known in known.items() if not is_known]
 
     def targets(self, returns_N: Tensor, factors_N: Tensor, values_NV: Tensor | None, judged_NV: Tensor) -> Tensor:
         """[N] y: `values_NV` is the trained network's Q of the next states, `judged_NV` the one that makes targets."""

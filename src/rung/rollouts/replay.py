@@ -12,19 +12,131 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from rung.compiled import compiled
 from rung.errors import CheckpointError, SettingsError
+from rung.rollouts.sum_tree import SumTree
 
 Array = npt.NDArray[Any]
 
 SEGMENT_BYTES = 64 * 2**20
 """Frames are saved in pieces of about this size."""
+
+
+class Held(NamedTuple):
+    """What a replay holds, for compiled functions."""
+
+    frames_BFX: Array
+    """[B, F, numbers of a frame]."""
+    actions_BS: Array
+    rewards_BS: Array
+    ended_BS: Array
+    cut_BS: Array
+    frame_of_BS: Array
+    """The number of the frame before the action."""
+    ages_BS: Array
+    """Frames of the episode before a step's own, at most stack − 1."""
+    low_B: Array
+    head_B: Array
+    """Steps low..head−1 of a row can be drawn."""
+    newest_B: Array
+    """The number of the newest frame: the observation that is acted on next."""
+    age_B: Array
+    stack: int
+
+
+BY_STEP = ("actions", "rewards", "ended", "cut", "frame_of", "ages")
+"""What is kept of each step."""
+
+
+@compiled
+def begun(held: Held, row: int, frame_X: Array) -> None:
+    """As `Replay.begin`."""
+    last, places = held.head_B[row] - 1, held.actions_BS.shape[1]
+    if last < 0 or not held.ended_BS[row, last % places]:
+        held.newest_B[row] += 1
+    held.frames_BFX[row, held.newest_B[row] % held.frames_BFX.shape[1]] = frame_X
+    held.age_B[row] = 0
+    _forget(held, row)
+
+
+@compiled
+def added(held: Held, row: int, action: int, reward: float, ended: bool, cut: bool, frame_X: Array) -> None:
+    """One step of one row, and the frame that followed it."""
+    head, newest, age = held.head_B[row], held.newest_B[row], held.age_B[row]
+    place = head % held.actions_BS.shape[1]
+    held.actions_BS[row, place], held.rewards_BS[row, place] = action, reward
+    held.ended_BS[row, place], held.cut_BS[row, place] = ended, cut
+    held.frame_of_BS[row, place], held.ages_BS[row, place] = newest, age
+    held.frames_BFX[row, (newest + 1) % held.frames_BFX.shape[1]] = frame_X
+    held.head_B[row], held.newest_B[row] = head + 1, newest + 1
+    held.age_B[row] = min(age + 1, held.stack - 1)
+    held.low_B[row] = max(held.low_B[row], head + 1 - held.actions_BS.shape[1])
+    _forget(held, row)
+
+
+@compiled
+def _forget(held: Held, row: int) -> None:
+    """Steps whose frames were overwritten can no longer be drawn."""
+    gone = held.newest_B[row] - held.frames_BFX.shape[1]
+    while held.low_B[row] < held.head_B[row]:
+        place = held.low_B[row] % held.actions_BS.shape[1]
+        if held.frame_of_BS[row, place] - held.ages_BS[row, place] > gone:
+            return
+        held.low_B[row] += 1
+
+
+@compiled
+def picked(held: Held, uniforms_N: Array) -> tuple[Array, Array]:
+    """Rows and numbers of steps, all with the same chance."""
+    rows_N, numbers_N = np.zeros(len(uniforms_N), np.int64), np.empty(len(uniforms_N), np.int64)
+    sizes_B = held.head_B - held.low_B
+    for n in range(len(uniforms_N)):
+        left = int(uniforms_N[n] * sizes_B.sum())
+        while left >= sizes_B[rows_N[n]]:
+            left -= sizes_B[rows_N[n]]
+            rows_N[n] += 1
+        numbers_N[n] = held.low_B[rows_N[n]] + left
+    return rows_N, numbers_N
+
+
+@compiled
+def windows(held: Held, rows_N: Array, numbers_N: Array, steps: int) -> tuple[Array, Array, Array, Array]:
+    """The first action of each, and rewards, discounts and cuts of K steps, as `Window` has them."""
+    size, places = (len(rows_N), steps), held.actions_BS.shape[1]
+    actions_N, rewards_NK = np.empty(len(rows_N), np.int64), np.empty(size, np.float32)
+    discounts_NK, cut_NK = np.empty(size, np.float32), np.empty(size, np.bool_)
+    for n in range(len(rows_N)):
+        row, last = rows_N[n], held.head_B[rows_N[n]] - 1
+        actions_N[n] = held.actions_BS[row, numbers_N[n] % places]
+        for k in range(steps):
+            place = min(numbers_N[n] + k, last) % places
+            rewards_NK[n, k] = held.rewards_BS[row, place]
+            discounts_NK[n, k] = 0.0 if held.ended_BS[row, place] else 1.0
+            cut_NK[n, k] = held.cut_BS[row, place] or numbers_N[n] + k >= last
+    return actions_N, rewards_NK, discounts_NK, cut_NK
+
+
+@compiled
+def seen(held: Held, rows_N: Array, numbers_N: Array, steps_N: Array) -> Array:
+    """[N, stack · numbers] the observations after so many steps of each window; 0: that its first was chosen by."""
+    stack, (_, frames, width) = held.stack, held.frames_BFX.shape
+    seen_NX = np.zeros((len(rows_N), stack * width), held.frames_BFX.dtype)
+    for n in range(len(rows_N)):
+        row, beyond = rows_N[n], min(steps_N[n], 1)
+        place = (numbers_N[n] + steps_N[n] - beyond) % held.actions_BS.shape[1]
+        frame = held.frame_of_BS[row, place] + beyond
+        age = min(held.ages_BS[row, place] + beyond, stack - 1)
+        for back in range(age + 1):
+            first = (stack - 1 - back) * width
+            seen_NX[n, first : first + width] = held.frames_BFX[row, (frame - back) % frames]
+    return seen_NX
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,126 +188,100 @@ class Replay:
         self._frames = self._steps + self._steps // 64 + frame.stack + 2  # a cut episode has one frame more than steps
         self._pixels = np.zeros((rows, self._frames, *frame.shape), frame.dtype)
         self._segment = max(1, SEGMENT_BYTES // max(1, self._pixels[0, :1].nbytes))
-        self._actions = np.zeros((rows, self._steps), np.int64)
-        self._rewards = np.zeros((rows, self._steps), np.float32)
-        self._ended = np.zeros((rows, self._steps), bool)
-        self._cut = np.zeros((rows, self._steps), bool)
-        self._frame_of = np.zeros((rows, self._steps), np.int64)
-        self._ages = np.zeros((rows, self._steps), np.uint8)
-        """Frames of the episode before a step's own, at most stack − 1."""
-        self._low_B, self._head_B = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
-        """Steps low..head−1 of a row can be drawn."""
-        self._newest_B = np.full(rows, -1, np.int64)
-        """The number of the newest frame: the observation that is acted on next."""
-        self._age_B = np.zeros(rows, np.uint8)
+        size = (rows, self._steps)
+        self.held = Held(
+            frames_BFX=self._pixels.reshape(rows, self._frames, -1),
+            actions_BS=np.zeros(size, np.int64),
+            rewards_BS=np.zeros(size, np.float32),
+            ended_BS=np.zeros(size, bool),
+            cut_BS=np.zeros(size, bool),
+            frame_of_BS=np.zeros(size, np.int64),
+            ages_BS=np.zeros(size, np.uint8),
+            low_B=np.zeros(rows, np.int64),
+            head_B=np.zeros(rows, np.int64),
+            newest_B=np.full(rows, -1, np.int64),
+            age_B=np.zeros(rows, np.uint8),
+            stack=frame.stack,
+        )
         self._tree = SumTree(rows * self._steps) if prioritised else None
         self._highest = 1.0
 
     def __len__(self) -> int:
         """Steps that can be drawn."""
-        return int((self._head_B - self._low_B).sum())
+        return int((self.held.head_B - self.held.low_B).sum())
 
     @property
     def added(self) -> int:
         """Steps ever added."""
-        return int(self._head_B.sum())
+        return int(self.held.head_B.sum())
 
     def begin(self, row: int, frame: Array) -> None:
         """Begin a row's episode with this frame, in place of one that followed an end, which is never read."""
-        last = self._head_B[row] - 1
-        if last < 0 or not self._ended[row, last % self._steps]:
-            self._newest_B[row] += 1
-        self._pixels[row, self._newest_B[row] % self._frames] = frame
-        self._age_B[row] = 0
-        self._forget(row)
+        before_B = self.held.low_B.copy()
+        begun(self.held, row, frame.reshape(-1))
+        self._forget(before_B)
 
     def add(self, actions_B: Array, rewards_B: Array, ended_B: Array, cut_B: Array, frames_B: Array) -> None:
         """One step of every row, and the frame that followed it."""
-        # A row at a time, because for the few there are numpy's cost for picking places by lists is the larger one.
+        before_B, places_B = self.held.low_B.copy(), self.held.head_B % self._steps
+        frames_BX = frames_B.reshape(self.rows, -1)
         for row in range(self.rows):
-            head, newest, age = int(self._head_B[row]), int(self._newest_B[row]), int(self._age_B[row])
-            place = head % self._steps
-            self._actions[row, place], self._rewards[row, place] = actions_B[row], rewards_B[row]
-            self._ended[row, place], self._cut[row, place] = ended_B[row], cut_B[row]
-            self._frame_of[row, place], self._ages[row, place] = newest, age
-            if self._tree is not None:
-                self._tree.set(np.array([row * self._steps + place]), np.array([self._highest]))
-            self._pixels[row, (newest + 1) % self._frames] = frames_B[row]
-            self._head_B[row], self._newest_B[row] = head + 1, newest + 1
-            self._age_B[row] = min(age + 1, self.frame.stack - 1)
-        np.maximum(self._low_B, self._head_B - self._steps, out=self._low_B)
-        if self._newest_B.max() >= self._frames - self.frame.stack:
-            for row in range(self.rows):
-                self._forget(row)
+            added(self.held, row, actions_B[row], rewards_B[row], ended_B[row], cut_B[row], frames_BX[row])
+        self._forget(before_B)
+        if self._tree is not None:
+            self._tree.set(np.arange(self.rows) * self._steps + places_B, np.full(self.rows, self._highest))
 
-    def _forget(self, row: int) -> None:
-        """Steps whose frames were overwritten can no longer be drawn."""
-        gone = self._newest_B[row] - self._frames
-        while self._low_B[row] < self._head_B[row]:
-            place = self._low_B[row] % self._steps
-            if self._frame_of[row, place] - self._ages[row, place] > gone:
-                return
-            if self._tree is not None:
-                self._tree.set(np.array([row * self._steps + place]), np.zeros(1))
-            self._low_B[row] += 1
+    def _forget(self, before_B: Array) -> None:
+        """Of the tree: steps that can no longer be drawn, of which the first in each row had these numbers before."""
+        if self._tree is not None:
+            for row, (first, low) in enumerate(zip(before_B, self.held.low_B, strict=True)):
+                places_N = row * self._steps + np.arange(first, low) % self._steps
+                self._tree.set(places_N, np.zeros(len(places_N)))
 
     def draw(self, uniforms_N: Array, steps: int) -> Window:
         """One window of K = `steps` steps for each number in [0, 1)."""
         if self._tree is None:
-            sizes_B = self._head_B - self._low_B
-            ends_B = sizes_B.cumsum()
-            drawn_N = (uniforms_N * ends_B[-1]).astype(np.int64)
-            rows_N = np.searchsorted(ends_B, drawn_N, side="right")
-            numbers_N = drawn_N - (ends_B - sizes_B)[rows_N] + self._low_B[rows_N]
-            return self._window(rows_N, numbers_N, steps, None)
+            return self._window(*picked(self.held, uniforms_N), steps, None)
         count = len(uniforms_N)
         places_N = self._tree.find((np.arange(count) + uniforms_N) * (self._tree.total / count))
         rows_N, within_N = places_N // self._steps, places_N % self._steps
-        low_N = self._low_B[rows_N]
+        low_N = self.held.low_B[rows_N]
         numbers_N = low_N + (within_N - low_N) % self._steps
         return self._window(rows_N, numbers_N, steps, self._tree.weights()[places_N] / self._tree.total)
 
     def _window(self, rows_N: Array, numbers_N: Array, steps: int, chances_N: Array | None) -> Window:
-        last_N = self._head_B[rows_N] - 1
-        wanted_NK = numbers_N[:, None] + np.arange(steps)
-        there_NK = np.minimum(wanted_NK, last_N[:, None])
-        rows_N1, places_NK = rows_N[:, None], there_NK % self._steps
-        cut_NK = self._cut[rows_N1, places_NK] | (wanted_NK >= last_N[:, None])
+        actions_N, rewards_NK, discounts_NK, cut_NK = windows(self.held, rows_N, numbers_N, steps)
         return Window(
             rows_N=rows_N,
             steps_N=numbers_N,
-            actions_N=self._actions[rows_N, places_NK[:, 0]],
-            rewards_NK=torch.from_numpy(self._rewards[rows_N1, places_NK]),
-            discounts_NK=torch.from_numpy((~self._ended[rows_N1, places_NK]).astype(np.float32)),
+            actions_N=actions_N,
+            rewards_NK=torch.from_numpy(rewards_NK),
+            discounts_NK=torch.from_numpy(discounts_NK),
             cut_NK=torch.from_numpy(cut_NK),
             chances_N=chances_N,
         )
 
     def before(self, window: Window) -> Array:
         """[N, ...] the observations that the first step of each window was chosen by."""
-        places_N = window.steps_N % self._steps
-        return self._seen(window.rows_N, self._frame_of[window.rows_N, places_N], self._ages[window.rows_N, places_N])
+        return self._shaped(seen(self.held, window.rows_N, window.steps_N, np.zeros_like(window.steps_N)))
 
     def after(self, window: Window, steps_N: Array) -> Array:
         """[N, ...] the observations after the first `steps_N` steps of each window; past an end, another episode's."""
-        places_N = (window.steps_N + steps_N - 1) % self._steps
-        frames_N = self._frame_of[window.rows_N, places_N] + 1
-        ages_N = np.minimum(self._ages[window.rows_N, places_N].astype(np.int64) + 1, self.frame.stack - 1)
-        return self._seen(window.rows_N, frames_N, ages_N)
+        return self._shaped(seen(self.held, window.rows_N, window.steps_N, steps_N))
 
-    def _seen(self, rows_N: Array, frames_N: Array, ages_N: Array) -> Array:
-        if self.frame.stack == 1:
-            return self._pixels[rows_N, frames_N % self._frames]
-        seen = np.empty((len(rows_N), self.frame.stack, *self.frame.shape), self.frame.dtype)
-        for back in range(self.frame.stack):
-            one = self._pixels[rows_N, (frames_N - back) % self._frames]
-            one[ages_N < back] = 0
-            seen[:, -1 - back] = one
-        return seen
+    def _shaped(self, seen_NX: Array) -> Array:
+        stack = () if self.frame.stack == 1 else (self.frame.stack,)
+        return seen_NX.reshape(len(seen_NX), *stack, *self.frame.shape)
+
+    def newest_over(self) -> Array:
+        """bool [B]: rows whose newest step was their episode's last."""
+        held, rows_B = self.held, np.arange(self.rows)
+        places_B = (held.head_B - 1) % self._steps
+        return held.ended_BS[rows_B, places_B] | held.cut_BS[rows_B, places_B]
 
     def newest_frame(self, row: int) -> Array:
         """The frame that the row's next action is chosen by."""
-        return self._pixels[row, self._newest_B[row] % self._frames]
+        return self._pixels[row, self.held.newest_B[row] % self._frames]
 
     def reprioritise(self, window: Window, priorities_N: Array) -> None:
         """New priorities of drawn steps; steps that come later begin with the highest there was."""
@@ -207,13 +293,13 @@ class Replay:
         """For a checkpoint, numbers for JSON and tensors: all but the frames, which are in `pieces`."""
         numbers = {
             **self._identity(),
-            "low": self._low_B.tolist(),
-            "head": self._head_B.tolist(),
-            "newest": self._newest_B.tolist(),
-            "age": self._age_B.tolist(),
+            "low": self.held.low_B.tolist(),
+            "head": self.held.head_B.tolist(),
+            "newest": self.held.newest_B.tolist(),
+            "age": self.held.age_B.tolist(),
             "highest": self._highest,
         }
-        kept = int(min(self._head_B.max(initial=0), self._steps))
+        kept = int(min(self.held.head_B.max(initial=0), self._steps))
         arrays = {name: array[:, :kept] for name, array in self._by_step().items()}
         if self._tree is not None:
             arrays["priorities"] = self._tree.weights().reshape(self.rows, self._steps)[:, :kept]
@@ -228,14 +314,7 @@ class Replay:
         }
 
     def _by_step(self) -> dict[str, Array]:
-        return {
-            "actions": self._actions,
-            "rewards": self._rewards,
-            "ended": self._ended,
-            "cut": self._cut,
-            "frame_of": self._frame_of,
-            "ages": self._ages,
-        }
+        return {name: getattr(self.held, f"{name}_BS") for name in BY_STEP}
 
     def pieces(self) -> dict[str, Tensor]:
         """The frames in pieces of about 64 MB, by names that change when their content does; views, not copies.
@@ -243,7 +322,7 @@ class Replay:
         So a checkpoint needs to write only the pieces that the newest frames went into.
         """
         found: dict[str, Tensor] = {}
-        for row, newest in enumerate(self._newest_B.tolist()):
+        for row, newest in enumerate(self.held.newest_B.tolist()):
             for first in range(0, min(newest + 1, self._frames), self._segment):
                 past = min(first + self._segment, self._frames, newest + 1)
                 turns, place = divmod(newest, self._frames)
@@ -258,8 +337,8 @@ class Replay:
         """Take over what `state` and `pieces` gave, all tensors together. CheckpointError when it is another's."""
         wanted = [*self._by_step(), *(["priorities"] if self._tree is not None else [])]
         require_same("replay is", numbers, self._identity(), missing=[name for name in wanted if name not in tensors])
-        self._low_B, self._head_B = np.array(numbers["low"]), np.array(numbers["head"])
-        self._newest_B, self._age_B = np.array(numbers["newest"]), np.array(numbers["age"], np.uint8)
+        for name in ("low", "head", "newest", "age"):
+            getattr(self.held, f"{name}_B")[:] = numbers[name]
         self._highest = float(numbers["highest"])
         for name, array in self._by_step().items():
             kept = tensors[name].numpy()
@@ -284,57 +363,3 @@ def require_same(what: str, saved: Mapping[str, Any], here: Mapping[str, Any], *
     other += [f"{name} is missing" for name in missing]
     if other:
         raise CheckpointError(f"the checkpoint's {what} not this run's: {'; '.join(other)}")
-
-
-class SumTree:
-    """`size` weights, all 0 at first. Setting or finding N of them takes log2(size) array operations.
-
-    Every sum is taken anew from the two below it, so that it depends on the weights alone and not on their history:
-    a tree made again from its weights is the same to the last bit.
-
-    >>> tree = SumTree(3)
-    >>> tree.set(np.array([0, 2]), np.array([1.0, 3.0]))
-    >>> tree.total, tree.find(np.array([0.5, 1.0, 3.9])).tolist()
-    (4.0, [0, 2, 2])
-    """
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self._leaves = 1 << max(size - 1, 0).bit_length()
-        self._depth = self._leaves.bit_length() - 1
-        self._sums = np.zeros(2 * self._leaves)
-
-    @property
-    def total(self) -> float:
-        return float(self._sums[1])
-
-    def weights(self) -> npt.NDArray[np.float64]:
-        """[size], a view."""
-        return self._sums[self._leaves : self._leaves + self.size]
-
-    def set(self, places_N: Array, weights_N: Array) -> None:
-        """Change some weights; of a place that is named twice, the last one counts."""
-        nodes_N = places_N + self._leaves
-        self._sums[nodes_N] = weights_N
-        for _ in range(self._depth):
-            nodes_N = nodes_N >> 1
-            self._sums[nodes_N] = self._sums[2 * nodes_N] + self._sums[2 * nodes_N + 1]
-
-    def find(self, sums_N: Array) -> Array:
-        """The place at which the running sum of the weights passes each of these sums, in [0, total)."""
-        nodes_N, left_N = np.ones(len(sums_N), np.int64), sums_N.astype(np.float64)
-        for _ in range(self._depth):
-            nodes_N = 2 * nodes_N
-            first_N = self._sums[nodes_N]
-            right_N = (left_N >= first_N) & (self._sums[nodes_N + 1] > 0)  # rounding must not lead to a weight of 0
-            left_N = np.where(right_N, left_N - first_N, left_N)
-            nodes_N += right_N
-        return nodes_N - self._leaves
-
-    def load(self, weights: Array) -> None:
-        """Take over all weights."""
-        self._sums[:] = 0.0
-        self._sums[self._leaves : self._leaves + self.size] = weights
-        for level in range(self._depth - 1, -1, -1):
-            nodes = np.arange(1 << level, 2 << level)
-            self._sums[nodes] = self._sums[2 * nodes] + self._sums[2 * nodes + 1]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
@@ -12,6 +14,7 @@ from torch.optim.rmsprop import rmsprop
 
 from rung.errors import CheckpointError, NonFiniteError
 from rung.faults import fault_point
+from rung.methods.parts.protocols import fact
 from rung.trainers.world import World
 
 
@@ -64,6 +67,32 @@ def optimizer_step(optimizer: torch.optim.Optimizer) -> None:
         beta1, beta2 = group["betas"]
         more = {"fused": True, "amsgrad": False, "decoupled_weight_decay": group["decoupled_weight_decay"]}
         adam([row], [row.grad], *before, beta1=beta1, beta2=beta2, **more, **shared)
+
+
+def compiled_step(
+    part: Any, optimizer: torch.optim.Optimizer, row: nn.Parameter, gradient: Tensor, rates_M: Sequence[float]
+) -> Any:
+    """What compiled passes move the row by, in as many updates as there are rates; the caller counts those that were
+    made in the state's `step`. `part`: a method's optimizer that states its `rule`."""
+    from rung.models.small.passes import Moved
+
+    state, first_means = optimizer.state[row], fact(part, "means", {})
+    for name, first in first_means.items():
+        if name not in state:
+            state[name] = torch.full_like(row.detach(), first)
+    count = state.setdefault("step", torch.zeros(()))
+    means = [state[name].numpy() for name in first_means]
+    bound = part.max_grad_norm
+    return Moved(
+        weights_P=row.detach().numpy(),
+        gradient_P=gradient.numpy(),
+        mean_P=means[0] if len(means) > 1 else np.zeros(row.numel(), np.float32),
+        square_P=means[-1],
+        rule=part.rule,
+        max_norm=math.inf if bound is None else float(bound),
+        begun=int(count),
+        rates_M=np.array(rates_M),
+    )
 
 
 def require_possible(rate: float) -> None:

@@ -37,6 +37,20 @@ def fact(part: object, name: str, default: Fact) -> Fact:
     return getattr(part, name, default)
 
 
+def stated_beside(part: object, name: str, beside: str) -> Any:
+    """A fact about one of a part's functions; None where a class of its own has another such function and does not
+    say that the fact still holds.
+
+    Example: `stated_beside(objective, "slope", "losses")` is None for a subclass that has `losses` of its own alone.
+    """
+    for kind in type(part).__mro__:
+        if name in vars(kind):
+            return getattr(part, name)
+        if beside in vars(kind):
+            return None
+    return None
+
+
 class Formula:
     """A part's formula with the part's own numbers: `formula = Formula("1/(N·{length}) ∑_i ∑_t")`.
 
@@ -215,7 +229,11 @@ class PreferenceLoss(Protocol):
 
 
 class ValueTarget(Protocol):
-    """Value target: the number that Q moves to. `asks_twice`: the network being trained sees the next states too."""
+    """Value target: the number that Q moves to. `asks_twice`: the network being trained sees the next states too.
+
+    Fact: `best = True`, `next_values` is the judging network's value of the best action, which that network chooses
+    or, where it is asked, the one being trained.
+    """
 
     asks_twice: ClassVar[bool]
 
@@ -268,7 +286,10 @@ class Exploration(Protocol):
 
 
 class TDError(Protocol):
-    """TD error: the loss of y − Q, and its derivative in Q."""
+    """TD error: the loss of y − Q, and its derivative in Q.
+
+    Fact: `slope`, the numbers of that derivative (`formulas.slopes.ErrorSlope`).
+    """
 
     def losses(self, errors_N: Tensor) -> Tensor: ...
     def slopes(self, errors_N: Tensor) -> Tensor: ...

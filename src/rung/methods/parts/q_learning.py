@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -10,7 +11,9 @@ import torch
 from torch import Tensor
 
 from rung.formulas import value_targets
-from rung.methods.parts.optimizers import RMSpropUnderRoot
+from rung.formulas.optimizer_steps import Rule
+from rung.formulas.slopes import ErrorSlope
+from rung.methods.parts.optimizers import AdamW, RMSpropUnderRoot
 from rung.methods.parts.protocols import Formula
 from rung.methods.ranges import ABOVE_0, ABOVE_0_TO_1, BELOW_1, FROM_1, SHARE
 
@@ -24,6 +27,7 @@ class MaxTarget:
     """Steps of true reward before the value of the next state (n-step)."""
     asks_twice: ClassVar[bool] = False
     """Whether the network being trained sees the next states too."""
+    best: ClassVar[bool] = True
 
     def formula(self, copy: bool) -> str:
         """In words; `copy`: there is a target network."""
@@ -39,6 +43,7 @@ class DoubleTarget(MaxTarget):
     """y = r + γ Q⁻(s', argmax_a Q(s', a)): Q chooses, its older copy evaluates (arXiv:1509.06461)."""
 
     asks_twice: ClassVar[bool] = True
+    best: ClassVar[bool] = True
 
     def formula(self, copy: bool) -> str:
         return f"y = {_rewards(self.steps, self.discount)} Q⁻(s', argmax_a Q(s', a))"
@@ -143,6 +148,7 @@ class SquaredError:
     """(y − Q)²: the gradient grows with the error."""
 
     formula: ClassVar[str] = "(y − Q(s, a))²"
+    slope: ClassVar[ErrorSlope] = ErrorSlope(2.0, math.inf)
 
     def losses(self, errors_N: Tensor) -> Tensor:
         """[N] of y − Q."""
@@ -160,6 +166,10 @@ class ClippedError:
     limit: Annotated[float, ABOVE_0] = 1.0
     """The largest gradient."""
     formula = Formula("½ (y − Q(s, a))², its gradient clipped to ±{limit:g}")
+
+    @property
+    def slope(self) -> ErrorSlope:
+        return ErrorSlope(1.0, self.limit)
 
     def losses(self, errors_N: Tensor) -> Tensor:
         """[N] of y − Q."""
@@ -207,6 +217,11 @@ class Adam:
     beta2: Annotated[float, BELOW_1] = 0.999
     epsilon: Annotated[float, ABOVE_0] = 1e-8
     max_grad_norm: Annotated[float, ABOVE_0] | None = None
+    means: ClassVar[Mapping[str, float]] = AdamW.means
+
+    @property
+    def rule(self) -> Rule:
+        return Rule(self.beta1, self.beta2, self.epsilon, False, True, 0.0)
 
     @property
     def formula(self) -> str:

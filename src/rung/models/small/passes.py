@@ -299,7 +299,7 @@ step = _step_of_each if compiles() else _step
 
 
 @compiled
-def _moved(moved: Moved, m: int) -> float:
+def moved_by(moved: Moved, m: int) -> float:
     """One step of the optimizer, its gradient's norm bounded; the norm it had. A norm that is none changes nothing."""
     gradient_P = moved.gradient_P
     norm = math.sqrt(np.dot(gradient_P, gradient_P))
@@ -345,7 +345,7 @@ def epoch(
             said.entropy_N[which_N] = entropy_N
         if which[1]:
             said.values_N[which_N] = _critic_pass(critic, critic_gradients, taken, aim.value_coefficient)
-        said.norms_M[m] = _moved(moved, m)
+        said.norms_M[m] = moved_by(moved, m)
         if not math.isfinite(said.norms_M[m]):
             return said, m
         begin = ends_M[m]

@@ -210,6 +210,11 @@ class QNetwork(Acting):
         with torch.inference_mode():
             return self.values(torch.from_numpy(observations_N)).cpu().numpy()
 
+    @property
+    def both(self) -> Any:
+        """The layers and their gradients as arrays, for compiled passes; None where `to_learn` is by autograd."""
+        return None if self._gradients is None else (self.arrays, self._gradients)
+
     def to_learn(self, observations_N: Tensor) -> tuple[Tensor, Callable[[Tensor], None]]:
         """`values` [N, V] without a graph, and a way back, which for a few small layers takes half of autograd's time.
 

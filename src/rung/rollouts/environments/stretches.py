@@ -79,7 +79,7 @@ class StretchCollector:
                 self._begin(row)
             self._seen_BO = self._scaling.seen(self._rows.observations_BO)
         stretch, actor, t = _Stretch(self.task, len(self._rows), steps, self._returns_B), policy.actor(), 0
-        uniforms_T = np.stack([self._uniforms.at(self.taken + t) for t in range(steps)])
+        uniforms_T = self._uniforms.span(self.taken, steps)
         further = self._played if isinstance(self._rows, ClassicRows) and self._scaling.nothing else self._stepped
         luck_T = actor.luck(uniforms_T).reshape(steps, -1) if further == self._played else uniforms_T
         while t < steps:

@@ -17,7 +17,7 @@ from rung.methods import PolicyGradient
 from rung.methods.parts.protocols import fact
 from rung.models.outputs import Outputs
 from rung.models.small.network import SmallPolicy, spread
-from rung.trainers.optimizer import Optimized, require_finite_update, require_possible
+from rung.trainers.optimizer import Optimized, compiled_step, require_finite_update, require_possible
 from rung.trainers.policy_gradient.minibatches import minibatches
 from rung.trainers.policy_gradient.policy import Policy
 from rung.trainers.policy_gradient.record import UpdateRecord
@@ -144,8 +144,7 @@ class CompiledEpochs:
         assert optimizer is not None and row is not None and isinstance(policy, SmallPolicy)
         require_possible(max(rates_M))
         learner.optimized.clear()
-        state = _begun(optimizer, row, fact(method.optimizer, "means", {}))
-        means, begun = [state[name].numpy() for name in fact(method.optimizer, "means", {})], int(state["step"])
+        moved = compiled_step(method.optimizer, optimizer, row, learner.optimized.row_gradient, rates_M)
         steps = passes.Steps(**self._steps, policy_weights_N=weights[0], critic_weights_N=weights[1])
         shift, epsilon, ddof = fact(method.whiten, "numbers", (True, 0.0, 0))
         aim = passes.Aim(
@@ -158,20 +157,10 @@ class CompiledEpochs:
             epsilon=float(epsilon),
             ddof=ddof,
         )
-        moved = passes.Moved(
-            weights_P=row.detach().numpy(),
-            gradient_P=learner.optimized.row_gradient.numpy(),
-            mean_P=means[0] if len(means) > 1 else np.zeros(row.numel(), np.float32),
-            square_P=means[-1],
-            rule=fact(method.optimizer, "rule", None),
-            max_norm=float(method.optimizer.max_grad_norm),
-            begun=begun,
-            rates_M=np.array(rates_M),
-        )
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # a norm that is none is looked at below
             said, made = passes.epoch(*policy.networks(which), steps, order, aim, moved, which)
         fault_point("update.backward")
-        state["step"].fill_(begun + made)
+        optimizer.state[row]["step"] += made
         if made < len(rates_M):
             norm = torch.tensor(said.norms_M[made])
             require_finite_update(None, norm, world=learner.world, update=learner.updates + made + 1)
@@ -180,13 +169,3 @@ class CompiledEpochs:
             fault_point("update.step")
         learner.updates += made if which[0] else 0
         return said
-
-
-def _begun(optimizer: torch.optim.Optimizer, row: torch.nn.Parameter, means: Any) -> dict[str, Tensor]:
-    """The row's state, as the optimizer's first step would make it."""
-    state = optimizer.state[row]
-    for name, first in means.items():
-        if name not in state:
-            state[name] = torch.full_like(row.detach(), first)
-    state.setdefault("step", torch.zeros(()))
-    return state

@@ -16,6 +16,7 @@ from rung.methods.parts.protocols import fact
 from rung.methods.value_learning import ValueLearning
 from rung.models.small.q_network import QNetwork, QShape, boltzmann, epsilon_greedy
 from rung.random import Blocks, episode_seed
+from rung.rollouts.environments.classic import ClassicRows
 from rung.rollouts.environments.rows import open_rows, open_rows_to_learn, replay, require_finite
 from rung.rollouts.replay import Frame, Replay
 from rung.settings import Settings
@@ -26,6 +27,8 @@ from rung.trainers.trainer import Collected, Metrics, Phase
 
 Array = npt.NDArray[Any]
 
+AT_ONCE = 32
+"""Steps that one call takes at most."""
 HELD_OUT, APART = 500, 4
 """States on which max Q is followed, and steps of the random policy between two of them."""
 
@@ -75,9 +78,18 @@ class ReplayCollector(EnvironmentRollouts[None]):
             for row in range(len(self._rows)):
                 self._begin(row)
         before = self.steps
-        while self.steps < before + self.method.horizon:
+        end = before + self.method.horizon
+        computed = isinstance(self._rows, ClassicRows) and self.method.exploration.temperature is None
+        computed = computed and self.learner.ahead(0)[0] is not None
+        owed = 0
+        while computed and self.steps < end:
+            with phase("learn"):
+                owed = self._explored(end, owed)
+        for _ in range(owed // self.method.updates):
+            self.learner.learn(self.replay)
+        while self.steps < end:
             with phase("sample"):
-                updates = self._until_due(before + self.method.horizon)
+                updates = self._until_due(end)
             with phase("learn"):
                 for _ in range(updates):
                     self.learner.learn(self.replay)
@@ -86,13 +98,43 @@ class ReplayCollector(EnvironmentRollouts[None]):
 
     def _until_due(self, end: int) -> int:
         """Steps until updates are due or `end` is reached; how many rounds are due."""
-        every, starts = self.method.steps_between_updates, self.method.replay.starts
+        count = len(self._rows)
         while self.steps < end:
-            before = self.steps
             self._one_step()
-            if self.steps >= starts and self.steps // every > before // every:
-                return self.steps // every - before // every
+            if rounds := self._due(self.steps - count, self.steps):
+                return rounds
         return 0
+
+    def _due(self, before: int, now: int) -> int:
+        """Rounds of updates that come due with the step that leads from one count of steps to the other."""
+        every = self.method.steps_between_updates
+        return now // every - before // every if now >= self.method.replay.starts else 0
+
+    def _explored(self, end: int, owed: int) -> int:
+        """Steps and their updates in one call, until an episode is over; the updates that its last step owes."""
+        from rung.trainers.q_learning.compiled_update import Ahead, explore
+
+        rows, count, method = self._rows, len(self._rows), self.method
+        assert isinstance(rows, ClassicRows)
+        begins = range(self.steps, min(end, self.steps + AT_ONCE * count), count)
+        updates_T = [method.updates * self._due(begin, begin + count) for begin in begins]
+        ahead = Ahead(
+            luck_TB=self._draws.span(self.steps // count, len(begins)),
+            epsilons_T=np.array([method.exploration.epsilon_at(begin) or 0.0 for begin in begins]),
+            updates_T=np.array(updates_T),
+            clips=method.clip_rewards,
+            actions_TB=np.empty((len(begins), count), np.int64),
+        )
+        learning, said = self.learner.ahead(owed + sum(updates_T))
+        taken, made = explore(rows.world, rows.now, self.replay.held, self._returns_B, ahead, learning, said, owed)
+        self.steps += count * taken
+        over_B = self.replay.newest_over()
+        owing = updates_T[taken - 1] if taken and over_B.any() else 0
+        self.learner.made(said, made, owed + sum(updates_T[:taken]) - owing)
+        for row, own in enumerate(self._actions):
+            own.extend(ahead.actions_TB[:taken, row].tolist())
+        self._begin_anew(over_B)
+        return owing
 
     def _one_step(self) -> None:
         """One step of every environment."""
@@ -114,11 +156,13 @@ class ReplayCollector(EnvironmentRollouts[None]):
         self.steps += count
         for row, action in enumerate(actions_B.tolist()):
             self._actions[row].append(action)
-        over_B = ended_B | cut_B
-        if over_B.any():
-            for row in np.flatnonzero(over_B).tolist():
-                self._ended.append((float(self._returns_B[row]), len(self._actions[row])))
-                self._begin(row)
+        self._begin_anew(ended_B | cut_B)
+
+    def _begin_anew(self, over_B: Array) -> None:
+        """The next episode of each row whose episode is over."""
+        for row in np.flatnonzero(over_B).tolist():
+            self._ended.append((float(self._returns_B[row]), len(self._actions[row])))
+            self._begin(row)
 
     def _lost(self) -> Any:
         """bool [B]: rows that lost a life with their last step, where that is to end what is learnt from."""

@@ -20,7 +20,7 @@ from rung.models.small.q_network import QNetwork
 from rung.models.state import take_over
 from rung.random import Blocks
 from rung.rollouts.replay import Replay, Window
-from rung.trainers.optimizer import bound_norm, optimizer_state, optimizer_step, restore_optimizer
+from rung.trainers.optimizer import bound_norm, compiled_step, optimizer_state, optimizer_step, restore_optimizer
 from rung.trainers.trainer import Numbers
 from rung.trainers.world import World
 
@@ -68,8 +68,14 @@ class QLearner(Generic[M]):
 
     def _make_step(self, errors: float) -> float:
         """One step on the gradients that were gathered, if they and the sum of the errors are finite; their norm."""
-        bound, copy = self.method.optimizer.max_grad_norm, self.method.target_network
+        bound = self.method.optimizer.max_grad_norm
         norm = float(bound_norm(list(self.parameters.values()), math.inf if bound is None else bound))
+        self._require_finite(errors, norm)
+        optimizer_step(self.optimizer)
+        self._stepped()
+        return norm
+
+    def _require_finite(self, errors: float, norm: float) -> None:
         if not (math.isfinite(errors) and math.isfinite(norm)):
             raise NonFiniteError(
                 f"the errors y − Q add up to {errors}, the gradient's norm is {norm}, at update {self.updates + 1}: "
@@ -77,12 +83,14 @@ class QLearner(Generic[M]):
                 "(method.optimizer.learning_rate), rewards of enormous size (method.clip_rewards), or Q running away "
                 "without a target network (method.target_network)"
             )
-        optimizer_step(self.optimizer)
+
+    def _stepped(self) -> None:
+        """The weights have moved: the copy follows where it is time."""
+        copy = self.method.target_network
         self.updates += 1
         fault_point("update.step")
         if copy is not None and self.copy is not None and self.updates % copy.updates == 0:
             self.copy.follow(self.network, copy.share)
-        return norm
 
     def _copied(self) -> dict[str, Tensor]:
         """The copy's weights that follow the trained ones, by their names in a checkpoint."""
@@ -124,11 +132,11 @@ class Noted:
     def __init__(self) -> None:
         self._rows_UN, self._count = np.empty((0, 0), np.float32), 0
 
-    def add(self, row_N: Tensor) -> None:
+    def add(self, row_N: Array) -> None:
         if self._count == len(self._rows_UN):
             more = np.empty((max(64, self._count), len(row_N)), np.float32)
             self._rows_UN = np.concatenate([self._rows_UN, more]) if self._count else more
-        self._rows_UN[self._count] = row_N.numpy(force=True)
+        self._rows_UN[self._count] = row_N
         self._count += 1
 
     def take(self) -> Array:
@@ -158,8 +166,15 @@ class ValueLearner(QLearner[QNetwork]):
 
     def learn(self, replay: Replay) -> None:
         """One round of updates. Raises NonFiniteError before a NaN or infinity could reach the weights."""
-        for _ in range(self.method.updates):
-            self._one_update(replay)
+        count = self.method.updates
+        learning, said = self.ahead(count)
+        if learning is None:
+            for _ in range(count):
+                self._one_update(replay)
+            return
+        from rung.trainers.q_learning.compiled_update import updates
+
+        self.made(said, updates(learning, replay.held, said, 0, count), count)
 
     def _one_update(self, replay: Replay) -> None:
         method = self.method
@@ -176,10 +191,49 @@ class ValueLearner(QLearner[QNetwork]):
         self._norms.append(self._make_step(float(errors_N.sum())))
         if self._priorities is not None:
             replay.reprioritise(window, self._priorities.priorities(errors_N).double().cpu().numpy())
-        self._errors.add(errors_N)
-        self._targets_made.add(targets_N)
+        self._errors.add(errors_N.numpy(force=True))
+        self._targets_made.add(targets_N.numpy(force=True))
         if weights_N is not None:
-            self._weights_used.add(weights_N)
+            self._weights_used.add(weights_N.numpy(force=True))
+
+    def ahead(self, most: int) -> tuple[Any, Any]:
+        """What compiled loops make the next updates with, `most` of them, and what these fill; None twice where torch
+        makes them: of an image, on another device, or with parts as `beyond_slopes` names them."""
+        method, network, target, copied = self.method, self.network, self.method.value_target, self.method.target_network
+        if network.both is None or method.beyond_slopes():
+            return None, None
+        from rung.trainers.q_learning.compiled_update import Aim, Learning, Said
+
+        judge, rate = self.copy or network, fact(method.optimizer, "learning_rate", 0.0)
+        assert network.flat.grad is not None
+        moved = compiled_step(method.optimizer, self.optimizer, network.flat, network.flat.grad, [rate] * most)
+        learning = Learning(
+            *network.both,
+            judge.arrays,
+            judge.flat.detach().numpy() if self.copy is not None else np.zeros(0, np.float32),
+            every=1 if copied is None else copied.updates,
+            share=1.0 if copied is None else copied.share,
+            before=self.updates,
+            aim=Aim(target.discount, target.steps, target.asks_twice, fact(method.error, "slope", None), method.sum_errors),
+            moved=moved,
+            uniforms_UN=self._draws.span(self.updates, most),
+        )
+        size = (most, method.replay.batch)
+        return learning, Said(np.empty(size, np.float32), np.empty(size, np.float32), np.empty(most))
+
+    def made(self, said: Any, made: int, wanted: int) -> None:
+        """Takes note of updates that compiled loops made. Raises NonFiniteError where they stopped at one."""
+        if made or wanted:
+            fault_point("update.backward")
+        self.updates += made
+        self.optimizer.state[self.network.flat]["step"] += made
+        for u in range(made):
+            self._norms.append(float(said.norms_U[u]))
+            self._errors.add(said.errors_UN[u])
+            self._targets_made.add(said.targets_UN[u])
+            fault_point("update.step")
+        if made < wanted:
+            self._require_finite(float(said.errors_UN[made].sum()), float(said.norms_U[made]))
 
     @torch.no_grad()
     def _targets(self, replay: Replay, window: Window) -> Tensor:
