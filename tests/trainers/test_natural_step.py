@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
 from episodes import random_episodes
+from small_policies import HOLES, batch_of, loud
 from table_policy import TablePolicy
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -21,6 +24,7 @@ from rung.trainers.policy_gradient.learner import Learner
 from rung.trainers.policy_gradient.minibatches import minibatches
 from rung.trainers.policy_gradient.natural_step import fisher_product, natural_update
 from rung.trainers.policy_gradient.record import UpdateRecord
+from rung.trainers.world import World
 
 EXACT = NaturalGradient(fisher_share=1.0, damping=1e-3, iterations=60)
 
@@ -53,10 +57,29 @@ def test_fisher_vector_products_equal_the_dense_fishers(tokens: int) -> None:
     assert not torch.allclose(product(vectors[0]), fisher @ vectors[0] * 1.01, rtol=1e-3)
 
 
+def by_autograd(learner: Any, batch: Batch, share: float = 1.0) -> Any:
+    with patch.object(learner, "world", World(size=2)), patch.object(World, "total", lambda _, tensor: tensor):
+        return fisher_product(learner, batch, list(learner.policy.trainable().values()), 0.0, share)
+
+
 def operations(product) -> int:
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False) as counter, patch.object(World, "total", lambda _, tensor: tensor):
         product(torch.zeros(sum(p.numel() for p in NETWORK), dtype=torch.float32))
     return counter.get_total_flops()
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+@pytest.mark.parametrize("kind", [{"choices": 4}, {"dimensions": 2}], ids=["choice", "vector"])
+def test_a_compiled_fisher_vector_product_is_autograds(kind: dict[str, int], temperature: float) -> None:
+    policy = loud(SmallShape(observations=3, hidden=(8, 5), critic=False, **kind))
+    learner = Learner(policy, TRPO.changed(name="t", critic=None, advantage=RewardToGo()), temperature=temperature)
+    batch = batch_of(policy.shape, HOLES, junk=float("nan"))
+    image, expected = policy.fisher(batch, temperature=temperature), by_autograd(learner, batch)
+    for seed in range(3):
+        size = sum(p.numel() for p in policy.trainable().values())
+        vector_P = torch.randn(size, generator=torch.Generator().manual_seed(seed))
+        torch.testing.assert_close(image(vector_P), expected(vector_P), rtol=1e-4, atol=1e-6)
+        assert not torch.allclose(image(vector_P), 1.01 * expected(vector_P), rtol=1e-3, atol=1e-6)
 
 
 SMALL = SmallPolicy(SmallShape(observations=3, choices=2, hidden=(8,), critic=False), seed=1)
@@ -107,7 +130,7 @@ def test_the_fisher_matrix_is_taken_at_every_nth_step_of_the_flattened_batch(
     learner = Learner(SMALL, TRPO.changed(name="t", critic=None, advantage=RewardToGo()))
     product = fisher_product(learner, batch, NETWORK, 0.0, share)
     torch.testing.assert_close(product(vector_P), image_P, rtol=1e-4, atol=1e-6)
-    whole = fisher_product(learner, batch, NETWORK, 0.0)
+    whole, product = by_autograd(learner, batch), by_autograd(learner, batch, share)
     steps = len(observations_NO)
     assert operations(product) / operations(whole) == pytest.approx(-(-steps // n) / steps, rel=1e-6)
 

@@ -105,6 +105,15 @@ def softmax_slope(log_prob_N: Any, entropy_slope_N: Any, picked_N: Any, log_prob
     return log_prob_N * (picked_N - probs_N) - entropy_slope_N * probs_N * (finite_N + entropy_N)
 
 
+def softmax_fisher(chances_N: Any, tangent_N: Any, mean_N: Any) -> Any:
+    """(diag π − π πᵀ) t of one choice: π (t − ∑ π t), the Hessian of KL(π_old ‖ π) in the logits along t.
+
+    >>> softmax_fisher(np.array([0.5]), np.array([1.0]), np.array([0.5])).tolist()
+    [0.25]
+    """
+    return chances_N * (tangent_N - mean_N)
+
+
 def whitened_rows(values_N: Any, shift: bool, epsilon: float, ddof: int) -> Any:
     """`whitening.whitened` of own steps alone: (x - mean) / (std + ε).
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -150,6 +150,24 @@ class SmallPolicy(Acting):
     def distribution(self, batch: Batch, *, temperature: float = 1.0, twice: bool = False) -> Distribution:
         """The distribution at each of the batch's own actions, [N] in row order, differentiable once, and `twice`."""
         return self._distribution(self._flattened(batch)[0], temperature)
+
+    def fisher(self, batch: Batch, *, temperature: float = 1.0) -> Callable[[Tensor], Tensor]:
+        """v -> F v over the policy's numbers in a row, F the Hessian of the mean KL(π_old ‖ π) at π = π_old: what autograd
+        finds by differentiating twice, without its graph."""
+        from rung.models.small import passes
+
+        layers = passes.layers_of(self._policy)
+        given = tuple(passes.forward(layers, np.ascontiguousarray(self._flattened(batch)[0].numpy()), True))
+        log_std_A = np.zeros(0, np.float32) if self._log_std is None else self._log_std.detach().numpy()
+
+        def image(vector_P: Tensor) -> Tensor:
+            along_P = np.ascontiguousarray(vector_P.numpy(), np.float32)
+            found_P = 2.0 * along_P  # ∂²KL/∂(log σ)² = 2 in each dimension
+            along, found = passes.layers_in(along_P, layers), passes.layers_in(found_P, layers)
+            passes.fisher_image(layers, given, log_std_A, along, found, temperature)
+            return torch.from_numpy(found_P)
+
+        return image
 
     def actor(self) -> SmallActor:
         """Draws actions from the distribution as it is now; for collecting."""

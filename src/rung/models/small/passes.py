@@ -20,6 +20,7 @@ from rung.compiled import compiled, compiles
 from rung.formulas import optimizer_steps, slopes
 from rung.formulas.optimizer_steps import Rule
 from rung.formulas.slopes import Slope
+from rung.models.small.tanh import tanh
 
 Array = npt.NDArray[Any]
 product = np.dot
@@ -31,7 +32,7 @@ HALF_LOG_2_PI = 0.5 * math.log(2 * math.pi)
 adaptive_step, constants = compiled(optimizer_steps.adaptive_step), compiled(optimizer_steps.constants)
 own_ratio, surrogate_slope = compiled(slopes.own_ratio), compiled(slopes.surrogate_slope)
 squared_error_slope, softmax_slope = compiled(slopes.squared_error_slope), compiled(slopes.softmax_slope)
-whitened_rows = compiled(slopes.whitened_rows)
+softmax_fisher, whitened_rows = compiled(slopes.softmax_fisher), compiled(slopes.whitened_rows)
 
 
 class Layers(NamedTuple):
@@ -102,45 +103,6 @@ class Said(NamedTuple):
     """As they were learnt from, float64."""
 
 
-def _tanh(inside_N: Array) -> None:
-    np.tanh(inside_N, inside_N)
-
-
-_DEGREES = 13
-"""Of the continued fraction; within 9 it is tanh to 4e-7, beyond tanh is 1 to float32."""
-
-
-def _lambert() -> tuple[tuple[np.float32, ...], tuple[np.float32, ...]]:
-    """Lambert's x / (1 + x² / (3 + x² / (5 + ...))) as a quotient of polynomials in x², the lowest power first."""
-    above, below = [1.0], [2.0 * _DEGREES - 1]
-    for degree in range(2 * _DEGREES - 3, 0, -2):
-        longest = [*above, *[0.0] * (len(below) - len(above) - 1)]
-        shifted = [0.0, *longest]
-        wide = [*below, *[0.0] * (len(shifted) - len(below))]
-        above, below = below, [degree * one + other for one, other in zip(wide, shifted, strict=True)]
-    return tuple(np.float32(c / below[0]) for c in above), tuple(np.float32(c / below[0]) for c in below)
-
-
-_ABOVE, _BELOW = _lambert()
-
-
-@compiled
-def _tanh_of_many(inside_N: Array) -> None:
-    """tanh in place, where the machine's own takes one number at a time."""
-    a0, a1, a2, a3, a4, a5, a6 = _ABOVE
-    b0, b1, b2, b3, b4, b5, b6 = _BELOW
-    flat_N = inside_N.reshape(-1)
-    for n in range(flat_N.size):
-        x = min(max(flat_N[n], np.float32(-9.0)), np.float32(9.0))
-        s = x * x
-        above = a0 + s * (a1 + s * (a2 + s * (a3 + s * (a4 + s * (a5 + s * a6)))))
-        below = b0 + s * (b1 + s * (b2 + s * (b3 + s * (b4 + s * (b5 + s * b6)))))
-        flat_N[n] = x * above / below
-
-
-tanh = _tanh_of_many if compiles() else _tanh
-
-
 @compiled
 def forward(layers: Layers, inputs_N: Array, smooth: bool) -> list[Array]:
     """The input of each layer, and, last, the output. Between layers stands tanh where it is `smooth`, else ReLU.
@@ -189,6 +151,30 @@ def choice_log_probs(logits_NV: Array, temperature: float) -> Array:
     for v in range(len(log_probs_VN)):
         total_N += np.exp(log_probs_VN[v] - top_N)
     return log_probs_VN - (top_N + np.log(total_N))
+
+
+@compiled
+def fisher_image(
+    policy: Layers, given: Sequence[Array], log_std_A: Array, along: Layers, found: Layers, temperature: float
+) -> None:
+    """Fills `found` with Jᵀ M J v: F v of the layers, F the Hessian of the mean KL(π_old ‖ π) at π = π_old, J what the
+    output does with the weights, M the Hessian in the output. `given` is of `forward`; `along` is v."""
+    out_N = given[len(given) - 1]
+    tangent_N = product(given[0], along.weights[0].T) + along.biases[0]
+    for place in range(1, len(policy.weights)):
+        tangent_N *= np.float32(1.0) - given[place] * given[place]
+        straight_N = product(given[place], along.weights[place].T) + along.biases[place]
+        tangent_N = product(tangent_N, policy.weights[place].T) + straight_N
+    slope_N, mean_N = np.empty_like(out_N), np.zeros(len(out_N))
+    if len(log_std_A) == 0:
+        chances_VN = np.exp(choice_log_probs(out_N, temperature))
+        for v in range(len(chances_VN)):
+            mean_N += chances_VN[v] * tangent_N[:, v]
+        for v in range(len(chances_VN)):
+            slope_N[:, v] = softmax_fisher(chances_VN[v], tangent_N[:, v], mean_N) / (temperature**2 * len(out_N))
+    for a in range(len(log_std_A)):  # ∂²KL/∂μ² = 1/σ²
+        slope_N[:, a] = tangent_N[:, a] * math.exp(-2.0 * log_std_A[a]) / (temperature * len(out_N))
+    backward(policy, given, slope_N, found, True)
 
 
 @compiled
@@ -382,3 +368,12 @@ def layers_of(tensors: Sequence[tuple[Any, Any]], *, gradients: bool = False) ->
     gradients."""
     pairs = [(w.grad, b.grad) if gradients else (w.detach(), b.detach()) for w, b in tensors]
     return Layers(tuple(w.cpu().numpy() for w, _ in pairs), tuple(b.cpu().numpy() for _, b in pairs))
+
+
+def layers_in(row_P: Array, like: Layers) -> Layers:
+    """A row of numbers as layers of these shapes, each weight before its bias: views."""
+    parts, end = [], 0
+    for one in (one for pair in zip(like.weights, like.biases, strict=True) for one in pair):
+        parts.append(row_P[end : end + one.size].reshape(one.shape))
+        end += one.size
+    return Layers(tuple(parts[::2]), tuple(parts[1::2]))

@@ -16,6 +16,7 @@ from rung.methods.parts.optimizers import NaturalGradient
 from rung.methods.parts.protocols import Critic
 from rung.models.language.distributions import Distribution
 from rung.models.outputs import Outputs
+from rung.models.small.network import SmallPolicy
 from rung.trainers.optimizer import bound_norm, optimizer_step, require_finite_update
 from rung.trainers.policy_gradient.compiled_epoch import CompiledEpochs, LearnsInEpochs
 from rung.trainers.policy_gradient.minibatches import cut_up, micro_batches
@@ -148,11 +149,15 @@ class _Search:
 def fisher_product(
     learner: Learning, batch: Batch, policy: Sequence[torch.nn.Parameter], damping: float, share: float = 1.0
 ) -> Callable[[Tensor], Tensor]:
-    """v -> (F + damping) v, with F the Hessian of the mean KL(π_old ‖ π) at π = π_old: two backward passes.
+    """v -> (F + damping) v, with F the Hessian of the mean KL(π_old ‖ π) at π = π_old: two backward passes, or for a
+    small network on the CPU a compiled one.
 
     F is taken at every n-th step of the whole batch, row after row, n the whole number nearest to 1 / `share`.
     """
-    batch = every_nth(batch, round(1 / share))
+    batch, whole = every_nth(batch, round(1 / share)), learner.policy
+    if isinstance(whole, SmallPolicy) and whole.device.type == "cpu" and learner.world.size == 1:
+        image = whole.fisher(batch, temperature=learner.temperature)
+        return lambda vector_P: damping * vector_P + image(vector_P)
     steps = int(learner.world.total(batch.action_mask_BT.sum()))
 
     def product(vector_P: Tensor) -> Tensor:

@@ -199,7 +199,12 @@ class ValueLearner(QLearner[QNetwork]):
     def ahead(self, most: int) -> tuple[Any, Any]:
         """What compiled loops make the next updates with, `most` of them, and what these fill; None twice where torch
         makes them: of an image, on another device, or with parts as `beyond_slopes` names them."""
-        method, network, target, copied = self.method, self.network, self.method.value_target, self.method.target_network
+        method, network, target, copied = (
+            self.method,
+            self.network,
+            self.method.value_target,
+            self.method.target_network,
+        )
         if network.both is None or method.beyond_slopes():
             return None, None
         from rung.trainers.q_learning.compiled_update import Aim, Learning, Said
@@ -214,7 +219,9 @@ class ValueLearner(QLearner[QNetwork]):
             every=1 if copied is None else copied.updates,
             share=1.0 if copied is None else copied.share,
             before=self.updates,
-            aim=Aim(target.discount, target.steps, target.asks_twice, fact(method.error, "slope", None), method.sum_errors),
+            aim=Aim(
+                target.discount, target.steps, target.asks_twice, fact(method.error, "slope", None), method.sum_errors
+            ),
             moved=moved,
             uniforms_UN=self._draws.span(self.updates, most),
         )
