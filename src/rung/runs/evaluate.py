@@ -20,7 +20,7 @@ from rung.models.small.environment_policy import load_environment_policy
 from rung.rewards.judge import Judge
 from rung.rewards.reward import WeightedReward
 from rung.rollouts.sampler import InProcessSampler
-from rung.runs import checkpoint
+from rung.runs import best, checkpoint
 from rung.runs.folder import SETTINGS, model_in, run_settings
 from rung.runs.recipes.sft import model_of, tiny_for
 from rung.runs.record.visible import finite
@@ -298,7 +298,8 @@ class Found:
 def found(
     run_or_model: Any, step: int | None = None, *, say: Say = silent, parts: Sequence[type[Any]] = ()
 ) -> Iterator[Found]:
-    """The model of a run's folder (its `final`, else its newest checkpoint), or the model itself, by name or in memory.
+    """The model of a run's folder (its `final`, else its newest checkpoint, or with `saving.best` its best), or the model
+    itself, by name or in memory.
 
     With `step` it is the run's checkpoint of that step. A checkpoint is made into an ordinary model folder for as long
     as the context lasts. Raises SettingsError for a run that has neither, or not that checkpoint.
@@ -316,7 +317,7 @@ def found(
     if step is None and model_in(run / "final") is not None:
         yield Found(str(run / "final"), settings)
         return
-    saved = _checkpoint(run, step, say)
+    saved = _checkpoint(run, step, say, settings.saving.best)
     with tempfile.TemporaryDirectory(prefix="rung-") as folder:
         with contextlib.closing(build(settings, handed())) as trainer:
             trainer.policy.load_state(saved.tensors("policy"))
@@ -324,7 +325,7 @@ def found(
         yield Found(folder, settings)
 
 
-def _checkpoint(run: Path, step: int | None, say: Say) -> checkpoint.Checkpoint:
+def _checkpoint(run: Path, step: int | None, say: Say, keeps_best: bool) -> checkpoint.Checkpoint:
     root = run / "checkpoints"
     if step is not None and step not in (steps := checkpoint.steps(root)):
         kept = ", ".join(map(str, steps)) or "none"
@@ -333,6 +334,9 @@ def _checkpoint(run: Path, step: int | None, say: Say) -> checkpoint.Checkpoint:
         )
     if step is not None:
         return checkpoint.of_step(root, step)
+    if keeps_best and (kept := best.of_run(run)[0]) is not None:
+        say(f"{run} is not finished: its best checkpoint, of step {kept.step}, is used")
+        return kept
     newest, refused = checkpoint.newest(root)
     for sentence in refused:
         say(f"warning: {sentence}")

@@ -12,7 +12,7 @@ from rung.errors import CheckpointError, DataError, RungError, SettingsError
 from rung.faults import fault_point
 from rung.methods.parts.protocols import fact
 from rung.models.state import require_finite
-from rung.runs import began, checkpoint
+from rung.runs import began, best, checkpoint
 from rung.runs.began import require_format, write_card
 from rung.runs.folder import SETTINGS, UNFINISHED, RunLock, problems_with, run_settings
 from rung.runs.loop import STOPPED_BY_SIGNAL, StopRequest, run_steps
@@ -215,6 +215,7 @@ class _Run:
         checkpoint.tidy(self.checkpoints, self.settings.saving.keep, step)
         said = [f"resumed from step {step} in {self.folder}", *self.files.cut_back(step if found else -1)]
         cut_scores_back(self.folder, step if found else -1)
+        best.cut_back(self.folder, step if found else -1)
         self.history = list(self.files.history())
         self.budget.spent = spent_on(self.history, read_rows(self.files.timings.path).rows, self.budget.work)
         if found is None:
@@ -269,6 +270,10 @@ class _Run:
 
     def evaluated(self, step: int, scores: Scores) -> None:
         save_scores(self.folder, step, scores)
+        if self.settings.saving.best:
+            weights = self.trainer.policy.state()
+            require_finite(f"step {step}: the weights that were scored", weights, what=LOWER)
+            best.note(self.folder, step, mean_score(scores.scores_NK).value, weights)
 
     def stepped(self, step: int, metrics: Metrics, timings: Metrics) -> None:
         self.history.append(self.files.metrics.append(metrics))
@@ -304,6 +309,16 @@ class _Run:
         numbers = {"step": step, **state.numbers, "run": began.run_of(self.folder), "environment": rounding()}
         checkpoint.write(self.checkpoints, step, state.tensors, numbers, state.pieces)
         checkpoint.tidy(self.checkpoints, self.settings.saving.keep, step)
+        best.saved(self.folder, step)
+
+    def _take_best(self) -> tuple[str, ...]:
+        """The policy becomes the best there was, where that is asked for; says which."""
+        found, refused = best.of_run(self.folder) if self.settings.saving.best else (None, [])
+        if found is None:
+            return tuple(refused)
+        self.trainer.policy.load_state(found.tensors("policy"))
+        score = found.state()["score"]
+        return (*refused, f"final: the weights of step {found.step}, whose held-out score was the highest, {score:.3f}")
 
     def finish(self, step: int) -> tuple[str, ...]:
         """The last things: the model as a Hugging Face folder, the samples in one file; then the observers' turn.
@@ -311,6 +326,7 @@ class _Run:
         Returns what they said.
         """
         require_finite(f"step {step}: the final weights", self.trainer.policy.state(), what=LOWER)
+        which = self._take_best()
         with folder_written_aside(self.folder / "final") as aside:
             self.trainer.save(aside)
             fault_point("finish.final")
@@ -320,7 +336,7 @@ class _Run:
             self.trainer.film(self.folder)
         run = Finished(folder=self.folder, metrics=self.history, timings=read_rows(self.files.timings.path).rows)
         fault_point("finish.report")
-        said = tuple(sentence for observer in self.observers for sentence in observer.finished(run))
+        said = (*which, *(sentence for observer in self.observers for sentence in observer.finished(run)))
         (self.folder / UNFINISHED).unlink(missing_ok=True)
         return said
 

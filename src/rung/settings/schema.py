@@ -148,6 +148,9 @@ class SavingSettings(Section):
     """Steps between checkpoints; the last step is always saved; 0: only that one."""
     keep: int = Field(2, ge=1)
     """Checkpoints that are kept, the newest."""
+    best: bool = False
+    """Keep the weights of the highest held-out score too; they, not the last ones, are what `final` holds and `rung
+    eval` scores. The highest of several noisy scores flatters: score it anew with another seed."""
 
 
 class BudgetSettings(Section):
