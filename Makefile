@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: setup engine browser demo test test-all test-engine lint format bench bench-environments clean
+.PHONY: setup engine browser demo test test-all test-engine lint format bench bench-environments bench-control clean
 
 setup: $(VENV)/.ready
 
@@ -75,6 +75,10 @@ bench: $(VENV)/.demo
 bench-environments: setup
 	$(BIN)/python -m pip install -q -e '.[peers]'
 	$(BIN)/python benchmarks/environment_steps.py
+
+bench-control: setup
+	$(BIN)/python -m pip install -q -e '.[peers]'
+	$(BIN)/python benchmarks/control.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info src/*.egg-info

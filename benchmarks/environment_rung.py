@@ -55,6 +55,7 @@ answer(
     {
         "seconds": ended - began,
         "processor": after - before,
+        "first_steps": FIRST,
         "first": clocks[1][0] - clocks[0][0],
         "steps": collector.steps,
         "updates": learner.updates,

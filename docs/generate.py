@@ -97,6 +97,11 @@ def bench_environments() -> str:
     return _benchmark("environment_steps", "make bench-environments")
 
 
+def bench_control() -> str:
+    """CartPole beside the peers and a C program."""
+    return _benchmark("control", "make bench-control")
+
+
 def _benchmark(name: str, command: str) -> str:
     path = ROOT / "benchmarks" / "results" / f"{name}.json"
     return json.loads(path.read_text())["markdown"] if path.is_file() else f"No run is recorded yet: `{command}`."
@@ -127,6 +132,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "cards": cards,
     "bench": bench,
     "bench_environments": bench_environments,
+    "bench_control": bench_control,
 }
 
 

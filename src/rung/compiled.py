@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -30,11 +31,44 @@ def compiles() -> bool:
     return not forbidden and all(importlib.util.find_spec(name) is not None for name in ("numba", "scipy"))
 
 
+def cold() -> bool:
+    """Whether functions are compiled here and none of this version has been yet: the first run waits for that."""
+    return compiles() and not any(_folder().rglob("*.nbi"))
+
+
+def compile_seconds() -> float:
+    """Spent in this process on compiling, not on reading from the cache."""
+    return _watch().seconds if compiles() else 0.0
+
+
+@cache
+def _watch() -> Any:
+    """Hears of numba's compiling; one function's may contain another's."""
+    from numba.core import event
+
+    class Watch(event.Listener):
+        seconds, began, depth = 0.0, 0.0, 0
+
+        def on_start(self, event: Any) -> None:
+            self.began = self.began if self.depth else time.perf_counter()
+            self.depth += 1
+
+        def on_end(self, event: Any) -> None:
+            self.depth -= 1
+            self.seconds += 0.0 if self.depth else time.perf_counter() - self.began
+
+    watch = Watch()
+    event.register("numba:compile", watch)
+    return watch
+
+
 def compiled(function: F) -> F:
     """The function, compiled where that can be done. It may call other such functions and formulas made such."""
     if not compiles():
         return function
     import numba
+
+    _watch()
     from numba.core import config
 
     settings: Any = config

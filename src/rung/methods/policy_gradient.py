@@ -36,6 +36,7 @@ from rung.methods.parts.protocols import (
     Whitening,
     fact,
     formula_of,
+    stated_beside,
 )
 from rung.methods.ranges import FROM_0, FROM_1
 
@@ -272,12 +273,12 @@ class PolicyGradient(Method):
         """The slots whose parts a small network's compiled update does not know; autograd learns with them."""
         minibatches = self.whiten is not None and self.whiten.per_minibatch
         known = {
-            "objective": fact(self.objective, "slope", None) is not None,
-            "critic": self.critic is None or fact(self.critic, "slope", None) is not None,
-            "whiten": not minibatches or fact(self.whiten, "numbers", None) is not None,
+            "objective": stated_beside(self.objective, "slope", "__call__") is not None,
+            "critic": self.critic is None or stated_beside(self.critic, "slope", "loss") is not None,
+            "whiten": not minibatches or stated_beside(self.whiten, "numbers", "__call__") is not None,
             "correction": self.correction is None,
             "reference_kl": not self._kl_in_loss(),
-            "optimizer": fact(self.optimizer, "rule", None) is not None,
+            "optimizer": stated_beside(self.optimizer, "rule", "build") is not None,
         }
         return [slot for slot, is_known in known.items() if not is_known]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rung.compiled import cold, compile_seconds
 from rung.errors import CheckpointError, DataError, RungError, SettingsError
 from rung.faults import fault_point
 from rung.methods.parts.protocols import fact
@@ -24,6 +25,7 @@ from rung.runs.record.trackers import Tracking, require_tracker
 from rung.runs.statistics import Difference, Estimate, mean_score, score_difference
 from rung.settings import Settings, to_yaml, with_whole_paths
 from rung.settings.objects import Objects
+from rung.settings.schema import SMALL
 from rung.trainers.budget import Budget, spent_on
 from rung.trainers.build import rounding
 from rung.trainers.choose import build
@@ -33,6 +35,10 @@ from rung.trainers.held_out import Scores, cut_scores_back, load_scores, save_sc
 from rung.trainers.rollout_trainer import LOWER
 from rung.trainers.trainer import Metrics, State, Trainer, TrainingStep
 from rung.whole_files import folder_written_aside, require_writable, storage_in_words, write_whole
+
+COMPILES = (
+    "the first run on this machine compiles its loops, which takes half a minute; later runs find them in the cache"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +110,8 @@ def train(
         began.write(folder, settings, trainer.inputs)
         fault_point("run.begin")
         write_whole(folder / SETTINGS, to_yaml(settings).encode())
-        told = [*plan, *(f"  note      {note}" for note in trainer.notes)]
+        first = [COMPILES] if settings.model == SMALL and cold() else []
+        told = [*plan, *(f"  note      {note}" for note in (*trainer.notes, *first))]
         return _Run(trainer, settings, folder, quiet, chosen(observers, settings)).go(done=0, plan=told)
 
 
@@ -327,6 +334,8 @@ class _Run:
         """
         require_finite(f"step {step}: the final weights", self.trainer.policy.state(), what=LOWER)
         which = self._take_best()
+        if (seconds := compile_seconds()) > 1:
+            which = (*which, f"{seconds:.0f} s of it went into compiling; the next run finds that in the cache")
         with folder_written_aside(self.folder / "final") as aside:
             self.trainer.save(aside)
             fault_point("finish.final")

@@ -152,8 +152,8 @@ class SmallPolicy(Acting):
         return self._distribution(self._flattened(batch)[0], temperature)
 
     def fisher(self, batch: Batch, *, temperature: float = 1.0) -> Callable[[Tensor], Tensor]:
-        """v -> F v over the policy's numbers in a row, F the Hessian of the mean KL(π_old ‖ π) at π = π_old: what autograd
-        finds by differentiating twice, without its graph."""
+        """v -> F v over the policy's numbers in a row, F the Hessian of the mean KL(π_old ‖ π) at π = π_old: what
+        autograd finds by differentiating twice, without its graph."""
         from rung.models.small import passes
 
         layers = passes.layers_of(self._policy)

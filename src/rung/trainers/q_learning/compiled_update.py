@@ -132,8 +132,8 @@ def _best(values_NV: Array) -> Array:
 
 @compiled
 def update(learning: Learning, held: Held, u: int) -> tuple[Array, Array, float]:
-    """One update: the errors y − Q, the targets y, and the norm of the gradient. Where the errors' sum or the norm is no
-    number, nothing is changed."""
+    """One update: the errors y − Q, the targets y, and the norm of the gradient. Where the errors' sum or the norm is
+    no number, nothing is changed."""
     q, judge, aim, uniforms_N = learning.q, learning.judge, learning.aim, learning.uniforms_UN[u]
     rows_N, numbers_N = picked(held, uniforms_N)
     actions_N, rewards_NK, discounts_NK, cut_NK = windows(held, rows_N, numbers_N, aim.steps)

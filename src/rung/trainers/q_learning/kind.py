@@ -61,6 +61,7 @@ class OfActions(Kind):
 
     def units(self, settings: Settings, method: ValueLearning) -> Units:
         updates = method.horizon // method.steps_between_updates * method.updates
+        general = [f"method.{slot}" for slot in method.beyond_slopes()] + ["images"] * is_atari(settings.task.name)
         return Units(
             episodes=0,
             new_tokens=0,
@@ -70,6 +71,7 @@ class OfActions(Kind):
                 f"{count(updates, 'update')} of {method.replay.batch:,} past steps each, learning rate "
                 f"{method.optimizer.learning_rate:g}",
                 f"learning begins after {count(method.replay.starts, 'step')}",
+                *([f"learns by torch: there is no compiled form of {', '.join(general)}"] if general else []),
             ),
             data={
                 "environment_steps": method.horizon,
