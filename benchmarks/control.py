@@ -85,7 +85,8 @@ def markdown(result: dict[str, Any]) -> str:
             f"hyper-parameter the peer's. Steps a second of the processor, in brackets on the wall, the median of "
             f"seeds 0 to {result['repeats'] - 1}; the score is the mean of 20 greedy episodes, seed by seed. Commit "
             f"{result['commit']}, {result['date']}: `{result['command']}`, {result['minutes']:.0f} minutes. The "
-            f"slowest first {result['first_steps']:,} steps, with what is compiled or read from the cache, took {first:.0f} s.",
+            f"slowest first {result['first_steps']:,} steps, with what is compiled or read from the cache, took "
+            f"{first:.0f} s.",
             "",
             "| | steps | rung, steps/s | SB3, steps/s | C, steps/s | ratio | line | score, rung / SB3 / C |",
             "| --- | --- | --- | --- | --- | --- | --- | --- |",

@@ -79,7 +79,7 @@ CASES = (
          sets=("method.exploration.over=1500",), peer="DQN",
          arguments={"learning_rate": 1e-4}, differs="nothing: minibatches of 32 every 4 steps, a copy every 10,000"),
     Case(method="DQN", task=CARTPOLE, settings=OWN, line=3, steps=15_000, rung="dqn", peer="DQN",
-         differs="returns of 10 steps, minibatches of 128, rate 1e-3, no target network here; 1, 32, 1e-4, a copy there"),
+         differs="returns of 10 steps, minibatches of 128, rate 1e-3, no copy here; 1, 32, 1e-4, a copy there"),
     Case(method="DQN", task=PONG, settings=EQUAL, line=2, steps=3_000, rung="dqn@sb3",
          sets=("method.exploration.over=300", "method.replay.starts=1000", "method.replay.capacity=20000",
                "method.clip_rewards=true"),

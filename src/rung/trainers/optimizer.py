@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.adam import adam
-from torch.optim.rmsprop import rmsprop
 
 from rung.errors import CheckpointError, NonFiniteError
 from rung.faults import fault_point
@@ -42,31 +40,9 @@ def gradient_step(
 
 
 def optimizer_step(optimizer: torch.optim.Optimizer) -> None:
-    """`optimizer.step()`. NonFiniteError as `require_possible`.
-
-    On one row of numbers, once they have begun, Adam and RMSprop go to torch's functions for them: the same numbers
-    without the hooks around `step`, which take longer than the arithmetic on a small network's weights.
-    """
+    """`optimizer.step()`. NonFiniteError as `require_possible`."""
     require_possible(max(float(group["lr"]) for group in optimizer.param_groups))
-    row, alone = optimizer.param_groups[0]["params"][0], sum(len(g["params"]) for g in optimizer.param_groups) == 1
-    state = optimizer.state.get(row) if alone and row.grad is not None else None
-    if not state or not isinstance(optimizer, (torch.optim.Adam, torch.optim.RMSprop)):
-        optimizer.step()
-        return
-    group = optimizer.param_groups[0]
-    assert not (group["maximize"] or group["capturable"])
-    shared = {"lr": group["lr"], "eps": group["eps"], "weight_decay": group["weight_decay"], "maximize": False}
-    with torch.no_grad():
-        if isinstance(optimizer, torch.optim.RMSprop):
-            assert not (group["centered"] or group["momentum"])
-            before = ([state["square_avg"]], [], [], [state["step"]])
-            rmsprop([row], [row.grad], *before, alpha=group["alpha"], momentum=0, centered=False, **shared)
-            return
-        assert group["fused"] and not group["amsgrad"]
-        before = ([state["exp_avg"]], [state["exp_avg_sq"]], [], [state["step"]])
-        beta1, beta2 = group["betas"]
-        more = {"fused": True, "amsgrad": False, "decoupled_weight_decay": group["decoupled_weight_decay"]}
-        adam([row], [row.grad], *before, beta1=beta1, beta2=beta2, **more, **shared)
+    optimizer.step()
 
 
 def compiled_step(

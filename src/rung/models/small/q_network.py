@@ -212,21 +212,13 @@ class QNetwork(Acting):
 
     @property
     def both(self) -> Any:
-        """The layers and their gradients as arrays, for compiled passes; None where `to_learn` is by autograd."""
+        """The layers and their gradients as arrays, for compiled passes; None of images, of two heads, elsewhere than
+        on the CPU, and of a frozen copy."""
         return None if self._gradients is None else (self.arrays, self._gradients)
 
     def to_learn(self, observations_N: Tensor) -> tuple[Tensor, Callable[[Tensor], None]]:
-        """`values` [N, V] without a graph, and a way back, which for a few small layers takes half of autograd's time.
-
-        The way back is given the loss's gradient in the values and puts that in the weights into `flat.grad`, in the
-        place of the one that was there.
-        """
-        if (passes := self._passes) is not None:
-            arrays, gradients, inputs_N = self.arrays, self._gradients, np.ascontiguousarray(observations_N.numpy())
-            given = tuple(passes.forward(arrays, inputs_N, False))  # of lists numba would make copies
-            return torch.from_numpy(given[-1]), lambda slope_NV: passes.backward(
-                arrays, given, np.ascontiguousarray(slope_NV.numpy()), gradients, False
-            )
+        """`values` [N, V], and a way back: given the loss's gradient in the values, it puts that in the weights into
+        `flat.grad`, in the place of the one that was there."""
         graph_NV = self.values(observations_N)
 
         def back(gradient_NV: Tensor) -> None:
