@@ -298,7 +298,7 @@ class Found:
 def found(
     run_or_model: Any, step: int | None = None, *, say: Say = silent, parts: Sequence[type[Any]] = ()
 ) -> Iterator[Found]:
-    """The model of a run's folder (its `final`, else its newest checkpoint, or with `saving.best` its best), or the model
+    """The model of a run's folder (its `final`, else its newest checkpoint, with `saving.best` its best), or the model
     itself, by name or in memory.
 
     With `step` it is the run's checkpoint of that step. A checkpoint is made into an ordinary model folder for as long
