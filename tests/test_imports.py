@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "methods": {"formulas", *SHARED},
     "models": {"formulas", *SHARED},
     "rewards": SHARED,
-    "tasks": {"rewards", *SHARED},  # a task names the rewards that judge it
+    "tasks": {"rewards", "worker", *SHARED},  # a task names the rewards that judge it
     "rollouts": {"tasks", "models", "rewards", *SHARED},
     "recipes": set(),
     "settings": {"methods", "tasks", "rewards", "models", "recipes", *SHARED},

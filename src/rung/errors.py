@@ -58,7 +58,7 @@ class RewardError(RungError, RuntimeError):
     """A reward raised, hung, or returned what cannot be a reward. It is never turned into a zero."""
 
     def __init__(self, reward: str, status: str, detail: str) -> None:
-        self.reward, self.status = reward, status
+        self.reward, self.status, self.detail = reward, status, detail
         super().__init__(f"reward '{reward}': {status}: {detail}")
 
 

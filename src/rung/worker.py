@@ -26,6 +26,7 @@ JOBS: Mapping[str, str] = {
     "math_verify": "rung.rewards.math_answer",
     "reasoning_gym": "rung.tasks.reasoning_gym",
     "user_function": "rung.rewards.user",
+    "hosted": "rung.tasks.hosted_job",
     "chat_template": "rung.models.language.chat_template_job",
 }
 """What a child can do: a job's name, and the module with its `NAME_job`. A job's setup returns the function that

@@ -40,8 +40,13 @@ def runs(model: str) -> Runs:
     return Runs({"model": model, "task": "guess-number", **SMALL})
 
 
-@pytest.mark.parametrize("point", ["turn.done:2", "turn.done:3", "rollout.done:2"])
+@pytest.mark.parametrize("point", ["turn.done:2", "rollout.done:2", "turn.done:3 in a child"])
 def test_killed_between_turns_and_resumed_it_ends_the_same(runs: Runs, tmp_path: Path, point: str) -> None:
+    point, _, apart = point.partition(" ")
+    if apart:
+        (tmp_path / "own.py").write_text(LUCKY + CODE)
+        own = {"task": f"{tmp_path}/own.py:Guess", "tools": [f"{tmp_path}/own.py:times"]}
+        runs = Runs({**runs.settings, **own, "turns": {"most": 3}})
     whole = tmp_path / "whole"
     assert runs.ask("train", whole)[0] == 0
     code, said = runs.ask("train", tmp_path / "run", fault=f"{point}:kill")
@@ -101,6 +106,7 @@ def test_an_environment_and_tools_are_trained_kept_asked_for_again_and_scored(mo
     assert score.items == 4 and {"return", "success"} <= set(score.parts)
 
 
+LUCKY = "import random\nguess = random.random\n"
 CODE = '''
 from rung import Step
 
@@ -112,7 +118,8 @@ class Guess:
     def step(self, reply):
         self.left -= 1
         right = str(self.secret) in reply
-        return Step("<\\n", reward=float(right), done=right or not self.left, success=float(right))
+        luck = f"{guess()}" if "guess" in globals() else ""
+        return Step(f"<{luck[:4]}\\n", reward=float(right), done=right or not self.left, success=float(right))
 
 def times(a: int, b: int) -> int:
     """Multiply two whole numbers."""
@@ -138,8 +145,9 @@ def test_the_command_line_names_an_environment_and_tools_by_file(model: str, tmp
     folder = str(tmp_path / "run")
     made = command("train", "grpo", "--model", model, *own, *flags, "--out", folder)
     assert made.exit_code == 0, made.output
-    assert command("resume", folder, "--set", "steps=2").exit_code == 2
-    again = command("resume", folder, "--set", "steps=2", *own)
+    other = command("resume", folder, "--set", "steps=2", "--task", "arithmetic")
+    assert other.exit_code == 2 and "own.py:Guess; leave --task out" in other.output
+    again = command("resume", folder, "--set", "steps=2")
     assert again.exit_code == 0, again.output
     scored = command("eval", folder, "--items", "2", "--k", "1", "--json", *own)
     assert scored.exit_code == 0 and json.loads(scored.stdout)["items"] == 2, scored.output
@@ -163,7 +171,9 @@ def test_what_does_not_fit_is_refused(model: str, tmp_path: Path) -> None:
     more = {"model": model, "out": tmp_path / "run", "quiet": True, **SMALL}
     with pytest.raises(SettingsError, match=r"turns\.most: 'arithmetic' has one turn"):
         rung.train(task="arithmetic", turns={"most": 3}, **more)
-    with pytest.raises(SettingsError, match=r"--tools FILE\.py:FUNCTION"):
+    with pytest.raises(SettingsError, match=r"tools.*FILE\.py:FUNCTION"):
+        rung.train(task="arithmetic", tools=["times"], **more)
+    with pytest.raises(SettingsError, match=r"tools: there is no file tools\.py"):
         rung.train(task="arithmetic", tools=["tools.py:times"], **more)
     with pytest.raises(SettingsError, match=r"tools: .*times.* has no docstring"):
         rung.train(task="arithmetic", tools=[undocumented_times], **more)

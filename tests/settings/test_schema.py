@@ -38,7 +38,7 @@ def test_the_defaults_are_the_documented_ones():
         },
         "network": {"hidden": [64, 64]},
         "tools": [],
-        "turns": {"most": None},
+        "turns": {"most": None, "deadline_s": 10.0},
         "sampler": {
             "engine": "in_process",
             "rows_at_once": None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -254,9 +255,10 @@ class Hanging(Echo):
             pass
 
 
-def test_an_environment_that_hangs_is_stopped(policy: TextPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rung.rollouts.turns.DEADLINE_S", 0.2)
-    found = played(policy, turn_task("hanging", Hanging), items=[0], samples=2)
+def test_an_environment_that_hangs_is_stopped(policy: TextPolicy) -> None:
+    task = turn_task("hanging", Hanging)
+    assert task.plays is not None
+    found = played(policy, replace(task, plays=partial(task.plays, 0.2)), items=[0], samples=2)
     assert {e.played.status for e in found if e.played.ending != "cut"} == {"timeout"}
 
 

@@ -58,7 +58,7 @@ def evaluate(
     """
     flags = {"task": task, "k": k, "items": items, "split": split, "seed": seed}
     flags |= {"temperature": temperature, "max_new_tokens": max_new_tokens}
-    objects = own_code({"task": task}, tools=tools or ()).keywords()
+    objects = {**own_code({"task": task}).keywords(), "tools": tools or ()}
     flags |= {"task": None} if "task" in objects else {}
     from rung.tasks.rows import require_new_file, write_rows
 

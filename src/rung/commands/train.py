@@ -93,20 +93,22 @@ def resume(
     parts: Parts = None,
     own_method: OwnMethod = None,
     task: Task = None,
-    tools: Tools = None,
     quiet: Quiet = False,
 ) -> None:
     """Go on with a stopped run.
 
-    It starts from the newest good checkpoint. --set steps=N changes its length. A run with parts, a method or a task of
-    your own is given them again: --parts FILE.py, --method FILE.py:NAME, --task FILE.py:TASK; so are its --tools.
+    It starts from the newest good checkpoint. --set steps=N changes its length. A run with parts, a method or a
+    Gymnasium task of your own is given them again: --parts FILE.py, --method FILE.py:NAME, --task FILE.py:TASK.
     """
     from rung.library import resume as go_on
     from rung.runs.folder import run_settings
     from rung.trainers.reading import read_changes
 
-    own = own_code({"method": own_method, "task": task}, parts, tools or ())
-    changes = read_changes(run_settings(folder, own.parts), sets or ())
+    own = own_code({"method": own_method, "task": task}, parts)
+    began = run_settings(folder, own.parts)
+    changes = read_changes(began, sets or ())
+    if task is not None and not own.keywords() and task != began.task.name:
+        raise SettingsError([f"--task: got {task}, but the run's task is {began.task.name}; leave --task out"])
     ended = go_on(folder, changes, parts=own.parts, quiet=quiet, **own.keywords())
     raise typer.Exit(ended.exit_code)
 

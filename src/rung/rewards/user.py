@@ -26,6 +26,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 from rung.child import WRONG_TYPE, Child, ChildError, judged_one_by_one
@@ -150,21 +151,21 @@ class _InChild:
         self._child.close()
 
 
-def split_source(source: str) -> tuple[Path, str]:
+def split_source(source: str, what: str = "reward") -> tuple[Path, str]:
     """The file and the function of `path/to/file.py:function`, checked without running the file.
 
-    Raises SettingsError: the form is wrong, the file is missing or not Python, or it defines no such name.
+    Raises SettingsError: the form is wrong, the file is missing or not Python, or it has no such name.
     """
     path, colon, function = source.rpartition(":")
     if not colon or not path.endswith(".py") or not function.isidentifier():
-        raise SettingsError(f"reward: got '{source}', expected path/to/file.py:function")
+        raise SettingsError(f"{what}: got '{source}', expected path/to/file.py:function")
     file = Path(path).absolute()
     if not file.is_file():
-        raise SettingsError(f"reward: there is no file {path}")
+        raise SettingsError(f"{what}: there is no file {path}")
     try:
         tree = ast.parse(file.read_bytes(), filename=path)
     except (SyntaxError, ValueError) as error:
-        raise SettingsError(f"reward: {path}:{getattr(error, 'lineno', None) or 1}: {error}") from None
+        raise SettingsError(f"{what}: {path}:{getattr(error, 'lineno', None) or 1}: {error}") from None
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
@@ -174,14 +175,14 @@ def split_source(source: str) -> tuple[Path, str]:
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.add(node.id)
     if function not in names and "*" not in names:
-        raise SettingsError(f"reward: {path} defines no '{function}'{did_you_mean(function, names)}")
+        raise SettingsError(f"{what}: {path} defines no '{function}'{did_you_mean(function, names)}")
     return file, function
 
 
 def user_function_job(setup: Mapping[str, Any]) -> tuple[Callable[[Mapping[str, Any]], Any], Any]:
     """The child's job: requests are the arguments of a batch or of a sample; says which of the two, and whether the
     function takes what was drawn."""
-    name, function = setup["name"], _loaded(Path(setup["file"]).resolve(), setup["function"])
+    name, function = setup["name"], loaded(Path(setup["file"]).resolve(), setup["function"])
     by_sample, guard = _takes_samples(function), _guard_for(function)
 
     def answer(request: Mapping[str, Any]) -> Any:
@@ -194,7 +195,7 @@ def user_function_job(setup: Mapping[str, Any]) -> tuple[Callable[[Mapping[str, 
     return answer, [by_sample, _takes_drawn(function)]
 
 
-def _loaded(file: Path, function: str) -> Function:
+def loaded(file: Path, function: str, what: str = "reward") -> Function:
     """Run a Python file as a module and take a function from it. The folder of its package can be imported from.
 
     Raises SettingsError: the file cannot be run, or has no such function.
@@ -203,22 +204,29 @@ def _loaded(file: Path, function: str) -> Function:
     while (folder / "__init__.py").exists():
         names.insert(0, folder.name)
         folder = folder.parent
-    module_name, root = ".".join(names), str(folder)
+    name, root = ".".join(names), str(folder)
+    module = sys.modules.get(name)
+    if module is None or getattr(module, "__file__", None) != str(file):
+        module = _run_module(file, name, root, what)
+    found = getattr(module, function, None)
+    if not callable(found):
+        raise SettingsError(f"{what}: {file} has no function '{function}'{did_you_mean(function, vars(module))}")
+    return found
+
+
+def _run_module(file: Path, name: str, root: str, what: str) -> ModuleType:
     if root not in sys.path:
         sys.path.insert(0, root)
-    spec = importlib.util.spec_from_file_location(module_name, file)
+    spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
-        raise SettingsError(f"reward: {file} is no Python file")
+        raise SettingsError(f"{what}: {file} is no Python file")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module  # dataclasses and pickles of the user's look themselves up there
+    sys.modules[name] = module  # dataclasses and pickles of the user's look themselves up there
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        raise SettingsError(f"reward: {file} could not be loaded: {type(error).__name__}: {error}") from error
-    found = getattr(module, function, None)
-    if not callable(found):
-        raise SettingsError(f"reward: {file} has no function '{function}'{did_you_mean(function, vars(module))}")
-    return found
+        raise SettingsError(f"{what}: {file} could not be loaded: {type(error).__name__}: {error}") from error
+    return module
 
 
 def _takes_samples(function: Function) -> bool:

@@ -10,6 +10,7 @@ A turn's random numbers are keyed by item, sample and turn, so an episode is the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,16 +22,15 @@ from rung.errors import DataError, RewardError
 from rung.faults import fault_point
 from rung.models.language.between_turns import BetweenTurns
 from rung.random import Stream, keyed_hash
-from rung.rewards.values import called_within
 from rung.rollouts.sampling import Prompt, Sampler, checked, prompts_of
 from rung.tasks.task import Item, TextTask
-from rung.tasks.turns import Step, checked_step, episode_start
+from rung.tasks.turns import Step
 
 if TYPE_CHECKING:
     from rung.models.language.policy import TextPolicy
 
-DEADLINE_S = 10.0
-"""Of one answer of an environment."""
+AT_ONCE = 16
+"""Environments in other processes that are asked at once."""
 MOST_TOLD = 512
 """Tokens of one answer of an environment; a longer one is cut in the middle."""
 _CUT = " ... "
@@ -67,7 +67,7 @@ def answers(
     rows = [row for group in begun for row in group]
     for row, episode in zip(rows, episodes, strict=True):
         row.first = episode
-        player.take(row, episode)
+    player.take(rows, episodes)
     turn = 1
     while going := [row for row in rows if not row.ending]:
         turn += 1
@@ -76,8 +76,7 @@ def answers(
         drawn = checked(
             sampler.sample(prompts, samples_per_prompt=1, stream=purpose, **asked), prompts, 1, max_new_tokens
         )
-        for row, episode in zip(going, drawn, strict=True):
-            player.take(row, episode)
+        player.take(going, drawn)
         fault_point("turn.done")
     return [row.episode(policy) for row in rows]
 
@@ -109,7 +108,7 @@ class _Row:
         return Prompt(item=f"{self.first.item}, sample {self.first.sample}", group=group, ids=ids)
 
     def failed(self, error: RewardError, what: str) -> None:
-        self.status, self.detail = error.status, f"{what}: {str(error).partition(': ')[2]}"
+        self.status, self.detail = error.status, f"{what}: {error.status}: {error.detail}"
         self.ending = "failed"
 
     def episode(self, policy: TextPolicy) -> Episode:
@@ -144,10 +143,9 @@ def _begun(task: TextTask, items: Sequence[Item], group: int, samples: int, stre
     seed = keyed_hash("environment", stream.seed, stream.step, stream.purpose, item.id) >> 97
     rows: list[_Row] = []
     for _ in range(samples):
-        row = _Row(environment=None, start=None)
+        row = _Row(environment=task.plays(), start=None)
         try:
-            row.environment = called_within(DEADLINE_S, task.name, task.plays)
-            row.start = called_within(DEADLINE_S, task.name, lambda r=row: episode_start(r.environment, item, seed))
+            row.start = row.environment.reset(item, seed)
         except RewardError as error:
             row.failed(error, "reset")
             row.ending = ""
@@ -167,26 +165,44 @@ class _Player:
         self.policy, self.task, self.max_new_tokens = policy, task, max_new_tokens
         self.between = BetweenTurns(policy)
 
-    def take(self, row: _Row, drawn: Episode) -> None:
-        """One turn of a row: what was drawn, and the answer to it."""
-        row.add(drawn.actions, drawn.log_probs, own=True)
-        said = drawn.text
-        for stop in self.task.stop:
-            said = said.removesuffix(stop)
-        turn = Turn(end=len(row.tokens) - 1, own=len(drawn.actions), said=said)
-        if row.status != OK or drawn.truncated:
-            row.turns.append(turn)
-            row.ending = "failed" if row.status != OK else "cut"
-            return
-        try:
-            step = called_within(DEADLINE_S, self.task.name, lambda: checked_step(row.environment.step(said)))
-        except RewardError as error:
-            row.turns.append(turn)
-            row.failed(error, f"step {len(row.turns)}")
-            return
-        row.success = row.success if step.success is None else float(step.success)
-        told = self._told(row, step)
-        row.turns.append(replace(turn, told=told, reward=float(step.reward), calls=tuple(step.calls)))
+    def take(self, rows: Sequence[_Row], drawn: Sequence[Episode]) -> None:
+        """One turn of each row: what was drawn, and the answer to it."""
+        asked: list[tuple[_Row, Turn]] = []
+        for row, episode in zip(rows, drawn, strict=True):
+            row.add(episode.actions, episode.log_probs, own=True)
+            said = episode.text
+            for stop in self.task.stop:
+                said = said.removesuffix(stop)
+            turn = Turn(end=len(row.tokens) - 1, own=len(episode.actions), said=said)
+            if row.status != OK or episode.truncated:
+                row.turns.append(turn)
+                row.ending = "failed" if row.status != OK else "cut"
+            else:
+                asked.append((row, turn))
+        for (row, turn), step in zip(asked, self._steps(asked), strict=True):
+            if isinstance(step, RewardError):
+                row.turns.append(turn)
+                row.failed(step, f"step {len(row.turns)}")
+                continue
+            row.success = row.success if step.success is None else float(step.success)
+            told = self._told(row, step)
+            row.turns.append(replace(turn, told=told, reward=float(step.reward), calls=tuple(step.calls)))
+
+    @staticmethod
+    def _steps(asked: Sequence[tuple[_Row, Turn]]) -> list[Step | RewardError]:
+        """What each environment answers, or why it does not. Those that are in other processes are asked together."""
+
+        def step(one: tuple[_Row, Turn]) -> Step | RewardError:
+            row, turn = one
+            try:
+                return row.environment.step(turn.said)
+            except RewardError as error:
+                return error
+
+        if not all(getattr(row.environment, "apart", False) for row, _ in asked):
+            return [step(one) for one in asked]
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            return list(threads.map(step, asked))
 
     def _told(self, row: _Row, step: Step) -> str:
         """What the policy reads of an answer, appended to the row; empty where the episode ends here."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, is_dataclass, replace
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from rung.errors import SettingsError, did_you_mean
 from rung.settings.objects import Objects, taken_apart
-from rung.tasks.own_environment import import_named
+from rung.tasks.own_environment import import_named, is_file_name
 
 if TYPE_CHECKING:
     from rung.methods import Method
@@ -31,14 +31,14 @@ class OwnCode:
     objects: Objects = field(default_factory=Objects)
 
     def keywords(self) -> dict[str, Any]:
-        """The task and the tools that `train` and `resume` are handed; no task where it is a name."""
+        """The task that `train` and `resume` are handed; nothing where it is a name."""
         task = self.objects.task if self.objects.environment is None else self.objects.environment
-        tools = list(self.objects.tools.values())
-        return {**({} if task is None else {"task": task}), **({"tools": tools} if tools else {})}
+        return {} if task is None else {"task": task}
 
 
 def own_code(flags: Mapping[str, str | None], parts: str | None = None, tools: Sequence[str] = ()) -> OwnCode:
-    """Loads what `method`, `task`, `parts` and `tools` name of the user's own files.
+    """Loads what `method`, `task` and `parts` name of the user's own files. Tools, and a class that answers in turns,
+    stay names: they run in a child process.
 
     Raises SettingsError where a file cannot be loaded or has no such name.
     """
@@ -46,7 +46,7 @@ def own_code(flags: Mapping[str, str | None], parts: str | None = None, tools: S
     module = _module("--parts", parts) if parts is not None else None
     defined = [one for one in vars(module).values() if isinstance(one, type)] if module is not None else []
     classes = [one for one in defined if is_dataclass(one) and module and one.__module__ == module.__name__]
-    if is_code(flags.get("method")):
+    if is_file_name(flags.get("method") or ""):
         from rung.methods import Method
 
         method = _named("METHOD", str(flags["method"]))
@@ -54,7 +54,8 @@ def own_code(flags: Mapping[str, str | None], parts: str | None = None, tools: S
             raise SettingsError([f"METHOD: {flags['method']} is a {type(method).__name__}, expected a method"])
         named["method"], found["methods"] = method.name, {method.name: method}
     import_named(flags.get("task"))
-    if is_code(flags.get("task")):
+    own_task = flags.get("task") or ""
+    if is_file_name(own_task) and not _answers_in_turns(own_task):
         task = _named("--task", str(flags["task"]))
         data, objects = taken_apart({"task": task})
         if objects.task is None and objects.environment is None:
@@ -64,18 +65,14 @@ def own_code(flags: Mapping[str, str | None], parts: str | None = None, tools: S
             )
         named["task"], found["objects"] = data["task"]["name"], objects
     if tools:
-        if wrong := [one for one in tools if not is_code(one)]:
-            raise SettingsError([f"--tools: got '{wrong[0]}', expected FILE.py:FUNCTION or FILE.py:CLASS"])
-        data, objects = taken_apart({"tools": [_named("--tools", one) for one in tools]})
-        named["tools"] = data["tools"]
-        found["objects"] = replace(found.get("objects", Objects()), tools=objects.tools)
+        named["tools"] = list(tools)
     return OwnCode(flags=named, parts=tuple(classes), **found)
 
 
-def is_code(text: str | None) -> bool:
-    """Whether a text names something in a Python file, as `my.py:MINE` does."""
-    file, colon, name = (text or "").rpartition(":")
-    return bool(colon) and file.endswith(".py") and name.isidentifier()
+def _answers_in_turns(source: str) -> bool:
+    from rung.tasks.hosted import file_turn_task
+
+    return file_turn_task(source) is not None
 
 
 def _named(flag: str, text: str) -> Any:

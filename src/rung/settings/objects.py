@@ -6,7 +6,6 @@ Settings hold names and numbers only. A function, a task, an environment or a mo
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence, Set
@@ -21,6 +20,8 @@ from rung.settings.section import Data, Section
 if TYPE_CHECKING:
     from rung.methods import Method
 
+
+from rung.tasks.own_environment import is_turn_environment
 
 GIVEN = "given:"
 """Begins the name of what was handed in as an object."""
@@ -213,13 +214,6 @@ def _is_model(value: Any) -> bool:
     if isinstance(value, tuple):
         return len(value) == 2 and _is_model(value[0])
     return hasattr(value, "forward") or (hasattr(value, "model") and hasattr(value, "tokenizer"))
-
-
-def is_turn_environment(value: Any) -> bool:
-    """Whether a class, or a function that makes one, answers in turns: `reset(item, seed)` and `step(reply)`."""
-    if not isinstance(value, type) or not (hasattr(value, "reset") and hasattr(value, "step")):
-        return False
-    return "item" in inspect.signature(value.reset).parameters
 
 
 def _is_task(value: Any) -> bool:

@@ -19,6 +19,7 @@ from rung.settings.layers import settled
 from rung.settings.objects import GIVEN, MethodSettings
 from rung.settings.sampler import SamplerSettings
 from rung.settings.section import Amount, Count, Data, Section
+from rung.tasks.own_environment import is_file_name
 
 if TYPE_CHECKING:
     from rung.methods import Method
@@ -111,9 +112,9 @@ class NetworkSettings(Section):
 
 
 def _tools(names: tuple[str, ...]) -> tuple[str, ...]:
-    if all(name.startswith(GIVEN) for name in names):
+    if all(name.startswith(GIVEN) or is_file_name(name) for name in names):
         return names
-    raise PydanticCustomError("tools", "functions from Python, or on the command line --tools FILE.py:FUNCTION")
+    raise PydanticCustomError("tools", "FILE.py:FUNCTION or FILE.py:CLASS, or functions from Python")
 
 
 Tools = Annotated[
@@ -126,6 +127,8 @@ class TurnSettings(Section):
 
     most: int | None = Field(None, ge=1)
     """Turns of an episode at most; None: as many as the task says, 8 as a rule. Each has max_new_tokens at most."""
+    deadline_s: float = Field(10.0, gt=0)
+    """Seconds for each answer of an environment, and for each call of a tool."""
 
 
 class EvaluationSettings(Section):

@@ -6,6 +6,7 @@ A module is imported only where the user typed its name, never because a file of
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import re
 import sys
@@ -22,6 +23,19 @@ OLD_RESET = "reset gave no pair (observation, info); the return value is of Gym 
 NO_SEED = "reset takes no seed, so no episode could be repeated: write it as reset(self, *, seed=None, options=None)"
 _STEPS = 3
 _COLOUR = re.compile(r"\x1b\[\d+m|^WARN: |^ERROR: ")
+
+
+def is_file_name(text: str) -> bool:
+    """Whether a text names something in a Python file, as `my.py:MINE` does."""
+    file, colon, name = text.rpartition(":")
+    return bool(colon) and file.endswith(".py") and name.isidentifier()
+
+
+def is_turn_environment(value: Any) -> bool:
+    """Whether a class answers in turns: `reset(item, seed)` and `step(reply)`."""
+    if not isinstance(value, type) or not (hasattr(value, "reset") and hasattr(value, "step")):
+        return False
+    return "item" in inspect.signature(value.reset).parameters
 
 
 def failure(name: str, during: str, error: BaseException) -> EnvironmentFailure:

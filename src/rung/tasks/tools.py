@@ -24,11 +24,11 @@ import functools
 import inspect
 import json
 import re
-import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import ArgsKwargs
@@ -37,7 +37,7 @@ from rung.errors import RewardError, SettingsError, did_you_mean
 from rung.rewards.reward import Prompt
 from rung.rewards.values import called_within
 from rung.tasks.task import Item, Lazy, TextTask
-from rung.tasks.turns import Step, episode_start
+from rung.tasks.turns import DEADLINE_S, Step
 
 OK = "ok"
 """As `batch.OK`; said here so that finding a task loads no torch."""
@@ -45,7 +45,6 @@ NOT_PARSED, UNKNOWN, BAD_ARGUMENTS, TOO_MANY = "not parsed", "unknown tool", "ba
 """Statuses of a call beside `ok`, `raised` and `timeout`."""
 MOST_CALLS = 4
 """In one turn; the others are answered with an error."""
-DEADLINE_S = 10.0
 _LONGEST_CALL = 10_000
 _CALL = re.compile(
     r"<tool_call>(?P<tag>.*?)(?:</tool_call>|\Z)"
@@ -132,23 +131,17 @@ class Tool:
             raise SettingsError([f"{where}: {str(error).partition(chr(10))[0]}"]) from error
 
     def schema(self) -> dict[str, Any]:
-        """Its JSON schema, as chat templates take it. Parameters that the docstring leaves out are named by it."""
-        from transformers.utils import get_json_schema
+        """Its JSON schema, as chat templates take it; what a parameter is says the docstring's `Args:`."""
+        doc = inspect.getdoc(self.function) or ""
+        parameters = self._arguments.json_schema()
+        for name, one in parameters.get("properties", {}).items():
+            one.pop("title", None)
+            if told := re.search(rf"^\s*{name}\s*(\(.*\))?:\s*(.+)", doc.partition("Args:\n")[2], re.MULTILINE):
+                one["description"] = told[2]
+        about = {"name": self.name, "description": doc.partition("Args:\n")[0].strip(), "parameters": parameters}
+        return {"type": "function", "function": about}
 
-        function = getattr(self.function, "__func__", self.function)
-        names = list(inspect.signature(self.function).parameters)
-        doc = inspect.getdoc(function) or ""
-        lacking = [name for name in names if not re.search(rf"^\s*{name}\s*(\(.*\))?:", doc, re.MULTILINE)]
-        head, args, tail = doc.partition("Args:\n")
-        added = "".join(f"    {name}: {name}\n" for name in lacking)
-        made = types.FunctionType(function.__code__, function.__globals__, self.name, function.__defaults__)
-        hints = {k: v for k, v in function.__annotations__.items() if k in (*names, "return")}
-        made.__annotations__, made.__kwdefaults__ = hints, function.__kwdefaults__
-        made.__doc__ = f"{head}{args}{added}{tail}" if args else f"{doc.rstrip()}\n\nArgs:\n{added}" if added else doc
-        made.__signature__ = inspect.signature(self.function)  # type: ignore[attr-defined]
-        return get_json_schema(made)
-
-    def called(self, arguments: Any) -> tuple[str, str]:
+    def called(self, arguments: Any, deadline_s: float | None) -> tuple[str, str]:
         """(what the policy reads, the status) of a call."""
         validator = self._arguments.validator
         read = validator.validate_json if isinstance(arguments, str) else validator.validate_python
@@ -159,10 +152,10 @@ class Tool:
             place = ".".join(map(str, first["loc"]))
             return f"error: {self.name}: {place}{': ' if place else ''}{first['msg']}", BAD_ARGUMENTS
         try:
-            return _shown(called_within(DEADLINE_S, self.name, lambda: self.function(*args, **named))), OK
+            return called_within(deadline_s, self.name, lambda: _shown(self.function(*args, **named))), OK
         except RewardError as error:
             cause = error.__cause__
-            said = f"no answer within {DEADLINE_S:g} s" if cause is None else f"{type(cause).__name__}: {cause}"
+            said = f"no answer within {deadline_s:g} s" if cause is None else f"{type(cause).__name__}: {cause}"
             return f"error: {self.name}: {said}", error.status
 
 
@@ -171,7 +164,42 @@ def _shown(result: Any) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def answered(tools: Mapping[str, Tool], reply: str) -> Step | None:
+class Callables(Protocol):
+    """Tools of one episode."""
+
+    @property
+    def schemas(self) -> Mapping[str, Any]:
+        """By the tools' names."""
+        ...
+
+    def begin(self, seed: int) -> None:
+        """The episode begins; what a tool draws comes from this seed."""
+        ...
+
+    def call(self, name: str, arguments: Any) -> tuple[str, str]:
+        """(what the policy reads, the status) of a call."""
+        ...
+
+
+class OwnTools:
+    """Functions, and classes made anew for each episode, that are called in this process."""
+
+    def __init__(self, given: Sequence[Any], deadline_s: float | None = DEADLINE_S) -> None:
+        self.tools = tools_of([one() if isinstance(one, type) else one for one in given])
+        self.deadline_s = deadline_s
+
+    @property
+    def schemas(self) -> dict[str, Any]:
+        return {name: tool.schema() for name, tool in self.tools.items()}
+
+    def begin(self, seed: int) -> None:
+        """These draw as they like."""
+
+    def call(self, name: str, arguments: Any) -> tuple[str, str]:
+        return self.tools[name].called(arguments, self.deadline_s)
+
+
+def answered(tools: Mapping[str, Callables], reply: str) -> Step | None:
     """The answer to the calls in a turn, a line each; None: there is none."""
     told: list[tuple[str, str]] = []
     for number, call in enumerate(calls_in(reply)):
@@ -182,7 +210,7 @@ def answered(tools: Mapping[str, Tool], reply: str) -> Step | None:
         elif call.name not in tools:
             told.append((f"error: no tool '{call.name:.60}'{did_you_mean(call.name, list(tools))}", UNKNOWN))
         else:
-            told.append(tools[call.name].called(call.arguments))
+            told.append(tools[call.name].call(call.name, call.arguments))
     if not told:
         return None
     return Step("".join(f"{text}\n" for text, _ in told), calls=tuple(status for _, status in told))
@@ -192,12 +220,23 @@ class WithTools:
     """An environment in which calls are answered, and whatever else is said goes to the task: its own environment, or
     else its rewards."""
 
-    def __init__(self, functions: Sequence[Any], inner: Any = None) -> None:
-        made = [one() if isinstance(one, type) else one for one in functions]
-        self.tools, self.inner = tools_of(made), inner
+    def __init__(self, sources: Sequence[Callables], inner: Any = None) -> None:
+        self.sources, self.inner = sources, inner
+        self.tools = {name: source for source in sources for name in source.schemas}
+
+    @property
+    def apart(self) -> bool:
+        """Whether several of these may be asked at once: none of it is in this process."""
+        return all(getattr(one, "apart", False) for one in (*self.sources, self.inner) if one is not None)
 
     def reset(self, item: Item, seed: int) -> Prompt:
-        return item.prompt if self.inner is None else _told_of(episode_start(self.inner, item, seed), self.tools)
+        for source in self.sources:
+            source.begin(seed)
+        if self.inner is None:
+            return item.prompt
+        return _told_of(
+            self.inner.reset(item, seed), [schema for one in self.sources for schema in one.schemas.values()]
+        )
 
     def step(self, reply: str) -> Step:
         found = answered(self.tools, reply)
@@ -221,13 +260,13 @@ def tools_of(given: Sequence[Any]) -> dict[str, Tool]:
     return found
 
 
-def _told_of(prompt: Prompt, tools: Mapping[str, Tool]) -> Prompt:
+def _told_of(prompt: Prompt, schemas: Sequence[Mapping[str, Any]]) -> Prompt:
     """Messages, the first of which tells of the tools; a text as it stands."""
     if isinstance(prompt, str):
         return prompt
-    schemas = "\n".join(json.dumps(tool.schema()["function"]) for tool in tools.values())
+    told = "\n".join(json.dumps(schema["function"]) for schema in schemas)
     text = (
-        f"You may call these tools:\n{schemas}\n"
+        f"You may call these tools:\n{told}\n"
         'A call is written so, and its result comes as the next message:\n<tool_call>{"name": NAME, "arguments": '
         "{...}}</tool_call>\nAn answer without a call is final."
     )
@@ -235,22 +274,28 @@ def _told_of(prompt: Prompt, tools: Mapping[str, Tool]) -> Prompt:
     return ({"role": first["role"], "content": f"{text}\n\n{first['content']}"}, *rest)
 
 
-def with_tools(task: TextTask, functions: Sequence[Any]) -> TextTask:
+MakesCallables = Callable[[float], Callables]
+"""Makes the tools of one episode, each of whose calls is answered within a deadline in seconds."""
+
+
+def with_tools(task: TextTask, functions: Sequence[Any], *sources: MakesCallables) -> TextTask:
     """The task, in which the policy may call these functions or the public methods of these classes.
 
     A class is made anew for each episode. Messages are told of the tools in front of the first one; a prompt that is
     text stays as it is.
 
-    Raises SettingsError: one of them cannot be a tool.
+    Raises SettingsError: one of them cannot be a tool, or two have one name.
     """
-    tools, inner = WithTools(functions).tools, task.plays
+    makes = (*sources, *([partial(OwnTools, functions)] if functions else []))
+    schemas = [schema for make in makes for schema in make(DEADLINE_S).schemas.values()]
+    names, inner = [schema["function"]["name"] for schema in schemas], task.plays
+    if len(set(names)) < len(names):
+        raise SettingsError([f"tools: two are named '{max(names, key=names.count)}'; names must differ"])
 
     def told(rows: Sequence[Item]) -> Sequence[Item]:
-        return Lazy(len(rows), lambda i: replace(rows[i], prompt=_told_of(rows[i].prompt, tools)))
+        return Lazy(len(rows), lambda i: replace(rows[i], prompt=_told_of(rows[i].prompt, schemas)))
 
-    return replace(
-        task,
-        train=told(task.train),
-        held_out=told(task.held_out),
-        plays=lambda: WithTools(functions, None if inner is None else inner()),
-    )
+    def plays(deadline_s: float = DEADLINE_S) -> WithTools:
+        return WithTools([make(deadline_s) for make in makes], None if inner is None else inner(deadline_s))
+
+    return replace(task, train=told(task.train), held_out=told(task.held_out), plays=plays)

@@ -17,17 +17,21 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
-from rung.errors import EnvironmentFailure, SettingsError
+from rung.errors import EnvironmentFailure, RewardError, SettingsError
 from rung.random import keyed_hash
 from rung.rewards.reward import Columns, Prompt, Score, WeightedReward
+from rung.rewards.values import called_within
 from rung.tasks.task import Example, Item, Lazy, TextTask
 
 ITEMS, HELD_OUT = 20_000, 200
 """Of an environment that lists none: its items are then whole numbers."""
+DEADLINE_S = 10.0
+"""Of one answer of an environment or a tool."""
 EVERY_ITEM = "item"
 """The column in which an item's start state stands."""
 
@@ -66,22 +70,30 @@ class TurnEnvironment(Protocol):
         ...
 
 
-@dataclass(frozen=True)
 class OwnEnvironment:
-    """An environment as a task plays it: it begins at a whole item."""
+    """An environment as a task plays it: made anew at a whole item, each answer within a deadline.
 
-    environment: TurnEnvironment
+    Whatever goes wrong is a RewardError with a status. In this process only code that returns to Python is stopped.
+    """
+
+    def __init__(self, make: Callable[[], TurnEnvironment], name: str, deadline_s: float | None) -> None:
+        self.make, self.name, self.deadline_s = make, name, deadline_s
+        self.environment: Any = None
 
     def reset(self, item: Item, seed: int) -> Prompt:
-        return self.environment.reset(item.columns[EVERY_ITEM], seed)
+        return called_within(self.deadline_s, self.name, lambda: self.begun(item.columns[EVERY_ITEM], seed))
+
+    def begun(self, start: Any, seed: int) -> Prompt:
+        """What the policy reads first of a start state. ValueError where it is neither a text nor messages."""
+        self.environment = self.make()
+        return first_read(self.environment.reset(start, seed))
 
     def step(self, reply: str) -> Step:
-        return self.environment.step(reply)
+        return called_within(self.deadline_s, self.name, lambda: checked_step(self.environment.step(reply)))
 
 
-def episode_start(plays: Any, item: Item, seed: int) -> Prompt:
-    """What the policy reads first. ValueError where it is neither a text nor messages."""
-    begins: Any = plays.reset(item, seed)
+def first_read(begins: Any) -> Prompt:
+    """What a reset gave, as a prompt. ValueError where it is neither a text nor messages."""
     if isinstance(begins, list | tuple):
         return tuple(dict(message) for message in begins)
     if not isinstance(begins, str) or not begins:
@@ -132,39 +144,59 @@ ITS_OWN = (WeightedReward(reward=Success(), weight=0.0), WeightedReward(reward=R
 """The rewards of an environment: success is the accuracy, the return is learnt from."""
 
 
-def turn_task(name: str, make: Callable[..., Any], *, seed: int = 0, **options: Any) -> TextTask:
-    """An environment's class as a task. The options are its constructor's.
-
-    Raises SettingsError: it takes no such option, cannot be made, or cannot begin.
-    """
+def described(name: str, make: Callable[..., Any], options: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """What an environment's class says of itself. SettingsError: it takes no such option, or cannot be made."""
     try:
         inspect.signature(make).bind(**options)
         first = make(**options)
-        train = [*first.items(seed)] if hasattr(first, "items") else range(ITEMS)
-        examples = [*first.examples(seed)] if hasattr(first, "examples") else ()
+        return {
+            "items": [*first.items(seed)] if hasattr(first, "items") else None,
+            "examples": [*first.examples(seed)] if hasattr(first, "examples") else [],
+            "stop": getattr(first, "stop", None),
+        }
     except (Exception, SystemExit) as error:
         raise SettingsError([f"task: {name}: {type(error).__name__}: {error}"]) from error
-    held_out = range(ITEMS, ITEMS + HELD_OUT)
-    if not isinstance(train, range):
-        every = len(train)
-        held_out = [one for i, one in enumerate(train) if every > 1 and i % 5 == 4] or train
-        train = [one for i, one in enumerate(train) if every < 5 or i % 5 != 4]
+
+
+def turn_task(name: str, make: Callable[..., Any], *, seed: int = 0, **options: Any) -> TextTask:
+    """An environment's class as a task, played in this process. The options are its constructor's.
+
+    Raises SettingsError: it takes no such option, cannot be made, or cannot begin.
+    """
+
+    def plays(deadline_s: float | None = DEADLINE_S) -> OwnEnvironment:
+        return OwnEnvironment(partial(make, **options), name, deadline_s)
+
+    return task_of(name, described(name, make, options, seed), plays, seed)
+
+
+def task_of(name: str, about: Mapping[str, Any], plays: Callable[..., Any], seed: int) -> TextTask:
+    """The task of an environment that said this of itself."""
+    listed = about["items"]
+    train: Sequence[Any] = range(ITEMS)
+    held_out: Sequence[Any] = range(ITEMS, ITEMS + HELD_OUT)
+    if listed is not None:
+        every = len(listed)
+        held_out = [one for i, one in enumerate(listed) if every > 1 and i % 5 == 4] or listed
+        train = [one for i, one in enumerate(listed) if every < 5 or i % 5 != 4]
 
     def item(side: str, index: int, start: Any) -> Item:
         bare = Item(id=f"{side}-{index}", prompt="", columns={EVERY_ITEM: start})
         try:
-            begins = episode_start(OwnEnvironment(make(**options)), bare, keyed_hash("shown", seed, bare.id) >> 97)
-        except (Exception, SystemExit) as error:
-            what = f"reset of item {bare.id}: {type(error).__name__}: {error}"
+            return replace(bare, prompt=plays().reset(bare, keyed_hash("shown", seed, bare.id) >> 97))
+        except RewardError as error:
+            what = f"reset of item {bare.id}: {error.status}: {error.detail}"
             raise EnvironmentFailure(f"environment '{name}': {what}") from error
-        return Item(id=bare.id, prompt=begins, columns=bare.columns)
 
+    stop = about["stop"]
+    if stop is None:
+        stop = ("\n",) if isinstance(item("train", 0, train[0]).prompt, str) else ()
     return TextTask(
         name=name,
         train=Lazy(len(train), lambda i: item("train", i, train[i])),
         held_out=Lazy(len(held_out), lambda i: item("held-out", i, held_out[i])),
         rewards=ITS_OWN,
-        examples=tuple(Example(prompt=prompt, completion=completion) for prompt, completion in examples),
-        stop=tuple(getattr(first, "stop", ("\n",) if isinstance(item("train", 0, train[0]).prompt, str) else ())),
-        plays=lambda: OwnEnvironment(make(**options)),
+        examples=tuple(Example(prompt=prompt, completion=completion) for prompt, completion in about["examples"]),
+        stop=tuple(stop),
+        plays=plays,
     )

@@ -155,6 +155,7 @@ def build(settings: Settings, handed: Handed, folder: Path | None = None, shared
     setup.inputs.update(inputs.of_engine(settings))
     setup.inputs.update(inputs.of_task(settings.task.name, task) | inputs.of_rewards(settings, handed))
     setup.inputs.update(inputs.of_objects(handed.objects, settings.method.parts))
+    setup.inputs.update(inputs.of_files([settings.task.name, *settings.tools]))
     trainer = kind.build(setup)
     trainer.inputs = setup.inputs
     try:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rung.errors import SettingsError
 from rung.rollouts.sampling import Sampler
 from rung.settings import Settings, TaskSettings
-from rung.settings.objects import GIVEN, Objects, is_turn_environment
+from rung.settings.objects import GIVEN, Objects
 from rung.settings.sampler import VLLM
 from rung.settings.schema import PreferenceSettings, TurnSettings
 from rung.tasks.environment import EnvironmentTask, handed_environment
+from rung.tasks.hosted import Host
+from rung.tasks.own_environment import is_file_name, is_turn_environment
 from rung.tasks.task import TextTask
 from rung.tasks.tools import with_tools
 from rung.tasks.turns import turn_task
@@ -55,22 +58,32 @@ class Handed:
         return objects.task
 
     def over_turns(self, task: Any, tools: Sequence[str], turns: TurnSettings) -> Any:
-        """The task with these tools, each of which stands as `given:NAME`, and this bound.
+        """The task with these tools, each a file's name or `given:NAME`, and these bounds.
 
         Raises SettingsError: one was not handed in or cannot be a tool, or the task has no turns.
         """
-        if not tools and turns.most is None:
+        if not tools and turns == TurnSettings() and not (isinstance(task, TextTask) and task.plays is not None):
             return task
         if not isinstance(task, TextTask):
             raise SettingsError(f"tools: '{task.name}' is no text task, so nothing is said in it; leave tools out")
-        functions = [self.objects.tools.get(name.removeprefix(GIVEN)) for name in tools]
-        for name, function in zip(tools, functions, strict=True):
-            if function is None:
-                raise missing("tools", name, f"tools=[{name.removeprefix(GIVEN)}]")
-        task = with_tools(task, functions) if tools else task
+        named = [name.removeprefix(GIVEN) for name in tools if name.startswith(GIVEN)]
+        for name in named:
+            if name not in self.objects.tools:
+                raise missing("tools", GIVEN + name, f"tools=[{name}]")
+        files = [name for name in tools if is_file_name(name)]
+        hosts = [Host("tools", files, {}).episode] if files else []
+        task = with_tools(task, [self.objects.tools[name] for name in named], *hosts) if tools else task
         if task.plays is None:
-            raise SettingsError(f"turns.most: '{task.name}' has one turn, as nothing answers; leave it out")
-        return task if turns.most is None else replace(task, most_turns=turns.most)
+            key = "most" if turns.most is not None else "deadline_s"
+            raise SettingsError(f"turns.{key}: '{task.name}' has one turn, as nothing answers; leave it out")
+        here = [*([task.name] if is_turn_environment(self.objects.task) else []), *named]
+        said = f"{', '.join(here)}: in this process, where a hang in C cannot be stopped; a FILE.py:NAME has its own"
+        return replace(
+            task,
+            most_turns=turns.most or task.most_turns,
+            plays=partial(task.plays, turns.deadline_s),
+            said=(*task.said, *([said] if here else [])),
+        )
 
     def model(self, spec: str, *, teacher: bool = False) -> Any:
         """The model, or the teacher, that stands as `given:NAME` in the settings."""

@@ -26,6 +26,7 @@ from rung.settings import Settings
 from rung.settings.objects import GIVEN, Objects
 from rung.settings.sampler import VLLM
 from rung.tasks.environment import EnvironmentTask
+from rung.tasks.own_environment import is_file_name
 from rung.tasks.pairs import PairTask
 from rung.trainers.engine import python_of
 from rung.trainers.fits import is_function
@@ -97,6 +98,12 @@ def of_engine(settings: Settings) -> dict[str, str]:
     if settings.sampler.engine != VLLM:
         return {}
     return {"the engine that draws": version_of(python_of(settings))}
+
+
+def of_files(names: Iterable[str]) -> dict[str, str]:
+    """The code that names like `tools.py:times` are of; other names are of none."""
+    files = dict.fromkeys(name.rpartition(":")[0] for name in names if is_file_name(name))
+    return {name: digest for file in files for name, digest in of_code(file).items()}
 
 
 def of_task(name: str, task: Any) -> dict[str, str]:

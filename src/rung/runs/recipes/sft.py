@@ -36,7 +36,7 @@ from rung.settings.objects import GIVEN
 from rung.tasks.load import load_text_task
 from rung.tasks.order import batch_indices
 from rung.tasks.task import Example, TextTask
-from rung.tasks.turns import checked_step, episode_start
+from rung.tasks.turns import Step
 from rung.trainers.assemble import assemble
 from rung.trainers.build import limit_threads
 from rung.trainers.gate import Start, gate
@@ -219,7 +219,7 @@ def tiny_for(task: TaskSettings, given: TextTask | None = None) -> Path:
         )
     settings = SFTSettings(model="tiny", task=task)
     own = None
-    if given is not None and plays is not None and task.name.startswith(GIVEN):
+    if given is not None and plays is not None and ":" in task.name:  # given:Guess, guess.py:Guess
         own = given if len(given.examples) else replace(given, examples=tuple(practice(given)))
     seen = [] if own is None else [[e.prompt, e.completion] for e in own.examples[:MOST_SEEN]]
     key = json.dumps([RECIPE, settings.model_dump(mode="json"), *seen], sort_keys=True)
@@ -240,13 +240,13 @@ def practice(task: TextTask) -> Iterator[Example]:
         said = next(draws("practice", index, width=4))
         item, environment = task.train[index % len(task.train)], task.plays() if task.plays is not None else None
         try:
-            history = episode_start(environment, item, index)
+            history = environment.reset(item, index) if environment is not None else item.prompt
             for number in said[: 1 + index % 4]:
                 if not isinstance(history, str):
                     return
                 reply = f"{number % 21}"
                 yield Example(prompt=history, completion=f"{reply}{task.stop[0] if task.stop else ''}")
-                step = checked_step(environment.step(reply))
+                step = environment.step(reply) if environment is not None else Step(done=True)
                 if step.done:
                     break
                 history += f"{reply}{task.stop[0] if task.stop else ''}{step.text}"
