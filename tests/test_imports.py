@@ -14,7 +14,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "rung"
 FILES = sorted(SOURCE.rglob("*.py"))
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60
 
-SHARED = {"batch", "errors", "random", "whole_files", "waiting", "faults", "child", "compiled", "processes"}
+SHARED = {"batch", "errors", "random", "whole_files", "waiting", "faults", "child", "compiled", "processes", "sandbox"}
 """The ground: one idea each, that every folder may stand on."""
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -27,6 +27,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "compiled": {"whole_files"},
     "processes": set(),
     "worker": {"errors", "child", "processes"},
+    "sandbox": {"errors", "waiting"},
+    "sandbox_harness": set(),
     "formulas": set(),
     "methods": {"formulas", *SHARED},
     "models": {"formulas", *SHARED},

@@ -109,7 +109,9 @@ def test_whatever_goes_wrong_is_told_and_has_a_status(reply: str, status: str, t
 
 def test_a_tool_that_hangs_is_stopped() -> None:
     found = answered(TOOLS, "?slow()")
-    assert found is not None and found.calls == ("timeout",) and "no answer within 0.2 s" in found.text
+    assert (
+        found is not None and found.calls == ("timeout",) and "error: slow: did not return within 0.2 s" in found.text
+    )
 
 
 def test_several_calls_are_answered_in_order_up_to_a_bound() -> None:

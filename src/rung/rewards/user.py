@@ -297,7 +297,7 @@ def _guarded(guard: Guard, name: str, completions: Sequence[str], call: Callable
         if not guard.refused:
             return returned
     what = f"it was about to run text of a completion as code: {guard.refused[0]}"
-    todo = "read such text with ast.literal_eval or a parser of your own, or run it in a sandbox"
+    todo = "read such text with ast.literal_eval or a parser of your own, or run it by rung.sandbox.run_python"
     raise RewardError(name, REFUSED, f"{what}; {todo}")
 
 

@@ -21,6 +21,8 @@ OLD_STEP = (
 )
 OLD_RESET = "reset gave no pair (observation, info); the return value is of Gym before 0.26"
 NO_SEED = "reset takes no seed, so no episode could be repeated: write it as reset(self, *, seed=None, options=None)"
+PYTHON = "python"
+"""As a tool's name: Python code, run in the sandbox."""
 _STEPS = 3
 _COLOUR = re.compile(r"\x1b\[\d+m|^WARN: |^ERROR: ")
 

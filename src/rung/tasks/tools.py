@@ -36,6 +36,7 @@ from pydantic_core import ArgsKwargs
 from rung.errors import RewardError, SettingsError, did_you_mean
 from rung.rewards.reward import Prompt
 from rung.rewards.values import called_within
+from rung.sandbox import Limits, run_python
 from rung.tasks.task import Item, Lazy, TextTask
 from rung.tasks.turns import DEADLINE_S, Step
 
@@ -155,7 +156,7 @@ class Tool:
             return called_within(deadline_s, self.name, lambda: _shown(self.function(*args, **named))), OK
         except RewardError as error:
             cause = error.__cause__
-            said = f"no answer within {deadline_s:g} s" if cause is None else f"{type(cause).__name__}: {cause}"
+            said = error.detail if cause is None else f"{type(cause).__name__}: {cause}"
             return f"error: {self.name}: {said}", error.status
 
 
@@ -197,6 +198,26 @@ class OwnTools:
 
     def call(self, name: str, arguments: Any) -> tuple[str, str]:
         return self.tools[name].called(arguments, self.deadline_s)
+
+
+class SandboxTools(OwnTools):
+    """The tool `python`, which runs code in the sandbox (`rung.sandbox`) and tells what it printed."""
+
+    apart = True
+
+    def __init__(self, deadline_s: float = DEADLINE_S) -> None:
+        def python(code: str) -> str:
+            """Run a Python program, alone and without a network, and read what it prints.
+
+            Args:
+                code: The program.
+            """
+            ran = run_python(code, limits=Limits(seconds=deadline_s))
+            if ran.status == OK:
+                return ran.output.rstrip("\n")
+            raise RewardError("python", ran.status, f"{ran.output}{ran.error}")
+
+        super().__init__([python], None)
 
 
 def answered(tools: Mapping[str, Callables], reply: str) -> Step | None:

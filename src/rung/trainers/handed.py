@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from rung.errors import SettingsError
 from rung.rollouts.sampling import Sampler
+from rung.sandbox import require_sandbox
 from rung.settings import Settings, TaskSettings
 from rung.settings.objects import GIVEN, Objects
 from rung.settings.sampler import VLLM
 from rung.settings.schema import PreferenceSettings, TurnSettings
 from rung.tasks.environment import EnvironmentTask, handed_environment
 from rung.tasks.hosted import Host
-from rung.tasks.own_environment import is_file_name, is_turn_environment
+from rung.tasks.own_environment import PYTHON, is_file_name, is_turn_environment
 from rung.tasks.task import TextTask
-from rung.tasks.tools import with_tools
+from rung.tasks.tools import MakesCallables, SandboxTools, with_tools
 from rung.tasks.turns import turn_task
 from rung.trainers.rlhf_2017.labellers import Labeller
 
@@ -71,8 +72,11 @@ class Handed:
             if name not in self.objects.tools:
                 raise missing("tools", GIVEN + name, f"tools=[{name}]")
         files = [name for name in tools if is_file_name(name)]
-        hosts = [Host("tools", files, {}).episode] if files else []
-        task = with_tools(task, [self.objects.tools[name] for name in named], *hosts) if tools else task
+        makes: list[MakesCallables] = [Host("tools", files, {}).episode] if files else []
+        if PYTHON in tools:
+            require_sandbox()
+            makes.append(SandboxTools)
+        task = with_tools(task, [self.objects.tools[name] for name in named], *makes) if tools else task
         if task.plays is None:
             key = "most" if turns.most is not None else "deadline_s"
             raise SettingsError(f"turns.{key}: '{task.name}' has one turn, as nothing answers; leave it out")
