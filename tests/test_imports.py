@@ -14,7 +14,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "rung"
 FILES = sorted(SOURCE.rglob("*.py"))
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60
 
-SHARED = {"batch", "errors", "random", "whole_files", "waiting", "faults", "child", "compiled", "processes", "sandbox"}
+SHARED = {"batch", "errors", "random", "whole_files", "waiting", "faults", "child", "compiled", "processes", "sandbox", "tool_calls"}
 """The ground: one idea each, that every folder may stand on."""
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "worker": {"errors", "child", "processes"},
     "sandbox": {"errors", "waiting"},
     "sandbox_harness": set(),
+    "tool_calls": set(),
     "formulas": set(),
     "methods": {"formulas", *SHARED},
     "models": {"formulas", *SHARED},

@@ -146,6 +146,7 @@ def test_it_ends_with_us() -> None:
         box = parent.children(recursive=True)
     assert len(box) >= 2, "bubblewrap, and the program in it"
     parent.kill()
+    parent.stdout.close()
     parent.wait()
     assert ended(box)
 

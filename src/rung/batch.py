@@ -82,9 +82,13 @@ class Played:
         return "" if self.ending in ("turns", "tokens") else self.turns[-1].said
 
     def messages(self) -> list[dict[str, str]]:
-        """The turns as messages: the policy is the `assistant`, what answered it the `user`."""
-        pairs = (({"role": "assistant", "content": t.said}, {"role": "user", "content": t.told}) for t in self.turns)
-        return [message for pair in pairs for message in pair if message["role"] == "assistant" or message["content"]]
+        """The turns as messages: the policy is the `assistant`, what answered it a `tool` or the `user`."""
+        found: list[dict[str, str]] = []
+        for turn in self.turns:
+            found.append({"role": "assistant", "content": turn.said})
+            if turn.told:
+                found.append({"role": "tool" if turn.calls else "user", "content": turn.told})
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -10,8 +11,9 @@ import pytest
 from rung.errors import SettingsError
 from rung.tasks.load import load_text_task
 from rung.tasks.task import Item, TextTask
-from rung.tasks.tools import MOST_CALLS, OwnTools, Tool, answered, calls_in, tools_of, with_tools
+from rung.tasks.tools import MOST_CALLS, OwnTools, Tool, answered, tools_of, with_tools
 from rung.tasks.turns import Step, turn_task
+from rung.tool_calls import calls_in
 
 
 def times(a: int, b: int = 2) -> int:
@@ -121,6 +123,17 @@ def test_several_calls_are_answered_in_order_up_to_a_bound() -> None:
     assert found.text.splitlines()[0] == "2" and found.text.splitlines()[2:4] == ["4", "4"] and MOST_CALLS == 4
 
 
+def test_a_model_of_a_family_calls_in_its_own_form_and_its_texts_get_types() -> None:
+    written = "<tool_call>\n<function=times>\n<parameter=a>\n12\n</parameter>\n</function>\n</tool_call>"
+    assert answered(TOOLS, written, "function") == Step("24\n", calls=("ok",))
+    wrong = answered(TOOLS, written.replace("12", "twelve"), "function")
+    assert wrong is not None and wrong.calls == ("bad arguments",)
+    several = answered(TOOLS, f"{written}\n?tims(1)", "function")
+    assert several is not None and [name for name, _ in several.results] == ["times", "unknown_tool"]
+    bare = '{"name": "times", "parameters": {"a": 3}}'
+    assert answered(TOOLS, bare) is None and answered(TOOLS, bare, "llama") == Step("6\n", calls=("ok",))
+
+
 def test_results_are_text() -> None:
     assert answered(TOOLS, "?words(['a'], upper=True)") == Step('{"n": 1, "upper": true}\n', calls=("ok",))
     assert [*calls_in("?words(['a'])\n?words(")][1] == "'(' was never closed"
@@ -184,9 +197,11 @@ def test_a_class_is_an_instance_an_episode_and_its_methods_are_tools() -> None:
 def test_messages_are_told_of_the_tools_and_a_text_is_left_alone() -> None:
     item = Item(id="1", prompt=({"role": "user", "content": "2*3?"},), columns={"answer": 6})
     chat = with_tools(TextTask(name="t", train=(item,), held_out=(item,), rewards=()), [times])
-    (message,) = chat.train[0].prompt
-    assert isinstance(message, dict) and message["role"] == "user" and message["content"].endswith("2*3?")
-    assert '"name": "times"' in message["content"] and "<tool_call>" in message["content"]
+    tools, message = chat.train[0].prompt
+    assert isinstance(message, dict) and message == item.prompt[0]
+    assert (
+        isinstance(tools, dict) and tools["role"] == "tools" and json.loads(tools["content"]) == [Tool(times).schema()]
+    )
     assert chat.plays is not None and chat.plays().reset(chat.train[0], 0) == chat.train[0].prompt
     plain = load_text_task("arithmetic")
     assert with_tools(plain, [times]).train[3] == plain.train[3]

@@ -24,6 +24,7 @@ from rung.models.language.between_turns import BetweenTurns
 from rung.random import Stream, keyed_hash
 from rung.rollouts.sampling import Prompt, Sampler, checked, prompts_of
 from rung.tasks.task import Item, TextTask
+from rung.tasks.tools import WithTools
 from rung.tasks.turns import Step
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ def answers(
     """
     asked: dict[str, Any] = {"temperature": temperature, "stop": task.stop, "epsilon": epsilon}
     asked["max_new_tokens"] = max_new_tokens
-    begun = [_begun(task, items, group, samples_per_prompt, stream) for group in range(len(items))]
+    form = policy.tool_form if task.plays is not None else ""
+    begun = [_begun(task, item, samples_per_prompt, stream, form) for item in items]
     starts = [rows[0].start if rows else item.prompt for rows, item in zip(begun, items, strict=True)]
     shown = [replace(item, prompt=start) for item, start in zip(items, starts, strict=True)]
     prompts = prompts_of(policy, shown, first_group)
@@ -132,14 +134,13 @@ class _Row:
         )
 
 
-def _begun(task: TextTask, items: Sequence[Item], group: int, samples: int, stream: Stream) -> list[_Row]:
+def _begun(task: TextTask, item: Item, samples: int, stream: Stream, form: str) -> list[_Row]:
     """The samples of one item, each with an environment of its own that began with the same seed; none without turns.
 
     Raises DataError where they did not begin alike. One that fails to begin is played for a turn, and left out.
     """
     if task.plays is None:
         return []
-    item = items[group]
     seed = keyed_hash("environment", stream.seed, stream.step, stream.purpose, item.id) >> 97
     rows: list[_Row] = []
     for _ in range(samples):
@@ -155,7 +156,11 @@ def _begun(task: TextTask, items: Sequence[Item], group: int, samples: int, stre
         if other != starts[0]:
             what = f"began differently with one item and seed ({starts[0]!r:.60}, {other!r:.60})"
             raise DataError([f"item {item.id}: '{task.name}' {what}; draw the start from `seed` alone"])
-    return [replace(row, start=starts[0] if starts else item.prompt) for row in rows]
+    start = starts[0] if starts else item.prompt
+    for row in rows:
+        if isinstance(row.environment, WithTools) and not isinstance(start, str):
+            row.environment.form = form
+    return [replace(row, start=start) for row in rows]
 
 
 class _Player:
@@ -210,8 +215,13 @@ class _Player:
         if step.done or len(row.turns) + 1 >= self.task.most_turns:
             row.ending = "done" if step.done else "turns"
             return ""
-        chat, told = not isinstance(row.start, str), self._shortened(step.text)
-        ids = self.between.ids(told, chat=chat, last=row.tokens[-1])
+        chat, told, last = not isinstance(row.start, str), self._shortened(step.text), row.tokens[-1]
+        if chat and step.results:
+            most = MOST_TOLD // len(step.results)
+            results = [(name, self._shortened(text, most)) for name, text in step.results]
+            told, ids = "".join(f"{text}\n" for _, text in results), self.between.results(results, last=last)
+        else:
+            ids = self.between.ids(told, chat=chat, last=last)
         length = len(row.first.context) + len(row.tokens) + len(ids) + self.max_new_tokens
         if length > self.policy.context_length:
             row.ending = "tokens"
@@ -219,14 +229,14 @@ class _Player:
         row.add(ids, np.zeros(len(ids), np.float32), own=False)
         return told
 
-    def _shortened(self, text: str) -> str:
-        if len(text) <= MOST_TOLD:  # a token has a character at least
+    def _shortened(self, text: str, most: int = MOST_TOLD) -> str:
+        if len(text) <= most:  # a token has a character at least
             return text
-        half = MOST_TOLD // 2 - 4
-        far = 32 * MOST_TOLD  # what nobody will read is not encoded
+        half = most // 2 - 4
+        far = 32 * most  # what nobody will read is not encoded
         first, last = (text, text) if len(text) <= 2 * far else (text[:far], text[-far:])
         ids = self.between.words(first)
-        if first == text and len(ids) <= MOST_TOLD:
+        if first == text and len(ids) <= most:
             return text
         ends = ids if first == text else self.between.words(last)
         return self.policy.decode(ids[:half]) + _CUT + self.policy.decode(ends[-half:])

@@ -94,7 +94,7 @@ class HostedEpisode:
 
     def step(self, reply: str) -> Step:
         found = self._answer(["step", reply])
-        return Step(**{**found, "calls": tuple(found["calls"])})
+        return Step(**{**found, "calls": tuple(found["calls"]), "results": ()})
 
     def begin(self, seed: int) -> None:
         """The seed of an episode of tools."""

@@ -4,14 +4,7 @@
         '''Multiply two whole numbers.'''
         return a * b
 
-A turn that holds a call is answered with the result; one without a call is the answer to the task. A call is written
-in one of three ways, whatever the model:
-
-    ?times(12, 34)                                                  at the beginning of a line
-    <tool_call>{"name": "times", "arguments": {"a": 12, "b": 34}}</tool_call>
-    ```tool
-    {"name": "times", "arguments": {"a": 12, "b": 34}}
-    ```
+A turn that holds a call (`rung.tool_calls`) is answered with the result; one without a call is the answer to the task.
 
 Whatever goes wrong with a call comes back to the policy as text and is counted by its status. By itself it is no
 reward.
@@ -19,19 +12,16 @@ reward.
 
 from __future__ import annotations
 
-import ast
 import functools
 import inspect
 import json
 import re
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
-from pydantic_core import ArgsKwargs
 
 from rung.errors import RewardError, SettingsError, did_you_mean
 from rung.rewards.reward import Prompt
@@ -39,6 +29,7 @@ from rung.rewards.values import called_within
 from rung.sandbox import Limits, run_python
 from rung.tasks.task import Item, Lazy, TextTask
 from rung.tasks.turns import DEADLINE_S, Step
+from rung.tool_calls import TOOLS, calls_in, typed
 
 OK = "ok"
 """As `batch.OK`; said here so that finding a task loads no torch."""
@@ -46,62 +37,6 @@ NOT_PARSED, UNKNOWN, BAD_ARGUMENTS, TOO_MANY = "not parsed", "unknown tool", "ba
 """Statuses of a call beside `ok`, `raised` and `timeout`."""
 MOST_CALLS = 4
 """In one turn; the others are answered with an error."""
-_LONGEST_CALL = 10_000
-_CALL = re.compile(
-    r"<tool_call>(?P<tag>.*?)(?:</tool_call>|\Z)"
-    r"|^```tool(?:_call)?[ \t]*\n(?P<fence>.*?)(?:^```|\Z)"
-    r"|^\?(?P<line>[^\n]*)",
-    re.DOTALL | re.MULTILINE,
-)
-
-
-@dataclass(frozen=True)
-class Call:
-    """A call as it was written. Example: `Call("times", ArgsKwargs((12, 34)))`."""
-
-    name: str
-    arguments: Any
-    """ArgsKwargs, or JSON text."""
-
-
-def calls_in(reply: str) -> Iterator[Call | str]:
-    """The calls in what the policy wrote, after its last `</think>`, in order; a sentence for each that is none.
-
-    >>> list(calls_in("?times(12, b=34)"))
-    [Call(name='times', arguments=ArgsKwargs((12,), {'b': 34}))]
-    """
-    for found in _CALL.finditer(reply.rpartition("</think>")[2]):
-        line, written = found["line"], found["tag"] or found["fence"] or ""
-        try:
-            if len(found[0]) > _LONGEST_CALL:
-                raise ValueError(f"a call has at most {_LONGEST_CALL:,} characters")
-            yield _from_json(written) if line is None else _from_line(line)
-        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
-            yield f"{error.msg if isinstance(error, SyntaxError) else error}"
-
-
-def _from_json(text: str) -> Call:
-    given: Any = json.loads(text)
-    if not isinstance(given, dict) or not isinstance(given.get("name"), str):
-        raise ValueError('expected {"name": ..., "arguments": {...}}')
-    arguments = given.get("arguments", {})
-    if not isinstance(arguments, dict):
-        raise ValueError("arguments: expected an object")
-    return Call(given["name"], json.dumps(arguments))
-
-
-def _from_line(text: str) -> Call:
-    """`name(1, b="x")`, read as data: literals alone, nothing is evaluated."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SyntaxWarning)
-        tree = ast.parse(text.strip(), mode="eval").body
-    if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name):
-        raise ValueError("expected ?name(arguments)")
-    try:
-        named = {str(one.arg): ast.literal_eval(one.value) for one in tree.keywords}
-        return Call(tree.func.id, ArgsKwargs(tuple(map(ast.literal_eval, tree.args)), named))
-    except (ValueError, TypeError) as error:  # its words hold an address in memory, which no two runs have alike
-        raise ValueError("arguments must be plain values") from error
 
 
 class Tool:
@@ -220,21 +155,30 @@ class SandboxTools(OwnTools):
         super().__init__([python], None)
 
 
-def answered(tools: Mapping[str, Callables], reply: str) -> Step | None:
-    """The answer to the calls in a turn, a line each; None: there is none."""
-    told: list[tuple[str, str]] = []
-    for number, call in enumerate(calls_in(reply)):
+def answered(tools: Mapping[str, Callables], reply: str, form: str = "") -> Step | None:
+    """The answer to the calls in a turn, a line each; None: there is none.
+
+    Args:
+        form: the form of the model's own template, which is read beside the plain ones (`rung.tool_calls.FORMS`).
+    """
+    told: list[tuple[str, str, str]] = []
+    for number, call in enumerate(calls_in(reply, form)):
         if number >= MOST_CALLS:
-            told.append((f"error: at most {MOST_CALLS} calls in a turn", TOO_MANY))
+            told.append((UNKNOWN, f"error: at most {MOST_CALLS} calls in a turn", TOO_MANY))
         elif isinstance(call, str):
-            told.append((f"error: not a call: {call}", NOT_PARSED))
+            told.append((UNKNOWN, f"error: not a call: {call}", NOT_PARSED))
         elif call.name not in tools:
-            told.append((f"error: no tool '{call.name:.60}'{did_you_mean(call.name, list(tools))}", UNKNOWN))
+            told.append((UNKNOWN, f"error: no tool '{call.name:.60}'{did_you_mean(call.name, list(tools))}", UNKNOWN))
         else:
-            told.append(tools[call.name].call(call.name, call.arguments))
+            source, given = tools[call.name], call.arguments
+            if isinstance(given, dict):
+                given = typed(given, source.schemas[call.name]["function"]["parameters"])
+            told.append((call.name, *source.call(call.name, given)))
     if not told:
         return None
-    return Step("".join(f"{text}\n" for text, _ in told), calls=tuple(status for _, status in told))
+    text = "".join(f"{line}\n" for _, line, _ in told)
+    results = tuple((name.replace(" ", "_"), line) for name, line, _ in told[: MOST_CALLS + 1])
+    return Step(text, calls=tuple(status for *_, status in told), results=results)
 
 
 class WithTools:
@@ -244,6 +188,8 @@ class WithTools:
     def __init__(self, sources: Sequence[Callables], inner: Any = None) -> None:
         self.sources, self.inner = sources, inner
         self.tools = {name: source for source in sources for name in source.schemas}
+        self.form = ""
+        """Of the calls, as the model's chat template writes them; in a chat alone."""
 
     @property
     def apart(self) -> bool:
@@ -260,7 +206,7 @@ class WithTools:
         )
 
     def step(self, reply: str) -> Step:
-        found = answered(self.tools, reply)
+        found = answered(self.tools, reply, self.form)
         if found is not None:
             return found
         return Step(done=True) if self.inner is None else self.inner.step(reply)
@@ -282,17 +228,10 @@ def tools_of(given: Sequence[Any]) -> dict[str, Tool]:
 
 
 def _told_of(prompt: Prompt, schemas: Sequence[Mapping[str, Any]]) -> Prompt:
-    """Messages, the first of which tells of the tools; a text as it stands."""
+    """Messages with the tools in front, which the reader gives to the chat template; a text as it stands."""
     if isinstance(prompt, str):
         return prompt
-    told = "\n".join(json.dumps(schema["function"]) for schema in schemas)
-    text = (
-        f"You may call these tools:\n{told}\n"
-        'A call is written so, and its result comes as the next message:\n<tool_call>{"name": NAME, "arguments": '
-        "{...}}</tool_call>\nAn answer without a call is final."
-    )
-    first, *rest = prompt
-    return ({"role": first["role"], "content": f"{text}\n\n{first['content']}"}, *rest)
+    return ({"role": TOOLS, "content": json.dumps(list(schemas))}, *prompt)
 
 
 MakesCallables = Callable[[float], Callables]
@@ -302,8 +241,8 @@ MakesCallables = Callable[[float], Callables]
 def with_tools(task: TextTask, functions: Sequence[Any], *sources: MakesCallables) -> TextTask:
     """The task, in which the policy may call these functions or the public methods of these classes.
 
-    A class is made anew for each episode. Messages are told of the tools in front of the first one; a prompt that is
-    text stays as it is.
+    A class is made anew for each episode. Messages begin with one of the role `tools`, which holds the schemas; a
+    prompt that is text stays as it is.
 
     Raises SettingsError: one of them cannot be a tool, or two have one name.
     """

@@ -18,7 +18,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -52,6 +52,8 @@ class Step:
     """Whether the task is solved, 0 to 1, apart from the reward; None: nothing is said, and the return counts."""
     calls: tuple[str, ...] = ()
     """Statuses of the tool calls in this turn."""
+    results: tuple[tuple[str, str], ...] = field(default=(), compare=False, repr=False)
+    """(tool, what it answered) for each call, where the text is made of them."""
 
 
 class TurnEnvironment(Protocol):

@@ -7,11 +7,14 @@ No word of an environment becomes a special token, so that none can end a turn o
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
 
 from rung.errors import DataError
+from rung.models.language.template_tools import NAME, VALUE, around_results
 from rung.models.language.text_reader import Ids, TextReader
 
 _SAID, _TOLD = "rung", "gnur"
@@ -25,6 +28,8 @@ class BetweenTurns:
 
     def __init__(self, reader: TextReader) -> None:
         self.reader = reader
+        self._known: dict[int, tuple[int, list[str], bool] | None] = {}
+        """What stands around so many results of tools."""
 
     def words(self, text: str) -> list[int]:
         """A text in the middle of another, without special tokens."""
@@ -40,12 +45,50 @@ class BetweenTurns:
         if not chat:
             return np.asarray(self.words(text), np.int64)
         end, before, after = self._around
-        special = any(token.content in text for token in self.reader.tokenizer.added_tokens_decoder.values())
-        if special:
-            found = [*self._read(before), *self.words(text), *self._read(after)]
+        return self._joined(end, [before, after], [text], last)
+
+    def results(self, results: Sequence[tuple[str, str]], *, last: int) -> Ids:
+        """What follows a turn with tool calls: (tool, what it answered) for each, as the template writes results.
+
+        As a user's words where it has no way to write them.
+        """
+        for given in (results, [(results[0][0], "\n".join(text for _, text in results))]):
+            found = self._around_results(len(given)) if self.reader.tool_form else None
+            if found is not None:
+                end, parts, as_json = found
+                named = zip(parts, given, strict=False)  # the last part names none
+                parts = [*(part.replace(f"{NAME}{n}", one[0]) for n, (part, one) in enumerate(named)), parts[-1]]
+                texts = [json.dumps(text, ensure_ascii=False)[1:-1] if as_json else text for _, text in given]
+                return self._joined(end, parts, texts, last)
+        return self.ids("\n".join(text for _, text in results), chat=True, last=last)
+
+    def takes_results(self, num_calls: int) -> bool:
+        """Whether the template can be continued with the results of so many calls, as a tool's words."""
+        return self._around_results(num_calls) is not None
+
+    def _joined(self, end: int, parts: Sequence[str], texts: Sequence[str], last: int) -> Ids:
+        """The template's parts with texts between them, after the token that ends a turn where it was not drawn."""
+        if any(
+            token.content in text for token in self.reader.tokenizer.added_tokens_decoder.values() for text in texts
+        ):
+            found = self._read(parts[0])
+            for text, part in zip(texts, parts[1:], strict=True):
+                found += [*self.words(text), *self._read(part)]
         else:
-            found = self._read(before + text + after)
+            found = self._read("".join(one for pair in zip(parts, [*texts, ""], strict=True) for one in pair))
         return np.asarray(found if last == end else [end, *found], np.int64)
+
+    def _around_results(self, num_calls: int) -> tuple[int, list[str], bool] | None:
+        if num_calls not in self._known:
+            ends = dict(zip(self.reader.ends, self.reader.end_ids, strict=True))
+            found = around_results(self.reader.rendered_as_is, self.reader.ends, num_calls)
+            self._known[num_calls] = None
+            if found is not None:
+                end, parts, as_json, whole = found
+                own = self._read(whole[whole.rindex(VALUE) :].partition(end)[2])
+                if self._read(whole)[-len(own) :] == own:
+                    self._known[num_calls] = (ends[end], parts, as_json)
+        return self._known[num_calls]
 
     def _read(self, text: str) -> list[int]:
         how = {"add_special_tokens": False, "return_attention_mask": False}
@@ -58,15 +101,15 @@ class BetweenTurns:
         longer = [{"role": "user", "content": "b c"}, {"role": "assistant", "content": "d"}]
         talks = [[*history, {"role": "user", "content": "a"}, *last] for history in ([], longer)]
         rendered = self.reader._rendered(talks)  # pyright: ignore[reportPrivateUsage]
-        end = self.reader.turn_end
         for text in rendered:
             if isinstance(text, DataError):
                 raise text
         tails = {str(text).rpartition(_SAID)[2] for text in rendered}
-        mark = "" if end is None else self.reader.decode_whole([[end]])[0]
         (tail, *others), (whole, *_) = tails, map(str, rendered)
         before, found, after = tail.partition(_TOLD)
-        if end is None or others or not found or not before.startswith(mark):
+        ends = zip(self.reader.ends, self.reader.end_ids, strict=True)
+        mark, end = max(((text, one) for text, one in ends if text and before.startswith(text)), default=("", None))
+        if end is None or others or not found:
             raise self._cannot("what stands between two turns depends on what was said, or no token ends a turn")
         before = before.removeprefix(mark)
         own = self._read(before + _TOLD + after)

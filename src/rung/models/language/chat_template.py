@@ -35,9 +35,10 @@ class ChatTemplates:
         """How often a template's child had to be ended."""
 
     def render(
-        self, tokenizer: Any, talks: Sequence[Sequence[Mapping[str, str]]], *, begins: bool = True
+        self, tokenizer: Any, talks: Sequence[Sequence[Mapping[str, Any]]], *, begins: bool = True
     ) -> list[str | DataError]:
-        """Each conversation as text, up to where the assistant begins, or what is wrong with it.
+        """Each conversation as text, up to where the assistant begins, or what is wrong with it. A first message of the
+        role `tools` is no message: it has the tools' schemas.
 
         A template that had to be ended `MOST_LOST` times renders nothing more: it would take its deadline each time.
         """
@@ -51,7 +52,7 @@ class ChatTemplates:
             found += self._asked(asked, talks[first : first + AT_ONCE])
         return found
 
-    def _asked(self, asked: Mapping[str, Any], talks: Sequence[Sequence[Mapping[str, str]]]) -> list[str | DataError]:
+    def _asked(self, asked: Mapping[str, Any], talks: Sequence[Sequence[Mapping[str, Any]]]) -> list[str | DataError]:
         template, why = asked["template"], WHY[TIMEOUT]
         if self._lost.get(template, 0) < MOST_LOST:
             messages = [[dict(message) for message in talk] for talk in talks]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from rung.tool_calls import TOOLS
 
 LONGEST = 16 * 2**20
 """Characters of a rendered text."""
@@ -18,8 +21,10 @@ def chat_template_job(setup: Mapping[str, Any]) -> tuple[Callable[[Mapping[str, 
 
     def render(request: Mapping[str, Any], messages: Any) -> Mapping[str, str]:
         try:
+            tools = json.loads(messages.pop(0)["content"]) if messages and messages[0].get("role") == TOOLS else None
             (text,), _ = render_jinja_template(
                 conversations=[messages],
+                tools=tools,
                 chat_template=request["template"],
                 add_generation_prompt=request["begins"],
                 **request["special_tokens"],

@@ -18,6 +18,8 @@ import numpy.typing as npt
 from rung.errors import DataError
 from rung.models.language.chat_template import chat_templates
 from rung.models.language.folder import foreign
+from rung.models.language.template_tools import tool_form
+from rung.tool_calls import TOOLS, told_plainly
 
 Ids = npt.NDArray[np.int64]
 Text = str | Sequence[Mapping[str, str]]
@@ -132,6 +134,20 @@ class TextReader:
     def _most(self) -> str:
         return f"the model's context holds {self.context_length:,}"
 
+    @cached_property
+    def tool_form(self) -> str:
+        """The form in which the chat template writes tool calls (`rung.tool_calls.FORMS`); empty: it has none."""
+        return tool_form(self.rendered_as_is, self.ends) if self.tokenizer.chat_template else ""
+
+    @cached_property
+    def ends(self) -> list[str]:
+        """The texts of `end_ids`."""
+        return self.decode_whole([[one] for one in self.end_ids])
+
+    def rendered_as_is(self, talks: Sequence[Sequence[Mapping[str, Any]]]) -> list[str | DataError]:
+        """Conversations through the chat template, whether it takes tools or drops them."""
+        return chat_templates().render(self.tokenizer, talks)
+
     def _rendered(self, talks: Sequence[Sequence[Mapping[str, str]]], *, begins: bool = True) -> list[str | DataError]:
         if not self.tokenizer.chat_template:
             problem = (
@@ -140,6 +156,8 @@ class TextReader:
                 "for chat"
             )
             return [DataError([problem])] * len(talks)
+        if any(talk[0]["role"] == TOOLS for talk in talks) and not self.tool_form:
+            talks = [told_plainly(talk) if talk[0]["role"] == TOOLS else talk for talk in talks]
         return chat_templates().render(self.tokenizer, talks, begins=begins)
 
     def _tokens(self, texts: list[str], chat: bool) -> list[list[int]]:
