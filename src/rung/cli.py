@@ -19,6 +19,7 @@ from rung.commands.catalogue import diff, explain, explain_metric, methods, sett
 from rung.commands.compare import compare
 from rung.commands.evaluate import chat, evaluate
 from rung.commands.pages import diagnose, label, view
+from rung.commands.play import play
 from rung.commands.serve import serve
 from rung.commands.shared import complain, say
 from rung.commands.train import check, pairs, resume, rlhf, sft, train
@@ -54,7 +55,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-_ON_RUNS = (train, check, resume, sft, pairs, rlhf, compare, evaluate, chat, serve, label, view, diagnose)
+_ON_RUNS = (train, check, resume, sft, pairs, rlhf, compare, evaluate, play, chat, serve, label, view, diagnose)
 for command in (*_ON_RUNS, methods, explain, diff, settings, tasks, explain_metric):
     app.command("eval" if command is evaluate else None)(command)
 

@@ -13,7 +13,20 @@ from rung import __version__
 from rung.cli import app
 from rung.errors import CheckpointError, DataError, MissingExtra, NonFiniteError, RewardError, SettingsError
 
-COMMANDS = ("train", "check", "resume", "sft", "eval", "chat", "methods", "explain", "diff", "tasks", "explain-metric")
+COMMANDS = (
+    "train",
+    "check",
+    "resume",
+    "sft",
+    "eval",
+    "play",
+    "chat",
+    "methods",
+    "explain",
+    "diff",
+    "tasks",
+    "explain-metric",
+)
 
 
 def python(*arguments, **environment):

@@ -125,9 +125,7 @@ class Evaluation:
 
 def evaluate(model: Any, asked: EvalSettings, *, base: Any = None, handed: Handed) -> Evaluation:
     """Samples k completions of each of the first items, for the model and for the base on the same streams."""
-    given, options = asked.task.name.startswith(GIVEN), asked.task.options()
-    task = handed.task(asked.task, asked.seed) if given else load_task(asked.task.name, seed=asked.seed, **options)
-    task = handed.over_turns(task, asked.tools, asked.turns)
+    task = asked_task(asked, handed)
     if isinstance(task, EnvironmentTask | CartPole1983):
         if asked.rewards:
             what = f"got {asked.rewards[0].function}, but {asked.task.name} is an environment: it judges"
@@ -137,6 +135,13 @@ def evaluate(model: Any, asked: EvalSettings, *, base: Any = None, handed: Hande
     named = [one for one in (model, base) if one is not None]
     models = [load_policy(model_of(one, asked.task, task)) if isinstance(one, str) else as_policy(one) for one in named]
     return _on_text(task, asked, judges, *models)
+
+
+def asked_task(asked: EvalSettings, handed: Handed) -> Any:
+    """The task that the settings name, or that was handed in, with its tools and bounds."""
+    given, options = asked.task.name.startswith(GIVEN), asked.task.options()
+    task = handed.task(asked.task, asked.seed) if given else load_task(asked.task.name, seed=asked.seed, **options)
+    return handed.over_turns(task, asked.tools, asked.turns)
 
 
 def _on_text(
