@@ -14,7 +14,19 @@ SOURCE = Path(__file__).parents[1] / "src" / "rung"
 FILES = sorted(SOURCE.rglob("*.py"))
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60
 
-SHARED = {"batch", "errors", "random", "whole_files", "waiting", "faults", "child", "compiled", "processes", "sandbox", "tool_calls"}
+SHARED = {
+    "batch",
+    "errors",
+    "random",
+    "whole_files",
+    "waiting",
+    "faults",
+    "child",
+    "compiled",
+    "processes",
+    "sandbox",
+    "tool_calls",
+}
 """The ground: one idea each, that every folder may stand on."""
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
