@@ -85,6 +85,26 @@ CASES: list[tuple[str, Make, Make]] = [
     ("refill_limit", changed(groups__rounds=10.0), changed(groups__rounds=9.0)),
     ("start_too_hard", changed(groups__all_wrong=0.61), changed({0: 0.3, 20: 0.5, 40: 0.7}, groups__all_wrong=0.61)),
     ("start_too_easy", changed(flat(0.95)), changed(flat(0.8))),
+    (
+        "stops_calling",
+        changed(tools__calls=lambda step: 1.0 if step < 4 else 0.0, turns__mean=1.0),
+        changed(tools__calls=0.0, turns__mean=2.0),  # a task over turns without a tool
+    ),
+    (
+        "always_calls",
+        changed(tools__calls=8.0, turns__mean=8.0, turns__most_reached=0.9),
+        changed(tools__calls=7.0, turns__mean=8.0, turns__most_reached=0.1),
+    ),
+    (
+        "ends_at_first_turn",
+        changed(tools__calls=0.0, turns__mean=lambda step: 3.0 if step < 4 else 1.0),
+        changed(tools__calls=0.0, turns__mean=1.0),
+    ),
+    (
+        "turns_run_out",
+        changed(tools__calls=0.0, turns__mean=8.0, turns__most_reached=0.6),
+        changed(tools__calls=0.0, turns__mean=8.0, turns__most_reached=0.4),
+    ),
     ("truncated", changed(length__truncated=0.71), changed(length__truncated=0.05)),
     (
         "thinking_too_long",
@@ -302,3 +322,11 @@ def test_evaluations_of_other_items_are_not_compared() -> None:
     assert run(evaluations=[evaluated(0, 0.9), other]).gain is None
     assert run(evaluations=[evaluated(0, 0.9), evaluated(40, 0.1)]).gain is not None
     assert SETTINGS["steps"] == 40
+
+
+def test_a_run_over_turns_that_is_cut_for_its_turns_is_not_told_of_tokens() -> None:
+    cut = {"length__truncated": 0.9, "turns__mean": 8.0, "turns__most_reached": 0.9}
+    rules = {"truncated", "always_calls", "turns_run_out"}
+    assert found(changed(**cut, tools__calls=8.0)()).keys() & rules == {"always_calls"}
+    assert found(changed(**cut, tools__calls=1.0)()).keys() & rules == {"turns_run_out"}
+    assert found(changed(**{**cut, "turns__most_reached": 0.0}, tools__calls=1.0)()).keys() & rules == {"truncated"}

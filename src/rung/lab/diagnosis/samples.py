@@ -138,6 +138,8 @@ def truncated(run: ObservedRun) -> Seen | None:
     share = _share_cut(run)
     if share is None or run.in_environment or thinking_too_long(run) is not None:
         return None
+    if always_calls(run) is not None or turns_run_out(run) is not None:
+        return None
     right = _right(run, cut=True)
     if run.learned and (right is None or right > HARMLESS):
         return None
@@ -265,3 +267,41 @@ def _answers(rows: Sequence[Sample]) -> dict[str, set[str]]:
 def _accuracy(rows: Sequence[Sample], text: str) -> float:
     found = [row["accuracy"] or 0.0 for row in rows if (row["completion"] or "").strip() == text]
     return sum(found) / len(found) if found else 0.0
+
+
+NO_CALLS = 0.02
+"""Calls an episode that are as good as none."""
+ONE_TURN, SEVERAL_TURNS = 1.05, 1.5
+"""Turns an episode at most at last, and at least at first, where the policy has given up the others."""
+
+
+def stops_calling(run: ObservedRun) -> Seen | None:
+    """Tools were called at first, or were given in the settings, and are not called any more."""
+    now, first = run.mean("tools/calls", run.late), run.mean("tools/calls", run.steps[:3])
+    if now is None or first is None or now > NO_CALLS or not (first > 5 * NO_CALLS or run.setting("tools")):
+        return None
+    return Seen(f"{now:.2g} calls an episode; in the first steps it were {first:.2g}")
+
+
+def always_calls(run: ObservedRun) -> Seen | None:
+    """Most episodes call in every turn, until no turn is left."""
+    calls, turns, cut = (run.mean(name, run.late) for name in ("tools/calls", "turns/mean", "turns/most_reached"))
+    if calls is None or turns is None or cut is None or cut <= MOST or calls < 0.9 * turns:
+        return None
+    return Seen(f"{calls:.2g} calls in {turns:.2g} turns an episode, and {cut:.0%} of them end with no turn left")
+
+
+def ends_at_first_turn(run: ObservedRun) -> Seen | None:
+    """Episodes that had several turns have one."""
+    now, first = run.mean("turns/mean", run.late), run.mean("turns/mean", run.steps[:3])
+    if now is None or first is None or now > ONE_TURN or first < SEVERAL_TURNS or stops_calling(run) is not None:
+        return None
+    return Seen(f"{now:.3g} turns an episode; in the first steps it were {first:.3g}")
+
+
+def turns_run_out(run: ObservedRun) -> Seen | None:
+    """Most episodes are cut because they have no turn left."""
+    cut = run.mean("turns/most_reached", run.late)
+    if cut is None or cut <= MOST or always_calls(run) is not None:
+        return None
+    return Seen(f"{cut:.0%} of the episodes reach the last turn without an end")

@@ -230,9 +230,9 @@ def _sample(number: int, row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _said(row: Mapping[str, Any]) -> str | None:
     """The completion; over turns a paragraph each, and what came back behind an arrow."""
-    arrows = {"assistant": "", "user": "← "}
     turns = row.get("turns") or ()
-    return "\n".join(f"{arrows[t['role']]}{t['content'].rstrip()}" for t in turns) if turns else row["completion"]
+    texts = (f"{'' if t['role'] == 'assistant' else '← '}{t['content'].rstrip()}" for t in turns)
+    return "\n".join(texts) if turns else row["completion"]
 
 
 def shown_tokens(row: Mapping[str, Any]) -> dict[str, Any]:
