@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: setup engine browser demo test test-all test-engine lint format bench bench-environments bench-control clean
+.PHONY: setup engine browser bubblewrap demo test test-all test-engine lint format bench bench-environments bench-control clean
 
 setup: $(VENV)/.ready
 
@@ -33,11 +33,17 @@ browser:
 	@test -n "$$($(FIND_BROWSER))" || echo "WARNING: there is no Chromium, and it could not be installed here; \
 	the tests of the pages will FAIL. On Debian or Ubuntu: apt-get install chromium" >&2
 
+# What code of a model runs in (rung.sandbox). Without it the sandbox fails closed, and its tests say that they are left out.
+bubblewrap:
+	@command -v bwrap >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+	  echo "installing bubblewrap for the tests of the sandbox" && apt-get -qq update && \
+	  DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends bubblewrap; } || true
+
 # A process a core, one thread each: two threads in every process would only wait for each other.
-test: setup browser
+test: setup browser bubblewrap
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
-test-all: $(VENV)/.demo browser
+test-all: $(VENV)/.demo browser bubblewrap
 	RUNG_NEW_EXAMPLES=1 $(BIN)/python -m pytest -m 'not peers and not engine'
 	$(BIN)/python -m pip install -q -e '.[peers]'
 	$(BIN)/python -m pytest -m peers
