@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from rung.trainers.world import World
 
 from rung.errors import NonFiniteError
 from rung.methods import METHODS
@@ -20,7 +21,6 @@ from rung.methods.explain import difference
 from rung.methods.parts.objectives import ClippedSurrogate, KLPenalty, Surrogate
 from rung.trainers.optimizer import require_finite_update
 from rung.trainers.reading import read_run
-from rung.trainers.world import World
 
 ROOT = Path(__file__).parent.parent
 HOME = ROOT / "experiments"

@@ -225,7 +225,7 @@ def _launched(*, closed: bool) -> _Worker:
             pass_fds=(reply_end,),
             start_new_session=True,
             cwd=folder,
-            env=_environment(folder),
+            env=environment_for(folder),
         )
     except BaseException:
         os.close(replies)
@@ -239,8 +239,8 @@ def _launched(*, closed: bool) -> _Worker:
     return _Worker(process, process.stdin.fileno(), replies, process.stdout.fileno(), folder)
 
 
-def _environment(home: str | None) -> dict[str, str]:
-    """The worker's environment: ours, or for a closed child with a home of its own what Python needs to start."""
+def environment_for(home: str | None) -> dict[str, str]:
+    """A child's environment: ours, or for a closed child with a home of its own what Python needs to start."""
     # The worker must find this very copy of rung, and must not find a stray json.py in the current folder (-P).
     source = str(Path(__file__).resolve().parents[1])
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)

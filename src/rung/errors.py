@@ -8,6 +8,7 @@ RungError
 ├── EnvironmentFailure (RuntimeError)  exit code 1: an environment failed, with its name, step and action
 ├── EngineError (RuntimeError)     exit code 1: the engine that draws failed, or draws from other weights
 ├── NonFiniteError (RuntimeError)  exit code 1: a NaN or infinity was stopped before the weights
+├── RankError (RuntimeError)       exit code 1: a process that learns with this one died or hangs, with its last lines
 ├── CheckpointError (RuntimeError) exit code 1: a checkpoint cannot be written or does not verify
 └── StorageError (OSError)         exit code 1: the operating system refused a file or a folder
 """
@@ -76,6 +77,10 @@ class NonFiniteError(RungError, RuntimeError):
 
 class CheckpointError(RungError, RuntimeError):
     """A checkpoint could not be written, or what is there does not verify."""
+
+
+class RankError(RungError, RuntimeError):
+    """A process that learns together with this one ended, or did not answer in time; nothing saved is lost."""
 
 
 class StorageError(RungError, OSError):

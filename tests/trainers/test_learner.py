@@ -20,7 +20,6 @@ from rung.methods.policy_gradient import PolicyGradient
 from rung.methods.reinforce import REINFORCE, RLOO
 from rung.trainers.assemble import assemble
 from rung.trainers.policy_gradient.learner import Learner
-from rung.trainers.world import World
 
 VARIANTS = [
     *(m for m in METHODS.values() if isinstance(m, PolicyGradient) and not isinstance(m.optimizer, NaturalGradient)),
@@ -35,10 +34,10 @@ STEP = 51
 OTHERS = {"reference": TablePolicy(seed=1), "teacher": TablePolicy(seed=2)}
 
 
-def gradient(method: PolicyGradient, batch: Batch, *, tokens: int, world: World | None = None) -> torch.Tensor:
+def gradient(method: PolicyGradient, batch: Batch, *, tokens: int) -> torch.Tensor:
     """The gradient of one update, before the norm bound and the step."""
     policy = TablePolicy(critic=method.critic is not None)
-    learner = Learner(policy, method, micro_batch_tokens=tokens, world=world, **OTHERS)
+    learner = Learner(policy, method, micro_batch_tokens=tokens, **OTHERS)
     kept: list[torch.Tensor] = []
     step = learner.optimizer.step
     learner.optimizer.step = lambda: kept.append(flat_gradient(learner)) or step()  # type: ignore[method-assign]

@@ -53,7 +53,8 @@ def require_finite(
 
     One pass over the numbers as a rule: a sum is finite only where every number is.
     """
-    named = {name: t.detach() for name, t in tensors.items() if t.is_floating_point() and t.numel()}
+    held = {name: getattr(t, "to_local", lambda t=t: t)() for name, t in tensors.items()}  # of a sharded one, its share
+    named = {name: t.detach() for name, t in held.items() if t.is_floating_point() and t.numel()}
     if not named or bool(torch.stack([tensor.sum() for tensor in named.values()]).isfinite().all()):
         return
     bad = {name: int((~tensor.isfinite()).sum()) for name, tensor in named.items()}

@@ -20,7 +20,7 @@ from rung.trainers.inputs import Inputs, changed, digest_of
 from rung.whole_files import write_whole
 
 INPUTS = "inputs.json"
-FREE = ("steps", "budget", "evaluation.every", "saving", "reporting")
+FREE = ("steps", "budget", "evaluation.every", "saving", "reporting", "learner.processes", "learner.deadline_s")
 """What a resumed run may set otherwise."""
 MAY_CHANGE = f"may change: {', '.join(FREE)}"
 

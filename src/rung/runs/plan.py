@@ -27,6 +27,8 @@ from rung.trainers.fits import accuracy_doubts, accuracy_of
 from rung.trainers.handed import Handed
 from rung.trainers.kind import Kind
 from rung.trainers.memory import Memory, has_copy, memory_of, trained_parameters
+from rung.trainers.ranks import on_gpu
+from rung.trainers.shares import sends
 from rung.trainers.units import Units, count
 
 if TYPE_CHECKING:
@@ -149,6 +151,7 @@ class Plan:
             },
             "memory_bytes": {**self.memory.parts, "total": self.memory.total},
             "engine": None if self.engine is None else self.engine.as_data(),
+            "sends_bytes": vars(sends(settings, self.network)),
             "settings": settings.as_data(),
             "written": [vars(one) for one in self.written],
             "notes": list(self.notes),
@@ -189,9 +192,10 @@ def make_plan(
     warnings = [*kind.doubts(settings, method), *_warnings(settings, units, task)]
     if not task.environment and not kind.stored_pairs:
         warnings += accuracy_doubts(settings, task.own_rewards)
-    if free_bytes is not None and network.unknown is None and memory.total > free_bytes:
+    together = 1 if on_gpu(settings.learner) else settings.learner.processes  # processes on a CPU share its memory
+    if free_bytes is not None and network.unknown is None and memory.total * together > free_bytes:
         warnings.append(
-            f"memory: about {memory.gib:.1f} GiB are needed and {free_bytes / 2**30:.1f} GiB are free; "
+            f"memory: about {memory.gib * together:.1f} GiB are needed and {free_bytes / 2**30:.1f} GiB are free; "
             "lower learner.micro_batch_tokens or sampler.rows_at_once, or set learner.checkpoint_activations or lora"
         )
     return Plan(
@@ -309,7 +313,8 @@ def gated(settings: Settings, handed: Handed) -> tuple[str, ...]:
     with TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of the rows: the plan has said it
         handed = replace(handed, tiny=lambda task, given: _untrained(task, given, Path(folder)))
-        with closing(build(settings, handed)) as trainer:
+        alone = settings.changed({"learner.processes": 1})  # what can be tried can be tried in one
+        with closing(build(alone, handed)) as trainer:
             return trainer.notes
 
 
@@ -357,6 +362,7 @@ def plan_lines(plan: Plan) -> list[str]:
         plan=plan,
         budget=" or ".join(f"{most} {axis}" for axis, most in limits.items()),
         accuracy=accuracy_of(settings.rewards, plan.task.own_rewards, settings.rewarding.accuracy),
+        sends=sends(settings, plan.network),
         memory=", ".join(f"{name} {size_in_words(size)}" for name, size in plan.memory.parts.items() if size),
         written=written,
     )

@@ -158,7 +158,7 @@ def handed(labeller: MakesLabeller | None = None, objects: Objects | None = None
 
 
 def _changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
-    kept = {key.split(".")[0] for key in changes} - {name.split(".")[0] for name in began.FREE}
+    kept = [key for key in changes if not any(f"{key}.".startswith(f"{name}.") for name in (*began.FREE, "evaluation"))]
     wrong = [f"{key}: a resumed run keeps it, or it would be another run; {began.MAY_CHANGE}" for key in sorted(kept)]
     if wrong:
         raise SettingsError(wrong)

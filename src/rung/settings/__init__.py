@@ -13,6 +13,7 @@ True
 from __future__ import annotations
 
 from rung.settings.given import write_yaml
+from rung.settings.learner import LearnerSettings as LearnerSettings
 from rung.settings.load import read_eval as read_eval
 from rung.settings.load import read_pairs as read_pairs
 from rung.settings.load import read_settings as read_settings
@@ -22,7 +23,6 @@ from rung.settings.load import with_whole_paths as with_whole_paths
 from rung.settings.schema import BudgetSettings as BudgetSettings
 from rung.settings.schema import EvalSettings as EvalSettings
 from rung.settings.schema import EvaluationSettings as EvaluationSettings
-from rung.settings.schema import LearnerSettings as LearnerSettings
 from rung.settings.schema import LoraSettings as LoraSettings
 from rung.settings.schema import PairsSettings as PairsSettings
 from rung.settings.schema import RewardSettings as RewardSettings

@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from rung.settings import objects
 from rung.settings.given import nested
 from rung.settings.layers import settled
+from rung.settings.learner import GradientSettings, LearnerSettings
 from rung.settings.objects import GIVEN, MethodSettings
 from rung.settings.sampler import SamplerSettings
 from rung.settings.section import Amount, Count, Data, Section
@@ -86,22 +87,6 @@ class LoraSettings(Section):
     """The change is scaled by alpha / rank."""
     targets: Annotated[tuple[str, ...], Strict(False)] | None = None
     """Names of the layers that are adapted; None: the model's usual ones."""
-
-
-class LearnerSettings(Section):
-    """How gradients are computed. Nothing here changes what is learned, except `compute` by its rounding."""
-
-    micro_batch_tokens: int = Field(1024, ge=1)
-    """Tokens that go through the model at once, at most (one episode always does); fewer need less memory. 1024 was
-    fastest on two CPU cores; a GPU is used better with more."""
-    checkpoint_activations: bool = False
-    """Compute activations again in the backward pass instead of keeping them: less memory, about a third slower."""
-    compute: Literal["float32", "bfloat16"] | None = None
-    """Number format of the matrix products; None: bfloat16 where the machine is fast at it. Weights stay float32."""
-    device: str | None = None
-    """`cpu`, `cuda`, `cuda:1`; None: a GPU when there is one."""
-    threads: int | None = Field(None, ge=1)
-    """CPU threads; None: as many as torch chooses. Another number of threads rounds differently."""
 
 
 class NetworkSettings(Section):
@@ -333,7 +318,7 @@ class SFTSettings(_ModelAndTask):
     """Held-out items that are scored before and after, answered greedily."""
     max_new_tokens: int = Field(16, ge=1)
     """Tokens of a completion at most, in the evaluation."""
-    learner: LearnerSettings = LearnerSettings()
+    learner: GradientSettings = GradientSettings()
     """How gradients are computed."""
 
 
@@ -354,7 +339,7 @@ class PairsSettings(_ModelAndTask):
     """Rewards that rank the answers to a prompt; empty: the task's own rewards."""
     rewarding: RewardingSettings = RewardingSettings()
     """Which reward counts as accuracy, and limits for rewards that are slow or fail."""
-    learner: LearnerSettings = LearnerSettings()
+    learner: GradientSettings = GradientSettings()
     """Device and number format of the model."""
 
 

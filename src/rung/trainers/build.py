@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.distributed as dist
 
 from rung.errors import SettingsError
 from rung.rewards.judge import Judge
 from rung.rewards.reward import Reward, WeightedReward
 from rung.rewards.user import FunctionReward, UserReward
-from rung.settings import LearnerSettings, RewardSettings, Settings, TaskSettings
+from rung.rollouts.sampling import Sampler
+from rung.settings import RewardSettings, Settings, TaskSettings
+from rung.settings.learner import GradientSettings
 from rung.settings.objects import GIVEN, TASKS_OWN
 from rung.tasks.task import TextTask
 from rung.trainers.fits import accuracy_of, is_function
@@ -26,10 +30,12 @@ if TYPE_CHECKING:
     from rung.models.language.policy import TextPolicy
 
 
-def limit_threads(learner: LearnerSettings) -> None:
-    """As many threads as the settings say; all of them when they say nothing."""
+def limit_threads(learner: GradientSettings) -> None:
+    """As many threads as the settings say; all of them when they say nothing, dealt out over the processes."""
     if learner.threads is not None:
         torch.set_num_threads(learner.threads)
+    elif (processes := getattr(learner, "processes", 1)) > 1:
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // processes))
 
 
 def rewards_of(
@@ -92,6 +98,15 @@ def language_model(setup: Setup) -> TextPolicy:
     return policy
 
 
+def sampler_of(setup: Setup, policy: TextPolicy) -> Sampler:
+    """Who draws a policy's answers: as was handed in, else the processes that learn, each its share."""
+    if setup.ranks.size == 1:
+        return setup.handed.sampler(setup.settings, policy)
+    from rung.trainers.dealt_sampler import DealtSampler
+
+    return DealtSampler(policy, setup.ranks, rows_at_once=setup.settings.sampler.rows_at_once)
+
+
 def teacher_of(setup: Setup, policy: TextPolicy) -> TextPolicy | None:
     """The model that is distilled from, frozen. SettingsError when it reads text as other tokens."""
     name = setup.settings.teacher
@@ -104,6 +119,7 @@ def teacher_of(setup: Setup, policy: TextPolicy) -> TextPolicy | None:
     problem = differing_tokens(policy, teacher)
     if problem is not None:
         raise SettingsError([f"teacher: {name} {problem}; choose a teacher with the model's own tokenizer"])
+    setup.ranks.shard(teacher)
     return teacher
 
 
@@ -113,7 +129,7 @@ def _loaded(key: str, setup: Setup, **how: Any) -> TextPolicy:
     from rung.trainers.inputs import of_model
 
     spec, learner = getattr(setup.settings, key), setup.settings.learner
-    how |= {"device": learner.device, "compute": learner.compute}
+    how |= {"device": getattr(setup.ranks, "device", learner.device), "compute": learner.compute}
     if spec.startswith(GIVEN):
         policy = as_policy(setup.handed.model(spec, teacher=key == "teacher"), **how)
     else:
@@ -145,4 +161,5 @@ def rounding() -> dict[str, object]:
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "cuda": torch.cuda.is_available(),
+        "processes": dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1,
     }

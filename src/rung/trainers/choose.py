@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Container, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ from rung.settings.schema import SAMPLES
 from rung.tasks.cart_pole import NAME as CART_POLE
 from rung.tasks.environment import looks_like_environment
 from rung.trainers.engine import engine_fits
-from rung.trainers.fits import budget_fits, rewards_fit
+from rung.trainers.fits import budget_fits, not_for_several, rewards_fit
 from rung.trainers.gate import Start, gate
 from rung.trainers.handed import Handed
 from rung.trainers.kind import Kind, Setup
 from rung.trainers.policy_gradient.adapted import Adapted
+from rung.trainers.ranks import Ranks
 from rung.trainers.trainer import Trainer
 from rung.trainers.usable_rows import usable_in_run
 
@@ -110,6 +112,9 @@ def problems(settings: Settings, method: Method | None) -> Iterator[str]:
     kind = kind_for(settings, method)
     yield from kind.problems(settings, method)
     yield from engine_fits(settings, method, draws=kind.engine_draws)
+    if settings.learner.processes > 1:
+        wrong = (*not_for_several(settings), *kind.alone(settings, method))
+        yield from (f"learner.processes: got {settings.learner.processes}, but {one}; set 1" for one in wrong)
     if settings.task.name == CART_POLE and not kind.draws_pairs and not hasattr(method, "tables"):
         boxed = ", ".join(name for name, one in METHODS.items() if hasattr(one, "tables"))
         yield (
@@ -137,7 +142,7 @@ def build(settings: Settings, handed: Handed, folder: Path | None = None, shared
     them there.
     """
     from rung.trainers import inputs
-    from rung.trainers.build import limit_threads
+    from rung.trainers.build import limit_threads, place_of
 
     limit_threads(settings.learner)
     method = settings.resolved_method()
@@ -156,7 +161,16 @@ def build(settings: Settings, handed: Handed, folder: Path | None = None, shared
     setup.inputs.update(inputs.of_task(settings.task.name, task) | inputs.of_rewards(settings, handed))
     setup.inputs.update(inputs.of_objects(handed.objects, settings.method.parts))
     setup.inputs.update(inputs.of_files([settings.task.name, *settings.tools]))
-    trainer = kind.build(setup)
+    if settings.learner.processes > 1:
+        from rung.trainers.team import Lead
+
+        setup = replace(setup, ranks=Lead(settings, model=place_of(settings.model, setup)))
+    try:
+        with setup.ranks.waiting("to load the model"):
+            trainer = kind.build(setup)
+    except BaseException:
+        setup.ranks.close()
+        raise
     trainer.inputs = setup.inputs
     try:
         policy = getattr(trainer, "policy", None)
@@ -166,3 +180,17 @@ def build(settings: Settings, handed: Handed, folder: Path | None = None, shared
         raise
     fault_point("load.done")
     return trainer
+
+
+def follower(settings: Settings, ranks: Ranks) -> Trainer:
+    """The trainer of a process that another one leads, which has task, rewards and record."""
+    from rung.trainers.build import limit_threads
+
+    limit_threads(settings.learner)
+    method = settings.resolved_method()
+
+    def nothing(*_: Any) -> Path:
+        raise AssertionError("the model's place was told")
+
+    kind, handed = kind_for(settings, method), Handed(tiny=nothing)
+    return kind.build(Setup(settings=settings, method=method, task=None, handed=handed, ranks=ranks))

@@ -130,3 +130,23 @@ def is_function(text: str) -> bool:
     """Whether a reward's `function` is of the form path/file.py:function."""
     file, colon, name = text.rpartition(":")
     return bool(colon) and file.endswith(".py") and name.isidentifier()
+
+
+def not_for_several(settings: Settings) -> Iterator[str]:
+    """What of these settings several processes cannot share: objects of this process, one device, another's sampler."""
+    from rung.trainers.ranks import on_gpu
+
+    for key, name in {"model": settings.model, "teacher": settings.teacher or ""}.items():
+        if name.startswith(GIVEN):
+            yield f"{key} is an object of this process, which others cannot be handed"
+    if settings.method.parts:
+        yield "the method has parts of your own, which other processes cannot be handed"
+    if settings.sampler.engine != "in_process":
+        yield f"sampler.engine={settings.sampler.engine} is given weights by one process alone"
+    if ":" in (settings.learner.device or ""):
+        yield f"learner.device={settings.learner.device} is one device, and each process has the GPU of its number"
+    elif on_gpu(settings.learner):
+        import torch
+
+        if (gpus := torch.cuda.device_count()) < settings.learner.processes:
+            yield f"torch sees {gpus} GPUs here, one for each process"

@@ -17,6 +17,7 @@ from rung.settings import Settings
 from rung.tasks.load import load_task
 from rung.trainers.fits import general_doubts
 from rung.trainers.handed import Handed
+from rung.trainers.ranks import ONE, Ranks
 from rung.trainers.trainer import Trainer
 from rung.trainers.units import Units
 from rung.trainers.work import Work
@@ -39,6 +40,8 @@ class Setup:
     """The run's folder; None for a trainer without one."""
     shared: Path | None = None
     """Where runs share what they draw alike; None: each draws its own."""
+    ranks: Ranks = ONE
+    """The processes that learn together."""
     inputs: dict[str, str] = field(default_factory=dict[str, str])
     """Fingerprints of what is loaded (`inputs.py`), added by whoever loads it."""
 
@@ -72,6 +75,10 @@ class Kind:
     def problems(self, settings: Settings, method: Any) -> Iterator[str]:
         """Settings that cannot go together; each sentence begins with the setting to change."""
         yield from ()
+
+    def alone(self, settings: Settings, method: Any) -> Iterator[str]:
+        """Why a run with these settings cannot learn on several processes. Nothing where it can."""
+        yield f"{method.name} learns in one process"
 
     def misfits(self, method: Any, task: Any) -> Iterator[str]:
         """Why this method cannot learn this task."""

@@ -49,7 +49,8 @@ def memory_of(
     prompt_tokens: int,
     teacher: ModelShape | None = None,
 ) -> Memory:
-    """The estimate, for steps of so many episodes and prompts of about `prompt_tokens` tokens."""
+    """The estimate for one process, for steps of so many episodes and prompts of about `prompt_tokens` tokens. Of
+    several each holds a share; `gathered` are the whole weights, which it holds while it draws."""
     trained = trained_parameters(settings, network)
     low = settings.learner.compute == "bfloat16"
     compute = 2 if low else FLOAT
@@ -59,18 +60,22 @@ def memory_of(
     places = rows * (prompt_tokens + settings.max_new_tokens)
     base = network.parameters * FLOAT
     copies = int(has_copy(settings, method, kind)) + kind.frozen_copies(settings, method)
-    of_kind = kind.memory(settings, method, network, prompt_tokens)
+    of_kind, processes = kind.memory(settings, method, network, prompt_tokens), settings.learner.processes
     engines = {"engine's copy": trained * compute} if asked.ahead else {}
+    held = {
+        "weights": base + (network.parameters * 2 if low else 0) + (trained * FLOAT if settings.lora else 0),
+        "gradients": trained * FLOAT,
+        "optimizer": 2 * trained * FLOAT,
+        "critic": of_kind.get("critic", 0),
+        "reference": base * copies,
+        "teacher": 0 if teacher is None else teacher.parameters * FLOAT,
+    }
     return Memory(
-        {
-            "weights": base + (network.parameters * 2 if low else 0) + (trained * FLOAT if settings.lora else 0),
-            "gradients": trained * FLOAT,
-            "optimizer": 2 * trained * FLOAT,
-            "critic": of_kind.get("critic", 0),
-            "reference": base * copies,
-            "teacher": 0 if teacher is None else teacher.parameters * FLOAT,
+        {name: -(-size // processes) for name, size in held.items()}
+        | ({"gathered": base} if processes > 1 else {})
+        | {
             "replay": of_kind.get("replay", 0),
-            "kv cache": 2 * network.layers * network.kv_width * places * compute,
+            "kv cache": 2 * network.layers * network.kv_width * places * compute // processes,
             "activations": activations(settings, network, tokens) * compute,
             **engines,
         }

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from rung.errors import CheckpointError, NonFiniteError
 from rung.faults import fault_point
 from rung.methods.parts.protocols import fact
-from rung.trainers.world import World
 
 
 def gradient_step(
@@ -23,7 +22,6 @@ def gradient_step(
     loss: float | None,
     max_grad_norm: float,
     learning_rate: float,
-    world: World,
     update: int,
 ) -> float:
     """Bounds the gradient's norm and steps; gives the norm it had. Raises NonFiniteError before anything is changed.
@@ -31,7 +29,7 @@ def gradient_step(
     `loss` is None where it is not known yet.
     """
     norm = bound_norm(parameters, max_grad_norm)
-    require_finite_update(loss, norm, world=world, update=update)
+    require_finite_update(loss, norm, update=update)
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
     optimizer_step(optimizer)
@@ -83,7 +81,8 @@ def require_possible(rate: float) -> None:
 def bound_norm(parameters: Sequence[torch.nn.Parameter], most: float) -> Tensor:
     """Scales the gradients down to a global norm of `most` where it is larger; gives the norm it had."""
     if len(parameters) > 1 or not parameters or parameters[0].grad is None:
-        return torch.nn.utils.clip_grad_norm_(parameters, most)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, most)
+        return norm if (whole := getattr(norm, "full_tensor", None)) is None else whole()  # of all processes' shares
     gradient = parameters[0].grad  # of one tensor: without what torch spends on sorting many
     norm = torch.linalg.vector_norm(gradient)
     if norm > most:
@@ -91,9 +90,9 @@ def bound_norm(parameters: Sequence[torch.nn.Parameter], most: float) -> Tensor:
     return norm
 
 
-def require_finite_update(loss: float | None, norm: Tensor, *, world: World, update: int) -> None:
-    """Raises NonFiniteError, in every process, when the loss or the gradient's norm is not finite in any."""
-    if world.any(not (math.isfinite(loss or 0.0) and math.isfinite(norm))):
+def require_finite_update(loss: float | None, norm: Tensor, *, update: int) -> None:
+    """Raises NonFiniteError when the loss or the gradient's norm is not finite; every process has the same."""
+    if not (math.isfinite(loss or 0.0) and math.isfinite(norm)):
         known = "" if loss is None else f"the loss is {loss}, "
         raise NonFiniteError(
             f"{known}the gradient's norm is {float(norm)}, at update {update}: the weights were left as they are. "
@@ -125,7 +124,9 @@ class Optimized:
         """`apart`: some of them may go without a gradient, and are then left as they are; a row would move them all."""
         self._named = dict(named)
         self._own = list(named.values())
-        self.row = None if apart else _as_one_row(self._own)
+        sharded, in_row = any(hasattr(one, "full_tensor") for one in self._own), not apart and _go_together(self._own)
+        self.row = _as_one_row(self._own) if in_row and not sharded else None
+        self._missing_is_0 = in_row and sharded
         self.parameters = self._own if self.row is None else [self.row]
         self.row_gradient = torch.zeros(0) if self.row is None else torch.zeros_like(self.row.data)
         self._gradients = [] if self.row is None else _parts(self.row_gradient, self._own)
@@ -140,24 +141,57 @@ class Optimized:
         for parameter, gradient in zip(self._own, self._gradients, strict=True):
             parameter.grad = gradient
 
+    def fill(self) -> None:
+        """Gives sharded parameters that got no gradient one of 0, where one process would keep them in a row."""
+        for parameter in self._own if self._missing_is_0 else ():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+
     def state(self, optimizer: torch.optim.Optimizer | None) -> dict[str, Tensor]:
         """The optimizer's state as named tensors."""
         return optimizer_state(optimizer, self._named if self.row is None else {ROW: self.row})
 
     def restore(self, optimizer: torch.optim.Optimizer | None, tensors: Mapping[str, Tensor]) -> None:
-        """Puts back what `state` gave. CheckpointError when it is of other parameters."""
+        """Puts back what `state` gave, here or in a process that keeps them in a row where this one does not.
+        CheckpointError when it is of other parameters."""
+        tensors = self._as_kept(tensors)
         if self.row is not None:
             wrong = {n: tuple(t.shape) for n, t in tensors.items() if t.dim() and t.shape != self.row.shape}
             if wrong:
                 raise CheckpointError(f"the optimizer's state has {wrong}, expected {tuple(self.row.shape)} each")
         restore_optimizer(optimizer, self._named if self.row is None else {ROW: self.row}, tensors)
 
+    def _as_kept(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The state as one row where this process has one, else by name: sharded weights stand in no row."""
+        in_row = all(name.startswith(f"{ROW}/") for name in tensors)
+        if not tensors or in_row == (self.row is not None):
+            return tensors
+        if self.row is None:
+            parts = {
+                name: _parts(row, self._own) if row.dim() else [row] * len(self._own) for name, row in tensors.items()
+            }
+            return {
+                f"{own}/{name.removeprefix(f'{ROW}/')}": part
+                for name, each in parts.items()
+                for own, part in zip(self._named, each, strict=True)
+            }
+        first = next(iter(self._named))
+        keys = [name.removeprefix(f"{first}/") for name in tensors if name.startswith(f"{first}/")]
+        every = {key: [tensors[f"{own}/{key}"] for own in self._named] for key in keys}
+        return {
+            f"{ROW}/{key}": torch.cat([one.reshape(-1) for one in each]) if each[0].dim() else each[0]
+            for key, each in every.items()
+        }
 
-def _as_one_row(parameters: list[nn.Parameter]) -> nn.Parameter | None:
-    """One parameter that holds the numbers of all, which are views of it from now on; None where that is no gain."""
+
+def _go_together(parameters: list[nn.Parameter]) -> bool:
+    """Whether one row for all is a gain."""
     alike = len({(p.device, p.dtype) for p in parameters}) == 1 and all(p.is_contiguous() for p in parameters)
-    if len(parameters) < 2 or not alike or sum(p.numel() for p in parameters) > FEW:
-        return None
+    return len(parameters) > 1 and alike and sum(p.numel() for p in parameters) <= FEW
+
+
+def _as_one_row(parameters: list[nn.Parameter]) -> nn.Parameter:
+    """One parameter that holds the numbers of all, which are views of it from now on."""
     row = nn.Parameter(torch.cat([p.detach().reshape(-1) for p in parameters]))
     for parameter, part in zip(parameters, _parts(row.data, parameters), strict=True):
         parameter.data = part
@@ -201,4 +235,9 @@ def restore_optimizer(
         parameter = parameters[name]
         beside = key != "step" or optimizer.defaults.get("fused")
         place = parameter.device if beside else torch.device("cpu")
-        optimizer.state[parameter][key] = value.to(place)
+        placed = value.to(place)
+        if hasattr(parameter, "full_tensor") and placed.shape == parameter.shape:
+            from rung.models.language.sharded import share_of
+
+            placed = share_of(placed, parameter)
+        optimizer.state[parameter][key] = placed

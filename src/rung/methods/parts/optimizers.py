@@ -186,6 +186,7 @@ class NaturalGradient:
     num_critic_minibatches: Annotated[int, FROM_1] = 1
     """Updates of the critic a pass, each on its share of the rollout."""
     trust_region: ClassVar[bool] = True
+    alone: ClassVar[str] = "takes a natural-gradient step, which needs the whole gradient in one process"
     updates_allowed: ClassVar[int] = 1
     needs_old_log_probs: ClassVar[bool] = True
     means: ClassVar[Mapping[str, float]] = AdamW.means

@@ -25,14 +25,14 @@ class TextCritic(nn.Module):
         self.layer = nn.Linear(head.weight.shape[1], 1, device=head.weight.device, dtype=head.weight.dtype)
         nn.init.zeros_(self.layer.weight)
         nn.init.zeros_(self.layer.bias)
-        self._engine = None
+        self.engine = None
         if self.network is not None:
             unused = self.network.get_output_embeddings().weight  # but where it is the table of embeddings too
             unused.requires_grad_(unused is self.network.get_input_embeddings().weight)
-            self._engine = Decoder(self.network) if why_not(self.network) is None else WholeModel(self.network)
+            self.engine = Decoder(self.network) if why_not(self.network) is None else WholeModel(self.network)
 
     def forward(self, rows: Rows, hidden_ND: Tensor | None) -> Tensor:
         """V at each wanted token of the rows, [N]; `hidden_ND` are the policy's states there."""
-        own_ND = hidden_ND if self._engine is None else self._engine.read(rows)
+        own_ND = hidden_ND if self.engine is None else self.engine.read(rows)
         assert own_ND is not None
-        return self.layer(own_ND.to(self.layer.weight))[:, 0]
+        return self.layer(own_ND.to(self.layer.weight)).sum(1)  # no view, which a sharded module must not give

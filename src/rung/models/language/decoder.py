@@ -130,12 +130,15 @@ class Decoder(Engine):
         kept: list[tuple[Tensor, Tensor]] = []
         parts = segments(levels, device, _product_type(x_ND))
         attend = partial(_attend_packed, parts=parts, kept=kept if keep_keys else None)
-        for layer in map(Layer.of, self.base.layers):
-            if self.recompute and torch.is_grad_enabled():
-                x_ND = checkpoint(self.layer, layer, x_ND, turn, attend, use_reentrant=False)
-            else:
-                x_ND = self.layer(layer, x_ND, turn, attend)
+        for module in self.base.layers:
+            x_ND = self.through(module, x_ND, turn, attend)
         return self.norm(self.base.norm, x_ND), kept
+
+    def through(self, module: Any, x_ND: Tensor, turn: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
+        """`layer` of one of the model's own modules; a sharded model (`sharded`) gathers its weights around it."""
+        if self.recompute and torch.is_grad_enabled():
+            return checkpoint(self.layer, Layer.of(module), x_ND, turn, attend, use_reentrant=False)
+        return self.layer(Layer.of(module), x_ND, turn, attend)
 
     def turn(self, x_ND: Tensor, positions_N: Tensor) -> tuple[Tensor, Tensor]:
         """cos and sin of the angles by which keys and queries at these positions are turned, [N, E] each."""

@@ -76,6 +76,12 @@ class Engine:
         return whole_logits(read_ND, head.weight, head.bias)
 
 
+def blocks_of(model: Any) -> list[nn.Module]:
+    """The layers that the network is a row of: what transformers says must not be taken apart."""
+    names = set(getattr(model, "_no_split_modules", None) or ())
+    return [module for module in model.modules() if type(module).__name__ in names]
+
+
 def numbers_of(model: Any) -> dict[str, Any]:
     """The settings of what reads text."""
     return model.config.get_text_config().to_dict()

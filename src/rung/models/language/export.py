@@ -17,22 +17,22 @@ import torch
 from torch import Tensor
 
 from rung.errors import DataError, RungError
-from rung.models.language.lora import merged_state, quiet
+from rung.models.language.lora import quiet
 
 TYPES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.float64: "F64", torch.bool: "BOOL"}
 TYPES |= {torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8"}
 """The names of types in a safetensors header."""
 
 
-def save_model(model: Any, folder: Path) -> None:
-    """Write configuration and float32 safetensors as an ordinary Hugging Face folder, adapters merged."""
+def save_model(model: Any, state: Mapping[str, Tensor], folder: Path) -> None:
+    """Write configuration and this state, in float32 safetensors, as an ordinary Hugging Face folder."""
     from transformers import AutoModelForCausalLM
 
     with torch.device("meta"):
         ordinary = type(model)(copy.deepcopy(model.config))  # a save writes into the configuration
     if hasattr(model, "_weight_conversions"):  # the names that the weights were loaded by
         ordinary._weight_conversions = model._weight_conversions
-    write(ordinary, merged_state(model), folder, reader=AutoModelForCausalLM)
+    write(ordinary, state, folder, reader=AutoModelForCausalLM)
     if (folder / "generation_config.json").is_file():  # as it is: transformers would refuse some that it reads
         model.generation_config.to_json_file(folder / "generation_config.json")
 

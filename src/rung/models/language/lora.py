@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -157,15 +157,13 @@ def adapter_off(model: nn.Module, off: bool) -> Iterator[None]:
             layer._disable_adapters = False
 
 
-def merged_state(model: nn.Module) -> dict[str, Tensor]:
-    """The state of the ordinary model whose weights are W + delta; the model itself stays as it is.
+def merged_state(model: nn.Module, held: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state of the ordinary model whose weights are W + delta, from the model's own; the model stays as it is.
 
     An adapter stands around a layer's `weight`, or, on fused experts, around any parameter of a module, perhaps one
     around another; without the wraps' own names the weights have those of the ordinary model.
     """
-    state = {
-        name.replace(".base_layer", ""): tensor for name, tensor in model.state_dict().items() if "lora_" not in name
-    }
+    state = {name.replace(".base_layer", ""): tensor for name, tensor in held.items() if "lora_" not in name}
     with torch.no_grad():
         for name, layer in wrapped_layers(model).items():
             weight = f"{name.replace('.base_layer', '')}.{getattr(layer, 'parameter_name', 'weight')}"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,12 +26,20 @@ from rung.models.language.decoding import BegunTogether, Decoding
 from rung.models.language.distributions import Categorical
 from rung.models.language.engine import HEADS, LAYERS, number, numbers_of
 from rung.models.language.export import save_model, try_writing
-from rung.models.language.lora import adapter_off, has_adapter
+from rung.models.language.lora import adapter_off, has_adapter, merged_state
 from rung.models.language.packing import Ids, Rows, rows_of
 from rung.models.language.text_reader import TextReader, told_by
 from rung.models.language.whole_model import Together, WholeModel, running
 from rung.models.outputs import Outputs
 from rung.models.state import take_over
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
+
+    from rung.models.language.sharded import Sharded
+
+Whole = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+"""Tensors by name to whole ones; to none in a process that only helps to gather them."""
 
 
 class TextPolicy(TextReader):
@@ -63,6 +72,8 @@ class TextPolicy(TextReader):
         self.engine_reason = why_not(model)
         self.engine = Decoder(model) if self.engine_reason is None else WholeModel(model)
         self._adapter_off = adapter_off
+        self.sharded: Sharded | None = None
+        self._held: Mapping[str, Tensor] | None = None
         self.critic: TextCritic | None = None
         self.notes: tuple[str, ...] = ()
         self._token_texts: list[str] | None = None
@@ -176,6 +187,7 @@ class TextPolicy(TextReader):
         low = self.compute_dtype != torch.float32
         with (
             adapter_off(self.model, self._adapter_off),
+            nullcontext() if self.sharded is None else self.sharded.passing(self._held),
             torch.autocast(self.device.type, dtype=self.compute_dtype if low else torch.bfloat16, enabled=low),
         ):
             yield
@@ -210,11 +222,18 @@ class TextPolicy(TextReader):
     def reference(self) -> TextPolicy:
         """The policy as it is at the start, frozen: with LoRA the same base with the adapter off, else a copy."""
         if has_adapter(self.model):
-            return TextPolicy(self.model, self.tokenizer, compute_dtype=self.compute_dtype, adapter_off=True)
+            without = copy.copy(self)
+            without._adapter_off, without.critic = True, None
+            return without
         return self.copied()
 
     def copied(self) -> TextPolicy:
-        """A frozen copy of the policy as it is now, its adapter included: what a target network is."""
+        """A frozen copy of the policy as it is now, its adapter included: what a target network is. Of a sharded one it
+        is a second set of shares, which lies in the model while the copy is asked."""
+        if self.sharded is not None:
+            frozen = copy.copy(self)
+            frozen._held, frozen.critic = self.sharded.copied(), None
+            return frozen
         model = copy.deepcopy(self.model).requires_grad_(False)
         return TextPolicy(model, self.tokenizer, compute_dtype=self.compute_dtype)
 
@@ -225,16 +244,31 @@ class TextPolicy(TextReader):
         for name, parameter in other.trainable().items():
             mine[name].copy_(parameter) if share == 1 else mine[name].lerp_(parameter, share)
 
+    def shard(self, mesh: DeviceMesh, sent: Counter[str]) -> None:
+        """Keep this process's share of the weights alone, the critic's too; every process of the mesh calls it, and the
+        bytes that it sends from now on are counted in `sent`."""
+        from rung.models.language.sharded import Sharded
+
+        self.sharded = Sharded(mesh, sent)
+        self.sharded.take(self.model, self.engine)
+        if self.critic is not None:
+            self.sharded.take(self.critic, self.critic.engine)
+
+    def _named(self, module: nn.Module) -> dict[str, nn.Parameter]:
+        """A module's parameters; a sharded one's are the shares, also while whole weights stand in their places."""
+        return dict(module.named_parameters()) if self.sharded is None else self.sharded.parameters[module]
+
     def trainable(self) -> dict[str, nn.Parameter]:
         """The parameters that are trained, by name; tied weights once."""
-        named = dict(self.model.named_parameters())
+        named = dict(self._named(self.model))
         if self.critic is not None:
-            named |= {f"critic.{name}": p for name, p in self.critic.named_parameters()}
+            named |= {f"critic.{name}": p for name, p in self._named(self.critic).items()}
         return {name: p for name, p in named.items() if p.requires_grad}
 
     def weights(self) -> dict[str, Tensor]:
         """Every weight of the model, trained or frozen, by name; tied weights once. Without the critic's."""
-        return {name: p.detach() for name, p in self.model.named_parameters()}
+        held = self._held or {}
+        return {name: held.get(name, p).detach() for name, p in self._named(self.model).items()}
 
     def state(self) -> dict[str, Tensor]:
         """The trainable tensors themselves, detached: what a checkpoint of the policy must hold."""
@@ -244,10 +278,24 @@ class TextPolicy(TextReader):
         """Takes over the tensors of `state`. CheckpointError when they do not fit; nothing is changed then."""
         take_over(self.trainable(), tensors, "the trained weights of this model")
 
-    def save(self, folder: str | Path) -> None:
+    def merged(self, whole: Whole = dict) -> dict[str, Tensor]:
+        """The state of the ordinary model, adapters merged; `whole` gathers what is sharded, in one process alone."""
+        state = self.model.state_dict()
+        names = {id(p): name for name, p in self.model.named_parameters()}
+        tied = self.model.named_parameters(remove_duplicate=False)
+        twins = {name: names[id(p)] for name, p in tied if name in state and name != names[id(p)]}
+        state = whole({name: tensor for name, tensor in state.items() if name not in twins})
+        state |= {name: state[twin] for name, twin in twins.items() if state}
+        gathers = self.sharded is not None and has_adapter(self.model)
+        with self.sharded.whole() if gathers and self.sharded is not None else nullcontext():
+            return merged_state(self.model, state) if state else {}
+
+    def save(self, folder: str | Path, whole: Whole = dict) -> None:
         """Write an ordinary Hugging Face folder (LoRA merged) that `AutoModelForCausalLM.from_pretrained` loads."""
-        save_model(self.model, Path(folder))
-        self.tokenizer.save_pretrained(folder)
+        state = self.merged(whole)
+        if state:
+            save_model(self.model, state, Path(folder))
+            self.tokenizer.save_pretrained(folder)
 
     def tried(self) -> Iterator[str]:
         """The end product tried before training, and the sampler held against the learner: sentences for the plan.

@@ -6,9 +6,10 @@ It is kept as Hugging Face's sequence classification with one label, so other to
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,10 +20,12 @@ from rung.errors import CheckpointError, DataError, SettingsError
 from rung.models.language.export import try_writing, write
 from rung.models.language.folder import foreign, is_reward_model, opened
 from rung.models.language.load import Compute, compute_type, load_policy, read_model
-from rung.models.language.lora import merged_state
 from rung.models.language.packing import Rows, rows_of
-from rung.models.language.policy import TextPolicy
+from rung.models.language.policy import TextPolicy, Whole
 from rung.models.language.whole_model import WholeModel
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
 
 HEAD = "score.weight"
 
@@ -68,11 +71,16 @@ class RewardModel:
         )
         with self.network.computing():
             hidden_BD = self.network.engine.read(after)
-        return self.score(hidden_BD.to(self.score.weight.dtype))[:, 0]
+        scores_B = self.score(hidden_BD.to(self.score.weight.dtype))[:, 0]
+        if self.network.sharded is not None and not torch.is_grad_enabled():
+            self.network.sharded.rest()
+        return scores_B
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """The parameters that are trained, by name; the head's is `score.weight`."""
-        return {**self.network.trainable(), HEAD: self.score.weight}
+        sharded = self.network.sharded
+        head = self.score.weight if sharded is None else sharded.parameters[self.score]["weight"]
+        return {**self.network.trainable(), HEAD: head}
 
     def state(self) -> dict[str, Tensor]:
         """The trainable tensors themselves, detached."""
@@ -85,9 +93,15 @@ class RewardModel:
             raise CheckpointError(f"the reward model's state does not fit: {HEAD} is missing or of another shape")
         self.network.load_state({name: tensor for name, tensor in tensors.items() if name != HEAD})
         with torch.no_grad():
-            self.score.weight.copy_(head)
+            self.trainable()[HEAD].copy_(head)
 
-    def save(self, folder: str | Path) -> None:
+    def shard(self, mesh: DeviceMesh, sent: Counter[str]) -> None:
+        """As `TextPolicy.shard`."""
+        self.network.shard(mesh, sent)
+        assert self.network.sharded is not None
+        self.network.sharded.take(self.score)
+
+    def save(self, folder: str | Path, whole: Whole = dict) -> None:
         """Writes a Hugging Face folder that `AutoModelForSequenceClassification.from_pretrained` loads, LoRA merged."""
         from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, AutoModelForSequenceClassification
 
@@ -103,7 +117,9 @@ class RewardModel:
         config.num_labels, config.pad_token_id = 1, self._pad_id()
         with torch.device("meta"):
             made = AutoModelForSequenceClassification.from_config(config)
-        held = merged_state(model) | {HEAD: self.score.weight.detach()}
+        held = self.network.merged(whole) | whole({HEAD: self.state()[HEAD]})
+        if not held:
+            return
         body = made.state_dict()
         state = {name: tensor for name, tensor in held.items() if name in body}
         write(made, state, Path(folder), reader=AutoModelForSequenceClassification)

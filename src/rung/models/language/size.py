@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from rung.models.language.building import UnknownArchitecture, bounded, configuration
-from rung.models.language.engine import HEADS, LAYERS, number
+from rung.models.language.engine import HEADS, LAYERS, blocks_of, number
 from rung.models.language.folder import ModelFolder, described, is_gguf, opened, words
 from rung.models.language.gguf import alone
 from rung.models.language.gguf_header import stored_numbers
@@ -32,6 +32,8 @@ class ModelShape:
     """
 
     parameters: int
+    in_layers: int = 0
+    """Of them, those that stand in a layer; the others are embeddings, head and last norm."""
     layers: int = 0
     width: int = 0
     inner_width: int = 0
@@ -93,6 +95,7 @@ def shape_of_config(config: Any) -> ModelShape:
     head_width = number(numbers, "head_dim") or width // heads
     return ModelShape(
         parameters=sum(one.numel() for one in model.parameters()),
+        in_layers=sum(one.numel() for block in blocks_of(model) for one in block.parameters()),
         layers=number(numbers, *LAYERS),
         width=width,
         inner_width=number(numbers, "intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size") or 4 * width,

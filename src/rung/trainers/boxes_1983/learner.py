@@ -19,7 +19,6 @@ from rung.tasks.cart_pole import BOX_COUNT, CartPole1983
 from rung.trainers.boxes_1983.policy import BoxPolicy
 from rung.trainers.boxes_1983.trials import Loops, loops
 from rung.trainers.trainer import Numbers
-from rung.trainers.world import World
 
 BLOCK = 4096
 """Time steps whose noise is drawn at once; it does not change what is drawn."""
@@ -42,7 +41,6 @@ class TrialLearner:
     """Owns the boxes. `update` plays one trial and learns in it, until it fails or the run's time steps are used up."""
 
     def __init__(self, policy: BoxPolicy, method: AdaptiveElements, task: CartPole1983) -> None:
-        World.require_one("a method of boxes")
         self.policy, self.task = policy, task
         self.method: Any = method
         self.updates = 0

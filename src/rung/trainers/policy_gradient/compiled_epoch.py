@@ -21,7 +21,7 @@ from rung.trainers.optimizer import Optimized, compiled_step, require_finite_upd
 from rung.trainers.policy_gradient.minibatches import minibatches
 from rung.trainers.policy_gradient.policy import Policy
 from rung.trainers.policy_gradient.record import UpdateRecord
-from rung.trainers.world import World
+from rung.trainers.ranks import Ranks
 
 
 class LearnsInEpochs(Protocol):
@@ -31,7 +31,7 @@ class LearnsInEpochs(Protocol):
     policy: Policy
     optimized: Optimized
     optimizer: torch.optim.Optimizer | None
-    world: World
+    ranks: Ranks
     temperature: float
     updates: int
 
@@ -57,7 +57,7 @@ class CompiledEpochs:
         known = (
             isinstance(policy, SmallPolicy)
             and policy.device.type == "cpu"
-            and learner.world.size == 1
+            and learner.ranks.size == 1
             and learner.optimized.row is not None
             and isinstance(batch.contexts, Tensor)
             and not learner.method.beyond_slopes()
@@ -81,7 +81,7 @@ class CompiledEpochs:
         if not method.weighs_steps_alike():
             weights_BT = torch.zeros_like(critic_BT)
             for rows_B in chosen:
-                weights_BT[rows_B] = method.weights(batch.rows(rows_B), self.learner.world.total).to(weights_BT)
+                weights_BT[rows_B] = method.weights(batch.rows(rows_B), batch.processes.total).to(weights_BT)
         which = (True, method.critic is not None)
         said = self._call((order_N, ends_M), (self._own(weights_BT), alike_N), rates_M, which)
         heard = (said.log_probs_N, said.entropy_N, *([said.values_N] if which[1] else []))
@@ -163,7 +163,7 @@ class CompiledEpochs:
         optimizer.state[row]["step"] += made
         if made < len(rates_M):
             norm = torch.tensor(said.norms_M[made])
-            require_finite_update(None, norm, world=learner.world, update=learner.updates + made + 1)
+            require_finite_update(None, norm, update=learner.updates + made + 1)
         optimizer.param_groups[0]["lr"] = rates_M[-1]
         for _ in range(made):
             fault_point("update.step")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import torch
@@ -21,8 +21,8 @@ from rung.trainers.policy_gradient.compiled_epoch import CompiledEpochs
 from rung.trainers.policy_gradient.minibatches import cut_up, micro_batches
 from rung.trainers.policy_gradient.natural_step import natural_update
 from rung.trainers.policy_gradient.policy import Policy, is_critics
-from rung.trainers.policy_gradient.record import Update, UpdateRecord
-from rung.trainers.world import World
+from rung.trainers.policy_gradient.record import Noted, Update, UpdateRecord
+from rung.trainers.ranks import ONE, Ranks, summed
 
 REFERENCE = "reference:"
 """Begins the names of a refreshed reference's weights among the learner's tensors."""
@@ -41,13 +41,13 @@ class Learner:
         temperature: float = 1.0,
         micro_batch_tokens: int = 1024,
         seed: int = 0,
-        world: World | None = None,
+        ranks: Ranks = ONE,
     ) -> None:
         assert reference is not None or method.reference_kl is None, "this method needs a reference policy"
         assert teacher is not None or not method.needs_teacher, "this method needs a teacher policy"
         self.policy, self.method, self.reference, self.teacher = policy, method, reference, teacher
         self.temperature, self.micro_batch_tokens, self.seed = temperature, micro_batch_tokens, seed
-        self.world = world or World.current()
+        self.ranks = ranks
         self.optimized = Optimized(self._optimized(), apart=method.critic_learns_alone(1))
         self.optimizer = self._optimizer()
         self.updates = 0
@@ -72,7 +72,7 @@ class Learner:
         self._progress = progress
         self._refresh_reference(step)
         self._critic_alone = self.method.critic_learns_alone(step)
-        batch = self.method.with_advantages(self._before(batch.changed(processes=self.world)))
+        batch = self.method.with_advantages(self._before(batch))
         require_finite("the advantages", zeroed(batch.advantages_BT, batch.action_mask_BT))
         if self.method.num_minibatches > 1 and self.method.weighs_steps_alike() and isinstance(batch.contexts, Tensor):
             batch = batch.by_step()  # a policy without memory: minibatches may mix the steps under a mean over steps
@@ -139,7 +139,7 @@ class Learner:
         """Moves the coefficients that steer to a target, for the next rollout."""
         measured = self.method.measured(_AfterUpdates(self, batch))
         record.numbers |= measured
-        episodes = int(self.world.total(batch.counted_B().sum()))
+        episodes = int(batch.counted_B().sum())
         self.method = self.method.adapted({**measured, "episodes": episodes})
 
     def _note_critic(self, batch: Batch, record: UpdateRecord) -> None:
@@ -161,13 +161,17 @@ class Learner:
         log_probs_BT = torch.zeros_like(batch.rewards_BT)
         values_BT = torch.zeros_like(batch.rewards_BT)
         with torch.no_grad():
-            for rows_B in micro_batches(batch, self.micro_batch_tokens):
+            for rows_B, counts in self.ranks.dealt(self._micro_batches(batch)):
                 asked = {"with_values": True} if with_values else {}
                 outputs = policy(batch.rows(rows_B), temperature=self.temperature, **asked)
-                log_probs_BT[rows_B] = outputs.log_probs_BT.to(log_probs_BT)
-                if outputs.values_BT is not None:
+                if counts:
+                    log_probs_BT[rows_B] = outputs.log_probs_BT.to(log_probs_BT)
+                if counts and outputs.values_BT is not None:
                     values_BT[rows_B] = outputs.values_BT.to(values_BT)
-        return log_probs_BT, values_BT
+        return self.ranks.total(log_probs_BT), self.ranks.total(values_BT)
+
+    def _micro_batches(self, batch: Batch) -> list[Tensor]:
+        return list(micro_batches(batch, self.micro_batch_tokens, at_least=self.ranks.size))
 
     def _one_epoch(
         self, batch: Batch, compiled: CompiledEpochs | None, key: tuple[int, ...], record: UpdateRecord
@@ -181,22 +185,28 @@ class Learner:
         record.epoch_over(self.method.diagnostics, self.loss)
 
     def _one_update(self, minibatch: Batch, rows_B: Tensor, record: UpdateRecord) -> None:
-        minibatch = self._chosen(self.method.minibatch(minibatch, self.world.total))
-        tokens = self.world.total(minibatch.action_mask_BT.sum())
-        weights_BT = critic_BT = self.method.weights(minibatch, self.world.total)
+        minibatch = self._chosen(self.method.minibatch(minibatch, minibatch.processes.total))
+        tokens = minibatch.action_mask_BT.sum()
+        weights_BT = critic_BT = self.method.weights(minibatch, minibatch.processes.total)
         if self.method.critic is not None and not self.method.weighs_steps_alike():
             critic_BT = token_mean(minibatch.action_mask_BT, tokens)
         self.optimized.clear()
-        loss = 0.0
-        for micro_rows_B, with_gradient in self._passes(minibatch, rows_B, record):
-            with torch.set_grad_enabled(with_gradient):
-                if micro_rows_B is None:
-                    loss += self._pass(minibatch, (weights_BT, critic_BT), rows_B, record)
-                    continue
-                weights = (weights_BT[micro_rows_B], critic_BT[micro_rows_B])
-                loss += self._pass(minibatch.rows(micro_rows_B), weights, rows_B[micro_rows_B], record)
+        loss, noted = 0.0, Noted(self.ranks, minibatch, rows_B, record)
+        for passes, with_gradient in self._passes(minibatch, rows_B, record):
+            for micro_rows_B, counts in self.ranks.dealt(passes):
+                part, weights = minibatch, (weights_BT, critic_BT)
+                if micro_rows_B is not None:
+                    part, weights = minibatch.rows(micro_rows_B), (weights_BT[micro_rows_B], critic_BT[micro_rows_B])
+                if not counts:
+                    weights = (torch.zeros_like(weights[0]), torch.zeros_like(weights[1]))
+                with torch.set_grad_enabled(with_gradient):
+                    share, outputs = self._pass(part, weights, record)
+                noted.take(part, micro_rows_B, outputs, counts)
+                loss += share if counts else 0.0
+            noted.over(passes)
+        loss = summed(self.ranks, loss)
         fault_point("update.backward")
-        self.world.sum_gradients(self.optimized.parameters)
+        self.optimized.fill()
         if self._critic_alone:
             self._leave_policy()
         if tokens == 0:
@@ -208,7 +218,6 @@ class Learner:
             loss=loss,
             max_grad_norm=self.method.optimizer.max_grad_norm,
             learning_rate=self._learning_rate_at(self.updates),
-            world=self.world,
             update=self.updates + 1,
         )
         self.updates += 1
@@ -221,34 +230,34 @@ class Learner:
             if not is_critics(name):
                 parameter.grad = None
 
-    def _passes(self, minibatch: Batch, rows_B: Tensor, record: UpdateRecord) -> Iterator[tuple[Tensor | None, bool]]:
-        """The rows of each pass through the model, and whether it has a gradient; None: all of the minibatch's."""
+    def _passes(
+        self, minibatch: Batch, rows_B: Tensor, record: UpdateRecord
+    ) -> Iterator[tuple[Sequence[Tensor | None], bool]]:
+        """The rows of each pass through the model with a gradient, and of each without; None: all the minibatch's."""
         learns_B = self.method.learns_from(minibatch)
         if isinstance(minibatch.contexts, Tensor) and bool(learns_B.all()):
-            yield None, True  # taking rows out costs more than a small network's pass
+            yield [None], True  # taking rows out costs more than a small network's pass
             return
         for rows_with, with_gradient in ((learns_B, True), (~learns_B & ~record.seen_B[rows_B], False)):
             chosen_B = torch.nonzero(rows_with)[:, 0]
-            for micro_B in micro_batches(minibatch.rows(chosen_B), self.micro_batch_tokens):
-                yield chosen_B[micro_B], with_gradient
+            yield [chosen_B[micro_B] for micro_B in self._micro_batches(minibatch.rows(chosen_B))], with_gradient
 
     def _chosen(self, minibatch: Batch) -> Batch:
         """The minibatch with the tokens its objective picks among all of them, before it is cut into micro-batches."""
         if not self.method.chooses_tokens:
             return minibatch
         log_probs_BT = self.log_probs(self.policy, minibatch)
-        return self.method.choosing(minibatch, log_probs_BT, self.world.total, (self.seed, self.updates))
+        return self.method.choosing(minibatch, log_probs_BT, minibatch.processes.total, (self.seed, self.updates))
 
-    def _pass(self, micro: Batch, weights: tuple[Tensor, Tensor], rows_B: Tensor, record: UpdateRecord) -> float:
-        """One micro-batch: its share of the loss, and, where gradients are on, of the gradient."""
+    def _pass(self, micro: Batch, weights: tuple[Tensor, Tensor], record: UpdateRecord) -> tuple[float, Outputs]:
+        """One micro-batch: its share of the loss, where gradients are on of the gradient, and what the model said."""
         entropy = self.method.entropy_bonus != 0 or record.num_epochs == 0
         asked = {"with_values": True} if self.method.critic is not None else {}
         outputs = self.policy(micro, temperature=self.temperature, with_entropy=entropy, **asked)
-        record.note(micro, rows_B, outputs)
         loss = self.loss(micro, outputs, weights)
         if loss.requires_grad:
             loss.backward()
-        return float(loss.detach())
+        return float(loss.detach()), outputs
 
     def loss(self, micro: Batch, outputs: Outputs, weights: tuple[Tensor, Tensor]) -> Tensor:
         """The objective's loss and the critic's, weighted and summed."""

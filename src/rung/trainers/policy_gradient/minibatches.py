@@ -44,10 +44,11 @@ def cut_up(batch: Batch, count: int, key: tuple[int, ...]) -> Iterator[tuple[Ten
     return zip(chosen, batch.parts(chosen) if count > 1 else [batch], strict=True)
 
 
-def micro_batches(batch: Batch, tokens: int) -> Iterator[Tensor]:
+def micro_batches(batch: Batch, tokens: int, *, at_least: int = 1) -> Iterator[Tensor]:
     """Consecutive row indices whose prompts and actions hold about `tokens` tokens, at least one row each.
 
-    A prompt shared by consecutive rows counts once. Rows without an action of the policy's own are left out.
+    A prompt shared by consecutive rows counts once. Rows without an action of the policy's own are left out. Where
+    that gives fewer than `at_least`, they are cut smaller, into about so many.
     """
     if isinstance(batch.contexts, Tensor):  # environments: small networks take everything at once
         rows_B = torch.nonzero(batch.counted_B())[:, 0]
@@ -57,7 +58,11 @@ def micro_batches(batch: Batch, tokens: int) -> Iterator[Tensor]:
     rows: list[int] = []
     held = 0
     lengths = batch.action_mask_BT.long().cumsum(1).argmax(1) + 1
-    for row in torch.nonzero(batch.counted_B())[:, 0].tolist():
+    counted = torch.nonzero(batch.counted_B())[:, 0].tolist()
+    if at_least > 1:
+        prompts = {id(batch.contexts[row]): len(batch.contexts[row]) for row in counted}
+        tokens = min(tokens, (sum(prompts.values()) + int(lengths[counted].sum())) // at_least)
+    for row in counted:
         shared = bool(rows) and batch.contexts[row] is batch.contexts[rows[-1]]
         needs = int(lengths[row]) + (0 if shared else len(batch.contexts[row]))
         if rows and held + needs > tokens:

@@ -38,7 +38,7 @@ def natural_update(learner: Learning, batch: Batch, record: UpdateRecord, key: t
     """
     step = learner.method.trust_region()
     assert step is not None
-    if not learner.world.any(bool(batch.action_mask_BT.any())):
+    if not bool(batch.action_mask_BT.any()):
         return
     named = learner.policy.trainable()
     policy = [parameter for name, parameter in named.items() if not is_critics(name)]
@@ -62,7 +62,7 @@ class _Search:
         record: UpdateRecord,
     ) -> None:
         self.learner, self.batch, self.step, self.policy, self.record = learner, batch, step, policy, record
-        self.weights_BT = learner.method.weights(batch, learner.world.total)
+        self.weights_BT = learner.method.weights(batch, batch.processes.total)
         with torch.no_grad():
             self.old_distributions = [self._distribution(micro).detached() for _, micro in self._micro(batch)]
 
@@ -108,15 +108,11 @@ class _Search:
             self.record.note(micro, rows_B, outputs)
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.policy]
         gradient_P = torch.cat([gradient.flatten() for gradient in gradients])
-        return self.learner.world.total(gradient_P), self._summed(loss)
+        return gradient_P, loss
 
     @torch.no_grad()
     def _loss(self) -> float:
-        return self._summed(sum(float(share) for *_, share in self._shares()))
-
-    def _summed(self, number: float) -> float:
-        """The sum over all processes."""
-        return float(self.learner.world.total(torch.tensor(number, dtype=torch.float64)))
+        return sum((float(share) for *_, share in self._shares()), 0.0)
 
     def _shares(self) -> Iterator[tuple[Tensor, Batch, Outputs, Tensor]]:
         """Each micro-batch's rows, itself, what the policy says of it, and its share of the loss."""
@@ -135,7 +131,7 @@ class _Search:
         for old, (_, micro) in zip(self.old_distributions, self._micro(self.batch), strict=True):
             kl_N = old.kl(self._distribution(micro))
             total, count = total + float(kl_N.sum()), count + len(kl_N)
-        return self._summed(total) / self._summed(count)
+        return total / count
 
     @torch.no_grad()
     def _place(self, start: Sequence[Tensor], change_P: Tensor) -> None:
@@ -155,10 +151,10 @@ def fisher_product(
     F is taken at every n-th step of the whole batch, row after row, n the whole number nearest to 1 / `share`.
     """
     batch, whole = every_nth(batch, round(1 / share)), learner.policy
-    if isinstance(whole, SmallPolicy) and whole.device.type == "cpu" and learner.world.size == 1:
+    if isinstance(whole, SmallPolicy) and whole.device.type == "cpu" and learner.ranks.size == 1:
         image = whole.fisher(batch, temperature=learner.temperature)
         return lambda vector_P: damping * vector_P + image(vector_P)
-    steps = int(learner.world.total(batch.action_mask_BT.sum()))
+    steps = int(batch.action_mask_BT.sum())
 
     def product(vector_P: Tensor) -> Tensor:
         image_P = torch.zeros_like(vector_P)
@@ -169,13 +165,13 @@ def fisher_product(
             along = torch.dot(torch.cat([gradient.flatten() for gradient in first]), vector_P)
             second = torch.autograd.grad(along, policy, materialize_grads=True)
             image_P = image_P + torch.cat([gradient.flatten() for gradient in second])
-        return damping * vector_P + learner.world.total(image_P)
+        return damping * vector_P + image_P
 
     return product
 
 
 def every_nth(batch: Batch, n: int) -> Batch:
-    """The batch with every n-th of its own steps, the first among them, counted over all processes.
+    """The batch with every n-th of its own steps, the first among them.
 
     Of text every n-th row: a token is read after those before it, so that single ones would cost as much as all.
     """
@@ -183,12 +179,11 @@ def every_nth(batch: Batch, n: int) -> Batch:
         return batch
     units = batch.by_step() if isinstance(batch.contexts, Tensor) else batch
     rows_B = torch.nonzero(units.counted_B())[:, 0]
-    every, own = units.processes.gather(rows_B)
-    return units.rows(rows_B[torch.arange(len(every))[own] % n == 0])
+    return units.rows(rows_B[::n])
 
 
 def _require_finite(learner: Learning, loss: float, norm: Tensor) -> None:
-    require_finite_update(loss, norm, world=learner.world, update=learner.updates + 1)
+    require_finite_update(loss, norm, update=learner.updates + 1)
 
 
 def _critic_epochs(learner: Learning, batch: Batch, step: NaturalGradient, key: tuple[int, ...]) -> None:
@@ -207,7 +202,7 @@ def _critic_epochs(learner: Learning, batch: Batch, step: NaturalGradient, key: 
 def _critic_update(learner: Learning, batch: Batch, max_grad_norm: float) -> None:
     """One update of the critic, on all of the batch."""
     assert learner.optimizer is not None and learner.method.critic is not None
-    weights_BT = token_mean(batch.action_mask_BT, learner.world.total(batch.action_mask_BT.sum()))
+    weights_BT = token_mean(batch.action_mask_BT, batch.action_mask_BT.sum())
     learner.optimized.clear()
     if isinstance(batch.contexts, Tensor):  # taking rows out costs more than a small network's pass
         parts = [(batch, weights_BT)]
@@ -215,7 +210,6 @@ def _critic_update(learner: Learning, batch: Batch, max_grad_norm: float) -> Non
         cuts = micro_batches(batch, learner.micro_batch_tokens)
         parts = [(batch.rows(rows_B), weights_BT[rows_B]) for rows_B in cuts]
     loss = sum(_critic_pass(learner, learner.method.critic, *part) for part in parts)
-    learner.world.sum_gradients(learner.optimized.parameters)
     norm = bound_norm(learner.optimized.parameters, max_grad_norm)
     _require_finite(learner, loss, norm)
     optimizer_step(learner.optimizer)

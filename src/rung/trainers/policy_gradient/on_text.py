@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from rung.errors import SettingsError
 from rung.methods import Method, PolicyGradient
 from rung.methods.parts.protocols import fact
 from rung.models.language.size import ModelShape
-from rung.rewards.reward import JudgesSteps
+from rung.rewards.reward import JudgesSteps, WeightedReward
 from rung.settings import Settings
 from rung.tasks.turns import Return
-from rung.trainers.build import judging, language_model, rewards_of, teacher_of
+from rung.trainers.build import judging, language_model, rewards_of, sampler_of, teacher_of
 from rung.trainers.fits import general_doubts, no_labels, no_network, no_pairs
 from rung.trainers.kind import Kind, Setup
 from rung.trainers.memory import FLOAT
@@ -23,6 +24,7 @@ from rung.trainers.policy_gradient.rollouts import doubtful_slots, rollout_units
 from rung.trainers.policy_gradient.text import TextCollector
 from rung.trainers.policy_gradient.work import work
 from rung.trainers.rollout_trainer import RolloutTrainer
+from rung.trainers.trainer import Collector
 from rung.trainers.units import Units
 from rung.trainers.work import Work, counted
 
@@ -54,6 +56,10 @@ class OnText(Kind):
         yield from too_few_to_compare(settings, method)
         yield from no_labels(settings, method.name)
         yield from no_pairs(settings, method.name)
+
+    def alone(self, settings: Settings, method: PolicyGradient) -> Iterator[str]:
+        if reason := fact(method.optimizer, "alone", ""):
+            yield f"{method.name} {reason}"
 
     def doubts(self, settings: Settings, method: PolicyGradient) -> Iterator[str]:
         yield from doubtful_slots(settings, method)
@@ -90,6 +96,38 @@ class OnText(Kind):
             )
 
     def build(self, setup: Setup) -> RolloutTrainer[Any]:
+        settings, method, ranks = setup.settings, setup.method, setup.ranks
+        with judging(settings, self._rewards(setup)) if ranks.leads else nullcontext() as judge:
+            policy = language_model(setup)
+            if method.critic is not None:
+                policy.add_critic(separate=method.critic.separate)
+            ranks.shard(policy)
+            start = policy.reference() if self.needs_start(settings, method) else None
+            learner = Learner(
+                policy,
+                method,
+                reference=start,
+                teacher=teacher_of(setup, policy),
+                temperature=settings.temperature,
+                micro_batch_tokens=settings.learner.micro_batch_tokens,
+                seed=settings.seed,
+                ranks=ranks,
+            )
+            sampler, behaviour = sampler_of(setup, policy), None
+            if method.behaviour is not None:
+                assert start is not None, "this method's answers are the start's"
+                behaviour = sampler_of(setup, start)
+                behaviour.deliver(start.weights(), 0)
+            collector: Collector[Any] = Collector()
+            if judge is not None:
+                collects = AheadCollector if settings.sampler.ahead else TextCollector
+                collector = collects(settings, method, setup.task, policy, judge, sampler, behaviour)
+        work = self.work(method, policy)
+        return RolloutTrainer(
+            settings, policy, collector=collector, learner=learner, work=work, start=start, ranks=ranks
+        )
+
+    def _rewards(self, setup: Setup) -> Sequence[WeightedReward]:
         settings, method, task = setup.settings, setup.method, setup.task
         if wrong := list(self.task_problems(settings, method, task)):
             raise SettingsError(wrong)
@@ -105,27 +143,4 @@ class OnText(Kind):
                     "or choose grpo, or a task over turns"
                 ]
             )
-        with judging(settings, rewards) as judge:
-            policy = language_model(setup)
-            if method.critic is not None:
-                policy.add_critic(separate=method.critic.separate)
-            start = policy.reference() if self.needs_start(settings, method) else None
-            learner = Learner(
-                policy,
-                method,
-                reference=start,
-                teacher=teacher_of(setup, policy),
-                temperature=settings.temperature,
-                micro_batch_tokens=settings.learner.micro_batch_tokens,
-                seed=settings.seed,
-            )
-            sampler, behaviour = setup.handed.sampler(settings, policy), None
-            if method.behaviour is not None:
-                assert start is not None, "this method's answers are the start's"
-                behaviour = setup.handed.sampler(settings, start)
-                behaviour.deliver(start.weights(), 0)
-            collects = AheadCollector if settings.sampler.ahead else TextCollector
-            collector = collects(settings, method, task, policy, judge, sampler, behaviour)
-        return RolloutTrainer(
-            settings, policy, collector=collector, learner=learner, work=self.work(method, policy), start=start
-        )
+        return rewards

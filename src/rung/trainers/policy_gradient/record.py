@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from rung.batch import Batch
 from rung.formulas.masked import masked_mean, zeroed
 from rung.models.outputs import Outputs
+from rung.trainers.ranks import Ranks
 from rung.trainers.trainer import Metrics
 
 
@@ -62,6 +63,42 @@ Diagnose = Callable[[Batch, Tensor], Mapping[str, Tensor]]
 """(part of the batch, the policy's log-probs of it) -> bool [B,T] by metric name."""
 Loss = Callable[[Batch, Outputs, Weights], Tensor]
 """(part of the batch, what the model says of it, the losses' weights) -> the loss."""
+
+
+class Noted:
+    """What the passes of one update said, for its record: each process brings its own passes, and all note all."""
+
+    def __init__(self, ranks: Ranks, minibatch: Batch, rows_B: Tensor, record: UpdateRecord) -> None:
+        self._ranks, self._minibatch, self._rows_B, self._record = ranks, minibatch, rows_B, record
+        self._mine: list[tuple[Tensor | None, Outputs, bool]] = []
+
+    def take(self, part: Batch, micro_rows_B: Tensor | None, outputs: Outputs, counts: bool) -> None:
+        """One pass of this process, over these rows of the minibatch; None: all of them."""
+        if self._ranks.size == 1:
+            rows_B = self._rows_B if micro_rows_B is None else self._rows_B[micro_rows_B]
+            self._record.note(part, rows_B, outputs)
+        else:
+            self._mine.append((micro_rows_B, outputs.detached(), counts))
+
+    def over(self, passes: Sequence[Tensor | None]) -> None:
+        """All processes have made these passes."""
+        if not self._mine:
+            return
+        rows_B = torch.cat([rows_B for rows_B in passes if rows_B is not None])
+        seen = [self._whole(field) for field in range(len(self._mine[0][1]))]
+        self._mine = []
+        outputs = Outputs(*(None if one_BT is None else one_BT[rows_B] for one_BT in seen))
+        self._record.note(self._minibatch.rows(rows_B), self._rows_B[rows_B], outputs)
+
+    def _whole(self, field: int) -> Tensor | None:
+        first_BT = self._mine[0][1][field]
+        if first_BT is None:
+            return None
+        whole_BT = torch.zeros(self._minibatch.action_mask_BT.shape, dtype=first_BT.dtype)
+        for rows_B, outputs, counts in self._mine:
+            if counts:
+                whole_BT[rows_B] = outputs[field].cpu()
+        return self._ranks.total(whole_BT)
 
 
 class UpdateRecord:

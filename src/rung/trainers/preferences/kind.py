@@ -21,8 +21,9 @@ from rung.trainers.kind import Kind, Setup
 from rung.trainers.preferences.drawing import over_turns
 from rung.trainers.preferences.drawn_pairs import DrawnPairCollector
 from rung.trainers.preferences.learner import PreferenceLearner
-from rung.trainers.preferences.pairs import PairCollector
+from rung.trainers.preferences.pairs import PairCollector, asking
 from rung.trainers.rollout_trainer import RolloutTrainer
+from rung.trainers.trainer import Collector
 from rung.trainers.units import Units
 from rung.trainers.work import Work, counted
 
@@ -57,6 +58,9 @@ class StoredPairs(OfPairs):
     """DPO and other pair losses on a file of pairs."""
 
     stored_pairs = True
+
+    def alone(self, settings: Settings, method: PreferenceLearning) -> Iterator[str]:
+        yield from ()
 
     def recipe(self, method: Method, *, model: str, task: str) -> str | None:
         return "tiny_pairs" if model == "tiny" else None
@@ -94,11 +98,20 @@ class StoredPairs(OfPairs):
         )
 
     def build(self, setup: Setup) -> RolloutTrainer[Any]:
-        settings, method = setup.settings, setup.method
         policy, start, reference, learner = preference_learner(self, setup)
-        collector = PairCollector(settings, method, setup.task, policy, reference)
+        return self._trainer(setup, policy, reference, learner, start)
+
+    def _trainer(
+        self, setup: Setup, model: Any, reference: Any, learner: PreferenceLearner, start: Any = None
+    ) -> RolloutTrainer[Any]:
+        settings, method, ranks = setup.settings, setup.method, setup.ranks
+        asks = asking(model, reference, settings.learner.micro_batch_tokens, ranks)
+        collector: Collector[Any] = Collector()
+        if ranks.leads:
+            collector = PairCollector(settings, method, setup.task, model, reference, asks)
+        work = self.work(method, model)
         return RolloutTrainer(
-            settings, policy, collector=collector, learner=learner, work=self.work(method, policy), start=start
+            settings, model, collector=collector, learner=learner, work=work, start=start, ranks=ranks
         )
 
 
@@ -110,29 +123,29 @@ class RewardModelling(StoredPairs):
     def build(self, setup: Setup) -> RolloutTrainer[Any]:
         from rung.models.language.reward_model import new_reward_model
 
-        settings, method, learner = setup.settings, setup.method, setup.settings.learner
+        settings, learner = setup.settings, setup.settings.learner
         model = new_reward_model(
             place_of(settings.model, setup),
             lora=lora_of(settings),
-            device=learner.device,
+            device=getattr(setup.ranks, "device", learner.device),
             compute=learner.compute,
             seed=settings.seed,
         )
         setup.inputs.update(of_model(f"the model {settings.model}", model.network.model, model.network.tokenizer))
         model.network.recompute = learner.checkpoint_activations
-        return RolloutTrainer(
-            settings,
-            model,
-            collector=PairCollector(settings, method, setup.task, model, None),
-            learner=PreferenceLearner(model, method, micro_batch_tokens=learner.micro_batch_tokens),
-            work=self.work(method, model),
-        )
+        setup.ranks.shard(model)
+        tokens = learner.micro_batch_tokens
+        learns = PreferenceLearner(model, setup.method, micro_batch_tokens=tokens, ranks=setup.ranks)
+        return self._trainer(setup, model, None, learns)
 
 
 class DrawnPairs(OfPairs):
     """DPO and other pair losses on pairs of the model's own samples, which the run draws first."""
 
     draws_pairs = True
+
+    def alone(self, settings: Settings, method: PreferenceLearning) -> Iterator[str]:
+        yield "pairs.source=samples draws its pairs in one process; draw them first (rung pairs) and train on the file"
 
     def recipe(self, method: Method, *, model: str, task: str) -> str | None:
         return "tiny_drawn_pairs" if model == "tiny" else None
@@ -233,10 +246,12 @@ def preference_learner(
     """The policy, its start where anything is compared with it, the reference where the loss needs one, the learner."""
     settings, method = setup.settings, setup.method
     policy = language_model(setup)
+    setup.ranks.shard(policy)
     start = policy.reference() if kind.needs_start(settings, method) else None
     reference = start if method.needs_start() else None
     tokens = settings.learner.micro_batch_tokens
-    return policy, start, reference, PreferenceLearner(policy, method, reference=reference, micro_batch_tokens=tokens)
+    learner = PreferenceLearner(policy, method, reference=reference, micro_batch_tokens=tokens, ranks=setup.ranks)
+    return policy, start, reference, learner
 
 
 def preference_work(method: PreferenceLearning, *, model: int, trained: int) -> Work:

@@ -13,8 +13,8 @@ from rung.methods.preference_learning import PreferenceLearning
 from rung.trainers.optimizer import gradient_step, optimizer_state, restore_optimizer
 from rung.trainers.preferences.measure import of_answers
 from rung.trainers.preferences.tokens import AnswerModel, PairRows, answer_values, whole_pairs
+from rung.trainers.ranks import ONE, Ranks, summed
 from rung.trainers.trainer import Metrics, Numbers
-from rung.trainers.world import World
 
 
 class PreferenceLearner:
@@ -27,11 +27,12 @@ class PreferenceLearner:
         *,
         reference: AnswerModel | None = None,
         micro_batch_tokens: int = 1024,
+        ranks: Ranks = ONE,
     ) -> None:
         assert reference is not None or method.loss.paired, "a loss without pairs takes its anchor from a reference"
         self.model, self.method, self.reference = model, method, reference
         self.micro_batch_tokens = micro_batch_tokens
-        self.world = World.current()
+        self.ranks = ranks
         self.optimizer = method.optimizer.build(model.trainable().values())
         self.updates = 0
         """Updates made so far; the version of the policy."""
@@ -56,25 +57,28 @@ class PreferenceLearner:
         rows = batch
         anchor = 0.0 if self.method.loss.paired else self._anchor(rows.batch)
         whole = rows.answers(torch.zeros(len(rows), dtype=torch.float64))
-        count = self.world.total(torch.tensor(len(whole.pairs_M2) if self.method.loss.paired else len(rows)))
+        count = len(whole.pairs_M2) if self.method.loss.paired else len(rows)
         parameters = list(self.model.trainable().values())
         self.optimizer.zero_grad(set_to_none=True)
         values_B = torch.zeros(len(rows), dtype=torch.float64)
         pushes_B = torch.zeros(len(rows), dtype=torch.float64)
         loss = 0.0
-        for rows_B in whole_pairs(rows.batch, self.micro_batch_tokens):
+        cuts = list(whole_pairs(rows.batch, self.micro_batch_tokens, at_least=self.ranks.size))
+        for rows_B, counts in self.ranks.dealt(cuts):
             part = rows.rows(rows_B)
             device = part.batch.rewards_BT.device  # losses are taken where the batch is
             answers = part.answers(self.model.answer_values(part.batch).to(device, torch.float64), anchor)
             answers.values_B.retain_grad()
             share = self.method.losses(answers).sum() / count
-            share.backward()
+            (share if counts else share * 0).backward()
+            if not counts:
+                continue
             loss += float(share.detach())
             values_B[rows_B] = answers.values_B.detach()
             assert answers.values_B.grad is not None
             pushes_B[rows_B] = -answers.values_B.grad * count
+        loss, values_B, pushes_B = summed(self.ranks, loss), self.ranks.total(values_B), self.ranks.total(pushes_B)
         fault_point("update.backward")
-        self.world.sum_gradients(parameters)
         rate = self.method.optimizer.learning_rate_at(self.updates, progress)
         norm = gradient_step(
             self.optimizer,
@@ -82,7 +86,6 @@ class PreferenceLearner:
             loss=loss,
             max_grad_norm=self.method.optimizer.max_grad_norm,
             learning_rate=rate,
-            world=self.world,
             update=self.updates + 1,
         )
         self.updates += 1
@@ -99,11 +102,11 @@ class PreferenceLearner:
         return Numbers(numbers, rows.batch.changed(advantages_BT=advantages_BT))
 
     def _anchor(self, batch: Batch) -> float:
-        """KTO's z, from the mean log-ratio of answers put after another row's prompt, over all processes."""
+        """KTO's z, from the mean log-ratio of answers put after another row's prompt."""
         assert self.reference is not None
-        shifted = mismatched(batch.changed(processes=self.world))
-        here_B, start_B = (answer_values(m, shifted, self.micro_batch_tokens) for m in (self.model, self.reference))
-        return float(kto_anchor(self.world.gather(here_B - start_B)[0]))
+        shifted, tokens = mismatched(batch), self.micro_batch_tokens
+        here_B, start_B = (answer_values(m, shifted, tokens, self.ranks) for m in (self.model, self.reference))
+        return float(kto_anchor(here_B - start_B))
 
 
 def mismatched(batch: Batch) -> Batch:
@@ -113,8 +116,6 @@ def mismatched(batch: Batch) -> Batch:
     """
     groups, place_B = torch.unique_consecutive(batch.group_ids_B, return_inverse=True)
     firsts = [batch.contexts[int(torch.nonzero(batch.group_ids_B == group)[0, 0])] for group in groups]
-    ids, _ = batch.processes.gather(firsts[0])
-    sizes, own = batch.processes.gather(torch.tensor([len(firsts[0])]))
-    followers = [*firsts[1:], ids.split(sizes.tolist())[own.stop % len(sizes)]]  # the last one's is the next process's
+    followers = [*firsts[1:], firsts[0]]
     contexts = tuple(followers[int(place)] for place in place_B)
     return batch.changed(contexts=contexts, group_ids_B=torch.arange(len(batch)))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from rung.batch import Episode
+from rung.batch import Batch, Episode
 from rung.errors import DataError
 from rung.faults import fault_point
 from rung.methods.preference_learning import PreferenceLearning
@@ -29,6 +30,7 @@ from rung.trainers.preferences.tokens import (
     episodes_of,
     pair_rows,
 )
+from rung.trainers.ranks import ONE, Ranks
 from rung.trainers.trainer import Collected, Collector, Phase
 
 if TYPE_CHECKING:
@@ -58,6 +60,19 @@ class _Known:
         self.values_N[self._places(picks)] = torch.where(old_B.isnan(), values_B, old_B)
 
 
+Ask = Callable[[Batch], Tensor]
+"""One number for each answer [B], float64, without gradient."""
+
+
+def asking(model: AnswerModel, reference: AnswerModel | None, tokens: int, ranks: Ranks = ONE) -> tuple[Ask, Ask]:
+    """Asks the model, and asks its reference: all processes that learn together take part in an answer."""
+    model_s, reference_s = (
+        ranks.shared(partial(answer_values, one, tokens=tokens, ranks=ranks), f"to ask the {name}")
+        for one, name in ((model, "model"), (reference or model, "reference"))
+    )
+    return model_s, reference_s
+
+
 class PairCollector(Collector[PairRows]):
     """Hands out stored pairs in a keyed order, every pair once an epoch; nothing is sampled.
 
@@ -73,7 +88,10 @@ class PairCollector(Collector[PairRows]):
         task: PairTask,
         model: AnswerModel,
         reference: TextPolicy | None,
+        asks: tuple[Ask, Ask] | None = None,
     ) -> None:
+        asks = asks or asking(model, reference, settings.learner.micro_batch_tokens)
+        self._ask_model, self._ask_reference = asks
         self.settings, self.method, self.model = settings, method, model
         self.reference = reference
         self.excluded = dict(task.excluded)
@@ -131,7 +149,7 @@ class PairCollector(Collector[PairRows]):
         if self.reference is None:
             return rows
         if known.lacks(picks):
-            known.learn(picks, answer_values(self.reference, rows.batch, self.settings.learner.micro_batch_tokens))
+            known.learn(picks, self._ask_reference(rows.batch))
         return dataclasses.replace(rows, reference_B=known.of(picks))
 
     def evaluate(self) -> Scores:
@@ -141,7 +159,7 @@ class PairCollector(Collector[PairRows]):
         for first in range(0, most, self.method.pairs_per_step):
             picks = range(first, min(first + self.method.pairs_per_step, most))
             rows = self._rows([self.held_out[pick] for pick in picks], picks, self._held_out_reference)
-            values_B = answer_values(self.model, rows.batch, self.settings.learner.micro_batch_tokens)
+            values_B = self._ask_model(rows.batch)
             answers = rows.answers(values_B)
             rewards_B = rewards_of_answers(answers, self.method)
             right.append(right_of_each(answers, self.method).numpy())

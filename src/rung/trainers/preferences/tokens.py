@@ -15,6 +15,7 @@ from rung.batch import Batch, Episode, Judgement
 from rung.methods.parts.preference_losses import CHOSEN, REJECTED, Answers, pairs_of
 from rung.tasks.pairs import Pair
 from rung.trainers.assemble import assemble
+from rung.trainers.ranks import ONE, Ranks
 
 if TYPE_CHECKING:
     from rung.models.language.text_reader import Encoded, TextReader
@@ -122,17 +123,22 @@ def pair_rows(found: Sequence[EncodedPair]) -> PairRows:
     return PairRows(batch=assemble(episodes), at_least_B=torch.tensor(margins, dtype=torch.float64))
 
 
-def whole_pairs(batch: Batch, tokens: int) -> Iterator[Tensor]:
+def whole_pairs(batch: Batch, tokens: int, *, at_least: int = 1) -> Iterator[Tensor]:
     """Consecutive row indices that hold about `tokens` tokens, at least one pair each; pairs are never split.
 
-    A pair's prompt counts once.
+    A pair's prompt counts once. Where that gives fewer than `at_least`, they are cut smaller, into about so many.
     """
     rows: list[int] = []
     held = 0
     lengths = batch.action_mask_BT.sum(1)
-    for group in torch.unique_consecutive(batch.group_ids_B):
-        members = torch.nonzero(batch.group_ids_B == group)[:, 0].tolist()
-        needs = len(batch.contexts[members[0]]) + int(lengths[members].sum())
+    groups = [
+        torch.nonzero(batch.group_ids_B == group)[:, 0].tolist()
+        for group in torch.unique_consecutive(batch.group_ids_B)
+    ]
+    sizes = [len(batch.contexts[members[0]]) + int(lengths[members].sum()) for members in groups]
+    if at_least > 1:
+        tokens = min(tokens, sum(sizes) // at_least)
+    for members, needs in zip(groups, sizes, strict=True):
         if rows and held + needs > tokens:
             yield torch.tensor(rows)
             rows, held = [], 0
@@ -142,10 +148,12 @@ def whole_pairs(batch: Batch, tokens: int) -> Iterator[Tensor]:
         yield torch.tensor(rows)
 
 
-def answer_values(model: AnswerModel, batch: Batch, tokens: int) -> Tensor:
+def answer_values(model: AnswerModel, batch: Batch, tokens: int, ranks: Ranks = ONE) -> Tensor:
     """[B] float64, without gradient, in the same micro-batches as learning, so that equal weights give equal bits."""
     values_B = torch.zeros(len(batch), dtype=torch.float64)
     with torch.no_grad():
-        for rows_B in whole_pairs(batch, tokens):
-            values_B[rows_B] = model.answer_values(batch.rows(rows_B)).to(values_B)
-    return values_B
+        for rows_B, counts in ranks.dealt(list(whole_pairs(batch, tokens, at_least=ranks.size))):
+            found_B = model.answer_values(batch.rows(rows_B)).to(values_B)
+            if counts:
+                values_B[rows_B] = found_B
+    return ranks.total(values_B)

@@ -22,7 +22,6 @@ from rung.random import Blocks
 from rung.rollouts.replay import Replay, Window
 from rung.trainers.optimizer import bound_norm, compiled_step, optimizer_state, optimizer_step, restore_optimizer
 from rung.trainers.trainer import Numbers
-from rung.trainers.world import World
 
 Array = npt.NDArray[Any]
 COPY, FLAT = "copy/", "q"
@@ -60,7 +59,6 @@ class QLearner(Generic[M]):
         parameters: Mapping[str, torch.nn.Parameter],
         seed: int,
     ) -> None:
-        World.require_one("Q-learning")
         self.network, self.method, self.parameters, self.updates = network, method, parameters, 0
         self.copy = None if method.target_network is None else copy()
         self.optimizer = method.optimizer.build(parameters.values())

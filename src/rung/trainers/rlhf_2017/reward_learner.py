@@ -22,7 +22,6 @@ from rung.models.state import require_finite
 from rung.random import Stream
 from rung.trainers.optimizer import optimizer_state, restore_optimizer
 from rung.trainers.trainer import Metrics
-from rung.trainers.world import World
 
 FIRST_L2 = 1e-4
 _AT_ONCE = 256
@@ -51,7 +50,6 @@ class RewardLearner:
     """
 
     def __init__(self, part: SegmentPreferences, *, inputs: int, seed: int) -> None:
-        World.require_one("a learned reward")
         self.part, self.seed = part, seed
         weights_seed = int(Stream(seed, 0, "reward ensemble").uniforms("weights", 0, 1)[0] * 2**62)
         self.ensemble = RewardEnsemble(inputs=inputs, members=part.members, seed=weights_seed)
