@@ -81,7 +81,7 @@ def test_keys_are_found_as_people_type_them():
 
     assert keys("steps") == ["steps"]
     assert keys("every") == ["evaluation.every", "saving.every"]
-    assert keys("saving") == ["saving", "saving.every", "saving.keep"]
+    assert keys("saving") == ["saving", "saving.every", "saving.keep", "saving.best"]
     assert keys("rewards")[:2] == ["rewards", "rewards[].function"]
     assert keys("environments") == ["num_environments"], "a former name"
     assert keys("method.step.learning_rate") == ["method.optimizer.learning_rate"]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,8 @@ class Summary:
     said: tuple[str, ...] = ()
     """What the run's observers said of it at its end."""
     notes: tuple[str, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Where the time went since this was started: loading, the phases of the steps, what else the loop did, the end."""
 
     @property
     def exit_code(self) -> int:
@@ -78,6 +81,10 @@ class Summary:
             lines += [f"model: {self.folder / 'final'}", *self.said]
         else:
             lines.append(f"stopped with everything saved; go on with: rung resume {self.folder}")
+        if self.seconds:
+            parts = sorted(self.seconds.items(), key=lambda one: -one[1])
+            told = ", ".join(f"{name} {seconds:.1f}" for name, seconds in parts if seconds >= 0.05)
+            lines.append(f"seconds: {told}; {sum(self.seconds.values()):.1f} in all")
         return lines + [f"note: {note}" for note in self.notes]
 
 
@@ -103,6 +110,7 @@ def train(
     require_tracker(settings.reporting.tracker)
     require_writable(folder, "--out", folder=True)
     settings = with_whole_paths(settings, Path.cwd())
+    started = time.perf_counter()
     with RunLock(folder):
         trainer = build(settings, hands or handed(), folder, shared)
         (folder / UNFINISHED).touch()
@@ -112,7 +120,7 @@ def train(
         write_whole(folder / SETTINGS, to_yaml(settings).encode())
         first = [COMPILES] if settings.model == SMALL and cold() else []
         told = [*plan, *(f"  note      {note}" for note in (*trainer.notes, *first))]
-        return _Run(trainer, settings, folder, quiet, chosen(observers, settings)).go(done=0, plan=told)
+        return _Run(trainer, settings, folder, quiet, chosen(observers, settings)).go(started, done=0, plan=told)
 
 
 def resume(
@@ -135,6 +143,7 @@ def resume(
     began.require_settings(folder, before)
     settings = _changed(before, changes or {})
     require_tracker(settings.reporting.tracker)
+    started = time.perf_counter()
     with RunLock(folder):
         found, refused = checkpoint.newest(folder / "checkpoints")
         trainer = build(settings, hands or handed(), folder, shared)
@@ -149,7 +158,7 @@ def resume(
                 write_whole(folder / SETTINGS, to_yaml(settings).encode())
             plan = run.restore(found)
             on_error.pop_all()
-        return run.go(done=found.step if found else 0, plan=plan)
+        return run.go(started, done=found.step if found else 0, plan=plan)
 
 
 def handed(labeller: MakesLabeller | None = None, objects: Objects | None = None) -> Handed:
@@ -213,6 +222,7 @@ class _Run:
         )
         self.files = RunFiles(folder, say=self.console.warn)
         self.checkpoints = folder / "checkpoints"
+        self.seconds: dict[str, float] = {}
         self.history: list[Metrics] = []
         self.budget = Budget(settings.budget.limits(), trainer.work)
 
@@ -259,7 +269,7 @@ class _Run:
                 "one before"
             ) from error
 
-    def go(self, *, done: int, plan: Sequence[str]) -> Summary:
+    def go(self, started: float, *, done: int, plan: Sequence[str]) -> Summary:
         tracker = self.settings.reporting.tracker
         told = {"metrics": self.history, "timings": read_rows(self.files.timings.path).rows, "say": self.console.warn}
         with (
@@ -270,8 +280,13 @@ class _Run:
             closing(Tracking(tracker, self.folder, self.settings.as_data(), **told)) as self.tracked,
         ):
             self.console.start(plan)
+            begun = time.perf_counter()
             step, finished = run_steps(self.trainer, self.settings, self, stop, done=done, budget=self.budget)
-            summary = self.summary(step, finished, self.finish(step) if finished else ())
+            ended = time.perf_counter()
+            said = self.finish(step) if finished else ()
+            loop = {**self.seconds, "other": max(ended - begun - sum(self.seconds.values()), 0.0)}
+            seconds = {"load": begun - started, **loop, "end": time.perf_counter() - ended}
+            summary = replace(self.summary(step, finished, said), seconds=seconds)
             self.console.finish(summary.lines())
             return summary
 
@@ -286,6 +301,9 @@ class _Run:
         self.history.append(self.files.metrics.append(metrics))
         measured = self.files.timings.append({"step": step, **timings, "memory/peak_gib": peak_gib()})
         self.tracked.row(self.history[-1], measured)
+        for name, more in timings.items():
+            if name.startswith("seconds/") and name != "seconds/step":
+                self.seconds[name[8:]] = self.seconds.get(name[8:], 0.0) + (more or 0.0)
         self.console.step(metrics, timings)
         for observer in self.observers:
             for sentence in observer.stepped(self.history):

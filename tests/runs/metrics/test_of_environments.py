@@ -19,7 +19,15 @@ from rung.runs.metrics import METRICS, explain_metric
 from rung.runs.record.console import ConsoleReport
 
 OF_TEXT = re.compile(r"\b(tokens?|completions?|prompts?|max_new_tokens|rung sft|held-out items)\b", re.IGNORECASE)
-TEXT_ALONE = ("preference/", "preferences/", "pairs/", "tokens/reference", "length/chosen", "length/rejected")
+TEXT_ALONE = (
+    "preference/",
+    "preferences/",
+    "pairs/",
+    "tokens/reference",
+    "length/chosen",
+    "length/rejected",
+    "delivery/",
+)
 ROWS = [
     {"step": 0, "held_out/score": 9.5, "held_out/low": 8.0, "held_out/high": 11.0},
     *(
