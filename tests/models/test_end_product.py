@@ -14,6 +14,7 @@ from small_models import small_model
 
 from rung.errors import DataError, SettingsError
 from rung.models.language import export, whole_model
+from rung.models.language import policy as policies
 from rung.models.language.agreement import disagreement
 from rung.models.language.load import as_policy, load_policy
 from rung.models.language.lora import Lora, add_adapter, merged_state, usual_targets, wrapped_layers
@@ -62,7 +63,7 @@ def test_a_lora_on_fused_experts_is_saved_whole(kind: str, targets: Any, tmp_pat
         for name, weight in model.named_parameters():
             if "lora_" in name:
                 weight.normal_(0, 0.3)
-    assert {name: tensor.shape for name, tensor in merged_state(model).items()} == names
+    assert {name: tensor.shape for name, tensor in merged_state(model, model.state_dict()).items()} == names
     policy = TextPolicy(model, tiny_tokenizer())
     policy.save(tmp_path)
     again = hf.AutoModelForCausalLM.from_pretrained(tmp_path)
@@ -73,11 +74,13 @@ def test_a_lora_on_fused_experts_is_saved_whole(kind: str, targets: Any, tmp_pat
 def test_a_save_that_would_lose_weights_is_refused_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
     policy = policy_of("mixtral")
     assert list(policy.tried()) == []
-    whole = export.merged_state
-    monkeypatch.setattr(export, "merged_state", lambda m: {k: v for k, v in whole(m).items() if "experts" not in k})
+    whole = policies.merged_state
+    monkeypatch.setattr(
+        policies, "merged_state", lambda *of: {k: v for k, v in whole(*of).items() if "experts" not in k}
+    )
     with pytest.raises(DataError, match=r"cannot be written whole: model\.layers\.0\.mlp\.experts\..* is missing"):
         list(policy.tried())
-    monkeypatch.setattr(export, "merged_state", lambda m: {k: v[:1] for k, v in whole(m).items()})
+    monkeypatch.setattr(policies, "merged_state", lambda *of: {k: v[:1] for k, v in whole(*of).items()})
     with pytest.raises(DataError, match="in place of"):
         list(policy.tried())
 
@@ -87,11 +90,13 @@ def test_a_try_of_half_a_billion_weights_writes_no_numbers(tmp_path: Path, monke
     with torch.device("meta"):
         model = hf.LlamaForCausalLM(config)
     monkeypatch.setattr(export, "TemporaryDirectory", lambda: _Kept(tmp_path))
-    export.try_writing(lambda folder: (export.save_model(model, folder), tiny_tokenizer().save_pretrained(folder)))
+    export.try_writing(
+        lambda folder: (export.save_model(model, model.state_dict(), folder), tiny_tokenizer().save_pretrained(folder))
+    )
     file = tmp_path / "model.safetensors"
     assert file.stat().st_size > 1.5e9 and file.stat().st_blocks * 512 < 1e6
     with pytest.raises(Exception, match=r"meta|data"):  # outside the try, numbers are written
-        export.save_model(model, tmp_path / "really")
+        export.save_model(model, model.state_dict(), tmp_path / "really")
 
 
 class _Kept:
