@@ -123,7 +123,9 @@ def test_it_is_named_in_the_settings_and_asked_for_on_resume(model: str, tmp_pat
 
 
 def test_a_name_that_nobody_has_is_refused(model: str) -> None:
-    with pytest.raises(SettingsError, match=r"sampler.engine: got 'vlm', expected in_process, vllm, or from Python what"):
+    with pytest.raises(
+        SettingsError, match=r"sampler.engine: got 'vlm', expected in_process, vllm, or from Python what"
+    ):
         rung.trainer(model=model, method=GROUPS, sampler={"engine": "vlm"}, **SMALL)
 
 
