@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import torch
-from rung.trainers.world import World
 
 from rung.errors import NonFiniteError
 from rung.methods import METHODS
@@ -138,7 +137,7 @@ def test_a_run_without_a_gradient_is_stopped_for_good_and_any_other_failure_is_o
     tmp_path: Path,
 ) -> None:
     with pytest.raises(NonFiniteError) as stop:
-        require_finite_update(float("nan"), torch.tensor(1.0), world=World(), update=3)
+        require_finite_update(float("nan"), torch.tensor(1.0), update=3)
     key, folder = (scores.NO_CLIP, "Reacher-v5", 0), tmp_path / runs.name_of((scores.NO_CLIP, "Reacher-v5", 0))
     with pytest.raises(SystemExit, match="no such method"):
         runs.finish(told("exit 2\nerror: no such method"), key, 10, tmp_path, "python")

@@ -183,6 +183,8 @@ def user_function_job(setup: Mapping[str, Any]) -> tuple[Callable[[Mapping[str, 
     """The child's job: requests are the arguments of a batch or of a sample; says which of the two, and whether the
     function takes what was drawn."""
     name, function = setup["name"], loaded(Path(setup["file"]).resolve(), setup["function"])
+    if not callable(function):
+        raise SettingsError(f"reward: {setup['function']} is a {type(function).__name__}, expected a function")
     by_sample, guard = _takes_samples(function), _guard_for(function)
 
     def answer(request: Mapping[str, Any]) -> Any:
@@ -195,10 +197,10 @@ def user_function_job(setup: Mapping[str, Any]) -> tuple[Callable[[Mapping[str, 
     return answer, [by_sample, _takes_drawn(function)]
 
 
-def loaded(file: Path, function: str, what: str = "reward") -> Function:
-    """Run a Python file as a module and take a function from it. The folder of its package can be imported from.
+def loaded(file: Path, function: str, what: str = "reward") -> Any:
+    """Run a Python file as a module and take what it calls so. The folder of its package can be imported from.
 
-    Raises SettingsError: the file cannot be run, or has no such function.
+    Raises SettingsError: the file cannot be run, or has no such name.
     """
     names, folder = [file.stem], file.parent
     while (folder / "__init__.py").exists():
@@ -208,10 +210,9 @@ def loaded(file: Path, function: str, what: str = "reward") -> Function:
     module = sys.modules.get(name)
     if module is None or getattr(module, "__file__", None) != str(file):
         module = _run_module(file, name, root, what)
-    found = getattr(module, function, None)
-    if not callable(found):
-        raise SettingsError(f"{what}: {file} has no function '{function}'{did_you_mean(function, vars(module))}")
-    return found
+    if not hasattr(module, function):
+        raise SettingsError(f"{what}: {file} has no '{function}'{did_you_mean(function, vars(module))}")
+    return getattr(module, function)
 
 
 def _run_module(file: Path, name: str, root: str, what: str) -> ModuleType:
