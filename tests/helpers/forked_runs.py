@@ -62,10 +62,11 @@ def kill_at_work(child: int, folder: Path, changes: int, seconds: float) -> None
 
 
 def listing(folder: Path) -> set[tuple[str, int]]:
-    found = set()
-    for file in folder.rglob("*"):
-        with suppress(FileNotFoundError):  # renamed or removed while it was listed
-            found.add((str(file), file.stat().st_size))
+    found = set[tuple[str, int]]()
+    for place, folders, files in os.walk(folder):  # which passes over a folder that is gone when it is looked into
+        for name in (*folders, *files):
+            with suppress(FileNotFoundError):  # renamed or removed while it was listed
+                found.add((name, (Path(place) / name).stat().st_size))
     return found
 
 
