@@ -9,7 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
-from rung.worker import die_with
+from rung.processes import die_with
 
 
 def main(parent: int) -> None:

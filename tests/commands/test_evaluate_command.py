@@ -7,6 +7,7 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
+import yaml
 from safetensors.torch import load_file
 
 from rung.errors import SettingsError
@@ -112,6 +113,23 @@ def test_a_run_that_was_stopped_is_measured_at_its_newest_checkpoint(rung, finis
     shutil.rmtree(stopped / "checkpoints")
     with pytest.raises(SettingsError, match="no final model and no checkpoint yet"), found(str(stopped)):
         pass
+
+
+def test_taking_a_checkpoints_weights_asks_no_reward_no_engine_and_no_other_process(finished, in_folder):
+    """What only writes a checkpoint as a model goes through no gate."""
+    stopped = in_folder / "stopped"
+    shutil.copytree(finished, stopped)
+    shutil.rmtree(stopped / "final")
+    (in_folder / "judge.py").write_text("def broken(completions):\n    raise RuntimeError('asked')\n")
+    asked = yaml.safe_load((stopped / "settings.yaml").read_text())
+    asked["sampler"] |= {"engine": "vllm", "python": "/no/such/python"}
+    asked["learner"]["processes"] = 2
+    asked["rewards"] = [{"function": "judge.py:broken"}]
+    (stopped / "settings.yaml").write_text(yaml.safe_dump(asked))
+    with found(str(stopped)) as it:
+        weights = load_file(f"{it.model}/model.safetensors")
+    final = load_file(finished / "final" / "model.safetensors")
+    assert weights.keys() == final.keys() and all(weights[name].equal(final[name]) for name in final)
 
 
 def test_a_run_is_judged_by_its_own_rewards(rung, model, in_folder):

@@ -37,6 +37,7 @@ from rung.runs.statistics import (
 )
 from rung.settings import Settings, read_eval
 from rung.settings.objects import GIVEN, taken_apart
+from rung.settings.sampler import SamplerSettings
 from rung.tasks.cart_pole import BOX_COUNT, CartPole1983
 from rung.tasks.environment import EnvironmentTask
 from rung.tasks.load import load_task
@@ -46,7 +47,7 @@ from rung.trainers.assemble import assemble
 from rung.trainers.boxes_1983.collector import trial_scores
 from rung.trainers.boxes_1983.policy import BoxPolicy
 from rung.trainers.build import rewards_of
-from rung.trainers.choose import build, kind_for
+from rung.trainers.choose import built, kind_for
 from rung.trainers.environment_rollouts import environment_scores
 from rung.trainers.handed import Handed
 from rung.trainers.held_out import Scores, score
@@ -324,7 +325,9 @@ def found(
         return
     saved = _checkpoint(run, step, say, settings.saving.best)
     with tempfile.TemporaryDirectory(prefix="rung-") as folder:
-        with contextlib.closing(build(settings, handed())) as trainer:
+        alone = settings.changed({"learner.processes": 1, "sampler": SamplerSettings().as_data()})  # it only writes
+        trainer, _ = built(alone, handed())
+        with contextlib.closing(trainer):
             trainer.policy.load_state(saved.tensors("policy"))
             trainer.save(Path(folder))
         yield Found(folder, settings)

@@ -141,6 +141,21 @@ def build(settings: Settings, handed: Handed, folder: Path | None = None, shared
     `folder` is the run's, `shared` the one in which runs share what they draw alike; a run that draws its pairs writes
     them there.
     """
+    trainer, task = built(settings, handed, folder, shared)
+    try:
+        policy = getattr(trainer, "policy", None)
+        trainer.notes = gate(Start(policy=policy, task=task, settings=settings, judges=trainer.judge_a_few))
+    except BaseException:
+        trainer.close()
+        raise
+    fault_point("load.done")
+    return trainer
+
+
+def built(
+    settings: Settings, handed: Handed, folder: Path | None = None, shared: Path | None = None
+) -> tuple[Trainer, Any]:
+    """The trainer of these settings and its task, before the gate: for who only wants its weights."""
     from rung.trainers import inputs
     from rung.trainers.build import limit_threads, place_of
 
@@ -172,14 +187,7 @@ def build(settings: Settings, handed: Handed, folder: Path | None = None, shared
         setup.ranks.close()
         raise
     trainer.inputs = setup.inputs
-    try:
-        policy = getattr(trainer, "policy", None)
-        trainer.notes = gate(Start(policy=policy, task=task, settings=settings, judges=trainer.judge_a_few))
-    except BaseException:
-        trainer.close()
-        raise
-    fault_point("load.done")
-    return trainer
+    return trainer, task
 
 
 def follower(settings: Settings, ranks: Ranks) -> Trainer:
