@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rung.batch import Episode
 from rung.errors import RungError, did_you_mean
+from rung.lab.pages import Door
 from rung.models.language.policy import TextPolicy
 from rung.random import Stream
 from rung.rewards.reward import Prompt as Text
@@ -40,11 +41,10 @@ MOST_ROWS = 64
 
 
 class KeyGuard:
-    """ASGI middleware that refuses whoever does not show the key. `hosts` are the names of this machine and port."""
+    """ASGI middleware that refuses whoever does not show the key."""
 
     def __init__(self, app: ASGIApp, *, port: int, key: str, refused: Callable[[str], None] = lambda _: None) -> None:
-        self.app, self._key, self._refused, self._told = app, key.encode(), refused, set[str]()
-        self.hosts = (f"127.0.0.1:{port}", f"localhost:{port}")
+        self.app, self._key, self.door = app, key.encode(), Door(port, refused)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert scope["type"] == "http", "the server speaks HTTP only: no lifespan, no web sockets"
@@ -53,8 +53,8 @@ class KeyGuard:
     def _wrong(self, headers: Headers, method: str) -> Response | None:
         kind, _, key = headers.get("authorization", "").partition(" ")
         length = headers.get("content-length", "")
-        if headers.get("host") not in self.hosts or len(headers.getlist("host")) > 1:
-            return self._refusal(421, "a wrong Host header", f"This address is {' or '.join(self.hosts)}.")
+        if not self.door.is_named(headers):
+            return self._refusal(421, "a wrong Host header", f"This address is {' or '.join(self.door.hosts)}.")
         if headers.get("origin") is not None:
             return self._refusal(403, "a request from a web page", "Web pages are not answered.")
         if kind.lower() != "bearer" or not secrets.compare_digest(key.encode("utf-8", "replace"), self._key):
@@ -66,9 +66,7 @@ class KeyGuard:
         return None
 
     def _refusal(self, status: int, kind: str, words: str) -> Response:
-        if kind not in self._told:
-            self._told.add(kind)
-            self._refused(f"refused {kind} ({status}); the next of this kind are refused without a word")
+        self.door.told(status, kind)
         return refusal(status, words)
 
 

@@ -62,6 +62,25 @@ _ENTRANCE = Path(__file__).with_name("entrance.html").read_text(encoding="utf-8"
 # a SameSite=Strict cookie is not sent where another site began the navigation. This page begins its own.
 
 
+class Door:
+    """What every guard of a server on this machine keeps: the names that the server answers to, and which kinds of
+    refusal were told; `refused` is told of each kind once."""
+
+    def __init__(self, port: int, refused: Callable[[str], None]) -> None:
+        self.hosts = (f"127.0.0.1:{port}", f"localhost:{port}")
+        self._refused, self._told = refused, set[str]()
+
+    def is_named(self, headers: Headers) -> bool:
+        """Whether a request names this machine and port as its host, once."""
+        return headers.getlist("host") in ([one] for one in self.hosts)
+
+    def told(self, status: int, kind: str) -> None:
+        """Tell of a refusal, where it is the first of its kind."""
+        if kind not in self._told:
+            self._told.add(kind)
+            self._refused(f"refused {kind} ({status}); the next of this kind are refused without a word")
+
+
 class Guard:
     """ASGI middleware that refuses whoever did not come through a printed link.
 
@@ -72,13 +91,11 @@ class Guard:
     def __init__(
         self, app: ASGIApp, *, port: int, people: Iterable[str], refused: Callable[[str], None] = lambda _: None
     ) -> None:
-        self.app = app
-        self.hosts = (f"127.0.0.1:{port}", f"localhost:{port}")
+        self.app, self.door = app, Door(port, refused)
         self.folder = f"/{secrets.token_urlsafe(16)}/"
         self._tokens = {name: secrets.token_urlsafe(32) for name in people}
         self._cookies = {name: secrets.token_urlsafe(32) for name in self._tokens}
-        self._refused, self._told = refused, set[str]()
-        self.links = {name: f"http://{self.hosts[0]}/?token={token}" for name, token in self._tokens.items()}
+        self.links = {name: f"http://{self.door.hosts[0]}/?token={token}" for name, token in self._tokens.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert scope["type"] == "http", "the server speaks HTTP only: no lifespan, no web sockets"
@@ -94,8 +111,8 @@ class Guard:
         """The refusal of a request that no page of ours would make."""
         headers, reads = Headers(scope=scope), scope["method"] in READING
         host, origin = headers.get("host", ""), headers.get("origin")
-        if host not in self.hosts or len(headers.getlist("host")) > 1:
-            return self._refusal(421, "a wrong Host header", _WRONG_HOST.format(*self.hosts, got=host[:200]))
+        if not self.door.is_named(headers):
+            return self._refusal(421, "a wrong Host header", _WRONG_HOST.format(*self.door.hosts, got=host[:200]))
         foreign = (origin is not None or not reads) and origin != f"http://{host}"
         fetched = headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate"
         if foreign or fetched:
@@ -127,9 +144,7 @@ class Guard:
         return answer
 
     def _refusal(self, status: int, kind: str, words: str) -> Response:
-        if kind not in self._told:
-            self._told.add(kind)
-            self._refused(f"refused {kind} ({status}); the next of this kind are refused without a word")
+        self.door.told(status, kind)
         return PlainTextResponse(words, status_code=status)
 
 
