@@ -30,6 +30,7 @@ from rung.commands.shared import (
 from rung.runs.own_code import own_code
 
 if TYPE_CHECKING:
+    from rung.models.language.policy import TextPolicy
     from rung.rollouts.sampler import InProcessSampler
     from rung.tasks.task import Message
 
@@ -110,13 +111,11 @@ def chat(
 
     With a chat template it answers, without one it continues your text. Ctrl-D leaves.
     """
-    from rung.models.language.load import load_policy
     from rung.rollouts.sampler import InProcessSampler
-    from rung.runs.evaluate import found
 
-    with found(model, say=tell) as it:
-        policy = load_policy(folder_of(it.model))
-    talk = Talk(InProcessSampler(policy), temperature=temperature, max_new_tokens=max_new_tokens, seed=seed)
+    talk = Talk(
+        InProcessSampler(asked_policy(model)), temperature=temperature, max_new_tokens=max_new_tokens, seed=seed
+    )
     tell("talks by turns; an empty line starts afresh" if talk.by_turns else "continues your text: no chat template")
     for line in _lines():
         if not line.strip():
@@ -163,14 +162,15 @@ class Talk:
         return episode.text
 
 
-def folder_of(model: str) -> str:
-    """The model to load; `tiny` is made once, for the task it is best known for."""
-    if model != "tiny":
-        return model
-    from rung.runs.recipes.sft import tiny_for
+def asked_policy(model: str) -> TextPolicy:
+    """The model of a run or of a name, loaded; `tiny` is made once, for the task it is best known for."""
+    from rung.models.language.load import load_policy
+    from rung.runs.evaluate import found
+    from rung.runs.recipes.sft import model_of
     from rung.settings import TaskSettings
 
-    return str(tiny_for(TaskSettings(name="arithmetic")))
+    with found(model, say=tell) as it:
+        return load_policy(model_of(it.model, TaskSettings(name="arithmetic")))
 
 
 def _lines() -> Iterator[str]:

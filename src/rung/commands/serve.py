@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from rung.commands.evaluate import folder_of
+from rung.commands.evaluate import asked_policy
 from rung.commands.shared import argument, option, say, tell
 from rung.errors import MissingExtra
 
@@ -26,12 +26,7 @@ def serve(
         from rung.lab.serving import KeyGuard, Serving
     except ModuleNotFoundError as error:
         raise MissingExtra("rung serve", "pages") from error
-    from rung.models.language.load import load_policy
-    from rung.runs.evaluate import found
-
-    with found(model, say=tell) as it:
-        policy = load_policy(folder_of(it.model))
-    serving = Serving(policy, name or Path(model).resolve().name)
+    serving = Serving(asked_policy(model), name or Path(model).resolve().name)
     key = secrets.token_urlsafe(32)
     guard = partial(KeyGuard, key=key)
     with PageServer(
