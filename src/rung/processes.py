@@ -1,4 +1,5 @@
-"""What a process asks of the kernel: to end with its parent, to have no network, to end all that bear a mark."""
+"""What a process asks of the kernel: to end with its parent, to have no network, to end all that bear a mark; and what
+another one printed last."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+_TAIL_BYTES = 4096
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 
 
@@ -22,6 +24,17 @@ def kill_marked(mark: bytes) -> bool:
                 os.kill(int(place.name), signal.SIGKILL)
                 found = True
     return found
+
+
+def last_lines(log: Path, most: int) -> list[str]:
+    """The last lines that are not empty of a file that a process prints to; none where there is no such file."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return []
+    return [line.strip() for line in text.splitlines() if line.strip()][-most:]
 
 
 def die_with(parent: int, number: int = signal.SIGKILL) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from rung.batch import Episode
@@ -139,6 +140,24 @@ class Drawn:
     tokens: npt.NDArray[np.int64]
     log_probs: npt.NDArray[np.float32]
     ended: bool
+
+
+def as_tensors(rows: Sequence[Drawn]) -> dict[str, Tensor]:
+    """Rows one behind the other, with the length of each: what is sent or kept of them. At least one."""
+    return {
+        "lengths": torch.tensor([len(one.tokens) for one in rows]),
+        "ended": torch.tensor([bool(one.ended) for one in rows], dtype=torch.uint8),
+        "tokens": torch.from_numpy(np.concatenate([one.tokens for one in rows])),
+        "log_probs": torch.from_numpy(np.concatenate([one.log_probs for one in rows])),
+    }
+
+
+def from_tensors(tensors: Mapping[str, Tensor]) -> list[Drawn]:
+    """The rows that `as_tensors` laid down."""
+    lengths = tensors["lengths"].tolist()
+    parts = (tensors[name].split(lengths) for name in ("tokens", "log_probs"))
+    rows = zip(*parts, tensors["ended"].tolist(), strict=True)
+    return [Drawn(tokens.numpy(), log_probs.numpy(), bool(ended)) for tokens, log_probs, ended in rows]
 
 
 def drawn_episode(policy: TextPolicy, prompt: Prompt, sample: int, drawn: Drawn, version: int) -> Episode:

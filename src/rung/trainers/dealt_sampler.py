@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -13,7 +12,7 @@ from torch import Tensor
 from rung.batch import Episode
 from rung.random import Stream
 from rung.rollouts.sampler import InProcessSampler
-from rung.rollouts.sampling import Drawn, Prompt, drawn_episode
+from rung.rollouts.sampling import Drawn, Prompt, as_tensors, drawn_episode, from_tensors
 from rung.trainers.ranks import Ranks
 
 if TYPE_CHECKING:
@@ -69,19 +68,17 @@ class DealtSampler:
     def _taken(self, prompts: Sequence[Prompt], samples: int, rank: int) -> list[Episode]:
         if not prompts:
             return []
-        lengths_N, ended_N = torch.empty((2, len(prompts) * samples), dtype=torch.int64)
-        for tensor in (lengths_N, ended_N):
+        rows = len(prompts) * samples
+        given = {"lengths": torch.empty(rows, dtype=torch.int64), "ended": torch.empty(rows, dtype=torch.uint8)}
+        for tensor in given.values():
             dist.recv(tensor, rank)
-        tokens, log_probs = torch.empty(int(lengths_N.sum()), dtype=torch.int64), torch.empty(int(lengths_N.sum()))
-        for tensor in (tokens, log_probs):
+        total = int(given["lengths"].sum())
+        drawn = {"tokens": torch.empty(total, dtype=torch.int64), "log_probs": torch.empty(total)}
+        for tensor in drawn.values():
             dist.recv(tensor, rank)
-        ends = np.cumsum(lengths_N.numpy())[:-1]
-        cut = zip(np.split(tokens.numpy(), ends), np.split(log_probs.numpy(), ends), ended_N.tolist(), strict=True)
         return [
-            drawn_episode(
-                self.policy, prompts[n // samples], n % samples, Drawn(ids, logs, bool(ended)), self.own.version
-            )
-            for n, (ids, logs, ended) in enumerate(cut)
+            drawn_episode(self.policy, prompts[n // samples], n % samples, one, self.own.version)
+            for n, one in enumerate(from_tensors(given | drawn))
         ]
 
 
@@ -89,7 +86,5 @@ def _give(drawn: Sequence[Episode]) -> None:
     """To the process that leads: lengths, whether they ended, tokens, log-probs."""
     if not drawn:
         return
-    dist.send(torch.tensor([len(one.actions) for one in drawn]), 0)
-    dist.send(torch.tensor([int(one.terminated) for one in drawn]), 0)
-    dist.send(torch.from_numpy(np.concatenate([one.actions for one in drawn]).astype(np.int64)), 0)
-    dist.send(torch.from_numpy(np.concatenate([one.log_probs for one in drawn])), 0)
+    for tensor in as_tensors([Drawn(one.actions, one.log_probs, one.terminated) for one in drawn]).values():
+        dist.send(tensor, 0)

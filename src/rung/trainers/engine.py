@@ -13,6 +13,7 @@ from rung.errors import SettingsError
 from rung.methods.parts.protocols import fact
 from rung.models.language.decoder import FAMILY
 from rung.models.language.load import compute_type
+from rung.rollouts.engine.delivery import format_name
 from rung.settings import Settings
 from rung.settings.sampler import VLLM, SamplerSettings
 from rung.whole_files import cache_folder
@@ -108,7 +109,7 @@ def engine_plan(
     whole = network.parameters * dtype.itemsize
     return EnginePlan(
         python=python_of(settings),
-        dtype=str(dtype).removeprefix("torch."),
+        dtype=format_name(dtype),
         ahead=settings.sampler.ahead,
         weights=whole * (2 if settings.lora else 1),
         cache=None if on_gpu else cache_gib(settings) * 2**30,

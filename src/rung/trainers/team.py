@@ -33,6 +33,7 @@ from torch import Tensor
 from rung.child import environment_for
 from rung.errors import RankError, SettingsError
 from rung.models.language.sharded import local, share_of
+from rung.processes import last_lines
 from rung.settings import LearnerSettings, Settings
 from rung.trainers.ranks import Ranks, W, on_gpu
 from rung.trainers.wire import bytes_of, empty, header_of, packed, unpacked
@@ -320,10 +321,7 @@ class _Follower:
         how = "is still there" if code is None else f"ended with code {code}"
         if code is not None and code < 0:
             how = f"was killed by {signal.Signals(-code).name}"
-        try:
-            lines = self.said.read_bytes()[-4096:].decode("utf-8", "replace").strip().splitlines()[-LAST_LINES:]
-        except OSError:
-            lines = []
+        lines = last_lines(self.said, LAST_LINES)
         words = f"; its last lines: {' | '.join(ascii(line[-300:])[1:-1] for line in lines)}" if lines else ""
         return f"rank {self.rank} (process {self.process.pid}) {how}{words}"
 

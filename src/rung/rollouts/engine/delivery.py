@@ -88,7 +88,12 @@ def adapted(policy: TextPolicy) -> list[str]:
     return [f"{name}.weight" for name in wrapped_layers(policy.model)]
 
 
+def format_name(dtype: torch.dtype) -> str:
+    """A number format as an engine names it: `bfloat16`."""
+    return str(dtype).removeprefix("torch.")
+
+
 def _bucket(tensors: Sequence[tuple[str, Tensor]], scales: Mapping[str, float] | None = None) -> Bucket:
-    told = tuple((name, str(one.dtype).removeprefix("torch."), tuple(one.shape)) for name, one in tensors)
+    told = tuple((name, format_name(one.dtype), tuple(one.shape)) for name, one in tensors)
     parts = [one.detach().contiguous().cpu().view(-1).view(torch.uint8).numpy() for _, one in tensors]
     return Bucket(told, scales or {}, tuple(parts))

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from rung.errors import SettingsError
+from rung.processes import last_lines
 from rung.rollouts.engine.wire import KEY, Wire
 from rung.waiting import turns
 
@@ -33,7 +34,7 @@ main()
 """
 """Loads this very copy of rung, and nothing of what is installed beside it, which another interpreter must not see."""
 MOST_PLACE = 80
-_LAST_LINES, _LAST_BYTES = 5, 4096
+_LAST_LINES = 5
 _VERSION_S, _ENDING_S = 60.0, 10.0
 
 
@@ -137,7 +138,8 @@ class EngineProcess:
     def gone(self, how: str, what: str, began: float | None = None) -> EngineGone:
         """That it is lost: how, and what was awaited since when."""
         since = time.strftime("%H:%M:%S", time.localtime(began))
-        said = _last_lines(self.folder / "log")
+        lines = [line[:300] for line in last_lines(self.folder / "log", _LAST_LINES)]
+        said = ascii(" | ".join(lines)) if lines else "nothing"
         return EngineGone(f"the engine {how}; awaited since {since}: {what}; it last printed: {said}")
 
 
@@ -176,17 +178,6 @@ def _environment(key: str) -> dict[str, str]:
     """Ours, without what would bring this interpreter's packages into the engine's."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
     return kept | {"PYTHONHASHSEED": "0", KEY: key}
-
-
-def _last_lines(log: Path) -> str:
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - _LAST_BYTES))
-            text = file.read().decode("utf-8", "replace")
-    except OSError:
-        return "nothing"
-    lines = [line.strip()[:300] for line in text.splitlines() if line.strip()]
-    return ascii(" | ".join(lines[-_LAST_LINES:])) if lines else "nothing"
 
 
 def _ended(process: subprocess.Popen[bytes], folder: Path, owner: int) -> None:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from rung.batch import Episode
@@ -24,11 +23,11 @@ from rung.errors import EngineError, SettingsError
 from rung.faults import fault_point
 from rung.random import Stream
 from rung.rollouts.endings import Endings
-from rung.rollouts.engine.delivery import Bucket, adapted, adapters, digest_of, whole
+from rung.rollouts.engine.delivery import Bucket, adapted, adapters, digest_of, format_name, whole
 from rung.rollouts.engine.process import EngineGone, EngineProcess
 from rung.rollouts.engine.proof import Canary, Proof
 from rung.rollouts.engine.request import NOWHERE, Request, told_rows
-from rung.rollouts.sampling import Drawn, DrawnFrom, Prompt, Told, check_asked, check_lengths
+from rung.rollouts.sampling import DrawnFrom, Prompt, Told, as_tensors, check_asked, check_lengths, from_tensors
 
 if TYPE_CHECKING:
     from rung.models.language.policy import TextPolicy
@@ -120,23 +119,14 @@ class EngineSampler:
         if self._ahead is None:
             return None
         self._finish(self._ahead)
-        rows = [self._ahead.drawn[row] for row in sorted(self._ahead.drawn)]
-        return self._ahead.came_from, {
-            "tokens": torch.from_numpy(np.concatenate([one.tokens for one in rows])),
-            "log_probs": torch.from_numpy(np.concatenate([one.log_probs for one in rows])),
-            "lengths": torch.tensor([len(one.tokens) for one in rows]),
-            "ended": torch.tensor([one.ended for one in rows], dtype=torch.uint8),
-        }
+        return self._ahead.came_from, as_tensors([self._ahead.drawn[row] for row in sorted(self._ahead.drawn)])
 
     def take_begun(
         self, came_from: DrawnFrom, drawn: Mapping[str, Tensor], prompts: Sequence[Prompt], **how: Any
     ) -> None:
         """Take over what `begun` gave; the arguments are those of `begin`."""
         request = self._request(prompts, **how)
-        lengths = drawn["lengths"].tolist()
-        parts = (drawn[name].split(lengths) for name in ("tokens", "log_probs"))
-        for row, (tokens, log_probs, ended) in enumerate(zip(*parts, drawn["ended"].tolist(), strict=True)):
-            request.drawn[row] = Drawn(tokens.numpy(), log_probs.numpy(), bool(ended))
+        request.drawn = dict(enumerate(from_tensors(drawn)))
         request.came_from, self._ahead = came_from, request
 
     def told(self) -> Told:
@@ -205,7 +195,7 @@ class EngineSampler:
                 asked.python,
                 {
                     "device": self.policy.device.type,
-                    "dtype": _named(self.dtype),
+                    "dtype": format_name(self.dtype),
                     "rows": asked.rows,
                     "cache_gib": asked.cache_gib,
                 },
@@ -299,7 +289,3 @@ class EngineSampler:
 def _configuration(model: Any) -> str:
     """A model's config.json."""
     return json.dumps({**model.config.to_dict(), "architectures": [type(model).__name__]}, default=str)
-
-
-def _named(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
