@@ -212,7 +212,7 @@ def checks(run: Result) -> Iterator[Check]:
         yield Check(f"{said}: these runs are too short to have learnt", not_told("no λ's runs learnt enough to fall"))
         return
     near, falls = not_apart(scores), sum(found["fell"] for found in run["lambdas"].values())
-    hard = 2 * sum(one.value >= NEAR * max(s.value for s in scores.values()) for one in scores.values()) < len(scores)
+    hard = 2 * sum(one.value >= NEAR * best for one in scores.values()) < len(scores)
     if hard and 2 * (1 + len(near)) >= len(scores):
         left = (
             only_when("collapse is meant; that the balance is hard is not shown")

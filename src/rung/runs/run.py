@@ -302,8 +302,9 @@ class _Run:
         measured = self.files.timings.append({"step": step, **timings, "memory/peak_gib": peak_gib()})
         self.tracked.row(self.history[-1], measured)
         for name, more in timings.items():
-            if name.startswith("seconds/") and name != "seconds/step":
-                self.seconds[name[8:]] = self.seconds.get(name[8:], 0.0) + (more or 0.0)
+            kind, _, phase = name.partition("/")
+            if kind == "seconds" and phase != "step":
+                self.seconds[phase] = self.seconds.get(phase, 0.0) + (more or 0.0)
         self.console.step(metrics, timings)
         for observer in self.observers:
             for sentence in observer.stepped(self.history):

@@ -6,7 +6,7 @@ the run. A check is a function of a `Start`: it gives sentences for the plan and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,24 +26,23 @@ class Start:
     """Draws a few answers and has them judged. None: nothing is judged, or it is before the first step anyway."""
 
 
-def model(start: Start) -> Iterator[str]:
+def model(start: Start) -> Iterable[str]:
     """What is trained can be run, written and read again."""
     tried = getattr(start.policy, "tried", None)
-    if tried is not None:
-        yield from tried()
+    return () if tried is None else tried()
 
 
-def rewards(start: Start) -> Iterator[str]:
+def rewards(start: Start) -> Iterable[str]:
     """Rewards answer on a sample: at least one of a few answers can be judged."""
     if start.judges is not None:
         try:
             start.judges()
         except RewardError as error:
             raise SettingsError(f"rewards: tried on two answers before the first step: {error}") from error
-    yield from ()
+    return ()
 
 
-Check = Callable[[Start], Iterator[str]]
+Check = Callable[[Start], Iterable[str]]
 CHECKS: tuple[Check, ...] = (model, rewards)
 """In the order in which their sentences stand in the plan."""
 
