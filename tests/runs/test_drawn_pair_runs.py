@@ -71,15 +71,6 @@ def runs(made: Path) -> Runs:
     return Runs(settings_of(made))
 
 
-@pytest.fixture(scope="module")
-def whole(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was never stopped."""
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    code, said = runs.ask("train", folder)
-    assert code == 0, said
-    return folder
-
-
 def drawn(made: Path, folder: Path, **more: Any) -> tuple[RolloutTrainer, DrawnPairCollector, dict[str, Any]]:
     """The parts of a run after its first step, and that step's metrics; nothing was trained."""
     folder.mkdir(exist_ok=True)

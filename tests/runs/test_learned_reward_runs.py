@@ -24,14 +24,6 @@ def runs() -> Runs:
     return Runs(data)
 
 
-@pytest.fixture(scope="module")
-def whole(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was never stopped."""
-    folder = tmp_path_factory.mktemp("learned") / "whole"
-    assert runs.ask("train", folder)[0] == 0
-    return folder
-
-
 @pytest.mark.parametrize("fault", ["reward.fitted:4:kill", pytest.param("step.done:3:kill", marks=pytest.mark.slow)])
 def test_killed_and_resumed_ends_the_same(runs: Runs, whole: Path, tmp_path: Path, fault: str) -> None:
     code, said = runs.ask("train", tmp_path / "run", fault=fault)

@@ -55,15 +55,6 @@ def runs(model: Path, data: Path) -> Runs:
     return Runs(settings_of(model, data))
 
 
-@pytest.fixture(scope="module")
-def whole(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was never stopped."""
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    code, said = runs.ask("train", folder)
-    assert code == 0, said
-    return folder
-
-
 def rows_of(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 

@@ -38,15 +38,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     return Runs(text_settings(model))
 
 
-@pytest.fixture(scope="module")
-def whole(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was never stopped."""
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    code, said = runs.ask("train", folder)
-    assert code == 0, said
-    return folder
-
-
 def test_the_run_did_something(whole: Path) -> None:
     rows = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [0, 1, 2, 3, 4, 5]

@@ -171,14 +171,6 @@ def runs(model: Path) -> Runs:
 
 
 @pytest.fixture(scope="module")
-def whole(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    code, said = runs.ask("train", folder)
-    assert code == 0, said
-    return folder
-
-
-@pytest.fixture(scope="module")
 def killed(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Killed in step 3; of what it had started nothing is there after ten seconds."""
     folder = tmp_path_factory.mktemp("killed") / "run"
