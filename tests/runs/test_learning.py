@@ -10,11 +10,10 @@ ten steps on that EPYC.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-import torch
 
 from rung import GRPO, Method
 from rung.lab.saved_run import SavedRun
@@ -23,15 +22,6 @@ from rung.settings import Settings
 from rung.trainers.reading import read_run
 
 MARGIN = 0.03
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A cache of its own, so that the tiny model is made here and now."""
-    with pytest.MonkeyPatch.context() as patch:
-        torch.set_num_threads(1)  # the same warm-up wherever the test runs
-        patch.setenv("RUNG_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 def settings(seed: int) -> Settings:
