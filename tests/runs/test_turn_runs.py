@@ -127,13 +127,16 @@ def times(a: int, b: int) -> int:
 '''
 
 
-def test_the_command_line_names_an_environment_and_tools_by_file(model: str, tmp_path: Path) -> None:
+def test_the_command_line_names_an_environment_and_tools_by_file(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from typer.testing import CliRunner
 
     from rung.cli import app
 
     (tmp_path / "own.py").write_text(CODE)
-    own = ["--task", f"{tmp_path / 'own.py'}:Guess", "--tools", f"{tmp_path / 'own.py'}:times"]
+    monkeypatch.chdir(tmp_path)
+    own = ["--task", "own.py:Guess", "--tools", "own.py:times"]
     sets = ["steps=1", "prompts_per_step=2", "samples_per_prompt=2", "max_new_tokens=12", "num_items=2", "page=false"]
     flags = [
         part for one in (*sets, "evaluation.every=0", "learner.threads=1", "turns.most=2") for part in ("--set", one)

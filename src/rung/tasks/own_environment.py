@@ -128,9 +128,12 @@ def image_note(task: Any) -> Iterator[str]:
 
 
 def module_of(name: object) -> str | None:
-    """The module before the colon of a Gymnasium id, `my_envs` of `my_envs:H1/Maze-v0`; None where there is none."""
+    """The module before the colon of a Gymnasium id, `my_envs` of `my_envs:H1/Maze-v0`; None where there is none.
+
+    `guess.py:Guess` names a file.
+    """
     module, colon, _ = name.partition(":") if isinstance(name, str) else ("", "", "")
-    plain = bool(colon) and all(part.isidentifier() for part in module.split("."))
+    plain = bool(colon) and not is_file_name(str(name)) and all(part.isidentifier() for part in module.split("."))
     return module if plain and module != "given" else None
 
 
