@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 import torch
 from claim import HOLDS, Claim, Result, not_here, only_when
-from enumeration import Tree, World, expected_return, gradient, kl, optimum_PS, random_world, total_variation
+from enumeration import optimum_PS, total_variation
 from experiment import Work
 from in_process import collected, operations, parts_of
 from intervals import Number, mean
 from pictures import curve, dots, panels, say
 from words import table
 
+from rung.lab.referee.world import Tree, World, expected_return, gradient, kl, random_world
 from rung.methods.parts.preference_losses import Answers, DPOLoss, Unlikelihood
 from rung.methods.parts.protocols import PreferenceLoss
 from rung.runs.recipes.sft import tiny_for

@@ -5,26 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
-from enumeration import (
-    Comparison,
-    Tree,
-    World,
-    climb,
-    compare,
-    constant,
-    expected,
-    expected_gradient,
-    expected_return,
-    gradient,
-    kl,
-    optimum_PS,
-    random_world,
-    total_variation,
-    without_rewards,
-)
+from enumeration import climb, constant, optimum_PS, total_variation, without_rewards
 from torch import Tensor
 
 from rung.formulas import divergences
+from rung.lab.referee.estimates import Comparison, compare, expected_gradient
+from rung.lab.referee.world import Tree, World, expected, expected_return, gradient, kl, random_world
 from rung.methods.parts.advantages import EpisodeReturn, GroupCentred, GroupNormalized
 from rung.methods.parts.aggregations import PerConstantLength, PerEpisode, PerSequence, PerToken
 from rung.methods.parts.protocols import Aggregation, ReferenceKL

@@ -6,10 +6,11 @@ import itertools
 
 import pytest
 import torch
-from enumeration import World, compare, expected_gradient, expected_return, gradient, random_world
 from torch import Tensor
 
 from rung.batch import Batch
+from rung.lab.referee.estimates import compare, expected_gradient
+from rung.lab.referee.world import World, expected_return, gradient, random_world
 from rung.methods.grpo import GRPO
 from rung.methods.parts.advantages import GAE, EpisodeReturn, GroupNormalized, NStep
 from rung.methods.parts.aggregations import PerEpisode, PerSequence
@@ -90,7 +91,7 @@ def off_policy_error(correction) -> float:
 
 
 def rows_of(sampler: World, log_probs_ST: Tensor) -> Batch:
-    from enumeration import every_row
+    from rung.lab.referee.estimates import every_row
 
     drawn = sampler.tree.log_probs(sampler.logits_PNV)
     batch = every_row(sampler, drawn, drawn)

@@ -4,24 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from enumeration import (
-    END,
-    Tree,
-    all_batches,
-    compare,
-    constant,
-    entropy,
-    expected_gradient,
-    expected_return,
-    gradient,
-    kl,
-    kl_by_prefix,
-    optimum_PS,
-    random_world,
-    reached_PN,
-    total_variation,
-)
+from enumeration import constant, kl_by_prefix, optimum_PS, reached_PN, total_variation
 
+from rung.lab.referee.estimates import all_batches, compare, expected_gradient
+from rung.lab.referee.world import END, Tree, entropy, expected_return, gradient, kl, random_world
 from rung.methods.grpo import GRPO
 from rung.methods.reinforce import REINFORCE_BASELINE
 

@@ -4,22 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from enumeration import (
-    Tree,
-    World,
-    compare,
-    expected,
-    expected_gradient,
-    expected_return,
-    gradient,
-    kl,
-    kl_by_prefix,
-    random_world,
-    without_rewards,
-)
+from enumeration import kl_by_prefix, without_rewards
 from torch import Tensor
 
 from rung.formulas import divergences
+from rung.lab.referee.estimates import compare, expected_gradient
+from rung.lab.referee.world import Tree, World, expected, expected_return, gradient, kl, random_world
 from rung.methods.parts.advantages import EpisodeReturn, RewardToGo
 from rung.methods.parts.protocols import Estimator, ReferenceKL
 from rung.methods.parts.reference_kl import K1, K2, K3, KLInLoss, KLInReward

@@ -6,20 +6,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from enumeration import (
-    Tree,
-    World,
-    climb,
-    compare,
-    expected,
-    expected_gradient,
-    expected_return,
-    gradient,
-    random_world,
-    total_variation,
-)
+from enumeration import climb, total_variation
 from torch import Tensor
 
+from rung.lab.referee.estimates import compare, expected_gradient
+from rung.lab.referee.world import Tree, World, expected, expected_return, gradient, random_world
 from rung.methods import METHODS, PolicyGradient
 from rung.methods.parts.aggregations import PerEpisode
 

@@ -6,21 +6,12 @@ import itertools
 
 import pytest
 import torch
-from enumeration import (
-    Tree,
-    World,
-    compare,
-    expected_gradient,
-    expected_return,
-    gradient,
-    kl,
-    kl_by_prefix,
-    random_world,
-    without_rewards,
-)
+from enumeration import kl_by_prefix, without_rewards
 from torch import Tensor
 
 from rung.batch import Batch
+from rung.lab.referee.estimates import compare, expected_gradient
+from rung.lab.referee.world import Tree, World, expected_return, gradient, kl, random_world
 from rung.methods import METHODS
 from rung.methods.grpo import GRPO
 from rung.methods.parts.advantages import (
