@@ -94,6 +94,32 @@ IDEAS: dict[str, str] = {
         "Clipping by the minimum stops the gradient of exactly the rare tokens that a long reasoning turns on. Here "
         "the ratio is only a capped weight before the log-probability: every token keeps a gradient."
     ),
+    "sapo": (
+        "A clip is all or nothing: one step beyond the bound a token teaches nothing more. Here its gradient fades "
+        "with the distance of its ratio from 1, so that a token slightly off still teaches a little; and one that is "
+        "pushed down fades sooner, because pushing it down lifts every other token of the vocabulary."
+    ),
+    "dppo": (
+        "A ratio says little about how far a distribution moved: a token of one in a million may become a hundred "
+        "times as likely and hardly anything has changed, while one of 0.99 that falls to 0.8 has moved a fifth of all "
+        "the probability there is, at a ratio that no clip would notice. So the change of the probability is bounded."
+    ),
+    "dppo_kl": (
+        "As DPPO, with the KL divergence of one question in place of the distance: is it this token, or another? "
+        "Beside the distance it minds more when something becomes nearly impossible."
+    ),
+    "gmpo": (
+        "One ratio for the whole answer, as in GSPO, but each token's ratio is held before they are multiplied. So one "
+        "outlier neither silences an answer nor drives it."
+    ),
+    "high_entropy": (
+        "Most tokens of a reasoning finish what is begun, and the policy is sure of them; few are forks, where it "
+        "could go one way or another. Only the fifth that it is least sure of is learnt from."
+    ),
+    "rpo": (
+        "DPO widens the gap between two answers and does not mind if both grow less likely, as long as the rejected "
+        "one falls faster. A term of plain fine-tuning on the chosen answer keeps it from falling."
+    ),
     "lite_ppo": (
         "Of many tricks two are kept: advantages centred by group and scaled by batch, and a mean over tokens."
     ),

@@ -73,7 +73,7 @@ def _beyond(method: Method) -> Iterator[str]:
 def _code(method: Method) -> Iterator[str]:
     path, quoted = _definition(method.name)
     yield from ("## The code that is the formula", "", f"The whole definition, in {_file(path)}:", "")
-    yield from ("```python", quoted, "```", "")
+    yield from (f"```{'python' if path.suffix == '.py' else 'yaml'}", quoted, "```", "")
     files: dict[str, list[str]] = {}
     for slot in slots(method):
         part = getattr(method, slot)
@@ -93,7 +93,11 @@ def _file(path: Path) -> str:
 
 
 def _definition(name: str) -> tuple[Path, str]:
-    """The file and the source of the assignment whose call says `name="..."`."""
+    """The file and the source of the assignment whose call says `name="..."`, or the row of that name."""
+    rows = SOURCE / "methods" / "variants.yaml"
+    found = re.search(rf"^{re.escape(name)}:\n(?:^(?:  .*)?\n)*", rows.read_text(encoding="utf-8"), re.MULTILINE)
+    if found:
+        return rows.relative_to(ROOT), found[0].rstrip()
     for path in sorted((SOURCE / "methods").glob("*.py")):
         text = path.read_text(encoding="utf-8")
         for node in ast.parse(text).body:

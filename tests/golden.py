@@ -94,9 +94,10 @@ GROUP_METHODS = (
         "lite_ppo",
         "maxrl",
     ),
+    *("sapo", "dppo", "dppo_kl", "gmpo", "grpo@deepseek-v3.2"),
     *("clip_cov", "kl_cov", "online_rft", "rft", "grpo@trl", "grpo@verl", "grpo@nemo-rl", "grpo@prime-rl"),
 )
-PAIR_METHODS = ("ipo", "cdpo", "rdpo", "ln_dpo", "kto", "simpo", "orpo", "apo_zero", "apo_down", "unlikelihood")
+PAIR_METHODS = ("ipo", "cdpo", "rdpo", "ln_dpo", "kto", "simpo", "orpo", "apo_zero", "apo_down", "unlikelihood", "rpo")
 
 
 def text(
@@ -118,6 +119,7 @@ TEXT_KINDS = (
     *(text(method) for method in GROUP_METHODS),
     text("grpo@openrlhf", "method.num_minibatches=2"),
     text("dapo", "prompts_per_step=3"),
+    text("high_entropy", "prompts_per_step=3"),
     text("grpo_iterative", "method.reference_kl.refresh_every=1"),
     text("grpo-kl", "method.reference_kl.coefficient=0.1", method="grpo"),
     text("ppo", "method.num_minibatches=4 method.num_epochs=2", groups=ONE),

@@ -24,6 +24,8 @@ from __future__ import annotations
 
 from rung.methods.parts.advantages import *
 from rung.methods.parts.aggregations import *
+from rung.methods.parts.chosen_tokens import *
+from rung.methods.parts.corrections import *
 from rung.methods.parts.critics import *
 from rung.methods.parts.elements import *
 from rung.methods.parts.filters import *

@@ -14,8 +14,9 @@ from rung.lab.referee.world import World, expected_return, gradient, random_worl
 from rung.methods.grpo import GRPO
 from rung.methods.parts.advantages import GAE, EpisodeReturn, GroupNormalized, NStep
 from rung.methods.parts.aggregations import PerEpisode, PerSequence
+from rung.methods.parts.corrections import MaskedImportance, TruncatedImportance
 from rung.methods.parts.critics import ValueFunction
-from rung.methods.parts.filters import AccuraciesDiffer, MaskedImportance, TruncatedImportance
+from rung.methods.parts.filters import AccuraciesDiffer
 from rung.methods.policy_gradient import PolicyGradient
 from rung.methods.reinforce import REINFORCE
 

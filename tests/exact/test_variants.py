@@ -23,7 +23,8 @@ from rung.methods.parts.advantages import (
     TeacherLogRatio,
 )
 from rung.methods.parts.aggregations import PerEpisode
-from rung.methods.parts.objectives import ClipCov, ClippedSurrogate, KLCov, ScoreFunction, Surrogate, WithinProbability
+from rung.methods.parts.chosen_tokens import ClipCov, KLCov
+from rung.methods.parts.objectives import ClippedSurrogate, ScoreFunction, Surrogate, WithinProbability
 from rung.methods.parts.reference_kl import K1, KLInAdvantage, KLInReward
 from rung.methods.policy_gradient import PolicyGradient
 from rung.methods.reinforce import REINFORCE, RLOO

@@ -19,8 +19,9 @@ from rung.methods.parts.advantages import (
     RewardToGo,
 )
 from rung.methods.parts.aggregations import PerConstantLength, PerEpisode, PerPrompt, PerSequence, PerToken, Whiten
+from rung.methods.parts.corrections import MaskedImportance, TruncatedImportance
 from rung.methods.parts.critics import ValueFunction
-from rung.methods.parts.filters import DropTruncated, MaskedImportance, SoftOverlong, TruncatedImportance
+from rung.methods.parts.filters import DropTruncated, SoftOverlong
 from rung.methods.parts.objectives import ClippedSurrogate
 from rung.methods.parts.reference_kl import K1, K2, K3, KLInLoss, KLInReward
 
@@ -85,6 +86,7 @@ def mixed_batch(seed: int = 0, mask_BT: Tensor | None = None) -> Batch:
         teacher_log_probs_BT=log_probs_BT - 0.5 * reference_BT,
         step_ends_BT=last_BT | (mask_BT & (torch.arange(mask_BT.shape[1]) == 1)),
         values_BT=values_BT,
+        entropy_BT=reference_BT.square(),
     )
 
 

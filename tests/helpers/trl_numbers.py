@@ -57,6 +57,14 @@ def cases() -> list[dict[str, Any]]:
     return [*listed, *corrected]
 
 
+FURTHER: list[dict[str, Any]] = [
+    {"loss_type": "sapo", "beta": 0.0},
+    {"loss_type": "dapo", "beta": 0.04, "kl_correction": True, "off_policy_mask": 0.05},
+    {"loss_type": "dapo", "beta": 0.0, "top_entropy": 0.4},
+]
+"""On older samples. The entropy of a token is taken to be -log π of it."""
+
+
 class FixedLogProbs(torch.nn.Module):
     """Answers TRL's call for log-probs with a table, so that the gradient can be read off it."""
 
@@ -68,7 +76,7 @@ class FixedLogProbs(torch.nn.Module):
     def forward(self, **_: Any) -> SimpleNamespace:
         before = self.table.new_zeros(self.table.shape[0], self.prompt_length)
         log_probs = torch.cat([before, self.table], dim=1)
-        return SimpleNamespace(log_probs=log_probs, entropy=torch.zeros_like(log_probs))
+        return SimpleNamespace(log_probs=log_probs, entropy=-log_probs.detach())
 
 
 def trainer(folder: Path) -> Any:
@@ -112,7 +120,9 @@ def trainer(folder: Path) -> Any:
 def loss_and_gradient(made: Any, case: dict[str, Any], given: dict[str, Any], advantages_B: Tensor) -> dict[str, Any]:
     """One call of TRL's `_compute_loss`."""
     made.loss_type, made.beta = case["loss_type"], case["beta"]
-    made.args.use_bias_correction_kl = case["kl_correction"]
+    made.args.use_bias_correction_kl = case.get("kl_correction", False)
+    made.off_policy_mask_threshold = case.get("off_policy_mask")
+    made.top_entropy_quantile = case.get("top_entropy", 1.0)
     rows = len(given["rewards"])
     mask_BT = torch.arange(STEPS)[None] < torch.tensor(given["lengths"])[:, None]
     model = FixedLogProbs(torch.tensor(given["log_probs"], dtype=torch.float64), prompt_length=2)
@@ -125,7 +135,7 @@ def loss_and_gradient(made: Any, case: dict[str, Any], given: dict[str, Any], ad
         "num_items_in_batch": mask_BT.sum(),
         "ref_per_token_logps": torch.tensor(given["reference_log_probs"], dtype=torch.float64),
     }
-    if not case["fresh"]:
+    if not case.get("fresh", False):
         batch["old_per_token_logps"] = torch.tensor(given["old_log_probs"], dtype=torch.float64)
     loss = made._compute_loss(model, batch)
     (gradient_BT,) = torch.autograd.grad(loss, model.table)
@@ -147,6 +157,7 @@ def made_by_trl() -> dict[str, Any]:
             "inputs": given,
             "advantages": advantages_B.tolist(),
             "cases": [loss_and_gradient(made, case, given, advantages_B) for case in cases()],
+            "further": [loss_and_gradient(made, case, given, advantages_B) for case in FURTHER],
         }
 
 

@@ -32,6 +32,7 @@ DPO_CASES: list[dict[str, Any]] = [
     {"loss": "aot", "beta": 0.3, "flipped": 0.2},
     {"loss": "apo_zero", "beta": 0.1},
     {"loss": "apo_down", "beta": 0.1},
+    {"loss": "sigmoid", "beta": 0.1, "sft": 0.5},
 ]
 """`aot` sorts the batch's margins; of one pair alone it is cDPO, which TRL has under no other name any more."""
 KTO_CASES: list[dict[str, Any]] = [
@@ -111,7 +112,7 @@ def reference_B(given: dict[str, Any]) -> Tensor:
 
 
 def dpo(case: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """DPOTrainer._compute_loss; for `aot` one pair after another."""
+    """DPOTrainer._compute_loss; for `aot`, and beside `sft`, whose mean is over all pairs' tokens, pair by pair."""
     from trl.trainer.dpo_trainer import DPOTrainer
 
     made = fake_trainer(
@@ -119,14 +120,14 @@ def dpo(case: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
         f_divergence_type="reverse_kl",
         beta=case["beta"],
         label_smoothing=case.get("flipped", 0.0),
-        loss_types=[case["loss"]],
-        loss_weights=[1.0],
+        loss_types=[case["loss"], *(["sft"] if "sft" in case else [])],
+        loss_weights=[1.0, *([case["sft"]] if "sft" in case else [])],
         use_weighting=False,
         args=SimpleNamespace(),
     )
     model = FixedLogProbs(given)
     chosen_M, rejected_M = reference_B(given).chunk(2)
-    if case["loss"] != "aot":
+    if case["loss"] != "aot" and "sft" not in case:
         given_now = {**model_inputs(given), "ref_chosen_logps": chosen_M, "ref_rejected_logps": rejected_M}
         return recorded(case, DPOTrainer._compute_loss(made, model, given_now, False), model.table)
     whole, losses = model_inputs(given), []

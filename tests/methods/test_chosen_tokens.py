@@ -12,7 +12,8 @@ from rung.formulas.covariances import token_covariance
 from rung.formulas.policy_losses import LARGEST_LOG_RATIO
 from rung.methods import METHODS
 from rung.methods.grpo import GRPO
-from rung.methods.parts.objectives import ClipCov, KLCov, WithinProbability
+from rung.methods.parts.chosen_tokens import ClipCov, KLCov
+from rung.methods.parts.objectives import WithinProbability
 
 
 def prepared():

@@ -26,19 +26,22 @@ from rung.methods.parts.advantages import (
     TeacherLogRatio,
 )
 from rung.methods.parts.aggregations import PerConstantLength, PerEpisode, PerSequence, PerToken, Whiten
+from rung.methods.parts.chosen_tokens import ClipCov, HighEntropy, KLCov
+from rung.methods.parts.corrections import StaleNegatives
 from rung.methods.parts.critics import ValueFunction
 from rung.methods.parts.elements import CriticElement, Lifetimes, SearchElement
 from rung.methods.parts.filters import AccuraciesDiffer, FrozenStart, SoftOverlong
 from rung.methods.parts.learned_reward import ByDisagreement, SegmentPreferences
 from rung.methods.parts.objectives import (
-    ClipCov,
     ClippedSurrogate,
     ClippedWeight,
-    KLCov,
+    GeometricMean,
     KLPenalty,
     ScoreFunction,
     SequenceClippedSurrogate,
+    SoftGate,
     Surrogate,
+    WithinKL,
     WithinProbability,
 )
 from rung.methods.parts.optimizers import AdamW, NaturalGradient, RMSprop
@@ -311,6 +314,28 @@ PINNED |= {
         "optimizer": AdamW(learning_rate=1e-5),
     },
 }
+PINNED |= {
+    # arXiv:2511.20347, section 5.1: τ 1 and 1.05, four updates
+    "sapo": GRPO_LIKE | {"objective": SoftGate(positive=1.0, negative=1.05), "num_minibatches": 4},
+    # arXiv:2602.04879; verl, run_qwen30b_dppo.sh: 0.15, 16 samples, 256 prompts in batches of 32, 8192 tokens
+    "dppo": PINNED["dr_grpo"]
+    | {
+        "samples_per_prompt": 16,
+        "objective": WithinProbability(low=0.15, high=0.15, pull=0.0),
+        "aggregation": PerConstantLength(8192),
+        "num_minibatches": 8,
+    },
+    "high_entropy": PINNED["dapo"]  # arXiv:2506.01939, section 5.2: DAPO at 0.2 of the tokens
+    | {"objective": HighEntropy(low=0.2, high=0.28, share=0.2)},
+    "gmpo": GRPO_LIKE | {"objective": GeometricMean(low=0.4, high=0.4), "num_minibatches": 8},  # arXiv:2507.20673
+    "grpo@deepseek-v3.2": PINNED["grpo"]  # arXiv:2512.02556, section 3.1
+    | {
+        "reference_kl": KLInLoss(coefficient=0.04, estimator=K3(), times_ratio=True),
+        "correction": StaleNegatives(above=0.5),
+        "num_minibatches": 4,
+    },
+}
+PINNED["dppo_kl"] = PINNED["dppo"] | {"objective": WithinKL(low=0.05, high=0.05, pull=0.0)}
 PINNED["rft"] = PINNED["online_rft"] | {"behaviour": FrozenStart()}
 UNUSED = dict.fromkeys(
     (
@@ -364,7 +389,7 @@ def test_a_methods_paper_is_another_spelling_of_its_name() -> None:
 def test_every_preset_says_what_was_read() -> None:
     listed = [method for method in METHODS.values() if isinstance(method, PolicyGradient) and "@" in method.name]
     read = [method for method in listed if method.name not in EARLIER_PRESETS]
-    assert len(read) == 10
+    assert len(read) == 11
     for method in read:
         assert method.deviations[0].startswith("Read in "), method.name
 

@@ -12,7 +12,7 @@ from test_trl_parity import same_numbers, table
 
 from rung.methods import METHODS, PolicyGradient
 from rung.methods.parts.advantages import GroupNormalized
-from rung.methods.parts.objectives import ClipCov, KLCov
+from rung.methods.parts.chosen_tokens import ClipCov, KLCov
 
 SAVED = json.loads(FILE.read_text(encoding="utf-8"))
 COV = {name: SAVED["inputs"][f"cov_{name}"] for name in ("share", "above", "below")}

@@ -18,6 +18,7 @@ from rung.methods.parts.preference_losses import (
     BradleyTerry,
     ConservativeDPOLoss,
     DPOLoss,
+    DPOWithLikelihood,
     IPOLoss,
     KTOLoss,
     ORPOLoss,
@@ -41,6 +42,7 @@ PINNED = {
     "apo_zero": (APOZeroLoss(beta=0.1), DPOS_STEP, 64),
     "apo_down": (APODownLoss(beta=0.1), DPOS_STEP, 64),
     "unlikelihood": (Unlikelihood(alpha=0.5), DPOS_STEP, 64),
+    "rpo": (DPOWithLikelihood(beta=0.1, weight=1.0), AdamW(learning_rate=7e-7), 16),  # arXiv:2404.19733
     "reward_model": (BradleyTerry(), AdamW(learning_rate=1.5e-5), 64),
 }
 FAMILY = {name: method for name, method in METHODS.items() if isinstance(method, PreferenceLearning)}

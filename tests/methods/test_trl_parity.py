@@ -14,6 +14,8 @@ from rung.methods import METHODS, PolicyGradient
 from rung.methods.grpo import GRPO
 from rung.methods.parts.advantages import GroupNormalized
 from rung.methods.parts.aggregations import PerConstantLength, PerSequence, PerToken
+from rung.methods.parts.chosen_tokens import HighEntropy
+from rung.methods.parts.corrections import StaleNegatives
 from rung.methods.parts.objectives import ClippedSurrogate
 from rung.methods.parts.protocols import Aggregation, Estimator
 from rung.methods.parts.reference_kl import K2, K3, KLInLoss
@@ -146,6 +148,39 @@ def test_trls_corrected_kl_on_fresh_samples_has_the_gradient_of_k2() -> None:
     assert float((plain_BT - expected_BT).abs().max()) > 1e-4
 
 
+AS_TRL_SHIPS = METHODS["grpo@trl"].changed(samples_per_prompt=SAVED["inputs"]["group_size"])
+FURTHER = {
+    "sapo": AS_TRL_SHIPS.changed(objective=METHODS["sapo"].objective, aggregation=PerSequence()),  # type: ignore[union-attr]
+    "off_policy_mask": AS_TRL_SHIPS.changed(
+        reference_kl=METHODS["grpo@deepseek-v3.2"].reference_kl,  # type: ignore[union-attr]
+        correction=StaleNegatives(above=0.05),
+    ),
+    "top_entropy": AS_TRL_SHIPS.changed(objective=HighEntropy(share=0.4)),
+}
+
+
+@pytest.mark.parametrize("name", FURTHER)
+def test_the_later_losses_equal_trls(name: str) -> None:
+    """SAPO; the KL and the sequence mask of DeepSeek-V3.2; the tokens of high entropy."""
+    case = next(case for case in SAVED["further"] if name in (case["loss_type"], *case))
+    log_probs_BT = table("log_probs").requires_grad_()
+    batch = same_numbers(fresh=False).changed(
+        sampler_log_probs_BT=table("old_log_probs"), entropy_BT=-table("log_probs")
+    )
+
+    def of(method: PolicyGradient) -> tuple[float, torch.Tensor]:
+        chosen = method.choosing(method.with_advantages(batch), log_probs_BT.detach(), lambda count: count, (0,))
+        loss = (method.weights(chosen, lambda count: count) * method.losses(chosen, log_probs_BT)).sum()
+        return float(loss.detach()), torch.autograd.grad(loss, log_probs_BT)[0]
+
+    loss, gradient_BT = of(FURTHER[name])
+    expected_BT = torch.tensor(case["gradient"], dtype=torch.float64)
+    assert loss == pytest.approx(case["loss"], abs=1e-6)
+    torch.testing.assert_close(gradient_BT, expected_BT, rtol=0, atol=1e-6)
+    plain = {"objective": AS_TRL_SHIPS.objective, "aggregation": AS_TRL_SHIPS.aggregation, "correction": None}
+    assert of(FURTHER[name].changed(**plain))[0] != pytest.approx(case["loss"], abs=1e-4)
+
+
 @pytest.mark.peers
 @pytest.mark.filterwarnings("ignore")
 def test_trl_still_makes_the_saved_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,6 +192,6 @@ def test_trl_still_makes_the_saved_numbers(monkeypatch: pytest.MonkeyPatch) -> N
     made = made_by_trl()
     assert made["inputs"] == SAVED["inputs"]
     assert made["advantages"] == pytest.approx(SAVED["advantages"], abs=1e-6)
-    for case, saved in zip(made["cases"], SAVED["cases"], strict=True):
-        assert case["loss"] == pytest.approx(saved["loss"], abs=1e-6), named(case)
+    for case, saved in zip([*made["cases"], *made["further"]], [*SAVED["cases"], *SAVED["further"]], strict=True):
+        assert case["loss"] == pytest.approx(saved["loss"], abs=1e-6), case["loss_type"]
         torch.testing.assert_close(torch.tensor(case["gradient"]), torch.tensor(saved["gradient"]), rtol=0, atol=1e-6)

@@ -19,6 +19,7 @@ from rung.methods.parts.preference_losses import (
     BradleyTerry,
     ConservativeDPOLoss,
     DPOLoss,
+    DPOWithLikelihood,
     IPOLoss,
     KTOLoss,
     ORPOLoss,
@@ -50,7 +51,7 @@ def part_of(case: dict[str, Any]) -> PreferenceLoss:
         "odds_ratio": ORPOLoss(case.get("weight", 1)),
         "reward_model": BradleyTerry(),
     }
-    return parts[case["loss"]]
+    return DPOWithLikelihood(case["beta"], case["sft"]) if "sft" in case else parts[case["loss"]]
 
 
 def answers_of(case: dict[str, Any], log_probs_BT: Tensor) -> Answers:
@@ -107,7 +108,7 @@ def test_one_anchor_is_above_zero_and_one_is_clipped() -> None:
     assert far == pytest.approx(0.4) and clipped == 0.0
 
 
-@pytest.mark.parametrize("case", SAVED["cases"][:4], ids=named)
+@pytest.mark.parametrize("case", [*SAVED["cases"][:4], SAVED["cases"][8]], ids=named)
 def test_another_beta_would_be_seen(case: dict[str, Any]) -> None:
     """Negative control."""
     loss, _ = ours({**case, "beta": case["beta"] * 1.01})

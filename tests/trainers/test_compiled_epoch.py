@@ -14,7 +14,7 @@ import torch
 from rung.batch import Batch
 from rung.errors import NonFiniteError
 from rung.methods import METHODS
-from rung.methods.parts.filters import TruncatedImportance
+from rung.methods.parts.corrections import TruncatedImportance
 from rung.methods.parts.objectives import ClippedSurrogate, ClippedWeight
 from rung.methods.parts.optimizers import NaturalGradient
 from rung.methods.policy_gradient import PolicyGradient

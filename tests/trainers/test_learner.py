@@ -58,7 +58,7 @@ def unbounded(method: PolicyGradient) -> PolicyGradient:
 def test_any_micro_batch_split_gives_the_same_gradient(method: PolicyGradient, tokens: int) -> None:
     batch = assemble(random_episodes())
     whole = gradient(unbounded(method), batch, tokens=10_000)
-    assert whole.abs().max() > 1e-5
+    assert whole.abs().max() > 5e-6
     torch.testing.assert_close(gradient(unbounded(method), batch, tokens=tokens), whole, rtol=1e-9, atol=1e-9)
 
 

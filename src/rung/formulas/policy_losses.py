@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from rung.formulas.masked import same_shape, zeroed
+from rung.formulas.sequences import mean_log_ratio
 
 LARGEST_LOG_RATIO = 80.0
 """exp of it, 5.5e34, is still a float32, and so is its product with any advantage up to a few thousand; and so is exp
@@ -73,11 +74,13 @@ def sequence_ratio(log_probs_BT: Tensor, old_log_probs_BT: Tensor, mask_BT: Tens
     >>> sequence_ratio(log_probs, torch.tensor([[-1.0, -3.0]]), torch.tensor([[True, True]]))    # e^(1/2)
     tensor([[1.6487, 1.6487]])
     """
-    same_shape(log_probs_BT, old_log_probs_BT, mask_BT)
-    log_ratio_BT = zeroed(log_probs_BT, mask_BT) - zeroed(old_log_probs_BT, mask_BT)
-    mean_B1 = log_ratio_BT.sum(1, keepdim=True) / mask_BT.sum(1, keepdim=True).clamp(min=1)
-    mean_B1 = mean_B1 - (mean_B1 - LARGEST_LOG_RATIO).clamp(min=0).detach()
-    return torch.where(mask_BT, mean_B1.exp(), torch.ones_like(log_ratio_BT))
+    mean_BT = mean_log_ratio(log_probs_BT, old_log_probs_BT, mask_BT)
+    return torch.where(mask_BT, _bounded(mean_BT).exp(), torch.ones_like(mean_BT))
+
+
+def _bounded(log_ratio_BT: Tensor) -> Tensor:
+    """The same gradient, and a value of at most LARGEST_LOG_RATIO."""
+    return log_ratio_BT - (log_ratio_BT - LARGEST_LOG_RATIO).clamp(min=0).detach()
 
 
 def clipped_weight(
@@ -94,31 +97,92 @@ def clipped_weight(
     return weight_BT * score_function(log_probs_BT, advantages_BT, mask_BT)
 
 
-def within_probability(
-    ratio_BT: Tensor, log_probs_BT: Tensor, advantages_BT: Tensor, mask_BT: Tensor, low: float, high: float
-) -> Tensor:
-    """-ρ A, and 0 where the token's probability has moved too far the way A pushes it (DPPO, arXiv:2602.04879).
+def soft_gate(ratio_BT: Tensor, advantages_BT: Tensor, mask_BT: Tensor, positive: float, negative: float) -> Tensor:
+    """-4/τ σ(τ (ρ - 1)) A, τ = positive where A > 0, else negative (SAPO, arXiv:2511.20347). [B,T].
 
-    ρ = π(a)/μ(a), μ the distribution it was drawn from: too far is π(a) - μ(a) > high where A > 0, < -low elsewhere.
-    What is bounded is the token's share of the total variation, so a rare token may change its ratio freely.
+    Its slope in ρ is 1 at ρ = 1, as the surrogate's, and 4 σ (1 - σ) elsewhere: it fades on both sides, for either sign
+    of A, where a clip is all or nothing and on one side only.
 
-    >>> mask, log_half = torch.tensor([[True, True]]), torch.tensor([[0.5, 0.5]]).log()
-    >>> within_probability(torch.tensor([[1.25, 2.0]]), log_half, torch.ones(1, 2), mask, low=0.2, high=0.2)
-    tensor([[-1.2500,  0.0000]])
+    >>> mask = torch.tensor([[True]])
+    >>> soft_gate(torch.tensor([[1.0]]), torch.tensor([[1.0]]), mask, positive=1.0, negative=1.05)
+    tensor([[-2.]])
     """
-    low_BT, high_BT = probability_binds(ratio_BT, log_probs_BT, advantages_BT, mask_BT, low, high)
-    return zeroed(-ratio_BT * zeroed(advantages_BT, mask_BT), mask_BT & ~low_BT & ~high_BT)
-
-
-def probability_binds(
-    ratio_BT: Tensor, log_probs_BT: Tensor, advantages_BT: Tensor, mask_BT: Tensor, low: float, high: float
-) -> tuple[Tensor, Tensor]:
-    """Two bool [B,T]: where `within_probability` takes a token's gradient away, below and above."""
-    same_shape(ratio_BT, log_probs_BT, advantages_BT, mask_BT)
+    same_shape(ratio_BT, advantages_BT, mask_BT)
     advantages_BT = zeroed(advantages_BT, mask_BT)
-    probs_BT = zeroed(log_probs_BT, mask_BT).detach().exp()
-    moved_BT = probs_BT - probs_BT / ratio_BT.detach()
-    return mask_BT & (moved_BT < -low) & (advantages_BT < 0), mask_BT & (moved_BT > high) & (advantages_BT > 0)
+    tau_BT = torch.where(advantages_BT > 0, ratio_BT.new_tensor(positive), ratio_BT.new_tensor(negative))
+    return -4 / tau_BT * torch.sigmoid(tau_BT * (ratio_BT - 1)) * advantages_BT
+
+
+def geometric_mean(
+    log_probs_BT: Tensor,
+    old_log_probs_BT: Tensor,
+    advantages_BT: Tensor,
+    mask_BT: Tensor,
+    low: float,
+    high: float,
+) -> Tensor:
+    """-(∏_t ρ̂_t)^(1/|o|) A, log ρ̂ = log ρ held at -low or high where moving on would gain (GMPO, arXiv:2507.20673).
+
+    One ratio for the sequence, as GSPO's, but clipped token by token: one outlier stops its own gradient only. [B,T].
+
+    >>> log_probs, mask = torch.tensor([[0.0, -1.0]]), torch.tensor([[True, True]])
+    >>> geometric_mean(log_probs, torch.tensor([[-2.0, -1.0]]), torch.ones(1, 2), mask, low=0.4, high=0.4)    # e^0.2
+    tensor([[-1.2214, -1.2214]])
+    """
+    same_shape(log_probs_BT, old_log_probs_BT, advantages_BT, mask_BT)
+    advantages_BT = zeroed(advantages_BT, mask_BT)
+    log_ratio_BT = zeroed(log_probs_BT, mask_BT) - zeroed(old_log_probs_BT, mask_BT)
+    held_BT = log_ratio_BT.clamp(-low, high)
+    least_BT = torch.where(
+        advantages_BT > 0, torch.minimum(log_ratio_BT, held_BT), torch.maximum(log_ratio_BT, held_BT)
+    )
+    return -_bounded(mean_log_ratio(least_BT, torch.zeros_like(least_BT), mask_BT)).exp() * advantages_BT
+
+
+def probability_moved(log_probs_BT: Tensor, sampler_log_probs_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    """π(a) - μ(a), μ the distribution the token was drawn from: its size is the total variation of "this token or
+    another". [B,T], 0 where masked, without gradient.
+
+    >>> probability_moved(torch.tensor([[0.5]]).log(), torch.tensor([[0.25]]).log(), torch.tensor([[True]]))
+    tensor([[0.2500]])
+    """
+    same_shape(log_probs_BT, sampler_log_probs_BT, mask_BT)
+    moved_BT = zeroed(log_probs_BT, mask_BT).detach().exp() - zeroed(sampler_log_probs_BT, mask_BT).exp()
+    return zeroed(moved_BT, mask_BT)
+
+
+def binary_kl(log_probs_BT: Tensor, sampler_log_probs_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    """KL(μ ‖ π) of "this token or another": μ log μ/π + (1-μ) log (1-μ)/(1-π), at most the whole vocabulary's. [B,T],
+    0 where masked, without gradient.
+
+    >>> binary_kl(torch.tensor([[0.5]]).log(), torch.tensor([[0.25]]).log(), torch.tensor([[True]]))
+    tensor([[0.1308]])
+    """
+    same_shape(log_probs_BT, sampler_log_probs_BT, mask_BT)
+    least = -torch.finfo(log_probs_BT.dtype).eps
+    both = (log_probs_BT.detach(), sampler_log_probs_BT)
+    log_now_BT, log_mu_BT = (zeroed(one_BT, mask_BT).clamp(max=least) for one_BT in both)
+    other_mu_BT, other_now_BT = -torch.expm1(log_mu_BT), -torch.expm1(log_now_BT)
+    of_other_BT = other_mu_BT * (other_mu_BT.log() - other_now_BT.log())
+    return zeroed(log_mu_BT.exp() * (log_mu_BT - log_now_BT) + of_other_BT, mask_BT)
+
+
+def divergence_binds(
+    moved_BT: Tensor, divergence_BT: Tensor, advantages_BT: Tensor, mask_BT: Tensor, low: float, high: float
+) -> tuple[Tensor, Tensor]:
+    """Two bool [B,T]: where a token has moved too far the way A pushes it, down and up (DPPO, arXiv:2602.04879).
+
+    Too far is a divergence above `low` for a token that became rarer while A < 0, above `high` for one that became more
+    frequent while A > 0. The bound is on the distribution, not on its ratio: a rare token may change its ratio freely.
+
+    >>> one = torch.ones(1, 1)
+    >>> divergence_binds(one * 0.3, one * 0.3, one, one.bool(), low=0.2, high=0.2)
+    (tensor([[False]]), tensor([[True]]))
+    """
+    same_shape(moved_BT, divergence_BT, advantages_BT, mask_BT)
+    advantages_BT = zeroed(advantages_BT, mask_BT)
+    down_BT = (moved_BT < 0) & (advantages_BT < 0) & (divergence_BT > low)
+    return mask_BT & down_BT, mask_BT & (moved_BT > 0) & (advantages_BT > 0) & (divergence_BT > high)
 
 
 def capped(log_probs_BT: Tensor, old_log_probs_BT: Tensor, mask_BT: Tensor) -> Tensor:

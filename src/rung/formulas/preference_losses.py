@@ -44,6 +44,18 @@ def dpo(margins_M: Tensor, beta: float) -> Tensor:
     return -logsigmoid(beta * margins_M)
 
 
+def dpo_with_likelihood(margins_M: Tensor, chosen_mean_M: Tensor, beta: float, weight: float) -> Tensor:
+    """-log σ(β h) - w log π(y_w)/|y_w| (iterative RPO, arXiv:2404.19733, eq. 1, at its α of 1). [M].
+
+    Its least value is not where DPO's is: the second term draws to the chosen answers whatever the reference says.
+
+    >>> dpo_with_likelihood(torch.tensor([0.0]), torch.tensor([-1.0]), beta=0.1, weight=0.5)
+    tensor([1.1931])
+    """
+    same_shape(margins_M, chosen_mean_M)
+    return dpo(margins_M, beta) - weight * chosen_mean_M
+
+
 def cdpo(margins_M: Tensor, beta: float, flipped: float) -> Tensor:
     """(1-ε) L(h) + ε L(-h), L of DPO: a share ε of the labels is believed to be flipped (Mitchell 2023).
 

@@ -1,8 +1,9 @@
-"""The methods, each a piece of data. `METHODS` is the ladder, bottom rung first, then presets.
+"""The methods, each a piece of data. `METHODS` is the ladder, bottom rung first, then variants, then presets.
 
-A preset is a method as a named project or paper ran it, NAME@ORIGIN: the same dataclass with other numbers, which stand
-in presets.yaml as in a settings file. Its `deviations` say which version and file of the origin was read, and what of
-its defaults our slots do not hold.
+A variant is a method that differs in a slot or two from another; variants.yaml has a row for each, written as in a
+settings file. A preset, in presets.yaml, is a method as a named project or paper ran it, NAME@ORIGIN: the same slots
+with other numbers. Its `deviations` say which version and file of the origin was read, and what of its defaults our
+slots do not hold.
 """
 
 from __future__ import annotations
@@ -25,8 +26,14 @@ _FILES = (ase_ace, dqn, reinforce, actor_critic, trpo, ppo, grpo, dapo, rlhf_201
 METHODS: dict[str, Method] = {
     method.name: method for file in _FILES for method in vars(file).values() if isinstance(method, Method)
 }
-_PRESETS: dict[str, dict[str, Any]] = yaml.safe_load((files(__name__) / "presets.yaml").read_text(encoding="utf-8"))
-for _name, _slots in _PRESETS.items():
+
+
+def _rows(file: str) -> dict[str, dict[str, Any]]:
+    """Slots by method, as a file of this folder has them; `from` is the method that the others are taken of."""
+    return yaml.safe_load((files(__name__) / file).read_text(encoding="utf-8"))
+
+
+for _name, _slots in {**_rows("variants.yaml"), **_rows("presets.yaml")}.items():
     _below = METHODS[_slots.pop("from")]
     METHODS[_name] = with_settings(_below, {"name": _name, "parent": _below.name, **_slots})
 

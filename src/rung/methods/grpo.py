@@ -11,8 +11,9 @@ from rung.methods.parts.advantages import (
     ProcessNormalized,
 )
 from rung.methods.parts.aggregations import PerConstantLength, PerSequence, PerToken
+from rung.methods.parts.chosen_tokens import ClipCov, KLCov
 from rung.methods.parts.filters import AccuraciesDiffer
-from rung.methods.parts.objectives import ClipCov, ClippedWeight, KLCov, SequenceClippedSurrogate
+from rung.methods.parts.objectives import ClippedWeight, SequenceClippedSurrogate
 from rung.methods.parts.optimizers import AdamW
 from rung.methods.parts.reference_kl import K3, KLInLoss
 from rung.methods.ppo import PPO

@@ -230,6 +230,11 @@ class PolicyGradient(Method):
         """Whether the objective picks tokens by comparing all of an update's, so that it must see them together."""
         return fact(self.objective, "chosen", None) is not None
 
+    @property
+    def chooses_by_entropy(self) -> bool:
+        """Whether the objective reads the policy's entropy at each token when it picks."""
+        return fact(self.objective, "chooses_by_entropy", False)
+
     def choosing(self, minibatch: Batch, log_probs_BT: Tensor, total: Total, key: tuple[int, ...]) -> Batch:
         """The minibatch with the tokens that its objective chooses, by the current log-probs of the whole update."""
         chosen: Callable[..., Tensor] | None = fact(self.objective, "chosen", None)
@@ -261,7 +266,9 @@ class PolicyGradient(Method):
         """[B,T] loss of each token, to be weighted by `weights` and summed. The critic's is apart."""
         losses_BT = self.objective(batch, log_probs_BT)
         if self.correction is not None:
-            losses_BT = losses_BT * self.correction(batch, old_log_probs(batch, log_probs_BT))
+            current = fact(self.correction, "of_current", False)
+            of_BT = log_probs_BT.detach() if current else old_log_probs(batch, log_probs_BT)
+            losses_BT = losses_BT * self.correction(batch, of_BT)
         if self.reference_kl is not None:
             losses_BT = losses_BT + self.reference_kl.loss(batch, log_probs_BT)
         if self.entropy_bonus:

@@ -1,4 +1,4 @@
-"""Group filters, length shaping, sampler corrections: which episodes count, and how much."""
+"""Group filters and length shaping: which episodes count, and how much."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from rung.batch import Batch
-from rung.formulas.masked import last_step, zeroed
-from rung.formulas.policy_losses import ratio
-from rung.methods.ranges import ABOVE_0, FROM_0, FROM_1
+from rung.formulas.masked import last_step
+from rung.methods.ranges import FROM_1
 
 
 @dataclass(frozen=True)
@@ -64,52 +63,6 @@ class DropTruncated:
 
     def __call__(self, batch: Batch) -> Batch:
         return batch.without(batch.truncated_B)
-
-
-def _weights(batch: Batch, old_BT: Tensor, whole_sequence: bool) -> Tensor:
-    mask_BT = batch.action_mask_BT
-    old_BT, sampler_BT = old_BT.detach(), batch.sampler_log_probs_BT.to(old_BT)
-    if not whole_sequence:
-        return ratio(old_BT, sampler_BT, mask_BT)
-    gap_BT = zeroed(old_BT, mask_BT) - zeroed(sampler_BT, mask_BT)
-    whole_BT = gap_BT.sum(1, keepdim=True).expand_as(gap_BT)
-    return ratio(whole_BT, torch.zeros_like(whole_BT), mask_BT)
-
-
-@dataclass(frozen=True)
-class TruncatedImportance:
-    """loss · min(w, cap): a token that the learner likes more than the sampler did weighs more, up to the cap (TIS)."""
-
-    cap: Annotated[float, ABOVE_0] = 2.0
-    whole_sequence: bool = False
-    """One weight a row, the product over its tokens, instead of one a token: no bias where the cap does not bind."""
-
-    @property
-    def formula(self) -> str:
-        over = "sequence" if self.whole_sequence else "token"
-        return f"loss · min(π_old/π_sampler, {self.cap:g}) by {over}"
-
-    def __call__(self, batch: Batch, old_BT: Tensor) -> Tensor:
-        return _weights(batch, old_BT, self.whole_sequence).clamp(max=self.cap)
-
-
-@dataclass(frozen=True)
-class MaskedImportance:
-    """loss · w where low ≤ w ≤ high, else 0: tokens on which both disagree are left out (MIS, IcePop)."""
-
-    low: Annotated[float, FROM_0] = 0.5
-    high: Annotated[float, ABOVE_0] = 2.0
-    whole_sequence: bool = False
-
-    @property
-    def formula(self) -> str:
-        over = "sequence" if self.whole_sequence else "token"
-        return f"loss · w 1[{self.low:g} ≤ w ≤ {self.high:g}] by {over}, w = π_old/π_sampler"
-
-    def __call__(self, batch: Batch, old_BT: Tensor) -> Tensor:
-        weights_BT = _weights(batch, old_BT, self.whole_sequence)
-        inside_BT = (weights_BT >= self.low) & (weights_BT <= self.high)
-        return torch.where(inside_BT, weights_BT, torch.zeros_like(weights_BT))
 
 
 @dataclass(frozen=True)

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
-import torch
 from torch import Tensor
 
 from rung.batch import Batch
-from rung.formulas import covariances, policy_losses
+from rung.formulas import policy_losses
 from rung.formulas.masked import masked_mean, zeroed
 from rung.formulas.slopes import Slope
-from rung.methods.parts.protocols import AfterUpdates, Formula, Total
-from rung.methods.ranges import ABOVE_0, ABOVE_0_TO_1, ABOVE_1, ANY, FROM_0, FROM_1, SHARE
-from rung.random import generator
+from rung.methods.parts.protocols import AfterUpdates, Formula
+from rung.methods.ranges import ABOVE_0, ABOVE_1, FROM_0, FROM_1, SHARE
 
 
-def _advantages(batch: Batch) -> Tensor:
+def advantages_of(batch: Batch) -> Tensor:
+    """[B,T], which come before the objective."""
     assert batch.advantages_BT is not None, "the advantage comes before the objective"
     return batch.advantages_BT
 
@@ -33,10 +33,11 @@ class ScoreFunction:
     slope: ClassVar[Slope] = Slope()
 
     def __call__(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
-        return policy_losses.score_function(log_probs_BT, _advantages(batch), batch.action_mask_BT)
+        return policy_losses.score_function(log_probs_BT, advantages_of(batch), batch.action_mask_BT)
 
 
-def _ratio(batch: Batch, log_probs_BT: Tensor) -> Tensor:
+def ratio_of(batch: Batch, log_probs_BT: Tensor) -> Tensor:
+    """ρ = π(a)/π_old(a), [B,T]."""
     return policy_losses.ratio(log_probs_BT, old_log_probs(batch, log_probs_BT), batch.action_mask_BT)
 
 
@@ -56,7 +57,7 @@ class Surrogate:
     slope: ClassVar[Slope] = Slope()
 
     def __call__(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
-        return policy_losses.surrogate(_ratio(batch, log_probs_BT), _advantages(batch), batch.action_mask_BT)
+        return policy_losses.surrogate(ratio_of(batch, log_probs_BT), advantages_of(batch), batch.action_mask_BT)
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,8 @@ class KLPenalty:
         return f"ρ A - {self.coefficient:g} KL(π_old ‖ π){adapts}, ρ = π(a)/π_old(a)"
 
     def __call__(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
-        ratio_BT = _ratio(batch, log_probs_BT)
-        losses_BT = policy_losses.surrogate(ratio_BT, _advantages(batch), batch.action_mask_BT)
+        ratio_BT = ratio_of(batch, log_probs_BT)
+        losses_BT = policy_losses.surrogate(ratio_BT, advantages_of(batch), batch.action_mask_BT)
         return losses_BT + self.coefficient * policy_losses.kl_from_old(ratio_BT, batch.action_mask_BT)
 
     def measured(self, after: AfterUpdates) -> Mapping[str, float]:
@@ -88,7 +89,7 @@ class KLPenalty:
         if self.target is None:
             return {}
         mask_BT = after.batch.action_mask_BT
-        kl_BT = policy_losses.kl_from_old(_ratio(after.batch, after.log_probs_BT), mask_BT)
+        kl_BT = policy_losses.kl_from_old(ratio_of(after.batch, after.log_probs_BT), mask_BT)
         return {
             "kl/old": float(masked_mean(kl_BT, mask_BT, after.batch.processes.total)),
             "kl/coefficient": self.coefficient,
@@ -126,13 +127,13 @@ class ClippedSurrogate:
         return f"min(ρ A, clip(ρ, 1-{self.low:g}, 1+{self.high:g}) A){dual}, ρ = π(a)/π_old(a)"
 
     def __call__(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
-        given = (_ratio(batch, log_probs_BT), _advantages(batch), batch.action_mask_BT, self.low, self.high)
+        given = (ratio_of(batch, log_probs_BT), advantages_of(batch), batch.action_mask_BT, self.low, self.high)
         if self.dual is None:
             return policy_losses.clipped_surrogate(*given)
         return policy_losses.dual_clipped(*given, self.dual)
 
     def diagnostics(self, batch: Batch, log_probs_BT: Tensor) -> Mapping[str, Tensor]:
-        return _bounds(batch, _ratio(batch, log_probs_BT.detach()), self.low, self.high)
+        return clip_bounds(batch, ratio_of(batch, log_probs_BT.detach()), self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -150,10 +151,12 @@ class SequenceClippedSurrogate:
 
     def __call__(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
         ratio_BT = self._ratio(batch, log_probs_BT)
-        return policy_losses.clipped_surrogate(ratio_BT, _advantages(batch), batch.action_mask_BT, self.low, self.high)
+        return policy_losses.clipped_surrogate(
+            ratio_BT, advantages_of(batch), batch.action_mask_BT, self.low, self.high
+        )
 
     def diagnostics(self, batch: Batch, log_probs_BT: Tensor) -> Mapping[str, Tensor]:
-        return _bounds(batch, self._ratio(batch, log_probs_BT.detach()), self.low, self.high)
+        return clip_bounds(batch, self._ratio(batch, log_probs_BT.detach()), self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -166,8 +169,47 @@ class ClippedWeight:
     formula = Formula("sg(min(ρ, {high:g})) A log π(a), ρ = π(a)/π_old(a)")
 
     def __call__(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
-        ratio_BT = _ratio(batch, log_probs_BT)
-        return policy_losses.clipped_weight(ratio_BT, log_probs_BT, _advantages(batch), batch.action_mask_BT, self.high)
+        ratio_BT = ratio_of(batch, log_probs_BT)
+        return policy_losses.clipped_weight(
+            ratio_BT, log_probs_BT, advantages_of(batch), batch.action_mask_BT, self.high
+        )
+
+
+@dataclass(frozen=True)
+class SoftGate:
+    """4/τ σ(τ (ρ - 1)) A: a token's gradient fades as its ratio leaves 1, on both sides; no clip cuts it off (SAPO)."""
+
+    positive: Annotated[float, ABOVE_0] = 1.0
+    """τ where A > 0: larger fades faster."""
+    negative: Annotated[float, ABOVE_0] = 1.05
+    """τ elsewhere: pushing a token down lifts every other one, so its gradient fades faster."""
+    uses_ratio: ClassVar[bool] = True
+    zero_without_advantage: ClassVar[bool] = True
+    formula = Formula("4/τ σ(τ (ρ - 1)) A, ρ = π(a)/π_old(a), τ = {positive:g} where A > 0, else {negative:g}")
+
+    def __call__(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
+        given = (ratio_of(batch, log_probs_BT), advantages_of(batch), batch.action_mask_BT)
+        return policy_losses.soft_gate(*given, self.positive, self.negative)
+
+
+@dataclass(frozen=True)
+class GeometricMean:
+    """(∏ ρ̂)^(1/|o|) A: one ratio a sequence, the geometric mean of ratios that are clipped token by token (GMPO)."""
+
+    low: Annotated[float, ABOVE_0] = 0.4
+    high: Annotated[float, ABOVE_0] = 0.4
+    """Of log ρ, not of ρ."""
+    uses_ratio: ClassVar[bool] = True
+    zero_without_advantage: ClassVar[bool] = True
+    formula = Formula("(∏_t ρ̂_t)^(1/|o|) A, log ρ̂ = log ρ, at most {high:g} where A > 0, at least -{low:g} where A < 0")
+
+    def __call__(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
+        given = (log_probs_BT, old_log_probs(batch, log_probs_BT), advantages_of(batch), batch.action_mask_BT)
+        return policy_losses.geometric_mean(*given, self.low, self.high)
+
+    def diagnostics(self, batch: Batch, log_probs_BT: Tensor) -> Mapping[str, Tensor]:
+        ratio_BT = ratio_of(batch, log_probs_BT.detach())
+        return clip_bounds(batch, ratio_BT, 1 - math.exp(-self.low), math.exp(self.high) - 1)
 
 
 @dataclass(frozen=True)
@@ -181,109 +223,57 @@ class WithinProbability:
     """Of (log ρ)², added to the loss at every token."""
     uses_ratio: ClassVar[bool] = True
     ratio_to_sampler: ClassVar[bool] = True
-    formula = Formula(
-        "(ρ A 1[π(a)-μ(a) ≤ {high:g} if A > 0, else ≥ -{low:g}] - {pull:g} (log ρ)²), ρ = π(a)/μ(a), μ the sampler"
-    )
+    inside: ClassVar[str] = "π(a)-μ(a) ≤ {high:g} if A > 0, else ≥ -{low:g}"
+    beside: ClassVar[str] = ""
 
-    def _ratio(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
-        sampler_BT = batch.sampler_log_probs_BT.to(log_probs_BT)
-        return policy_losses.ratio(log_probs_BT, sampler_BT, batch.action_mask_BT)
+    @property
+    def formula(self) -> str:
+        pull = f" - {self.pull:g} (log ρ)²" if self.pull else ""
+        return f"(ρ A 1[{self.inside.format_map(vars(self))}]{pull}), ρ = π(a)/μ(a), μ the sampler{self.beside}"
+
+    @property
+    def zero_without_advantage(self) -> bool:
+        return self.pull == 0
 
     def __call__(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
-        ratio_BT, mask_BT = self._ratio(batch, log_probs_BT), batch.action_mask_BT
-        losses_BT = policy_losses.within_probability(
-            ratio_BT, log_probs_BT, _advantages(batch), mask_BT, self.low, self.high
-        )
-        return losses_BT + self.pull * ratio_BT.log().square()
+        mask_BT = batch.action_mask_BT
+        ratio_BT = policy_losses.ratio(log_probs_BT, batch.sampler_log_probs_BT.to(log_probs_BT), mask_BT)
+        low_BT, high_BT = self._binds(batch, log_probs_BT)
+        kept_BT = mask_BT & ~low_BT & ~high_BT
+        losses_BT = policy_losses.surrogate(ratio_BT, zeroed(advantages_of(batch), kept_BT), mask_BT)
+        return losses_BT + self.pull * ratio_BT.log().square() if self.pull else losses_BT
+
+    def _binds(self, batch: Batch, log_probs_BT: Tensor) -> tuple[Tensor, Tensor]:
+        given = (log_probs_BT, batch.sampler_log_probs_BT.to(log_probs_BT), batch.action_mask_BT)
+        divergences = (policy_losses.probability_moved(*given), self._divergence(*given))
+        return policy_losses.divergence_binds(*divergences, advantages_of(batch), given[-1], self.low, self.high)
+
+    @staticmethod
+    def _divergence(log_probs_BT: Tensor, sampler_BT: Tensor, mask_BT: Tensor) -> Tensor:
+        return policy_losses.probability_moved(log_probs_BT, sampler_BT, mask_BT).abs()
 
     def diagnostics(self, batch: Batch, log_probs_BT: Tensor) -> Mapping[str, Tensor]:
-        given = (log_probs_BT.detach(), _advantages(batch), batch.action_mask_BT, self.low, self.high)
-        low_BT, high_BT = policy_losses.probability_binds(self._ratio(batch, log_probs_BT.detach()), *given)
+        low_BT, high_BT = self._binds(batch, log_probs_BT)
         return {"clip/share": low_BT | high_BT, "clip/low": low_BT, "clip/high": high_BT}
 
 
 @dataclass(frozen=True)
-class ClipCov:
-    """PPO's clip, and no gradient at all from a few random tokens of high covariance (Clip-Cov).
+class WithinKL(WithinProbability):
+    """WithinProbability with a bound on the KL of "this token or another", from the sampler to the policy (DPPO)."""
 
-    A token's covariance is its advantage times its log-probability, each from its mean over the update's tokens.
-    """
+    low: Annotated[float, FROM_0] = 0.05
+    high: Annotated[float, FROM_0] = 0.05
+    """Nats a token."""
+    pull: Annotated[float, FROM_0] = 0.0
+    inside: ClassVar[str] = "D ≤ {high:g} if π > μ and A > 0, D ≤ {low:g} if π < μ and A < 0"
+    beside: ClassVar[str] = ", D = KL(μ ‖ π) of a or another"
 
-    low: Annotated[float, SHARE] = 0.2
-    high: Annotated[float, FROM_0] = 0.2
-    share: Annotated[float, ABOVE_0_TO_1] = 2e-4
-    """Of all tokens of an update, at least one."""
-    above: Annotated[float, ANY] = 1.0
-    below: Annotated[float, ANY] = 5.0
-    """Only tokens whose covariance is between the two are drawn, and none whose clip binds anyway."""
-    uses_ratio: ClassVar[bool] = True
-    zero_without_advantage: ClassVar[bool] = True
-    formula = Formula(
-        "min(ρ A, clip(ρ, 1-{low:g}, 1+{high:g}) A), 0 at a random {share:g} of the tokens, of those with "
-        "{above:g} < (A - mean A)(log π - mean log π) < {below:g}; ρ = π(a)/π_old(a)"
-    )
-
-    def chosen(self, batch: Batch, log_probs_BT: Tensor, total: Total, key: tuple[int, ...]) -> Tensor:
-        """bool [B,T], taken over a whole update, however it is cut into micro-batches; `key` keys the draw."""
-        mask_BT, advantages_BT = batch.action_mask_BT, _advantages(batch)
-        cov_BT = covariances.token_covariance(log_probs_BT, advantages_BT, mask_BT, total)
-        ratio_BT = _ratio(batch, log_probs_BT)
-        low_BT, high_BT = policy_losses.clip_binds(ratio_BT, advantages_BT, mask_BT, self.low, self.high)
-        candidates_BT = mask_BT & (cov_BT > self.above) & (cov_BT < self.below) & ~low_BT & ~high_BT
-        candidates_N, own = batch.processes.gather(candidates_BT[mask_BT].long())
-        luck_N = torch.from_numpy(generator(key).random(len(candidates_N))).to(mask_BT.device)  # pyright: ignore[reportUnknownMemberType]
-        return _largest(luck_N, candidates_N.bool(), self.share, own, mask_BT)
-
-    def __call__(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
-        given = (_ratio(batch, log_probs_BT), _advantages(batch), batch.action_mask_BT, self.low, self.high)
-        return zeroed(policy_losses.clipped_surrogate(*given), batch.action_mask_BT & ~_chosen(batch))
-
-    def diagnostics(self, batch: Batch, log_probs_BT: Tensor) -> Mapping[str, Tensor]:
-        """bool [B,T] by metric name: where each bound takes the gradient away, and the tokens that were drawn."""
-        bounds = _bounds(batch, _ratio(batch, log_probs_BT.detach()), self.low, self.high)
-        return {**bounds, "covariance/chosen": _chosen(batch)}
+    @staticmethod
+    def _divergence(log_probs_BT: Tensor, sampler_BT: Tensor, mask_BT: Tensor) -> Tensor:
+        return policy_losses.binary_kl(log_probs_BT, sampler_BT, mask_BT)
 
 
-@dataclass(frozen=True)
-class KLCov:
-    """ρ A without a clip, and |log ρ| held down at the few tokens of the highest covariance (KL-Cov)."""
-
-    share: Annotated[float, ABOVE_0_TO_1] = 2e-3
-    """Of all tokens of an update, at least one."""
-    coefficient: Annotated[float, FROM_0] = 1.0
-    uses_ratio: ClassVar[bool] = True
-    formula = Formula(
-        "ρ A, less {coefficient:g} |log ρ| at the {share:g} of the tokens with the largest "
-        "(A - mean A)(log π - mean log π)"
-    )
-
-    def chosen(self, batch: Batch, log_probs_BT: Tensor, total: Total, key: tuple[int, ...]) -> Tensor:
-        """bool [B,T], taken over a whole update, however it is cut into micro-batches. Nothing is drawn."""
-        mask_BT = batch.action_mask_BT
-        cov_BT = covariances.token_covariance(log_probs_BT, _advantages(batch), mask_BT, total)
-        cov_N, own = batch.processes.gather(cov_BT[mask_BT])
-        return _largest(cov_N, torch.ones_like(cov_N, dtype=torch.bool), self.share, own, mask_BT)
-
-    def __call__(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
-        ratio_BT, mask_BT = _ratio(batch, log_probs_BT), batch.action_mask_BT
-        held_BT = zeroed(ratio_BT.log().abs(), mask_BT & _chosen(batch))
-        return policy_losses.surrogate(ratio_BT, _advantages(batch), mask_BT) + self.coefficient * held_BT
-
-    def diagnostics(self, batch: Batch, log_probs_BT: Tensor) -> Mapping[str, Tensor]:
-        return {"covariance/chosen": _chosen(batch)}
-
-
-def _largest(values_N: Tensor, candidates_N: Tensor, share: float, own: slice, mask_BT: Tensor) -> Tensor:
-    """bool [B,T] this process's tokens among the largest `share`, at least one, of the tokens [N] of all processes."""
-    chosen_N = covariances.largest(values_N, candidates_N, max(1, int(share * len(values_N))))
-    return torch.zeros_like(mask_BT).masked_scatter(mask_BT, chosen_N[own])
-
-
-def _chosen(batch: Batch) -> Tensor:
-    assert batch.chosen_BT is not None, "the tokens are chosen before the objective, from the whole update"
-    return batch.chosen_BT & batch.action_mask_BT
-
-
-def _bounds(batch: Batch, ratio_BT: Tensor, low: float, high: float) -> Mapping[str, Tensor]:
-    low_BT, high_BT = policy_losses.clip_binds(ratio_BT, _advantages(batch), batch.action_mask_BT, low, high)
+def clip_bounds(batch: Batch, ratio_BT: Tensor, low: float, high: float) -> Mapping[str, Tensor]:
+    """The diagnostics of a clip: bool [B,T] by metric name, where each bound takes the gradient away."""
+    low_BT, high_BT = policy_losses.clip_binds(ratio_BT, advantages_of(batch), batch.action_mask_BT, low, high)
     return {"clip/share": low_BT | high_BT, "clip/low": low_BT, "clip/high": high_BT}

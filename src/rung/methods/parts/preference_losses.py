@@ -49,6 +49,26 @@ class DPOLoss(OfThePolicy):
 
 
 @dataclass(frozen=True)
+class DPOWithLikelihood(OfThePolicy):
+    """-log σ(β h) - w log π(y_w)/|y_w|: DPO, and fine-tuning on the chosen answer so that it does not grow less likely.
+
+    DPO alone is content when the rejected answer falls faster than the chosen one.
+    """
+
+    beta: Annotated[float, ABOVE_0] = 0.1
+    """KL strength: larger stays closer to the reference."""
+    weight: Annotated[float, FROM_0] = 1.0
+    """w, the weight of the chosen answer's mean log-prob."""
+    inside: ClassVar[str] = _H
+    formula = Formula("-log σ({beta:g} h) - {weight:g} log π(y_w)/|y_w|")
+
+    def __call__(self, answers: Answers) -> Tensor:
+        chosen_M, _ = answers.split(answers.means_B())
+        margins_M = answers.margins_M(answers.log_ratios_B())
+        return preference_losses.dpo_with_likelihood(margins_M, chosen_M, self.beta, self.weight)
+
+
+@dataclass(frozen=True)
 class ConservativeDPOLoss(OfThePolicy):
     """DPO that assumes a share of the labels to be flipped, so that the best margin is finite."""
 

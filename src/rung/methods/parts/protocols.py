@@ -107,7 +107,8 @@ class Objective(Protocol):
 
     Facts: `uses_ratio = True`, it corrects for samples of an older policy, so a rollout may have many updates, before
     which its log-probs are taken; `chosen(batch, log_probs_BT, total, key)` -> bool [B,T], tokens picked among all of
-    an update's, in `batch.chosen_BT`; `zero_without_advantage = True`, no gradient where the advantage is 0, so such
+    an update's, in `batch.chosen_BT`; `chooses_by_entropy = True`, for that the policy's entropy stands in
+    `batch.entropy_BT`; `zero_without_advantage = True`, no gradient where the advantage is 0, so such
     rows need no pass; `diagnostics(batch, log_probs_BT)` -> bool [B,T] by metric name; `ratio_to_sampler = True`, its
     ratio is to the sampler's log-probs; `unbounded = True`, it leaves the bound on the ratio to a trust-region step;
     `learns_from_others`, as Advantage's; `slope`, the numbers of its derivative (`formulas.slopes.Slope`), with which
@@ -160,7 +161,10 @@ class RowFilter(Protocol):
 
 
 class Correction(Protocol):
-    """Sampler correction: [B,T] factors of the loss that make up for the gap between learner and sampler."""
+    """Sampler correction: [B,T] factors of the loss that make up for the gap between learner and sampler.
+
+    Fact: `of_current = True`, it is given the policy's log-probs in this update, not those before the rollout's first.
+    """
 
     def __call__(self, batch: Batch, old_BT: Tensor) -> Tensor: ...
 

@@ -118,7 +118,7 @@ class Learner:
         """The batch with everything that must be known before the first update."""
         values = self.method.critic is not None and batch.values_BT is None
         if self.method.needs_old_log_probs() or values:
-            old_BT, values_BT = self._outputs(self.policy, batch, with_values=values)
+            old_BT, _, values_BT = self._outputs(self.policy, batch, with_values=values)
             known = {"old_log_probs_BT": old_BT} if self.method.needs_old_log_probs() else {}
             batch = batch.changed(**known, **({"values_BT": values_BT} if values else {}))
         if self.method.reference_kl is not None:
@@ -155,20 +155,20 @@ class Learner:
 
     def log_probs(self, policy: Policy, batch: Batch) -> Tensor:
         """[B,T] log-probs under a policy, without gradient, a micro-batch at a time; 0 where masked."""
-        return self._outputs(policy, batch, with_values=False)[0]
+        return self._outputs(policy, batch)[0]
 
-    def _outputs(self, policy: Policy, batch: Batch, *, with_values: bool) -> tuple[Tensor, Tensor]:
-        log_probs_BT = torch.zeros_like(batch.rewards_BT)
-        values_BT = torch.zeros_like(batch.rewards_BT)
+    def _outputs(self, policy: Policy, batch: Batch, **asked: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """[B,T] each of what `Outputs` has, 0 where it was not `asked` for."""
+        whole = tuple(torch.zeros_like(batch.rewards_BT) for _ in Outputs._fields)
+        asked = {name: True for name, wanted in asked.items() if wanted}
         with torch.no_grad():
             for rows_B, counts in self.ranks.dealt(self._micro_batches(batch)):
-                asked = {"with_values": True} if with_values else {}
                 outputs = policy(batch.rows(rows_B), temperature=self.temperature, **asked)
-                if counts:
-                    log_probs_BT[rows_B] = outputs.log_probs_BT.to(log_probs_BT)
-                if counts and outputs.values_BT is not None:
-                    values_BT[rows_B] = outputs.values_BT.to(values_BT)
-        return self.ranks.total(log_probs_BT), self.ranks.total(values_BT)
+                for whole_BT, one_BT in zip(whole, outputs, strict=True):
+                    if counts and one_BT is not None:
+                        whole_BT[rows_B] = one_BT.to(whole_BT)
+        log_probs_BT, entropy_BT, values_BT = (self.ranks.total(whole_BT) for whole_BT in whole)
+        return log_probs_BT, entropy_BT, values_BT
 
     def _micro_batches(self, batch: Batch) -> list[Tensor]:
         return list(micro_batches(batch, self.micro_batch_tokens, at_least=self.ranks.size))
@@ -246,8 +246,10 @@ class Learner:
         """The minibatch with the tokens its objective picks among all of them, before it is cut into micro-batches."""
         if not self.method.chooses_tokens:
             return minibatch
-        log_probs_BT = self.log_probs(self.policy, minibatch)
-        return self.method.choosing(minibatch, log_probs_BT, minibatch.processes.total, (self.seed, self.updates))
+        log_probs_BT, entropy_BT, _ = self._outputs(self.policy, minibatch, with_entropy=self.method.chooses_by_entropy)
+        return self.method.choosing(
+            minibatch.changed(entropy_BT=entropy_BT), log_probs_BT, minibatch.processes.total, (self.seed, self.updates)
+        )
 
     def _pass(self, micro: Batch, weights: tuple[Tensor, Tensor], record: UpdateRecord) -> tuple[float, Outputs]:
         """One micro-batch: its share of the loss, where gradients are on of the gradient, and what the model said."""
