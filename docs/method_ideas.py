@@ -169,6 +169,20 @@ IDEAS: dict[str, str] = {
         "The student writes and a better model says of each of the student's tokens how likely it is. So the student "
         "is taught where it itself goes, at every token, and no reward has to be found."
     ),
+    "distillation_whole": (
+        "At each token of its own answer the student is shown the teacher's whole distribution, not only what the "
+        "teacher thinks of the one token that happened to be drawn. The direction is the same on average; the noise of "
+        "the draw is gone."
+    ),
+    "distillation_top_k": (
+        "A teacher that is asked over a network tells its likeliest tokens, not fifty thousand numbers. They are "
+        "learnt from one by one, and everything else as one more outcome, so that the two are still distributions."
+    ),
+    "gkd": (
+        "Pulling the student into the teacher makes it leave things out; pulling the teacher's mass into the student "
+        "makes it spread. A mixture of the two distributions stands between, and no token that either finds impossible "
+        "makes the loss infinite."
+    ),
 }
 
 _ELEMENTS = {

@@ -100,6 +100,9 @@ GROUP_METHODS = (
 PAIR_METHODS = ("ipo", "cdpo", "rdpo", "ln_dpo", "kto", "simpo", "orpo", "apo_zero", "apo_down", "unlikelihood", "rpo")
 
 
+WHOLE_TEACHER = {"distillation_whole": "", "gkd": "", "distillation_top_k": "method.objective.top_k=3"}
+
+
 def text(
     name: str, line: str = "", *, method: str = "", groups: str = EIGHT, step: str = STEP, needs: tuple[str, ...] = ()
 ) -> Kind:
@@ -136,6 +139,18 @@ TEXT_KINDS = (
             OTHER,
             f"train distillation {TEXT} {EIGHT}" + sets(STEP, "teacher=other/final"),
         ),
+    ),
+    Kind(
+        "text-distillation_whole",
+        (
+            OTHER,
+            *(
+                f"train {name} {TEXT} {EIGHT}".replace("--out run", f"--out {name}")
+                + sets(STEP, f"teacher=other/final {more}")
+                for name, more in WHOLE_TEACHER.items()
+            ),
+        ),
+        reads=tuple(WHOLE_TEACHER),
     ),
     Kind(
         "text-grpo_process",

@@ -188,6 +188,8 @@ class Batch:
     reference_log_probs_BT: Tensor | None = None
     teacher_log_probs_BT: Tensor | None = None
     """Of the model that is distilled from."""
+    divergence_BT: Tensor | None = None
+    """Of the policy's whole distribution from the teacher's at each token, differentiable."""
     values_BT: Tensor | None = None
     """The critic's, before this rollout's first update."""
     value_targets_BT: Tensor | None = None

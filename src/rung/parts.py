@@ -27,6 +27,7 @@ from rung.methods.parts.aggregations import *
 from rung.methods.parts.chosen_tokens import *
 from rung.methods.parts.corrections import *
 from rung.methods.parts.critics import *
+from rung.methods.parts.distillation import *
 from rung.methods.parts.elements import *
 from rung.methods.parts.filters import *
 from rung.methods.parts.learned_reward import *

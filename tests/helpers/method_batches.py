@@ -19,7 +19,7 @@ from rung.methods.parts.advantages import (
     RewardToGo,
 )
 from rung.methods.parts.aggregations import PerConstantLength, PerEpisode, PerPrompt, PerSequence, PerToken, Whiten
-from rung.methods.parts.corrections import MaskedImportance, TruncatedImportance
+from rung.methods.parts.corrections import GeometricMask, MaskedImportance, StaleNegatives, TruncatedImportance
 from rung.methods.parts.critics import ValueFunction
 from rung.methods.parts.filters import DropTruncated, SoftOverlong
 from rung.methods.parts.objectives import ClippedSurrogate
@@ -29,7 +29,11 @@ JUNK = (float("nan"), 1e6, float("inf"))
 GRPO = METHODS["grpo"]
 AGGREGATIONS = (PerSequence(), PerToken(), PerEpisode(), PerConstantLength(length=6), PerPrompt())
 EVERY_METHOD: dict[str, PolicyGradient] = {
-    **{name: method for name, method in METHODS.items() if isinstance(method, PolicyGradient)},
+    **{
+        name: method
+        for name, method in METHODS.items()
+        if isinstance(method, PolicyGradient) and method.to_teacher is None
+    },
     **{type(part).__name__: GRPO.changed(aggregation=part) for part in AGGREGATIONS},
     "GroupCentred": GRPO.changed(advantage=GroupCentred()),
     "GroupNormalized ddof 1": GRPO.changed(advantage=GroupNormalized(epsilon=1e-4, ddof=1)),
@@ -44,12 +48,15 @@ EVERY_METHOD: dict[str, PolicyGradient] = {
     "TruncatedImportance by sequence": GRPO.changed(correction=TruncatedImportance(cap=1.2, whole_sequence=True)),
     "MaskedImportance": GRPO.changed(correction=MaskedImportance(low=0.8, high=1.2)),
     "MaskedImportance by sequence": GRPO.changed(correction=MaskedImportance(low=0.5, high=2, whole_sequence=True)),
+    "GeometricMask": GRPO.changed(correction=GeometricMask(low=0.9, high=1.1)),
+    "StaleNegatives": GRPO.changed(correction=StaleNegatives(above=0.1)),
     "DropTruncated": GRPO.changed(drop_rows=DropTruncated()),
     "SoftOverlong": GRPO.changed(shape_reward=SoftOverlong(limit=5, cache=3)),
     "dual clip": GRPO.changed(objective=ClippedSurrogate(dual=1.1)),
     "GAE": GRPO.changed(advantage=GAE(), critic=ValueFunction(), whiten=Whiten(shift=False)),
 }
-"""Every named method, and GRPO with every part in its slot."""
+"""Every named method, and GRPO with every part in its slot; those that compare whole distributions need a policy, and
+are in tests/trainers/test_learner.py and tests/exact/test_distillation.py."""
 
 
 def normal(seed: int, shape: tuple[int, ...]) -> Tensor:

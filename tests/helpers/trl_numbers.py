@@ -65,6 +65,30 @@ FURTHER: list[dict[str, Any]] = [
 """On older samples. The entropy of a token is taken to be -log π of it."""
 
 
+BETAS = (0.0, 0.1, 0.5, 1.0)
+"""Of the distillation's divergence: 0 is KL(teacher ‖ student), 1 KL(student ‖ teacher)."""
+
+
+def divergences() -> dict[str, Any]:
+    """TRL's distillation loss of two tables of logits [N, V], and its gradient; in float32, as it computes."""
+    from trl.trainer.distillation_trainer import _chunked_divergence_loss
+
+    draw = np.random.Generator(np.random.PCG64(17))
+    student_NV, teacher_NV = (
+        (1.5 * draw.standard_normal((4, 7))).round(4),
+        (1.5 * draw.standard_normal((4, 7))).round(4),
+    )
+    found: list[dict[str, Any]] = []
+    for beta in BETAS:
+        table = torch.tensor(student_NV, dtype=torch.float32)[None].requires_grad_()
+        teacher = torch.tensor(teacher_NV, dtype=torch.float32)[None]
+        head, mask = torch.eye(7), torch.ones(1, 4)
+        loss, _, _ = _chunked_divergence_loss(table, teacher, head, head, mask, beta=beta, temperature=0.7)
+        (gradient,) = torch.autograd.grad(loss, table)
+        found.append({"beta": beta, "loss": loss.item(), "gradient": gradient[0].tolist()})
+    return {"temperature": 0.7, "student": student_NV.tolist(), "teacher": teacher_NV.tolist(), "cases": found}
+
+
 class FixedLogProbs(torch.nn.Module):
     """Answers TRL's call for log-probs with a table, so that the gradient can be read off it."""
 
@@ -157,6 +181,7 @@ def made_by_trl() -> dict[str, Any]:
             "inputs": given,
             "advantages": advantages_B.tolist(),
             "cases": [loss_and_gradient(made, case, given, advantages_B) for case in cases()],
+            "divergences": divergences(),
             "further": [loss_and_gradient(made, case, given, advantages_B) for case in FURTHER],
         }
 

@@ -29,6 +29,7 @@ from rung.methods.parts.aggregations import PerConstantLength, PerEpisode, PerSe
 from rung.methods.parts.chosen_tokens import ClipCov, HighEntropy, KLCov
 from rung.methods.parts.corrections import StaleNegatives
 from rung.methods.parts.critics import ValueFunction
+from rung.methods.parts.distillation import GeneralisedJSD, NoAdvantage, ReverseKL, ToTeacher
 from rung.methods.parts.elements import CriticElement, Lifetimes, SearchElement
 from rung.methods.parts.filters import AccuraciesDiffer, FrozenStart, SoftOverlong
 from rung.methods.parts.learned_reward import ByDisagreement, SegmentPreferences
@@ -335,6 +336,14 @@ PINNED |= {
         "num_minibatches": 4,
     },
 }
+PINNED["distillation_whole"] = PINNED["distillation"] | {
+    "advantage": NoAdvantage(),
+    "objective": ToTeacher(ReverseKL()),
+}
+PINNED["distillation_top_k"] = PINNED["distillation_whole"] | {"objective": ToTeacher(ReverseKL(), top_k=64)}
+PINNED["gkd"] = PINNED["distillation_whole"] | {
+    "objective": ToTeacher(GeneralisedJSD(teacher_share=0.5))
+}  # arXiv:2306.13649
 PINNED["dppo_kl"] = PINNED["dppo"] | {"objective": WithinKL(low=0.05, high=0.05, pull=0.0)}
 PINNED["rft"] = PINNED["online_rft"] | {"behaviour": FrozenStart()}
 UNUSED = dict.fromkeys(

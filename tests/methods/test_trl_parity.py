@@ -16,8 +16,9 @@ from rung.methods.parts.advantages import GroupNormalized
 from rung.methods.parts.aggregations import PerConstantLength, PerSequence, PerToken
 from rung.methods.parts.chosen_tokens import HighEntropy
 from rung.methods.parts.corrections import StaleNegatives
+from rung.methods.parts.distillation import ForwardKL, GeneralisedJSD, ReverseKL, ToTeacher
 from rung.methods.parts.objectives import ClippedSurrogate
-from rung.methods.parts.protocols import Aggregation, Estimator
+from rung.methods.parts.protocols import Aggregation, Divergence, Estimator
 from rung.methods.parts.reference_kl import K2, K3, KLInLoss
 
 SAVED = json.loads(FILE.read_text(encoding="utf-8"))
@@ -181,6 +182,23 @@ def test_the_later_losses_equal_trls(name: str) -> None:
     assert of(FURTHER[name].changed(**plain))[0] != pytest.approx(case["loss"], abs=1e-4)
 
 
+@pytest.mark.parametrize("case", SAVED["divergences"]["cases"], ids=lambda case: f"beta {case['beta']}")
+def test_a_teachers_divergence_equals_trls(case: dict) -> None:
+    """Value and gradient of the distillation over the whole vocabulary, at TRL's temperature."""
+    parts: dict[float, Divergence] = {0.0: ForwardKL(), 1.0: ReverseKL()}
+    objective = ToTeacher(parts.get(case["beta"]) or GeneralisedJSD(case["beta"]))
+    given = SAVED["divergences"]
+    logits_NV = torch.tensor(given["student"], dtype=torch.float64).requires_grad_()
+    own, teacher = (x / given["temperature"] for x in (logits_NV, torch.tensor(given["teacher"], dtype=torch.float64)))
+    loss = objective.to_teacher(own.log_softmax(-1), teacher.log_softmax(-1)).mean()
+    (gradient_NV,) = torch.autograd.grad(loss, logits_NV)
+    assert float(loss.detach()) == pytest.approx(case["loss"], abs=1e-6)
+    torch.testing.assert_close(gradient_NV, torch.tensor(case["gradient"]).double(), rtol=0, atol=1e-6)
+    other = ReverseKL() if case["beta"] == 0 else ForwardKL()
+    missed = other(own.detach().log_softmax(-1), teacher.log_softmax(-1)).mean()
+    assert float(missed) != pytest.approx(case["loss"], abs=1e-3)
+
+
 @pytest.mark.peers
 @pytest.mark.filterwarnings("ignore")
 def test_trl_still_makes_the_saved_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,6 +209,8 @@ def test_trl_still_makes_the_saved_numbers(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     made = made_by_trl()
     assert made["inputs"] == SAVED["inputs"]
+    for case, saved in zip(made["divergences"]["cases"], SAVED["divergences"]["cases"], strict=True):
+        assert case["loss"] == pytest.approx(saved["loss"], abs=1e-5)
     assert made["advantages"] == pytest.approx(SAVED["advantages"], abs=1e-6)
     for case, saved in zip([*made["cases"], *made["further"]], [*SAVED["cases"], *SAVED["further"]], strict=True):
         assert case["loss"] == pytest.approx(saved["loss"], abs=1e-6), case["loss_type"]

@@ -277,13 +277,13 @@ def test_an_evaluation_takes_what_it_can_from_the_run():
     )
 
 
-OF_TEXT_ALONE = ("distillation", "grpo_process")
+OF_TEXT_ALONE = (*("distillation", "distillation_whole", "distillation_top_k", "gkd", "grpo_process"),)
 
 
 @pytest.mark.parametrize("method", OF_TEXT_ALONE)
 def test_what_only_text_has_is_refused_for_an_environment(method):
     problems = read_run(
-        flags={"method": method, "task": "CartPole-v1"}, sets=["teacher=x"] * (method == "distillation")
+        flags={"method": method, "task": "CartPole-v1"}, sets=["teacher=x"] * METHODS[method].needs_teacher
     )
     assert any("small network" in problem for problem in problems.problems)
 

@@ -14,6 +14,8 @@ return, has the gradient of the sequence's KL. tests/exact states each by how mu
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -53,3 +55,29 @@ def categorical_kl(log_probs_V: Tensor, other_log_probs_V: Tensor) -> Tensor:
     never_V = log_probs_V == -torch.inf
     difference_V = torch.where(never_V, torch.zeros_like(log_probs_V), log_probs_V - other_log_probs_V)
     return (log_probs_V.exp() * difference_V).sum(-1)
+
+
+def generalised_jsd(log_probs_V: Tensor, teacher_log_probs_V: Tensor, beta: float) -> Tensor:
+    """β KL(π_T ‖ m) + (1-β) KL(π ‖ m), m = β π_T + (1-β) π, over the last dimension (GKD, arXiv:2306.13649, eq. 1).
+
+    Bounded, whatever either finds impossible. Over β it tends to KL(π_T ‖ π) as β → 0, over 1-β to KL(π ‖ π_T) as
+    β → 1.
+
+    >>> generalised_jsd(torch.tensor([1.0, 0.0]).log(), torch.tensor([0.0, 1.0]).log(), beta=0.5)    # log 2
+    tensor(0.6931)
+    """
+    same_shape(log_probs_V, teacher_log_probs_V)
+    mixed_V = torch.logaddexp(teacher_log_probs_V + math.log(beta), log_probs_V + math.log1p(-beta))
+    return beta * categorical_kl(teacher_log_probs_V, mixed_V) + (1 - beta) * categorical_kl(log_probs_V, mixed_V)
+
+
+def with_the_rest(log_probs_NV: Tensor, ids_NK: Tensor) -> Tensor:
+    """log-probs of K choices, and of "any other" as one more: [N, K+1], still a distribution.
+
+    A divergence of the two coarser distributions is at most that of the whole ones. K is below V.
+
+    >>> with_the_rest(torch.tensor([[0.5, 0.25, 0.25]]).log(), torch.tensor([[0]]))
+    tensor([[-0.6931, -0.6931]])
+    """
+    rest_N1 = log_probs_NV.scatter(1, ids_NK, -torch.inf).logsumexp(1, keepdim=True)
+    return torch.cat([log_probs_NV.gather(1, ids_NK), rest_N1], dim=1)

@@ -116,6 +116,8 @@ class PolicyGradient(Method):
                 "method.keep_group: looks at the task's own returns, which a learned reward is to replace; "
                 "set it to null"
             )
+        if self.to_teacher is not None and self.critic is not None:
+            yield f"method.critic: {type(self.objective).__name__} needs none; set it to null"
         if self.trust_region() is not None:
             yield from self._against_the_trust_region(type(self.optimizer).__name__)
         if self.behaviour is not None:
@@ -193,8 +195,13 @@ class PolicyGradient(Method):
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether a part reads a teacher's log-probs."""
-        return any(fact(part, "needs_teacher", False) for part in self._parts())
+        """Whether a part reads a teacher's log-probs, or its whole distribution."""
+        return self.to_teacher is not None or any(fact(part, "needs_teacher", False) for part in self._parts())
+
+    @property
+    def to_teacher(self) -> Callable[[Tensor, Tensor], Tensor] | None:
+        """[N] from both whole distributions [N, V], where the objective compares them."""
+        return fact(self.objective, "to_teacher", None)
 
     def weighs_steps_alike(self) -> bool:
         """Whether the loss is a mean over steps alone, so that minibatches may mix the steps of many episodes."""

@@ -78,6 +78,7 @@ def memory_of(
             "kv cache": 2 * network.layers * network.kv_width * places * compute // processes,
             "activations": activations(settings, network, tokens) * compute,
             **engines,
+            **{name: size for name, size in of_kind.items() if name == "distributions"},
         }
     )
 

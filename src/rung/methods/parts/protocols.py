@@ -108,14 +108,21 @@ class Objective(Protocol):
     Facts: `uses_ratio = True`, it corrects for samples of an older policy, so a rollout may have many updates, before
     which its log-probs are taken; `chosen(batch, log_probs_BT, total, key)` -> bool [B,T], tokens picked among all of
     an update's, in `batch.chosen_BT`; `chooses_by_entropy = True`, for that the policy's entropy stands in
-    `batch.entropy_BT`; `zero_without_advantage = True`, no gradient where the advantage is 0, so such
-    rows need no pass; `diagnostics(batch, log_probs_BT)` -> bool [B,T] by metric name; `ratio_to_sampler = True`, its
-    ratio is to the sampler's log-probs; `unbounded = True`, it leaves the bound on the ratio to a trust-region step;
-    `learns_from_others`, as Advantage's; `slope`, the numbers of its derivative (`formulas.slopes.Slope`), with which
-    small networks learn without autograd.
+    `batch.entropy_BT`; `zero_without_advantage = True`, no gradient where the advantage is 0, so such rows need no
+    pass; `diagnostics(batch, log_probs_BT)` -> bool [B,T] by metric name; `ratio_to_sampler = True`, its ratio is to
+    the sampler's log-probs; `to_teacher(log_probs_NV, teacher_NV)` -> [N], it compares the whole distribution at each
+    token with a teacher's, and what comes of it stands in `batch.divergence_BT`; `unbounded = True`, it leaves the
+    bound on the ratio to a trust-region step; `learns_from_others`, as Advantage's; `slope`, the numbers of its
+    derivative (`formulas.slopes.Slope`), with which small networks learn without autograd.
     """
 
     def __call__(self, batch: Batch, log_probs_BT: Tensor) -> Tensor: ...
+
+
+class Divergence(Protocol):
+    """Divergence of the policy's distribution from a teacher's: [N] from the log-probs [N, V] of both."""
+
+    def __call__(self, log_probs_NV: Tensor, teacher_NV: Tensor) -> Tensor: ...
 
 
 class Aggregation(Protocol):

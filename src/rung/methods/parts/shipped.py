@@ -13,6 +13,7 @@ from rung.methods.parts import (
     chosen_tokens,
     corrections,
     critics,
+    distillation,
     elements,
     filters,
     learned_reward,
@@ -33,9 +34,10 @@ def parts_in(module: ModuleType, but: Sequence[type[Any]] = ()) -> tuple[type[An
 
 _BASELINES = (advantages.OthersInBatch, advantages.OthersInGroup)
 PARTS: Mapping[type[Any], tuple[type[Any], ...]] = {
-    protocols.Advantage: parts_in(advantages, but=_BASELINES),
+    protocols.Advantage: (*parts_in(advantages, but=_BASELINES), distillation.NoAdvantage),
     protocols.Baseline: _BASELINES,
-    protocols.Objective: (*parts_in(objectives), *parts_in(chosen_tokens)),
+    protocols.Objective: (*parts_in(objectives), *parts_in(chosen_tokens), distillation.ToTeacher),
+    protocols.Divergence: (distillation.ReverseKL, distillation.ForwardKL, distillation.GeneralisedJSD),
     protocols.Aggregation: parts_in(aggregations, but=(aggregations.Whiten,)),
     protocols.Whitening: (aggregations.Whiten,),
     protocols.GroupFilter: (filters.AccuraciesDiffer,),

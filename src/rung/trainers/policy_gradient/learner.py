@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
 import torch
@@ -15,6 +15,7 @@ from rung.formulas.aggregations import token_mean
 from rung.formulas.masked import zeroed
 from rung.formulas.value_losses import explained_variance
 from rung.methods import PolicyGradient
+from rung.models.language.distributions import Categorical
 from rung.models.outputs import Outputs
 from rung.trainers.optimizer import Optimized, gradient_step
 from rung.trainers.policy_gradient.compiled_epoch import CompiledEpochs
@@ -124,7 +125,7 @@ class Learner:
         if self.method.reference_kl is not None:
             assert self.reference is not None
             batch = batch.changed(reference_log_probs_BT=self.log_probs(self.reference, batch))
-        if self.method.needs_teacher:
+        if self.method.needs_teacher and self.method.to_teacher is None:
             assert self.teacher is not None
             batch = batch.changed(teacher_log_probs_BT=self.log_probs(self.teacher, batch))
         return batch
@@ -255,11 +256,31 @@ class Learner:
         """One micro-batch: its share of the loss, where gradients are on of the gradient, and what the model said."""
         entropy = self.method.entropy_bonus != 0 or record.num_epochs == 0
         asked = {"with_values": True} if self.method.critic is not None else {}
-        outputs = self.policy(micro, temperature=self.temperature, with_entropy=entropy, **asked)
+        if self.method.to_teacher is not None:
+            micro, outputs = self._compared(micro, self.method.to_teacher)
+        else:
+            outputs = self.policy(micro, temperature=self.temperature, with_entropy=entropy, **asked)
         loss = self.loss(micro, outputs, weights)
         if loss.requires_grad:
             loss.backward()
         return float(loss.detach()), outputs
+
+    def _compared(self, micro: Batch, divergence: Callable[[Tensor, Tensor], Tensor]) -> tuple[Batch, Outputs]:
+        """A micro-batch with the divergence of the policy's distributions from the teacher's, and what they say."""
+        assert self.teacher is not None
+        own = self.policy.distribution(micro, temperature=self.temperature)
+        with torch.no_grad():
+            teachers = self.teacher.distribution(micro, temperature=self.temperature)
+        assert isinstance(own, Categorical) and isinstance(teachers, Categorical), "a teacher is of text"
+        mask_BT = micro.action_mask_BT.to(own.log_probs_NV.device)
+        zero_BT = own.log_probs_NV.new_zeros(mask_BT.shape)
+        taken_N = own.log_prob(micro.actions_BT.to(mask_BT.device)[mask_BT])
+        entropy_N = (own if self.method.entropy_bonus else own.detached()).entropy()
+        said = (taken_N, entropy_N, divergence(own.log_probs_NV, teachers.log_probs_NV.to(own.log_probs_NV)))
+        log_probs_BT, entropy_BT, divergence_BT = (zero_BT.masked_scatter(mask_BT, one_N) for one_N in said)
+        return micro.changed(divergence_BT=divergence_BT.to(micro.rewards_BT.device)), Outputs(
+            log_probs_BT, entropy_BT, None
+        )
 
     def loss(self, micro: Batch, outputs: Outputs, weights: tuple[Tensor, Tensor]) -> Tensor:
         """The objective's loss and the critic's, weighted and summed."""

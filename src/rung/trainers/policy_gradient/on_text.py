@@ -81,7 +81,10 @@ class OnText(Kind):
         self, settings: Settings, method: PolicyGradient, size: ModelShape, prompt_tokens: int
     ) -> Mapping[str, int]:
         own_critic = method.critic is not None and method.critic.separate
-        return {"critic": 4 * size.parameters * FLOAT} if own_critic else {}
+        whole = 4 * settings.learner.micro_batch_tokens * size.vocabulary * FLOAT  # of both models, and their gradients
+        return ({"critic": 4 * size.parameters * FLOAT} if own_critic else {}) | (
+            {"distributions": whole} if method.to_teacher is not None else {}
+        )
 
     def work(self, method: PolicyGradient, policy: Any) -> Work:
         weights = counted(policy)
