@@ -23,6 +23,7 @@ from rung.commands.play import play
 from rung.commands.serve import serve
 from rung.commands.shared import complain, say
 from rung.commands.train import check, pairs, resume, rlhf, sft, train
+from rung.commands.verify import verify
 from rung.errors import RungError
 from rung.whole_files import storage_in_words
 
@@ -55,7 +56,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-_ON_RUNS = (train, check, resume, sft, pairs, rlhf, compare, evaluate, play, chat, serve, label, view, diagnose)
+_ON_RUNS = (train, check, resume, sft, pairs, rlhf, compare, evaluate, play, chat, serve, label, view, diagnose, verify)
 for command in (*_ON_RUNS, methods, explain, diff, settings, tasks, explain_metric):
     app.command("eval" if command is evaluate else None)(command)
 
