@@ -1,0 +1,148 @@
+"""Fits a loss by rung's own parts: which advantage, objective, aggregation and reference KL give the same gradients.
+
+A loss is seen as two terms, what it does with rewards and what is left without any. Each is searched over the parts
+that the shipped methods use, and over all shipped parts with their defaults, on batches of older samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rung.batch import Batch
+from rung.lab.referee.estimates import loss_of
+from rung.methods import METHODS, PolicyGradient
+from rung.methods.parts.advantages import EpisodeReturn, GroupCentredBatchScaled, GroupNormalized, OthersInGroup
+from rung.methods.parts.aggregations import PerConstantLength
+from rung.methods.parts.protocols import Advantage, Aggregation, Objective, fact
+from rung.methods.parts.reference_kl import K1, K2, K3, KLInAdvantage, KLInLoss, KLInReward
+from rung.methods.parts.shipped import PARTS
+from rung.methods.reinforce import REINFORCE
+
+SAME = 1e-5
+"""Gradients that differ by less, relative to their length, are the same; libraries take some sums in float32."""
+UNFITTED = ("needs_critic", "needs_teacher", "needs_step_scores", "needs_right_answers", "chosen")
+"""Facts of parts that need more than rewards and log-probs, or draw at random."""
+SLOTS = ("advantage", "objective", "aggregation")
+Probe = tuple[Batch, Tensor]
+"""A batch of older samples, and the log-probs [B,T] of now."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The nearest filling of the slots."""
+
+    slots: dict[str, Any]
+    scale: float
+    """What the parts' gradient is multiplied by."""
+    distance: float
+    """|gradient - scale · parts'| over |gradient|, over all probes."""
+    kl: Any
+    kl_aggregation: Any
+    """None where it is the loss's own."""
+    kl_distance: float
+
+    @property
+    def equal(self) -> bool:
+        return self.distance < SAME and self.kl_distance < SAME
+
+
+def _candidates(slot: str, protocol: Any) -> list[Any]:
+    used = [getattr(method, slot) for method in METHODS.values() if isinstance(method, PolicyGradient)]
+    more = [GroupNormalized(e, d) for e in (1e-4, 1e-6, 1e-8) for d in (0, 1)]
+    more += [GroupCentredBatchScaled(e, 1) for e in (1e-4, 1e-6, 1e-8)]
+    found = [*used, *(more if slot == "advantage" else []), *(part() for part in PARTS[protocol])]
+    return [
+        one
+        for one in dict.fromkeys(found)
+        if not any(fact(one, name, False) for name in UNFITTED) and not isinstance(one, PerConstantLength)
+    ]
+
+
+def without_rewards(batch: Batch) -> Batch:
+    return batch.changed(rewards_BT=torch.zeros_like(batch.rewards_BT), scores_B=torch.zeros_like(batch.scores_B))
+
+
+def gradients(method: PolicyGradient, probes: Sequence[Probe]) -> Tensor:
+    """The method's gradients over all probes, at the tokens that were drawn, one after another."""
+    found: list[Tensor] = []
+    for batch, log_probs_BT in probes:
+        here_BT = log_probs_BT.detach().requires_grad_()
+        (gradient_BT,) = torch.autograd.grad(loss_of(method)(batch, here_BT, (0,)), here_BT)
+        found.append(gradient_BT[batch.action_mask_BT])
+    return torch.cat(found)
+
+
+def _nearest(target: Tensor, candidates: Iterable[tuple[Any, Tensor]]) -> tuple[Any, float, float]:
+    """(the nearest, its scale, its distance); the first of equally near ones with the scale nearest to 1."""
+    ranked: list[tuple[float, float, Any, float, float]] = []
+    for what, found in candidates:
+        square = float(found @ found)
+        scale = float(target @ found) / square if square > 0 else 0.0
+        if scale <= 0:
+            continue
+        distance = float((target - scale * found).norm() / target.norm())
+        ranked.append((0.0 if distance < SAME else distance, round(abs(scale - 1), 5), what, scale, distance))
+    best = min(ranked, key=lambda one: one[:2])
+    return best[2], best[3], best[4]
+
+
+def fit(found: Tensor, at_rest: Tensor, probes: Sequence[Probe], asked: Sequence[str]) -> Fit:
+    """The slots whose gradients are nearest to `found`; `at_rest` are the loss's gradients where no reward is given."""
+    own = {"rewards", "token_rewards"} & set(asked)
+    advantages = _candidates("advantage", Advantage) if own else [EpisodeReturn(OthersInGroup())]
+    resting = [(without_rewards(batch), now) for batch, now in probes]
+    first = len(gradients(REINFORCE, probes[:1]))
+
+    def policy_term(slots: tuple[Any, ...], on: int | None) -> Tensor:
+        method = REINFORCE.changed(reference_kl=None, **dict(zip(SLOTS, slots, strict=True)))
+        alone = gradients(method, probes[:on])
+        return alone if fact(slots[1], "zero_without_advantage", False) else alone - gradients(method, resting[:on])
+
+    term = found - at_rest
+    objectives, aggregations = _candidates("objective", Objective), _candidates("aggregation", Aggregation)
+    every = [(slots, policy_term(slots, 1)) for slots in product(advantages, objectives, aggregations)]
+    near = sorted(every, key=lambda one: _nearest(term[:first], [one])[2] if bool(one[1] @ term[:first] > 0) else 9.0)
+    slots, scale, distance = _nearest(term, [(slots, policy_term(slots, None)) for slots, _ in near[:24]])
+    kl, kl_aggregation, kl_distance = _kl_of(at_rest, slots, scale, resting)
+    named = dict(zip(SLOTS, slots, strict=True))
+    return Fit(named, scale, distance, kl, kl_aggregation, kl_distance)
+
+
+def _kl_of(at_rest: Tensor, slots: tuple[Any, ...], scale: float, resting: Sequence[Probe]) -> tuple[Any, Any, float]:
+    """(the reference KL, its aggregation where that is another, the distance) of what is left without rewards."""
+    method = REINFORCE.changed(reference_kl=None, **dict(zip(SLOTS, slots, strict=True)))
+    pull = scale * gradients(method, resting)
+    left = at_rest - pull
+    if float(left.norm()) < 1e-9:
+        return None, None, 0.0
+    in_loss = [KLInLoss(1.0, k, times) for k in (K1(), K2(), K3()) for times in (False, True)]
+    before = [place(1.0, k) for place in (KLInReward, KLInAdvantage) for k in (K1(), K2(), K3())]
+    own = slots[2]
+    listed = [(kl, own) for kl in (*in_loss, *before)]
+    listed += [(kl, part) for kl in in_loss for part in _candidates("aggregation", Aggregation) if part != own]
+    terms = [
+        (both, gradients(method.changed(reference_kl=both[0], aggregation=both[1]), resting) - pull / scale)
+        for both in listed
+    ]
+    (kl, aggregation), factor, distance = _nearest(left, terms)
+    kl = type(kl)(float(f"{factor / scale:.4g}"), *([kl.estimator, kl.times_ratio] if kl in in_loss else [kl.estimator]))
+    return kl, None if aggregation == own else aggregation, distance
+
+
+def parting(found: Tensor, method: PolicyGradient, probes: Sequence[Probe]) -> str | None:
+    """The first number at which a loss's gradients differ from a method's, in words; None where none does.
+
+    The two are compared at the same length: a multiple is the fit's to tell.
+    """
+    own = gradients(method, probes)
+    scale = float(found @ own) / float(own @ own)
+    for n, (got, expected) in enumerate(zip(found.tolist(), (scale * own).tolist(), strict=True)):
+        if abs(got - expected) > SAME * float(found.norm()):
+            return f"token {n + 1} of the first batches: gradient {got:.6g}, {method.name} {expected:.6g}"
+    return None
