@@ -10,12 +10,13 @@ import textwrap
 import types
 import typing
 from collections.abc import Iterable, Iterator
-from dataclasses import MISSING, asdict, fields
+from dataclasses import MISSING, asdict, fields, replace
 from itertools import pairwise
 from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from rung.methods import METHODS
 from rung.methods.data import IDENTITY, KINDS
 from rung.methods.ranges import ranges_of
 from rung.methods.slots import choices, hints_of, shipped_for
@@ -38,8 +39,10 @@ def every_setting() -> Iterator[Setting]:
     """All settings of all commands, the method's slots and their parts' numbers included."""
     for command, schema in OF_COMMANDS.items():
         for one in _of_schema(schema, "", command):
-            yield one
-            if one.key == "method":
+            if one.key != "method":
+                yield one
+            else:
+                yield replace(one, range=", ".join(METHODS))
                 yield from dict.fromkeys(one for kind in KINDS for one in _of_slots(kind, "method", ""))
 
 

@@ -51,7 +51,6 @@ app = typer.Typer(
     help="Train language models with reinforcement learning, every method on one core.",
     epilog="Exit codes: 0 done, 1 failed, 2 bad settings, data or usage, 75 stopped by a signal with everything saved.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )

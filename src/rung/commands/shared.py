@@ -25,11 +25,33 @@ _WORDS = yaml.safe_load((files(__package__) / "options.yaml").read_text(encoding
 def option(name: str) -> Any:
     """The option of this entry of options.yaml."""
     words = dict(_WORDS[name])
-    return typer.Option(*words.pop("flags", ()), **words)
+    return typer.Option(*words.pop("flags", ()), **_completed(words))
 
 
 def argument(name: str) -> Any:
-    return typer.Argument(**_WORDS[name])
+    return typer.Argument(**_completed(dict(_WORDS[name])))
+
+
+def _completed(words: dict[str, Any]) -> dict[str, Any]:
+    """With what the shell offers after Tab, for those that say whose names they take."""
+    if (kind := words.pop("complete", None)) is None:
+        return words
+    return {**words, "autocompletion": lambda incomplete: [n for n in _names(kind) if n.startswith(incomplete)]}
+
+
+def _names(kind: str) -> Iterable[str]:
+    """None of them waits for torch, as the shell waits for them."""
+    from rung.runs.metrics import METRICS
+    from rung.settings.listing import listed
+    from rung.tasks.load import available_tasks
+
+    every: dict[str, Callable[[], Iterable[str]]] = {
+        "methods": lambda: next(one.range for one in listed() if one.key == "method").split(", "),
+        "metrics": lambda: METRICS,
+        "settings": lambda: dict.fromkeys(one.key for one in listed()),
+        "tasks": lambda: (name for name, _ in available_tasks()),
+    }
+    return every[kind]()
 
 
 def after(begins: Callable[..., tuple[Any, ...]]) -> Callable[[Callable[..., None]], Callable[..., None]]:
