@@ -20,7 +20,7 @@ from rung.settings.learner import GradientSettings, LearnerSettings
 from rung.settings.objects import GIVEN, MethodSettings
 from rung.settings.sampler import SamplerSettings
 from rung.settings.section import Amount, Count, Data, Section
-from rung.tasks.own_environment import PYTHON, is_file_name
+from rung.tasks.own_environment import MCP, PYTHON, is_file_name
 
 if TYPE_CHECKING:
     from rung.methods import Method
@@ -97,9 +97,9 @@ class NetworkSettings(Section):
 
 
 def _tools(names: tuple[str, ...]) -> tuple[str, ...]:
-    if all(name.startswith(GIVEN) or is_file_name(name) or name == PYTHON for name in names):
+    if all(name.startswith((GIVEN, MCP)) or is_file_name(name) or name == PYTHON for name in names):
         return names
-    raise PydanticCustomError("tools", "FILE.py:FUNCTION, FILE.py:CLASS, python, or functions from Python")
+    raise PydanticCustomError("tools", "FILE.py:FUNCTION, FILE.py:CLASS, mcp:COMMAND, python, or functions from Python")
 
 
 Tools = Annotated[

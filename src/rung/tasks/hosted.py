@@ -20,7 +20,7 @@ from typing import Any
 
 from pydantic_core import ArgsKwargs
 
-from rung.child import DIED, WRONG_TYPE, Child, ChildError, Failure, Limits
+from rung.child import DIED, TIMEOUT, WRONG_TYPE, Child, ChildError, Limits
 from rung.errors import RewardError, SettingsError
 from rung.rewards.reward import Prompt
 from rung.rewards.user import split_source
@@ -44,7 +44,7 @@ class Host:
     def __init__(self, what: str, sources: Sequence[str], setup: Mapping[str, Any]) -> None:
         files = [split_source(source, what) for source in sources]
         whole = {**setup, "what": what, "of": [[str(file), name] for file, name in files]}
-        self.name = ", ".join(Path(file).name + f":{name}" for file, name in files)
+        self.name = ", ".join(Path(file).name + f":{name}" for file, name in files) or f"{what}:{setup['target']}"
         self._workers = [_Worker(whole) for _ in range(WORKERS)]
         self._keys = itertools.count()
         try:
@@ -111,7 +111,8 @@ class HostedEpisode:
             if failure.status == WRONG_TYPE:
                 return f"error: {name}: arguments must be plain values", BAD_ARGUMENTS
             self._log.append(([], False, None))
-            return f"error: {name}: {_in_words(failure, self.deadline_s)}", failure.status
+            said = {DIED: "its process ended", TIMEOUT: f"no answer within {self.deadline_s:g} s"}
+            return f"error: {name}: {said.get(failure.status, failure.detail)}", failure.status
         self._log.append((ask, True, None))
         return text, status
 
@@ -131,10 +132,6 @@ class HostedEpisode:
     def _asked(self, ask: list[Any]) -> Any:
         log = [*self._log, (ask, True, None)]
         return self._worker.ask({"key": self._key, "seed": self._seed, "log": log}, self.deadline_s)
-
-
-def _in_words(failure: Failure, deadline_s: float) -> str:
-    return "its process ended" if failure.status == DIED else f"no answer within {deadline_s:g} s"
 
 
 def file_turn_task(source: str, *, seed: int = 0, **options: Any) -> TextTask | None:

@@ -24,6 +24,9 @@ from rung.tasks.tools import OwnTools, tools_of
 from rung.tasks.turns import EVERY_ITEM, OwnEnvironment, described
 from rung.worker import seed_from
 
+MCP = "mcp"
+MOST_SERVERS = 32
+"""Episodes in a process with a server of their own; the one that was asked longest ago goes, to be played again."""
 NOT_REPEATABLE = "not repeatable"
 """An environment answered otherwise when it was asked the same again from the same seed."""
 
@@ -31,6 +34,15 @@ NOT_REPEATABLE = "not repeatable"
 def hosted_job(setup: Mapping[str, Any]) -> tuple[Callable[[Mapping[str, Any]], Any], Any]:
     """Says what `described` does of an environment, or the tools' schemas; None where a class answers in no turns."""
     what = setup["what"]
+    if what == MCP:
+        from rung.tasks.mcp import McpTools, Server
+
+        first = Server(setup["target"])
+        shared = [first] if first.only_reads else None
+        if shared is None:
+            first.close()
+        most = MOST_SERVERS if shared is None else None
+        return _Episodes(partial(McpTools, setup["target"], first.schemas, shared), most), first.schemas
     given: list[Any] = [loaded(Path(file), name, what) for file, name in setup["of"]]
     if what == "tools":
         tools = tools_of([one() if isinstance(one, type) else one for one in given])
@@ -47,13 +59,13 @@ def hosted_job(setup: Mapping[str, Any]) -> tuple[Callable[[Mapping[str, Any]], 
 class _Episodes:
     """Answers `{"key", "seed", "log", "ended"}`: `log` is what was asked of the episode, the newest last."""
 
-    def __init__(self, begin: Callable[[], Any]) -> None:
-        self.begin = begin
+    def __init__(self, begin: Callable[[], Any], most: int | None = None) -> None:
+        self.begin, self.most = begin, most
         self.live: dict[int, tuple[Any, int]] = {}
 
     def __call__(self, request: Mapping[str, Any]) -> Any:
         for key in request["ended"]:
-            self.live.pop(key, None)
+            self.forget(key)
         key, log = request["key"], request["log"]
         episode, done = self.live.pop(key, (None, 0))
         if episode is None or done >= len(log):
@@ -69,7 +81,15 @@ class _Episodes:
                 what = f"answer {place + 1} is another one than before; draw from `seed` alone"
                 raise RewardError("environment", NOT_REPEATABLE, what)
         self.live[key] = (episode, len(log))
+        if self.most is not None and len(self.live) > self.most:
+            self.forget(next(iter(self.live)))
         return answer
+
+    def forget(self, key: int) -> None:
+        """An episode that is over, or that will be asked all of it again."""
+        episode, _ = self.live.pop(key, (None, 0))
+        if hasattr(episode, "close"):
+            episode.close()
 
 
 def _asked(episode: Any, ask: Sequence[Any]) -> Any:

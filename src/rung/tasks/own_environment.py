@@ -23,6 +23,8 @@ OLD_RESET = "reset gave no pair (observation, info); the return value is of Gym 
 NO_SEED = "reset takes no seed, so no episode could be repeated: write it as reset(self, *, seed=None, options=None)"
 PYTHON = "python"
 """As a tool's name: Python code, run in the sandbox."""
+MCP = "mcp:"
+"""Before a tool's name: the command of an MCP server, or its address on this machine."""
 _STEPS = 3
 _COLOUR = re.compile(r"\x1b\[\d+m|^WARN: |^ERROR: ")
 

@@ -17,7 +17,7 @@ from rung.settings.sampler import VLLM
 from rung.settings.schema import PreferenceSettings, TurnSettings
 from rung.tasks.environment import EnvironmentTask, handed_environment
 from rung.tasks.hosted import Host
-from rung.tasks.own_environment import PYTHON, is_file_name, is_turn_environment
+from rung.tasks.own_environment import MCP, PYTHON, is_file_name, is_turn_environment
 from rung.tasks.task import TextTask
 from rung.tasks.tools import MakesCallables, SandboxTools, with_tools
 from rung.tasks.turns import turn_task
@@ -73,6 +73,8 @@ class Handed:
                 raise missing("tools", GIVEN + name, f"tools=[{name}]")
         files = [name for name in tools if is_file_name(name)]
         makes: list[MakesCallables] = [Host("tools", files, {}).episode] if files else []
+        servers = [name.removeprefix(MCP) for name in tools if name.startswith(MCP)]
+        makes += [Host("mcp", (), {"target": target}).episode for target in servers]
         if PYTHON in tools:
             require_sandbox()
             makes.append(SandboxTools)
