@@ -120,6 +120,23 @@ IDEAS: dict[str, str] = {
         "DPO widens the gap between two answers and does not mind if both grow less likely, as long as the rejected "
         "one falls faster. A term of plain fine-tuning on the chosen answer keeps it from falling."
     ),
+    "gdpo": (
+        "Two rewards that are added before they are compared become one number: right and long looks like wrong and "
+        "short. Here each reward is compared by itself, and what an answer is better at is told apart from what it is "
+        "worse at."
+    ),
+    "opo": (
+        "Long answers have larger gradients, so they bring most of the noise; a baseline that listens to them more "
+        "quiets it. No clip, no KL and no second update: every sample is the policy's own."
+    ),
+    "gpg": (
+        "The policy gradient as it is, without ratio, clip, critic or reference. Prompts that are always or never "
+        "solved are silent, and the step is made longer by as much as they leave out."
+    ),
+    "pass_at_k": (
+        "If one of k tries is enough, an answer that is right where all others are wrong is worth more than one more "
+        "right answer among many. What each adds is counted over all sets of k at once, so that no set has to be drawn."
+    ),
     "lite_ppo": (
         "Of many tricks two are kept: advantages centred by group and scaled by batch, and a mean over tokens."
     ),

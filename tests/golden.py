@@ -94,7 +94,7 @@ GROUP_METHODS = (
         "lite_ppo",
         "maxrl",
     ),
-    *("sapo", "dppo", "dppo_kl", "gmpo", "grpo@deepseek-v3.2"),
+    *("sapo", "dppo", "dppo_kl", "gmpo", "grpo@deepseek-v3.2", "opo", "gpg", "gdpo", "pass_at_k"),
     *("clip_cov", "kl_cov", "online_rft", "rft", "grpo@trl", "grpo@verl", "grpo@nemo-rl", "grpo@prime-rl"),
 )
 PAIR_METHODS = ("ipo", "cdpo", "rdpo", "ln_dpo", "kto", "simpo", "orpo", "apo_zero", "apo_down", "unlikelihood", "rpo")

@@ -40,6 +40,8 @@ class Judgement:
     """(characters up to the step's end, the step's weighted score) where a reward judges steps; parts of the total."""
     status: str = OK
     """`ok`, or `NAME: timeout` and the like: such an episode leaves baselines, gradient and denominators."""
+    weights: Mapping[str, float] = field(default_factory=dict[str, float], repr=False)
+    """Of the parts, in the total."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +182,8 @@ class Batch:
     truncated_B: Tensor
     """bool."""
     reward_parts: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
-    """[B] each, before weights; NaN where a part did not apply."""
+    """[B] each, before weights; NaN where a part did not apply. Empty where no judge gave them."""
+    reward_weights: Mapping[str, float] = field(default_factory=dict[str, float])
     step_ends_BT: Tensor | None = None
     """bool: a step of the answer's reasoning ends here and is judged; None: no reward judges steps."""
     old_log_probs_BT: Tensor | None = None

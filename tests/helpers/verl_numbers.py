@@ -28,6 +28,11 @@ LOSSES: dict[str, dict[str, Any]] = {
 """Tighter bounds than the methods', so that some of thirty tokens are beyond them."""
 
 
+SECOND = [1.0, 1.0, 0.0, 0.5, 0.0, 1.0, 0.0, 0.0, 0.0]
+"""A second reward of each answer, beside TRL's."""
+WEIGHTS = [1.0, 0.5]
+
+
 def mask_of(given: dict[str, Any]) -> Tensor:
     lengths_B = torch.tensor(given["lengths"])
     return (torch.arange(len(given["log_probs"][0]))[None] < lengths_B[:, None]).double()
@@ -65,11 +70,22 @@ def made_by_verl() -> dict[str, Any]:
         loss, _ = function(old_BT, table, centred_BT, mask_BT, "token-mean", Config(numbers))
         (gradient_BT,) = torch.autograd.grad(loss, table)
         losses[name] = {"loss": loss.item(), "gradient": gradient_BT.tolist()}
+    opo_BT, _ = core_algos.compute_opo_outcome_advantage(rewards_BT, mask_BT, groups_B)
+    prompts = torch.zeros(len(mask_BT), 2)
+    gdpo_BT, _ = core_algos.compute_gdpo_outcome_advantage(
+        rewards_BT,
+        mask_BT,
+        groups_B,
+        config={"gdpo_reward_keys": ["first", "second"], "gdpo_reward_weights": WEIGHTS},
+        non_tensor_batch={"first": given["rewards"], "second": SECOND},
+        batch={"prompts": prompts, "attention_mask": torch.cat([torch.ones_like(prompts), mask_BT], dim=1).long()},
+    )
     return {
         "made_by": f"verl {importlib.metadata.version('verl')}",
         "how": "verl.trainer.ppo.core_algos: get_policy_loss_fn; compute_grpo_outcome_advantage without std",
         "inputs": given,
         "losses": losses,
+        "advantages": {"opo": opo_BT.tolist(), "gdpo": gdpo_BT.tolist()},
     }
 
 

@@ -10,16 +10,20 @@ from rung.methods.data import slots
 from rung.methods.grpo import GRPO
 from rung.methods.parts.advantages import (
     GAE,
+    EachNormalized,
     EpisodeReturn,
     GroupCentred,
     GroupCentredBatchScaled,
+    GroupCentredOverMixed,
     GroupNormalized,
     GroupRelative,
     LengthAdaptiveGAE,
+    LengthWeightedMean,
     NormalizedByOthers,
     NStep,
     OthersInBatch,
     OthersInGroup,
+    PassAtK,
     ProcessNormalized,
     RewardToGo,
     RightAnswers,
@@ -344,6 +348,21 @@ PINNED["distillation_top_k"] = PINNED["distillation_whole"] | {"objective": ToTe
 PINNED["gkd"] = PINNED["distillation_whole"] | {
     "objective": ToTeacher(GeneralisedJSD(teacher_share=0.5))
 }  # arXiv:2306.13649
+PINNED |= {
+    "gdpo": GRPO_LIKE  # arXiv:2601.05242, with verl's deviation
+    | {"advantage": EachNormalized(epsilon=1e-6, ddof=1), "whiten": Whiten(ddof=1), "aggregation": PerToken()},
+    "opo": PINNED["rloo"]  # arXiv:2505.23585
+    | {"samples_per_prompt": 8, "advantage": EpisodeReturn(baseline=LengthWeightedMean()), "reference_kl": None},
+    "gpg": PINNED["rloo"]  # arXiv:2504.02546
+    | {
+        "samples_per_prompt": 8,
+        "advantage": GroupCentredOverMixed(),
+        "reference_kl": None,
+        "aggregation": PerToken(),
+    },
+    "pass_at_k": GRPO_LIKE  # arXiv:2508.10751
+    | {"samples_per_prompt": 16, "advantage": PassAtK(k=4), "aggregation": PerToken()},
+}
 PINNED["dppo_kl"] = PINNED["dppo"] | {"objective": WithinKL(low=0.05, high=0.05, pull=0.0)}
 PINNED["rft"] = PINNED["online_rft"] | {"behaviour": FrozenStart()}
 UNUSED = dict.fromkeys(

@@ -8,8 +8,9 @@ import json
 import pytest
 import torch
 from test_trl_parity import same_numbers, table
-from verl_numbers import FILE, LOSSES, inputs, made_by_verl
+from verl_numbers import FILE, LOSSES, SECOND, WEIGHTS, inputs, made_by_verl
 
+from rung.methods import METHODS
 from rung.methods.grpo import DR_GRPO
 from rung.methods.parts.aggregations import PerSequence, PerToken
 from rung.methods.parts.objectives import ClippedSurrogate, GeometricMean, SoftGate, WithinKL, WithinProbability
@@ -52,6 +53,22 @@ def test_gradient_equals_verls(name: str) -> None:
         assert loss == pytest.approx(SAVED["losses"][name]["loss"], abs=1e-8)
     plain_BT = gradient_of(OURS[name].changed(objective=ClippedSurrogate(high=1e9, low=1.0)))[1]
     assert float((plain_BT - expected_BT).abs().max()) > 1e-3, "without its own trait it is another gradient"
+
+
+@pytest.mark.parametrize("name", ["opo", "gdpo"])
+def test_advantages_equal_verls(name: str) -> None:
+    """verl's GDPO computes in float32, and its 1e-8 stands under the root."""
+    method = METHODS[name]
+    assert isinstance(method, PolicyGradient)
+    first_B, second_B = table("rewards"), torch.tensor(SECOND, dtype=torch.float64)
+    parts, weights = {"first": first_B, "second": second_B}, dict(zip(("first", "second"), WEIGHTS, strict=True))
+    batch = same_numbers(fresh=True).changed(reward_parts=parts, reward_weights=weights)
+    found_BT = method.with_advantages(batch).advantages_BT
+    assert found_BT is not None
+    expected_BT = torch.tensor(SAVED["advantages"][name], dtype=torch.float64)
+    torch.testing.assert_close(found_BT, expected_BT, rtol=0, atol=1e-5)
+    alone_BT = method.with_advantages(same_numbers(fresh=True)).advantages_BT
+    assert alone_BT is not None and (name == "opo") == torch.allclose(alone_BT, expected_BT, atol=1e-5)
 
 
 @pytest.mark.peers

@@ -120,7 +120,8 @@ def test_all_problems_are_told_at_once_with_file_and_line(tmp_path):
             [
                 "--set advantage.part: method.advantage: got part [1], expected one of EpisodeReturn, RewardToGo, "
                 "RightAnswers, GroupNormalized, GroupCentred, GroupRelative, GroupCentredBatchScaled, "
-                "NormalizedByOthers, ProcessNormalized, TeacherLogRatio, GAE, LengthAdaptiveGAE, NStep, NoAdvantage"
+                "NormalizedByOthers, ProcessNormalized, TeacherLogRatio, EachNormalized, GroupCentredOverMixed, "
+                "PassAtK, GAE, LengthAdaptiveGAE, NStep, NoAdvantage"
             ],
         ),
         (["method.paper=x"], ["--set method.paper: says what the method is and cannot be set"]),

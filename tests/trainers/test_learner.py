@@ -14,6 +14,7 @@ from rung.errors import NonFiniteError
 from rung.formulas.masked import last_step
 from rung.methods import METHODS
 from rung.methods.grpo import GRPO
+from rung.methods.parts.advantages import PassAtK
 from rung.methods.parts.aggregations import PerConstantLength, PerPrompt, PerToken
 from rung.methods.parts.optimizers import NaturalGradient
 from rung.methods.policy_gradient import PolicyGradient
@@ -22,7 +23,12 @@ from rung.trainers.assemble import assemble
 from rung.trainers.policy_gradient.learner import Learner
 
 VARIANTS = [
-    *(m for m in METHODS.values() if isinstance(m, PolicyGradient) and not isinstance(m.optimizer, NaturalGradient)),
+    *(
+        m
+        for m in METHODS.values()
+        if isinstance(m, PolicyGradient) and not isinstance(m.optimizer, NaturalGradient) and m.name != "pass_at_k"
+    ),
+    METHODS["pass_at_k"].changed(advantage=PassAtK(k=2)),  # the batch has no group of five
     GRPO.changed(name="token", aggregation=PerToken()),
     GRPO.changed(name="constant", aggregation=PerConstantLength(length=8)),
     GRPO.changed(name="prompt", aggregation=PerPrompt()),

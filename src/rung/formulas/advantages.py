@@ -8,6 +8,7 @@ no square of a float32 can overflow or vanish; the result has the returns' own t
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import cast
 
 import torch
@@ -102,6 +103,31 @@ def group_normalized(
     return (centred_B / scale_B).to(returns_B.dtype)
 
 
+def each_normalized(
+    parts: Mapping[str, Tensor],
+    weights: Mapping[str, float],
+    group_ids_B: Tensor,
+    counted_B: Tensor,
+    epsilon: float = 1e-6,
+    ddof: int = 0,
+) -> Tensor:
+    """A_i = ∑_k w_k (r_{k,i} - mean_j r_{k,j}) / (std_j r_{k,j} + ε): each by itself (GDPO, arXiv:2601.05242, eq. 4).
+
+    The sum of two rewards forgets which of them was earned; here an answer with the rarer one is told from one with the
+    other. A reward that is NaN, because it did not apply, is left out. [B] each -> [B].
+
+    >>> parts = {"right": torch.tensor([1.0, 0.0]), "short": torch.tensor([0.0, 1.0])}
+    >>> each_normalized(parts, {"right": 1.0, "short": 0.5}, torch.tensor([0, 0]), torch.tensor([True, True]))
+    tensor([ 0.5000, -0.5000])
+    """
+    total_B = torch.zeros_like(group_ids_B, dtype=torch.float64)
+    for name, values_B in parts.items():
+        applies_B = counted_B & ~values_B.isnan()
+        known_B = torch.where(applies_B, values_B, torch.zeros_like(values_B))
+        total_B = total_B + weights[name] * group_normalized(known_B, group_ids_B, applies_B, epsilon, ddof).double()
+    return total_B.to(next(iter(parts.values())).dtype)
+
+
 def group_deviation(returns_B: Tensor, group_ids_B: Tensor, counted_B: Tensor, ddof: int = 0) -> Tensor:
     """The standard deviation of each row's group, float64 [B]; exactly 0 where its counted returns are all equal.
 
@@ -185,6 +211,65 @@ def group_relative(returns_B: Tensor, group_ids_B: Tensor, counted_B: Tensor) ->
     mean_B = group_sum(returns_B.double(), group_ids_B, counted_B) / size_B
     divisor_B = torch.where(mean_B > 0, mean_B, torch.full_like(mean_B, torch.inf))
     return (_centred(returns_B, group_ids_B, counted_B) / divisor_B).to(returns_B.dtype)
+
+
+def over_mixed_groups(
+    returns_B: Tensor, group_ids_B: Tensor, counted_B: Tensor, total: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """A_i = B/B_mixed (R_i - mean_j R_j), B_mixed the batch's samples whose group differs (GPG, arXiv:2504.02546). [B].
+
+    A prompt that is always or never solved teaches nothing; the others make up for it, so that the step does not
+    shrink as prompts are learnt. `total` sums a count over all processes.
+
+    >>> every = torch.ones(4, dtype=torch.bool)
+    >>> over_mixed_groups(torch.tensor([1., 0., 1., 1.]), torch.tensor([0, 0, 1, 1]), every, lambda count: count)
+    tensor([ 1., -1.,  0.,  0.])
+    """
+    mixed_B = group_differs(returns_B, group_ids_B, counted_B) & counted_B
+    share = total(counted_B.sum()) / total(mixed_B.sum()).clamp(min=1)
+    return (share * _centred(returns_B, group_ids_B, counted_B)).to(returns_B.dtype)
+
+
+def length_weighted_mean(returns_B: Tensor, lengths_B: Tensor, group_ids_B: Tensor, counted_B: Tensor) -> Tensor:
+    """b = ∑_j |o_j| R_j / ∑_j |o_j| over the group (OPO, arXiv:2505.23585, eq. 7). [B].
+
+    The baseline of least variance where each token's log-prob has a gradient of the same size, uncorrelated with the
+    others'. R_i is in its own baseline.
+
+    >>> length_weighted_mean(torch.tensor([1., 0.]), torch.tensor([1, 3]), torch.tensor([0, 0]), torch.ones(2).bool())
+    tensor([0.2500, 0.2500])
+    """
+    weights_B = lengths_B.double()
+    top_B = group_sum(weights_B * returns_B.double(), group_ids_B, counted_B)
+    return (top_B / group_sum(weights_B, group_ids_B, counted_B).clamp(min=1)).to(returns_B.dtype)
+
+
+def pass_at_k(right_B: Tensor, group_ids_B: Tensor, counted_B: Tensor, k: int, normalize: bool = True) -> Tensor:
+    """What an answer adds to the chance that one of k is right, of all sets of k (arXiv:2508.10751, eq. 12 to 15). [B].
+
+    With w wrong ones of n the mean over sets is m = 1 - C(w,k)/C(n,k). A right answer's sets all pass: A = 1 - m. A
+    wrong one's fail where all others are wrong: A = 1 - m - C(w-1,k-1)/C(n-1,k-1). Both over √(m (1-m)) where
+    `normalize`, else the expected gradient is (1/k - 1/n) times that of pass@k, exactly. 0 in a group of fewer than k,
+    and in one whose sets all pass or all fail.
+
+    >>> right, every = torch.tensor([True, False, False]), torch.ones(3, dtype=torch.bool)
+    >>> pass_at_k(right, torch.tensor([0, 0, 0]), every, k=2, normalize=False)
+    tensor([ 0.3333, -0.1667, -0.1667], dtype=torch.float64)
+    """
+    same_shape(right_B, group_ids_B, counted_B)
+    size_B = group_size(group_ids_B, counted_B).double()
+    wrong_B = group_size(group_ids_B, counted_B & ~right_B).double()
+
+    def all_wrong(wrong_B: Tensor, size_B: Tensor, k: int) -> Tensor:
+        """C(w,k)/C(n,k)."""
+        steps = [(wrong_B - step).clamp(min=0) / (size_B - step).clamp(min=1) for step in range(k)]
+        return torch.stack(steps).prod(0) if steps else torch.ones_like(wrong_B)
+
+    fail_B = all_wrong(wrong_B, size_B, k)
+    own_B = torch.where(right_B, torch.zeros_like(fail_B), all_wrong(wrong_B - 1, size_B - 1, k - 1))
+    scale_B = (fail_B * (1 - fail_B)).sqrt() if normalize else torch.ones_like(fail_B)
+    tells_B = counted_B & (size_B >= k) & (fail_B > 0) & (fail_B < 1)
+    return torch.where(tells_B, (fail_B - own_B) / torch.where(tells_B, scale_B, 1.0), torch.zeros_like(fail_B))
 
 
 def leave_one_out(returns_B: Tensor, group_ids_B: Tensor, counted_B: Tensor) -> Tensor:

@@ -78,6 +78,12 @@ class PolicyGradient(Method):
         yield from (*self._too_few_samples(), *self._too_many_updates(), *self._missing_partners())
 
     def _too_few_samples(self) -> Iterator[str]:
+        least = fact(self.advantage, "least_samples", 1)
+        if 0 < self.samples_per_prompt < least:
+            yield (
+                f"method.samples_per_prompt: got {self.samples_per_prompt}, but {type(self.advantage).__name__} "
+                f"compares sets of a prompt's samples: set {least} or more"
+            )
         if self.samples_per_prompt != 1:
             return
         if fact(self.advantage, "needs_group", False):
@@ -116,6 +122,13 @@ class PolicyGradient(Method):
                 "method.keep_group: looks at the task's own returns, which a learned reward is to replace; "
                 "set it to null"
             )
+        if fact(self.advantage, "reads_reward_parts", False):
+            for slot, changes in (("shape_reward", True), ("reference_kl", not self._kl_in_loss())):
+                if getattr(self, slot) is not None and changes:
+                    yield (
+                        f"method.{slot}: changes the sum of the rewards, which {type(self.advantage).__name__} does "
+                        "not read; set it to null, or use a reward of that kind"
+                    )
         if self.to_teacher is not None and self.critic is not None:
             yield f"method.critic: {type(self.objective).__name__} needs none; set it to null"
         if self.trust_region() is not None:

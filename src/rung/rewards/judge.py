@@ -161,7 +161,8 @@ class Judge:
             total = sum(weight * value for (_, weight), value in weighted if value is not None)
             if not math.isfinite(total):
                 raise RewardError("+".join(names), NOT_FINITE, f"the weighted sum of {parts} is {total}")
-        return Judgement(total=total, parts=parts, accuracy=values[0], status=status)
+        weights = {reward.name: weight for reward, weight in self.parts}
+        return Judgement(total=total, parts=parts, accuracy=values[0], status=status, weights=weights)
 
     def _check_failures(self, scores_of_parts: Sequence[Sequence[Score]], completions: Sequence[str]) -> None:
         for name, scores in zip(self.part_names, scores_of_parts, strict=True):

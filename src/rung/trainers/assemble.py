@@ -54,7 +54,20 @@ def assemble(episodes: Sequence[Episode]) -> Batch:
         group_ids_B=torch.tensor([episode.group for episode in episodes], dtype=torch.int64),
         scores_B=torch.tensor([_accuracy(episode) for episode in episodes], dtype=torch.float32),
         truncated_B=torch.tensor([episode.truncated for episode in episodes], dtype=torch.bool),
+        **_reward_parts(episodes),
     )
+
+
+def _reward_parts(episodes: Sequence[Episode]) -> dict[str, Any]:
+    """The rewards one by one, [B] each, and their weights."""
+    judged = [episode.judgement for episode in episodes]
+    weights = next((one.weights for one in judged if one is not None and one.weights), {})
+    given = {name: [None if one is None else one.parts.get(name) for one in judged] for name in weights}
+    parts = {
+        name: torch.tensor([torch.nan if value is None else value for value in values], dtype=torch.float64)
+        for name, values in given.items()
+    }
+    return {"reward_parts": parts, "reward_weights": weights}
 
 
 def step_rewards(

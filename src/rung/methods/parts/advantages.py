@@ -199,6 +199,61 @@ class TeacherLogRatio:
 
 
 @dataclass(frozen=True)
+class EachNormalized:
+    """A_i = ∑_k w_k (r_k - group mean) / (group deviation + ε): each reward normalised apart, then weighed (GDPO)."""
+
+    epsilon: Annotated[float, FROM_0] = 1e-6
+    ddof: Annotated[int, ZERO_OR_ONE] = 0
+    """0: population deviation; 1: sample deviation."""
+    needs_group: ClassVar[bool] = True
+    reads_reward_parts: ClassVar[bool] = True
+    formula = Formula(
+        "A_{{i,t}} = ∑_k w_k (r_{{k,i}} - mean_j r_{{k,j}}) / (std_j r_{{k,j}} + {epsilon:g}) over the prompt's samples"
+    )
+
+    def __call__(self, batch: Batch) -> Tensor:
+        returns_B, groups_B, counted_B = _groups(batch)
+        parts, weights = batch.reward_parts or {"total": returns_B}, batch.reward_weights or {"total": 1.0}
+        numbers = (groups_B, counted_B, self.epsilon, self.ddof)
+        return _at_every_step(advantages.each_normalized(parts, weights, *numbers).to(returns_B), batch)
+
+
+@dataclass(frozen=True)
+class GroupCentredOverMixed:
+    """A_i = α (R_i - group mean), α the batch's samples over those whose group differs: others make up (GPG)."""
+
+    formula: ClassVar[str] = "A_{i,t} = B/B_mixed (R_i - mean_j R_j over the prompt's samples)"
+    needs_group: ClassVar[bool] = True
+
+    def __call__(self, batch: Batch) -> Tensor:
+        return _at_every_step(advantages.over_mixed_groups(*_groups(batch), batch.processes.total), batch)
+
+
+@dataclass(frozen=True)
+class PassAtK:
+    """What an answer adds to the chance that one of k answers is right, over all sets of k of the prompt's samples."""
+
+    k: Annotated[int, FROM_1] = 4
+    normalize: bool = True
+    """Over the deviation of that chance between sets."""
+    needs_group: ClassVar[bool] = True
+    needs_right_answers: ClassVar[bool] = True
+
+    @property
+    def least_samples(self) -> int:
+        return self.k + 1
+
+    @property
+    def formula(self) -> str:
+        over = " / √(m (1-m))" if self.normalize else ""
+        return f"A_{{i,t}} = (P(one of {self.k} is right, i among them) - m){over}, m = P(one of {self.k} is right)"
+
+    def __call__(self, batch: Batch) -> Tensor:
+        given = (batch.scores_B >= 1, batch.group_ids_B, batch.counted_B(), self.k, self.normalize)
+        return _at_every_step(advantages.pass_at_k(*given).to(batch.rewards_BT), batch)
+
+
+@dataclass(frozen=True)
 class GAE:
     """A_t = ∑_k (γλ)^k δ_{t+k}, δ_t = r_t + γV_{t+1} - V_t: λ trades the critic's bias for the return's variance."""
 
@@ -276,3 +331,15 @@ class OthersInGroup:
 
     def __call__(self, returns_B: Tensor, batch: Batch) -> Tensor:
         return returns_B - advantages.leave_one_out(returns_B, batch.group_ids_B, batch.counted_B())
+
+
+@dataclass(frozen=True)
+class LengthWeightedMean:
+    """b = mean return of the prompt's samples, each weighed by its length (OPO). The sample itself is among them."""
+
+    formula: ClassVar[str] = "∑_j |o_j| R_j / ∑_j |o_j| over the prompt's samples"
+    needs_group: ClassVar[bool] = True
+
+    def __call__(self, returns_B: Tensor, batch: Batch) -> Tensor:
+        lengths_B = batch.action_mask_BT.sum(1)
+        return advantages.length_weighted_mean(returns_B, lengths_B, batch.group_ids_B, batch.counted_B())

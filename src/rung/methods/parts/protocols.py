@@ -88,8 +88,9 @@ class Advantage(Protocol):
 
     Facts: `needs_group = True`, it compares the samples of one prompt; `needs_critic = True`, it reads `values_BT`;
     `value_targets(batch)` -> [B,T], the critic's targets where they are not advantage + value; `learns_from_others =
-    True`, right for answers that another model gave; `needs_right_answers = True`, episodes are right or wrong;
-    `needs_step_scores = True`, a reward judges the steps of an answer.
+    True`, right for answers that another model gave; `least_samples`, samples of a prompt that it needs;
+    `reads_reward_parts = True`, it reads the rewards one by one, as the judge gave them; `needs_right_answers = True`,
+    episodes are right or wrong; `needs_step_scores = True`, a reward judges the steps of an answer.
     """
 
     def __call__(self, batch: Batch) -> Tensor: ...

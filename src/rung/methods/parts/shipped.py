@@ -32,7 +32,7 @@ def parts_in(module: ModuleType, but: Sequence[type[Any]] = ()) -> tuple[type[An
     return tuple(cast("type[Any]", one) for one in own if one not in but)
 
 
-_BASELINES = (advantages.OthersInBatch, advantages.OthersInGroup)
+_BASELINES = (advantages.OthersInBatch, advantages.OthersInGroup, advantages.LengthWeightedMean)
 PARTS: Mapping[type[Any], tuple[type[Any], ...]] = {
     protocols.Advantage: (*parts_in(advantages, but=_BASELINES), distillation.NoAdvantage),
     protocols.Baseline: _BASELINES,
