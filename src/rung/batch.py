@@ -128,6 +128,8 @@ class Episode:
     """The completion as text: the policy's own tokens alone. Empty for environments that are no text."""
     pieces: tuple[str, ...] = ()
     """Each token as text, special ones included, for people; empty for environments and where nobody asked."""
+    answer: str | None = None
+    """The item's right answer as text, for people; None where it has none, or one that is no text and no number."""
     judgement: Judgement | None = None
     step_rewards: tuple[tuple[int, float], ...] = ()
     """(index of the action that ends the step, the step's share of the total), where a reward judges steps."""

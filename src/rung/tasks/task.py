@@ -31,6 +31,12 @@ class Item:
     answers: ClassVar[tuple[str, ...]] = ()
     """Texts to learn from: none."""
 
+    @property
+    def answer(self) -> str | None:
+        """The right answer as text, for people; None where there is none, or one that is no text and no number."""
+        answer = self.columns.get("answer")
+        return str(answer) if isinstance(answer, str | int | float) else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Example:

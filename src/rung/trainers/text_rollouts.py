@@ -93,14 +93,16 @@ class TextRollouts(Collector[B]):
             )
             fault_point("rollout.done")
         with phase("reward"):
-            judgements = judged(self.judge, self.policy, [items[e.group - first_group] for e in episodes], episodes)
+            asked = [items[e.group - first_group] for e in episodes]
+            judgements = judged(self.judge, self.policy, asked, episodes)
             found = [
                 dataclasses.replace(
                     e,
+                    answer=item.answer,
                     judgement=j,
                     step_rewards=(*step_rewards(e, j.steps, self.policy.decode), *turn_rewards(self.judge, e)),
                 )
-                for e, j in zip(episodes, judgements, strict=True)
+                for e, item, j in zip(episodes, asked, judgements, strict=True)
             ]
             fault_point("reward.done")
         return found

@@ -16,14 +16,14 @@ from rung.errors import DataError, SettingsError
 from rung.lab.run_page import opened_run as solved
 from rung.lab.run_page.opened_run import OpenedRun
 from rung.lab.run_page.shown import TOKEN_COLUMNS, shown_step, shown_tokens
-from rung.runs.record import samples
+from rung.runs.record import sample_rows, samples
 from rung.runs.record.samples import StoredSamples
 
 
 def rows_of(folder: Path, episodes: Sequence[Episode]) -> list[dict[str, Any]]:
     """As a part of these episodes is read."""
     path = folder / samples.part_name(1)
-    path.write_bytes(samples.encode_part(samples.samples_table(1, episodes, learnt=learnt(episodes))))
+    path.write_bytes(samples.encode_part(sample_rows.samples_table(1, episodes, learnt=learnt(episodes))))
     return samples.read_part(path)
 
 
@@ -56,7 +56,7 @@ def test_a_run_of_before_and_a_merged_file_open_too(tmp_path: Path) -> None:
     files = make_run(tmp_path / "run", 2)
     part = files.samples_folder / samples.part_name(1)
     table = samples.pq.read_table(part)
-    samples.pq.write_table(table.select(samples.EARLIER.names).cast(samples.EARLIER), part)
+    samples.pq.write_table(table.select(sample_rows.EARLIER.names).cast(sample_rows.EARLIER), part)
     run = OpenedRun(tmp_path / "run")
     tokens = run.tokens(1, 0)
     assert tokens["pieces"] is None and tokens["entropy"] is None and tokens["clipped"] is None

@@ -13,7 +13,7 @@ from browser import Canary, Watched
 from made_up_runs import PIECES, episode, make_run, served, write_step
 from playwright.sync_api import Browser, expect
 
-from rung.batch import Judgement
+from rung.batch import Judgement, Played, Turn
 from rung.rollouts.environments.recording import animated
 
 
@@ -54,12 +54,30 @@ def test_curves_of_two_runs_lie_over_each_other_with_meaning_range_and_numbers(t
         assert kl.locator(".readout").inner_text().split() == ["step", "1", "0.4", "one", "0.4", "two"]
         seen.page.keyboard.press("ArrowRight")
         expect(kl.locator(".readout b")).to_have_text(["0.8", "0.8"])
+        assert metric(seen, "reward/mean").locator(".readout").inner_text().split()[:3] == [
+            "step",
+            "2",
+            "0.2",
+        ]  # linked
         kl.locator("svg").evaluate("node => node.blur()")
         box = kl.locator("svg").bounding_box()
         seen.page.mouse.move(box["x"] + box["width"] - 10, box["y"] + box["height"] / 2)
         assert kl.locator(".readout").inner_text().split() == ["step", "5", "2", "two,", "outside"]
         score = metric(seen, "held_out/score")
         assert "50.0 % (40.0 % to 60.0 %)" in score.locator(".readout").inner_text()
+        kl.locator("svg").focus()
+        seen.page.keyboard.press("Home")
+        seen.page.keyboard.press("+")
+        expect(kl.locator(".readout b")).to_have_text(["0.4", "0.4"])  # closer, and still here
+        assert [seen.page.locator(f"#x-{end}").input_value() for end in ("from", "to")] == ["1", "2"]
+        seen.page.keyboard.press("Escape")
+        seen.page.select_option("#x-along", "seconds")
+        kl.locator("svg").focus()
+        seen.page.keyboard.press("Home")
+        seen.page.keyboard.press("ArrowRight")
+        assert kl.locator(".readout").inner_text().split()[:2] == ["9", "s"]  # 4 s of the first step and 5 of the next
+        seen.page.select_option("#smooth", "0.1")
+        expect(kl.locator("polyline.faint")).to_have_count(2)
         seen.page.get_by_role("button", name="two").click()
         expect(kl.locator("polyline.curve")).to_have_count(1)
         seen.page.fill("#find-metric", "kl/")
@@ -152,6 +170,15 @@ def test_samples_are_found_sorted_and_grouped(tab, tmp_path: Path) -> None:
         assert rows() == [0, 1, 2, 3] and page.locator(".group").count() == 2
         assert "reward\n1" in page.locator(".sample").first.inner_text()
         assert "correct\n1" in page.locator(".sample").first.inner_text()
+        expect(page.locator(".sample .verdict")).to_have_text(["right", "wrong", "right"])  # and one without a score
+        page.fill("#find-text", "so it")
+        page.select_option("#find-right", "wrong")
+        assert rows() == [1]
+        page.click("#find-everywhere")
+        expect(page.locator("#sample-count")).to_have_text("5 samples found, 2 of 2 steps looked through")
+        expect(page.locator(".sample p.soft").last).to_have_text("step 1, add-1")
+        page.select_option("#find-right", "")
+        page.fill("#find-text", "")
         page.fill("#find-text", "NEVER")
         assert rows() == [2] and page.locator("#sample-count").inner_text() == "1 of 4 samples"
         page.fill("#find-text", "1+3=")  # the prompt counts too
@@ -174,6 +201,31 @@ def test_samples_are_found_sorted_and_grouped(tab, tmp_path: Path) -> None:
         assert rows() == [0, 3, 1, 2]
         page.click("#step-before")
         expect(page.locator(".sample")).to_have_count(6)
+        assert seen.said == []
+
+
+def test_a_conversation_is_shown_as_one(tab, tmp_path: Path) -> None:
+    called = Turn(end=1, own=2, said="?<b>", told="12 <i>\nmore", reward=0.25, calls=("ok",))
+    turns = (called, Turn(end=4, own=2, said="12", reward=1.0))
+    mask = np.array([True, True, False, True, True])
+    files = make_run(tmp_path / "run", 0)
+    write_step(files, 1, [episode(0, 0, action_mask=mask, played=Played(turns=turns), answer="12")])
+    with served(tmp_path / "run") as server:
+        seen = tab(server.links["viewer"])
+        page = seen.page
+        page.click("#tab-samples")
+        expect(page.locator(".turns > li")).to_have_count(3)
+        own = page.locator(".turns .own")
+        assert own.nth(0).inner_text() == "policy, turn 1: reward 0.25, advantage -0.75call ok\n\n?<b>"
+        assert "right answer 12" in page.locator(".head").inner_text()
+        told = page.locator(".turns .told")
+        expect(told.locator(".theirs")).to_be_hidden()  # a tool's answer is folded
+        told.locator("summary").click()
+        expect(told.locator(".theirs")).to_have_text("12 <i>\nmore")
+        page.locator(".sample button").click()
+        tokens = page.locator(".tokens .token")
+        expect(tokens.nth(2)).to_have_class("token other")
+        assert tokens.nth(3).get_attribute("data-turn") == "turn 2: reward 1, advantage 0.75"
         assert seen.said == []
 
 

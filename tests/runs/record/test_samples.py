@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from rung.batch import Batch, Episode, Judgement
 from rung.errors import DataError
-from rung.runs.record import samples
+from rung.runs.record import sample_rows, samples
 from rung.runs.record.visible import encodable
 from rung.trainers.assemble import assemble
 
@@ -28,13 +28,13 @@ Make = Callable[..., Episode]
 def write(folder: Path, step: int, *args: Any, **kwargs: Any) -> Path:
     folder.mkdir(exist_ok=True)
     path = folder / samples.part_name(step)
-    path.write_bytes(samples.encode_part(samples.samples_table(step, *args, **kwargs)))
+    path.write_bytes(samples.encode_part(sample_rows.samples_table(step, *args, **kwargs)))
     return path
 
 
 def test_a_row_holds_the_whole_episode(tmp_path: Path, make_episode: Make) -> None:
     mask = np.array([True, False, True])
-    episode = make_episode("5!", group=3, sample=2, action_mask=mask, policy_version=9, truncated=True)
+    episode = make_episode("5!", group=3, sample=2, action_mask=mask, policy_version=9, truncated=True, answer="5")
     advantages = [np.array([0.5, np.nan, -0.25, 99.0], dtype=np.float32)]  # a hole and padding
     path = write(tmp_path, 12, [episode], prompts=["2+3="], advantages=advantages)
     assert samples.read_part(path) == [
@@ -62,6 +62,7 @@ def test_a_row_holds_the_whole_episode(tmp_path: Path, make_episode: Make) -> No
             "entropy": None,
             "clipped": None,
             "reference_log_probs": None,
+            "answer": "5",
         }
     ]
 
@@ -98,7 +99,7 @@ def test_what_the_learner_saw_of_each_token_is_stored(tmp_path: Path, make_episo
 def test_parts_of_before_the_learners_columns_are_read_and_merged(tmp_path: Path, make_episode: Make) -> None:
     folder, episodes = tmp_path / "samples", [make_episode(pieces=("a", "b", "c"))]
     early = write(folder, 1, episodes)
-    pq.write_table(samples.samples_table(1, episodes).select(samples.EARLIER.names), early)
+    pq.write_table(sample_rows.samples_table(1, episodes).select(sample_rows.EARLIER.names), early)
     write(folder, 2, episodes, learnt=seen(episodes))
     assert samples.read_part(early)[0]["completion"] == "5"
     samples.merge(folder, tmp_path / "samples.parquet")
@@ -152,26 +153,26 @@ def test_any_text_can_be_stored(tmp_path: Path, make_episode: Make, texts: list[
 
 def test_token_ids_that_would_not_fit_are_never_changed(make_episode: Make) -> None:
     with pytest.raises((OverflowError, ValueError)):
-        samples.samples_table(1, [make_episode(actions=np.array([2**31, 1, 2]))])
+        sample_rows.samples_table(1, [make_episode(actions=np.array([2**31, 1, 2]))])
 
 
 def test_advantages_of_the_wrong_length_are_our_own_mistake(make_episode: Make) -> None:
     with pytest.raises(AssertionError):
-        samples.samples_table(1, [make_episode()], advantages=[[0.5]])
+        sample_rows.samples_table(1, [make_episode()], advantages=[[0.5]])
     with pytest.raises(AssertionError):
-        samples.samples_table(1, [make_episode()], prompts=["a", "b"])
+        sample_rows.samples_table(1, [make_episode()], prompts=["a", "b"])
 
 
 def test_the_same_samples_give_the_same_bytes_in_another_process(tmp_path: Path, make_episode: Make) -> None:
     program = """
         import numpy as np, hashlib
         from rung.batch import Episode, Judgement
-        from rung.runs.record import samples
+        from rung.runs.record import sample_rows, samples
         e = Episode(item="add-0", group=0, sample=0, context=np.arange(4), actions=np.arange(10, 13),
             action_mask=np.ones(3, dtype=bool), log_probs=np.full(3, -0.5, dtype=np.float32), terminated=True,
             truncated=False, text="5",
             judgement=Judgement(total=1.1, parts={"correct": 1.0, "format": 0.2}, accuracy=1.0))
-        print(hashlib.sha256(samples.encode_part(samples.samples_table(1, [e] * 5))).hexdigest())
+        print(hashlib.sha256(samples.encode_part(sample_rows.samples_table(1, [e] * 5))).hexdigest())
     """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(program)],
@@ -181,7 +182,7 @@ def test_the_same_samples_give_the_same_bytes_in_another_process(tmp_path: Path,
         timeout=120,
         env={**os.environ, "PYTHONHASHSEED": "77"},
     )
-    here = samples.encode_part(samples.samples_table(1, [make_episode()] * 5))  # its parts come in the other order
+    here = samples.encode_part(sample_rows.samples_table(1, [make_episode()] * 5))  # its parts come in the other order
     assert done.stdout.strip() == hashlib.sha256(here).hexdigest()
 
 

@@ -176,12 +176,15 @@ MOST_CHARACTERS = 20_000
 """Of one prompt or completion."""
 MOST_TOKENS = 16_384
 """Of one completion."""
+MOST_TURNS = 256
+"""Messages of one conversation."""
 MOST_PARTS = 64
 """Reward parts of one completion."""
 
 STEP_COLUMNS = (
     *("group", "sample", "item", "prompt", "completion", "status", "mask", "advantages", "reward"),
-    *("reward_parts", "accuracy", "terminated", "truncated", "turns"),
+    *("reward_parts", "accuracy", "terminated", "truncated", "answer"),
+    *("turns", "turn_ends", "turn_rewards", "turn_calls"),
 )
 TOKEN_COLUMNS = (
     *("group", "sample", "mask", "token_ids", "pieces", "log_probs", "advantages"),
@@ -207,12 +210,13 @@ def shown_step(rows: Sequence[Mapping[str, Any]], *, most: int | None = None) ->
 
 def _sample(number: int, row: Mapping[str, Any]) -> dict[str, Any]:
     mask, advantages = row["mask"] or [], row["advantages"]
-    own = [float(a) for a, chosen in zip(advantages or [], mask, strict=False) if chosen and a is not None]
     return {
         "row": number,
         "group": row["group"],
         "sample": row["sample"],
         "completion": _text(_said(row)),
+        "answer": None if (answer := row.get("answer")) is None else _text(answer, 200),
+        "turns": _turns(row)[:MOST_TURNS],
         "status": visible(row["status"] or "not judged", limit=200),
         "ok": row["status"] == OK,
         "reward": finite(row["reward"]),
@@ -221,7 +225,7 @@ def _sample(number: int, row: Mapping[str, Any]) -> dict[str, Any]:
             for name, value in list((row["reward_parts"] or {}).items())[:MOST_PARTS]
         ],
         "accuracy": finite(row["accuracy"]),
-        "advantage": finite(sum(own) / len(own)) if own else None,
+        "advantage": _mean_advantage(advantages, mask, slice(None)),
         "tokens": sum(map(bool, mask)),
         "terminated": bool(row["terminated"]),
         "truncated": bool(row["truncated"]),
@@ -233,6 +237,31 @@ def _said(row: Mapping[str, Any]) -> str | None:
     turns = row.get("turns") or ()
     texts = (f"{'' if t['role'] == 'assistant' else '← '}{t['content'].rstrip()}" for t in turns)
     return "\n".join(texts) if turns else row["completion"]
+
+
+def _turns(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Each message of a conversation. One of the policy's own has its reward, its mean advantage, how its calls of
+    tools ended, and the index of its last token, unless an older run did not store them."""
+    found: list[dict[str, Any]] = []
+    own = zip(*(row.get(f"turn_{name}") or () for name in ("ends", "rewards", "calls")), strict=False)
+    begin = 0
+    for said in row.get("turns") or ():
+        one: dict[str, Any] = {"who": visible(said["role"], limit=40), "text": _text(said["content"].rstrip())}
+        if said["role"] == "assistant" and (facts := next(own, None)) is not None:
+            end, reward, calls = facts
+            advantage = _mean_advantage(row["advantages"], row["mask"] or [], slice(begin, end + 1))
+            one |= {"reward": finite(reward), "advantage": advantage, "end": end}
+            one["calls"] = [visible(status, limit=60) for status in calls[:MOST_PARTS]]
+            begin = end + 1
+        found.append(one)
+    return found
+
+
+def _mean_advantage(advantages: Sequence[Any] | None, mask: Sequence[bool], part: slice) -> float | None:
+    """The mean over the policy's own tokens of a part of the episode."""
+    pairs = zip((advantages or [])[part], mask[part], strict=False)
+    own = [float(advantage) for advantage, chosen in pairs if chosen and advantage is not None]
+    return finite(sum(own) / len(own)) if own else None
 
 
 def shown_tokens(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -92,6 +92,8 @@ class Metric:
     """Above this the value is marked; None: no upper end that holds for every run."""
     what_to_do: str
     """One sentence."""
+    section: str = ""
+    """The heading that it stands under: `Of every run`, `Of episodes over turns`, ..."""
 
     def standing(self, value: float | None) -> str:
         """`"low"`, `"high"`, or `"ok"` (inside the range, or nothing to compare).
@@ -123,7 +125,7 @@ _OF_ENVIRONMENT = {
 _UNITS = {NATS: "nats a step", TOKENS: STEPS, RATE: f"{STEPS} a second"}
 
 
-def _read(entry: str, *, environment: bool) -> Metric:
+def _read(section: str, entry: str, *, environment: bool) -> Metric:
     """One entry of metrics.md: `## name | unit | range`, the meaning, and lines that begin with their label."""
     heading, meaning, *labelled = entry.strip().splitlines()
     name, unit, *healthy_range = heading.split(" | ")
@@ -138,7 +140,8 @@ def _read(entry: str, *, environment: bool) -> Metric:
     low, high = _ends(sentences.pop("range"))
     sentences["healthy"] = sentences["healthy"].removesuffix(".")
     said = {key: words.fill(sentence) for key, sentence in sentences.items()}
-    return Metric(name=name, unit=_UNITS.get(unit, unit) if environment else unit, low=low, high=high, **said)
+    unit = _UNITS.get(unit, unit) if environment else unit
+    return Metric(name=name, unit=unit, low=low, high=high, section=section, **said)
 
 
 def _ends(healthy_range: str) -> tuple[float | None, float | None]:
@@ -152,9 +155,9 @@ def _ends(healthy_range: str) -> tuple[float | None, float | None]:
 
 
 _SECTIONS = (files(__name__) / "metrics.md").read_text(encoding="utf-8").split("\n# ")
-_ENTRIES = [entry for section in _SECTIONS for entry in section.split("\n## ")[1:]]
+_ENTRIES = [(title.splitlines()[0], entry) for title, *rest in (s.split("\n## ") for s in _SECTIONS) for entry in rest]
 _TEXT, _ENVIRONMENT = (
-    {metric.name: metric for metric in (_read(entry, environment=environment) for entry in _ENTRIES)}
+    {metric.name: metric for metric in (_read(*entry, environment=environment) for entry in _ENTRIES)}
     for environment in (False, True)
 )
 _PART = "<part>"

@@ -24,7 +24,7 @@ from typing import Any
 
 from rung.batch import Batch, Episode
 from rung.errors import DataError, SettingsError
-from rung.runs.record import samples
+from rung.runs.record import sample_rows, samples
 from rung.whole_files import renamed, sync, write_whole
 
 log = logging.getLogger("rung")
@@ -68,8 +68,8 @@ class RunFiles:
         advantages: Sequence[Any] | None = None,
         learnt: Batch | None = None,
     ) -> None:
-        """Writes a step's part (see `samples.samples_table`), replacing one of the same step."""
-        table = samples.samples_table(step, episodes, prompts=prompts, advantages=advantages, learnt=learnt)
+        """Writes a step's part (see `sample_rows.samples_table`), replacing one of the same step."""
+        table = sample_rows.samples_table(step, episodes, prompts=prompts, advantages=advantages, learnt=learnt)
         self._waiting[step] = samples.encode_part(table)
         self._write_waiting()
 

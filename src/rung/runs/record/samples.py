@@ -5,21 +5,8 @@ of 64 parts, `samples/steps_000001_000064.parquet`, and one of 64 such files; at
 of all, which then is the only one. The bytes depend on the samples alone (and on pyarrow's version), so a resumed run
 ends with the same file.
 
-    step, group, sample, policy_version          where it comes from; rows of one group answer one prompt
-    item, prompt, completion, status             text; half a surrogate pair is stored as its escape
-    prompt_ids, token_ids, mask                  what the model saw and wrote; mask is false where it did not choose
-    log_probs, advantages                        one a token; advantages are null for a completion not trained on
-    reward, reward_parts, accuracy               null where a reward did not apply or failed (see status)
-    terminated, truncated                        ended by itself; cut by a limit
-    pieces                                       each token as text, special ones included
-    learner_log_probs, entropy, clipped          what the learner saw of each token before and during its updates
-    reference_log_probs                          null without a reference
-    turns                                        role and content of each message after the prompt; only of a run over
-                                                 several turns
-
-Token ids are null for an environment's episode, whose observations and actions are no text. What the learner saw is
-null for a completion not trained on; `clipped` also where the objective has no bound. Entropy has 16 bits: it is looked
-at, not computed with. Parts written before the last columns were there are read, and merged, with nulls in them.
+The columns are those of `rung.runs.record.sample_rows`. Parts written before a column was there are read, and merged,
+with nulls in it.
 """
 
 from __future__ import annotations
@@ -33,48 +20,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from torch import Tensor
 
-from rung.batch import Batch, Episode
 from rung.errors import DataError
-from rung.runs.record.visible import encodable
+from rung.runs.record.sample_rows import EARLIER, ONE_TURN, SCHEMA
 from rung.whole_files import SUFFIX, renamed, written_aside
-
-_IDS = pa.list_(pa.int32())
-_REALS = pa.list_(pa.float32())
-SCHEMA = pa.schema(
-    [
-        ("step", pa.int32()),
-        ("group", pa.int64()),
-        ("sample", pa.int32()),
-        ("policy_version", pa.int32()),
-        ("item", pa.string()),
-        ("prompt", pa.string()),
-        ("completion", pa.string()),
-        ("status", pa.string()),
-        ("prompt_ids", _IDS),
-        ("token_ids", _IDS),
-        ("mask", pa.list_(pa.bool_())),
-        ("log_probs", _REALS),
-        ("advantages", _REALS),
-        ("reward", pa.float64()),
-        ("reward_parts", pa.map_(pa.string(), pa.float64())),
-        ("accuracy", pa.float64()),
-        ("terminated", pa.bool_()),
-        ("truncated", pa.bool_()),
-        ("pieces", pa.list_(pa.string())),
-        ("learner_log_probs", _REALS),
-        ("entropy", pa.list_(pa.float16())),
-        ("clipped", pa.list_(pa.bool_())),
-        ("reference_log_probs", _REALS),
-        ("turns", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
-    ]
-)
-EARLIER = pa.schema(list(SCHEMA)[:18])
-"""Without what the learner saw of each token."""
-ONE_TURN = pa.schema(list(SCHEMA)[:23])
-"""Without the column of turns, which the samples of other runs do not have."""
-_READ = (SCHEMA, ONE_TURN, EARLIER)
 
 ROWS_A_GROUP = 1024
 """Merged parts are gathered to row groups of about this many rows: few enough that one step reads fast, and all do."""
@@ -88,30 +37,6 @@ _GATHERED = re.compile(r"steps_(\d{6,9})_(\d{6,9})\.parquet")
 def part_name(step: int) -> str:
     """`step_000012.parquet`."""
     return f"step_{step:06d}.parquet"
-
-
-def samples_table(
-    step: int,
-    episodes: Sequence[Episode],
-    *,
-    prompts: Sequence[str | None] | None = None,
-    advantages: Sequence[Any] | None = None,
-    learnt: Batch | None = None,
-) -> pa.Table:
-    """One row an episode, in the order given.
-
-    `prompts[i]` is episode i's prompt as text; `advantages[i]` has one number for each of its T actions, padding
-    after them is ignored, None where the episode was not trained on. `learnt`, row by row the episodes, has what the
-    learner saw of each token.
-    """
-    assert prompts is None or len(prompts) == len(episodes), (len(prompts), len(episodes))
-    assert advantages is None or len(advantages) == len(episodes), (len(advantages), len(episodes))
-    assert learnt is None or len(learnt) == len(episodes), (len(learnt), len(episodes))
-    none = [None] * len(episodes)
-    both = zip(episodes, none if prompts is None else prompts, none if advantages is None else advantages, strict=True)
-    rows = [_row(step, *of) | _seen(of[0], learnt, row) for row, of in enumerate(both)]
-    over_turns = any(episode.played is not None for episode in episodes)
-    return pa.Table.from_pylist(rows, schema=SCHEMA if over_turns else ONE_TURN)
 
 
 def encode_part(table: pa.Table) -> bytes:
@@ -308,8 +233,10 @@ def _tables(path: Path) -> Iterator[tuple[int, pa.Table]]:
     with _opened(path) as file:
         for number in range(file.num_row_groups):
             group = _read(file, path, [number])
-            for field in list(SCHEMA)[group.num_columns :]:
-                group = group.append_column(field, pa.nulls(len(group), field.type))
+            for field in SCHEMA:
+                if field.name not in group.column_names:
+                    group = group.append_column(field, pa.nulls(len(group), field.type))
+            group = group.select(SCHEMA.names)
             steps_N = group.column("step").to_numpy()
             begins = np.flatnonzero(np.diff(steps_N, prepend=steps_N[:1] - 1))
             for begin, end in zip(begins, [*begins[1:], len(steps_N)], strict=True):
@@ -334,66 +261,8 @@ def _opened(path: Path) -> pq.ParquetFile:
         file = pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: not a readable part of the samples: {error}") from error
-    if not any(file.schema_arrow.equals(known) for known in _READ):
-        raise DataError(f"{path}: its columns are not those of rung's samples: {file.schema_arrow.names}")
+    found = file.schema_arrow
+    known = pa.schema([field for field in SCHEMA if field.name in found.names])
+    if not (found.equals(known) and set(EARLIER.names) <= set(found.names)):
+        raise DataError(f"{path}: its columns are not those of rung's samples: {found.names}")
     return file
-
-
-def _row(step: int, episode: Episode, prompt: str | None, advantages: Any) -> dict[str, Any]:
-    judged = episode.judgement
-    parts_sorted = sorted(judged.parts.items()) if judged else []
-    return {
-        "step": step,
-        "group": episode.group,
-        "sample": episode.sample,
-        "policy_version": episode.policy_version,
-        "item": encodable(episode.item),
-        "prompt": None if prompt is None else encodable(prompt),
-        "completion": encodable(episode.text),
-        "status": encodable(judged.status) if judged else None,
-        "prompt_ids": _ids(episode.context),
-        "token_ids": _ids(episode.actions),
-        "mask": episode.action_mask,
-        "log_probs": np.asarray(episode.log_probs, dtype=np.float32),
-        "advantages": None if advantages is None else _advantages(advantages, episode.action_mask),
-        "reward": judged.total if judged else None,
-        "reward_parts": [(encodable(name), value) for name, value in parts_sorted],
-        "accuracy": judged.accuracy if judged else None,
-        "terminated": bool(episode.terminated),
-        "truncated": bool(episode.truncated),
-        "turns": None
-        if episode.played is None
-        else [{role: encodable(text) for role, text in said.items()} for said in episode.played.messages()],
-    }
-
-
-def _seen(episode: Episode, learnt: Batch | None, row: int) -> dict[str, Any]:
-    """The columns of what the learner saw; null where it saw nothing of this episode."""
-    mask, length = episode.action_mask, len(episode.actions)
-    counted = learnt is not None and bool(learnt.action_mask_BT[row].any())
-
-    def numbers(name: str, kind: Any) -> Any:
-        values_BT: Tensor | None = getattr(learnt, name) if counted else None
-        if values_BT is None:
-            return None
-        return np.where(mask, values_BT[row, :length].detach().cpu().numpy(), 0).astype(kind)
-
-    return {
-        "pieces": [encodable(piece) for piece in episode.pieces] or None,
-        "learner_log_probs": numbers("old_log_probs_BT", np.float32),
-        "entropy": numbers("entropy_BT", np.float16),
-        "clipped": numbers("clipped_BT", np.bool_),
-        "reference_log_probs": numbers("reference_log_probs_BT", np.float32),
-    }
-
-
-def _ids(values: np.ndarray) -> np.ndarray | None:
-    """The token ids; None for an environment's observations and actions."""
-    return values if values.ndim == 1 and np.issubdtype(values.dtype, np.integer) else None
-
-
-def _advantages(advantages: Any, mask: np.ndarray) -> np.ndarray:
-    """[T] float32, 0 where the policy did not choose: a masked slot may hold anything."""
-    values = np.asarray(advantages, dtype=np.float32)
-    assert values.ndim == 1 and len(values) >= len(mask), (values.shape, len(mask))
-    return np.where(mask, values[: len(mask)], np.float32(0))

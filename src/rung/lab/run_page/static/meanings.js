@@ -14,7 +14,7 @@ export async function learn(names) {
   for (const meaning of answer.meanings) known.set(meaning.name, meaning);
 }
 
-export const meaningOf = (name) => known.get(name) ?? { name, unit: "", meaning: "", healthy: "", low: null, high: null, what_to_do: "" };
+export const meaningOf = (name) => known.get(name) ?? { name, unit: "", meaning: "", healthy: "", low: null, high: null, what_to_do: "", section: "" };
 
 function place(name) {
   const rank = order.indexOf(name);

@@ -8,6 +8,7 @@ import { difference } from "./words.js";
 
 const GROUPS_AT_ONCE = 12;
 const SAMPLES_AT_ONCE = 48;
+const MOST_FOUND = 200; // samples that a search over all steps shows
 
 let runs = [];
 let here = null; // {run, step, groups, samples, left_out} as it is shown
@@ -21,8 +22,9 @@ const partOf = (sample, name) => sample.parts.find(([part]) => part === name)?.[
 function wanted(sample, prompt) {
   const text = by("find-text").value.toLowerCase();
   if (text && !sample.completion.toLowerCase().includes(text) && !prompt.toLowerCase().includes(text)) return false;
-  const [status, ended, part] = ["find-status", "find-ended", "find-part"].map((id) => by(id).value);
+  const [status, ended, part, right] = ["find-status", "find-ended", "find-part", "find-right"].map((id) => by(id).value);
   if (status && sample.status !== status.slice(1)) return false;
+  if (right && rightOf(sample) !== right) return false;
   if ((ended === "cut" && !sample.truncated) || (ended === "own" && sample.truncated)) return false;
   const [low, high] = [number("part-low"), number("part-high")];
   if (low === null && high === null) return true;
@@ -70,6 +72,7 @@ function groupOf(group, samples) {
   const mean = rewards.length ? `, mean reward ${short(rewards.reduce((a, b) => a + b, 0) / rewards.length)}` : "";
   const head = panel.appendChild(element("div", "", { class: "head" }));
   head.append(element("h2", group.item), element("span", `group ${group.group}, ${samples.length} shown${mean}`, { class: "small soft" }));
+  if (samples[0].answer !== null) head.append(answerOf(samples[0]));
   panel.append(element("div", group.prompt || "(no prompt text)", { class: "theirs prompt", dir: "auto" }));
   const side = element("div", "", { class: "side" });
   side.append(...samples.map((sample) => cardOf(sample, null)));
@@ -78,38 +81,105 @@ function groupOf(group, samples) {
   return panel;
 }
 
-/** A sample with its rewards; its tokens on demand. */
-function cardOf(sample, group) {
-  const card = element("article", "", { class: `sample${sample.ok ? "" : " failed"}`, "data-row": sample.row });
-  if (group) card.append(element("div", group.prompt, { class: "theirs prompt", dir: "auto" }));
-  const figures = card.appendChild(element("dl", "", { class: "numbers" }));
-  const add = (name, text, kind = "") => {
+function answerOf(sample) {
+  const made = element("span", "right answer ", { class: "small" });
+  made.append(element("b", sample.answer, { class: "theirs inline" }));
+  return made;
+}
+
+/** Whether an answer is right, in a word: the colour alone would not be seen by everybody. */
+const RIGHT = { right: (accuracy) => accuracy >= 1, wrong: (accuracy) => accuracy <= 0, "partly right": () => true };
+const rightOf = ({ accuracy }) => (accuracy === null ? "" : Object.keys(RIGHT).find((word) => RIGHT[word](accuracy)));
+
+function figuresOf(pairs) {
+  const figures = element("dl", "", { class: "numbers" });
+  for (const [name, text, kind = ""] of pairs) {
     const both = figures.appendChild(element("div", "", { class: kind }));
     both.append(element("dt", name), element("dd", text, { class: "number" }));
-  };
-  add("reward", short(sample.reward), "total");
-  for (const [name, value] of sample.parts) add(name, short(value));
-  add("advantage", short(sample.advantage));
-  add("tokens", String(sample.tokens));
-  if (sample.truncated) add("", "cut off", "wrong");
-  if (!sample.ok) add("status", sample.status, "wrong");
-  card.append(element("div", sample.completion || "(nothing)", { class: `theirs${sample.completion ? "" : " soft"}`, dir: "auto" }));
+  }
+  return figures;
+}
+
+/** A conversation: who said what; of the policy's own turns what they earned; what a tool answered is folded. */
+function conversationOf(sample) {
+  const list = element("ol", "", { class: "turns" });
+  let own = 0;
+  for (const turn of sample.turns) {
+    const mine = turn.who === "assistant";
+    const made = list.appendChild(element("li", "", { class: mine ? "own" : "told" }));
+    const text = element("div", turn.text || "(nothing)", { class: "theirs", dir: "auto" });
+    if (turn.who === "tool") {
+      const folded = made.appendChild(element("details"));
+      folded.append(element("summary", `tool: ${turn.text.split("\n")[0].slice(0, 60) || "(nothing)"}`, { class: "small" }), text);
+      continue;
+    }
+    const head = made.appendChild(element("p", mine ? `policy, turn ${++own}` : turn.who, { class: "small soft number" }));
+    if (turn.reward !== undefined) head.append(`: reward ${short(turn.reward)}, advantage ${short(turn.advantage)}`);
+    for (const status of turn.calls ?? []) head.append(element("span", `call ${status}`, { class: status === "ok" ? "call" : "call wrong" }));
+    made.append(text);
+  }
+  return list;
+}
+
+/** A sample with its rewards; its tokens on demand. */
+function cardOf(sample, group, { run, step } = here, where = "") {
+  const right = rightOf(sample);
+  const card = element("article", "", { class: `sample ${sample.ok ? right.replace(" ", "-") : "failed"}`, "data-row": sample.row });
+  if (where) card.append(element("p", where, { class: "small soft" }));
+  if (group) card.append(element("div", group.prompt, { class: "theirs prompt", dir: "auto" }));
+  if (group && sample.answer !== null) card.append(answerOf(sample));
+  card.append(figuresOf([
+    ...(right ? [["", right, "verdict"]] : []),
+    ["reward", short(sample.reward), "total"],
+    ...sample.parts.map(([name, value]) => [name, short(value)]),
+    ["advantage", short(sample.advantage)],
+    ["tokens", String(sample.tokens)],
+    ...(sample.truncated ? [["", "cut off", "wrong"]] : []),
+    ...(sample.ok ? [] : [["status", sample.status, "wrong"]]),
+  ]));
+  if (sample.turns.length) card.append(conversationOf(sample));
+  else card.append(element("div", sample.completion || "(nothing)", { class: `theirs${sample.completion ? "" : " soft"}`, dir: "auto" }));
   const open = element("button", "Tokens", { type: "button", class: "little", "aria-expanded": "false" });
   const place = element("div", "", { class: "token-panel", hidden: "" });
-  const { run, step } = here;
   open.addEventListener("click", async () => {
     place.hidden = !place.hidden;
     card.classList.toggle("wide", !place.hidden);
     open.setAttribute("aria-expanded", String(!place.hidden));
     if (place.hidden || place.childElementCount) return;
     try {
-      await showTokens(place, run, step, sample.row);
+      await showTokens(place, run, step, sample);
     } catch (error) {
       place.replaceChildren(element("p", error.message, { class: "notice" }));
     }
   });
   card.append(open, place);
   return card;
+}
+
+/** What the filters let through at every step, the newest first, until it is enough or something else is asked for. */
+async function searchAll() {
+  const run = runs[Number(by("sample-run").value)];
+  if (!run) return;
+  const ticket = ++asked;
+  const list = element("div", "", { class: "side" });
+  by("sample-list").replaceChildren(list);
+  by("sample-more").hidden = true;
+  let [found, looked] = [0, 0];
+  for (const step of run.state.steps.toReversed()) {
+    const there = { run: run.number, ...(await source.step(run.number, step).catch(() => ({ step, groups: [], samples: [] }))) };
+    if (ticket !== asked) return;
+    looked += 1;
+    const groups = new Map(there.groups.map((group) => [group.group, group]));
+    for (const sample of there.samples) {
+      const group = groups.get(sample.group);
+      if (found < MOST_FOUND && wanted(sample, group.prompt)) {
+        found += 1;
+        list.append(cardOf(sample, group, there, `step ${step}, ${group.item}`));
+      }
+    }
+    by("sample-count").textContent = `${found}${found < MOST_FOUND ? "" : " or more"} samples found, ${looked} of ${run.state.steps.length} steps looked through`;
+    if (found >= MOST_FOUND) return;
+  }
 }
 
 /** Where else this prompt was answered, newest last: [value, words]. */
@@ -242,12 +312,14 @@ function move(by_) {
 }
 
 export function listenToSamples() {
+  by("more-filters").open = window.innerWidth > 620; // on a phone the samples come first
   by("sample-run").addEventListener("input", () => { offerSteps(true); load(); });
   by("sample-step").addEventListener("input", load);
   by("step-before").addEventListener("click", () => move(-1));
   by("step-after").addEventListener("click", () => move(1));
-  for (const id of ["find-text", "find-status", "find-ended", "find-part", "part-low", "part-high", "sample-sort", "grouped"]) {
-    by(id).addEventListener("input", () => { room = 1; show(); });
+  for (const id of ["find-text", "find-right", "find-status", "find-ended", "find-part", "part-low", "part-high", "sample-sort", "grouped"]) {
+    by(id).addEventListener("input", () => { room = 1; asked += 1; show(); });
   }
+  by("find-everywhere").addEventListener("click", searchAll);
   by("sample-more").addEventListener("click", () => { room += 1; show(); });
 }

@@ -78,10 +78,22 @@ function numbersOf(tokens, at) {
   return said;
 }
 
+/** What stands above the first own token of each turn: {index: words}; nothing without turns. */
+function turnsOf(sample, tokens) {
+  const words = new Map();
+  let [begin, number] = [0, 0];
+  for (const turn of sample.turns) {
+    if (turn.end === undefined) continue;
+    words.set(tokens.own.indexOf(true, begin), `turn ${++number}: reward ${short(turn.reward)}, advantage ${short(turn.advantage)}`);
+    begin = turn.end + 1;
+  }
+  return words;
+}
+
 /** Fills `place` with the tokens of a sample. */
-export async function showTokens(place, run, step, row) {
+export async function showTokens(place, run, step, sample) {
   place.replaceChildren(element("p", "Reading …", { class: "soft small" }));
-  const tokens = await source.tokens(run, step, row);
+  const tokens = await source.tokens(run, step, sample.row);
   if (!tokens.own.length) return place.replaceChildren(element("p", "No tokens: the completion is empty.", { class: "soft" }));
   const tools = element("p", "", { class: "tools" });
   const label = tools.appendChild(element("label", "Colour by "));
@@ -103,8 +115,10 @@ export async function showTokens(place, run, step, row) {
     scale.replaceChildren(scaleOf(colour, most));
     for (const [at, span] of [...text.children].entries()) span.className = classOf(tokens, at, colour, most);
   };
+  const turns = turnsOf(sample, tokens);
   const put = (count) => {
-    text.replaceChildren(...tokens.own.slice(0, count).map((_, at) => element("span", textOf(tokens, at), { tabindex: at ? "-1" : "0", "data-at": at })));
+    text.replaceChildren(...tokens.own.slice(0, count).map((_, at) =>
+      element("span", textOf(tokens, at), { tabindex: at ? "-1" : "0", "data-at": at, ...(turns.has(at) ? { "data-turn": turns.get(at) } : {}) })));
     paint();
   };
   select.addEventListener("input", () => { chosen = select.value; paint(); });

@@ -2,7 +2,7 @@
 // seconds.
 
 import { by, element, Refused } from "./pages.js";
-import { showCurves } from "./curves.js";
+import { listenToCurves, showCurves } from "./curves.js";
 import { Run } from "./follow.js";
 import { drawn } from "./numbers.js";
 import { showOverview } from "./overview.js";
@@ -135,7 +135,7 @@ async function start() {
 
 for (const tab of TABS) by(`tab-${tab}`).addEventListener("click", () => choose(tab));
 by("tabs").addEventListener("keydown", moved);
-by("find-metric").addEventListener("input", show);
+listenToCurves(show);
 listenToSamples();
 listenToSolved(async (run, step) => {
   await choose("samples");
