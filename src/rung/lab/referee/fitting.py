@@ -105,7 +105,9 @@ def fit(found: Tensor, at_rest: Tensor, probes: Sequence[Probe], asked: Sequence
         return alone if fact(slots[1], "zero_without_advantage", False) else alone - gradients(method, resting[:on])
 
     term = found - at_rest
-    objectives, aggregations = _candidates("objective", Objective), _candidates("aggregation", Aggregation)
+    # A loss is given the drawn tokens' log-probabilities alone, so none that reads whole distributions can be meant.
+    objectives = [one for one in _candidates("objective", Objective) if fact(one, "to_teacher", None) is None]
+    aggregations = _candidates("aggregation", Aggregation)
     every = [(slots, policy_term(slots, 1)) for slots in product(advantages, objectives, aggregations)]
     near = sorted(every, key=lambda one: _nearest(term[:first], [one])[2] if bool(one[1] @ term[:first] > 0) else 9.0)
     slots, scale, distance = _nearest(term, [(slots, policy_term(slots, None)) for slots, _ in near[:24]])
