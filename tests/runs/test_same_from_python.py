@@ -20,7 +20,7 @@ ON_TEXT = [
     and name != "grpo_process"
 ]
 ON_CARTPOLE = [
-    *(name for name in ON_TEXT if name not in ("rft", "online_rft")),
+    *(name for name in ON_TEXT if name not in ("rft", "online_rft", "pass_at_k")),
     *(name for name, one in METHODS.items() if isinstance(one, ValueLearning)),
     "rlhf@2017",
 ]

@@ -79,7 +79,7 @@ class OnEnvironments(Kind):
             )
         if fact(method.advantage, "needs_right_answers", False):
             yield (
-                f"method.advantage: RightAnswers imitates right answers, and an episode of '{task.name}' is neither "
+                f"method.advantage: {type(method.advantage).__name__} reads right answers, and an episode of '{task.name}' is neither "
                 "right nor wrong; choose reinforce"
             )
         elif method.behaviour is not None:
