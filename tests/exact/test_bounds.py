@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from enumeration import NAN, Tree, World, compare, expected_gradient, expected_return, gradient, random_world
 from test_policy_gradients import assert_multiple
 from torch import Tensor
 
 from rung.batch import Batch
+from rung.lab.referee.estimates import compare, expected_gradient
+from rung.lab.referee.world import NAN, Tree, World, expected_return, gradient, random_world
 from rung.methods.parts.advantages import EpisodeReturn, GroupCentred
 from rung.methods.parts.aggregations import PerEpisode, Whiten
 from rung.methods.parts.chosen_tokens import HighEntropy

@@ -6,11 +6,13 @@ import math
 
 import pytest
 import torch
-from enumeration import NAN, World, compare, every_row, expected_gradient, gradient, kl_by_prefix, random_world
+from enumeration import kl_by_prefix
 from test_policy_gradients import assert_multiple
 from torch import Tensor
 
 from rung.batch import Batch
+from rung.lab.referee.estimates import compare, every_row, expected_gradient
+from rung.lab.referee.world import NAN, World, gradient, random_world
 from rung.methods import METHODS
 from rung.methods.parts.aggregations import PerEpisode
 from rung.methods.parts.distillation import ForwardKL, GeneralisedJSD, ReverseKL, ToTeacher

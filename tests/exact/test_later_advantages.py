@@ -7,22 +7,13 @@ import math
 
 import pytest
 import torch
-from enumeration import (
-    Tree,
-    World,
-    all_batches,
-    compare,
-    constant,
-    expected,
-    expected_gradient,
-    expected_return,
-    gradient,
-    random_world,
-)
+from enumeration import constant
 from test_policy_gradients import assert_multiple
 from torch import Tensor
 
 from rung.batch import Batch
+from rung.lab.referee.estimates import all_batches, compare, expected_gradient
+from rung.lab.referee.world import Tree, World, expected, expected_return, gradient, random_world
 from rung.methods.parts.advantages import (
     EachNormalized,
     EpisodeReturn,

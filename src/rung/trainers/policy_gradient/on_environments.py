@@ -79,8 +79,8 @@ class OnEnvironments(Kind):
             )
         if fact(method.advantage, "needs_right_answers", False):
             yield (
-                f"method.advantage: {type(method.advantage).__name__} reads right answers, and an episode of '{task.name}' is neither "
-                "right nor wrong; choose reinforce"
+                f"method.advantage: {type(method.advantage).__name__} reads right answers, and an episode of "
+                f"'{task.name}' is neither right nor wrong; choose reinforce"
             )
         elif method.behaviour is not None:
             yield f"method.behaviour: only texts are answered by another policy; set it to null for '{task.name}'"
