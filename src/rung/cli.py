@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from rung import __version__
-from rung.commands.catalogue import diff, explain, explain_metric, methods, settings, tasks
+from rung.commands.catalogue import diff, explain, explain_metric, from_trl, methods, settings, tasks
 from rung.commands.compare import compare
 from rung.commands.evaluate import chat, evaluate
 from rung.commands.pages import diagnose, label, view
@@ -56,7 +56,7 @@ app = typer.Typer(
 )
 
 _ON_RUNS = (train, check, resume, sft, pairs, rlhf, compare, evaluate, play, chat, serve, label, view, diagnose, verify)
-for command in (*_ON_RUNS, methods, explain, diff, settings, tasks, explain_metric):
+for command in (*_ON_RUNS, methods, explain, diff, settings, tasks, explain_metric, from_trl):
     app.command("eval" if command is evaluate else None)(command)
 
 

@@ -16,10 +16,10 @@ from rung.runs.metrics import METRICS
 def offered(typed: str) -> list[str]:
     words = typed.split(" ")
     asked = {"_RUNG_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(len(words) - 1)}
-    code = "import sys; sys.argv = ['rung']; from rung.cli import main\ntry:\n  main()\nfinally:\n  print('torch' in sys.modules)"
-    run = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, **asked}, capture_output=True, text=True, timeout=60
-    )
+    code = "import sys; sys.argv = ['rung']; from rung.cli import main"
+    code += "\ntry:\n  main()\nfinally:\n  print('torch' in sys.modules)"
+    given = {"env": {**os.environ, **asked}, "capture_output": True, "text": True, "timeout": 60}
+    run = subprocess.run([sys.executable, "-c", code], check=False, **given)
     *names, torch = run.stdout.splitlines()
     assert torch == "False", "the shell would wait seconds for torch"
     return names

@@ -1,11 +1,14 @@
-"""What rung offers: `rung methods`, `explain` and `diff`, `rung tasks`, `rung settings`, `rung explain-metric`."""
+"""What rung offers: `rung methods`, `explain` and `diff`, `rung tasks`, `rung settings`, `rung explain-metric`; and
+`rung from-trl`, what TRL has in terms of that."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
-from rung.commands.shared import AsJson, argument, columns, show
+from rung.commands.shared import AsJson, argument, columns, option, show
+from rung.runs.record.visible import visible
 
 
 def methods(as_json: AsJson = False) -> None:
@@ -93,3 +96,23 @@ def settings(key: Annotated[str | None, argument("settings.key")] = None, as_jso
     wanted = listed() if key is None else found(key, listed())
     data = {"settings": [asdict(one) for one in wanted]}
     show(data, lambda: [line for one in wanted for line in one.lines()], as_json)
+
+
+def from_trl(
+    config: Annotated[Path, argument("from_trl.config")],
+    method: Annotated[str | None, option("from_trl.method")] = None,
+    processes: Annotated[int, option("from_trl.processes")] = 1,
+    rows: Annotated[int | None, option("from_trl.rows")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Turn a configuration of TRL's GRPO, RLOO or DPO into settings of ours.
+
+    What is printed is a settings file: rung from-trl grpo.yaml > run.yaml; rung train --config run.yaml. Its comments
+    say how TRL's batch is counted, what means something else here, and what has no counterpart.
+    """
+    from rung.settings.from_trl import from_trl as translated
+    from rung.settings.given import write_yaml
+
+    found = translated(config, method, processes=processes, rows=rows)
+    comments = [f"# {one}".rstrip() for one in (f"From {config}, of TRL's {found.trainer.upper()}.", *found.notes())]
+    show(asdict(found), lambda: [*map(visible, comments), write_yaml(found.settings).rstrip()], as_json)

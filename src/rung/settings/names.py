@@ -11,19 +11,19 @@ import yaml
 from rung.errors import did_you_mean
 
 
-def _data(file: str) -> Any:
+def data_of(file: str) -> Any:
     return yaml.safe_load(files("rung.settings").joinpath(file).read_text(encoding="utf-8"))
 
 
 def _elsewhere() -> dict[str, tuple[tuple[str, ...], str]]:
     found: dict[str, tuple[tuple[str, ...], str]] = {}
-    for ours, theirs in (entry for row in _data("elsewhere.yaml") for entry in row.items()):
+    for ours, theirs in (entry for row in data_of("elsewhere.yaml") for entry in row.items()):
         names, words = (theirs, "") if isinstance(theirs, str) else theirs
         found |= dict.fromkeys(names.split(), (tuple(ours.split()), words))
     return found
 
 
-WORDS: Mapping[str, Mapping[str, str]] = _data("words.yaml")
+WORDS: Mapping[str, Mapping[str, str]] = data_of("words.yaml")
 ELSEWHERE: Mapping[str, tuple[tuple[str, ...], str]] = _elsewhere()
 """By the name elsewhere: our keys, of which the first that there is counts, and what differs in meaning."""
 
