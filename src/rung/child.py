@@ -108,10 +108,16 @@ class Child:
     """
 
     def __init__(
-        self, job: str, setup: Mapping[str, Any], *, limits: Limits | None = None, closed: bool = False
+        self,
+        job: str,
+        setup: Mapping[str, Any],
+        *,
+        limits: Limits | None = None,
+        closed: bool = False,
+        python: str = sys.executable,
     ) -> None:
         self._first = {"job": job, "setup": dict(setup), "limits": asdict(limits or Limits()), "closed": closed}
-        self._is_walled = closed
+        self._is_walled, self._python = closed, python
         self._worker: _Worker | None = None
         self._finalizer: weakref.finalize | None = None
         self._closed = False
@@ -130,7 +136,7 @@ class Child:
         """
         assert not self._closed, "this child was closed"
         self._end()
-        self._worker = _launched(closed=self._is_walled)
+        self._worker = _launched(self._python, closed=self._is_walled)
         self._finalizer = weakref.finalize(self, _kill, self._worker, os.getpid())
         try:
             return self._exchange(self._first, _START_S)
@@ -212,12 +218,12 @@ def judged_one_by_one(child: Child, requests: Sequence[Any], deadline_s: float) 
     return scores
 
 
-def _launched(*, closed: bool) -> _Worker:
+def _launched(python: str, *, closed: bool) -> _Worker:
     replies, reply_end = os.pipe()
     folder = tempfile.mkdtemp(prefix="rung-child-") if closed else None
     try:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "rung.worker", str(os.getpid()), str(reply_end)],
+            [python, "-P", "-m", "rung.worker", str(os.getpid()), str(reply_end)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

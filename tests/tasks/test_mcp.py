@@ -50,7 +50,7 @@ if __name__ == "__main__":
 
 
 def host(target: str) -> Host:
-    made = Host("mcp", (), {"target": target})
+    made = Host("mcp", (), {"target": target, "name": f"mcp:{target}"})
     made._workers = made._workers[:1] * 4  # one process to start
     return made
 

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rung.errors import MissingExtra, SettingsError, did_you_mean
+from rung.tasks.others import is_other
 from rung.tasks.own_environment import findings, image_note, require_imported, require_working
 
 ENGINES = ("gymnasium", "envpool")
@@ -262,7 +263,7 @@ def _atari_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def looks_like_environment(spec: str) -> bool:
     """Whether a name is of the form of Gymnasium's ids, such as `CartPole-v1` or `ALE/Pong-v5`."""
-    return re.fullmatch(r"[\w:./-]+-v\d+", spec) is not None
+    return re.fullmatch(r"[\w:./-]+-v\d+", spec) is not None and not is_other(spec)
 
 
 def _gymnasium() -> Any:

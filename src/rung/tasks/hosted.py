@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
+import sys
 import weakref
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 from pydantic_core import ArgsKwargs
@@ -25,6 +26,7 @@ from rung.errors import RewardError, SettingsError
 from rung.rewards.reward import Prompt
 from rung.rewards.user import split_source
 from rung.tasks.hosted_job import digest_of
+from rung.tasks.others import source_of
 from rung.tasks.task import Item, TextTask
 from rung.tasks.tools import BAD_ARGUMENTS
 from rung.tasks.turns import DEADLINE_S, EVERY_ITEM, Step, first_read, task_of
@@ -41,11 +43,13 @@ class Host:
         about: what the job said of itself (`hosted_job.py`).
     """
 
-    def __init__(self, what: str, sources: Sequence[str], setup: Mapping[str, Any]) -> None:
+    def __init__(
+        self, what: str, sources: Sequence[str], setup: Mapping[str, Any], python: str = sys.executable
+    ) -> None:
         files = [split_source(source, what) for source in sources]
         whole = {**setup, "what": what, "of": [[str(file), name] for file, name in files]}
-        self.name = ", ".join(Path(file).name + f":{name}" for file, name in files) or f"{what}:{setup['target']}"
-        self._workers = [_Worker(whole) for _ in range(WORKERS)]
+        self.name = setup.get("name") or ", ".join(f"{file.name}:{name}" for file, name in files)
+        self._workers = [_Worker(whole, python) for _ in range(WORKERS)]
         self._keys = itertools.count()
         try:
             self.about: Any = self._workers[0].child.start()
@@ -61,8 +65,8 @@ class Host:
 class _Worker:
     """A child, and the thread that alone speaks with it: a child ends with the thread that started it."""
 
-    def __init__(self, setup: Mapping[str, Any]) -> None:
-        self.child = Child("hosted", setup, limits=LIMITS)
+    def __init__(self, setup: Mapping[str, Any], python: str) -> None:
+        self.child = Child("hosted", setup, limits=LIMITS, python=python)
         self.ended: list[int] = []
         self._thread = ThreadPoolExecutor(1)
 
@@ -139,12 +143,36 @@ def file_turn_task(source: str, *, seed: int = 0, **options: Any) -> TextTask | 
 
     Raises SettingsError: the file cannot be loaded, the class takes no such option or cannot be made.
     """
+    return _hosted(source, source, seed, options, sys.executable)
+
+
+def other_task(spec: str, *, seed: int = 0, python: str = sys.executable, **options: Any) -> TextTask:
+    """An environment of another package (`rung.tasks.others`), played in the interpreter `python`.
+
+    Raises SettingsError: the package is not there, or its environment cannot be made with these options.
+    """
+    package, _, name = spec.partition("/")
+    found = shutil.which(python)
+    if found is None:
+        raise SettingsError([f"task.python: there is no interpreter {python}"])
+    try:
+        task = _hosted(spec, source_of(spec), seed, {"name": name, **options}, found)
+    except SettingsError as error:
+        if "ModuleNotFoundError" not in str(error):
+            raise
+        how = f"install {package} here, or name an interpreter that has it, pydantic and numpy: task.python=PATH"
+        raise SettingsError([f"{error}; {how}"]) from None
+    assert task is not None
+    return task
+
+
+def _hosted(spec: str, source: str, seed: int, options: Mapping[str, Any], python: str) -> TextTask | None:
     try:
         json.dumps(options)
     except TypeError as error:
-        raise SettingsError([f"task: {source}: {error}; options of a file's environment are plain values"]) from error
-    name = source.rpartition("/")[2]
-    host = Host("task", [source], {"name": name, "options": options, "seed": seed})
+        raise SettingsError([f"task: {spec}: {error}; options of a file's environment are plain values"]) from error
+    name = spec.rpartition("/")[2] if spec == source else spec
+    host = Host("task", [source], {"name": name, "options": options, "seed": seed}, python)
     if host.about is None:
         return None
-    return task_of(source, host.about, lambda deadline_s=DEADLINE_S: host.episode(deadline_s), seed)
+    return task_of(spec, host.about, lambda deadline_s=DEADLINE_S: host.episode(deadline_s), seed)

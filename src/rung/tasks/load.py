@@ -14,11 +14,12 @@ from rung.tasks.cart_pole import NAME as CART_POLE
 from rung.tasks.cart_pole import CartPole1983
 from rung.tasks.environment import EnvironmentTask, environment_task, looks_like_environment
 from rung.tasks.file_task import file_task
-from rung.tasks.hosted import file_turn_task
+from rung.tasks.hosted import file_turn_task, other_task
 from rung.tasks.library.arithmetic import addition_few_shot, arithmetic, calculator
 from rung.tasks.library.copying import copying
 from rung.tasks.library.guess_number import guess_number
 from rung.tasks.library.running_sum import running_sum
+from rung.tasks.others import is_other
 from rung.tasks.own_environment import is_file_name
 from rung.tasks.pairs import PairTask, pair_task
 from rung.tasks.reasoning_gym import reasoning_gym_names, reasoning_gym_task
@@ -69,6 +70,8 @@ def load_task(spec: str, *, seed: int = 0, **options: Any) -> Task:
         if task is None:
             raise SettingsError(f"task: {spec} is no class with reset(item, seed) and step(reply)")
         return task
+    if is_other(spec):
+        return other_task(spec, seed=seed, **_without_skipping(options))
     if spec == CART_POLE:
         return _made(spec, CartPole1983, options)
     if spec.endswith(_FILES):

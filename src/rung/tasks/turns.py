@@ -18,6 +18,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
@@ -60,7 +61,7 @@ class TurnEnvironment(Protocol):
     """An environment that answers in text. It is made anew for each episode.
 
     Beside these it may have `items(seed)`, the start states as a list of JSON-like values, `examples(seed)`, worked
-    examples as pairs (prompt, completion), and `stop`, texts that end a turn.
+    examples as pairs (prompt, completion), `stop`, texts that end a turn, and `close()`, for what it holds.
     """
 
     def reset(self, item: Any, seed: int) -> Prompt:
@@ -92,6 +93,12 @@ class OwnEnvironment:
 
     def step(self, reply: str) -> Step:
         return called_within(self.deadline_s, self.name, lambda: checked_step(self.environment.step(reply)))
+
+    def close(self) -> None:
+        """Frees what the environment holds, where it says how; nobody is there to be told that it fails."""
+        if hasattr(self.environment, "close"):
+            with suppress(Exception):
+                self.environment.close()
 
 
 def first_read(begins: Any) -> Prompt:

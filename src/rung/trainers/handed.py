@@ -74,7 +74,7 @@ class Handed:
         files = [name for name in tools if is_file_name(name)]
         makes: list[MakesCallables] = [Host("tools", files, {}).episode] if files else []
         servers = [name.removeprefix(MCP) for name in tools if name.startswith(MCP)]
-        makes += [Host("mcp", (), {"target": target}).episode for target in servers]
+        makes += [Host("mcp", (), {"target": target, "name": f"mcp:{target}"}).episode for target in servers]
         if PYTHON in tools:
             require_sandbox()
             makes.append(SandboxTools)
