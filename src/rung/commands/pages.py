@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from rung.lab.run_page.opened_run import OpenedRun
 
 
-MOST_RUNS = 6
-"""As many colours can be told apart."""
+MOST_RUNS = 200
+"""In one page, which shows six of them at once: as many colours can be told apart."""
 
 
 def view(
@@ -24,8 +24,9 @@ def view(
 ) -> None:
     """Look inside runs in a page on this machine, also while they train.
 
-    Curves with their healthy ranges, every step's samples, each token's numbers, which prompts are solved, and where
-    the time goes. Nothing is written to the runs.
+    A folder that holds runs gives all of them, as a table to choose from. Curves with their healthy ranges, every
+    step's samples, each token's numbers, which prompts are solved, and where the time goes. Nothing is written to the
+    runs.
     """
     opened = _opened(runs)
     try:
@@ -38,7 +39,8 @@ def view(
     with PageServer(
         page.routes(), people=["viewer"], port=port, refused=lambda words: tell(f"warning: {words}")
     ) as server:
-        say(f"{', '.join(str(run.folder) for run in opened)}: {server.links['viewer']}")
+        shown = ", ".join(map(str, runs if len(opened) > len(runs) else [run.folder for run in opened]))
+        say(f"{shown}: {server.links['viewer']}")
         say("the page follows a run that is still training; Ctrl-C stops it, and touches no run")
         server.run()
 
@@ -56,19 +58,19 @@ def diagnose(folder: Annotated[Path, argument("diagnose.folder")], as_json: AsJs
 
 def _opened(folders: list[Path]) -> list[OpenedRun]:
     """Raises SettingsError with everything that is wrong with the folders."""
-    from rung.lab.run_page.opened_run import OpenedRun
+    from rung.lab.run_page.opened_run import OpenedRun, runs_in
 
     problems: list[str] = []
     opened: list[OpenedRun] = []
-    for folder in folders:
+    for folder in (run for given in folders for run in runs_in(given)):
         try:
             opened.append(OpenedRun(folder))
         except SettingsError as error:
             problems += str(error).splitlines()
     places = [run.folder.resolve() for run in opened]
     problems += [f"RUN: {place} is given twice" for place in sorted(set(places)) if places.count(place) > 1]
-    if len(folders) > MOST_RUNS:
-        problems.append(f"RUN: got {len(folders)} runs, expected at most {MOST_RUNS} in one page")
+    if len(opened) > MOST_RUNS:
+        problems.append(f"RUN: got {len(opened)} runs, expected at most {MOST_RUNS} in one page")
     if problems:
         raise SettingsError(problems)
     return opened

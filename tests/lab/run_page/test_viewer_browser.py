@@ -102,8 +102,23 @@ def test_a_run_at_a_glance_and_its_new_rows(tab, tmp_path: Path) -> None:
         expect(row.locator("td.wrong")).to_have_text("1.2")  # above 1
         expect(row.locator("td").last).to_contain_text("If it runs away while the reward stands still")
         assert "push the policy too far from its start" in two.inner_text()
+        names = page.locator("#run-table tbody td:nth-child(2)")
+        expect(names).to_have_text(["one", "two"])
+        page.get_by_role("button", name="Last reward").click()
+        expect(names).to_have_text(["two", "one"])  # 0.3 and 0.2: of numbers the highest first
+        expect(page.get_by_role("columnheader", name="Last reward")).to_have_attribute("aria-sort", "descending")
+        page.keyboard.press("Enter")
+        expect(names).to_have_text(["one", "two"])
+        with (tmp_path / "one" / "settings.yaml").open("a") as settings:
+            settings.write("steps: 12\n")
         write_step(files, 3)
-        expect(page.locator(".overview").first).to_contain_text("Unfinished: 3 steps so far.")
+        words = "Unfinished: 3 of 12 steps so far; while it trains, about 45s left. 15s of training"
+        expect(page.locator(".overview").first).to_contain_text(words)
+        page.keyboard.press("6")
+        page.check("#only-different")
+        expect(page.locator("#settings mark")).to_have_text(["steps: 12"])
+        expect(page.locator("#settings .panel").last).to_contain_text("Nothing: the others have all of these lines.")
+        page.locator("#tab-settings").press("1")
         page.get_by_role("button", name="two").click()
         expect(page.locator(".overview")).to_have_count(1)
         assert seen.said == []

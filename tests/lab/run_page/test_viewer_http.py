@@ -53,6 +53,11 @@ def test_each_route_answers_with_json(ask: Callable[..., tuple[int, str]]) -> No
     kl, part, other = meanings["meanings"]
     assert kl["high"] == 1.0 and "'format'" in part["meaning"] and other["meaning"] == ""
     assert got("overview?run=1")["state"].startswith("Unfinished: 2 steps so far.")
+    rows = got("table")["rows"]
+    assert [(row["name"], row["step"], row["score"], row["warnings"]) for row in rows] == [
+        ("one", 2, 0.5, 0),
+        ("two", 2, 0.5, 0),
+    ]
     assert "<script" in ask("")[1] and ask("static/view.js")[0] == 200
 
 

@@ -38,14 +38,15 @@ class OpenedRun:
         self.folder = folder
         if not folder.is_dir():
             raise SettingsError([f"RUN: there is no folder {folder}; expected the folder of a run, such as runs/NAME"])
+        below = runs_in(folder)
         if not any((folder / name).is_file() for name in ("metrics.jsonl", "settings.yaml")):
-            raise SettingsError(
-                [f"RUN: {folder} holds no run: neither settings.yaml nor metrics.jsonl is in it{_runs_below(folder)}"]
-            )
+            hint = "" if below == [folder] else f"; {below[0]} holds one"
+            raise SettingsError([f"RUN: {folder} holds no run: neither settings.yaml nor metrics.jsonl is in it{hint}"])
         self.stored = StoredSamples(folder)
         self._files = {name: GrowingRows(folder / f"{name}.jsonl") for name in ("metrics", "timings")}
         self._growing = {**self._files, "solved": Solved(self.stored)}
         self._warnings = WarningLog()
+        self._row: tuple[object, dict[str, Any]] = (None, {})
         self._lock = threading.Lock()
 
     @property
@@ -73,7 +74,17 @@ class OpenedRun:
         with self._lock:
             metrics, timings = (self._files[what].all_rows() for what in ("metrics", "timings"))
             warnings = self._warnings.after(metrics, epoch=self._files["metrics"].epoch)
-        return overview(self.folder, metrics, timings, warnings)
+        return overview(self.folder, self._text("settings.yaml"), metrics, timings, warnings)
+
+    def row(self) -> dict[str, Any]:
+        """The run in one line, as the table of runs has it; worked out anew only when the run has gone on."""
+        with self._lock:
+            rows = self._files["metrics"].all_rows()
+            now = (self._files["metrics"].epoch, len(rows), (self.folder / "final").is_dir())
+        if self._row[0] != now:
+            seen = self.overview()
+            self._row = (now, {**seen["row"], "warnings": len(seen["warnings"]), "problems": len(seen["problems"])})
+        return self._row[1]
 
     def in_environment(self) -> bool:
         """Whether the run acts in an environment, as far as its first rows tell."""
@@ -123,13 +134,17 @@ class OpenedRun:
             return ""
 
 
-def _runs_below(folder: Path) -> str:
-    """A hint where the runs lie one folder deeper."""
-    try:
-        below = sorted(path for path in folder.iterdir() if (path / "settings.yaml").is_file())
-    except OSError:
-        return ""
-    return f"; {below[0]} holds one" if below else ""
+DEPTH = 3
+"""Folders between a folder of runs and a run in it, at most: a comparison keeps its runs below a method and a seed."""
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """The runs that lie below a folder, in order; the folder itself where it is a run, or where there are none."""
+    if (folder / "settings.yaml").is_file() or (folder / "metrics.jsonl").is_file():
+        return [folder]
+    below = (folder.glob(f"{'*/' * deep}settings.yaml") for deep in range(1, DEPTH + 1))
+    found = sorted({path.parent for paths in below for path in paths})
+    return [run for run in found if run.parent not in found] or [folder]  # what a run keeps within itself is no other
 
 
 MOST_AT_ONCE = 1000

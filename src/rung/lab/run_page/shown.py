@@ -14,8 +14,8 @@ from rung.batch import OK
 from rung.errors import SettingsError
 from rung.lab.diagnosis.observed import Finding, ObservedRun
 from rung.lab.diagnosis.stored import evaluations, object_in
-from rung.runs.metrics import METRICS, STEPS, Metric, explain_metric, in_environment, shown
-from rung.runs.record.console import duration
+from rung.lab.run_page.summary import state, summary
+from rung.runs.metrics import METRICS, Metric, explain_metric, shown
 from rung.runs.record.files import Row
 from rung.runs.record.visible import finite, shown_text, visible
 from rung.runs.statistics import Difference
@@ -25,13 +25,16 @@ FILM = "episode.gif"
 
 
 def overview(
-    folder: Path, metrics: Sequence[Row], timings: Sequence[Row], warnings: Sequence[tuple[int, Finding]]
+    folder: Path, settings: str, metrics: Sequence[Row], timings: Sequence[Row], warnings: Sequence[tuple[int, Finding]]
 ) -> dict[str, Any]:
-    """The overview of a run's folder. What cannot be read is a sentence in `problems`."""
+    """The overview of a run's folder. What cannot be read is a sentence in `problems`; `row` is the run in one line."""
     problems: list[str] = []
+    finished = (folder / "final").is_dir()
+    gain = _paired(folder, metrics, problems)
     return {
-        "state": _state(folder, metrics, timings),
-        "figures": _figures(folder, metrics, problems),
+        "state": state(settings, metrics, timings, finished=finished),
+        "row": summary(settings, metrics, timings, gain, finished=finished),
+        "figures": _figures(metrics, gain),
         "warnings": _warnings(warnings),
         "method": _method(object_in(folder / "method.json", problems)),
         "film": film_in(folder, problems),
@@ -39,26 +42,22 @@ def overview(
     }
 
 
-def _state(folder: Path, metrics: Sequence[Row], timings: Sequence[Row]) -> str:
-    last = max((int(row.get("step") or 0) for row in metrics), default=0)
-    state = f"Finished after {last:,} steps." if (folder / "final").is_dir() else f"Unfinished: {last:,} steps so far."
-    seconds = sum(row.get("seconds/step") or 0.0 for row in timings)
-    tokens = sum(row.get("tokens/generated") or 0.0 for row in metrics)
-    if not seconds:
-        return state
-    drawn = f"{STEPS} taken" if in_environment(metrics) else "tokens generated"
-    return f"{state} {duration(seconds)} of training{f', {tokens:,.0f} {drawn}' if tokens else ''}."
+def _paired(folder: Path, metrics: Sequence[Row], problems: list[str]) -> Difference | None:
+    """The gain from the first to the last evaluation, paired by item; None where there are no two to compare."""
+    if sum(row.get("held_out/score") is not None for row in metrics) < 2:
+        return None
+    wrong: list[str] = []
+    gain = ObservedRun(evaluations=evaluations(folder / "held_out", wrong)).gain
+    problems += [f"held_out: the evaluations cannot be compared: {one}" for one in wrong]
+    return gain
 
 
-def _figures(folder: Path, metrics: Sequence[Row], problems: list[str]) -> list[tuple[str, str]]:
+def _figures(metrics: Sequence[Row], gain: Difference | None) -> list[tuple[str, str]]:
     """(value, caption) of the held-out score before and after, the gain between them, and the training reward."""
     evaluated = [row for row in metrics if row.get("held_out/score") is not None]
     ends = evaluated[:1] + evaluated[1:][-1:]
     figures = [(shown("held_out/score", row["held_out/score"]), _evaluation(row)) for row in ends]
     if len(evaluated) > 1:
-        wrong: list[str] = []
-        gain = ObservedRun(evaluations=evaluations(folder / "held_out", wrong)).gain
-        problems += [f"held_out: the evaluations cannot be compared: {one}" for one in wrong]
         figures.append(_gain(gain, evaluated))
     rewards = [value for row in metrics if (value := row.get("reward/mean")) is not None]
     if rewards:

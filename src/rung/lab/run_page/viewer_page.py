@@ -40,6 +40,7 @@ class ViewerPage:
         return [
             *shipped(STATIC),
             Route("/runs", lambda _: JSONResponse({"runs": run_names(self.runs)})),
+            Route("/table", self._table),
             Route("/film", self._film),
             Route("/meanings", self._meanings),
             *(Route(path, self._answering(read)) for path, read in of_a_run.items()),
@@ -64,6 +65,10 @@ class ViewerPage:
         if film_in(run.folder, []) is None:
             raise Refused(404, f"There is no film in this run: {FILM}.")
         return FileResponse(run.folder / FILM, media_type="image/gif")
+
+    def _table(self, _: Request) -> Response:
+        names = run_names(self.runs)
+        return JSONResponse({"rows": [{**run.row(), "name": name} for run, name in zip(self.runs, names, strict=True)]})
 
     def _meanings(self, request: Request) -> Response:
         names = request.query_params.getlist("name")[:MOST_NAMES]

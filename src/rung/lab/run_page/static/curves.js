@@ -90,15 +90,15 @@ function headingOf(title) {
 
 function draw(name, runs) {
   const { picture, drawn } = panelOf(name);
-  const now = JSON.stringify([view.along, view.from, view.to, view.smooth, ...runs.map((run) => [run.number, run.metrics.epoch, run.metrics.rows.length])]);
+  const now = JSON.stringify([view.along, view.from, view.to, view.smooth, ...runs.map((run) => [run.number, run.colour, run.metrics.epoch, run.metrics.rows.length])]);
   if (drawn === now || (picture.contains(document.activeElement) && !view.changed)) return; // whoever is reading it is not disturbed
   panelOf(name).drawn = now;
   const axis = AXES[view.along];
   const curves = runs.map((run) => {
     const points = pointsOf(run, name);
-    if (axis === STEPS) return { name: run.name, colour: run.number, points };
+    if (axis === STEPS) return { name: run.name, colour: run.colour, points };
     const places = placesOf(run, axis);
-    return { name: run.name, colour: run.number, points: points.map(([step, ...values]) => [places.get(step), ...values]) };
+    return { name: run.name, colour: run.colour, points: points.map(([step, ...values]) => [places.get(step), ...values]) };
   });
   chart(picture, curves, meaningOf(name), axis, { ...view, zoomed });
 }

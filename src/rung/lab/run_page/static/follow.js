@@ -4,6 +4,8 @@ import { source } from "./source.js";
 
 const MOST_ANSWERS = 200; // in one look
 
+export const MOST_SHOWN = 6; // as many colours can be told apart
+
 class Followed {
   constructor(what, run) {
     [this.what, this.run] = [what, run];
@@ -33,11 +35,20 @@ export class Run {
   constructor(number, name) {
     this.number = number;
     this.name = name;
-    this.shown = true;
+    this.shown = false;
+    this.colour = 0;
     this.metrics = new Followed("metrics", number);
     this.timings = new Followed("timings", number);
     this.solved = new Followed("solved", number);
     this.state = { finished: false, steps: [], settings: "", method: "", problem: "" };
+  }
+
+  /** Shows it in a colour that no other has; false when all colours are taken. */
+  show(runs) {
+    const free = [...Array(MOST_SHOWN).keys()].find((colour) => !runs.some((run) => run.shown && run.colour === colour));
+    if (free === undefined) return false;
+    [this.shown, this.colour] = [true, free];
+    return true;
   }
 
   /** Which of its parts changed. */

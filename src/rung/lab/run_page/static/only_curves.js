@@ -7,6 +7,7 @@ import { source } from "./source.js";
 async function start() {
   const [name] = await source.runs();
   const run = new Run(0, name);
+  run.show([]);
   await run.metrics.look();
   listenToCurves(() => showCurves([run]));
   await showCurves([run]);

@@ -3,6 +3,7 @@
 import { by, element } from "./pages.js";
 import { inOrder, learn, meaningOf } from "./meanings.js";
 import { isOutside, withUnit } from "./numbers.js";
+import { showTable } from "./runs_table.js";
 import { source } from "./source.js";
 
 const part = (title, ...inside) => {
@@ -118,7 +119,8 @@ let asked = 0;
 let drawnNow = "";
 
 /** Draws anew what has new rows. */
-export async function showOverview(runs) {
+export async function showOverview(runs, toggle) {
+  if (runs.length > 1) await showTable(runs, toggle);
   const shown = runs.filter((run) => run.shown);
   const now = shown.map((run) => `${run.number}.${run.state.finished}.${[run.metrics, run.timings].map((of) => `${of.epoch}.${of.rows.length}`)}`).join(" ");
   if (now === drawnNow) return;

@@ -286,7 +286,7 @@ function offerSteps(newest) {
 /** What changed in the runs; the step that is being read stays. */
 export function showSamples(all) {
   runs = all;
-  fill(by("sample-run"), runs.map((run) => [String(run.number), run.name]));
+  fill(by("sample-run"), runs.filter((run) => run.shown).map((run) => [String(run.number), run.name]));
   if (offerSteps(false) || !here) load();
 }
 

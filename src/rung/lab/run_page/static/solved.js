@@ -112,7 +112,7 @@ function listen(svg, run, items, columns) {
 
 export function showSolved(all) {
   runs = all;
-  fill(by("map-run"), runs.map((run) => [String(run.number), run.name]));
+  fill(by("map-run"), runs.filter((run) => run.shown).map((run) => [String(run.number), run.name]));
   const run = runs[Number(by("map-run").value || 0)];
   const now = `${run?.number} ${run?.solved.epoch} ${run?.solved.rows.length}`;
   if (now === drawnNow || by("map").contains(document.activeElement)) return;

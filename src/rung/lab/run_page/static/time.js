@@ -89,7 +89,7 @@ function listen(svg, rows) {
 
 export function showTime(all) {
   runs = all;
-  fill(by("time-run"), runs.map((run) => [String(run.number), run.name]));
+  fill(by("time-run"), runs.filter((run) => run.shown).map((run) => [String(run.number), run.name]));
   const run = runs[Number(by("time-run").value || 0)];
   fill(by("time-last"), [["", "the newest"], ...(run ? run.timings.rows.map((row) => [String(row.step), String(row.step)]) : [])]);
   const now = `${run?.number} ${run?.timings.epoch} ${run?.timings.rows.length}`;
