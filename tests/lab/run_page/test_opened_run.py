@@ -107,10 +107,16 @@ def test_solve_rates_grow_and_are_cut_back(tmp_path: Path) -> None:
     run = OpenedRun(tmp_path / "run")
     answer = run.grown("solved", 0, 0)
     third = pytest.approx(1 / 3)
-    assert answer["rows"][0] == {"step": 1, "items": [["add-0", third, 3], ["add-1", third, 3]]}
+    assert answer["rows"][0] == {
+        "step": 1,
+        "items": [["add-0", third, 3], ["add-1", third, 3]],
+        "prompts": {"add-0": "0+3=", "add-1": "1+3="},
+    }
     failed = Judgement(total=None, parts={"correct": None}, accuracy=None, status="correct: timeout")
     write_step(files, 4, [episode(0, 0), episode(0, 1, judgement=failed), episode(9, 0, judgement=failed)])
-    assert run.grown("solved", 0, 3)["rows"] == [{"step": 4, "items": [["add-0", 1.0, 1], ["add-9", None, 0]]}]
+    assert run.grown("solved", 0, 3)["rows"] == [
+        {"step": 4, "items": [["add-0", 1.0, 1], ["add-9", None, 0]], "prompts": {"add-9": "9+3="}}
+    ]
     files.cut_back(2)
     answer = run.grown("solved", 0, 4)
     assert (answer["epoch"], [row["step"] for row in answer["rows"]]) == (1, [1, 2])

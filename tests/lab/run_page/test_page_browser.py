@@ -73,6 +73,8 @@ def test_every_view_works_without_a_server(opened: Callable[..., Watched], tmp_p
     compare.select_option(index=1)
     expect(page.locator(".compared .theirs del")).to_have_text("7")
     page.click("#tab-prompts")
+    expect(page.locator("#map tbody tr")).to_have_count(60)  # nearly all were asked once, so a map would show nothing
+    page.select_option("#map-kind", "map")
     page.locator("#map svg").focus()
     page.keyboard.press("Home")
     page.keyboard.press("ArrowRight")

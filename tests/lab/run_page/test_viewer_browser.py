@@ -304,6 +304,10 @@ def test_the_map_of_prompts_and_the_line_of_phases(tab, tmp_path: Path) -> None:
         page.keyboard.press("Enter")
         page.locator(".group").first.wait_for()
         assert page.locator("#sample-step").input_value() == "1"
+        page.click("#tab-prompts")
+        page.select_option("#map-kind", "table")
+        cells = page.locator("#map tbody tr").first.locator("td")
+        expect(cells).to_have_text(["0+3=", "add-0", "3", "9", "33 % ", "33 %", "33 %", "0 points"])
         page.click("#tab-time")
         expect(page.locator("#time-line rect.phase")).to_have_count(6)
         assert "sample 20.0 %" in page.locator("#time-key").inner_text()  # 3 of 3 + 3 + 4 + 5 seconds

@@ -257,7 +257,8 @@ PARTS_AT_ONCE = 100
 
 
 class Solved(Follow):
-    """Rows `{"step": 3, "items": [["add-7", 0.25, 8], ...]}`: item, share solved, answers judged.
+    """Rows `{"step": 3, "items": [["add-7", 0.25, 8], ...], "prompts": {"add-7": "3+4="}}`: item, share solved,
+    answers judged; and how the prompts of items that were not seen before begin and end.
 
     The share is the mean accuracy, null where no answer had one. A part that is written anew, or is gone, begins a new
     epoch.
@@ -267,6 +268,7 @@ class Solved(Follow):
         super().__init__()
         self.stored = stored
         self._seals: dict[int, object] = {}
+        self._named: set[str] = set()
 
     def since(self, epoch: int, begin: int) -> dict[str, Any]:
         """Reads parts that are new, then what came after the first `begin` rows of that epoch."""
@@ -284,17 +286,29 @@ class Solved(Follow):
         anew = any(self.stored.seal(step) not in (self._seals[step], 0) for step in known[-50:])
         if len(known) < len(self._seals) or anew:
             self.restart()
-            self._seals, self.problem = {}, ""
+            self._seals, self._named, self.problem = {}, set(), ""
         new = [step for step in steps if step not in self._seals]
         for step in new[:PARTS_AT_ONCE]:
             self._seals[step] = self.stored.seal(step)
             try:
-                rows = self.stored.read(step, ("item", "status", "accuracy"))
+                rows = self.stored.read(step, SOLVED_COLUMNS)
             except DataError as error:  # the other steps are still worth seeing
                 self.problem = visible(str(error), limit=300)
                 continue
-            self.rows += [{"step": step, "items": solved_items(rows)}]
+            self.rows += [solved_row(step, rows, self._named)]
         return len(new) > PARTS_AT_ONCE
+
+
+SOLVED_COLUMNS = ("item", "prompt", "status", "accuracy")
+
+
+def solved_row(step: int, rows: Sequence[Mapping[str, Any]], named: set[str]) -> dict[str, Any]:
+    """What a step's samples say of its prompts; the text of those that are not in `named` yet, which takes them in."""
+    texts = {visible(row["item"] or "", limit=200): row["prompt"] for row in rows if row["prompt"]}
+    new = {item: text if len(text) <= 80 else f"{text[:30]} … {text[-46:]}" for item, text in texts.items()}
+    prompts = {item: visible(text, limit=120) for item, text in new.items() if item not in named}
+    named.update(prompts)
+    return {"step": step, "items": solved_items(rows), "prompts": prompts}
 
 
 def solved_items(rows: Sequence[Mapping[str, Any]]) -> list[list[Any]]:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from rung.errors import DataError
 from rung.lab.one_file import encoded, in_one_file
-from rung.lab.run_page.opened_run import OpenedRun, solved_items
+from rung.lab.run_page.opened_run import SOLVED_COLUMNS, OpenedRun, solved_row
 from rung.lab.run_page.shown import FILM, MOST_ROWS, STEP_COLUMNS, TOKEN_COLUMNS, meanings, shown_step, shown_tokens
 from rung.runs.metrics import in_environment
 from rung.runs.record.visible import visible
@@ -56,9 +56,9 @@ def page(run: OpenedRun) -> str:
     metrics, timings = run.rows("metrics"), run.rows("timings")
     kept = {"metrics": _bounded(metrics, _is_evaluated), "timings": _bounded(timings)}
     steps = _samples(run, state["steps"], problems)
-    map_columns = ("item", "status", "accuracy")
-    read = _read(run, spread(state["steps"], MOST_MAPPED), map_columns, problems)
-    mapped = _bounded([{"step": step, "items": solved_items(rows)} for step, rows in read])
+    named: set[str] = set()
+    read = _read(run, spread(state["steps"], MOST_MAPPED), SOLVED_COLUMNS, problems)
+    mapped = _bounded([solved_row(step, rows, named) for step, rows in read])
     film = ""  # as an address that holds it; empty where there is none or it is too large
     if seen["film"] is not None and seen["film"]["bytes"] <= LARGEST_FILM:
         film = f"data:image/gif;base64,{base64.b64encode((run.folder / FILM).read_bytes()).decode('ascii')}"

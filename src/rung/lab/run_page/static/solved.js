@@ -1,4 +1,5 @@
-// Which prompts were solved when: a row a prompt, a column a step or a stretch of steps.
+// Which prompts were solved when: a map, a row a prompt and a column a step or a stretch of steps; or a table, where most
+// prompts were asked once and a map would show nothing.
 
 import { by, element } from "./pages.js";
 import { drawn, fill, short } from "./numbers.js";
@@ -17,27 +18,39 @@ let drawnNow = "";
 export function gathered(rows) {
   const each = Math.max(1, Math.ceil(rows.length / MOST_COLUMNS));
   const columns = [];
-  const items = new Map();
+  const [items, texts] = [new Map(), new Map()];
   for (const [place, row] of rows.entries()) {
     const column = Math.floor(place / each);
     if (place % each === 0) columns.push([row.step, row.step]); else columns[column][1] = row.step;
+    for (const [name, text] of Object.entries(row.prompts ?? {})) texts.set(name, text);
     for (const [name, share, count] of row.items) {
-      if (!items.has(name)) items.set(name, { name, first: items.size, cells: new Map(), seen: 0, sum: 0, scored: 0 });
+      if (!items.has(name)) items.set(name, { name, first: items.size, cells: new Map(), shares: [], answers: 0, seen: 0, sum: 0, scored: 0, step: 0 });
       const item = items.get(name);
       const cell = item.cells.get(column) ?? { sum: 0, scored: 0, count: 0, step: row.step };
-      if (share !== null) { cell.sum += share; cell.scored += 1; item.sum += share; item.scored += 1; }
+      if (share !== null) { cell.sum += share; cell.scored += 1; item.sum += share; item.scored += 1; item.shares.push(share); }
       cell.count += count;
       cell.step = row.step;
       item.seen += 1;
+      item.answers += count;
+      item.step = row.step;
       item.cells.set(column, cell);
     }
   }
-  return { items: [...items.values()], columns };
+  return { items: [...items.values()], columns, texts };
 }
 
 const share = (one) => (one.scored ? one.sum / one.scored : null);
 
+const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
+
+/** The share solved in the later half of the times a prompt was asked, less that in the earlier; null where it was once. */
+function drift({ shares }) {
+  const half = Math.floor(shares.length / 2);
+  return half ? mean(shares.slice(-half)) - mean(shares.slice(0, half)) : null;
+}
+
 const ORDERS = {
+  fallen: (a, b) => (drift(a) ?? 2) - (drift(b) ?? 2) || a.first - b.first,
   seen: (a, b) => b.seen - a.seen || a.first - b.first,
   hard: (a, b) => (share(a) ?? 2) - (share(b) ?? 2) || a.first - b.first,
   first: (a, b) => a.first - b.first,
@@ -50,14 +63,19 @@ function classOf(cell) {
 
 function draw() {
   const run = runs[Number(by("map-run").value || 0)];
-  const { items, columns } = gathered(run ? run.solved.rows : []);
+  const { items, columns, texts } = gathered(run ? run.solved.rows : []);
   const text = by("find-item").value.toLowerCase();
-  const kept = items.filter((item) => item.name.toLowerCase().includes(text)).sort(ORDERS[by("map-sort").value]);
+  const kept = items.filter((item) => `${item.name} ${texts.get(item.name) ?? ""}`.toLowerCase().includes(text)).sort(ORDERS[by("map-sort").value]);
   const shown = kept.slice(0, room * ROWS_AT_ONCE);
   by("map-more").hidden = kept.length <= shown.length;
   if (!shown.length) {
     return by("map").replaceChildren(element("p", items.length ? "No prompt has this in its name." : "No samples are stored, so there is nothing to map. A run on an environment stores none.", { class: "soft" }));
   }
+  const again = items.filter((item) => item.seen > 1).length;
+  const asTable = by("map-kind").value === "table" || (by("map-kind").value === "" && again * 10 < items.length);
+  by("map-help").hidden = asTable;
+  by("map-says").hidden = asTable;
+  if (asTable) return by("map").replaceChildren(tableOf(run, shown, texts));
   const width = NAMES + columns.length * CELL + 8;
   const height = shown.length * CELL + 26;
   const svg = drawn("svg", { width, height, viewBox: `0 0 ${width} ${height}`, tabindex: "0", role: "application",
@@ -75,6 +93,30 @@ function draw() {
   }
   listen(svg, run, shown, columns);
   by("map").replaceChildren(svg);
+}
+
+function tableOf(run, items, texts) {
+  const table = element("table", "", { class: "panel" });
+  const head = table.createTHead().insertRow();
+  for (const [words, kind] of [["Prompt", ""], ["Name", ""], ["Asked", "number"], ["Answers", "number"], ["Solved", "number"], ["First", "number"], ["Last", "number"], ["Drift", "number"]]) {
+    head.append(element("th", words, { class: kind, scope: "col" }));
+  }
+  const percent = (value) => (value === null || value === undefined ? "–" : `${(value * 100).toFixed(0)} %`);
+  const body = table.createTBody();
+  for (const item of items) {
+    const line = body.insertRow();
+    const moved = drift(item);
+    line.append(element("td", texts.get(item.name) ?? "(not stored)", { class: "theirs", dir: "auto" }));
+    const name = line.insertCell().appendChild(element("button", item.name, { type: "button", class: "little" }));
+    name.addEventListener("click", () => open(run.number, item.step, "", item.name));
+    for (const said of [String(item.seen), String(item.answers)]) line.append(element("td", said, { class: "number" }));
+    const level = share(item) === null ? "" : ` m${Math.round(share(item) * 4)}`;
+    const solved = line.appendChild(element("td", `${percent(share(item))} `, { class: "number" }));
+    solved.append(element("span", " ", { class: `patch${level}`, "aria-hidden": "true" }));
+    line.append(element("td", percent(item.shares[0]), { class: "number" }), element("td", percent(item.shares.at(-1)), { class: "number" }));
+    line.append(element("td", moved === null ? "–" : `${moved > 0 ? "+" : ""}${(moved * 100).toFixed(0)} points`, { class: moved < 0 ? "number wrong" : "number" }));
+  }
+  return table;
 }
 
 function listen(svg, run, items, columns) {
@@ -125,6 +167,6 @@ export function listenToSolved(opened) {
   open = opened;
   const scale = by("map-scale");
   scale.append(element("span", "none solved"), ...[0, 1, 2, 3, 4].map((k) => element("span", " ", { class: `patch m${k}` })), element("span", "all solved"));
-  for (const id of ["map-run", "map-sort", "find-item"]) by(id).addEventListener("input", () => { room = 1; draw(); });
+  for (const id of ["map-run", "map-kind", "map-sort", "find-item"]) by(id).addEventListener("input", () => { room = 1; draw(); });
   by("map-more").addEventListener("click", () => { room += 1; draw(); });
 }
