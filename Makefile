@@ -4,7 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: setup engine others browser bubblewrap demo test test-all test-engine lint format bench bench-environments bench-control clean
+.PHONY: setup engine others browser bubblewrap demo test test-all test-engine lint format bench bench-environments bench-control
+.PHONY: docs course clean
 
 setup: $(VENV)/.ready
 
@@ -96,6 +97,17 @@ bench-environments: setup
 bench-control: setup
 	$(BIN)/python -m pip install -q -e '.[peers]'
 	$(BIN)/python benchmarks/control.py
+
+# The pages as a site in build/site; a link that leads nowhere fails. Its search needs a server: python -m http.server -d build/site
+docs: setup
+	$(BIN)/python -m pip install -q -e '.[docs]'
+	mkdir -p build/site_pages
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+
+# Runs the ten lessons of the course, some minutes, and stores what they print and draw.
+course: setup
+	$(BIN)/python -m pip install -q -e '.[course]'
+	OMP_NUM_THREADS=1 $(BIN)/python docs/course/course.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info src/*.egg-info

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 
 from api_pages import api_page
+from guide_tables import GUIDE_PARTS, GUIDES
 from ladder_picture import ladder_picture
 from method_pages import method_pages
 from settings_list import as_json
@@ -39,6 +40,7 @@ FILES = (
     "docs/methods.md",
     "docs/experiments.md",
     "docs/claims.md",
+    *GUIDES,
 )
 LADDER = Path("docs/pictures/ladder.svg")
 _PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -133,6 +135,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "bench": bench,
     "bench_environments": bench_environments,
     "bench_control": bench_control,
+    **GUIDE_PARTS,
 }
 
 

@@ -37,22 +37,35 @@ def test_links_between_pages_lead_somewhere(tmp_path: Path) -> None:
     assert broken_links(tmp_path / "page.md") == ["there.md", "pictures/no.png"]
 
 
-def test_the_japanese_readme_keeps_step_with_the_english_one() -> None:
-    def shape(text: str) -> dict[str, list[str]]:
-        return {
-            "code": re.findall(r"^```.*?^```$", text, re.DOTALL | re.MULTILINE),
-            "headings": [found.rstrip() for found in re.findall(r"^#+ ", text, re.MULTILINE)],
-            "links": re.findall(r"\]\(((?!README)[^)]+)\)", text),
-            "numbers": re.findall(
-                r"\d+\.\d+", re.sub(r"^```.*?^```$|arXiv:\S+", "", text, flags=re.DOTALL | re.MULTILINE)
-            ),
-            "methods": re.findall(r"^\| `([a-z_]+)` \|", text, re.MULTILINE),
-        }
+PAIRS = (
+    ("README.md", "README.ja.md"),
+    ("docs/start.md", "docs/ja/start.md"),
+    ("docs/which_method.md", "docs/ja/which_method.md"),
+    ("docs/course/README.md", "docs/course/README.ja.md"),
+)
+"""Pages in English and in Japanese."""
 
-    one, other = (shape((ROOT / name).read_text(encoding="utf-8")) for name in ("README.md", "README.ja.md"))
-    assert one == other and len(one["code"]) > 4 and one["methods"]
+
+def shape(text: str) -> dict[str, list[str]]:
+    """What a page and its translation have in common; links by the page that they lead to."""
+    code = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+    links = re.findall(r"\]\(((?!README|\.\./start|\.\./which|ja/\D|docs/ja|docs/course/README.ja)[^)]+)\)", text)
+    return {
+        "code": code.findall(text),
+        "headings": [found.rstrip() for found in re.findall(r"^#+ ", text, re.MULTILINE)],
+        "links": [Path(link).name.replace(".ja", "") for link in links],
+        "numbers": re.findall(r"\d+\.\d+", re.sub(r"arXiv:\S+", "", code.sub("", text))),
+        "methods": re.findall(r"^\| `([a-z_]+)` \|", text, re.MULTILINE),
+        "rows": [found[0] for found in re.findall(r"^\|.*\|$", text, re.MULTILINE)],
+    }
+
+
+def test_japanese_pages_keep_step_with_the_english_ones() -> None:
+    for english, japanese in PAIRS:
+        one, other = (shape((ROOT / name).read_text(encoding="utf-8")) for name in (english, japanese))
+        assert one == other and one["headings"], japanese
     changed = shape((ROOT / "README.ja.md").read_text(encoding="utf-8").replace("steps=10", "steps=11"))
-    assert changed["code"] != one["code"]
+    assert changed["code"] != shape((ROOT / "README.md").read_text(encoding="utf-8"))["code"]
 
 
 def test_every_method_has_its_page_and_no_page_is_left_over() -> None:

@@ -20,7 +20,10 @@ def snippets(page: str) -> list[tuple[int, str]]:
     return [(text[: block.start(1)].count("\n"), block[1]) for block in found]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/own.md", "docs/conversations.md"])
+SLOW = [pytest.param(page, marks=pytest.mark.slow) for page in ("docs/start.md", "docs/coming_from.md")]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/own.md", "docs/conversations.md", *SLOW])
 def test_the_snippets_of_a_page_run(page: str, tmp_path: Path) -> None:
     blocks = snippets(page)
     assert blocks, f"{page} has no Python"
