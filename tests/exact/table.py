@@ -16,7 +16,8 @@ from rung.methods.parts.aggregations import PerConstantLength, PerEpisode, PerSe
 from rung.methods.parts.protocols import Aggregation, ReferenceKL
 from rung.methods.parts.reference_kl import K1, K2, K3, KLInLoss, KLInReward
 from rung.methods.policy_gradient import PolicyGradient
-from rung.methods.reinforce import ONLINE_RFT, REINFORCE, REINFORCE_BASELINE, RFT, RLOO
+from rung.methods.reinforce import REINFORCE, REINFORCE_BASELINE, RLOO
+from rung.methods.variants import ONLINE_RFT, RFT
 
 WORLDS = range(6)
 BETA, STEPS, RATE = 0.5, 160, 0.15

@@ -19,7 +19,8 @@ from rung.methods.parts.chosen_tokens import HighEntropy
 from rung.methods.parts.corrections import GeometricMask, StaleNegatives
 from rung.methods.parts.objectives import GeometricMean, SoftGate, Surrogate, WithinKL, WithinProbability
 from rung.methods.policy_gradient import PolicyGradient
-from rung.methods.reinforce import REINFORCE, REINFORCE_PLUS_PLUS_BASELINE
+from rung.methods.reinforce import REINFORCE
+from rung.methods.variants import REINFORCE_PLUS_PLUS_BASELINE
 
 PLAIN = REINFORCE.changed(name="plain", advantage=EpisodeReturn(), objective=Surrogate())
 STALE = 0.6

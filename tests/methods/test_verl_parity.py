@@ -11,10 +11,10 @@ from test_trl_parity import same_numbers, table
 from verl_numbers import FILE, LOSSES, SECOND, WEIGHTS, inputs, made_by_verl
 
 from rung.methods import METHODS
-from rung.methods.grpo import DR_GRPO
 from rung.methods.parts.aggregations import PerSequence, PerToken
 from rung.methods.parts.objectives import ClippedSurrogate, GeometricMean, SoftGate, WithinKL, WithinProbability
 from rung.methods.policy_gradient import PolicyGradient
+from rung.methods.variants import DR_GRPO
 
 SAVED = json.loads(FILE.read_text(encoding="utf-8"))
 CENTRED = DR_GRPO.changed(name="centred", aggregation=PerToken())

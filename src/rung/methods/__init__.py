@@ -35,6 +35,8 @@ def _rows(file: str) -> dict[str, dict[str, Any]]:
 
 for _name, _slots in {**_rows("variants.yaml"), **_rows("presets.yaml")}.items():
     _below = METHODS[_slots.pop("from")]
+    if "and_deviations" in _slots:
+        _slots["deviations"] = [*_below.deviations, *_slots.pop("and_deviations")]
     METHODS[_name] = with_settings(_below, {"name": _name, "parent": _below.name, **_slots})
 
 

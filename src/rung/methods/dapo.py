@@ -1,11 +1,9 @@
-"""DAPO (Yu et al. 2025): four changes to GRPO, for long chains of thought; VAPO (2025) gives it a critic again."""
+"""DAPO (Yu et al. 2025): four changes to GRPO, for long chains of thought."""
 
 from __future__ import annotations
 
 from rung.methods.grpo import GRPO
-from rung.methods.parts.advantages import LengthAdaptiveGAE
 from rung.methods.parts.aggregations import PerToken
-from rung.methods.parts.critics import ValueFunction
 from rung.methods.parts.filters import AccuraciesDiffer, SoftOverlong
 from rung.methods.parts.objectives import ClippedSurrogate
 from rung.methods.parts.optimizers import AdamW
@@ -28,21 +26,5 @@ DAPO = GRPO.changed(
         "The paper's rule gives 1 or -1, so the length penalty of at most -1 is half of what an answer can lose; "
         "beside rewards of 0 and 1 it weighs twice as much. Rewards of 1 and -1, or of weight 2, make it the paper's.",
         "Overlong filtering, which the paper's soft penalty replaces, is `method.drop_rows: DropTruncated`.",
-    ),
-)
-
-VAPO = DAPO.changed(
-    name="vapo",
-    paper="arXiv:2504.05118",
-    summary="DAPO's loss with a critic that is trained beforehand, and a λ that grows with the answer's length.",
-    keep_group=None,
-    shape_reward=None,
-    critic=ValueFunction(separate=True, coefficient=0.5, warmup_steps=50),
-    advantage=LengthAdaptiveGAE(alpha=0.05),
-    deviations=(
-        "The critic begins as a copy of the policy, the paper's as a reward model. It learns alone for the paper's 50 "
-        "steps (critic/explained_variance shows how far it came).",
-        "The critic has the policy's learning rate; the paper's has one of its own.",
-        "The paper's likelihood loss on right answers is left out.",
     ),
 )
