@@ -58,6 +58,8 @@ class Turn:
     reward: float = 0.0
     calls: tuple[str, ...] = ()
     """The status of each tool call: `ok`, `raised`, `unknown tool`, ..."""
+    state: str = ""
+    """In which the turn began: what the environment's `state()` said, else what the policy read before it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,6 +190,10 @@ class Batch:
     reward_weights: Mapping[str, float] = field(default_factory=dict[str, float])
     step_ends_BT: Tensor | None = None
     """bool: a step of the answer's reasoning ends here and is judged; None: no reward judges steps."""
+    turns_BT: Tensor | None = None
+    """int64: which turn of its episode an own action is of, from 0; None: every episode has one."""
+    states_BT: Tensor | None = None
+    """int64, 1 or more: equal where two turns of one group began in the same state, at every own action of a turn."""
     old_log_probs_BT: Tensor | None = None
     """The learner's own log-probs before this step's first update; None: the current ones are the old ones."""
     reference_log_probs_BT: Tensor | None = None

@@ -38,6 +38,7 @@ from rung.methods.parts.protocols import *
 from rung.methods.parts.q_learning import *
 from rung.methods.parts.reference_kl import *
 from rung.methods.parts.shipped import *
+from rung.methods.parts.turn_advantages import *
 from rung.methods.ranges import *
 
 __all__ = sorted(  # noqa: PLE0605  # pyright: ignore[reportUnsupportedDunderAll]  not what the files import

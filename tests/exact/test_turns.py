@@ -20,8 +20,9 @@ from torch import Tensor
 
 from rung.batch import Batch, Episode
 from rung.methods.grpo import GRPO
-from rung.methods.parts.advantages import GAE, EpisodeReturn, ProcessNormalized, RewardToGo
+from rung.methods.parts.advantages import GAE, EpisodeReturn, OthersInGroup, ProcessNormalized, RewardToGo
 from rung.methods.parts.aggregations import PerEpisode
+from rung.methods.parts.turn_advantages import StateGroups, TurnNormalized, TurnRewardToGo
 from rung.methods.policy_gradient import PolicyGradient
 from rung.methods.ppo import PPO
 from rung.methods.reinforce import REINFORCE, RLOO
@@ -170,6 +171,8 @@ def off(found: Tensor) -> float:
         (REINFORCE.changed(advantage=RewardToGo()), 2),
         (RLOO.changed(reference_kl=None), 2),
         (RLOO.changed(reference_kl=None), 3),
+        (REINFORCE.changed(advantage=TurnRewardToGo()), 2),
+        (RLOO.changed(reference_kl=None, advantage=TurnRewardToGo(baseline=OthersInGroup())), 2),
     ],
 )
 def test_unbiased_methods_have_the_true_gradient_over_turns(method: PolicyGradient, samples: int) -> None:
@@ -242,13 +245,35 @@ def by_turn(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.stack([one + two, two], 1)
 
 
+def normal(values: np.ndarray) -> np.ndarray:
+    return (values - values.mean()) / (values.std() + 1e-6)
+
+
+def mt_grpo(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The first turn among first turns and half of the outcome; the last turn has the outcome alone."""
+    return np.stack([normal(first) + 0.5 * normal(second), normal(second)], 1)
+
+
+def gigpo(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Both samples begin alike and hear one coin: each turn's state has two turns."""
+    whole = normal(first + second)
+    return np.stack([whole + 2 * normal(first + 0.9 * second), whole + 2 * normal(second)], 1)
+
+
+def discounted(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return np.stack([first + 0.9 * second, second], 1)
+
+
 @pytest.mark.parametrize(
     ("method", "rule"),
     [
         (GRPO.changed(reference_kl=None), grpo),
         (GRPO.changed(reference_kl=None, advantage=ProcessNormalized()), by_turn),
+        (GRPO.changed(reference_kl=None, advantage=TurnNormalized(outcome_weight=0.5)), mt_grpo),
+        (GRPO.changed(reference_kl=None, advantage=StateGroups(turn_discount=0.9, state_weight=2.0)), gigpo),
+        (GRPO.changed(reference_kl=None, advantage=TurnRewardToGo(turn_discount=0.9)), discounted),
     ],
-    ids=["grpo", "grpo by turn"],
+    ids=["grpo", "grpo by turn", "mt-grpo", "gigpo", "discount by turn"],
 )
 def test_grpo_over_turns_is_its_formula_over_own_tokens(method: PolicyGradient, rule: Any) -> None:
     """Four own tokens an episode, whatever the holes hold; by turn a step's reward stands where its turn ends."""

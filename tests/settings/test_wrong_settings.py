@@ -121,7 +121,7 @@ def test_all_problems_are_told_at_once_with_file_and_line(tmp_path):
                 "--set advantage.part: method.advantage: got part [1], expected one of EpisodeReturn, RewardToGo, "
                 "RightAnswers, GroupNormalized, GroupCentred, GroupRelative, GroupCentredBatchScaled, "
                 "NormalizedByOthers, ProcessNormalized, TeacherLogRatio, EachNormalized, GroupCentredOverMixed, "
-                "PassAtK, GAE, LengthAdaptiveGAE, NStep, NoAdvantage"
+                "PassAtK, GAE, LengthAdaptiveGAE, NStep, TurnRewardToGo, TurnNormalized, StateGroups, NoAdvantage"
             ],
         ),
         (["method.paper=x"], ["--set method.paper: says what the method is and cannot be set"]),

@@ -301,3 +301,33 @@ def test_rewards_read_the_answer_and_never_a_tools_words(policy: TextPolicy) -> 
     ((place, reward),) = step_rewards(episode, ((1, 0.5),), policy.decode)
     last = episode.played.turns[-1]
     assert reward == 0.5 and last.end - last.own < place <= last.end
+
+
+def test_a_turn_knows_the_state_in_which_it_began() -> None:
+    class Stands:
+        place = 0
+
+        def reset(self, item: Any, seed: int) -> str:
+            self.place = 0
+            return "0:"
+
+        def step(self, reply: str) -> Step:
+            self.place += 1
+            return Step(f"{self.place}\n", done=self.place == 3)
+
+        def state(self) -> int:
+            return self.place % 2
+
+    class Says(Stands):
+        state = None  # type: ignore[assignment]
+
+    for kind, wanted in ((Stands, ["", "1", "0"]), (Says, ["", "1\n", "2\n"])):
+        task: Any = turn_task("stands", kind)
+        playing = task.plays()
+        playing.reset(task.train[0], 1)
+        found, state = [], ""
+        for _ in wanted:
+            found.append(state)
+            step = playing.step("x")
+            state = step.state or step.text
+        assert found == wanted

@@ -98,6 +98,7 @@ class _Row:
     turns: list[Turn] = field(default_factory=list[Turn])
     success: float | None = None
     ending: str = ""
+    state: str = ""
 
     def add(self, tokens: npt.NDArray[Any], log_probs: npt.NDArray[Any], *, own: bool) -> None:
         self.tokens += tokens.tolist()
@@ -178,7 +179,7 @@ class _Player:
             said = episode.text
             for stop in self.task.stop:
                 said = said.removesuffix(stop)
-            turn = Turn(end=len(row.tokens) - 1, own=len(episode.actions), said=said)
+            turn = Turn(end=len(row.tokens) - 1, own=len(episode.actions), said=said, state=row.state)
             if row.status != OK or episode.truncated:
                 row.turns.append(turn)
                 row.ending = "failed" if row.status != OK else "cut"
@@ -190,7 +191,7 @@ class _Player:
                 row.failed(step, f"step {len(row.turns)}")
                 continue
             row.success = row.success if step.success is None else float(step.success)
-            told = self._told(row, step)
+            told, row.state = self._told(row, step), step.state or step.text
             row.turns.append(replace(turn, told=told, reward=float(step.reward), calls=tuple(step.calls)))
 
     @staticmethod

@@ -53,6 +53,8 @@ class Step:
     """Whether the task is solved, 0 to 1, apart from the reward; None: nothing is said, and the return counts."""
     calls: tuple[str, ...] = ()
     """Statuses of the tool calls in this turn."""
+    state: str = ""
+    """Where the environment stands now, as `state()` says; equal states are compared by some methods (StateGroups)."""
     results: tuple[tuple[str, str], ...] = field(default=(), compare=False, repr=False)
     """(tool, what it answered) for each call, where the text is made of them."""
 
@@ -61,7 +63,8 @@ class TurnEnvironment(Protocol):
     """An environment that answers in text. It is made anew for each episode.
 
     Beside these it may have `items(seed)`, the start states as a list of JSON-like values, `examples(seed)`, worked
-    examples as pairs (prompt, completion), `stop`, texts that end a turn, and `close()`, for what it holds.
+    examples as pairs (prompt, completion), `stop`, texts that end a turn, `state()`, which tells where it
+    stands, and `close()`, for what it holds.
     """
 
     def reset(self, item: Any, seed: int) -> Prompt:
@@ -92,7 +95,11 @@ class OwnEnvironment:
         return first_read(self.environment.reset(start, seed))
 
     def step(self, reply: str) -> Step:
-        return called_within(self.deadline_s, self.name, lambda: checked_step(self.environment.step(reply)))
+        def answered() -> Step:
+            given, state = checked_step(self.environment.step(reply)), getattr(self.environment, "state", None)
+            return replace(given, state=str(state())) if callable(state) and not given.done else given
+
+        return called_within(self.deadline_s, self.name, answered)
 
     def close(self) -> None:
         """Frees what the environment holds, where it says how; nobody is there to be told that it fails."""

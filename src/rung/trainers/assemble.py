@@ -39,6 +39,7 @@ def assemble(episodes: Sequence[Episode]) -> Batch:
     totals_B = torch.tensor([_total(episode) or 0.0 for episode in episodes], dtype=torch.float64)
     terminated_B = torch.tensor([episode.terminated for episode in episodes], dtype=torch.bool)
     steps_BT, step_ends_BT = _steps(episodes, end_BT)
+    turns_BT, states_BT = _turns(episodes, end_BT)
     rest_B = totals_B - steps_BT.sum(1)
     rewards_BT = torch.where(end_BT, steps_BT + rest_B[:, None], steps_BT) * action_mask_BT
     return Batch(
@@ -48,6 +49,8 @@ def assemble(episodes: Sequence[Episode]) -> Batch:
         sampler_log_probs_BT=_padded([episode.log_probs for episode in episodes], torch.float32),
         rewards_BT=rewards_BT,
         step_ends_BT=step_ends_BT,
+        turns_BT=turns_BT,
+        states_BT=states_BT,
         discounts_BT=1.0 - (end_BT & terminated_B[:, None]).double(),
         cut_BT=end_BT & ~terminated_B[:, None],
         bootstrap_BT=torch.zeros_like(rewards_BT),
@@ -100,6 +103,20 @@ def _steps(episodes: Sequence[Episode], end_BT: Tensor) -> tuple[Tensor, Tensor 
             ends_BT[row, index] = True
     without_B = ~ends_BT.any(1)
     return rewards_BT, ends_BT | (end_BT & without_B[:, None])
+
+
+def _turns(episodes: Sequence[Episode], end_BT: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """[B,T] which turn an own action is of, and a number for the state that turn began in; None without turns."""
+    if not any(episode.played for episode in episodes):
+        return None, None
+    turns_BT, states_BT = torch.zeros(end_BT.shape, dtype=torch.int64), torch.ones(end_BT.shape, dtype=torch.int64)
+    known: dict[tuple[int, str], int] = {}
+    for row, episode in enumerate(episodes):
+        for number, turn in enumerate(episode.played.turns if episode.played is not None else ()):
+            own = slice(turn.end + 1 - turn.own, turn.end + 1)
+            turns_BT[row, own] = number
+            states_BT[row, own] = known.setdefault((episode.group, turn.state), len(known) + 1)
+    return turns_BT, states_BT
 
 
 def _total(episode: Episode) -> float | None:

@@ -23,6 +23,7 @@ from rung.methods.parts import (
     protocols,
     q_learning,
     reference_kl,
+    turn_advantages,
 )
 
 
@@ -34,7 +35,7 @@ def parts_in(module: ModuleType, but: Sequence[type[Any]] = ()) -> tuple[type[An
 
 _BASELINES = (advantages.OthersInBatch, advantages.OthersInGroup, advantages.LengthWeightedMean)
 PARTS: Mapping[type[Any], tuple[type[Any], ...]] = {
-    protocols.Advantage: (*parts_in(advantages, but=_BASELINES), distillation.NoAdvantage),
+    protocols.Advantage: (*parts_in(advantages, but=_BASELINES), *parts_in(turn_advantages), distillation.NoAdvantage),
     protocols.Baseline: _BASELINES,
     protocols.Objective: (*parts_in(objectives), *parts_in(chosen_tokens), distillation.ToTeacher),
     protocols.Divergence: (distillation.ReverseKL, distillation.ForwardKL, distillation.GeneralisedJSD),
