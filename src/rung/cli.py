@@ -18,7 +18,7 @@ from rung import __version__
 from rung.commands.catalogue import diff, explain, explain_metric, from_trl, methods, settings, tasks
 from rung.commands.compare import compare
 from rung.commands.evaluate import chat, evaluate
-from rung.commands.pages import diagnose, label, view
+from rung.commands.pages import diagnose, label, listing, view
 from rung.commands.play import play
 from rung.commands.serve import serve
 from rung.commands.shared import complain, say
@@ -55,9 +55,26 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-_ON_RUNS = (train, check, resume, sft, pairs, rlhf, compare, evaluate, play, chat, serve, label, view, diagnose, verify)
+_ON_RUNS = (
+    train,
+    check,
+    resume,
+    sft,
+    pairs,
+    rlhf,
+    compare,
+    evaluate,
+    play,
+    chat,
+    serve,
+    label,
+    view,
+    listing,
+    diagnose,
+    verify,
+)
 for command in (*_ON_RUNS, methods, explain, diff, settings, tasks, explain_metric, from_trl):
-    app.command("eval" if command is evaluate else None)(command)
+    app.command({evaluate: "eval", listing: "list"}.get(command))(command)
 
 
 def _version(wanted: bool) -> None:

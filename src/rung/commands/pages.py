@@ -1,7 +1,9 @@
-"""What looks at runs and people's labels: `rung view` and `rung label`, pages on this machine, and `rung diagnose`."""
+"""What looks at runs and people's labels: `rung view` and `rung label`, pages on this machine; `rung diagnose` and
+`rung list`."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -74,6 +76,22 @@ def _opened(folders: list[Path]) -> list[OpenedRun]:
     if problems:
         raise SettingsError(problems)
     return opened
+
+
+def listing(
+    runs: Annotated[list[Path] | None, argument("list.runs")] = None,
+    sort: Annotated[str, option("list.sort")] = "run",
+    reverse: Annotated[bool, option("list.reverse")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List runs as a table: method, task, steps, score with its interval, state, time, what is wrong.
+
+    Folders are searched for runs; without a name, runs/.
+    """
+    from rung.lab.runs_table import lines_of, runs_table
+
+    rows = runs_table(runs or [Path("runs")], sort, reverse=reverse)
+    show({"runs": [asdict(row) for row in rows]}, lambda: lines_of(rows), as_json)
 
 
 def label(

@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from rung.errors import SettingsError
-from rung.methods.data import as_data
 from rung.runs.metrics import ENVIRONMENT, TEXT, Words, in_environment
 from rung.runs.record.visible import visible
 from rung.runs.statistics import Difference, mean_score, quantile, score_difference
@@ -208,6 +207,8 @@ class ObservedRun:
     def _all_settings(self) -> Mapping[str, Any]:
         if self.settings is None:
             return {}
+        from rung.methods.data import as_data
+
         return {**self.settings.as_data(), "method": as_data(self.settings.resolved_method())}
 
     def changed_to(self, key: str, choose: Callable[[Any], Any]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from rung.batch import OK
 from rung.lab.diagnosis.observed import CLEAR, WINDOW, ObservedRun, Seen, Severity, Trend, span, trend_of
 from rung.runs.metrics import METRICS
 
@@ -75,9 +74,10 @@ def failed_rewards(run: ObservedRun) -> Seen | None:
     if not failed:
         return None
     share = failed / drawn if drawn else 1.0
-    statuses = Counter(
-        row["status"] for row in (*run.first_samples, *run.last_samples) if row["status"] not in (None, OK)
-    )
+    from rung.batch import OK
+
+    rows = (*run.first_samples, *run.last_samples)
+    statuses = Counter(row["status"] for row in rows if row["status"] not in (None, OK))
     usual = statuses.most_common(1)[0][0] if statuses else ""
     of = f" of {drawn:.0f}" if drawn else ""
     return Seen(

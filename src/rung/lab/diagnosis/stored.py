@@ -12,7 +12,6 @@ import numpy as np
 
 from rung.errors import DataError, SettingsError
 from rung.lab.diagnosis.observed import Evaluated, ObservedRun, Sample
-from rung.methods.slots import own_part_names
 from rung.runs.record.files import Row, read_rows
 from rung.runs.record.samples import StoredSamples
 from rung.settings import Settings, read_settings
@@ -45,7 +44,7 @@ def read_stored(folder: Path) -> ObservedRun:
         first_samples=_samples(stored, steps[:SAMPLE_STEPS], problems),
         last_samples=_samples(stored, steps[-SAMPLE_STEPS:], problems),
         finished=(folder / "final").is_dir(),
-        running=_in_use(folder),
+        running=in_use(folder),
         problems=tuple(problems),
     )
 
@@ -86,6 +85,8 @@ def _settings(path: Path, problems: list[str]) -> Settings | None:
         settings = read_settings(path)
         settings.resolved_method()
     except SettingsError as error:
+        from rung.methods.slots import own_part_names
+
         tree = read_yaml(path.read_text(encoding="utf-8", errors="replace"), str(path), [])
         if tree is not None and own_part_names(plain(tree)):
             return None  # the method has parts of somebody's own, whose classes are not known here
@@ -127,7 +128,7 @@ def _samples(stored: StoredSamples, steps: Sequence[int], problems: list[str]) -
     return rows
 
 
-def _in_use(folder: Path) -> bool:
+def in_use(folder: Path) -> bool:
     """Whether a process holds the run's lock now."""
     try:
         with (folder / ".lock").open("rb") as file:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Self, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from jinja2 import Template
 from rich.box import ROUNDED
@@ -22,9 +22,11 @@ from rich.panel import Panel
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
-from rung.batch import OK, Episode
 from rung.runs.metrics import STEPS, in_environment, shown
 from rung.runs.record.visible import encodable, visible
+
+if TYPE_CHECKING:
+    from rung.batch import Episode
 
 Row = Mapping[str, float | None]
 
@@ -204,6 +206,8 @@ class ConsoleReport(RunReport):
 
 def sample_text(episode: Episode, prompt: str | None, *, limit: int = 400) -> tuple[str, str]:
     """A title (item, rewards, status) and a body (prompt and completion) that are safe to print."""
+    from rung.batch import OK
+
     judged = episode.judgement
     title = "not judged"
     if judged is not None:

@@ -20,12 +20,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rung.batch import Batch, Episode
 from rung.errors import DataError, SettingsError
 from rung.runs.record import sample_rows, samples
 from rung.whole_files import renamed, sync, write_whole
+
+if TYPE_CHECKING:
+    from rung.batch import Batch, Episode
 
 log = logging.getLogger("rung")
 

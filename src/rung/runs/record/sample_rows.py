@@ -23,14 +23,17 @@ at, not computed with.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from torch import Tensor
 
-from rung.batch import Batch, Episode, Played
 from rung.runs.record.visible import encodable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rung.batch import Batch, Episode, Played
 
 _IDS = pa.list_(pa.int32())
 _REALS = pa.list_(pa.float32())
