@@ -86,7 +86,7 @@ def _cartpole(result: Result, method: str) -> Iterator[Said]:
         f"On CartPole-v1 {found['solved']} of {seeds} seeds reached a held-out mean of 475 at an evaluation within the "
         f"budget, and {lasting} had it over their last hundred episodes."
     )
-    yield Said(good=good, bad=tuple(bad), picture="cartpole.png")
+    yield Said(good=good, bad=tuple(bad), picture="cartpole.svg")
 
 
 def _mean_steps(found: Result) -> float:
@@ -109,7 +109,7 @@ def _of_1983(result: Result, method: str) -> Iterator[Said]:
     if not every["reached"]:
         bad = f"No seed learnt to balance: the longest trial of all was {found['longest_of_all']:,} time steps."
     film = "ase_ace.gif" if result["filmed_method"] == method else ""
-    yield Said(good=good, bad=(bad,), picture="ase_ace.png", film=film)
+    yield Said(good=good, bad=(bad,), picture="ase_ace.svg", film=film)
 
 
 def _dqn_cartpole(result: Result, method: str) -> Iterator[Said]:
@@ -130,7 +130,7 @@ def _dqn_cartpole(result: Result, method: str) -> Iterator[Said]:
         good=f"On CartPole-v1 seeds reached a held-out mean of 475 at an evaluation: {', '.join(solved)}; over their "
         f"last hundred episodes: {', '.join(lasting)}.",
         bad=tuple(bad),
-        picture="dqn_cartpole.png",
+        picture="dqn_cartpole.svg",
     )
 
 
@@ -144,7 +144,7 @@ def _atari(result: Result, method: str) -> Iterator[Said]:
     games = result["games"]
     scores = [f"{game} {one['score']:.1f} ({one['low']:.1f} to {one['high']:.1f})" for game, one in games.items()]
     steps = next(iter(games.values()))["steps"]
-    yield Said(good=f"From the screens of Atari, after {steps:,.0f} steps: {', '.join(scores)}.", picture="atari.png")
+    yield Said(good=f"From the screens of Atari, after {steps:,.0f} steps: {', '.join(scores)}.", picture="atari.svg")
 
 
 def _on_tokens(result: Result, method: str) -> Iterator[Said]:
@@ -156,7 +156,7 @@ def _on_tokens(result: Result, method: str) -> Iterator[Said]:
             good=f"A language model from scratch says 3 symbols again: after {result['tokens']:,} tokens `{arm}` has "
             f"{few} of them right where there are {least} symbols.",
             bad=(f"Of {most} symbols, in place of {least}, `{arm}` has {many} right.",),
-            picture="dqn_on_tokens.png" if arm == next(iter(arms)) else "",
+            picture="dqn_on_tokens.svg" if arm == next(iter(arms)) else "",
         )
 
 
@@ -170,7 +170,7 @@ def _continuous(result: Result, method: str) -> Iterator[Said]:
         if worst in own and worst != best:
             ends = [f"{arms[arm]['mean']:.0f} ± {arms[arm]['half']:.0f} ({arm})" for arm in (worst, best)]
             bad.append(f"{task} after {result['steps']:,} steps: {ends[0]}, where the best was {ends[1]}.")
-    yield Said(bad=tuple(bad), picture="discrete_or_continuous.png" if method == "dqn" else "")
+    yield Said(bad=tuple(bad), picture="discrete_or_continuous.svg" if method == "dqn" else "")
 
 
 def _mujoco(result: Result, method: str) -> Iterator[Said]:
@@ -192,7 +192,7 @@ def _mujoco(result: Result, method: str) -> Iterator[Said]:
             f"On MuJoCo it scored {mean:.2f} ± {error:.2f} with its own settings, {in_words} {theirs:.2f} ± "
             f"{its_error:.2f}."
         )
-    yield Said(good=good, bad=tuple(bad), picture="mujoco_v5.png" if method == "ppo" else "")
+    yield Said(good=good, bad=tuple(bad), picture="mujoco_v5.svg" if method == "ppo" else "")
 
 
 def _figure5(result: Result, method: str) -> Iterator[Said]:
@@ -212,7 +212,7 @@ def _figure5(result: Result, method: str) -> Iterator[Said]:
         f"On running sums a small model goes from {100 * start['final']:.1f} to {100 * scores[arm]:.1f} % of single "
         f"answers; by the vote of 8 from {_percents([start['maj'][3], _mean(result['arms'][arm], _vote_of_8)])} %."
     )
-    yield Said(good=good, bad=tuple(bad), picture="grpo_figure5.png" if method in ("grpo", "online_rft") else "")
+    yield Said(good=good, bad=tuple(bad), picture="grpo_figure5.svg" if method in ("grpo", "online_rft") else "")
 
 
 def _ladder(result: Result, method: str) -> Iterator[Said]:
@@ -236,7 +236,7 @@ def _ladder(result: Result, method: str) -> Iterator[Said]:
         f"With DAPO's parts added one after another GRPO goes from {scores[names[0]]:.1f} to {scores[names[-1]]:.1f} % "
         "of running sums, after as many updates."
     )
-    yield Said(good=good, bad=tuple(bad), picture="dapo_ladder.png")
+    yield Said(good=good, bad=tuple(bad), picture="dapo_ladder.svg")
 
 
 def _vote_of_8(run: Result) -> float:
@@ -263,7 +263,7 @@ def _frontier(result: Result, method: str) -> Iterator[Said]:
     )
     own, ppo = (_highest(result, family) for family in ("DPO", "PPO, true reward"))
     beyond = f"On reviews its highest reward is {own:.2f}; PPO with the true reward comes to {ppo:.2f}, further away."
-    yield Said(good=good, bad=(beyond,) if ppo > own else (), picture="dpo_frontier.png")
+    yield Said(good=good, bad=(beyond,) if ppo > own else (), picture="dpo_frontier.svg")
 
 
 def _highest(result: Result, family: str) -> float:
@@ -296,7 +296,7 @@ def _claim(of: str, *, praise: bool) -> Callable[[Result, str], Iterator[Said]]:
             f"The article says: “{result['sentence']}”. Measured: {result['measured']}, {number['value']}{unit} "
             f"({number['low']} to {number['high']}). It {finding(name, result)}."
         )
-        file = f"claim_{name}.png"
+        file = f"claim_{name}.svg"
         weakness = not praise and finding(name, result).startswith("holds")
         yield Said(bad=(sentence,), picture=file) if weakness else Said(good=sentence, picture=file)
 

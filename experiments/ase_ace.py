@@ -136,6 +136,12 @@ def measure(work: Work, folders: object) -> dict[str, Any]:
     }
 
 
+def title(run: Result) -> str:
+    counts = {name: found["first_ten"] for name, found in run["methods"].items()}
+    said = ", ".join(f"{name} {count['reached']} of {count['runs']}" for name, count in counts.items())
+    return f"Runs that balanced the pole for the rest of their 500,000 time steps: {said}"
+
+
 def picture(run: Result) -> Any:
     """The paper's figure: time steps until failure against the trial, once linear and once logarithmic."""
     trials = np.arange(FAILURES // BIN) * BIN + (BIN + 1) / 2
@@ -143,10 +149,9 @@ def picture(run: Result) -> Any:
     for panel, scale in zip(axes, ("linear", "log"), strict=True):
         for name, found in run["methods"].items():
             panel.plot(trials, found["curve"], linewidth=2, label=name)
-        say(panel, "trial", yscale=scale)
+        say(panel, "trial", title=f"mean of 10 runs in bins of 5 trials, {scale} scale", yscale=scale)
     axes[0].set_ylabel("time steps until failure")
     axes[0].legend()
-    figure.suptitle("Cart-pole of 1983: mean of 10 runs, in bins of 5 trials", fontsize=11)
     return figure
 
 

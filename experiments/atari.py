@@ -58,6 +58,11 @@ def measure(work: Work, folders: Mapping[Any, Path]) -> dict[str, Any]:
     return {"seed": work.seeds[0], "passed": passed, "games": games}
 
 
+def title(run: Result) -> str:
+    said = (f"{found['score']:.1f} at {game} (random: {RANDOM[game]})" for game, found in run["games"].items())
+    return f"After {next(iter(run['games'].values()))['steps']:,.0f} steps DQN scores {' and '.join(said)}"
+
+
 def picture(run: Result) -> Any:
     """Figure 2 of the paper: the noisy return above, max Q below."""
     figure, axes = panels(2, len(run["games"]), size=(10, 6), sharex=True)
@@ -69,7 +74,9 @@ def picture(run: Result) -> Any:
         say(above, title=game)
         points = np.array(found["max_q"], float).reshape(-1, 2)
         below.plot(points[:, 0] / 1000, points[:, 1])
-        say(below, "environment steps, thousands", title=f"rank correlation with the step {found['q_rises']:.2f}")
+        say(
+            below, "environment steps, thousands", title=f"max Q, rank correlation with the step {found['q_rises']:.2f}"
+        )
     say(axes[0][0], y="mean return", legend=True)
     say(axes[1][0], y="mean max Q of fixed states")
     return figure

@@ -156,6 +156,13 @@ def measure(work: Work, folders: Mapping[Any, Path]) -> dict[str, Any]:
     }
 
 
+def title(run: Result) -> str:
+    ends = {name: 100 * np.mean([one["curve"][-1][2] for one in runs.values()]) for name, runs in run["rows"].items()}
+    (first, grpo), *_, (last, dapo) = ends.items()
+    at_equal = 100 * (run["at_samples"][last] - run["at_samples"][first])
+    return f"DAPO less GRPO: {dapo - grpo:+.1f} points at equal updates, {at_equal:+.1f} at {run['samples']:,} samples"
+
+
 def picture(run: Result) -> Any:
     """Left against updates, right against generated samples: means over seeds, the ends' range as a bar."""
     figure, (left, right) = panels(1, 2, size=(12, 4.4), sharey=True)

@@ -56,6 +56,10 @@ def summary(data: dict[str, Any], minutes: float) -> dict[str, Any]:
     }
 
 
+def title(run: Result) -> str:
+    return run["verdict"]["headline"]
+
+
 def picture(run: Result) -> Any:
     """Each method's score with its interval, and the score against generated tokens."""
     figure, (bars, curves) = panels(1, 2, size=(11, 3.6), width_ratios=(1, 1.3))

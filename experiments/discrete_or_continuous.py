@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from experiment import Experiment, Result, Run, Work, scores, seconds
 from intervals import mean
-from pictures import panels, say
+from pictures import INK, panels, say
 from words import table
 
 from rung.tasks.environment import environment_task
@@ -88,18 +88,26 @@ def measure(work: Work, folders: Mapping[Any, Path]) -> dict[str, Any]:
     return {"steps": STEPS, "lines": lines_held(found), "settings": settings, "tasks": found}
 
 
+def title(run: Result) -> str:
+    said: list[str] = []
+    for task, by_arm in run["tasks"].items():
+        coarse, *_, fine = [one for arm, one in by_arm.items() if arm != CONTINUOUS]
+        said.append(f"{task} {coarse['mean']:.0f} to {fine['mean']:.0f}, PPO {by_arm[CONTINUOUS]['mean']:.0f}")
+    return f"DQN's return from the coarsest grid of actions to the finest: {'; '.join(said)}"
+
+
 def picture(run: Result) -> Any:
     """The score against the number of actions, a panel a task; PPO as a band."""
     figure, axes = panels(1, len(TASKS), size=(11, 4.2))
     for panel, (task, by_arm) in zip(axes, run["tasks"].items(), strict=True):
         grids = [one for arm, one in by_arm.items() if arm != CONTINUOUS]
         actions, means, halves = ([one[name] for one in grids] for name in ("actions", "mean", "half"))
-        panel.errorbar(actions, means, yerr=halves, marker="o", capsize=3, label="dqn on a grid")
+        panel.errorbar(actions, means, yerr=halves, marker="o", capsize=3, label="dqn on a grid, 95 % interval")
         for one in grids:
             each = [found["score"] for found in one["runs"].values()]
-            panel.plot([one["actions"]] * len(each), each, "k.", markersize=3)
+            panel.plot([one["actions"]] * len(each), each, ".", color=INK[0], markersize=3)
         ppo = by_arm[CONTINUOUS]
-        panel.axhline(ppo["mean"], color="tab:red", label="ppo, continuous")
+        panel.axhline(ppo["mean"], color="tab:red", label="ppo, actions as they are")
         panel.axhspan(ppo["mean"] - ppo["half"], ppo["mean"] + ppo["half"], color="tab:red", alpha=0.12, linewidth=0)
         say(panel, "actions to choose among", title=task, xscale="log")
     say(axes[0], y=f"mean return after {run['steps']:,} steps", legend=True)

@@ -228,6 +228,14 @@ def summary(
     }
 
 
+def title(run: Result) -> str:
+    area = run["lines"]["area beside PPO, reward model"]
+    return (
+        f"Reward under the frontier up to a KL of {area['upto']:.1f} nats: "
+        f"DPO {area['dpo']:.2f}, PPO with a reward model {area['ppo']:.2f}"
+    )
+
+
 def picture(run: Result) -> Any:
     """Every point, a colour a family, and each family's frontier."""
     figure, panel = panels(size=(9, 5))

@@ -74,6 +74,13 @@ def measure(work: Work, folders: Mapping[Any, Path]) -> dict[str, Any]:
     return {"steps": STEPS, "passed": all(found["passed"] for found in arms.values()), "arms": arms}
 
 
+def title(run: Result) -> str:
+    arms = run["arms"].items()
+    solved = ", ".join(f"{found['solved']} of {len(found['runs'])} seeds with {arm}" for arm, found in arms)
+    rises = " and ".join(f"{found['q_rises']:.2f}" for _, found in arms)
+    return f"DQN reaches {SOLVED:g} in {solved}; rank correlation of max Q with the step {rises}"
+
+
 def picture(run: Result) -> Any:
     """Above the score, below max Q, each seed a line: figure 2 of the paper."""
     figure, axes = panels(2, len(run["arms"]), size=(11, 6), sharex=True, sharey="row", squeeze=False)
@@ -84,7 +91,7 @@ def picture(run: Result) -> Any:
                 panel.plot(np.array(steps) / 1000, values, linewidth=1.2)
         solved = f"{arm}: {found['solved']} of {len(found['runs'])} solved"
         say(axes[0][column], title=solved, level=SOLVED)
-        rising = f"rank correlation with the step {found['q_rises']:.2f}"
+        rising = f"max Q, rank correlation with the step {found['q_rises']:.2f}"
         say(axes[1][column], "environment steps, thousands", title=rising)
     say(axes[0][0], y="held-out mean return")
     say(axes[1][0], y="mean max Q of fixed states")

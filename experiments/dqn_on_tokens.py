@@ -114,6 +114,14 @@ def measure(work: Work, folders: Mapping[Any, Path]) -> dict[str, Any]:
     return {"sizes": list(SIZES), "tokens": TOKENS, "lines": lines_held(arms), "settings": settings, "arms": arms}
 
 
+def title(run: Result) -> str:
+    ends = [
+        "; ".join(f"{arm} {by_size[str(size)]['mean']:.2f}" for arm, by_size in run["arms"].items())
+        for size in (run["sizes"][0], run["sizes"][-1])
+    ]
+    return f"Right places at {run['sizes'][0]} symbols: {ends[0]}. At {run['sizes'][-1]}: {ends[1]}"
+
+
 def picture(run: Result) -> Any:
     """Left the last score against V, a line a method; right the curves at the smallest V."""
     figure, (left, right) = panels(1, 2, size=(11, 4.5), sharey=True)

@@ -262,6 +262,8 @@ class Experiment:
     """What the runs begin with: models, pairs."""
     picture: Callable[[Result], Any] | None = None
     """Its figure, of the result alone."""
+    title: Callable[[Result], str] | None = None
+    """What the figure shows to be so, of the result alone: it stands above it."""
     shows: str = ""
     """The picture, in words."""
     film: str = ""
@@ -290,7 +292,7 @@ class Experiment:
 
     @property
     def image(self) -> Path:
-        return PICTURES / f"{self.name}.png"
+        return PICTURES / f"{self.name}.svg"
 
     def worked(self, work: Work) -> dict[str, Any]:
         """The whole result, as it would be recorded."""
@@ -317,7 +319,11 @@ class Experiment:
 
     def draw(self, result: Result, path: Path) -> None:
         if self.picture is not None:
-            save(self.picture(result), path)
+            save(self.picture(result), path, self.heading(result))
+
+    def heading(self, result: Result) -> str:
+        """What stands above the picture."""
+        return "" if self.title is None else self.title(result)
 
     def try_out(self, asked: argparse.Namespace | None = None) -> str:
         """Everything at its smallest size in a folder that is thrown away; what the docs would say of it."""
@@ -325,7 +331,7 @@ class Experiment:
             asked = asked or self._parser().parse_args(["--try"])
             work = Work(root=Path(place), name=self.name, seeds=tuple(self.seeds[:2]), small=True, asked=asked)
             whole = self.worked(work)
-            self.draw(whole, Path(place) / "picture.png")
+            self.draw(whole, Path(place) / "picture.svg")
             return "\n".join(self.said(whole)).replace(place, "PLACE")
 
     def said(self, run: Result) -> Iterator[str]:

@@ -153,13 +153,25 @@ def measure(work: Work, folders: Mapping[Any, Path]) -> dict[str, Any]:
     return {"lines": lines_held(found), "samples": [ITEMS, SAMPLES], "settings": settings, **found}
 
 
+def title(run: Result) -> str:
+    ends = {arm: 100 * np.mean([one["curve"][-1][1] for one in runs.values()]) for arm, runs in run["arms"].items()}
+    said = ", ".join(f"{arm} {value:.1f} %" for arm, value in ends.items())
+    return f"Right on held-out problems, from {100 * run['start']['final']:.1f} %: {said}"
+
+
 def picture(run: Result) -> Any:
     """Left the accuracy along the runs, mean and range over seeds; right Maj@K and Pass@K against K."""
     figure, (left, right) = panels(1, 2, size=(11, 4.2))
     for arm, runs in run["arms"].items():
         points = 100 * np.array([one["curve"] for one in runs.values()], float)
         curve(left, points[0, :, 0] / 100, points[..., 1], band="range", label=arm)
-    say(left, "steps: one update and 256 samples each", "right on held-out problems, %", legend=True)
+    say(
+        left,
+        title="mean and range over seeds",
+        x="steps: one update and 256 samples each",
+        y="right on held-out problems, %",
+        legend=True,
+    )
     for name in (START, OUTCOME, PROCESS):
         colour = "grey" if name == START else f"C{list(ARMS).index(name)}"
         for kind, style, said in (("maj", "-", "Maj@K"), ("pass", "--", "Pass@K")):
@@ -168,7 +180,7 @@ def picture(run: Result) -> Any:
             right.plot([], [], style, color=colour, label=f"{name}, {said}")
     right.set_xscale("log", base=2)
     right.set_xticks(KS, [str(k) for k in KS])
-    say(right, "K", legend=True)
+    say(right, "answers to a problem, K", "solved, %", legend=True)
     return figure
 
 

@@ -117,6 +117,11 @@ def measure(work: Work, folders: object) -> dict[str, Any]:
     return {"command": command, **summary(found, random, steps), "versions": versions}
 
 
+def title(run: Result) -> str:
+    shares = "; ".join(f"{row} {one['normalised'][0]:.2f}" for row, one in run["rows"].items())
+    return f"Return after {run['steps']:,} steps, a random policy 0 and the best run 1: {shares}"
+
+
 def picture(run: Result) -> Any:
     """The score along the run, a panel a task: the mean and the range over seeds; the peers dashed."""
     tasks = list(run["random"])

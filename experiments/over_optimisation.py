@@ -132,13 +132,25 @@ def measure(work: Work, folders: Mapping[Any, Path]) -> dict[str, Any]:
     }
 
 
+WORDS = {"proxy": "the learnt reward (proxy)", "gold": "the true reward (gold)"}
+
+
+def title(run: Result) -> str:
+    grows, best = run["lines"]["gap grows"], max(run["mean"], key=lambda at: at["gold"])
+    low, high = grows["interval"]
+    return (
+        f"The learnt reward runs ahead of the true one, by {grows['slope']:.3f} deviations a nat "
+        f"({low:.3f} to {high:.3f}); the true one is highest at a KL of {best['kl']:.1f}"
+    )
+
+
 def picture(run: Result) -> Any:
     """Both rewards against the KL: thin the seeds, thick their mean."""
     figure, panel = panels(size=(8, 4.5))
     for number, name in enumerate(("proxy", "gold")):
         for one in (*run["curves"].values(), run["mean"]):
             thick = (
-                {"linewidth": 2.5, "marker": "o", "markersize": 4, "label": name}
+                {"linewidth": 2.5, "marker": "o", "markersize": 4, "label": WORDS[name]}
                 if one is run["mean"]
                 else {"linewidth": 0.7}
             )

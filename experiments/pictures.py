@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,16 @@ from rung.lab.compare.seed_statistics import score_interval
 
 GREY = {"color": "grey", "linewidth": 0.8, "linestyle": "--"}
 
+INK = ("#24292f", "#e6edf3")
+"""Words and frames, on light paper and on dark."""
+FAINT = ("#d0d7dd", "#30363e")
+"""The grid."""
+LINES = (
+    *(("#0969da", "#58a6ff"), ("#b35900", "#f0883e"), ("#1a7f5a", "#3fb68b"), ("#8250df", "#b48aff")),
+    *(("#8f6d00", "#d4b13f"), ("#bf3989", "#f778ba"), ("#59636e", "#9aa4af"), ("#a40e26", "#ff7b72")),
+)
+"""Colours C0 to C7: those of the run page, and two more."""
+
 
 def panels(*shape: int, size: tuple[float, float], **more: Any) -> tuple[Any, Any]:
     """A figure of rows x columns, drawn without a screen."""
@@ -20,18 +33,44 @@ def panels(*shape: int, size: tuple[float, float], **more: Any) -> tuple[Any, An
     matplotlib.use("Agg")
     import matplotlib.pyplot
 
+    ink = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+    style = {"svg.fonttype": "none", "svg.hashsalt": "rung", "legend.framealpha": 0, "grid.color": FAINT[0]}
+    cycle = matplotlib.cycler(color=[light for light, _ in LINES])
+    matplotlib.rcParams.update({**style, **dict.fromkeys(ink, INK[0]), "axes.prop_cycle": cycle})
     return matplotlib.pyplot.subplots(*shape, figsize=size, **more)
 
 
-def save(figure: Any, path: Path) -> None:
-    """A faint grid in every panel, and the file; a legend of the whole figure stands below the panels."""
+def save(figure: Any, path: Path, title: str = "") -> None:
+    """A faint grid in every panel, what was found above them, and the file.
+
+    A legend of the whole figure stands below the panels. An SVG takes its colours from the reader's light or dark mode.
+    """
     import matplotlib.pyplot
 
     for panel in figure.axes:
-        panel.grid(alpha=0.2)
+        panel.grid(True)
+    if title:
+        wide = textwrap.fill(title, int(figure.get_figwidth() * 10.5))
+        figure.suptitle(wide, fontsize=11, fontweight="bold", x=0.01, ha="left")
     figure.tight_layout(rect=(0, 0.08 if figure.legends else 0, 1, 1))
-    figure.savefig(path, dpi=110)
+    if path.suffix == ".svg":
+        held = io.StringIO()
+        figure.savefig(held, format="svg", transparent=True, metadata={"Date": None})
+        path.write_text(in_both_modes(held.getvalue()))
+    else:
+        figure.savefig(path, dpi=110)
     matplotlib.pyplot.close(figure)
+
+
+def in_both_modes(svg: str) -> str:
+    """The picture with every colour of ours as a name, which dark mode fills otherwise."""
+    names = {light: (f"c{place}", dark) for place, (light, dark) in enumerate((INK, FAINT, *LINES))}
+    light = "".join(f"--{name}:{colour};" for colour, (name, _) in names.items())
+    dark = "".join(f"--{name}:{colour};" for name, colour in names.values())
+    svg = re.sub("|".join(names), lambda found: f"var(--{names[found[0]][0]})", svg)
+    svg = re.sub(r"[ \t]+$", "", svg, flags=re.MULTILINE)
+    style = f"<style>:root{{{light}}}@media (prefers-color-scheme:dark){{:root{{{dark}}}}}</style>"
+    return re.sub(r"(<svg [^>]*>)", rf"\1\n {style}", svg, count=1)
 
 
 def say(panel: Any, x: str = "", y: str = "", title: str = "", level: float | None = None, **more: Any) -> None:

@@ -135,6 +135,19 @@ def measure(work: Work, folders: Mapping[Any, Path]) -> dict[str, Any]:
     }
 
 
+WORDS = {
+    "true": "the true reward",
+    "length_1": "700 labels, segments of length 1",
+    "offline": "700 labels about the untrained policy",
+    "random": "700 labels, queries at random",
+}
+
+
+def title(run: Result) -> str:
+    shares = [(labels, found["share"]) for labels, found in run["verdicts"].items() if labels.endswith(" labels")]
+    return f"Share of the true reward's way: {', '.join(f'{share:.2f} with {labels}' for labels, share in shares)}"
+
+
 def picture(run: Result) -> Any:
     """True return against environment steps: mean over seeds, a panel a task."""
     figure, axes = panels(1, len(TASKS), size=(6 * len(TASKS), 4.5))
@@ -142,7 +155,12 @@ def picture(run: Result) -> Any:
         for arm in ARMS:
             curves = [run["runs"][f"{task}-{arm}-{seed}"]["curve"] for seed in run["seeds"]]
             points = np.array(curves, float).reshape(len(curves), -1, 2).mean(0)
-            panel.plot(points[:, 0] / 1000, points[:, 1], label=arm, linewidth=2.5 if arm == "true" else 1.5)
+            panel.plot(
+                points[:, 0] / 1000,
+                points[:, 1],
+                label=WORDS.get(arm, f"{arm} labels"),
+                linewidth=2.5 if arm == "true" else 1.5,
+            )
         say(panel, "environment steps, thousands", title=task)
     say(axes[0], y="true return, mean of ten rollouts")
     say(axes[-1], legend=True)

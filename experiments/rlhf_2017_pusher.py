@@ -55,6 +55,11 @@ def measure(work: Work, folders: Mapping[Any, Path]) -> dict[str, Any]:
     }
 
 
+def title(run: Result) -> str:
+    said = "; ".join(f"{name} {run['arms'][arm]['mean']:.0f}" for arm, name in NAMES.items())
+    return f"Return at the end: {said}"
+
+
 def picture(run: Result) -> Any:
     """True return against environment steps: each seed thin, the mean thick."""
     figure, panel = panels(size=(7, 4.5))

@@ -63,8 +63,10 @@ def test_what_is_recorded_can_be_said_and_drawn(name: str, tmp_path: Path) -> No
     assert run is not None and one.words() != "Not recorded yet."
     assert one.rule == run["rule"] if "verdict" in run and "rule" in run else "passed" in run
     if one.picture is not None and name != "demo":  # the curves of the recorded demo were not kept
-        one.draw(run, tmp_path / "picture.png")
-        assert (tmp_path / "picture.png").stat().st_size > 10_000
+        one.draw(run, tmp_path / "picture.svg")
+        picture = (tmp_path / "picture.svg").read_text()
+        assert len(picture) > 10_000 and picture.count("var(--c0)") > 10 and "prefers-color-scheme:dark" in picture
+        assert one.heading(run).split()[0] in picture  # what was found stands above it
 
 
 @pytest.mark.parametrize(

@@ -239,15 +239,15 @@ def test_words_and_picture_follow_from_the_runs(tmp_path: Path) -> None:
     said = "\n".join(experiment.EXPERIMENT.said({"command": "c", "passed": passed, "seeds": [0, 1], **made}))
     assert "| clip 0.2 | 0.88 ± 0.01 | 80.0 ± 1.0 (88.0) | 80.0 ± 1.0 (88.0) |" in said
     assert "10.0 ± 1.0 (12.1; 1 stopped)" in said and "Passed: yes" in said and "**no**" not in said
-    experiment.EXPERIMENT.draw(made, tmp_path / "picture.png")
-    assert (tmp_path / "picture.png").stat().st_size > 10_000
+    experiment.EXPERIMENT.draw(made, tmp_path / "picture.svg")
+    assert (tmp_path / "picture.svg").stat().st_size > 10_000
 
 
 def test_a_methods_page_says_its_row_and_who_is_ahead() -> None:
     says: Any = importlib.import_module("method_results").SAYS["mujoco_v5"]
     made = result()
     (ppo,), (trpo,), (adaptive,) = (list(says(made, method)) for method in ("ppo", "trpo", "ppo_kl"))
-    assert "0.88 ± 0.01" in ppo.good and ppo.picture == "mujoco_v5.png" and not trpo.picture
+    assert "0.88 ± 0.01" in ppo.good and ppo.picture == "mujoco_v5.svg" and not trpo.picture
     assert len(ppo.bad) == 1 and "SB3 PPO with settings tuned for each task 1.32" in ppo.bad[0]
     assert trpo.bad == () and "0.82 ± 0.01" in adaptive.good
     assert adaptive.bad == ("On MuJoCo it scored 0.82 ± 0.01 with its own settings, `ppo`'s clip 0.88 ± 0.01.",)

@@ -117,8 +117,8 @@ def test_the_frontiers_words_say_what_was_recorded(tmp_path: Path) -> None:
     said = "\n".join(frontier.EXPERIMENT.said({**result, "passed": all(one.get("passed", True) for one in lines)}))
     assert "Passed: **no**" in said  # every beta ended at one KL
     assert "| DPO 0.05 | 3.00 | 0.40 | 30 |" in said and "`a  b  `" in said
-    frontier.EXPERIMENT.draw(result, tmp_path / "picture.png")
-    assert (tmp_path / "picture.png").stat().st_size > 10_000
+    frontier.EXPERIMENT.draw(result, tmp_path / "picture.svg")
+    assert (tmp_path / "picture.svg").stat().st_size > 10_000
 
 
 def curve(*numbers: tuple[float, float, float]) -> list[dict[str, float]]:

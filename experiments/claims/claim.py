@@ -113,7 +113,7 @@ class Claim(Experiment):
 
     @property
     def image(self) -> Path:
-        return PICTURES / f"claim_{self.name}.png"
+        return PICTURES / f"claim_{self.name}.svg"
 
     def worked(self, work: Any) -> dict[str, Any]:
         whole = super().worked(work)
@@ -130,6 +130,10 @@ class Claim(Experiment):
     def finding(self, run: Result) -> str:
         """The verdict that is said: the rule's, or what the checks leave of it."""
         return next((check.verdict for check in self.checks(run) if check.verdict), run["verdict"])
+
+    def heading(self, result: Result) -> str:
+        """The sentence, and whether it was found true."""
+        return f"“{self.sentence.rstrip('.')}” {self.finding(result)}"
 
     def beside(self, run: Result) -> Iterator[str]:
         """What stands beside the verdict: what the checks found, and other verdicts that were recorded before."""

@@ -151,8 +151,8 @@ def picture(run: Result) -> Any:
         at = np.linspace(0, min(trace[-1, 0] for trace in traces), 60)
         axes[3].plot(at, np.mean([np.interp(at, trace[:, 0], trace[:, 1]) for trace in traces], axis=0))
     say(axes[0], y="held-out score, mean over seeds", legend=True)
-    say(axes[3], "floating-point operations")
-    axes[3].set_title("entropy of a token, nats", fontsize=9)
+    say(axes[3], "floating-point operations", "nats a token")
+    axes[3].set_title("entropy", fontsize=9)
     return figure
 
 

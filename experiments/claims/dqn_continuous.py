@@ -110,7 +110,7 @@ def picture(run: Result) -> Any:
         sizes = [int(bins) ** d for d in DIMENSIONS.values()]
         axes[-1].plot(list(DIMENSIONS.values()), sizes, "o-", label=f"{bins} values")
     axes[-1].axhline(HELD, **GREY)
-    axes[-1].set_title("actions of the grid", fontsize=9)
+    axes[-1].set_title("actions to choose among", fontsize=9)
     say(axes[-1], "dimensions of an action", yscale="log", legend=True)
     return figure
 

@@ -165,7 +165,7 @@ def picture(run: Result) -> Any:
             spent = np.linspace(0, min(curve[axis][-1] for curve in found["curves"]), 60)
             values = [np.interp(spent, curve[axis], curve["score"]) for curve in found["curves"]]
             panel.plot(spent, np.mean(values, axis=0), label=arm)
-        say(panel, "generated tokens" if axis == "tokens" else "operations")
+        say(panel, "generated tokens" if axis == "tokens" else "floating-point operations")
     say(axes[0], y="held-out score, mean over seeds", legend=True)
     return figure
 

@@ -146,7 +146,7 @@ def picture(run: Result) -> Any:
     figure, (left, right) = panels(1, 2, size=(11, 3.6))
     dots(left, {name: [v / 1000 for v in found["first_at"]] for name, found in run["converged"].items()}, fontsize=7)
     say(left, y="thousand environment steps until 475", yscale="log")
-    names = ["return", "- others' mean", "5 steps + critic", "GAE"]
+    names = ["return", "less others' mean", "5 steps, critic", "GAE"]
     dots(right, {name: [one[name] for one in run["noise"].values()] for name in ADVANTAGES}, names, fontsize=8)
     say(right, y="noise scale, environment steps", yscale="log")
     return figure

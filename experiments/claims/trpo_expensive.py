@@ -22,7 +22,7 @@ from claim import HOLDS, Claim, Result, not_here, numbers, only_when
 from experiment import ROOT, Work, recorded
 from in_process import collected, operations, parts_of
 from intervals import Number, geometric_mean, ratio
-from pictures import GREY, panels
+from pictures import GREY, panels, say
 from words import table
 
 from rung.batch import Batch
@@ -123,7 +123,7 @@ def measure(work: Work, folders: object) -> dict[str, Any]:
 
 
 def picture(run: Result) -> Any:
-    figure, axes = panels(1, 2, size=(9, 3.2))
+    figure, axes = panels(1, 2, size=(9, 3.2), sharey=True)
     for panel, what in zip(axes, ("operations", "seconds"), strict=True):
         for place, found in enumerate(run["settings"].values()):
             number = Number.of(found[what])
@@ -133,6 +133,7 @@ def picture(run: Result) -> Any:
         panel.set(yscale="log", xlim=(-0.5, len(run["settings"]) - 0.5))
         panel.set_xticks(range(len(run["settings"])), list(run["settings"]), fontsize=8)
         panel.set_title(f"{what} of an update, TRPO over PPO", fontsize=10)
+    say(axes[0], y="times as much")
     return figure
 
 
