@@ -54,6 +54,21 @@ def test_every_frame_of_a_short_episode_is_shown_at_its_speed(tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir()] == ["episode.gif"]
 
 
+def test_action_value_and_return_stand_beside_the_picture(tmp_path: Path) -> None:
+    path = tmp_path / "episode.gif"
+    record_episode(lambda: Screen(steps=4, width=300), lambda seen: seen, path, value=float)
+    assert [grey for grey, _ in frames_of(path)] == [0, 10, 20, 30]
+    with Image.open(path) as film:
+        blue = []
+        for index in range(film.n_frames):  # type: ignore[attr-defined]
+            film.seek(index)
+            beside = np.asarray(film.convert("RGB"))[:, 230:].astype(int)
+            blue.append(int((beside[:, :, 2] - beside[:, :, 0] > 100).sum()))
+    assert 0 < blue[0] < blue[1] < blue[2] < blue[3]  # the value's course as far as it was
+    record_episode(Screen, lambda seen: seen, path, value=lambda _: None)  # a policy that judges no state
+    assert len(frames_of(path)) == 6
+
+
 def test_fast_and_long_episodes_leave_frames_out(tmp_path: Path) -> None:
     record_episode(lambda: Screen(steps=8, fps=50), lambda seen: seen, tmp_path / "fast.gif")
     assert frames_of(tmp_path / "fast.gif") == [(20 * i, 40) for i in range(4)]

@@ -37,7 +37,8 @@ class EnvironmentRollouts(Collector[B]):
 
         task = self.task
         make = (lambda: AtariGame(task)) if task.is_atari else (lambda: task.make("rgb_array"))
-        record_episode(make, self.policy.act, folder / "episode.gif", seed=self.settings.seed, most_steps=500)
+        target, seed = folder / "episode.gif", self.settings.seed
+        record_episode(make, self.policy.act, target, value=self.policy.value, seed=seed, most_steps=500)
 
 
 def environment_scores(

@@ -33,6 +33,10 @@ class Acting:
         """Raw observations as the network wants them."""
         raise NotImplementedError
 
+    def state_values(self, observations_N: npt.NDArray[Any], /) -> npt.NDArray[np.float32] | None:
+        """[N] the return that the network expects from each state; None where it judges none."""
+        return None
+
     def act(self, observation: Any) -> Any:
         """The likeliest action for one raw observation, both in the environment's own form.
 
@@ -40,9 +44,20 @@ class Acting:
 
         Example: `action = rung.open("runs/ppo-CartPole-v1-1").policy().act(observation)`.
         """
+        return (self.to_environment or list)(self.mode(self._seen(observation)))[0]
+
+    def value(self, observation: Any) -> float | None:
+        """The return expected from one raw observation, on the scale that was learnt on; None where there is no critic.
+
+        Raises as `act` does.
+        """
+        values_1 = self.state_values(self._seen(observation))
+        return None if values_1 is None else float(values_1[0])
+
+    def _seen(self, observation: Any) -> npt.NDArray[Any]:
+        """[1, ...] what the network sees of a raw observation."""
         shape, kind = self.observation_form
         raw = np.asarray(observation)
         if raw.size != np.prod(shape):
             raise SettingsError([f"act: got an observation of {raw.size} numbers, expected {np.prod(shape)} ({shape})"])
-        action_1 = self.mode(self.scaled(raw.reshape(1, *shape).astype(kind)))
-        return (self.to_environment or list)(action_1)[0]
+        return self.scaled(raw.reshape(1, *shape).astype(kind))

@@ -38,6 +38,10 @@ class EnvironmentPolicy(Protocol):
         """The likeliest action for one raw observation, both in the environment's own form."""
         ...
 
+    def value(self, observation: Any, /) -> float | None:
+        """The return that the network expects from one raw observation; None where it judges none."""
+        ...
+
     def mode(self, observations_N: npt.NDArray[Any], /) -> npt.NDArray[Any]: ...
     def scaled(self, raw_N: npt.NDArray[Any], /) -> npt.NDArray[Any]:
         """Raw observations as the network wants them."""

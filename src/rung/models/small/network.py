@@ -188,6 +188,10 @@ class SmallPolicy(Acting):
         self._require_critic()
         return forward(layers_of(self._value), observations_NO, True)[-1][:, 0]
 
+    def state_values(self, observations_NO: npt.NDArray[np.float32], /) -> npt.NDArray[np.float32] | None:
+        """[N] the critic's V; None without one."""
+        return self.values(observations_NO) if self._value else None
+
     def scaled(self, raw_NO: npt.NDArray[np.float32], /) -> npt.NDArray[np.float32]:
         """Raw observations as the networks want them; unchanged where `scale` is None."""
         return raw_NO if self.scale is None else self.scale(raw_NO)

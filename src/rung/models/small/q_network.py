@@ -203,6 +203,10 @@ class QNetwork(Acting):
         """The best action of each state; the first of equals."""
         return self.values_of(observations_N).argmax(1)
 
+    def state_values(self, observations_N: Array, /) -> npt.NDArray[np.float32]:
+        """[N] the value of each state's best action."""
+        return self.values_of(observations_N).max(1)
+
     def values_of(self, observations_N: Array) -> npt.NDArray[np.float32]:
         """As `values`, in numpy and without a graph."""
         if self._passes is not None:

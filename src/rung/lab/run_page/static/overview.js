@@ -42,7 +42,7 @@ function film(run, { bytes }) {
   }
   panel.append(
     element("img", "", { class: "film", alt: "A film of the trained policy playing one episode", src: address }),
-    element("p", "One episode of the trained policy, the best action by its own judgement each time (episode.gif).", { class: "small soft" }),
+    element("p", "One episode of the trained policy, the best action by its own judgement each time (episode.gif). Beside it, where the policy judges states: its action, the value it expects on the scale it learnt on, and the return so far.", { class: "small soft" }),
   );
   return panel;
 }
