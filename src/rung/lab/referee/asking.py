@@ -38,6 +38,8 @@ class Answers:
     """Its docstring."""
     gradients: tuple[Tensor, ...]
     """[B,T] each, to the batch's log-probs; NaN or infinite where the loss is."""
+    error: str
+    """What the first batch that raised said."""
     promised: str | None
     """The method of rung's that the cell's name stands for."""
 
@@ -67,8 +69,9 @@ def ask(
     """
     what = " ".join([adapter, *(cells or arguments)])
     lists = [{k: v.tolist() if isinstance(v, Tensor) else v for k, v in one.items()} for one in batches]
-    text = _ran(what, [python or sys.executable, str(ADAPTERS / f"{adapter}.py"), *arguments],
-                json.dumps({"cells": None if cells is None else list(cells), "batches": lists}), deadline_s)  # fmt: skip
+    command = [python or sys.executable, str(ADAPTERS / f"{adapter}.py"), *arguments]
+    request = {"cells": None if cells is None else list(cells), "batches": lists}
+    text = _ran(what, command, json.dumps(request), deadline_s)
     try:
         data = cast("dict[str, Any]", json.loads(text))
         for name in cells or ():
@@ -86,11 +89,14 @@ def _cell(data: Mapping[str, Any], batches: Sequence[Numbers]) -> Answers | str:
         return str(data["error"])
     gradients: list[Tensor] = []
     for batch, answer in zip(batches, data["answers"], strict=True):
-        gradient_BT = torch.tensor(answer["gradient"], dtype=torch.float64)
+        unknown = torch.full(batch["mask"].shape, torch.nan).tolist()
+        gradient_BT = torch.tensor(answer.get("gradient", unknown), dtype=torch.float64)
         if gradient_BT.shape != batch["mask"].shape:
             return f"the gradient has the shape {list(gradient_BT.shape)}; expected {list(batch['mask'].shape)}"
         gradients.append(gradient_BT)
-    return Answers(asked=tuple(data["asked"]), says=data["says"], gradients=tuple(gradients), promised=data.get("promised"))
+    first = next((str(one["error"]) for one in data["answers"] if "error" in one), "")
+    asked, says, promised = tuple(data["asked"]), str(data["says"]), data.get("promised")
+    return Answers(asked=asked, says=says, gradients=tuple(gradients), error=first, promised=promised)
 
 
 def _ran(what: str, command: Sequence[str], text: str, deadline_s: float) -> str:

@@ -7,7 +7,7 @@ that the shipped methods use, and over all shipped parts with their defaults, on
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -18,7 +18,7 @@ from rung.batch import Batch
 from rung.lab.referee.estimates import loss_of
 from rung.methods import METHODS, PolicyGradient
 from rung.methods.parts.advantages import EpisodeReturn, GroupCentredBatchScaled, GroupNormalized, OthersInGroup
-from rung.methods.parts.aggregations import PerConstantLength
+from rung.methods.parts.aggregations import PerConstantLength, Whiten
 from rung.methods.parts.protocols import Advantage, Aggregation, Objective, fact
 from rung.methods.parts.reference_kl import K1, K2, K3, KLInAdvantage, KLInLoss, KLInReward
 from rung.methods.parts.shipped import PARTS
@@ -28,7 +28,9 @@ SAME = 1e-5
 """Gradients that differ by less, relative to their length, are the same; libraries take some sums in float32."""
 UNFITTED = ("needs_critic", "needs_teacher", "needs_step_scores", "needs_right_answers", "chosen")
 """Facts of parts that need more than rewards and log-probs, or draw at random."""
-SLOTS = ("advantage", "objective", "aggregation")
+SLOTS = ("advantage", "whiten", "objective", "aggregation")
+KEPT = 48
+"""Fillings that are tried on every probe, of those nearest on the first."""
 Probe = tuple[Batch, Tensor]
 """A batch of older samples, and the log-probs [B,T] of now."""
 
@@ -78,8 +80,10 @@ def gradients(method: PolicyGradient, probes: Sequence[Probe]) -> Tensor:
     return torch.cat(found)
 
 
-def _nearest(target: Tensor, candidates: Iterable[tuple[Any, Tensor]]) -> tuple[Any, float, float]:
-    """(the nearest, its scale, its distance); the first of equally near ones with the scale nearest to 1."""
+def _ranked(target: Tensor, candidates: Iterable[tuple[Any, Tensor]]) -> list[tuple[float, float, Any, float, float]]:
+    """(distance, 0 where it is none; how far the scale is from 1; the candidate; its scale; its distance) of each that
+    does not point the other way.
+    """
     ranked: list[tuple[float, float, Any, float, float]] = []
     for what, found in candidates:
         square = float(found @ found)
@@ -88,8 +92,32 @@ def _nearest(target: Tensor, candidates: Iterable[tuple[Any, Tensor]]) -> tuple[
             continue
         distance = float((target - scale * found).norm() / target.norm())
         ranked.append((0.0 if distance < SAME else distance, round(abs(scale - 1), 5), what, scale, distance))
-    best = min(ranked, key=lambda one: one[:2])
-    return best[2], best[3], best[4]
+    return ranked
+
+
+def _nearest(target: Tensor, candidates: Iterable[tuple[Any, Tensor]]) -> tuple[Any, float, float]:
+    """(the nearest, its scale, its distance); the first of equally near ones with the scale nearest to 1."""
+    return min(_ranked(target, candidates), key=lambda one: one[:2])[2:]
+
+
+def _on_one(
+    before: Iterable[tuple[Any, Any]], objectives: Sequence[Any], aggregations: Sequence[Any], probe: Probe, rest: Probe
+) -> Iterable[tuple[tuple[Any, ...], Tensor]]:
+    """Every filling's policy term on one probe; what fillings share is taken once."""
+    mask_BT = probe[0].action_mask_BT
+    weights = [(one, one(probe[0], lambda count: count)) for one in aggregations]
+    for advantage, whiten in before:
+        method = REINFORCE.changed(advantage=advantage, whiten=whiten)
+        batch, resting = method.with_advantages(probe[0]), method.with_advantages(rest[0])
+        for objective in objectives:
+            here_BT = probe[1].detach().requires_grad_()
+            losses_BT = objective(batch, here_BT)
+            if not fact(objective, "zero_without_advantage", False):
+                losses_BT = losses_BT - objective(resting, here_BT)
+            for aggregation, weights_BT in weights:
+                total = (weights_BT * losses_BT).sum()
+                (gradient_BT,) = torch.autograd.grad(total, here_BT, retain_graph=True)
+                yield (advantage, whiten, objective, aggregation), gradient_BT[mask_BT]
 
 
 def fit(found: Tensor, at_rest: Tensor, probes: Sequence[Probe], asked: Sequence[str]) -> Fit:
@@ -102,16 +130,21 @@ def fit(found: Tensor, at_rest: Tensor, probes: Sequence[Probe], asked: Sequence
     def policy_term(slots: tuple[Any, ...], on: int | None) -> Tensor:
         method = REINFORCE.changed(reference_kl=None, **dict(zip(SLOTS, slots, strict=True)))
         alone = gradients(method, probes[:on])
-        return alone if fact(slots[1], "zero_without_advantage", False) else alone - gradients(method, resting[:on])
+        return alone if fact(slots[2], "zero_without_advantage", False) else alone - gradients(method, resting[:on])
 
     term = found - at_rest
     # A loss is given the drawn tokens' log-probabilities alone, so none that reads whole distributions can be meant.
     objectives = [one for one in _candidates("objective", Objective) if fact(one, "to_teacher", None) is None]
     aggregations = _candidates("aggregation", Aggregation)
-    every = [(slots, policy_term(slots, 1)) for slots in product(advantages, objectives, aggregations)]
-    near = sorted(every, key=lambda one: _nearest(term[:first], [one])[2] if bool(one[1] @ term[:first] > 0) else 9.0)
-    slots, scale, distance = _nearest(term, [(slots, policy_term(slots, None)) for slots, _ in near[:24]])
-    kl, kl_aggregation, kl_distance = _kl_of(at_rest, slots, scale, resting)
+    whitenings = [None, Whiten(), Whiten(ddof=1)] if own else [None]
+    every = _on_one(product(advantages, whitenings), objectives, aggregations, probes[0], resting[0])
+    near = sorted(_ranked(term[:first], every), key=lambda one: one[:2])
+    slots, scale, distance = _nearest(term, [(one[2], policy_term(one[2], None)) for one in near[:KEPT]])
+    if "reference_log_probs" in asked:
+        kl, kl_aggregation, kl_distance = _kl_of(at_rest, slots, scale, resting)
+    else:
+        rest = scale * gradients(REINFORCE.changed(**dict(zip(SLOTS, slots, strict=True))), resting)
+        kl, kl_aggregation, kl_distance = None, None, float((at_rest - rest).norm() / found.norm())
     named = dict(zip(SLOTS, slots, strict=True))
     return Fit(named, scale, distance, kl, kl_aggregation, kl_distance)
 
@@ -125,7 +158,7 @@ def _kl_of(at_rest: Tensor, slots: tuple[Any, ...], scale: float, resting: Seque
         return None, None, 0.0
     in_loss = [KLInLoss(1.0, k, times) for k in (K1(), K2(), K3()) for times in (False, True)]
     before = [place(1.0, k) for place in (KLInReward, KLInAdvantage) for k in (K1(), K2(), K3())]
-    own = slots[2]
+    own = slots[-1]
     listed = [(kl, own) for kl in (*in_loss, *before)]
     listed += [(kl, part) for kl in in_loss for part in _candidates("aggregation", Aggregation) if part != own]
     terms = [
@@ -133,7 +166,7 @@ def _kl_of(at_rest: Tensor, slots: tuple[Any, ...], scale: float, resting: Seque
         for both in listed
     ]
     (kl, aggregation), factor, distance = _nearest(left, terms)
-    kl = type(kl)(float(f"{factor / scale:.4g}"), *([kl.estimator, kl.times_ratio] if kl in in_loss else [kl.estimator]))
+    kl = replace(kl, coefficient=float(f"{factor / scale:.4g}"))
     return kl, None if aggregation == own else aggregation, distance
 
 

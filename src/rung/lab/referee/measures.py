@@ -64,7 +64,7 @@ def _climbed(world: World, samples: int) -> Generator[list[Numbers], Answers, Te
 
     expected_gradient(note, world, samples)
     answers = yield list(asked.values())
-    _own(answers.gradients, [one["mask"] for one in asked.values()])
+    _own(answers.gradients, [one["mask"] for one in asked.values()], answers.error)
     gradients = dict(zip(asked, answers.gradients, strict=True))
 
     def again(batch: Batch, log_probs_BT: Tensor, key: tuple[int, ...]) -> Tensor:
@@ -114,7 +114,7 @@ def _median(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
 # --- on batches of older samples ----------------------------------------------------------------------------------
 
 
-def probes(same_reference: bool = False) -> list[Probe]:
+def probes() -> list[Probe]:
     """Batches of three prompts with three samples: lengths 1 to 3, ratios beyond the usual clips, one group whose
     rewards hardly differ, so that an ε beside the deviation shows.
     """
@@ -125,16 +125,16 @@ def probes(same_reference: bool = False) -> list[Probe]:
         now_PST = world.tree.log_probs(world.logits_PNV)
         every = every_row(world, now_PST, now_PST)
         by_length = [[s for s, n in enumerate(world.tree.lengths_S.tolist()) if n == length] for length in (1, 2, 3)]
-        chosen = [
-            p * len(world.tree.sequences) + draw.choice(by_length[k]) for p in range(GROUPS) for k in draw.permutation(3)
-        ]
+        lengths_PG = draw.integers(0, 3, (GROUPS, SAMPLES)).tolist()
+        first_P = [p * len(world.tree.sequences) for p in range(GROUPS)]
+        chosen = [int(f + draw.choice(by_length[k])) for f, row in zip(first_P, lengths_PG, strict=True) for k in row]
         batch = every.rows(torch.tensor(chosen))
         now_BT = now_PST.flatten(0, 1)[torch.tensor(chosen)]
 
         def moved(by: float, of: Tensor = now_BT, draw: np.random.Generator = draw) -> Tensor:
             return of + by * torch.from_numpy(draw.standard_normal(of.shape))
 
-        old_BT, reference_BT = moved(0.3), now_BT if same_reference else moved(0.5)
+        old_BT, reference_BT = moved(0.3 if seed % 2 == 0 else 1.2), moved(0.5)
         rewards_B = torch.from_numpy(draw.uniform(0.1, 2.0, len(batch)))
         rewards_B[:SAMPLES] = 0.02 + 0.005 * rewards_B[:SAMPLES]
         last_BT = torch.arange(now_BT.shape[1])[None] == batch.action_mask_BT.sum(1)[:, None] - 1
@@ -149,11 +149,11 @@ def probes(same_reference: bool = False) -> list[Probe]:
     return found
 
 
-def _own(gradients: Sequence[Tensor], masks: Sequence[Tensor]) -> Tensor:
-    """The gradients at the tokens that were drawn; ValueError where one is not finite."""
+def _own(gradients: Sequence[Tensor], masks: Sequence[Tensor], error: str) -> Tensor:
+    """The gradients at the tokens that were drawn; ValueError where one is not finite, or was not given."""
     found = torch.cat([g[mask_BT] for g, mask_BT in zip(gradients, masks, strict=True)])
     if not bool(found.isfinite().all()):
-        raise ValueError("the loss has a gradient that is not finite, on numbers that are")
+        raise ValueError(error or "the loss has a gradient that is not finite, on numbers that are")
     return found
 
 
@@ -163,21 +163,25 @@ def fitted() -> Generator[list[Numbers], Answers, tuple[Fit, str | None]]:
     resting = [(without_rewards(batch), now) for batch, now in given]
     answers = yield [numbers_of(batch, now) for batch, now in (*given, *resting)]
     masks = [batch.action_mask_BT for batch, _ in given]
-    found, at_rest = (_own(part, masks) for part in (answers.gradients[:PROBES], answers.gradients[PROBES:]))
+    halves = answers.gradients[:PROBES], answers.gradients[PROBES:]
+    found, at_rest = (_own(part, masks, answers.error) for part in halves)
     method = METHODS[answers.promised] if answers.promised else None
-    parts = parting(found, method, given) if isinstance(method, PolicyGradient) else None
+    parts = None
+    if isinstance(method, PolicyGradient):
+        without_kl = "reference_log_probs" not in answers.asked
+        parts = parting(found, method.changed(name=method.name, reference_kl=None) if without_kl else method, given)
     return fit(found, at_rest, given, answers.asked), parts
 
 
 def _padded(numbers: Numbers, columns: int, content: float) -> Numbers:
-    """More columns of padding, and other numbers in all of it."""
+    """More columns of padding, and other log-probs in all of it."""
     mask_BT = torch.nn.functional.pad(numbers["mask"], (0, columns))
     wide: dict[str, Any] = {}
     for name, value in numbers.items():
         if not (isinstance(value, Tensor) and value.ndim == 2) or name == "mask":
             continue
         there = torch.nn.functional.pad(value, (0, columns))
-        wide[name] = torch.where(mask_BT, there, content) if there.is_floating_point() else there
+        wide[name] = torch.where(mask_BT, there, content) if name.endswith("log_probs") else there
     return {**numbers, **wide, "mask": mask_BT}
 
 
@@ -194,8 +198,9 @@ def depends() -> Measure:
     swapped = torch.arange(rows).reshape(GROUPS, SAMPLES)[[1, 2, 0]].flatten()
     prompts = list(torch.arange(rows).split(SAMPLES))
     singles = list(torch.arange(rows).split(1))
-    whole = [numbers, _padded(numbers, 3, 0.0), _padded(numbers, 0, -7.0), _rows(numbers, within), _rows(numbers, swapped)]
-    answers = yield [*whole, *(_rows(numbers, index) for index in (*prompts, *singles))]
+    padded = [_padded(numbers, 3, 0.0), _padded(numbers, 0, -7.0)]
+    parts = [_rows(numbers, index) for index in (within, swapped, *prompts, *singles)]
+    answers = yield [numbers, *padded, *parts]
     plain, padding, content, *rest = answers.gradients
     orders, pieces = rest[:2], rest[2:]
     totals = {"num_tokens", "num_sequences"} & set(answers.asked)

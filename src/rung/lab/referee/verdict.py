@@ -21,8 +21,8 @@ REPEATS = {
     "order_of_samples": "Depends on the order of a prompt's samples, by {by}.",
     "order_of_prompts": "Depends on the order of the prompts, by {by}.",
     "micro_batch": "The step depends on the micro-batch: parts of a step, {added_up}, differ from the whole by {by}.",
-    "accumulation": "The step depends on gradient accumulation and on the number of processes, by {by}, where each part "
-    "holds whole prompts.",
+    "accumulation": "The step depends on gradient accumulation and on the number of processes, by {by}, though each "
+    "part holds whole prompts.",
 }
 
 
@@ -79,7 +79,7 @@ def nearest_preset(fit: Fit, asked: Sequence[str]) -> tuple[str, list[str]]:
     A loss that is given its advantages is compared by its other slots.
     """
     reads_rewards = bool({"rewards", "token_rewards"} & set(asked))
-    compared = [*SLOTS[:1] * reads_rewards, *SLOTS[1:] * ("log_probs" in asked)]
+    compared = [*SLOTS[:2] * reads_rewards, *SLOTS[2:] * ("log_probs" in asked)]
     ranked: list[tuple[int, int, str, list[str]]] = []
     for place, (name, method) in enumerate(METHODS.items()):
         if not isinstance(method, PolicyGradient) or method.behaviour or method.critic or method.learned_reward:
@@ -117,13 +117,13 @@ def sentences(data: Mapping[str, Any], fit: Fit) -> Iterator[str]:
         which = "short" if length > 1 else "long"
         other = "long" if length > 1 else "short"
         yield (
-            f"Prefers {which} answers where they are right, and {other} ones where they are wrong: a token of an answer "
-            f"of length 1 weighs {length:.3g} times one of length 3."
+            f"Prefers {which} answers where they are right, and {other} ones where they are wrong: a token of an "
+            f"answer of length 1 weighs {length:.3g} times one of length 3."
         )
     yield from _kl(data, fit.kl)
     for name, text in REPEATS.items():
         by = data["depends"][name]
-        if by > SEEN and (name != "accumulation" or by != data["depends"]["micro_batch"]):
+        if not by <= SEEN and (name != "accumulation" or by != data["depends"]["micro_batch"]):
             yield text.format(by=f"{by:.3g}", added_up=data["depends"]["added_up"])
     if data["parts_at"]:
         yield f"Is not what its name stands for ({data['promised']}): {data['parts_at']}."
@@ -144,9 +144,10 @@ def _direction(data: Mapping[str, Any]) -> Iterator[str]:
     if exact and max(abs(two["ratio"] - 1), abs(four["ratio"] - 1)) < EXACT:
         yield "Climbs the expected return: on average the gradient is the true one."
     elif exact and max(abs(two["ratio"] - 1 / 2), abs(four["ratio"] - 3 / 4)) < EXACT:
-        yield "Shrinks by (G-1)/G: the direction is right, and a prompt's own mean takes part of each sample's gradient."
+        yield "Shrinks by (G-1)/G: the direction is right, but a prompt's mean holds the sample itself."
     elif exact:
-        yield f"The direction is right; the length is {two['ratio']:.4g} at 2 samples of a prompt and {four['ratio']:.4g} at 4."
+        lengths = f"{two['ratio']:.4g} at 2 samples of a prompt and {four['ratio']:.4g} at 4"
+        yield f"The direction is right; the length is {lengths}."
     else:
         yield (
             f"Bends the direction: {two['off_direction']:.3f} of the true gradient's length at 2 samples of a prompt, "
@@ -168,4 +169,5 @@ def _kl(data: Mapping[str, Any], part: Any) -> Iterator[str]:
     elif kl["off_direction"] / abs(kl["ratio"]) < EXACT:
         yield f"Pulls to the reference along the true KL, with the weight {kl['ratio']:.4g}."
     else:
-        yield f"Pulls to the reference with the weight {kl['ratio']:.4g}, off the true KL's direction: cosine {kl['cosine']:.3f}."
+        weight, cosine = f"{kl['ratio']:.4g}", f"{kl['cosine']:.3f}"
+        yield f"Pulls to the reference with the weight {weight}, off the true KL's direction: cosine {cosine}."

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import importlib.abc
+import importlib.machinery
 import importlib.metadata
+import importlib.util
 import inspect
 import json
 import os
@@ -16,9 +19,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import torch
 from torch import Tensor
+
+sys.path[:] = [one for one in sys.path if Path(one).resolve() != Path(__file__).resolve().parent]
+"""An adapter has its library's name, and must not be found in its place."""
 
 MEANINGS = {
     "log_probs": "[B,T] of the tokens drawn, under the policy as it is now; the gradient is taken to these",
@@ -82,17 +89,24 @@ def loss_of(function: Callable[..., Any], given: Mapping[str, Any]) -> Tensor:
             raise ValueError(f"the loss has the shape {list(value.shape)}; expected one number")
         return value.reshape(())
     if value.shape not in (mask.shape, mask.shape[:1]):
-        raise ValueError(f"the advantages have the shape {list(value.shape)}; expected [B] or [B,T], {list(mask.shape)}")
+        raise ValueError(
+            f"the advantages have the shape {list(value.shape)}; expected [B] or [B,T], {list(mask.shape)}"
+        )
     value = value[:, None] if value.ndim == 1 else value
     terms = value.detach().double() * log_probs
     return -torch.where(mask, terms, torch.zeros_like(terms)).sum() / len(mask)
 
 
 def gradient_of(function: Callable[..., Any], numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """A batch's loss and its gradient to each log-prob; zeros where the loss does not depend on them."""
+    """A batch's loss and its gradient to each log-prob: zeros where it does not depend on them, and an `error`
+    where the function raises.
+    """
     given = tensors(numbers)
     log_probs = given["log_probs"].requires_grad_()
-    loss = loss_of(function, given)
+    try:
+        loss = loss_of(function, given)
+    except Exception as error:  # noqa: BLE001  whatever a library raises is told through the pipe
+        return {"error": f"{type(error).__name__}: {error}"[:1000]}
     gradient = torch.autograd.grad(loss, log_probs, allow_unused=True)[0] if loss.requires_grad else None
     gradient = torch.zeros_like(log_probs) if gradient is None else gradient
     return {"loss": float(loss.detach()), "gradient": gradient.tolist()}
@@ -111,11 +125,12 @@ def about(package: str, files: Sequence[Any]) -> dict[str, Any]:
 def serve(
     cells: Mapping[str, Callable[..., Any]],
     known: Callable[[], Mapping[str, Any]] = dict,
-    promised: Mapping[str, str] = {},  # noqa: B006  never changed
+    promised: Mapping[str, str] = {},
 ) -> None:
     """Answers one request, `{"cells": [NAME, ...] or null for all, "batches": [...]}`, with every cell's gradients.
 
-    `promised` are the methods of rung's that the cells' names stand for. Whatever a library prints goes to stderr, so that the pipe holds the answer alone.
+    `promised` are the methods of rung's that the cells' names stand for. Whatever a library prints goes to stderr, so
+    that the pipe holds the answer alone.
     """
     pipe = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -126,10 +141,43 @@ def serve(
             continue
         function = cells[name]
         try:
-            found: dict[str, Any] = {"asked": names_of(function), "says": inspect.getdoc(function) or "", "promised": promised.get(name)}
+            found: dict[str, Any] = {
+                "asked": names_of(function),
+                "says": inspect.getdoc(function) or "",
+                "promised": promised.get(name),
+            }
             found["answers"] = [gradient_of(function, numbers) for numbers in request["batches"]]
         except Exception as error:  # noqa: BLE001  whatever a library raises is told through the pipe
             found = {"error": f"{type(error).__name__}: {error}"[:2000]}
         reply["cells"][name] = found
     pipe.write(json.dumps(reply))
     pipe.close()
+
+
+class _StandIns(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Modules that answer every name with a mock, in place of packages that are not installed."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = names
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        if any(name == one or name.startswith(f"{one}.") for one in self.names):
+            return importlib.machinery.ModuleSpec(name, self, is_package=True)
+        return None
+
+    def create_module(self, spec: Any) -> Any:
+        module = MagicMock(name=spec.name)
+        module.__spec__, module.__path__, module.__version__ = spec, [], "0"
+        return module
+
+    def exec_module(self, module: Any) -> None:
+        pass
+
+
+def without(*names: str) -> dict[str, Any]:
+    """Puts mocks where these packages are not installed: engines and kernels that a library imports at its top and that
+    the called functions never use. A module of the library's own, with a dot, is always replaced. Says which.
+    """
+    missing = [name for name in names if "." in name or importlib.util.find_spec(name) is None]
+    sys.meta_path.insert(0, _StandIns(missing))
+    return {"without": missing}
