@@ -147,7 +147,8 @@ IDEAS: dict[str, str] = {
     "vapo": (
         "A critic again, for long reasoning: the λ of GAE grows with the length of the answer for the policy, so that "
         "a far-away reward still reaches the first tokens, and the critic learns whole returns, alone at "
-        "first, so that the policy is never judged by a critic that knows nothing yet. The loss is DAPO's."
+        "first, so that the policy is never judged by a critic that knows nothing yet. The loss is DAPO's, and beside "
+        "it the likelihood of right answers is raised, so that a rare success is not lost."
     ),
     "reward_model": (
         "A person who cannot write the reward down can still say which of two answers is better. Each answer gets a "

@@ -209,6 +209,8 @@ class Batch:
     """The learner's, before this rollout's first update; known once it has learnt."""
     clipped_BT: Tensor | None = None
     """bool: the objective's bound took the gradient away in at least one of this rollout's updates; None: no bound."""
+    imitated_BT: Tensor | None = None
+    """What a token's log-prob weighs beside the objective's loss of it, taken over the whole update."""
     chosen_BT: Tensor | None = None
     """bool: the tokens that an objective chose from all those of its update."""
     processes: Processes = ALONE

@@ -30,6 +30,7 @@ from rung.methods.parts.critics import *
 from rung.methods.parts.distillation import *
 from rung.methods.parts.elements import *
 from rung.methods.parts.filters import *
+from rung.methods.parts.imitation import *
 from rung.methods.parts.learned_reward import *
 from rung.methods.parts.objectives import *
 from rung.methods.parts.optimizers import *

@@ -22,6 +22,7 @@ from rung.methods.parts.advantages import (
     LengthWeightedMean,
     PassAtK,
 )
+from rung.methods.parts.imitation import RightAnswersToo
 from rung.methods.reinforce import REINFORCE
 
 PLAIN = REINFORCE.changed(name="plain", advantage=EpisodeReturn())
@@ -165,3 +166,22 @@ def test_pass_at_k_by_counting_sets() -> None:
     found = pass_at_k(torch.tensor(right), torch.zeros(n, dtype=torch.int64), every, k, normalize=False)
     torch.testing.assert_close(found, torch.tensor(wanted, dtype=torch.float64))
     assert next(iter(all_batches(random_world(tree=Tree(2, 1)), 1)))
+
+
+@pytest.mark.parametrize("samples", [1, 2])
+def test_imitating_right_answers_climbs_their_mean_log_prob_beside_the_return(samples: int) -> None:
+    """E[μ ∑_right ∑_t ∇log π / ∑_right |o|], by hand over all batches: a mean over the right answers' tokens of an
+    update, so that one right answer among wrong ones weighs as much as many. It is not the return's gradient: a bias."""
+    world = random_world(3, rewards="binary")
+    logits_PNV = world.logits_PNV.clone().requires_grad_()
+    log_S = world.log_probs_PS(logits_PNV)[0]
+    right_S, lengths_S = world.returns_PS()[0] >= 1, world.tree.lengths_S
+    total = torch.zeros((), dtype=torch.float64)
+    for probability, rows in all_batches(world, samples):
+        right = [row for row in rows if bool(right_S[row])]
+        if right:
+            total = total + probability * 0.3 * log_S[right].sum() / sum(int(lengths_S[row]) for row in right)
+    (imitated,) = torch.autograd.grad(total, logits_PNV)
+    found = expected_gradient(PLAIN.changed(imitation=RightAnswersToo(weight=0.3)), world, samples)
+    assert_multiple(found - gradient(expected_return, world), imitated, 1.0)
+    assert compare(imitated, gradient(expected_return, world)).off_direction > 0.05

@@ -15,6 +15,7 @@ from rung.methods.parts.preference_losses import (
     Answers,
     ConservativeDPOLoss,
     DPOLoss,
+    DPOWithLikelihood,
     IPOLoss,
     KTOLoss,
     RobustDPOLoss,
@@ -187,3 +188,19 @@ def test_ktos_push_is_largest_at_its_anchor() -> None:
     (gradient_B,) = torch.autograd.grad(KTOLoss(beta=0.4)(answers).sum(), log_ratios_B)
     assert float(gradient_B[1]) == pytest.approx(-0.1)
     assert float(gradient_B[0].abs()) < 0.01 > float(gradient_B[2].abs())
+
+
+def test_dpo_beside_likelihood_ends_elsewhere_and_keeps_the_chosen_answers_likely(world: World) -> None:
+    """Its stated bias: the second term draws to the chosen answers whatever the reference says. Without it, DPO's own
+    end. It does what it is for: of one pair, DPO is content while the chosen answer grows less likely; this is not."""
+    pairs_M2 = all_pairs(len(SMALL.sequences))
+    labels_M, best_PS = bradley_terry_M(world, pairs_M2), optimum_PS(world, BETA)
+    plain_PS = ends_PS(DPOWithLikelihood(BETA, weight=0.0), world, pairs_M2, labels_M)
+    assert total_variation(plain_PS, best_PS) < 1e-4
+    found_PS = ends_PS(DPOWithLikelihood(BETA, weight=1.0), world, pairs_M2, labels_M)
+    assert total_variation(found_PS, best_PS) > 0.02
+    chosen_S = torch.zeros(len(SMALL.sequences), dtype=torch.float64).index_add(0, pairs_M2[:, 0], labels_M)
+    likelihood = (chosen_S / SMALL.lengths_S * found_PS[0].log()).sum() - (
+        chosen_S / SMALL.lengths_S * plain_PS[0].log()
+    ).sum()
+    assert float(likelihood) > 0

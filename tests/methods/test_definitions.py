@@ -36,6 +36,7 @@ from rung.methods.parts.critics import ValueFunction
 from rung.methods.parts.distillation import GeneralisedJSD, NoAdvantage, ReverseKL, ToTeacher
 from rung.methods.parts.elements import CriticElement, Lifetimes, SearchElement
 from rung.methods.parts.filters import AccuraciesDiffer, FrozenStart, SoftOverlong
+from rung.methods.parts.imitation import RightAnswersToo
 from rung.methods.parts.learned_reward import ByDisagreement, SegmentPreferences
 from rung.methods.parts.objectives import (
     ClippedSurrogate,
@@ -182,6 +183,7 @@ PINNED["vapo"] = PINNED["dapo"] | {
     "shape_reward": None,
     "critic": ValueFunction(separate=True, coefficient=0.5, warmup_steps=50),
     "advantage": LengthAdaptiveGAE(alpha=0.05),
+    "imitation": RightAnswersToo(weight=0.1),
 }
 PINNED["ppo@lm-human-preferences"] = PINNED["ppo"] | {  # its code: launch.py and train_policy.py
     "reference_kl": KLInReward(coefficient=0.15, estimator=K1(), target=6.0, adapt_over=10_000),
@@ -368,7 +370,7 @@ PINNED["rft"] = PINNED["online_rft"] | {"behaviour": FrozenStart()}
 UNUSED = dict.fromkeys(
     (
         *("behaviour", "horizon", "learned_reward", "keep_group", "shape_reward", "reference_kl", "critic", "whiten"),
-        *("correction", "drop_rows"),
+        *("correction", "drop_rows", "imitation"),
     )
 ) | {"entropy_bonus": 0.0}
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Self, cast
 
+import torch
 from torch import Tensor
 
 from rung.batch import Batch
@@ -27,6 +28,7 @@ from rung.methods.parts.protocols import (
     Correction,
     Critic,
     GroupFilter,
+    Imitation,
     Objective,
     Optimizer,
     ReferenceKL,
@@ -63,6 +65,7 @@ class PolicyGradient(Method):
     advantage: Advantage
     whiten: Whitening | None = None
     objective: Objective
+    imitation: Imitation | None = None
     entropy_bonus: Annotated[float, FROM_0] = 0.0
     """Weight of the entropy bonus at each token."""
     correction: Correction | None = None
@@ -137,6 +140,8 @@ class PolicyGradient(Method):
             yield from self._others_answers(type(self.behaviour).__name__)
 
     def _against_the_trust_region(self, optimizer: str) -> Iterator[str]:
+        if self.imitation is not None:
+            yield f"method.imitation: got one, but the step of {optimizer} is of the objective alone; set it to null"
         warmup_steps = fact(self.critic, "warmup_steps", 0)
         if warmup_steps:
             yield (
@@ -171,7 +176,7 @@ class PolicyGradient(Method):
         lines = [f"J = E[ {formula_of(self.aggregation)} {formula_of(self.objective)} ]{entropy}{kl}"]
         beside = (
             *(self.advantage, self.behaviour, self.learned_reward, self.whiten, self.critic, self.shape_reward),
-            *(self.keep_group, self.correction, self.drop_rows, self.trust_region()),
+            *(self.imitation, self.keep_group, self.correction, self.drop_rows, self.trust_region()),
         )
         return "\n".join([*lines, *(formula_of(part) for part in beside if part is not None)])
 
@@ -261,7 +266,12 @@ class PolicyGradient(Method):
         return minibatch if chosen is None else minibatch.changed(chosen_BT=chosen(minibatch, log_probs_BT, total, key))
 
     def minibatch(self, minibatch: Batch, total: Total) -> Batch:
-        """The minibatch as it is learnt from: its advantages whitened, if that is done by minibatch."""
+        """The minibatch as it is learnt from: its advantages whitened, if that is done by minibatch, and what is imitated
+        weighed."""
+        if self.imitation is not None:
+            weights_BT = self.weights(minibatch, total)
+            share_BT = self.imitation(minibatch, total) / torch.where(weights_BT > 0, weights_BT, torch.inf)
+            minibatch = minibatch.changed(imitated_BT=share_BT)
         if self.whiten is None or not self.whiten.per_minibatch:
             return minibatch
         assert minibatch.advantages_BT is not None
@@ -274,7 +284,8 @@ class PolicyGradient(Method):
         stands beside them.
         """
         assert batch.advantages_BT is not None, "the advantage comes before"
-        alone = self.critic is None and self.entropy_bonus == 0 and not self._kl_in_loss()
+        beside = self.critic is not None or self.entropy_bonus != 0 or self.imitation is not None
+        alone = not beside and not self._kl_in_loss()
         if not (alone and fact(self.objective, "zero_without_advantage", False)):
             return batch.counted_B()
         return (zeroed(batch.advantages_BT, batch.action_mask_BT) != 0).any(1)
@@ -291,6 +302,9 @@ class PolicyGradient(Method):
             losses_BT = losses_BT * self.correction(batch, of_BT)
         if self.reference_kl is not None:
             losses_BT = losses_BT + self.reference_kl.loss(batch, log_probs_BT)
+        if self.imitation is not None:
+            assert batch.imitated_BT is not None, "what is imitated is weighed over the whole update"
+            losses_BT = losses_BT - batch.imitated_BT * zeroed(log_probs_BT, batch.action_mask_BT)
         if self.entropy_bonus:
             assert entropy_BT is not None, "an entropy bonus needs the entropy"
             losses_BT = losses_BT - self.entropy_bonus * zeroed(entropy_BT, batch.action_mask_BT)
@@ -304,6 +318,7 @@ class PolicyGradient(Method):
             "critic": self.critic is None or stated_beside(self.critic, "slope", "loss") is not None,
             "whiten": not minibatches or stated_beside(self.whiten, "numbers", "__call__") is not None,
             "correction": self.correction is None,
+            "imitation": self.imitation is None,
             "reference_kl": not self._kl_in_loss(),
             "optimizer": stated_beside(self.optimizer, "rule", "build") is not None,
         }

@@ -78,10 +78,11 @@ def all_batches(world: World, samples: int, *, ordered: bool = False) -> Iterato
 
 
 def loss_of(method: PolicyGradient) -> Loss:
-    """What a method's own code makes of a batch: `with_advantages`, `choosing`, `losses`, `weights`."""
+    """What a method's own code makes of a batch as one update: `with_advantages`, `minibatch`, `choosing`, `losses`,
+    `weights`."""
 
     def loss(batch: Batch, log_probs_BT: Tensor, key: tuple[int, ...]) -> Tensor:
-        batch = method.with_advantages(batch)
+        batch = method.minibatch(method.with_advantages(batch), lambda count: count)
         batch = method.choosing(batch, log_probs_BT.detach(), lambda count: count, key)
         return (method.weights(batch, lambda count: count) * method.losses(batch, log_probs_BT)).sum()
 

@@ -146,6 +146,12 @@ class Whitening(Protocol):
     def __call__(self, values_BT: Tensor, mask_BT: Tensor, total: Total) -> Tensor: ...
 
 
+class Imitation(Protocol):
+    """Imitation: the [B,T] weights with which log-probs are raised beside the objective, from the whole update."""
+
+    def __call__(self, batch: Batch, total: Total) -> Tensor: ...
+
+
 class GroupFilter(Protocol):
     """Group filter: whether a prompt is kept, from the accuracies of its samples."""
 
