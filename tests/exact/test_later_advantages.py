@@ -171,7 +171,7 @@ def test_pass_at_k_by_counting_sets() -> None:
 @pytest.mark.parametrize("samples", [1, 2])
 def test_imitating_right_answers_climbs_their_mean_log_prob_beside_the_return(samples: int) -> None:
     """E[μ ∑_right ∑_t ∇log π / ∑_right |o|], by hand over all batches: a mean over the right answers' tokens of an
-    update, so that one right answer among wrong ones weighs as much as many. It is not the return's gradient: a bias."""
+    update, so that one right answer among wrong ones weighs as much as many. It is another gradient: a bias."""
     world = random_world(3, rewards="binary")
     logits_PNV = world.logits_PNV.clone().requires_grad_()
     log_S = world.log_probs_PS(logits_PNV)[0]

@@ -266,8 +266,7 @@ class PolicyGradient(Method):
         return minibatch if chosen is None else minibatch.changed(chosen_BT=chosen(minibatch, log_probs_BT, total, key))
 
     def minibatch(self, minibatch: Batch, total: Total) -> Batch:
-        """The minibatch as it is learnt from: its advantages whitened, if that is done by minibatch, and what is imitated
-        weighed."""
+        """The minibatch as it is learnt from: advantages whitened, if that is done by minibatch; what is imitated."""
         if self.imitation is not None:
             weights_BT = self.weights(minibatch, total)
             share_BT = self.imitation(minibatch, total) / torch.where(weights_BT > 0, weights_BT, torch.inf)
