@@ -13,7 +13,7 @@ from rung.lab.runs_table import runs_table
 
 def made(folder: Path, method: str, score: float | None, *, steps: int = 3, gap: float = 0.0) -> Path:
     folder.mkdir(parents=True)
-    (folder / "settings.yaml").write_text(f"method: {{name: {method}}}\ntask: {{name: arithmetic}}\nsteps: 10\n")
+    (folder / "settings.yaml").write_text(f"method:\n  name: {method}\ntask:\n  name: arithmetic\nsteps: 10\n")
     rows = [{"step": step, "reward/mean": 0.1, "sampler_gap/mean": gap} for step in range(1, steps + 1)]
     if score is not None:
         rows[-1] |= {"held_out/score": score, "held_out/low": score - 0.1, "held_out/high": score + 0.1}
@@ -47,10 +47,10 @@ def test_what_is_no_run_is_told_and_what_is_damaged_is_a_row(rung, tmp_path) -> 
         assert answer.code == 2 and says in answer.err
     assert "did you mean 'score'" in rung("list", made(tmp_path / "a", "grpo", 0.2), "--sort", "scor").err
     (tmp_path / "a" / "metrics.jsonl").write_text("{no\n")
-    (tmp_path / "a" / "settings.yaml").write_text('method: "x\\e[31m"\ntask: [1]\n')
+    (tmp_path / "a" / "settings.yaml").write_text("method:\n  name: x\x1b[31m\ntask: [1]\n")
     (row,) = runs_table([tmp_path])
     assert row.wrong == ("metrics.jsonl cannot be read",) and row.task == "unknown" and "\x1b" not in row.method
-    (tmp_path / "a" / "settings.yaml").write_text("!!python/object/apply:os.system [ls]")
+    (tmp_path / "a" / "settings.yaml").unlink()
     assert "settings.yaml cannot be read" in runs_table([tmp_path])[0].wrong
 
 

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from rung.errors import DataError, SettingsError, did_you_mean
 from rung.lab.diagnosis.rules import warnings_in
 from rung.lab.diagnosis.stored import in_use
+from rung.lab.run_page.summary import set_to, summary
 from rung.runs.folder import SETTINGS, is_finished
 from rung.runs.metrics import shown
 from rung.runs.record.console import duration
@@ -23,7 +22,7 @@ from rung.runs.record.files import Row, read_rows
 from rung.runs.record.visible import visible
 
 LARGEST = 2**18
-"""Bytes of settings.yaml that are read."""
+"""Characters of settings.yaml that are read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,40 +108,31 @@ def _row(folder: Path) -> RunRow:
     wrong: list[str] = []
     settings = _settings(folder / SETTINGS, wrong)
     metrics, timings = (_rows(folder / f"{name}.jsonl", wrong) for name in ("metrics", "timings"))
-    scored: Row = next((row for row in reversed(metrics) if row.get("held_out/score") is not None), {})
-    asked = settings.get("steps")
-    state = "finished" if is_finished(folder) else "running" if in_use(folder) else "stopped"
+    finished, asked = is_finished(folder), set_to(settings, "steps")
+    told = summary(settings, metrics, timings, None, finished=finished)
     wrong = [*dict.fromkeys(one.name.replace("_", " ") for one in warnings_in(metrics)), *wrong] if metrics else wrong
     return RunRow(
         run=visible(str(folder), limit=120),
-        method=_name(settings.get("method")),
-        task=_name(settings.get("task")),
-        steps=int(metrics[-1].get("step") or 0) if metrics else 0,
-        asked=asked if type(asked) is int else None,
-        score=scored.get("held_out/score"),
-        low=scored.get("held_out/low"),
-        high=scored.get("held_out/high"),
-        state=state,
-        seconds=sum(row.get("seconds/step") or 0.0 for row in timings),
+        method=told["method"] or "unknown",
+        task=told["task"] or "unknown",
+        steps=told["step"],
+        asked=int(asked) if asked.isdecimal() else None,
+        score=told["score"],
+        low=told["low"],
+        high=told["high"],
+        state="finished" if finished else "running" if in_use(folder) else "stopped",
+        seconds=told["seconds"],
         wrong=tuple(wrong),
     )
 
 
-def _name(value: Any) -> str:
-    name = value.get("name") if isinstance(value, dict) else value
-    return visible(name, limit=60) if isinstance(name, str) else "unknown"
-
-
-def _settings(path: Path, wrong: list[str]) -> Mapping[str, Any]:
+def _settings(path: Path, wrong: list[str]) -> str:
     try:
-        with path.open("rb") as file:
-            found = yaml.load(file.read(LARGEST), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (OSError, ValueError, yaml.YAMLError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
+        with path.open(encoding="utf-8", errors="backslashreplace") as file:
+            return file.read(LARGEST)
+    except OSError:
         wrong.append(f"{path.name} cannot be read")
-        return {}
-    return found
+        return ""
 
 
 def _rows(path: Path, wrong: list[str]) -> list[Row]:

@@ -23,8 +23,8 @@ def summary(
     scored = next((row for row in reversed(metrics) if row.get("held_out/score") is not None), {})
     rewards = [row["reward/mean"] for row in metrics if row.get("reward/mean") is not None]
     return {
-        "method": _set(settings, "method:\n  name"),
-        "task": _set(settings, "task:\n  name"),
+        "method": set_to(settings, "method:\n  name"),
+        "task": set_to(settings, "task:\n  name"),
         "state": "finished" if finished else time_left(settings, metrics, timings) or "unfinished",
         "step": last_step(metrics),
         "score": scored.get("held_out/score"),
@@ -40,7 +40,7 @@ def summary(
 
 def state(settings: str, metrics: Sequence[Row], timings: Sequence[Row], *, finished: bool) -> str:
     """How far a run is, in a sentence or two."""
-    last, planned = last_step(metrics), _set(settings, "steps")
+    last, planned = last_step(metrics), set_to(settings, "steps")
     left = time_left(settings, metrics, timings)
     of = f" of {int(planned):,}" if planned.isdecimal() else ""
     said = f"Finished after {last:,} steps." if finished else f"Unfinished: {last:,}{of} steps so far"
@@ -59,7 +59,7 @@ def time_left(settings: str, metrics: Sequence[Row], timings: Sequence[Row]) -> 
     >>> time_left("steps: 30\\n", [{"step": 10}], [{"step": 10, "seconds/step": 2.0}])
     'about 40s left'
     """
-    planned = _set(settings, "steps")
+    planned = set_to(settings, "steps")
     recent = [seconds for row in timings[-RECENT:] if (seconds := row.get("seconds/step")) is not None]
     steps = int(planned) - last_step(metrics) if planned.isdecimal() else 0
     if steps <= 0 or not recent:
@@ -77,7 +77,7 @@ def _seconds(timings: Sequence[Row]) -> float:
     return sum(row.get("seconds/step") or 0.0 for row in timings)
 
 
-def _set(settings: str, key: str) -> str:
+def set_to(settings: str, key: str) -> str:
     """What the text says of a key at the margin. It is looked for, not parsed: another's file is shown and no more."""
     found = re.search(rf"^{key}: (.{{1,200}})$", settings, re.MULTILINE)
     return visible(found[1].strip("'\""), limit=80) if found else ""
