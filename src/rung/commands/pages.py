@@ -23,6 +23,7 @@ MOST_RUNS = 200
 def view(
     runs: Annotated[list[Path], argument("view.runs")],
     port: Annotated[int, option("port")] = 0,
+    terminal: Annotated[bool, option("view.terminal")] = False,
 ) -> None:
     """Look inside runs in a page on this machine, also while they train.
 
@@ -31,6 +32,13 @@ def view(
     runs.
     """
     opened = _opened(runs)
+    if terminal:
+        from rung.lab.terminal_view import view as in_terminal
+
+        if len(opened) != 1:
+            raise SettingsError(f"RUN: got {len(opened)} runs, expected one with --terminal; rung list shows several")
+        in_terminal(opened[0])
+        return
     try:
         from rung.lab.pages import PageServer
         from rung.lab.run_page.viewer_page import ViewerPage
