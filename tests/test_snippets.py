@@ -20,7 +20,8 @@ def snippets(page: str) -> list[tuple[int, str]]:
     return [(text[: block.start(1)].count("\n"), block[1]) for block in found]
 
 
-SLOW = [pytest.param(page, marks=pytest.mark.slow) for page in ("docs/start.md", "docs/coming_from.md")]
+LONG = [pytest.mark.slow, pytest.mark.timeout(900)]
+SLOW = [pytest.param(page, marks=LONG) for page in ("docs/start.md", "docs/coming_from.md")]
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/own.md", "docs/conversations.md", *SLOW])
