@@ -13,6 +13,7 @@ from run_server import KILLED, Runs, assert_same
 import rung
 from rung import SettingsError, Step
 from rung.models.language.tiny import tiny_model
+from rung.runs.record.files import read_rows
 from rung.settings.objects import taken_apart
 
 SMALL: dict[str, Any] = {
@@ -95,6 +96,8 @@ def test_an_environment_and_tools_are_trained_kept_asked_for_again_and_scored(mo
     assert any(len(one) for one in holes) and all((one == 0).all() for one in holes)
     metrics = dict(list(run.metrics())[1])
     assert metrics["turns/mean"] > 1 and metrics["tokens/observed"] > 0 and metrics["turns/failed"] == 0
+    assert all(row["turn_rewards"] and len(row["turn_ends"]) == len(row["turn_calls"]) for row in rows)
+    assert read_rows(run.folder / "timings.jsonl").rows[1]["turns/waiting"] > 0
 
     with pytest.raises(SettingsError, match=r"hand it in again: resume\(folder, task=Guess\)"):
         rung.resume(tmp_path / "run", {"steps": 3}, quiet=True)

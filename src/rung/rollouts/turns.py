@@ -9,7 +9,8 @@ A turn's random numbers are keyed by item, sample and turn, so an episode is the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -49,10 +50,12 @@ def answers(
     stream: Stream,
     first_group: int = 0,
     epsilon: float | None = None,
+    waited: Callable[[float], object] = lambda seconds: None,
 ) -> Sequence[Episode]:
     """Episodes as `Sampler.sample` gives them, for each item a group; played to their end where the task has turns.
 
-    `max_new_tokens` is of one turn. Raises DataError where a prompt cannot be read or the sampler is wrong.
+    `max_new_tokens` is of one turn. `waited` is told of the seconds that environments and tools took for each turn.
+    Raises DataError where a prompt cannot be read or the sampler is wrong.
     """
     asked: dict[str, Any] = {"temperature": temperature, "stop": task.stop, "epsilon": epsilon}
     asked["max_new_tokens"] = max_new_tokens
@@ -65,7 +68,7 @@ def answers(
     episodes = checked(first, prompts, samples_per_prompt, max_new_tokens)
     if task.plays is None:
         return episodes
-    player = _Player(policy, task, max_new_tokens)
+    player = _Player(policy, task, max_new_tokens, waited)
     rows = [row for group in begun for row in group]
     for row, episode in zip(rows, episodes, strict=True):
         row.first = episode
@@ -167,8 +170,10 @@ def _begun(task: TextTask, item: Item, samples: int, stream: Stream, form: str) 
 class _Player:
     """Gives each turn to its environment and writes down what comes back."""
 
-    def __init__(self, policy: TextPolicy, task: TextTask, max_new_tokens: int) -> None:
-        self.policy, self.task, self.max_new_tokens = policy, task, max_new_tokens
+    def __init__(
+        self, policy: TextPolicy, task: TextTask, max_new_tokens: int, waited: Callable[[float], object]
+    ) -> None:
+        self.policy, self.task, self.max_new_tokens, self.waited = policy, task, max_new_tokens, waited
         self.between = BetweenTurns(policy)
 
     def take(self, rows: Sequence[_Row], drawn: Sequence[Episode]) -> None:
@@ -185,7 +190,10 @@ class _Player:
                 row.ending = "failed" if row.status != OK else "cut"
             else:
                 asked.append((row, turn))
-        for (row, turn), step in zip(asked, self._steps(asked), strict=True):
+        begun = time.perf_counter()
+        steps = self._steps(asked)
+        self.waited(time.perf_counter() - begun)
+        for (row, turn), step in zip(asked, steps, strict=True):
             if isinstance(step, RewardError):
                 row.turns.append(turn)
                 row.failed(step, f"step {len(row.turns)}")

@@ -39,6 +39,8 @@ class TextRollouts(Collector[B]):
         self.settings, self.task, self.policy, self.judge = settings, task, policy, judge
         self.sampler = sampler
         self.drawn = self.version = 0
+        self.waiting = 0.0
+        """Seconds in which environments and tools were waited for since they were last told."""
 
     def deliver(self, version: int) -> None:
         self.version = version
@@ -52,18 +54,23 @@ class TextRollouts(Collector[B]):
     def answered(self, sampler: Sampler, step: int, items: Sequence[Item], **how: Any) -> Sequence[Episode]:
         """Answers to these items, not judged."""
         seed, longest = self.settings.seed, self.settings.max_new_tokens
-        how |= {"max_new_tokens": longest, "stream": Stream(seed, step, "train")}
+        how |= {"max_new_tokens": longest, "stream": Stream(seed, step, "train"), "waited": self._waited}
         return answers(sampler, self.policy, self.task, items, **how)
 
+    def _waited(self, seconds: float) -> None:
+        self.waiting += seconds
+
     def told(self) -> tuple[Metrics, Metrics, tuple[str, ...]]:
-        """Metrics, timings and sentences of the engine that drew; nothing where there is none."""
+        """Metrics, timings and sentences of what drew: the engine, where there is one, and environments over turns."""
+        waiting, self.waiting = self.waiting, 0.0
+        timings: Metrics = {} if self.task.plays is None else {"turns/waiting": waiting}
         if (asked := getattr(self.sampler, "told", None)) is None:
-            return {}, {}, ()
+            return {}, timings, ()
         told: Told = asked()
         stale = float(self.version - told.drawn_from.version)
         return (
             {"delivery/gap": told.drawn_from.gap, "delivery/staleness": stale},
-            {"delivery/seconds": told.seconds},
+            timings | {"delivery/seconds": told.seconds},
             told.notes,
         )
 

@@ -28,7 +28,7 @@ function placesOf(run, { adds, reached }) {
 
 function namesOf(runs) {
   const names = new Set();
-  for (const run of runs) for (const row of run.metrics.rows) for (const name of Object.keys(row)) names.add(name);
+  for (const run of runs) for (const row of [...run.metrics.rows, ...run.timings.rows]) for (const name of Object.keys(row)) names.add(name);
   return [...names].filter((name) => !PARTS_OF_ANOTHER.has(name));
 }
 
@@ -90,7 +90,7 @@ function headingOf(title) {
 
 function draw(name, runs) {
   const { picture, drawn } = panelOf(name);
-  const now = JSON.stringify([view.along, view.from, view.to, view.smooth, ...runs.map((run) => [run.number, run.colour, run.metrics.epoch, run.metrics.rows.length])]);
+  const now = JSON.stringify([view.along, view.from, view.to, view.smooth, ...runs.map((run) => [run.number, run.colour, run.metrics.epoch, run.metrics.rows.length, run.timings.rows.length])]);
   if (drawn === now || (picture.contains(document.activeElement) && !view.changed)) return; // whoever is reading it is not disturbed
   panelOf(name).drawn = now;
   const axis = AXES[view.along];

@@ -65,10 +65,11 @@ export class Run {
     return [this.state.problem, this.metrics.problem, this.timings.problem, this.solved.problem].filter(Boolean);
   }
 
-  /** [[step, value], ...] of a metric, where it was measured. */
+  /** [[step, value], ...] of a metric or a timing, where it was measured. */
   points(name) {
     const found = [];
-    for (const row of this.metrics.rows) {
+    const measured = this.metrics.rows.some((row) => Object.hasOwn(row, name)) ? this.metrics.rows : this.timings.rows;
+    for (const row of measured) {
       if (Object.hasOwn(row, name) && row[name] !== null) found.push([row.step, row[name]]);
     }
     return found;
