@@ -68,11 +68,12 @@ def diagnose(folder: Annotated[Path, argument("diagnose.folder")], as_json: AsJs
 
 def _opened(folders: list[Path]) -> list[OpenedRun]:
     """Raises SettingsError with everything that is wrong with the folders."""
-    from rung.lab.run_page.opened_run import OpenedRun, runs_in
+    from rung.lab.run_page.opened_run import OpenedRun
+    from rung.lab.runs_table import runs_in
 
     problems: list[str] = []
     opened: list[OpenedRun] = []
-    for folder in (run for given in folders for run in runs_in(given)):
+    for folder in (run for given in folders for run in (list(runs_in(given)) or [given])):
         try:
             opened.append(OpenedRun(folder))
         except SettingsError as error:

@@ -14,7 +14,7 @@ from made_up_runs import ADVANTAGES, CLIPPED, ENTROPY, LOG_PROBS, PIECES, episod
 from rung.batch import Episode, Judgement
 from rung.errors import DataError, SettingsError
 from rung.lab.run_page import opened_run as solved
-from rung.lab.run_page.opened_run import OpenedRun, runs_in
+from rung.lab.run_page.opened_run import OpenedRun
 from rung.lab.run_page.shown import TOKEN_COLUMNS, shown_step, shown_tokens
 from rung.runs.record import sample_rows, samples
 from rung.runs.record.samples import StoredSamples
@@ -90,16 +90,6 @@ def test_a_folder_that_is_no_run_is_told(tmp_path: Path) -> None:
     make_run(tmp_path / "run", 1)
     with pytest.raises(SettingsError, match=r"is in it; .*run holds one$"):
         OpenedRun(tmp_path)
-
-
-def test_a_folder_of_runs_gives_all_of_them(tmp_path: Path) -> None:
-    for name in ("b/seed-0", "a", "b/seed-1", "one/two/three/four"):
-        make_run(tmp_path / name, 1)
-    (tmp_path / "a" / "inner").mkdir()
-    (tmp_path / "a" / "inner" / "settings.yaml").write_text("seed: 0\n")
-    found = runs_in(tmp_path)
-    assert [str(path.relative_to(tmp_path)) for path in found] == ["a", "b/seed-0", "b/seed-1"]
-    assert runs_in(tmp_path / "a") == [tmp_path / "a"] and runs_in(tmp_path / "none") == [tmp_path / "none"]
 
 
 def test_solve_rates_grow_and_are_cut_back(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from rung.batch import OK
 from rung.errors import DataError, SettingsError
 from rung.lab.diagnosis.rules import WarningLog
 from rung.lab.run_page.shown import STEP_COLUMNS, TOKEN_COLUMNS, overview, shown_step, shown_tokens
+from rung.lab.runs_table import runs_in
 from rung.runs.record.files import Row, parse_row
 from rung.runs.record.samples import StoredSamples
 from rung.runs.record.visible import finite, shown_text, visible
@@ -38,9 +39,9 @@ class OpenedRun:
         self.folder = folder
         if not folder.is_dir():
             raise SettingsError([f"RUN: there is no folder {folder}; expected the folder of a run, such as runs/NAME"])
-        below = runs_in(folder)
         if not any((folder / name).is_file() for name in ("metrics.jsonl", "settings.yaml")):
-            hint = "" if below == [folder] else f"; {below[0]} holds one"
+            below = next(runs_in(folder), None)
+            hint = "" if below is None else f"; {below} holds one"
             raise SettingsError([f"RUN: {folder} holds no run: neither settings.yaml nor metrics.jsonl is in it{hint}"])
         self.stored = StoredSamples(folder)
         self._files = {name: GrowingRows(folder / f"{name}.jsonl") for name in ("metrics", "timings")}
@@ -132,19 +133,6 @@ class OpenedRun:
                 return shown_text(file.read(MOST_TEXT))
         except OSError:
             return ""
-
-
-DEPTH = 3
-"""Folders between a folder of runs and a run in it, at most: a comparison keeps its runs below a method and a seed."""
-
-
-def runs_in(folder: Path) -> list[Path]:
-    """The runs that lie below a folder, in order; the folder itself where it is a run, or where there are none."""
-    if (folder / "settings.yaml").is_file() or (folder / "metrics.jsonl").is_file():
-        return [folder]
-    below = (folder.glob(f"{'*/' * deep}settings.yaml") for deep in range(1, DEPTH + 1))
-    found = sorted({path.parent for paths in below for path in paths})
-    return [run for run in found if run.parent not in found] or [folder]  # what a run keeps within itself is no other
 
 
 MOST_AT_ONCE = 1000
