@@ -22,6 +22,7 @@ from ladder_picture import ladder_picture
 from method_pages import method_pages
 from settings_list import as_json
 from settings_page import settings_page
+from verify_page import verify_pages
 
 from rung.methods import METHODS, Method
 from rung.methods.explain import Change, difference
@@ -153,7 +154,12 @@ def generated(text: str) -> str:
 
 def main(check: bool) -> int:
     stale = 0
-    whole = {str(LADDER): ladder_picture(METHODS), **method_pages(), "docs/settings.md": settings_page()}
+    whole = {
+        str(LADDER): ladder_picture(METHODS),
+        **method_pages(),
+        **verify_pages(),
+        "docs/settings.md": settings_page(),
+    }
     whole["docs/api.md"] = api_page()
     whole["src/rung/settings/listed.json"] = as_json()
     for name in (*FILES, *whole):

@@ -38,6 +38,8 @@ class Answers:
     """Its docstring."""
     gradients: tuple[Tensor, ...]
     """[B,T] each, to the batch's log-probs; NaN or infinite where the loss is."""
+    whole: bool
+    """One call is a whole update, which the library cuts into parts afterwards."""
     error: str
     """What the first batch that raised said."""
     promised: str | None
@@ -96,7 +98,8 @@ def _cell(data: Mapping[str, Any], batches: Sequence[Numbers]) -> Answers | str:
         gradients.append(gradient_BT)
     first = next((str(one["error"]) for one in data["answers"] if "error" in one), "")
     asked, says, promised = tuple(data["asked"]), str(data["says"]), data.get("promised")
-    return Answers(asked=asked, says=says, gradients=tuple(gradients), error=first, promised=promised)
+    rest = {"whole": bool(data.get("whole")), "error": first, "promised": promised}
+    return Answers(asked=asked, says=says, gradients=tuple(gradients), **rest)
 
 
 def _ran(what: str, command: Sequence[str], text: str, deadline_s: float) -> str:
@@ -108,14 +111,14 @@ def _ran(what: str, command: Sequence[str], text: str, deadline_s: float) -> str
         process = subprocess.Popen(command, text=True, start_new_session=True, env=environment, **pipes)
     except OSError as error:
         raise SettingsError(f"--python: {command[0]} cannot be started: {error.strerror}") from error
-    try:
-        said, noise = process.communicate(text, timeout=deadline_s)
-    except subprocess.TimeoutExpired:
-        raise SettingsError(f"{what}: no answer within {deadline_s:g} s; it was stopped") from None
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    with process:
+        try:
+            said, noise = process.communicate(text, timeout=deadline_s)
+        except subprocess.TimeoutExpired:
+            raise SettingsError(f"{what}: no answer within {deadline_s:g} s; it was stopped") from None
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
     if process.returncode != 0:
         last = noise.strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
         raise SettingsError(f"{what}: could not be called in {Path(command[0]).name}: {last[0][:500]}")

@@ -19,6 +19,7 @@ from rung.lab.referee.estimates import loss_of
 from rung.methods import METHODS, PolicyGradient
 from rung.methods.parts.advantages import EpisodeReturn, GroupCentredBatchScaled, GroupNormalized, OthersInGroup
 from rung.methods.parts.aggregations import PerConstantLength, Whiten
+from rung.methods.parts.objectives import ClippedSurrogate, SequenceClippedSurrogate
 from rung.methods.parts.protocols import Advantage, Aggregation, Objective, fact
 from rung.methods.parts.reference_kl import K1, K2, K3, KLInAdvantage, KLInLoss, KLInReward
 from rung.methods.parts.shipped import PARTS
@@ -58,7 +59,10 @@ def _candidates(slot: str, protocol: Any) -> list[Any]:
     used = [getattr(method, slot) for method in METHODS.values() if isinstance(method, PolicyGradient)]
     more = [GroupNormalized(e, d) for e in (1e-4, 1e-6, 1e-8) for d in (0, 1)]
     more += [GroupCentredBatchScaled(e, 1) for e in (1e-4, 1e-6, 1e-8)]
-    found = [*used, *(more if slot == "advantage" else []), *(part() for part in PARTS[protocol])]
+    more += [EpisodeReturn(OthersInGroup())]
+    wide = [SequenceClippedSurrogate(0.2, 0.2), ClippedSurrogate(0.2, 0.2, 3.0)]
+    extra = {"advantage": more, "objective": wide}.get(slot, [])
+    found = [*used, *extra, *(part() for part in PARTS[protocol])]
     return [
         one
         for one in dict.fromkeys(found)

@@ -215,12 +215,16 @@ def depends() -> Measure:
     def back(index: Tensor, found_BT: Tensor) -> Tensor:
         return torch.empty_like(found_BT).index_copy_(0, index, found_BT)
 
-    reads_groups = {"rewards", "token_rewards", "groups"} & set(answers.asked)
-    accumulated = change(joined(pieces[: len(prompts)]))
-    return {
+    found: dict[str, Any] = {
         "padding": max(change(padding[:, :wide]), change(content)),
         "order_of_samples": change(back(within, orders[0])),
         "order_of_prompts": change(back(swapped, orders[1])),
+    }
+    if answers.whole:
+        return found
+    reads_groups = {"rewards", "token_rewards", "groups"} & set(answers.asked)
+    accumulated = change(joined(pieces[: len(prompts)]))
+    return found | {
         "micro_batch": accumulated if reads_groups else change(joined(pieces[len(prompts) :])),
         "accumulation": accumulated,
         "world_size": accumulated,

@@ -20,7 +20,7 @@ REPEATS = {
     "padding": "Reads the padding: the gradient changes by {by} with what stands behind the answers.",
     "order_of_samples": "Depends on the order of a prompt's samples, by {by}.",
     "order_of_prompts": "Depends on the order of the prompts, by {by}.",
-    "micro_batch": "The step depends on the micro-batch: parts of a step, {added_up}, differ from the whole by {by}.",
+    "micro_batch": "The step depends on the micro-batch: parts, {added_up}, differ from the whole by {by}.",
     "accumulation": "The step depends on gradient accumulation and on the number of processes, by {by}, though each "
     "part holds whole prompts.",
 }
@@ -121,10 +121,11 @@ def sentences(data: Mapping[str, Any], fit: Fit) -> Iterator[str]:
             f"answer of length 1 weighs {length:.3g} times one of length 3."
         )
     yield from _kl(data, fit.kl)
+    depends = data["depends"]
     for name, text in REPEATS.items():
-        by = data["depends"][name]
-        if not by <= SEEN and (name != "accumulation" or by != data["depends"]["micro_batch"]):
-            yield text.format(by=f"{by:.3g}", added_up=data["depends"]["added_up"])
+        by = depends.get(name, 0.0)
+        if not by <= SEEN and (name != "accumulation" or by != depends["micro_batch"]):
+            yield text.format(by=f"{by:.3g}", added_up=depends.get("added_up"))
     if data["parts_at"]:
         yield f"Is not what its name stands for ({data['promised']}): {data['parts_at']}."
     if data["fit"]["equal"]:

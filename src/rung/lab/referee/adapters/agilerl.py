@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import talk
 
-MISSING = talk.without("triton", "deepspeed", "vllm", "peft", "ray", "dill", "lazy_loader", "wandb", "pettingzoo",
-                       "supersuit", "liger_kernel", "redis", "minari", "ucimlrepo", "fastrand", "hydra", "pymunk",
-                       "pygame")  # fmt: skip
+MISSING = talk.without("agilerl.arena", "triton", "deepspeed", "vllm", "peft", "ray", "dill", "lazy_loader",
+                       "wandb", "pettingzoo", "supersuit", "liger_kernel", "redis", "minari", "ucimlrepo",
+                       "fastrand", "hydra", "pymunk", "pygame")  # fmt: skip
 
 from agilerl.algorithms import grpo as grpo_file  # noqa: E402
 

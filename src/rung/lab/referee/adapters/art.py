@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import talk
 import torch
 
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # else it looks for a table of prices on the network
 MISSING = talk.without("h2", "lazy_importer", "pydantic_settings", "tiktoken", "fastuuid", "openai", "dotenv",
                        "litellm", "weave", "aiohttp", "typer", "polars", "nest_asyncio", "tenacity", "peft",
                        "unsloth", "vllm", "setproctitle", "tblib", "panza", "wandb")  # fmt: skip

@@ -52,4 +52,4 @@ CELLS = {
 }
 
 if __name__ == "__main__":
-    talk.serve(CELLS, lambda: {**talk.about("skyrl", [ppo_utils]), **MISSING})
+    talk.serve(CELLS, lambda: {**talk.about("skyrl", [ppo_utils]), **MISSING}, whole=True)
