@@ -137,6 +137,11 @@ IDEAS: dict[str, str] = {
         "If one of k tries is enough, an answer that is right where all others are wrong is worth more than one more "
         "right answer among many. What each adds is counted over all sets of k at once, so that no set has to be drawn."
     ),
+    "adaptive_entropy": (
+        "A policy that is sure of everything tries nothing new. An entropy bonus keeps it open, but one of fixed "
+        "weight is too much here and too little there; so it is switched on where the entropy falls to a target, and "
+        "its weight grows until the entropy is above."
+    ),
     "lite_ppo": (
         "Of many tricks two are kept: advantages centred by group and scaled by batch, and a mean over tokens."
     ),

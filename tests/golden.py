@@ -122,6 +122,7 @@ TEXT_KINDS = (
     *(text(method) for method in GROUP_METHODS),
     text("grpo@openrlhf", "method.num_minibatches=2"),
     text("dapo", "prompts_per_step=3"),
+    text("adaptive_entropy", "method.entropy_target.target=2.0 method.entropy_target.step=0.05"),
     text("high_entropy", "prompts_per_step=3"),
     text("grpo_iterative", "method.reference_kl.refresh_every=1"),
     text("grpo-kl", "method.reference_kl.coefficient=0.1", method="grpo"),

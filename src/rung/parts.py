@@ -29,6 +29,7 @@ from rung.methods.parts.corrections import *
 from rung.methods.parts.critics import *
 from rung.methods.parts.distillation import *
 from rung.methods.parts.elements import *
+from rung.methods.parts.entropy import *
 from rung.methods.parts.filters import *
 from rung.methods.parts.imitation import *
 from rung.methods.parts.learned_reward import *

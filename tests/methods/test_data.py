@@ -40,8 +40,8 @@ def test_slots_are_all_fields_but_the_identity() -> None:
             "critic",
             "advantage",
         ),
-        *("whiten", "objective", "imitation", "entropy_bonus", "correction", "drop_rows", "aggregation", "optimizer"),
-        "num_epochs",
+        *("whiten", "objective", "imitation", "entropy_bonus", "entropy_target", "correction", "drop_rows"),
+        *("aggregation", "optimizer", "num_epochs"),
         "num_minibatches",
     ]
     assert set(as_data(GRPO)) == {"kind", *slots(GRPO), *IDENTITY}

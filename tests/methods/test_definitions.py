@@ -35,6 +35,7 @@ from rung.methods.parts.corrections import StaleNegatives
 from rung.methods.parts.critics import ValueFunction
 from rung.methods.parts.distillation import GeneralisedJSD, NoAdvantage, ReverseKL, ToTeacher
 from rung.methods.parts.elements import CriticElement, Lifetimes, SearchElement
+from rung.methods.parts.entropy import EntropyTarget
 from rung.methods.parts.filters import AccuraciesDiffer, FrozenStart, SoftOverlong
 from rung.methods.parts.imitation import RightAnswersToo
 from rung.methods.parts.learned_reward import ByDisagreement, SegmentPreferences
@@ -365,12 +366,17 @@ PINNED |= {
     "pass_at_k": GRPO_LIKE  # arXiv:2508.10751
     | {"samples_per_prompt": 16, "advantage": PassAtK(k=4), "aggregation": PerToken()},
 }
+PINNED["adaptive_entropy"] = GRPO_LIKE | {  # arXiv:2505.22312
+    "samples_per_prompt": 16,
+    "aggregation": PerToken(),
+    "entropy_target": EntropyTarget(target=0.2, weight=0.0, step=0.005),
+}
 PINNED["dppo_kl"] = PINNED["dppo"] | {"objective": WithinKL(low=0.05, high=0.05, pull=0.0)}
 PINNED["rft"] = PINNED["online_rft"] | {"behaviour": FrozenStart()}
 UNUSED = dict.fromkeys(
     (
         *("behaviour", "horizon", "learned_reward", "keep_group", "shape_reward", "reference_kl", "critic", "whiten"),
-        *("correction", "drop_rows", "imitation"),
+        *("correction", "drop_rows", "imitation", "entropy_target"),
     )
 ) | {"entropy_bonus": 0.0}
 

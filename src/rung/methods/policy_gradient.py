@@ -17,6 +17,7 @@ from rung.batch import Batch
 from rung.formulas.masked import zeroed
 from rung.formulas.policy_losses import capped
 from rung.methods.kind import Method
+from rung.methods.parts.entropy import EntropyTarget
 from rung.methods.parts.filters import FrozenStart
 from rung.methods.parts.learned_reward import SegmentPreferences
 from rung.methods.parts.objectives import old_log_probs
@@ -68,6 +69,7 @@ class PolicyGradient(Method):
     imitation: Imitation | None = None
     entropy_bonus: Annotated[float, FROM_0] = 0.0
     """Weight of the entropy bonus at each token."""
+    entropy_target: EntropyTarget | None = None
     correction: Correction | None = None
     drop_rows: RowFilter | None = None
     aggregation: Aggregation
@@ -176,7 +178,14 @@ class PolicyGradient(Method):
         lines = [f"J = E[ {formula_of(self.aggregation)} {formula_of(self.objective)} ]{entropy}{kl}"]
         beside = (
             *(self.advantage, self.behaviour, self.learned_reward, self.whiten, self.critic, self.shape_reward),
-            *(self.imitation, self.keep_group, self.correction, self.drop_rows, self.trust_region()),
+            *(
+                self.entropy_target,
+                self.imitation,
+                self.keep_group,
+                self.correction,
+                self.drop_rows,
+                self.trust_region(),
+            ),
         )
         return "\n".join([*lines, *(formula_of(part) for part in beside if part is not None)])
 
@@ -283,11 +292,17 @@ class PolicyGradient(Method):
         stands beside them.
         """
         assert batch.advantages_BT is not None, "the advantage comes before"
-        beside = self.critic is not None or self.entropy_bonus != 0 or self.imitation is not None
+        beside = self.critic is not None or self.entropy_weight != 0 or self.imitation is not None
         alone = not beside and not self._kl_in_loss()
         if not (alone and fact(self.objective, "zero_without_advantage", False)):
             return batch.counted_B()
         return (zeroed(batch.advantages_BT, batch.action_mask_BT) != 0).any(1)
+
+    @property
+    def entropy_weight(self) -> float:
+        """Of the entropy bonus now: the fixed one, and that of a target while the entropy is below it."""
+        held = self.entropy_target
+        return self.entropy_bonus + (held.weight if held is not None and held.on else 0.0)
 
     def _kl_in_loss(self) -> bool:
         return self.reference_kl is not None and fact(self.reference_kl, "in_loss", True)
@@ -304,9 +319,9 @@ class PolicyGradient(Method):
         if self.imitation is not None:
             assert batch.imitated_BT is not None, "what is imitated is weighed over the whole update"
             losses_BT = losses_BT - batch.imitated_BT * zeroed(log_probs_BT, batch.action_mask_BT)
-        if self.entropy_bonus:
+        if self.entropy_weight:
             assert entropy_BT is not None, "an entropy bonus needs the entropy"
-            losses_BT = losses_BT - self.entropy_bonus * zeroed(entropy_BT, batch.action_mask_BT)
+            losses_BT = losses_BT - self.entropy_weight * zeroed(entropy_BT, batch.action_mask_BT)
         return losses_BT
 
     def beyond_slopes(self) -> list[str]:
@@ -318,6 +333,7 @@ class PolicyGradient(Method):
             "whiten": not minibatches or stated_beside(self.whiten, "numbers", "__call__") is not None,
             "correction": self.correction is None,
             "imitation": self.imitation is None,
+            "entropy_target": self.entropy_target is None,
             "reference_kl": not self._kl_in_loss(),
             "optimizer": stated_beside(self.optimizer, "rule", "build") is not None,
         }

@@ -15,6 +15,7 @@ from rung.methods.parts import (
     critics,
     distillation,
     elements,
+    entropy,
     filters,
     imitation,
     learned_reward,
@@ -62,7 +63,15 @@ PARTS: Mapping[type[Any], tuple[type[Any], ...]] = {
     protocols.QOptimizer: (q_learning.Adam, q_learning.CentredRMSprop),
     protocols.Actor: (elements.SearchElement, elements.Lifetimes),
     protocols.Queries: (learned_reward.ByDisagreement, learned_reward.AtRandom),
-    **{part: (part,) for part in (elements.CriticElement, filters.FrozenStart, learned_reward.SegmentPreferences)},
+    **{
+        part: (part,)
+        for part in (
+            elements.CriticElement,
+            entropy.EntropyTarget,
+            filters.FrozenStart,
+            learned_reward.SegmentPreferences,
+        )
+    },
 }
-"""Three fill slots that are closed: CriticElement's loop is compiled, FrozenStart says who answers, and
-SegmentPreferences decides the trainer. Protocols have parts of their own."""
+"""Four fill slots that are closed: CriticElement's loop is compiled, EntropyTarget is the bonus itself, FrozenStart
+says who answers, and SegmentPreferences decides the trainer. Protocols have parts of their own."""

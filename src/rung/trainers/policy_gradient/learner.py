@@ -12,7 +12,7 @@ from rung.batch import Batch
 from rung.errors import NonFiniteError
 from rung.faults import fault_point
 from rung.formulas.aggregations import token_mean
-from rung.formulas.masked import zeroed
+from rung.formulas.masked import masked_mean, zeroed
 from rung.formulas.value_losses import explained_variance
 from rung.methods import PolicyGradient
 from rung.models.language.distributions import Categorical
@@ -141,7 +141,11 @@ class Learner:
         measured = self.method.measured(_AfterUpdates(self, batch))
         record.numbers |= measured
         episodes = int(batch.counted_B().sum())
-        self.method = self.method.adapted({**measured, "episodes": episodes})
+        mask_BT = batch.action_mask_BT
+        seen = {"entropy": float(masked_mean(record.entropy_BT, mask_BT))} if mask_BT.any() else {}
+        self.method = self.method.adapted({**measured, "episodes": episodes, **seen})
+        if self.method.entropy_target is not None:
+            record.numbers["entropy/weight"] = self.method.entropy_weight
 
     def _note_critic(self, batch: Batch, record: UpdateRecord) -> None:
         if batch.value_targets_BT is None or not batch.action_mask_BT.any():
@@ -254,7 +258,7 @@ class Learner:
 
     def _pass(self, micro: Batch, weights: tuple[Tensor, Tensor], record: UpdateRecord) -> tuple[float, Outputs]:
         """One micro-batch: its share of the loss, where gradients are on of the gradient, and what the model said."""
-        entropy = self.method.entropy_bonus != 0 or record.num_epochs == 0
+        entropy = self.method.entropy_weight != 0 or record.num_epochs == 0
         asked = {"with_values": True} if self.method.critic is not None else {}
         if self.method.to_teacher is not None:
             micro, outputs = self._compared(micro, self.method.to_teacher)
@@ -275,7 +279,7 @@ class Learner:
         mask_BT = micro.action_mask_BT.to(own.log_probs_NV.device)
         zero_BT = own.log_probs_NV.new_zeros(mask_BT.shape)
         taken_N = own.log_prob(micro.actions_BT.to(mask_BT.device)[mask_BT])
-        entropy_N = (own if self.method.entropy_bonus else own.detached()).entropy()
+        entropy_N = (own if self.method.entropy_weight else own.detached()).entropy()
         said = (taken_N, entropy_N, divergence(own.log_probs_NV, teachers.log_probs_NV.to(own.log_probs_NV)))
         log_probs_BT, entropy_BT, divergence_BT = (zero_BT.masked_scatter(mask_BT, one_N) for one_N in said)
         return micro.changed(divergence_BT=divergence_BT.to(micro.rewards_BT.device)), Outputs(
