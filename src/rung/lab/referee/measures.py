@@ -20,6 +20,7 @@ from rung.lab.referee.fitting import Fit, Probe, fit, parting, without_rewards
 from rung.lab.referee.grade import numbers_of
 from rung.lab.referee.world import Tree, World, expected_return, gradient, kl, random_world
 from rung.methods import METHODS, PolicyGradient
+from rung.methods.parts.advantages import EpisodeReturn, OthersInGroup
 
 Measure = Generator[list[Numbers], Answers, Any]
 """Yields the batches; is sent the answers to them; returns what it found."""
@@ -168,8 +169,10 @@ def fitted() -> Generator[list[Numbers], Answers, tuple[Fit, str | None]]:
     method = METHODS[answers.promised] if answers.promised else None
     parts = None
     if isinstance(method, PolicyGradient):
-        without_kl = "reference_log_probs" not in answers.asked
-        parts = parting(found, method.changed(name=method.name, reference_kl=None) if without_kl else method, given)
+        given_them = not {"rewards", "token_rewards"} & set(answers.asked)
+        slots: dict[str, Any] = {"advantage": EpisodeReturn(OthersInGroup()), "whiten": None} if given_them else {}
+        slots |= {} if "reference_log_probs" in answers.asked else {"reference_kl": None}
+        parts = parting(found, method.changed(name=method.name, **slots), given)
     return fit(found, at_rest, given, answers.asked), parts
 
 

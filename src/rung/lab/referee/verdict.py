@@ -12,12 +12,11 @@ from rung.methods import METHODS, PolicyGradient
 from rung.methods.data import as_data
 from rung.methods.explain import describe
 from rung.methods.parts.aggregations import PerConstantLength, PerEpisode
-from rung.methods.parts.reference_kl import K1, KLInLoss
 
 EXACT, SEEN = 1e-6, 1e-4
 """Below the first a number is 0; above the second a dependence is told."""
 REPEATS = {
-    "padding": "Reads the padding: the gradient changes by {by} with what stands behind the answers.",
+    "padding": "Reads the padding: the gradient changes by {by} with its width or with what stands in it.",
     "order_of_samples": "Depends on the order of a prompt's samples, by {by}.",
     "order_of_prompts": "Depends on the order of the prompts, by {by}.",
     "micro_batch": "The step depends on the micro-batch: parts, {added_up}, differ from the whole by {by}.",
@@ -70,7 +69,7 @@ def _verdict(answers: Answers | str, read: Callable[[Answers], dict[str, Any]]) 
             "differs": differs,
         },
     }
-    return {**data, "sentences": list(sentences(data, fit))}
+    return {**data, "sentences": list(sentences(data))}
 
 
 def nearest_preset(fit: Fit, asked: Sequence[str]) -> tuple[str, list[str]]:
@@ -109,7 +108,7 @@ def in_words(fit: Fit) -> list[str]:
     return [f"{slot}: {describe(part)}" for slot, part in named.items() if part is not None]
 
 
-def sentences(data: Mapping[str, Any], fit: Fit) -> Iterator[str]:
+def sentences(data: Mapping[str, Any]) -> Iterator[str]:
     """What the numbers say, for somebody who has not met them."""
     yield from _direction(data)
     length = data["length"]
@@ -120,23 +119,22 @@ def sentences(data: Mapping[str, Any], fit: Fit) -> Iterator[str]:
             f"Prefers {which} answers where they are right, and {other} ones where they are wrong: a token of an "
             f"answer of length 1 weighs {length:.3g} times one of length 3."
         )
-    yield from _kl(data, fit.kl)
-    depends = data["depends"]
+    yield from _kl(data)
+    depends, fit = data["depends"], data["fit"]
     for name, text in REPEATS.items():
         by = depends.get(name, 0.0)
         if not by <= SEEN and (name != "accumulation" or by != depends["micro_batch"]):
             yield text.format(by=f"{by:.3g}", added_up=depends.get("added_up"))
     if data["parts_at"]:
-        yield f"Is not what its name stands for ({data['promised']}): {data['parts_at']}."
-    if data["fit"]["equal"]:
-        times = "" if abs(fit.scale - 1) < SEEN else f" times {fit.scale:.4g}"
-        same = "the slots of" if not data["fit"]["differs"] else "nearest"
-        yield f"Equals rung's parts{times}: {'; '.join(data['fit']['in_words'])} ({same} {data['fit']['preset']})."
+        yield f"Differs from rung's {data['promised']}: {data['parts_at']}."
+    parts = "; ".join(fit["in_words"])
+    if fit["equal"]:
+        times = "" if abs(fit["scale"] - 1) < SEEN else f" times {fit['scale']:.4g}"
+        same = "nearest" if fit["differs"] else "the slots of"
+        yield f"Equals rung's parts{times}: {parts} ({same} {fit['preset']})."
     else:
-        yield (
-            f"Equals none of rung's parts; the nearest are {'; '.join(data['fit']['in_words'])}, at a distance of "
-            f"{max(fit.distance, fit.kl_distance):.3g} of the gradient's length."
-        )
+        far = max(fit["distance"], fit["kl_distance"])
+        yield f"Equals none of rung's parts; nearest, at {far:.3g} of the gradient's length, are {parts}."
 
 
 def _direction(data: Mapping[str, Any]) -> Iterator[str]:
@@ -156,13 +154,13 @@ def _direction(data: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _kl(data: Mapping[str, Any], part: Any) -> Iterator[str]:
+def _kl(data: Mapping[str, Any]) -> Iterator[str]:
     if "reference_log_probs" not in data["asked"]:
         return
-    kl = data["kl"]
+    kl, part = data["kl"], data["fit"]["reference_kl"]
     if kl is None:
-        yield "No gradient through the KL: no reference changes what is climbed."
-    elif isinstance(part, KLInLoss) and isinstance(part.estimator, K1) and not part.times_ratio:
+        yield "No gradient through the KL: where no reward is given, no reference changes anything."
+    elif part and part["part"] == "KLInLoss" and part["estimator"]["part"] == "K1" and not part["times_ratio"]:
         yield (
             "No gradient through the KL: k1 in the loss pulls nowhere on average; what is left, with the weight "
             f"{kl['ratio']:.2g}, comes from how tokens are averaged."

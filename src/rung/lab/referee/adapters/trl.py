@@ -149,7 +149,7 @@ CELLS = {
     "kl_uncorrected": grpo("grpo", beta=0.04, correction=False),
     "rloo": rloo,
 }
-PROMISED = {"grpo": "grpo", "dapo": "grpo@trl", "dr_grpo": "dr_grpo", "cispo": "cispo", "gspo": "gspo", "rloo": "rloo"}
+PROMISED = {"dapo": "grpo@trl"}
 
 if __name__ == "__main__":
     talk.serve(CELLS, lambda: talk.about("trl", [grpo_trainer, rloo_trainer]), PROMISED)

@@ -81,7 +81,7 @@ CELLS = {
     "dppo_tv": cell("grpo", "dppo_tv"),
     "dppo_kl": cell("grpo", "dppo_kl"),
 }
-PROMISED = {"grpo": "grpo@verl", "rloo": "rloo"}
+PROMISED = {"grpo": "grpo@verl"}
 
 if __name__ == "__main__":
     talk.serve(CELLS, lambda: {**talk.about("verl", [core_algos]), **MISSING}, PROMISED)
