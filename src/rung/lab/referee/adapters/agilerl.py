@@ -49,7 +49,7 @@ CELLS = {
     "grpo_k3": cell(beta=0.04),
     "grpo_k3_corrected": cell(beta=0.04, use_bias_correction_kl=True),
     "grpo_kl_shaping": cell(beta=0.04, use_kl_advantage_shaping=True),
-    "dr_grpo": cell(adv_norm="mean_only"),
+    "grpo_mean_only": cell(adv_norm="mean_only"),
     "gspo": cell("trajectory", low=1 - 3e-4, high=1 + 4e-4),
     "cispo": cell(objective="cispo", high=5.0),
 }

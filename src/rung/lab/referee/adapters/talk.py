@@ -126,12 +126,12 @@ def serve(
     cells: Mapping[str, Callable[..., Any]],
     known: Callable[[], Mapping[str, Any]] = dict,
     promised: Mapping[str, str] = {},
+    whole: bool = False,
 ) -> None:
     """Answers one request, `{"cells": [NAME, ...] or null for all, "batches": [...]}`, with every cell's gradients.
 
     `promised` are the methods of rung's that the cells' names stand for. `whole`: one call is a whole update, which the
-    library itself cuts into parts afterwards. Whatever a library prints goes to stderr, so
-    that the pipe holds the answer alone.
+    library itself cuts into parts afterwards. Whatever a library prints goes to stderr, so that the pipe holds the answer alone.
     """
     pipe = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -146,6 +146,7 @@ def serve(
                 "asked": names_of(function),
                 "says": inspect.getdoc(function) or "",
                 "promised": promised.get(name),
+                "whole": whole,
             }
             found["answers"] = [gradient_of(function, numbers) for numbers in request["batches"]]
         except Exception as error:  # noqa: BLE001  whatever a library raises is told through the pipe
