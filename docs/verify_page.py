@@ -37,6 +37,7 @@ them, with the version and the SHA-256 of each file that was called.
 
 A cell is one way to call a function. A trainer may call it otherwise: with a whole step's count of tokens, or with
 other settings. So a cell is a statement about the call that the record describes, not about every run of the library.
+Where a step is cut into parts, each part is given as if it were all: a deviation over the batch is then the part's.
 
 AReaL, ART, TorchRL and Liger Kernel are given rung's leave-one-out advantages, which have no bias; the others take the
 rewards. prime-rl and open-instruct are on no registry under their names, and nemo-rl's package there is empty, so they

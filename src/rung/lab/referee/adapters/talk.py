@@ -131,7 +131,7 @@ def serve(
     """Answers one request, `{"cells": [NAME, ...] or null for all, "batches": [...]}`, with every cell's gradients.
 
     `promised` are the methods of rung's that the cells' names stand for. `whole`: one call is a whole update, which the
-    library itself cuts into parts afterwards. Whatever a library prints goes to stderr, so that the pipe holds the answer alone.
+    library itself cuts into parts afterwards. Whatever a library prints goes to stderr, not to the pipe.
     """
     pipe = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
