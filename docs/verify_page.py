@@ -69,6 +69,10 @@ def _page(libraries: list[Mapping[str, Any]]) -> Iterator[str]:
         numbers = (two["ratio"], four["ratio"], two["off_direction"], four["off_direction"])
         weighs = "" if length is None else f"{length:.3g}"
         yield f"| {name} | {' | '.join(f'{n:.3f}' for n in numbers)} | {weighs} | {_equals(cell)} |"
+    yield "\n## Faults\n"
+    for file in sorted((RECORD.parents[2] / "docs" / "findings").glob("*.md")):
+        title = file.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+        yield f"- [{title}](findings/{file.name})"
     yield "\n## Versions\n"
     for one in libraries:
         said = one.get("failed") or one["version"]
