@@ -17,7 +17,9 @@ def ladder_picture(methods: Mapping[str, Method]) -> str:
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {ROW * len(order) + 16}" '
         'font-family="sans-serif" font-size="14">',
-        f'<rect width="{WIDTH}" height="{ROW * len(order) + 16}" fill="white"/>',
+        "<style>.box{fill:#eef3fb;stroke:#33507a} .preset{fill:#f6f1e7} .ink{fill:#10233f} .soft{fill:#556}"
+        "path{stroke:#8aa0bf;fill:none} @media (prefers-color-scheme: dark) {.box{fill:#1b2738;stroke:#6f8fbf}"
+        ".preset{fill:#2b2618} .ink{fill:#e6edf3} .soft{fill:#9da7b3}}</style>",
     ]
     place = {name: (16 + depth * INDENT, 12 + row * ROW) for row, (name, depth) in enumerate(order)}
     for name, _ in order:
@@ -34,10 +36,10 @@ def _walk(methods: Mapping[str, Method], parent: str | None, depth: int) -> Iter
 
 def _entry(methods: Mapping[str, Method], name: str, place: Mapping[str, tuple[int, int]]) -> list[str]:
     method, (x, y) = methods[name], place[name]
-    kind = "#eef3fb" if "@" not in name else "#f6f1e7"
+    kind = "box" if "@" not in name else "box preset"
     found = [
-        f'<rect x="{x}" y="{y}" width="{BOX}" height="32" rx="6" fill="{kind}" stroke="#33507a"/>',
-        f'<text x="{x + 10}" y="{y + 21}" fill="#10233f">{escape(name)}</text>',
+        f'<rect x="{x}" y="{y}" width="{BOX}" height="32" rx="6" class="{kind}"/>',
+        f'<text x="{x + 10}" y="{y + 21}" class="ink">{escape(name)}</text>',
     ]
     if method.parent is None:
         return found
@@ -46,7 +48,7 @@ def _entry(methods: Mapping[str, Method], name: str, place: Mapping[str, tuple[i
     words = ", ".join(slots)
     corner = above_x + 22
     return [
-        f'<path d="M{corner} {above_y + 32} V{y + 16} H{x}" fill="none" stroke="#8aa0bf"/>',
+        f'<path d="M{corner} {above_y + 32} V{y + 16} H{x}"/>',
         *found,
-        f'<text x="{x + BOX + 12}" y="{y + 21}" fill="#556" font-size="12">{escape(words)}</text>',
+        f'<text x="{x + BOX + 12}" y="{y + 21}" class="soft" font-size="12">{escape(words)}</text>',
     ]

@@ -18,6 +18,13 @@ from rung.errors import MissingExtra, RungError
 from rung.library import train
 from rung.trainers.reading import read_run
 
+NEXT = {
+    "view": "the curves, every sample, each token",
+    "chat": "talk to what was trained",
+    "eval --k 8": "mean@8 and pass@8 with intervals",
+}
+"""Commands on the run, and what they show."""
+
 
 def smollm2() -> Path:
     """The model's file. Raises MissingExtra when the package that carries it is not installed."""
@@ -35,6 +42,10 @@ def main() -> int:
     summary = train(reading.required(), folder)
     print(f"the whole demo took {(time.perf_counter() - began) / 60:.1f} minutes")
     print(f"load it: AutoModelForCausalLM.from_pretrained({str(folder / 'final')!r})")
+    if not summary.exit_code:
+        print("to try next:")
+        for command, about in NEXT.items():
+            print(f"  {f'.venv/bin/rung {command} {folder}':<44}  {about}")
     return summary.exit_code
 
 
