@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+
+import yaml
 
 import rung
 from rung.methods import METHODS
@@ -104,3 +107,15 @@ def test_a_docstring_becomes_markdown() -> None:
     markdown = import_module("api_pages").markdown
     said = "Does.\n\nArgs:\n    a, b: two numbers,\n        added.\n\n>>> f(1)\n2"
     assert markdown(said) == "Does.\n\nArgs:\n\n- `a, b`: two numbers, added.\n\n```python\n>>> f(1)\n2\n```"
+
+
+def test_every_page_stands_in_the_contents_of_the_site() -> None:
+    def paths(nav: object) -> Iterator[str]:
+        if isinstance(nav, str):
+            yield from [str(found.relative_to(ROOT)) for found in ROOT.glob(nav)] if "*" in nav else [nav]
+        for one in nav.values() if isinstance(nav, dict) else nav if isinstance(nav, list) else ():
+            yield from paths(one)
+
+    listed = set(paths(yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]))
+    pages = {str(page.relative_to(ROOT)) for page in ROOT.glob("docs/**/*.md") if "source" not in page.parts}
+    assert pages - listed == set() and {one for one in listed if not (ROOT / one).is_file()} == set()
