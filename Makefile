@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: setup engine others browser bubblewrap demo test test-all test-engine lint format bench bench-environments bench-control
+.PHONY: setup engine others browser bubblewrap demo demo-agent test test-all test-engine lint format bench bench-environments bench-control
 .PHONY: docs course clean
 
 setup: $(VENV)/.ready
@@ -24,6 +24,10 @@ $(VENV)/.demo: $(VENV)/.ready
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/demo.py
+
+# A tiny model learns to call a tool.
+demo-agent: setup
+	$(BIN)/python examples/demo_agent.py
 
 # The pages are tested in a real browser, and those tests fail without one: Debian's is installed where we may.
 FIND_BROWSER := for name in chromium chromium-browser google-chrome; do command -v $$name && break; done
@@ -67,7 +71,8 @@ OTHERS := $(or $(RUNG_CACHE),$(HOME)/.cache/rung)/others
 WITH_textarena := textarena==0.7.4
 WITH_textworld := textworld==1.7.0
 WITH_openenv := openenv-core==0.3.0 websockets
-others: $(addprefix $(OTHERS)/,$(addsuffix /.ready,textarena textworld openenv))
+WITH_verifiers := verifiers==0.4.0 uv
+others: $(addprefix $(OTHERS)/,$(addsuffix /.ready,textarena textworld openenv verifiers))
 $(OTHERS)/%/.ready:
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install -q pydantic numpy $(WITH_$*)

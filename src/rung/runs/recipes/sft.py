@@ -35,6 +35,7 @@ from rung.settings import SFTSettings, TaskSettings
 from rung.settings.objects import GIVEN
 from rung.tasks.load import load_text_task
 from rung.tasks.order import batch_indices
+from rung.tasks.others import is_other
 from rung.tasks.task import Example, TextTask
 from rung.tasks.turns import Step
 from rung.trainers.assemble import assemble
@@ -219,7 +220,7 @@ def tiny_for(task: TaskSettings, given: TextTask | None = None) -> Path:
         )
     settings = SFTSettings(model="tiny", task=task)
     own = None
-    if given is not None and plays is not None and ":" in task.name:  # given:Guess, guess.py:Guess
+    if given is not None and plays is not None and (":" in task.name or is_other(task.name)):  # guess.py:Guess
         own = given if len(given.examples) else replace(given, examples=tuple(practice(given)))
     seen = [] if own is None else [[e.prompt, e.completion] for e in own.examples[:MOST_SEEN]]
     key = json.dumps([RECIPE, settings.model_dump(mode="json"), *seen], sort_keys=True)
