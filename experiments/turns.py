@@ -32,7 +32,7 @@ from rung.whole_files import cache_folder
 
 ARENA = "textarena/GuessTheNumber-v0"
 TASKS: Mapping[str, tuple[str, ...]] = {
-    "calculator": ("steps=60",),
+    "calculator": ("steps=40",),
     "guess-number": ("steps=80",),
     ARENA: ("steps=80", "task.first='1-20:'", "turns.most=6"),
 }

@@ -227,7 +227,7 @@ def test_the_calculators_examples_never_show_a_tools_answer_as_the_policys_own()
     examples = [task.examples[i] for i in range(400)]
     calls = [e for e in examples if e.completion.startswith("?times(")]
     after = [e for e in examples if isinstance(e.prompt, str) and "?times(" in e.prompt]
-    assert 10 < len(calls) < 50 and 10 < len(after) < 50
+    assert 10 < len(calls) < 40 and 120 < len(after) < 200
     assert all(e.completion.count("\n") == 1 and e.completion.endswith("\n") for e in examples)
     assert task.plays is not None
     for example in after:

@@ -202,7 +202,7 @@ def _held_out(policy: TextPolicy, task: TextTask, settings: SFTSettings) -> Esti
 
 
 PRACTICE, MOST_SEEN = 1000, 5000
-RECIPE = 2
+RECIPE = 3
 """Counts up whenever the tiny model, its warm-up or a built-in task changes, so that no stale one is used."""
 
 

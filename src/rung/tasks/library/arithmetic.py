@@ -39,8 +39,8 @@ LEVELS = {
     6: ("*", (10, 99), (10, 99)),
 }
 """Problems of about one difficulty: operators, and the ranges of a and b with both ends."""
-CALLING_SHARE = 0.125
-"""Of the calculator's worked examples: those that call the tool."""
+CALLING, ANSWERED = 0.05, 0.45
+"""Of the calculator's worked examples: those that call the tool; these and those that go on after its answer."""
 
 
 def problem(operator: str, a: int, b: int, level: int) -> Problem:
@@ -154,8 +154,8 @@ def calculator(*, seed: int = 0, digits: int = 2, size: int = 20_000, held_out: 
     """`calculator`: products that a small model cannot work out, and a tool that can.
 
     The prompt is `47*38=`. The policy may write `?times(47,38)` and a line end, is told `1786`, and answers with it;
-    or it answers at once, which is seldom right. The worked examples call the tool in one of eight, and else answer
-    alone.
+    or it answers at once, which is seldom right. Of the worked examples that begin, one in twelve calls the tool, the
+    others answer at once; two in five of all show how to go on once the tool has answered.
 
     Args:
         digits: of both factors, 1 to 4.
@@ -173,9 +173,9 @@ def calculator(*, seed: int = 0, digits: int = 2, size: int = 20_000, held_out: 
     def example(index: int) -> Example:
         plain, share = task.examples[index], keyed_share("calculator example", seed, index)
         call = f"?times({str(plain.prompt)[:-1].replace('*', ',')})\n"
-        if share < CALLING_SHARE / 2:
+        if share < CALLING:
             return replace(plain, completion=call)
-        return replace(plain, prompt=f"{plain.prompt}{call}{plain.completion}") if share < CALLING_SHARE else plain
+        return replace(plain, prompt=f"{plain.prompt}{call}{plain.completion}") if share < ANSWERED else plain
 
     rewards = (WeightedReward(reward=NumberEquals(find=first_integer)),)
     task = drawn_task("calculator", candidates, seed=seed, size=size, held_out=held_out, rewards=rewards)
