@@ -126,6 +126,8 @@ class Episode:
     """The episode was cut by a limit. Truncated is not terminated."""
     policy_version: int = 0
     """How many updates the sampling policy had received."""
+    versions: npt.NDArray[np.int32] | None = None
+    """[T] the same of each token, where weights changed while the answer was drawn; `policy_version` is the oldest."""
     text: str = ""
     """The completion as text: the policy's own tokens alone. Empty for environments that are no text."""
     pieces: tuple[str, ...] = ()

@@ -13,8 +13,10 @@ import torch
 from rung.batch import Episode, Judgement
 from rung.models.language.policy import TextPolicy
 from rung.models.language.tiny import tiny_tokenizer
+from rung.rollouts.engine.engines import EngineSettings
 from rung.rollouts.engine.process import PACKAGE
-from rung.rollouts.engine.sampler import EngineSampler, EngineSettings
+from rung.rollouts.engine.sampler import EngineSampler
+from rung.rollouts.engine.source import Source
 from rung.trainers.assemble import assemble
 
 DIGITS = """
@@ -35,9 +37,10 @@ def interpreter(folder: Path) -> Path:
     return script
 
 
-def engine_sampler(python: Path, policy: TextPolicy | None = None, **how: Any) -> EngineSampler:
+def engine_sampler(python: Path, policy: TextPolicy | None = None, *, engines: int = 1, **how: Any) -> EngineSampler:
     policy = policy or small_policy()
-    sampler = EngineSampler(policy, EngineSettings(python=str(python), **how))
+    settings = EngineSettings(python=str(python), environments=[{}] * engines, **how)
+    sampler = EngineSampler(Source(policy), settings)
     sampler.deliver(policy.weights(), 0)
     return sampler
 
@@ -94,7 +97,7 @@ def engine_settings(folder: Path, python: Path) -> dict[str, Any]:
         "method": {"name": "grpo", "samples_per_prompt": 4, "optimizer": {"learning_rate": 3e-3, "warmup_steps": 0}},
         "task": {"name": "arithmetic", "levels": [1], "size": 50, "held_out": 8},
         "rewards": [{"function": f"{folder / 'digits.py'}:digits"}],
-        "steps": 4,
+        "steps": 3,
         "prompts_per_step": 3,
         "max_new_tokens": 5,
         "learner": {"threads": 1},

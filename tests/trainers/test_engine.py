@@ -14,7 +14,7 @@ from rung.models.language.lora import Lora, add_adapter
 from rung.models.language.policy import TextPolicy
 from rung.models.language.size import shape_of
 from rung.random import Stream
-from rung.rollouts.engine.delivery import adapters, whole
+from rung.rollouts.engine.source import Source
 from rung.rollouts.sampling import Prompt
 from rung.settings import Settings
 from rung.trainers.choose import kind_for, problems
@@ -37,6 +37,7 @@ def refusals(engine: str = "vllm", ahead: int = 0, **changed: Any) -> str:
     [
         ({}, ""),
         ({"ahead": 1}, "set method.correction=TruncatedImportance, or method.correction=null to go on without"),
+        ({"ahead": 4}, "set method.correction=TruncatedImportance, or method.correction=null to go on without"),
         ({"ahead": 1, "method": {"name": "grpo", "correction": None}}, ""),
         ({"ahead": 1, "method": {"name": "grpo", "correction": "TruncatedImportance"}}, ""),
         ({"ahead": 1, "method": {"name": "grpo", "correction": "MaskedImportance"}}, ""),
@@ -86,18 +87,19 @@ def test_what_a_step_sends_is_what_the_plan_says(tmp_path: Path, lora: bool) -> 
         asked, shape, trained=trained_parameters(asked, shape), items=2, new_tokens=2 * 4 * 8, prompt_tokens=5
     )
     assert planned is not None
-    buckets = [adapters(policy)] if lora else list(whole(policy.weights(), policy.compute_dtype))
+    source = Source(policy)
+    buckets = list(source.buckets(source.names(changing=True)))
     assert planned.delivered == sum(len(part) for bucket in buckets for part in bucket.parts)
     with closing(engine_sampler(interpreter(tmp_path), policy)) as sampler:
         prompts = [Prompt(f"q{n}", n, policy.encode(f"{n}+{n}=")) for n in range(2)]
         asks: dict[str, Any] = {"samples_per_prompt": 4, "max_new_tokens": 8, "temperature": 1.0}
         sampler.sample(prompts, stream=Stream(0, 1, "train"), **asks)
-        assert sampler._engine is not None
-        before = sampler._engine.sent
+        assert sampler.engines.seats[0].process is not None
+        before = sampler.engines.seats[0].process.sent
         moved(policy)
         sampler.deliver(policy.weights(), 1)
         sampler.sample(prompts, stream=Stream(0, 2, "train"), **asks)
-        extra = sampler._engine.sent - before - planned.delivered - planned.prompts
+        extra = sampler.engines.seats[0].process.sent - before - planned.delivered - planned.prompts
         assert 0 < extra < 12_000, "names, seeds, and the canary's 384 tokens"
     method = asked.resolved_method()
     memory = memory_of(asked, method, kind_for(asked, method), shape, episodes=8, prompt_tokens=5)

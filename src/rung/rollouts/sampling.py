@@ -81,20 +81,12 @@ class Sampler(Protocol):
 
 
 @dataclass(frozen=True)
-class DrawnFrom:
-    """The weights that answers were drawn from: their version, and how far who drew them computes them otherwise."""
-
-    version: int = 0
-    gap: float | None = None
-    """Nats a token, on stored text."""
-
-
-@dataclass(frozen=True)
 class Told:
-    """What a sampler with an engine says of a step: whose weights its latest answers were drawn from, the seconds that
-    went into deliveries, and sentences for the user."""
+    """What a sampler with engines says of a step: how far they compute the learner's log-probs otherwise, in nats a
+    token of stored text, when its latest answers were begun; the seconds that went into deliveries; sentences for the
+    user."""
 
-    drawn_from: DrawnFrom
+    gap: float | None
     seconds: float
     notes: tuple[str, ...] = ()
 
@@ -160,8 +152,11 @@ def from_tensors(tensors: Mapping[str, Tensor]) -> list[Drawn]:
     return [Drawn(tokens.numpy(), log_probs.numpy(), bool(ended)) for tokens, log_probs, ended in rows]
 
 
-def drawn_episode(policy: TextPolicy, prompt: Prompt, sample: int, drawn: Drawn, version: int) -> Episode:
-    """What was drawn for a prompt, by the weights of this version."""
+def drawn_episode(
+    policy: TextPolicy, prompt: Prompt, sample: int, drawn: Drawn, versions: int | Sequence[int]
+) -> Episode:
+    """What was drawn for a prompt, by the weights of this version, or of one for each token."""
+    each = [versions] if isinstance(versions, int) else versions
     return Episode(
         item=prompt.item,
         group=prompt.group,
@@ -172,7 +167,8 @@ def drawn_episode(policy: TextPolicy, prompt: Prompt, sample: int, drawn: Drawn,
         log_probs=drawn.log_probs,
         terminated=drawn.ended,
         truncated=not drawn.ended,
-        policy_version=version,
+        policy_version=min(each),
+        versions=np.array(each, np.int32) if len(set(each)) > 1 else None,
         text=policy.decode(drawn.tokens),
     )
 

@@ -28,9 +28,12 @@ class SamplerSettings(Section):
     own. From Python: what makes a sampler of a policy."""
     rows_at_once: int | None = Field(None, ge=1)
     """Completions drawn at once, at most; None: as many as fit in memory. It never changes what is drawn."""
-    ahead: int = Field(0, ge=0, le=1)
-    """Steps whose completions an engine draws before their turn: with 1 it draws the next step's while this one is
-    learnt from, so they are of the policy one step before."""
+    engines: int = Field(1, ge=1)
+    """Engines that draw, each a share of the completions. It never changes what is drawn. One GPU each."""
+    ahead: int = Field(0, ge=0)
+    """Steps whose completions are begun before their turn. With 1 the next step's are drawn while this one is learnt
+    from, all by the policy one step before. From 2 on weights change while completions are drawn, so that a long one
+    holds nobody up; no token is older than so many steps."""
     python: str | None = None
     """The interpreter that has the engine; None: the one that `make engine` sets up."""
     cache_gib: int | None = Field(None, ge=1)

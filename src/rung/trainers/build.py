@@ -19,7 +19,9 @@ from rung.rollouts.sampling import Sampler
 from rung.settings import RewardSettings, Settings, TaskSettings
 from rung.settings.learner import GradientSettings
 from rung.settings.objects import GIVEN, TASKS_OWN
+from rung.settings.sampler import VLLM
 from rung.tasks.task import TextTask
+from rung.trainers.engine import engine_sampler
 from rung.trainers.fits import accuracy_of, is_function
 from rung.trainers.handed import Handed, missing
 from rung.trainers.kind import Setup
@@ -99,7 +101,10 @@ def language_model(setup: Setup) -> TextPolicy:
 
 
 def sampler_of(setup: Setup, policy: TextPolicy) -> Sampler:
-    """Who draws a policy's answers: as was handed in, else the processes that learn, each its share."""
+    """Who draws a policy's answers: engines, as was handed in, or the processes that learn, each its share. Asked for
+    before a model that engines draw from is sharded."""
+    if setup.settings.sampler.engine == VLLM:
+        return engine_sampler(setup.settings, policy, setup.ranks)
     if setup.ranks.size == 1:
         return setup.handed.sampler(setup.settings, policy)
     from rung.trainers.dealt_sampler import DealtSampler

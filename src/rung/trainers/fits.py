@@ -141,7 +141,7 @@ def not_for_several(settings: Settings) -> Iterator[str]:
             yield f"{key} is an object of this process, which others cannot be handed"
     if settings.method.parts:
         yield "the method has parts of your own, which other processes cannot be handed"
-    if settings.sampler.engine != "in_process":
+    if settings.sampler.engine.startswith(GIVEN):
         yield f"sampler.engine={settings.sampler.engine} is given weights by one process alone"
     if ":" in (settings.learner.device or ""):
         yield f"learner.device={settings.learner.device} is one device, and each process has the GPU of its number"

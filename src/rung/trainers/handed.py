@@ -13,7 +13,6 @@ from rung.rollouts.sampling import Sampler
 from rung.sandbox import require_sandbox
 from rung.settings import Settings, TaskSettings
 from rung.settings.objects import GIVEN, Objects
-from rung.settings.sampler import VLLM
 from rung.settings.schema import PreferenceSettings, TurnSettings
 from rung.tasks.environment import EnvironmentTask, handed_environment
 from rung.tasks.hosted import Host
@@ -100,13 +99,10 @@ class Handed:
         return found
 
     def sampler(self, settings: Settings, policy: TextPolicy) -> Sampler:
-        """The sampler of a policy: the one that was handed in, an engine, or the learner's own process."""
+        """The sampler of a policy: the one that was handed in, or the learner's own process."""
         from rung.rollouts.sampler import InProcessSampler
-        from rung.trainers.engine import engine_sampler
 
         asked = settings.sampler
-        if asked.engine == VLLM:
-            return engine_sampler(settings, policy)
         if not asked.engine.startswith(GIVEN):
             return InProcessSampler(policy, rows_at_once=asked.rows_at_once)
         if self.objects.sampler is None:

@@ -61,7 +61,7 @@ def memory_of(
     base = network.parameters * FLOAT
     copies = int(has_copy(settings, method, kind)) + kind.frozen_copies(settings, method)
     of_kind, processes = kind.memory(settings, method, network, prompt_tokens), settings.learner.processes
-    engines = {"engine's copy": trained * compute} if asked.ahead else {}
+    engines = {"engine's copy": -(-trained * compute // processes)} if asked.ahead == 1 else {}
     held = {
         "weights": base + (network.parameters * 2 if low else 0) + (trained * FLOAT if settings.lora else 0),
         "gradients": trained * FLOAT,
@@ -72,7 +72,7 @@ def memory_of(
     }
     return Memory(
         {name: -(-size // processes) for name, size in held.items()}
-        | ({"gathered": base} if processes > 1 else {})
+        | ({"gathered": base} if processes > 1 and own else {})
         | {
             "replay": of_kind.get("replay", 0),
             "kv cache": 2 * network.layers * network.kv_width * places * compute // processes,

@@ -53,8 +53,8 @@ class Ranks:
     def shard(self, model: Any) -> None:
         """Keep of a model's weights this process's share; it is tried first, while it is whole."""
 
-    def whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Tensors that may be sharded, whole, in the process that leads; none in the others."""
+    def whole(self, tensors: Mapping[str, Tensor], what: str = "saved") -> dict[str, Tensor]:
+        """Tensors that may be sharded, whole, in the process that leads; none in the others. `what` they are for."""
         return dict(tensors)
 
     def spread(self, tensors: Mapping[str, Tensor], like: Callable[[str], Tensor | None]) -> dict[str, Tensor]:

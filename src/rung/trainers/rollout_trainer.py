@@ -77,7 +77,7 @@ class RolloutTrainer(Trainer, Generic[B]):
             metrics = collected.metrics | learned.metrics() | {"kl/start": kl}
         return TrainingStep(
             number=self.steps,
-            metrics=self.collector.told_apart(metrics),
+            metrics=self.collector.told_apart(metrics, learned.batch),
             learned=learned,
             episodes=collected.episodes,
             notes=collected.notes,

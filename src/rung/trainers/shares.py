@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rung.settings.sampler import VLLM
 from rung.settings.schema import Settings
+from rung.trainers.engine import engine_dtype
 from rung.trainers.memory import FLOAT, trained_parameters
 
 if TYPE_CHECKING:
@@ -25,7 +27,10 @@ class Sends:
     without_gradient: int
     """A pass for log-probs alone: every weight is gathered once."""
     drawing: int
-    """Before answers are drawn, every weight is gathered once."""
+    """Before answers are drawn, every weight is gathered once; nothing where engines draw."""
+    delivery: int
+    """For engines that draw: a process's share of what changes, to the one that leads; 0 where none does. The proof is
+    a pass without gradients beside it."""
     checkpoint: int
     """Weights that are trained, and the optimizer's two numbers for each, to the process that leads."""
 
@@ -36,6 +41,7 @@ def sends(settings: Settings, network: ModelShape) -> Sends:
     Without the passes of a critic of its own, which are as many more.
     """
     n, trained = settings.learner.processes, trained_parameters(settings, network)
+    engines = int(settings.sampler.engine == VLLM and n > 1)
     every = network.parameters + (0 if settings.lora is None else trained)
     layers = network.in_layers + (every - network.parameters)  # an adapter stands in a layer
 
@@ -45,6 +51,9 @@ def sends(settings: Settings, network: ModelShape) -> Sends:
     return Sends(
         with_gradient=share(every + layers + trained),
         without_gradient=share(every),
-        drawing=share(every),
+        drawing=0 if engines else share(every),
+        delivery=(trained * FLOAT if settings.lora else network.parameters * engine_dtype(settings).itemsize)
+        // n
+        * engines,
         checkpoint=3 * trained * FLOAT // n,
     )

@@ -71,6 +71,8 @@ class Team(Ranks):
         self.works: list[Callable[..., Any]] = []
         self.sent: Counter[str] = Counter()
         """Bytes that this process sent on, by what they were of."""
+        self.came: Counter[str] = Counter()
+        """Bytes that the others sent to the one that leads."""
 
     def total(self, values: Tensor) -> Tensor:
         summed = values.detach().cpu().clone()
@@ -87,11 +89,11 @@ class Team(Ranks):
         model.shard(self.mesh, self.sent)
         model.tried = lambda: iter(tried)
 
-    def whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        found = {name: self._gathered(tensor) for name, tensor in tensors.items()}
+    def whole(self, tensors: Mapping[str, Tensor], what: str = "saved") -> dict[str, Tensor]:
+        found = {name: self._gathered(tensor, what) for name, tensor in tensors.items()}
         return {name: tensor for name, tensor in found.items() if tensor is not None and self.leads}
 
-    def _gathered(self, tensor: Tensor) -> Tensor | None:
+    def _gathered(self, tensor: Tensor, what: str) -> Tensor | None:
         mine = local(tensor)
         if not hasattr(tensor, "full_tensor"):
             return mine
@@ -99,7 +101,9 @@ class Team(Ranks):
         padded = mine.new_zeros((rows, *tensor.shape[1:]))
         padded[: len(mine)] = mine
         parts = [torch.empty_like(padded) for _ in range(self.size)] if self.leads else None
-        self.sent["saved"] += 0 if self.leads else padded.numel() * padded.element_size()
+        size = padded.numel() * padded.element_size()
+        self.sent[what] += 0 if self.leads else size
+        self.came[what] += size * (self.size - 1) if self.leads else 0
         dist.gather(padded, parts, dst=0)
         return None if parts is None else torch.cat([part.cpu() for part in parts])[: tensor.shape[0]]
 

@@ -6,6 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from rung.batch import Episode
 from rung.faults import fault_point
 from rung.random import Stream
@@ -27,6 +30,12 @@ TRIED_TOKENS = 16
 """Of an answer that is judged before the first step."""
 
 
+def staleness(episode: Episode, version: int) -> npt.NDArray[np.int64]:
+    """[T] updates between the weights that drew each token and this version."""
+    drawn_from = episode.policy_version if episode.versions is None else episode.versions
+    return np.broadcast_to(version - np.asarray(drawn_from, np.int64), episode.actions.shape)
+
+
 class TextRollouts(Collector[B]):
     """Draws answers to a task's prompts and has them judged.
 
@@ -46,9 +55,10 @@ class TextRollouts(Collector[B]):
         self.version = version
         self.sampler.deliver(self.policy.weights(), version)
 
-    def next_items(self) -> list[Item]:
-        """The next `prompts_per_step` items."""
-        picks = items_at(self.settings.seed, self.drawn, self.settings.prompts_per_step, len(self.task.train))
+    def next_items(self, steps: int = 0) -> list[Item]:
+        """The next `prompts_per_step` items, or those so many steps later."""
+        wanted = self.settings.prompts_per_step
+        picks = items_at(self.settings.seed, self.drawn + steps * wanted, wanted, len(self.task.train))
         return [self.task.train[int(pick)] for pick in picks]
 
     def answered(self, sampler: Sampler, step: int, items: Sequence[Item], **how: Any) -> Sequence[Episode]:
@@ -60,16 +70,18 @@ class TextRollouts(Collector[B]):
     def _waited(self, seconds: float) -> None:
         self.waiting += seconds
 
-    def told(self) -> tuple[Metrics, Metrics, tuple[str, ...]]:
-        """Metrics, timings and sentences of what drew: the engine, where there is one, and environments over turns."""
+    def told(self, episodes: Sequence[Episode]) -> tuple[Metrics, Metrics, tuple[str, ...]]:
+        """Metrics, timings and sentences of what drew these: engines, where there are some, and environments over
+        turns."""
         waiting, self.waiting = self.waiting, 0.0
         timings: Metrics = {} if self.task.plays is None else {"turns/waiting": waiting}
         if (asked := getattr(self.sampler, "told", None)) is None:
             return {}, timings, ()
         told: Told = asked()
-        stale = float(self.version - told.drawn_from.version)
+        stale_N = np.concatenate([staleness(one, self.version) for one in episodes])
+        older = {"delivery/staleness": float(stale_N.mean()), "delivery/staleness_max": float(stale_N.max())}
         return (
-            {"delivery/gap": told.drawn_from.gap, "delivery/staleness": stale},
+            {"delivery/gap": told.gap, **older},
             timings | {"delivery/seconds": told.seconds},
             told.notes,
         )

@@ -196,8 +196,8 @@ class Collector(Generic[B]):
     def collect(self, step: int, phase: Phase) -> Collected[B]:
         raise NotImplementedError
 
-    def told_apart(self, metrics: Metrics) -> Metrics:
-        """A step's metrics, where those of answers that this brought mean something else."""
+    def told_apart(self, metrics: Metrics, learned: Batch | None) -> Metrics:
+        """A step's metrics, where those of answers that this brought mean something else. `learned`: as learnt."""
         return metrics
 
     def deliver(self, version: int) -> None:

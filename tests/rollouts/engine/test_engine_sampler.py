@@ -8,26 +8,30 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
+import torch
 from engines import engine_sampler, interpreter, learners_gap, moved, small_policy
 
-from rung.batch import Episode
+from rung.batch import Episode, Judgement
 from rung.errors import DataError, EngineError, SettingsError
 from rung.models.language.lora import Lora, add_adapter
 from rung.models.language.policy import TextPolicy
 from rung.random import Stream
 from rung.rollouts.engine import delivery
-from rung.rollouts.engine import sampler as engine_module
+from rung.rollouts.engine import engines as engine_module
 from rung.rollouts.engine.process import PACKAGE, version_of
 from rung.rollouts.engine.sampler import EngineSampler
 from rung.rollouts.sampling import Prompt, checked
 from rung.rollouts.turns import answers
 from rung.tasks.turns import Step, turn_task
+from rung.trainers.assemble import assemble
 
 STREAM = Stream(seed=7, step=1, purpose="train")
 
@@ -190,8 +194,8 @@ def test_of_a_lora_the_adapters_alone_are_sent_and_what_they_change_is_drawn_fro
     sampler = engine_sampler(python, policy)
     try:
         drawn(sampler)
-        assert sampler._engine is not None
-        first = sampler._engine.sent
+        assert sampler.engines.seats[0].process is not None
+        first = sampler.engines.seats[0].process.sent
         moved(policy, 0.1)
         sampler.deliver(policy.weights(), 1)
         episodes = drawn(sampler)
@@ -202,7 +206,9 @@ def test_of_a_lora_the_adapters_alone_are_sent_and_what_they_change_is_drawn_fro
         adapters = 4 * sum(p.numel() for p in policy.trainable().values())
         whole = 4 * sum(p.numel() for p in policy.model.parameters())
         assert first > whole > 4 * adapters
-        assert adapters < sampler._engine.sent - first < adapters + 30_000, "adapters, prompts and the canary"
+        assert adapters < sampler.engines.seats[0].process.sent - first < adapters + 30_000, (
+            "adapters, prompts and the canary"
+        )
     finally:
         sampler.close()
 
@@ -221,7 +227,7 @@ def test_one_that_dies_is_started_again_and_draws_what_it_would_have_drawn(
 def test_begun_answers_are_asked_again_of_the_weights_that_they_were_begun_with(
     python: Path, fault: Callable[[str], object]
 ) -> None:
-    sampler = engine_sampler(python, keeps=True)
+    sampler = engine_sampler(python, ahead=1)
     try:
         before = drawn(sampler)
         asked: dict[str, Any] = {"samples_per_prompt": 4, "max_new_tokens": 6, "temperature": 1.0}
@@ -235,11 +241,94 @@ def test_begun_answers_are_asked_again_of_the_weights_that_they_were_begun_with(
         sampler.close()
 
 
+def test_who_draws_a_row_and_how_many_engines_there_are_does_not_show(
+    sampler: EngineSampler, python: Path, fault: Callable[[str], object]
+) -> None:
+    with closing(engine_sampler(python, engines=2)) as two:
+        assert tokens(drawn(two)) == tokens(drawn(engine_of(sampler, two.policy)))
+        assert all(seat.process is not None and seat.has == 0 for seat in two.engines.seats)
+        sent = [seat.process.sent for seat in two.engines.seats if seat.process is not None]
+        assert abs(sent[0] - sent[1]) < 1000, "each was given all weights and half of the rows"
+        fault("once dies")
+        assert tokens(drawn(two, max_new_tokens=9)) == tokens(drawn(sampler, max_new_tokens=9))
+        (said,) = two.told().notes
+        assert "of 2 is started again, 1 of 3 times" in said
+
+
+def engine_of(sampler: EngineSampler, policy: TextPolicy) -> EngineSampler:
+    """The one engine, given another policy's weights, which have its names."""
+    with torch.no_grad():
+        for name, weight in sampler.policy.weights().items():
+            weight.copy_(policy.weights()[name])
+    sampler.deliver(sampler.policy.weights(), sampler.version + 1)
+    return sampler
+
+
+IN_FLIGHT: dict[str, Any] = {"samples_per_prompt": 4, "max_new_tokens": 90, "temperature": 1.0}
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_weights_change_in_flight_and_each_token_is_of_its_own_version(
+    python: Path, fault: Callable[[str], object], dies: bool
+) -> None:
+    """What is drawn goes on from what there is: nothing is lost, and every log-prob is that of the token's version."""
+    policy, versions = small_policy(), []
+    with closing(engine_sampler(python, policy, ahead=2)) as sampler:
+        sampler.begin(prompts(policy), stream=STREAM, **IN_FLIGHT)
+        for version in (1, 2):
+            sampler._hear(wait_s=0.02)
+            versions.append(policy.copied())
+            moved(policy)
+            sampler.deliver(policy.weights(), version)
+            known = [list(row.tokens) for row in sampler.begun()[0].rows]
+            if dies and version == 2:
+                fault("once dies")
+            drawn(sampler, stream=replace(STREAM, step=version, purpose="held out"), max_new_tokens=3)
+        versions.append(policy.copied())
+        episodes = sampler.sample(prompts(policy), stream=STREAM, **IN_FLIGHT)
+        assert bool(sampler.told().notes) == dies
+    checked(episodes, prompts(policy), 4, 90)
+    mixed = [one for one in episodes if one.versions is not None]
+    assert mixed and max(one.versions.max() for one in mixed) == 2
+    for episode, before in zip(episodes, known, strict=True):
+        assert episode.actions[: len(before)].tolist() == before
+        drawn_by = (
+            np.full(len(episode.actions), episode.policy_version) if episode.versions is None else episode.versions
+        )
+        assert (np.diff(drawn_by) >= 0).all()
+        gaps_VT = np.stack([gaps(one, episode) for one in versions])
+        own_T = gaps_VT[drawn_by, np.arange(len(drawn_by))]
+        assert own_T.max() < 2e-4
+        assert len(drawn_by) < 5 or gaps_VT.max() > 1e-2, "the versions differ"
+
+
+def gaps(policy: TextPolicy, episode: Episode) -> Any:
+    batch = assemble([replace(episode, judgement=Judgement(total=0.0, parts={}, accuracy=None))])
+    with torch.no_grad():
+        return (policy(batch).log_probs_BT - batch.sampler_log_probs_BT)[0].abs().numpy()
+
+
+def test_what_is_in_flight_goes_on_in_another_process_from_where_it_was(python: Path) -> None:
+    policy = small_policy()
+    with closing(engine_sampler(python, policy, ahead=2)) as first:
+        first.begin(prompts(policy), stream=STREAM, **IN_FLIGHT)
+        first._hear(wait_s=0.02)
+        (begun,) = first.begun()
+        kept, known = begun.tensors(), [list(row.tokens) for row in begun.rows]
+    assert any(known) and not all(row.done for row in begun.rows)
+    with closing(engine_sampler(python, policy, ahead=2)) as second:
+        second.take_begun(begun.gap, kept, prompts(policy), stream=STREAM, **IN_FLIGHT)
+        episodes = second.sample(prompts(policy), stream=STREAM, **IN_FLIGHT)
+    checked(episodes, prompts(policy), 4, 90)
+    assert [one.actions[: len(its)].tolist() for one, its in zip(episodes, known, strict=True)] == known
+    assert learners_gap(policy, episodes, 1.0) < 2e-4
+
+
 def test_one_that_hangs_is_named_after_its_deadline_and_not_started_for_ever(
     python: Path, fault: Callable[[str], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine_module, "RESTARTS", 0)
-    sampler = engine_sampler(python, request_s=3.0)
+    sampler = engine_sampler(python, request_s=1.5)
     fault("hang")
     with pytest.raises(EngineError, match=r"did not answer within .* 12 answers .*started again 0 times before"):
         drawn(sampler)
@@ -279,8 +368,8 @@ def test_a_killed_run_leaves_nothing_and_nothing_listens_meanwhile(python: Path,
     if run == 0:
         sampler = engine_sampler(python)
         drawn(sampler)
-        assert sampler._engine is not None
-        (tmp_path / "aside").write_text(str(sampler._engine.folder))
+        assert sampler.engines.seats[0].process is not None
+        (tmp_path / "aside").write_text(str(sampler.engines.seats[0].process.folder))
         (tmp_path / "aside").rename(tmp_path / "folder")
         signal.pause()
     while not (tmp_path / "folder").exists():

@@ -81,7 +81,7 @@ def test_bfloat16_is_near_the_learners_own() -> None:
             assert 1e-4 < learners_gap(policy, drawn(sampler), 1.0) < 1.0
             moved(policy)
             sampler.deliver(policy.weights(), version)
-        assert 1e-4 < (sampler.told().drawn_from.gap or 0) < 0.2
+        assert 1e-4 < (sampler.told().gap or 0) < 0.2
 
 
 def test_a_head_that_keeps_its_old_weights_is_seen(tmp_path: Path) -> None:
@@ -102,8 +102,8 @@ def test_a_head_that_keeps_its_old_weights_is_seen(tmp_path: Path) -> None:
 def test_no_port_of_this_machine_is_open() -> None:
     with closing(engine_sampler(PYTHON)) as sampler:
         drawn(sampler)
-        assert sampler._engine is not None
-        keeper = psutil.Process(sampler._engine._process.pid)
+        assert sampler.engines.seats[0].process is not None
+        keeper = psutil.Process(sampler.engines.seats[0].process._process.pid)
         for one in keeper.children(recursive=True):
             listening = [c.laddr.ip for c in one.net_connections("inet") if c.status == "LISTEN"]
             apart = Path(f"/proc/{one.pid}/ns/net").readlink() != Path("/proc/self/ns/net").readlink()

@@ -6,19 +6,13 @@ engine then uses them is another question, which `proof.py` asks.
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
-
-from rung.models.language.lora import wrapped_layers
-
-if TYPE_CHECKING:
-    from rung.models.language.policy import TextPolicy
 
 BUCKET = 256 * 2**20
 """Bytes of a bucket, at most; one tensor that is larger has a bucket of its own."""
@@ -33,67 +27,33 @@ class Bucket:
     parts: tuple[Any, ...]
     """Their bytes, one after another."""
 
-    def copied(self) -> Bucket:
-        """With bytes of its own: the learner's weights change."""
-        return replace(self, parts=tuple(part.copy() for part in self.parts))
-
     def header(self) -> dict[str, Any]:
         return {"ask": "bucket", "tensors": self.tensors, "adapters": self.adapters}
 
-
-def digest_of(buckets: Iterable[Bucket]) -> tuple[Any, Iterator[Bucket]]:
-    """A SHA-256 that has seen all buckets once the second, which gives them on, is used up."""
-    digest = hashlib.sha256()
-
-    def seen() -> Iterator[Bucket]:
-        for bucket in buckets:
-            digest.update(json.dumps([bucket.tensors, bucket.adapters]).encode())
-            for part in bucket.parts:
-                digest.update(part)
-            yield bucket
-
-    return digest, seen()
+    def add_to(self, digest: Any) -> None:
+        digest.update(json.dumps([self.tensors, self.adapters]).encode())
+        for part in self.parts:
+            digest.update(part)
 
 
-def whole(weights: Mapping[str, Tensor], dtype: torch.dtype) -> Iterator[Bucket]:
-    """All weights as `TextPolicy.weights` names them, in this number format; of a LoRA the base."""
-    tensors: list[tuple[str, Tensor]] = []
-    size = 0
-    for name, tensor in weights.items():
-        if "lora_" in name:
-            continue
-        more = tensor.numel() * dtype.itemsize
-        if size and size + more > BUCKET:
-            yield _bucket(tensors)
-            tensors, size = [], 0
-        tensors.append((name.replace(".base_layer", ""), tensor.to(dtype)))
-        size += more
-    yield _bucket(tensors)
+def cut(sizes: Mapping[str, int]) -> Iterator[list[str]]:
+    """The names of each bucket, of tensors of so many bytes; both halves of an adapter stand in one."""
+    names: list[str] = []
+    for name, size in sizes.items():
+        if names and not name.endswith(".weight.B") and sum(sizes[one] for one in names) + size > BUCKET:
+            yield names
+            names = []
+        names.append(name)
+    yield names
 
 
-def adapters(policy: TextPolicy) -> Bucket:
-    """The adapters of a LoRA, in float32; an empty bucket where there are none."""
-    tensors: list[tuple[str, Tensor]] = []
-    scales: dict[str, float] = {}
-    for name, layer in wrapped_layers(policy.model).items():
-        (adapter,) = layer.active_adapters
-        scales[f"{name}.weight"] = float(layer.scaling[adapter])
-        tensors.append((f"{name}.weight.A", layer.lora_A[adapter].weight))
-        tensors.append((f"{name}.weight.B", layer.lora_B[adapter].weight))
-    return _bucket(tensors, scales)
-
-
-def adapted(policy: TextPolicy) -> list[str]:
-    """The weights that have an adapter."""
-    return [f"{name}.weight" for name in wrapped_layers(policy.model)]
+def bucket_of(tensors: Mapping[str, Tensor], scales: Mapping[str, float]) -> Bucket:
+    """These tensors; of the adapters among them the scales too."""
+    told = tuple((name, format_name(one.dtype), tuple(one.shape)) for name, one in tensors.items())
+    parts = [one.detach().contiguous().cpu().view(-1).view(torch.uint8).numpy() for one in tensors.values()]
+    return Bucket(told, {name: scale for name, scale in scales.items() if f"{name}.A" in tensors}, tuple(parts))
 
 
 def format_name(dtype: torch.dtype) -> str:
     """A number format as an engine names it: `bfloat16`."""
     return str(dtype).removeprefix("torch.")
-
-
-def _bucket(tensors: Sequence[tuple[str, Tensor]], scales: Mapping[str, float] | None = None) -> Bucket:
-    told = tuple((name, format_name(one.dtype), tuple(one.shape)) for name, one in tensors)
-    parts = [one.detach().contiguous().cpu().view(-1).view(torch.uint8).numpy() for _, one in tensors]
-    return Bucket(told, scales or {}, tuple(parts))

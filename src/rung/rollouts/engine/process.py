@@ -13,10 +13,10 @@ import sys
 import tempfile
 import time
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rung.errors import SettingsError
 from rung.processes import last_lines
@@ -34,6 +34,7 @@ main()
 """
 """Loads this very copy of rung, and nothing of what is installed beside it, which another interpreter must not see."""
 MOST_PLACE = 80
+T = TypeVar("T")
 _LAST_LINES = 5
 _VERSION_S, _ENDING_S = 60.0, 10.0
 
@@ -43,53 +44,44 @@ class EngineGone(Exception):
 
 
 class EngineProcess:
-    """One engine, started and connected.
+    """One engine, started; `meet` waits until it is ready.
 
     Args:
         python: the interpreter that has it.
         asked: what it is told beside the model's configuration; `engine.json` in its folder.
         config: the model's configuration as text.
-        start_s: seconds until it must be ready.
         environment: changes of this process's environment.
-
-    Raises EngineGone when it did not become ready.
     """
 
-    def __init__(
-        self,
-        python: str,
-        asked: Mapping[str, Any],
-        config: str,
-        *,
-        start_s: float,
-        environment: Mapping[str, str],
-    ) -> None:
+    def __init__(self, python: str, asked: Mapping[str, Any], config: str, *, environment: Mapping[str, str]) -> None:
         place = tempfile.gettempdir()  # a socket's name has 107 bytes at most
         self.folder = Path(tempfile.mkdtemp(prefix="rung-engine-", dir=place if len(place) < MOST_PLACE else "/tmp"))
         (self.folder / "config.json").write_text(config, "utf-8")
         (self.folder / "engine.json").write_text(json.dumps(asked), "utf-8")
-        key = secrets.token_hex(32)
-        with socket.socket(socket.AF_UNIX) as listening, (self.folder / "log").open("wb") as log:
-            listening.bind(str(self.folder / "socket"))
-            listening.listen(1)
+        self._key = secrets.token_hex(32)
+        self._listening = socket.socket(socket.AF_UNIX)
+        self._listening.bind(str(self.folder / "socket"))
+        self._listening.listen(1)
+        with (self.folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
                 [*_command(sys.executable, "reaper"), str(self.folder), *_command(python), str(self.folder)],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                env=_environment(key) | environment,
+                env=_environment(self._key) | environment,
                 start_new_session=True,
             )
-            self._end = weakref.finalize(self, _ended, self._process, self.folder, os.getpid())
-            self._wire: Wire | None = None
-            try:
-                self._wire = Wire(self._accepted(listening, start_s))
-                self.about = self.ask("its first message", None, seconds=start_s)[0]
-            except BaseException:
-                self.close()
-                raise
-        if not hmac.compare_digest(str(self.about.pop("key", "")), key):
-            self.close()
+        self._end = weakref.finalize(self, _ended, self._process, self.folder, os.getpid())
+        self._wire: Wire | None = None
+        self._awaited, self._since = "its start", time.time()
+
+    def meet(self, start_s: float) -> None:
+        """Wait for its first message, so many seconds at most. Raises EngineGone when it did not become ready."""
+        with self._listening:
+            self._wire = Wire(self._accepted(start_s))
+        self._awaited, self._seconds, self._wire.left_s = "its first message", start_s, start_s
+        self.about = self.take()[0]
+        if not hmac.compare_digest(str(self.about.pop("key", "")), self._key):
             raise EngineGone("what connected to the engine's socket did not show the key that the engine was given")
 
     @property
@@ -97,36 +89,40 @@ class EngineProcess:
         """Bytes sent so far."""
         return self._wire.sent if self._wire is not None else 0
 
-    def ask(
-        self, what: str, header: dict[str, Any] | None, payload: Iterable[Any] = (), *, seconds: float
-    ) -> tuple[dict[str, Any], memoryview]:
-        """The answer to a question; with None for it, to the last one. `what`: what is awaited, in words."""
+    def put(self, what: str, header: dict[str, Any], payload: Iterable[Any] = (), *, seconds: float) -> None:
+        """A question, whose answer `take` gives within so many seconds. `what`: what is awaited, in words."""
         assert self._wire is not None, "it was connected"
-        began, self._wire.left_s = time.time(), seconds
+        self._awaited, self._since, self._seconds, self._wire.left_s = what, time.time(), seconds, seconds
+        self._said(lambda wire: wire.send(header, payload))
+
+    def take(self) -> tuple[dict[str, Any], memoryview]:
+        """The answer to what was put last. EngineGone where it does not come."""
+        return self._said(Wire.receive)
+
+    def _said(self, act: Callable[[Wire], T]) -> T:
+        assert self._wire is not None, "it was connected"
         try:
-            if header is not None:
-                self._wire.send(header, payload)
-            return self._wire.receive()
+            return act(self._wire)
         except TimeoutError:
-            raise self.gone(f"did not answer within {seconds:g} s", what, began) from None
+            raise self.gone(f"did not answer within {self._seconds:g} s") from None
         except (ConnectionError, ValueError) as error:
-            raise self.gone(self._death() or f"left ({error})", what, began) from None
+            raise self.gone(self._death() or f"left ({error})") from None
 
     def close(self) -> None:
         """Kill it with all that it started, and remove its folder."""
+        self._listening.close()
         if self._wire is not None:
             self._wire.close()
         self._end()
 
-    def _accepted(self, listening: socket.socket, start_s: float) -> socket.socket:
-        began = time.time()
+    def _accepted(self, start_s: float) -> socket.socket:
         for seconds in turns(start_s):
-            listening.settimeout(max(seconds, 0.001))
+            self._listening.settimeout(max(seconds, 0.001))
             with suppress(TimeoutError):
-                return listening.accept()[0]
+                return self._listening.accept()[0]
             if self._process.poll() is not None:
-                raise self.gone(self._death(), "its start", began)
-        raise self.gone(f"was not ready within {start_s:g} s", "its start", began)
+                raise self.gone(self._death())
+        raise self.gone(f"was not ready within {start_s:g} s")
 
     def _death(self) -> str:
         """How it ended, in words; empty while it lives."""
@@ -135,12 +131,12 @@ class EngineProcess:
             return f"ended with {f'signal {code - 128}' if code > 128 else f'exit code {code}'}"
         return ""
 
-    def gone(self, how: str, what: str, began: float | None = None) -> EngineGone:
+    def gone(self, how: str) -> EngineGone:
         """That it is lost: how, and what was awaited since when."""
-        since = time.strftime("%H:%M:%S", time.localtime(began))
+        since = time.strftime("%H:%M:%S", time.localtime(self._since))
         lines = [line[:300] for line in last_lines(self.folder / "log", _LAST_LINES)]
         said = ascii(" | ".join(lines)) if lines else "nothing"
-        return EngineGone(f"the engine {how}; awaited since {since}: {what}; it last printed: {said}")
+        return EngineGone(f"the engine {how}; awaited since {since}: {self._awaited}; it last printed: {said}")
 
 
 def _command(python: str, module: str = "vllm_side") -> list[str]:

@@ -13,15 +13,14 @@ a difference that drowns in rounding.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
+from torch import Tensor
 
-from rung.models.language.packing import Rows
 from rung.random import Stream, raw_numbers
 from rung.rollouts.sampler import InProcessSampler
 from rung.rollouts.sampling import Prompt
@@ -40,75 +39,69 @@ MORE_THAN_FIRST = 3.0
 _SURE = 8.0
 """How many times its own uncertainty the share of the way must be, to be asked for."""
 
-Score = Callable[[Sequence[list[int]]], npt.NDArray[Any]]
-"""Of rows of tokens what the engine answers to `score`."""
-
 
 @dataclass(frozen=True)
 class Proof:
-    """What a delivery showed. `wrong`: why the engine is not believed; empty when it is."""
+    """What a delivery showed. `wrong`: why the engine is not believed; empty when it is. `first`: mean and root mean
+    square of its first gap."""
 
     gap: float
     wrong: str = ""
+    first: tuple[float, float] | None = None
 
 
 class Canary:
     """The stored text, and what the learner said of it.
 
     Args:
-        policy: the learner's, with the weights that it starts with.
-        dtype: the engine's number format.
+        text: rows of tokens.
+        dtype: the engines' number format.
     """
 
-    def __init__(self, policy: TextPolicy, dtype: torch.dtype) -> None:
-        self.policy, self.dtype = policy, dtype
-        self.rows = _text(policy)
-        self.expected: npt.NDArray[np.float64] = self._learners()
-        self._before = self.expected
-        self._first: tuple[float, float] | None = None  # mean and root mean square of the first gap
+    def __init__(self, text: Sequence[list[int]], dtype: torch.dtype) -> None:
+        self.text, self.dtype = text, dtype
+        self._expected = self._before = np.zeros(0)
 
-    def learnt(self) -> None:
-        """The learner's weights are to be delivered: what it says now is what the engine must say."""
-        self._before, self.expected = self.expected, self._learners()
+    def learnt(self, expected: Tensor) -> None:
+        """The learner's weights are to be delivered: what it says now is what an engine must say."""
+        now = expected.numpy()
+        self._before, self._expected = self._expected if len(self._expected) else now, now
 
-    def proved(self, score: Score) -> Proof:
-        """Ask the engine."""
-        found = score(self.rows).astype(np.float64)
-        last, every = found[: len(self.rows)], found[len(self.rows) :]
-        if len(every) != len(self.expected) or not np.isfinite(found).all():
-            return Proof(float("nan"), f"it answered {len(found)} numbers, of which some are not finite or too many")
-        ends = np.cumsum([len(row) - 1 for row in self.rows]) - 1
-        gaps = every - self.expected
-        gap = float(max(np.abs(gaps).mean(), np.abs(last - self.expected[ends]).mean()))
-        if self._first is None:
-            if gap <= FIRST_GAP[self.dtype]:
-                self._first = gap, float(np.sqrt((gaps**2).mean()))
-                return Proof(gap)
-            return Proof(gap, f"its log-probs differ from the learner's by {gap:.3g} nats a token")
-        bound = max(MORE_THAN_FIRST * self._first[0], NO_GAP[self.dtype])
+    def question(self) -> tuple[str, dict[str, Any], Sequence[Any]]:
+        """What an engine is asked."""
+        header = {"ask": "score", "rows": [len(row) for row in self.text]}
+        return "log-probs of the canary", header, [np.concatenate(self.text).astype(np.int32)]
+
+    def proved(self, answer: memoryview, first: tuple[float, float] | None) -> Proof:
+        """What the engine answered. `first`: as its first proof said; None: this is the first."""
+        found = np.frombuffer(answer, np.float32).astype(np.float64)
+        last, every = found[: len(self.text)], found[len(self.text) :]
+        if len(every) != len(self._expected) or not np.isfinite(found).all():
+            wrong = f"it answered {len(found)} numbers, of which some are not finite or too many"
+            return Proof(float("nan"), wrong, first)
+        ends = np.cumsum([len(row) - 1 for row in self.text]) - 1
+        gaps = every - self._expected
+        gap = float(max(np.abs(gaps).mean(), np.abs(last - self._expected[ends]).mean()))
+        differ = f"its log-probs differ from the learner's by {gap:.3g} nats a token"
+        if first is None:
+            if gap > FIRST_GAP[self.dtype]:
+                return Proof(gap, differ)
+            return Proof(gap, first=(gap, float(np.sqrt((gaps**2).mean()))))
+        bound = max(MORE_THAN_FIRST * first[0], NO_GAP[self.dtype])
         if gap > bound:
-            return Proof(gap, f"its log-probs differ from the learner's by {gap:.3g} nats a token, at most {bound:.2g}")
-        way = self.expected - self._before
+            return Proof(gap, f"{differ}, at most {bound:.2g}", first)
+        way = self._expected - self._before
         length = float(np.sqrt((way**2).sum()))
-        if length > _SURE * max(self._first[1], 1e-6):
+        if length > _SURE * max(first[1], 1e-6):
             share = float(((every - self._before) * way).sum()) / length**2
             if not 0.5 < share < 1.5:
-                return Proof(gap, f"its log-probs went {share:.0%} of the way from the old weights' to the new ones'")
-        return Proof(gap)
-
-    def _learners(self) -> npt.NDArray[np.float64]:
-        ids = [np.array(row) for row in self.rows]
-        rows = Rows(
-            contexts=tuple(row[:1] for row in ids),
-            actions=tuple(row[1:] for row in ids),
-            wanted=tuple(np.ones(len(row) - 1, np.bool_) for row in ids),
-        )
-        with torch.no_grad(), self.policy.computing():
-            log_probs_N, _, _ = self.policy.engine.log_probs(rows, temperature=1.0, with_entropy=False)
-        return log_probs_N.double().cpu().numpy()
+                return Proof(
+                    gap, f"its log-probs went {share:.0%} of the way from the old weights' to the new ones'", first
+                )
+        return Proof(gap, first=first)
 
 
-def _text(policy: TextPolicy) -> list[list[int]]:
+def canary_text(policy: TextPolicy) -> list[list[int]]:
     """Rows of what the starting model says, one answer after another, each after a token drawn at random."""
     size = int(policy.model.get_output_embeddings().weight.shape[0])
     room = min(TOKENS, policy.context_length - 1)

@@ -19,9 +19,6 @@ from torch import Tensor
 
 from rung.rollouts.engine.wire import KEY, Wire
 
-MORE_S = 1.0
-"""The run hears of its rows at least so often, so that it can tell a slow engine from one that hangs."""
-
 
 class Engine(Protocol):
     """What draws."""
@@ -62,7 +59,10 @@ def serve(engine: Engine, folder: str) -> None:
 
 
 class _Row:
-    def __init__(self) -> None:
+    """What was drawn of a row and not told yet."""
+
+    def __init__(self, may_end: frozenset[int]) -> None:
+        self.may_end = may_end
         self.tokens: list[int] = []
         self.log_probs: list[float] = []
         self.ended = False
@@ -73,15 +73,14 @@ class _Served:
         self.engine, self.wire = engine, wire
         self.weights = _Weights(engine)
         self.rows: dict[int, _Row] = {}  # that are drawn, or have ended and were not told
-        self.shown: set[int] = set()  # to be told with the next answer
-        self.may_end: frozenset[int] = frozenset()
-        self.asked_at: float | None = None  # since when a `more` waits
-        self.drawn = 0  # tokens so far
+        self.news = False  # a row has ended, or may have
+        self.stop = False
+        self.due: float | None = None  # when a `more` must be answered
 
     def until_gone(self) -> None:
         while True:
             busy = any(not row.ended for row in self.rows.values())
-            if self.asked_at is not None and (not busy or self.shown or time.monotonic() - self.asked_at > MORE_S):
+            if self.due is not None and (not busy or self.news or time.monotonic() >= self.due):
                 self._tell()
             elif busy and not self.wire.waits():
                 self._step()
@@ -101,24 +100,28 @@ class _Served:
         self.wire.send({})
 
     def _end(self, header: dict[str, Any], payload: memoryview) -> None:
-        self.wire.send({"version": header["version"], "sha256": self.weights.end()})
+        self.wire.send({"sha256": self.weights.end()})
 
     def _draw(self, header: dict[str, Any], payload: memoryview) -> None:
-        prompts = _texts(header["prompts"], payload)
-        self.may_end = frozenset(header["may_end"])
-        how = {name: header[name] for name in ("temperature", "most", "ends")}
-        for row, prompt, seed in header["rows"]:
-            self.rows[row] = _Row()
-            self.engine.add(row, prompts[prompt], seed=seed, **how)
+        known = [count for _, _, count, _ in header["rows"]]
+        texts = _texts([*header["prompts"], *known], payload)
+        may_end, begun = frozenset(header["may_end"]), texts[len(header["prompts"]) :]
+        for (row, prompt, count, seed), tokens in zip(header["rows"], begun, strict=True):
+            how = {"temperature": header["temperature"], "most": header["most"] - count, "ends": header["ends"]}
+            self.rows[row] = _Row(may_end)
+            self.engine.add(row, [*texts[prompt], *tokens], seed=seed, **how)
         self.wire.send({})
 
     def _more(self, header: dict[str, Any], payload: memoryview) -> None:
-        for row in header["enough"]:
+        self._drop(header["enough"])
+        self.stop = header["stop"]
+        self.due = time.monotonic() + (0.0 if self.stop else header["wait_s"])
+
+    def _drop(self, rows: Iterable[int]) -> None:
+        for row in rows:
             if row in self.rows:
                 self.engine.drop(row)
                 del self.rows[row]
-                self.shown.discard(row)
-        self.asked_at = time.monotonic()
 
     def _score(self, header: dict[str, Any], payload: memoryview) -> None:
         last, every = self.engine.score(_texts(header["rows"], payload))
@@ -129,25 +132,26 @@ class _Served:
             if (row := self.rows.get(number)) is None:
                 continue
             row.tokens += tokens
-            self.drawn += len(tokens)
             row.log_probs += log_probs
             row.ended = ended
-            if ended or not self.may_end.isdisjoint(tokens):
-                self.shown.add(number)
+            self.news = self.news or ended or not row.may_end.isdisjoint(tokens)
 
     def _tell(self) -> None:
-        told = [(number, self.rows[number]) for number in sorted(self.shown)]
-        for number, row in told:
-            if row.ended:
-                del self.rows[number]
+        told = [(number, row) for number, row in sorted(self.rows.items()) if row.tokens or row.ended]
         self.wire.send(
-            {"rows": [[number, len(row.tokens), row.ended] for number, row in told], "drawn": self.drawn},
+            {"rows": [[number, len(row.tokens), row.ended] for number, row in told]},
             [
                 _numbers([token for _, row in told for token in row.tokens], torch.int32),
                 _numbers([one for _, row in told for one in row.log_probs], torch.float32),
             ],
         )
-        self.shown, self.asked_at = set(), None
+        for number, row in told:
+            row.tokens, row.log_probs = [], []
+            if row.ended:
+                del self.rows[number]
+        if self.stop:
+            self._drop(list(self.rows))
+        self.news, self.stop, self.due = False, False, None
 
 
 class _Weights:

@@ -6,16 +6,18 @@ The run asks and the engine answers, one answer a question:
 
     update   {adapted}                          weights follow; these will have adapters       {}
     bucket   {tensors, adapters} + weights      [[name, dtype, shape], ...]; a scale a name    {}
-    end      {version}                          the weights are all there: use them            {sha256}
+    end      {}                                 the weights are all there: use them            {sha256}
     draw     {prompts, rows, temperature, most, ends, may_end} + int32                         {}
-    more     {enough}                           rows so far, after a second at most            {rows, drawn} + numbers
+    more     {enough, wait_s, stop}             what is new of the rows, after wait_s at most  {rows} + numbers
     score    {rows} + int32                     ln p of tokens                                 {} + float32
 
 An adapter of the weight NAME is the tensors `NAME.A` and `NAME.B`. `draw` gives the prompts' lengths, and of each row
-its number, its prompt and its seed; a token of `ends` ends a row. `more` gives rows as (number, tokens, whether it
-ended), their tokens (int32), then their log-probs (float32): those that have ended, and those that drew a token of
-`may_end`, so that the run sees whether that ended them; the next question says under `enough` which did. `score` gives
-of each text ln p of its last token, read as drawing reads it; then ln p of every token but its first, read anew.
+its number, its prompt, how many of its tokens are known already, and its seed; then the prompts, then what is known. A
+row has at most `most` tokens; one of `ends` ends it. `more` is answered as soon as a row has ended, or drew a token of
+`may_end`, so that the run sees whether that ended it: rows as (number, new tokens, whether it ended), their tokens
+(int32), then their log-probs (float32). `enough` names rows that are to be drawn no further; with `stop` none is, once
+it was told. No row is open while weights come. `score` gives of each text ln p of its last token, read as drawing reads
+it; then ln p of every token but its first, read anew.
 
 Used by both sides, so it imports nothing that only one of them has.
 """

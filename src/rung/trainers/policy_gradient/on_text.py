@@ -104,6 +104,7 @@ class OnText(Kind):
             policy = language_model(setup)
             if method.critic is not None:
                 policy.add_critic(separate=method.critic.separate)
+            sampler, behaviour = sampler_of(setup, policy), None
             ranks.shard(policy)
             start = policy.reference() if self.needs_start(settings, method) else None
             learner = Learner(
@@ -116,7 +117,6 @@ class OnText(Kind):
                 seed=settings.seed,
                 ranks=ranks,
             )
-            sampler, behaviour = sampler_of(setup, policy), None
             if method.behaviour is not None:
                 assert start is not None, "this method's answers are the start's"
                 behaviour = sampler_of(setup, start)

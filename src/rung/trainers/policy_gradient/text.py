@@ -69,7 +69,7 @@ class TextCollector(TextRollouts[Batch]):
             for number, group in enumerate(kept[:wanted])
             for episode in group
         ]
-        drawing, timings, said = self.told()
+        drawing, timings, said = self.told(generated)
         metrics = self._metrics(generated) | {"groups/rounds": float(done) if keep is not None else None} | drawing
         notes = (*said, *(_short_of(len(kept), wanted, done) if keep is not None and keep.refill else ()))
         if not chosen:  # nothing to learn from: an empty step, which the learner skips
