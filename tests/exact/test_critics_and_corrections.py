@@ -73,10 +73,14 @@ def test_the_true_critic_may_be_trusted_at_once() -> None:
     assert float((found - true).norm()) < EXACT * float(true.norm()), compare(found, true)
 
 
-def off_policy_error(correction) -> float:
-    """‖E_μ[gradient] - ∇J(π)‖ / ‖∇J(π)‖ where μ drew the samples and π learns from them."""
+def off_policy_error(correction, *, in_flight: bool = False) -> float:
+    """‖E_μ[gradient] - ∇J(π)‖ / ‖∇J(π)‖ where μ drew the samples and π learns from them. `in_flight`: μ's weights
+    changed meanwhile, so that later tokens are of versions nearer to π, the third of π itself."""
     world = random_world(1, rewards="final")
     noise = torch.randn(world.logits_PNV.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    if in_flight:
+        depth_N = torch.tensor([len(prefix) for prefix in world.tree.prefixes])
+        noise = noise * (1 - depth_N / 2).clamp(min=0.0)[:, None]
     sampler = World(world.tree, world.logits_PNV + 0.6 * noise, world.reference_PNV, world.rewards_PST)
     logits_PNV = world.logits_PNV.clone().requires_grad_()
     log_probs_ST = world.tree.log_probs(logits_PNV)[0]
@@ -99,10 +103,12 @@ def rows_of(sampler: World, log_probs_ST: Tensor) -> Batch:
     return batch.changed(old_log_probs_BT=log_probs_ST.detach())
 
 
-def test_sequence_weights_are_exact_and_token_weights_are_not() -> None:
-    uncorrected = off_policy_error(None)
-    token = off_policy_error(TruncatedImportance(cap=1e9))
-    sequence = off_policy_error(TruncatedImportance(cap=1e9, whole_sequence=True))
+@pytest.mark.parametrize("in_flight", [False, True])
+def test_sequence_weights_are_exact_and_token_weights_are_not(in_flight: bool) -> None:
+    """Also of answers whose tokens were drawn by several versions, each weighed by its own."""
+    uncorrected = off_policy_error(None, in_flight=in_flight)
+    token = off_policy_error(TruncatedImportance(cap=1e9), in_flight=in_flight)
+    sequence = off_policy_error(TruncatedImportance(cap=1e9, whole_sequence=True), in_flight=in_flight)
     assert sequence < EXACT
     assert 0.02 < token < uncorrected
 
