@@ -16,7 +16,6 @@ from typing import Any
 import psutil
 import pytest
 import torch
-from engines import engine_settings, interpreter
 from pairs import written_pairs
 from run_server import KILLED, Runs, assert_same
 from safetensors.torch import load_file
@@ -131,46 +130,6 @@ def test_one_process_sends_nothing_and_more_send_less_each_time_what_they_share(
     two, three = (sends(settings(model, n), shape) for n in (2, 3))
     assert two == Sends(with_gradient=6600, without_gradient=2400, drawing=2400, delivery=0, checkpoint=7200)
     assert three == Sends(with_gradient=8800, without_gradient=3200, drawing=3200, delivery=0, checkpoint=4800)
-
-
-@pytest.fixture(scope="module", params=[2, pytest.param(3, marks=pytest.mark.slow)])
-def with_engines(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Processes that learn and two engines that draw, and one process that learns with one engine."""
-    folder = tmp_path_factory.mktemp("engines")
-    asked = Settings.model_validate(engine_settings(folder, interpreter(folder)))
-    small = {"learner.device": "cpu", "learner.compute": "float32", "learner.deadline_s": DEADLINE_S}
-    several = {"learner.processes": request.param, "sampler.engines": 2}
-    with (
-        closing(rung.trainer(asked.changed(small))) as one,
-        closing(rung.trainer(asked.changed(small | several))) as many,
-    ):
-        yield one, many
-
-
-def test_engines_draw_for_several_processes_as_one_does_for_one(with_engines: Any) -> None:
-    one, many = with_engines
-    for _ in range(2):
-        here, there = one.step(), many.step()
-        assert [e.actions.tolist() for e in there.episodes] == [e.actions.tolist() for e in here.episodes]
-        assert there.loss == pytest.approx(here.loss, rel=1e-3, abs=1e-5)
-        assert there.metrics["delivery/gap"] < 1e-5 and there.metrics["delivery/staleness"] == 0
-
-
-def test_a_delivery_from_several_processes_sends_what_the_plan_says(with_engines: Any) -> None:
-    _, many = with_engines
-    shape, ranks = shape_of(str(many.settings.model)), many.ranks
-    plan = sends(many.settings, shape)
-    assert plan.drawing == 0 and plan.delivery == 4 * shape.parameters // ranks.size
-    many.collector.sampler.deliver({}, many.learner.updates + 1)
-    ranks.sent.clear()
-    ranks.came.clear()
-    before = [seat.process.sent for seat in many.collector.sampler.engines.seats]
-    many.evaluate()
-    assert ranks.sent["weights"] == plan.without_gradient, "the proof's pass, and nothing is gathered to draw"
-    assert ranks.came["delivered"] == plan.delivery * (ranks.size - 1)
-    whole = 4 * shape.parameters
-    for was, seat in zip(before, many.collector.sampler.engines.seats, strict=True):
-        assert whole < seat.process.sent - was < whole + 30_000
 
 
 def test_a_process_that_is_killed_ends_the_run_by_name(model: Path, together: Any) -> None:
