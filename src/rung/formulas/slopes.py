@@ -58,6 +58,15 @@ def squared_error_slope(values_N: Any, targets_N: Any) -> Any:
     return values_N - targets_N
 
 
+def gae_before(error: float, going: float, cut: bool, after: float, discount: float, lam: float) -> float:
+    """`returns.gae` at one step, from the advantage of the step `after`: δ_t + γλ d_t A_{t+1}, δ_t at a cut.
+
+    >>> gae_before(1.0, 1.0, False, 2.0, 0.5, 0.5), gae_before(1.0, 1.0, True, 2.0, 0.5, 0.5)
+    (1.5, 1.0)
+    """
+    return error + (0.0 if cut else discount * lam * going * after)
+
+
 class ErrorSlope(NamedTuple):
     """The numbers of a TD error's derivative in Q: −clip(factor · δ, ±limit)."""
 

@@ -339,6 +339,20 @@ class PolicyGradient(Method):
         }
         return [slot for slot, is_known in known.items() if not is_known]
 
+    def in_numbers(self, steps: int) -> tuple[float, float] | None:
+        """γ and λ of the advantages of rollouts of so many steps, where one update learns from each, no part stands
+        between the rollout and the update, and none measures it afterwards; None: the general way."""
+        between = (self.whiten, self.shape_reward, self.reference_kl, self.drop_rows, self.behaviour)
+        credit: Callable[[int], tuple[float, float] | None] | None = stated_beside(self.advantage, "credit", "__call__")
+        alone = stated_beside(self.objective, "scores", "__call__") and not fact(self.objective, "diagnostics", None)
+        plain = all(part is None for part in between) and alone and self.critic is not None
+        asking = ("measured", "adapted", "needs_old_log_probs", "needs_teacher", "warmup_steps")
+        asks = any(fact(part, name, None) for part in self._parts() for name in asking)
+        one = self.updates_per_rollout() == 1 and self.weighs_steps_alike() and self.trust_region() is None
+        if credit is None or not plain or asks or not one or self.beyond_slopes():
+            return None
+        return credit(steps)
+
     def diagnostics(self, batch: Batch, log_probs_BT: Tensor) -> dict[str, Tensor]:
         """bool [B,T] by metric name: which tokens each bound touched."""
         own: Callable[..., Mapping[str, Tensor]] | None = fact(self.objective, "diagnostics", None)

@@ -262,6 +262,10 @@ class GAE:
     needs_critic: ClassVar[bool] = True
     formula = Formula("A_t = ∑_k ({discount:g}·{lam:g})^k δ_{{t+k}}, δ_t = r_t + {discount:g} V_{{t+1}} - V_t")
 
+    def credit(self, steps: int) -> tuple[float, float]:
+        """γ and λ."""
+        return self.discount, self.lam
+
     def __call__(self, batch: Batch) -> Tensor:
         lambda_B = batch.rewards_BT.new_full((len(batch),), self.lam)
         return returns.gae(*_with_values(batch), self.discount, lambda_B)
@@ -298,6 +302,10 @@ class NStep:
     steps: Annotated[int, FROM_1] = 5
     needs_critic: ClassVar[bool] = True
     formula = Formula("A_t = ∑_{{k<{steps}}} {discount:g}^k r_{{t+k}} + {discount:g}^{steps} V_{{t+{steps}}} - V_t")
+
+    def credit(self, steps: int) -> tuple[float, float] | None:
+        """γ and λ in rows of so many steps, which GAE with λ = 1 credits alike unless they are longer than n."""
+        return (self.discount, 1.0) if steps <= self.steps else None
 
     def __call__(self, batch: Batch) -> Tensor:
         return returns.n_step(*_with_values(batch), self.discount, self.steps)

@@ -31,6 +31,8 @@ class ScoreFunction:
     zero_without_advantage: ClassVar[bool] = True
     learns_from_others: ClassVar[bool] = True
     slope: ClassVar[Slope] = Slope()
+    scores: ClassVar[bool] = True
+    """The loss is −A log π(a) and nothing else."""
 
     def __call__(self, batch: Batch, log_probs_BT: Tensor) -> Tensor:
         return policy_losses.score_function(log_probs_BT, advantages_of(batch), batch.action_mask_BT)

@@ -90,7 +90,8 @@ class Advantage(Protocol):
     `value_targets(batch)` -> [B,T], the critic's targets where they are not advantage + value; `learns_from_others =
     True`, right for answers that another model gave; `least_samples`, samples of a prompt that it needs;
     `reads_reward_parts = True`, it reads the rewards one by one, as the judge gave them; `needs_right_answers = True`,
-    episodes are right or wrong; `needs_step_scores = True`, a reward judges the steps of an answer.
+    episodes are right or wrong; `needs_step_scores = True`, a reward judges the steps of an answer; `credit(steps)` ->
+    γ and λ of the GAE that it is in rows of so many steps, or None.
     """
 
     def __call__(self, batch: Batch) -> Tensor: ...
@@ -114,7 +115,8 @@ class Objective(Protocol):
     the sampler's log-probs; `to_teacher(log_probs_NV, teacher_NV)` -> [N], it compares the whole distribution at each
     token with a teacher's, and what comes of it stands in `batch.divergence_BT`; `unbounded = True`, it leaves the
     bound on the ratio to a trust-region step; `learns_from_others`, as Advantage's; `slope`, the numbers of its
-    derivative (`formulas.slopes.Slope`), with which small networks learn without autograd.
+    derivative (`formulas.slopes.Slope`), with which small networks learn without autograd; `scores = True`, it is
+    −A log π(a).
     """
 
     def __call__(self, batch: Batch, log_probs_BT: Tensor) -> Tensor: ...

@@ -116,6 +116,8 @@ class SmallPolicy(Acting):
         self._policy = [(own[f"policy.{i}.weight"], own[f"policy.{i}.bias"]) for i in range(depth)]
         self._value = [(own[f"critic.{i}.weight"], own[f"critic.{i}.bias"]) for i in range(depth) if self.shape.critic]
         self._log_std = own.get("policy.log_std")
+        self._views: tuple[Any, Any] = (None, None)
+        """What `networks` gave last, and where the tensors stood: to make views takes longer than a layer."""
 
     def __call__(
         self, batch: Batch, *, temperature: float = 1.0, with_entropy: bool = False, with_values: bool = False
@@ -140,7 +142,12 @@ class SmallPolicy(Acting):
         from rung.models.small.passes import layers_of
 
         policy, critic = self._policy if which[0] else self._value, self._value if which[1] else self._policy
-        networks = tuple(layers_of(own, gradients=grads) for own in (policy, critic) for grads in (False, True))
+        every = [one for own in (policy, critic) for pair in own for one in pair]
+        stands = which, [(one.data_ptr(), 0 if one.grad is None else one.grad.data_ptr()) for one in every]
+        if stands != self._views[0]:
+            found = tuple(layers_of(own, gradients=grads) for own in (policy, critic) for grads in (False, True))
+            self._views = stands, found
+        networks = self._views[1]
         nothing = np.zeros(0, np.float32)
         if self._log_std is None or not which[0]:
             return networks, (nothing, nothing)

@@ -139,33 +139,53 @@ class CompiledEpochs:
     ) -> Any:
         from rung.models.small import passes
 
-        learner, method, optimizer = self.learner, self.learner.method, self.learner.optimizer
-        row, policy = learner.optimized.row, learner.policy
-        assert optimizer is not None and row is not None and isinstance(policy, SmallPolicy)
-        require_possible(max(rates_M))
-        learner.optimized.clear()
-        moved = compiled_step(method.optimizer, optimizer, row, learner.optimized.row_gradient, rates_M)
         steps = passes.Steps(**self._steps, policy_weights_N=weights[0], critic_weights_N=weights[1])
-        shift, epsilon, ddof = fact(method.whiten, "numbers", (True, 0.0, 0))
-        aim = passes.Aim(
-            slope=Slope(*map(float, fact(method.objective, "slope", Slope()))),
-            entropy_bonus=float(method.entropy_bonus),
-            value_coefficient=float(fact(method.critic, "slope", 0.0)),
-            temperature=float(learner.temperature),
-            whitens=which[0] and method.whiten is not None and method.whiten.per_minibatch,
-            shift=shift,
-            epsilon=float(epsilon),
-            ddof=ddof,
-        )
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # a norm that is none is looked at below
-            said, made = passes.epoch(*policy.networks(which), steps, order, aim, moved, which)
-        fault_point("update.backward")
-        optimizer.state[row]["step"] += made
-        if made < len(rates_M):
-            norm = torch.tensor(said.norms_M[made])
-            require_finite_update(None, norm, update=learner.updates + made + 1)
-        optimizer.param_groups[0]["lr"] = rates_M[-1]
-        for _ in range(made):
-            fault_point("update.step")
-        learner.updates += made if which[0] else 0
-        return said
+        aim = aim_of(self.learner.method, self.learner.temperature, policy=which[0])
+        return moved(self.learner, steps, order, aim, rates_M, which)
+
+
+def aim_of(method: PolicyGradient, temperature: float, *, policy: bool = True) -> Any:
+    """What the method minimises, in numbers; `policy`: whether the policy learns."""
+    from rung.models.small import passes
+
+    shift, epsilon, ddof = fact(method.whiten, "numbers", (True, 0.0, 0))
+    return passes.Aim(
+        slope=Slope(*map(float, fact(method.objective, "slope", Slope()))),
+        entropy_bonus=float(method.entropy_bonus),
+        value_coefficient=float(fact(method.critic, "slope", 0.0)),
+        temperature=float(temperature),
+        whitens=policy and method.whiten is not None and method.whiten.per_minibatch,
+        shift=shift,
+        epsilon=float(epsilon),
+        ddof=ddof,
+    )
+
+
+def moved(
+    learner: LearnsInEpochs,
+    steps: Any,
+    order: tuple[Any, Any],
+    aim: Any,
+    rates_M: Sequence[float],
+    which: tuple[bool, bool],
+) -> Any:
+    """The updates of one `passes.epoch`, which is told as it tells it. NonFiniteError as `of_policy`."""
+    from rung.models.small import passes
+
+    optimizer, row, policy = learner.optimizer, learner.optimized.row, learner.policy
+    assert optimizer is not None and row is not None and isinstance(policy, SmallPolicy)
+    require_possible(max(rates_M))
+    learner.optimized.clear()
+    moves = compiled_step(learner.method.optimizer, optimizer, row, learner.optimized.row_gradient, rates_M)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # a norm that is none is looked at below
+        said, made = passes.epoch(*policy.networks(which), steps, order, aim, moves, which)
+    fault_point("update.backward")
+    optimizer.state[row]["step"] += made
+    if made < len(rates_M):
+        norm = torch.tensor(said.norms_M[made])
+        require_finite_update(None, norm, update=learner.updates + made + 1)
+    optimizer.param_groups[0]["lr"] = rates_M[-1]
+    for _ in range(made):
+        fault_point("update.step")
+    learner.updates += made if which[0] else 0
+    return said

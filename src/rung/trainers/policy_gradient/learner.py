@@ -21,6 +21,7 @@ from rung.trainers.optimizer import Optimized, gradient_step
 from rung.trainers.policy_gradient.compiled_epoch import CompiledEpochs
 from rung.trainers.policy_gradient.minibatches import cut_up, micro_batches
 from rung.trainers.policy_gradient.natural_step import natural_update
+from rung.trainers.policy_gradient.one_update import InNumbers, OneUpdate
 from rung.trainers.policy_gradient.policy import Policy, is_critics
 from rung.trainers.policy_gradient.record import Noted, Update, UpdateRecord
 from rung.trainers.ranks import ONE, Ranks, summed
@@ -53,6 +54,7 @@ class Learner:
         self.optimizer = self._optimizer()
         self.updates = 0
         """Updates made so far; the version of the policy."""
+        self._in_numbers = OneUpdate(self)
         self._critic_alone = False
         """In this step the critic alone learns."""
         self._progress = 0.0
@@ -68,11 +70,13 @@ class Learner:
         nothing = self.method.trust_region() is not None and not self.optimized.parameters
         return None if nothing else self.method.optimizer.build(self.optimized.parameters)
 
-    def update(self, batch: Batch, step: int, progress: float = 0.0) -> Update:
+    def update(self, batch: Batch, step: int, progress: float = 0.0) -> Update | InNumbers:
         """Learns from one rollout. Raises NonFiniteError before a NaN or infinity could reach the weights."""
         self._progress = progress
         self._refresh_reference(step)
         self._critic_alone = self.method.critic_learns_alone(step)
+        if not self._critic_alone and (learnt := self._in_numbers(batch, self._learning_rate_at(self.updates))):
+            return learnt
         batch = self.method.with_advantages(self._before(batch))
         require_finite("the advantages", zeroed(batch.advantages_BT, batch.action_mask_BT))
         if self.method.num_minibatches > 1 and self.method.weighs_steps_alike() and isinstance(batch.contexts, Tensor):
