@@ -16,7 +16,7 @@ from rung.compiled import uncompiled
 from rung.methods import METHODS, PolicyGradient
 from rung.methods.parts.advantages import GAE, NStep
 from rung.methods.parts.aggregations import Whiten
-from rung.models.small import passes
+from rung.models.small import credit, passes
 from rung.models.small.network import SmallPolicy, SmallShape
 from rung.trainers.policy_gradient.compiled_epoch import CompiledEpochs
 from rung.trainers.policy_gradient.learner import Learner
@@ -25,6 +25,8 @@ from rung.trainers.policy_gradient.one_update import InNumbers, OneUpdate
 WAYS = ("in numbers", "epochs", "autograd", "source")
 METHOD = METHODS["a2c@sb3"]
 assert isinstance(METHOD, PolicyGradient)
+SOURCE = uncompiled(passes.__name__)
+CREDIT = (credit, uncompiled(credit.__name__))
 CASES = {
     "λ 1": METHOD,
     "λ 0.9 and entropy": METHOD.changed(advantage=GAE(discount=0.9, lam=0.9), entropy_bonus=0.1),
@@ -53,20 +55,18 @@ def rollout(shape: SmallShape, policy: SmallPolicy) -> Batch:
 def learnt(method: Any, shape: SmallShape, way: str) -> tuple[dict[str, torch.Tensor], dict[str, Any], Batch]:
     """The weights after three updates, the last one's metrics and its batch."""
     policy = loud(shape)
-    learner, source = Learner(policy, method, temperature=0.9), uncompiled(passes.__name__)
+    learner = Learner(policy, method, temperature=0.9)
     with (
         patch.object(OneUpdate, "__call__", OneUpdate.__call__ if way in ("in numbers", "source") else nothing),
         patch.object(CompiledEpochs, "of", CompiledEpochs.of if way == "epochs" else nothing),
-        patch.multiple(passes, **{name: getattr(source if way == "source" else passes, name) for name in USED}),
+        patch.object(passes, "epoch", (SOURCE if way == "source" else passes).epoch),
+        patch.multiple(credit, **{name: getattr(CREDIT[way == "source"], name) for name in ("credited", "told")}),
     ):
         for step in range(1, 4):
             update = learner.update(rollout(shape, policy), step)
             assert isinstance(update, InNumbers) == (way in ("in numbers", "source")), "else nothing is tested"
     assert learner.updates == 3 and update.batch is not None
     return {name: weight.clone() for name, weight in policy.weights().items()}, update.metrics(), update.batch
-
-
-USED = ("epoch", "credited", "told")
 
 
 def nothing(*_: Any) -> None:

@@ -58,8 +58,9 @@ class StretchCollector:
         self._running_B = np.zeros(num_environments)
         self._seen_BO = np.zeros((num_environments, task.observations), np.float32)
         shape = () if task.dimensions is None else (task.dimensions,)
-        self._actions = [np.zeros((0, *shape), np.int64 if task.choices else np.float32)] * num_environments
-        """The actions of each row's episode in progress, which replay it."""
+        none = np.zeros((0, *shape), np.int64 if task.choices else np.float32)
+        self._actions = [[none] for _ in range(num_environments)]
+        """The actions of each row's episode in progress, stretch by stretch, which replay it."""
         self._uniforms = Blocks(seed, f"{purpose}/actions", (num_environments, *shape), by_row=True)
 
     def collect_steps(self, policy: SmallPolicy, steps: int) -> Steps:
@@ -119,8 +120,8 @@ class StretchCollector:
     def underway(self) -> list[Underway]:
         """Each row's episode, which the next collecting goes on with; episode 0 and no action before the first."""
         return [
-            Underway(max(int(episode), 0), actions_T)
-            for episode, actions_T in zip(self._episodes_B, self._actions, strict=True)
+            Underway(max(int(episode), 0), np.concatenate(parts))
+            for episode, parts in zip(self._episodes_B, self._actions, strict=True)
         ]
 
     def seed_of(self, row: int, episode: int) -> int:
@@ -134,7 +135,7 @@ class StretchCollector:
 
     def _turn(self, stretch: _Stretch, row: int, t: int, *, terminated: bool) -> None:
         """End the row's episode after step t: keep its return, length and final observation, then begin the next."""
-        before = len(self._actions[row]) if stretch.began_B[row] == 0 else 0
+        before = sum(map(len, self._actions[row])) if stretch.began_B[row] == 0 else 0
         stretch.lengths.append(int(before + t + 1 - stretch.began_B[row]))
         stretch.returns.append(float(self._returns_B[row]))
         stretch.began_B[row] = t + 1
@@ -145,14 +146,16 @@ class StretchCollector:
 
     def _remember(self, stretch: _Stretch) -> None:
         for row, began in enumerate(stretch.began_B):
-            new = stretch.actions_BT[row, began:]
-            self._actions[row] = np.concatenate([self._actions[row], new]) if began == 0 else new.copy()
+            if began > 0:
+                self._actions[row] = []
+            self._actions[row].append(stretch.actions_BT[row, began:].copy())
 
     def state(self) -> CollectorState:
         """For a checkpoint, between two collectings."""
-        lengths = [len(actions_T) for actions_T in self._actions]
-        actions_BT = np.zeros((len(lengths), max(lengths), *self._actions[0].shape[1:]), self._actions[0].dtype)
-        for row, actions_T in enumerate(self._actions):
+        actions = [one.actions_T for one in self.underway()]
+        lengths = [len(actions_T) for actions_T in actions]
+        actions_BT = np.zeros((len(lengths), max(lengths), *actions[0].shape[1:]), actions[0].dtype)
+        for row, actions_T in enumerate(actions):
             actions_BT[row, : len(actions_T)] = actions_T
         numbers = {**self._identity(), "taken": self.taken, "episodes": self._episodes_B.tolist()}
         arrays = {
@@ -188,18 +191,19 @@ class StretchCollector:
         self._returns_B, self._running_B = tensors["returns"].numpy().copy(), tensors["running"].numpy().copy()
         self._seen_BO = tensors["seen"].numpy().copy()
         for row, length in enumerate(numbers["lengths"]):
-            self._actions[row] = tensors["actions"][row, :length].numpy().copy()
+            self._actions[row] = [tensors["actions"][row, :length].numpy().copy()]
             if self._episodes_B[row] >= 0:
                 self._replay(row, tensors["raw"][row].numpy())
 
     def _replay(self, row: int, raw_O: Array) -> None:
         episode = int(self._episodes_B[row])
         seed = self.seed_of(row, episode)
-        total = replay(self._rows, row, seed, self._actions[row], episode=episode)
+        actions_T = self.underway()[row].actions_T
+        total = replay(self._rows, row, seed, actions_T, episode=episode)
         if total != self._returns_B[row] or not np.array_equal(self._rows.observations_BO[row], raw_O):
             raise CheckpointError(
                 f"environment '{self.task.name}' is not deterministic: row {row}, reset with seed {seed} and taken "
-                f"through the same {len(self._actions[row])} actions, did not come to the saved observation and "
+                f"through the same {len(actions_T)} actions, did not come to the saved observation and "
                 "return. Its run cannot be resumed; start a new one, or use an environment that is seeded by reset"
             )
 

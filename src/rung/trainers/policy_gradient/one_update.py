@@ -69,11 +69,12 @@ class OneUpdate:
             return None
         if not batch.action_mask_BT.numpy().all():
             return None
+        from rung.models.small import credit as crediting
         from rung.models.small import passes
 
         ends = (batch.rewards_BT, batch.values_BT, batch.discounts_BT, batch.bootstrap_BT)
         given = [np.ascontiguousarray(one_BT.numpy(), np.float64) for one_BT in ends]
-        advantages_N, targets_N = passes.credited(*given, batch.cut_BT.contiguous().numpy(), *credit)
+        advantages_N, targets_N = crediting.credited(*given, batch.cut_BT.contiguous().numpy(), *credit)
         if not np.isfinite(advantages_N.sum()):
             return None  # the general way says what is wrong
         assert isinstance(policy, SmallPolicy) and isinstance(batch.contexts, Tensor)
@@ -94,7 +95,7 @@ class OneUpdate:
         aim, order = aim_of(learner.method, learner.temperature), (np.arange(count), np.array([count]))
         said = moved(learner, steps, order, aim, [rate], (True, True))
         sampled_N = np.ascontiguousarray(batch.sampler_log_probs_BT.numpy()).reshape(-1)
-        told = passes.told(steps, said, given[1].reshape(-1), sampled_N, aim).tolist()
+        told = crediting.told(steps, said, given[1].reshape(-1), sampled_N, aim).tolist()
         return InNumbers(_metrics(told, said, rate, batch), batch, _learnt(said, targets_N))
 
 
