@@ -17,7 +17,7 @@ from rung.runs.observers import Observer
 from rung.settings import Settings
 from rung.settings.load import ADAPTED
 from rung.settings.objects import Objects, taken_apart
-from rung.tasks.own_environment import import_named
+from rung.tasks.own_environment import commands_typed, import_named
 from rung.trainers import choose
 from rung.trainers.handed import MakesLabeller
 from rung.trainers.reading import settings_of
@@ -108,6 +108,7 @@ def resume(
     """
     at = Path(folder)
     _only_objects(objects)
+    commands_typed(objects.get("tools") or ())
     _, given = taken_apart(objects, parts)
     ended = run.resume(
         at,
@@ -242,6 +243,7 @@ def _asked(
         raise SettingsError([f"settings: got {type(settings).__name__}, expected rung.Settings, or keywords alone"])
     _, objects = taken_apart(keywords, parts)
     import_named(_name_in(keywords))
+    commands_typed(keywords.get("tools") or ())
     if settings is not None and not keywords:
         return settings, objects, []
     whole = dict(keywords) if settings is None else {"settings": settings, **keywords}

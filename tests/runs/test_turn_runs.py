@@ -187,3 +187,28 @@ def test_what_does_not_fit_is_refused(model: str, tmp_path: Path) -> None:
 
 def undocumented_times(a: int) -> int:
     return a
+
+
+def test_a_command_that_only_a_runs_folder_names_is_started_by_nobody(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder may come from a stranger; what its settings.yaml names is no order of the user's."""
+    from typer.testing import CliRunner
+
+    from rung.cli import app
+
+    mark, run = tmp_path / "mark", tmp_path / "run"
+    command = f"mcp:touch {mark}"
+    for name in ("final", "checkpoints"):
+        (run / name).mkdir(parents=True)
+    asked = f"model: {model}\nmethod: grpo\ntask: arithmetic\ntools: ['{command}']\nsteps: 1\n"
+    (run / "settings.yaml").write_text(asked)
+    for check in ("require_format", "began.require_settings"):
+        monkeypatch.setattr(f"rung.runs.run.{check}", lambda *_: None)  # a stranger can write those files too
+    (run / "final" / "config.json").write_text((Path(model) / "config.json").read_text())
+    for words in (["resume", str(run)], ["eval", str(run), "--items", "1"]):
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == 2 and "only when you name it yourself" in done.output, (words, done.output)
+    assert not mark.exists()
+    typed = CliRunner().invoke(app, ["eval", str(run), "--items", "1", "--tools", command])
+    assert "no MCP server answers" in typed.output and mark.exists(), "negative control: typed, it is started"

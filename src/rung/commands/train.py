@@ -93,18 +93,20 @@ def resume(
     parts: Parts = None,
     own_method: OwnMethod = None,
     task: Task = None,
+    tools: Tools = None,
     quiet: Quiet = False,
 ) -> None:
     """Go on with a stopped run.
 
     It starts from the newest good checkpoint. --set steps=N changes its length. A run with parts, a method or a
-    Gymnasium task of your own is given them again: --parts FILE.py, --method FILE.py:NAME, --task FILE.py:TASK.
+    Gymnasium task of your own is given them again: --parts FILE.py, --method FILE.py:NAME, --task FILE.py:TASK. So are
+    tools that are commands: --tools mcp:COMMAND.
     """
     from rung.library import resume as go_on
     from rung.runs.folder import run_settings
     from rung.trainers.reading import read_changes
 
-    own = own_code({"method": own_method, "task": task}, parts)
+    own = own_code({"method": own_method, "task": task}, parts, tools or ())
     began = run_settings(folder, own.parts)
     changes = read_changes(began, sets or ())
     if task is not None and not own.keywords() and task != began.task.name:

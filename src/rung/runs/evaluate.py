@@ -41,6 +41,7 @@ from rung.settings.sampler import SamplerSettings
 from rung.tasks.cart_pole import BOX_COUNT, CartPole1983
 from rung.tasks.environment import EnvironmentTask
 from rung.tasks.load import load_task
+from rung.tasks.own_environment import commands_typed
 from rung.tasks.prompts import plain_prompt
 from rung.tasks.task import Item, TextTask
 from rung.trainers.assemble import assemble
@@ -274,6 +275,7 @@ def evaluated(
     What is not said is the run's own: its task, lengths, seed, and for its own task its rewards. `flags` and `sets` are
     the command line's texts; `settings` the same from Python. Raises SettingsError with every problem.
     """
+    commands_typed(tools)
     own = {"task": task, "rewards": [one for one in rewards if not isinstance(one, str)], "tools": list(tools)}
     data, objects = taken_apart({name: one for name, one in own.items() if one is not None and one != []}, parts)
     named = (f"{one['function']}={one.get('weight', 1.0)}" for one in data.pop("rewards", ()))

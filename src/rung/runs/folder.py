@@ -12,6 +12,7 @@ from typing import Any
 
 from rung.errors import SettingsError
 from rung.settings import Settings, TaskSettings, read_settings
+from rung.tasks.own_environment import commands_in_data
 from rung.whole_files import SUFFIX, held
 
 RUNS = Path("runs")
@@ -28,7 +29,9 @@ def require_run(folder: Path) -> None:
 def run_settings(folder: Path, parts: Sequence[type[Any]] = ()) -> Settings:
     """The settings of the run in a folder. SettingsError when it holds none."""
     require_run(folder)
-    return read_settings(folder / SETTINGS, parts)
+    settings = read_settings(folder / SETTINGS, parts)
+    commands_in_data(settings.tools)
+    return settings
 
 
 def model_in(folder: Path) -> str | None:

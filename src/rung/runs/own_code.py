@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rung.errors import SettingsError, did_you_mean
 from rung.settings.objects import Objects, taken_apart
-from rung.tasks.own_environment import import_named, is_file_name
+from rung.tasks.own_environment import commands_typed, import_named, is_file_name
 
 if TYPE_CHECKING:
     from rung.methods import Method
@@ -65,6 +65,7 @@ def own_code(flags: Mapping[str, str | None], parts: str | None = None, tools: S
             )
         named["task"], found["objects"] = data["task"]["name"], objects
     if tools:
+        commands_typed(tools)
         named["tools"] = list(tools)
     return OwnCode(flags=named, parts=tuple(classes), **found)
 

@@ -113,7 +113,7 @@ def played(
 
     `lines`: what is said, a turn each, in the model's tokens where one is named; None: the model plays.
     """
-    own = own_code({"task": task})
+    own = own_code({"task": task}, tools=tools)
     handed = Handed(tiny=tiny_for, objects=own.objects)
     given = {**flags, "task": own.flags["task"], **({"tools": list(tools)} if tools else {})}
     asked = read_eval(flags=given, sets=sets).required()

@@ -27,6 +27,7 @@ from rung.runs.statistics import Difference, Estimate, mean_score, score_differe
 from rung.settings import Settings, to_yaml, with_whole_paths
 from rung.settings.objects import Objects
 from rung.settings.schema import SMALL
+from rung.tasks.own_environment import commands_typed
 from rung.trainers.budget import Budget, spent_on
 from rung.trainers.build import rounding
 from rung.trainers.choose import build
@@ -110,6 +111,7 @@ def train(
     require_tracker(settings.reporting.tracker)
     require_writable(folder, "--out", folder=True)
     settings = with_whole_paths(settings, Path.cwd())
+    commands_typed(settings.tools)  # a new run's settings are the user's own
     started = time.perf_counter()
     with RunLock(folder):
         trainer = build(settings, hands or handed(), folder, shared)

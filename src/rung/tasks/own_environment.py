@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rung.errors import EnvironmentFailure, SettingsError
@@ -26,6 +26,8 @@ PYTHON = "python"
 MCP = "mcp:"
 """Before a tool's name: the command of an MCP server, or its address on this machine."""
 _STEPS = 3
+_typed: set[str] = set()
+_in_data: set[str] = set()
 _COLOUR = re.compile(r"\x1b\[\d+m|^WARN: |^ERROR: ")
 
 
@@ -127,6 +129,24 @@ def image_note(task: Any) -> Iterator[str]:
         f"environment '{task.name}': an observation of {shape} is read as {task.observations:,} plain numbers by a "
         f"network without convolutions, {scaled}"
     )
+
+
+def commands_typed(names: Iterable[object] | str) -> None:
+    """The user named these tools in this process; so those that are commands may be started."""
+    names = [names] if isinstance(names, str) else names
+    _typed.update(name for name in names if isinstance(name, str) and name.startswith(MCP))
+
+
+def commands_in_data(names: Iterable[str]) -> None:
+    """A run's folder, perhaps a stranger's, named these tools: its commands wait until the user types them."""
+    _in_data.update(name for name in names if name.startswith(MCP))
+
+
+def require_typed(name: str) -> None:
+    """SettingsError for a command that only a run's folder named."""
+    if name in _in_data - _typed:
+        said = "a command that the run's settings.yaml names, and it is started only when you name it yourself"
+        raise SettingsError([f"tools: '{name}' is {said}: --tools '{name}', or tools=['{name}']"])
 
 
 def module_of(name: object) -> str | None:

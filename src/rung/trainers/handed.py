@@ -16,7 +16,7 @@ from rung.settings.objects import GIVEN, Objects
 from rung.settings.schema import PreferenceSettings, TurnSettings
 from rung.tasks.environment import EnvironmentTask, handed_environment
 from rung.tasks.hosted import Host
-from rung.tasks.own_environment import MCP, PYTHON, is_file_name, is_turn_environment
+from rung.tasks.own_environment import MCP, PYTHON, is_file_name, is_turn_environment, require_typed
 from rung.tasks.task import TextTask
 from rung.tasks.tools import MakesCallables, SandboxTools, with_tools
 from rung.tasks.turns import turn_task
@@ -73,6 +73,8 @@ class Handed:
         files = [name for name in tools if is_file_name(name)]
         makes: list[MakesCallables] = [Host("tools", files, {}).episode] if files else []
         servers = [name.removeprefix(MCP) for name in tools if name.startswith(MCP)]
+        for target in servers:
+            require_typed(MCP + target)
         makes += [Host("mcp", (), {"target": target, "name": f"mcp:{target}"}).episode for target in servers]
         if PYTHON in tools:
             require_sandbox()

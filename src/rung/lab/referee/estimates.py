@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from typing_extensions import TypeIs
 
 from rung.batch import Batch
 from rung.lab.referee.world import NAN, World
@@ -77,6 +78,11 @@ def all_batches(world: World, samples: int, *, ordered: bool = False) -> Iterato
         yield math.prod(share for share, _ in combination), [row for _, rows in combination for row in rows]
 
 
+def has_policy_slots(method: object) -> TypeIs[PolicyGradient]:
+    """Whether a method has the slots of a loss on drawn tokens: advantage, objective, aggregation."""
+    return hasattr(method, "aggregation")
+
+
 def loss_of(method: PolicyGradient) -> Loss:
     """What a method's own code makes of a batch as one update: `with_advantages`, `minibatch`, `choosing`, `losses`,
     `weights`."""
@@ -104,7 +110,7 @@ def expected_gradient(
     `drawn_from` are the logits of another policy that gives the answers. `seen_as` alters the batches first, for
     negative controls. Asserts that no masked slot received a gradient.
     """
-    loss_on = loss_of(estimator) if isinstance(estimator, PolicyGradient) else estimator
+    loss_on = loss_of(estimator) if has_policy_slots(estimator) else estimator
     logits_PNV = world.logits_PNV.clone().requires_grad_()
     log_probs_PST = world.tree.log_probs(logits_PNV)
     everything = seen_as(every_row(world, log_probs_PST, world.tree.log_probs(world.reference_PNV)))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rung.batch import Batch
-from rung.lab.referee.estimates import loss_of
+from rung.lab.referee.estimates import has_policy_slots, loss_of
 from rung.methods import METHODS, PolicyGradient
 from rung.methods.parts.advantages import EpisodeReturn, GroupCentredBatchScaled, GroupNormalized, OthersInGroup
 from rung.methods.parts.aggregations import PerConstantLength, Whiten
@@ -56,7 +56,7 @@ class Fit:
 
 
 def _candidates(slot: str, protocol: Any) -> list[Any]:
-    used = [getattr(method, slot) for method in METHODS.values() if isinstance(method, PolicyGradient)]
+    used = [getattr(method, slot) for method in METHODS.values() if has_policy_slots(method)]
     more = [GroupNormalized(e, d) for e in (1e-4, 1e-6, 1e-8) for d in (0, 1)]
     more += [GroupCentredBatchScaled(e, 1) for e in (1e-4, 1e-6, 1e-8)]
     more += [EpisodeReturn(OthersInGroup())]

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from rung.batch import Batch
 from rung.lab.referee.asking import Answers, Numbers
-from rung.lab.referee.estimates import compare, every_row, expected_gradient
+from rung.lab.referee.estimates import compare, every_row, expected_gradient, has_policy_slots
 from rung.lab.referee.fitting import Fit, Probe, fit, parting, without_rewards
 from rung.lab.referee.grade import numbers_of
 from rung.lab.referee.world import Tree, World, expected_return, gradient, kl, random_world
-from rung.methods import METHODS, PolicyGradient
+from rung.methods import METHODS
 from rung.methods.parts.advantages import EpisodeReturn, OthersInGroup
 
 Measure = Generator[list[Numbers], Answers, Any]
@@ -168,7 +168,7 @@ def fitted() -> Generator[list[Numbers], Answers, tuple[Fit, str | None]]:
     found, at_rest = (_own(part, masks, answers.error) for part in halves)
     method = METHODS[answers.promised] if answers.promised else None
     parts = None
-    if isinstance(method, PolicyGradient):
+    if has_policy_slots(method):
         given_them = not {"rewards", "token_rewards"} & set(answers.asked)
         slots: dict[str, Any] = {"advantage": EpisodeReturn(OthersInGroup()), "whiten": None} if given_them else {}
         slots |= {} if "reference_log_probs" in answers.asked else {"reference_kl": None}

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rung.lab.referee.asking import Answers, Reply, ask
+from rung.lab.referee.estimates import has_policy_slots
 from rung.lab.referee.fitting import SLOTS, Fit
 from rung.lab.referee.measures import MEASURES, answered
-from rung.methods import METHODS, PolicyGradient
+from rung.methods import METHODS
 from rung.methods.data import as_data
 from rung.methods.explain import describe
 from rung.methods.parts.aggregations import PerConstantLength, PerEpisode
@@ -81,7 +82,7 @@ def nearest_preset(fit: Fit, asked: Sequence[str]) -> tuple[str, list[str]]:
     compared = [*SLOTS[:2] * reads_rewards, *SLOTS[2:] * ("log_probs" in asked)]
     ranked: list[tuple[int, int, str, list[str]]] = []
     for place, (name, method) in enumerate(METHODS.items()):
-        if not isinstance(method, PolicyGradient) or method.behaviour or method.critic or method.learned_reward:
+        if not has_policy_slots(method) or method.behaviour or method.critic or method.learned_reward:
             continue
         filled = {slot: getattr(method, slot) for slot in SLOTS}
         if isinstance(filled["aggregation"], PerConstantLength):
