@@ -51,6 +51,11 @@ ELSEWHERE = {
     "sampler.engine=vllm": "needs vLLM: tests/runs/test_engine_runs.py, make test-engine",
     "preferences.labeller=people": "waits for people: tests/lab/labels/test_people.py",
     "labels/pairs.jsonl": "the other terminal of that run",
+    **dict.fromkeys(
+        ("gymnasium/", "textarena/", "textworld/", "openenv/", "mcp:"), "tests/tasks/test_others.py, test_mcp"
+    ),
+    **dict.fromkeys(("from-trl", "run.yaml"), "tests/settings/test_from_trl.py"),
+    "verify": "needs libraries that clash: tests/lab/test_referee_fit.py",
 }
 
 SETTINGS = listed()
@@ -63,7 +68,7 @@ def commands(page: str) -> Iterator[list[str]]:
     for block in ("".join(parts) for parts in blocks):
         for line in block.splitlines():
             if match := re.match(r"\s*(?:\$ )?rung (\w+.*|compare)$", re.split(r"\s+#\s|\s{5,}", line.strip())[0]):
-                yield shlex.split(match[1])
+                yield shlex.split(match[1].partition(" > ")[0])
 
 
 WITH_COMMANDS = [page for page in PAGES if list(commands(page))]
@@ -82,7 +87,8 @@ def test_a_pages_commands_are_those_of_today(page: str) -> None:
         command.make_context(name, list(words))
         for flag, value in pairwise(words):
             if flag == "--set" and name != "rlhf":
-                found(value.partition("=")[0], SETTINGS)
+                key = value.partition("=")[0]
+                assert key.startswith("task.") or found(key, SETTINGS)
 
 
 @pytest.mark.slow

@@ -45,6 +45,11 @@ def generator(key: tuple[int, ...]) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
 
 
+def seeded(seed: int) -> np.random.Generator:
+    """numpy's generator of one whole number, for worlds that are made once: no run draws from it."""
+    return np.random.Generator(np.random.PCG64(seed))
+
+
 def draws(*key: str | int, width: int) -> Iterator[list[int]]:
     """Endless rows of `width` raw numbers of this key: take one after another until one suits."""
     for block in count():

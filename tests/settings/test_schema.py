@@ -44,6 +44,7 @@ def test_the_defaults_are_the_documented_ones():
         "sampler": {
             "engine": "in_process",
             "rows_at_once": None,
+            "engines": 1,
             "ahead": 0,
             "python": None,
             "cache_gib": None,

@@ -86,6 +86,7 @@ def collector(keep: AccuraciesDiffer | None, right: Any) -> TextCollector:
     policy: Any = FakePolicy()
     judge: Any = FakeJudge(right)
     made = TextCollector.__new__(TextCollector)
+    made.waiting = 0.0
     made.settings, made.method, made.task = settings, method, load_text_task("arithmetic")
     made.policy, made.judge, made.drawn = policy, judge, 0
     made.sampler = made.behaviour = FakeSampler()  # type: ignore[assignment]

@@ -21,6 +21,7 @@ from rung.lab.referee.grade import numbers_of
 from rung.lab.referee.world import Tree, World, expected_return, gradient, kl, random_world
 from rung.methods import METHODS
 from rung.methods.parts.advantages import EpisodeReturn, OthersInGroup
+from rung.random import seeded
 
 Measure = Generator[list[Numbers], Answers, Any]
 """Yields the batches; is sent the answers to them; returns what it found."""
@@ -121,7 +122,7 @@ def probes() -> list[Probe]:
     """
     found: list[Probe] = []
     for seed in range(PROBES):
-        draw = np.random.Generator(np.random.PCG64(100 + seed))
+        draw = seeded(100 + seed)
         world = random_world(seed, prompts=GROUPS, tree=Tree(3, 3), rewards="final")
         now_PST = world.tree.log_probs(world.logits_PNV)
         every = every_row(world, now_PST, now_PST)

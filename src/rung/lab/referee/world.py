@@ -13,9 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import torch
 from torch import Tensor
+
+from rung.random import seeded
 
 END = 0
 """The token that ends a sequence."""
@@ -114,7 +115,7 @@ def random_world(seed: int = 0, *, prompts: int = 1, tree: Tree | None = None, r
     reward-to-go wrong), `final` (by sequence, on the last step), `binary` (0 or 1, on the last step).
     """
     tree = tree or Tree()
-    draw = np.random.Generator(np.random.PCG64(seed))
+    draw = seeded(seed)
 
     def normal(*shape: int) -> Tensor:
         return torch.from_numpy(draw.standard_normal(shape))

@@ -35,8 +35,8 @@ class TextArena:
         self._luck = random.getstate()
 
     def reset(self, item: Any, seed: int) -> Any:
-        self._luck = random.Random(seed).getstate()
         with self._own_luck():
+            random.seed(seed)
             self.game.reset(num_players=1, seed=seed)
             rules = self._new()
         return opening(self.first or rules, self.chat)
