@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import rung
 
 ROOT = Path(__file__).parent.parent
@@ -31,6 +33,7 @@ def test_a_loop_of_ones_own_trains_scores_and_saves(tmp_path: Path) -> None:
     assert rung.load_policy(str(tmp_path / "model"), device="cpu").tokenizer is not None
 
 
+@pytest.mark.slow
 def test_a_method_of_ones_own_is_killed_resumed_explained_and_compared(tmp_path: Path) -> None:
     said = run_example("own_method.py", "6", "1K", str(tmp_path))
     assert "A = scale · (R − median of the prompt's R)" in said

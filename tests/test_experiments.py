@@ -72,7 +72,11 @@ def test_what_is_recorded_can_be_said_and_drawn(name: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "name", ["dqn_on_tokens", "dqn_continuous", pytest.param("reinforce_unstable", marks=pytest.mark.slow)]
+    "name",
+    [
+        "dqn_continuous",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("dqn_on_tokens", "reinforce_unstable")),
+    ],
 )
 def test_an_experiment_runs_at_its_smallest_size(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The runner, the reading of runs, the table and the picture, all of it; nothing is recorded."""

@@ -6,16 +6,27 @@ Runs in environments are in test_golden_worlds.py, so that two processes share t
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 sys.path.append(str(Path(__file__).parent))
 import golden
 
 
-@pytest.mark.parametrize("name", [kind.name for kind in golden.TEXT_KINDS])
+def kinds() -> Iterator[Any]:
+    """Each kind. A method that is a row of variants.yaml, others with a slot or two changed, is for `make test-all`."""
+    rows = yaml.safe_load(files("rung.methods").joinpath("variants.yaml").read_text(encoding="utf-8"))
+    variants = {f"text-{name}" for name in rows}
+    for kind in golden.TEXT_KINDS:
+        yield pytest.param(kind.name, marks=[pytest.mark.slow] if kind.name in variants else [])
+
+
+@pytest.mark.parametrize("name", kinds())
 def test_a_run_on_text_ends_as_recorded(
     name: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:

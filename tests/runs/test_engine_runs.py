@@ -51,7 +51,7 @@ def test_with_weights_that_change_in_flight_no_sample_is_lost_or_repeated(
     assert len({item for _, item, _ in drawn}) == 5 * 3, "the data has more prompts than the run"
 
 
-@pytest.mark.parametrize("steps_ahead", [0, 1])
+@pytest.mark.parametrize("steps_ahead", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_killed_and_resumed_it_is_the_same(settings: dict[str, Any], tmp_path: Path, steps_ahead: int) -> None:
     runs = Runs(ahead(settings) if steps_ahead else settings)
     code, said = runs.ask("train", tmp_path / "whole")
