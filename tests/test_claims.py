@@ -273,6 +273,7 @@ def test_a_verdict_that_changed_says_so(monkeypatch: pytest.MonkeyPatch, tmp_pat
 # --- operations ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_operations_of_a_small_networks_update_are_counted_where_they_are_made() -> None:
     """PPO on CartPole: 10 epochs of 128 rows through two networks of 4-64-64; nothing of it goes through torch."""
     parts = in_process.parts_of("ppo", "CartPole-v1", seed=1, sets=("num_environments=1", "method.horizon=128"))

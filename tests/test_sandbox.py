@@ -169,6 +169,7 @@ def test_the_tool_tells_what_was_printed_or_what_went_wrong() -> None:
     assert told("import os; os._exit(0)")[1] == ("died",)
 
 
+@pytest.mark.slow
 @boxed
 def test_the_example_scores_values_and_never_words() -> None:
     done = subprocess.run(

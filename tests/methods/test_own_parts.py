@@ -329,6 +329,7 @@ class ByError:
         return torch.ones_like(chances_N)
 
 
+@pytest.mark.slow
 def test_an_own_exploration_and_an_own_replay_learn_values() -> None:
     ByError.asked.clear()
     method = DQN.changed(name="own-dqn", exploration=EveryThird(), replay=ByError(), horizon=12)

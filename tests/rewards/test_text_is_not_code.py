@@ -122,7 +122,7 @@ def test_the_right_answer_in_another_form_is_right(name: str):
     assert guard.refused == []
 
 
-@pytest.mark.parametrize("name", ["n_queens", "simple_integration"])
+@pytest.mark.parametrize("name", ["n_queens", pytest.param("simple_integration", marks=pytest.mark.slow)])
 def test_a_judge_goes_on_through_hostile_answers(name: str, marker: Path):
     source = Source(dataset=name, options={}, seeds={"train": 5}, sizes={"train": 2})
     with source.child() as child:

@@ -162,6 +162,7 @@ def pong(**more: object) -> Settings:
     return read_run(flags={"method": "dqn", "task": PONG}, sets=sets).required()
 
 
+@pytest.mark.slow
 def test_pong_trains_is_stopped_resumed_and_ends_the_same(tmp_path: Path) -> None:
     from rung.library import resume, train
 

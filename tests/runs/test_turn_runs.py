@@ -41,7 +41,9 @@ def runs(model: str) -> Runs:
     return Runs({"model": model, "task": "guess-number", **SMALL})
 
 
-@pytest.mark.parametrize("point", ["turn.done:2", "rollout.done:2", "turn.done:3 in a child"])
+@pytest.mark.parametrize(
+    "point", ["turn.done:2", pytest.param("rollout.done:2", marks=pytest.mark.slow), "turn.done:3 in a child"]
+)
 def test_killed_between_turns_and_resumed_it_ends_the_same(runs: Runs, tmp_path: Path, point: str) -> None:
     point, _, apart = point.partition(" ")
     if apart:

@@ -66,9 +66,18 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "bfloat16": (GRPO, {"low": True}),
     "small norm": (GRPO.changed(optimizer=dataclasses.replace(GRPO.optimizer, max_grad_norm=1e-3)), {}),
 }
-FEW = ("grpo", "dapo", "critic of its own", "LoRA", "minibatches", "refreshed reference", "another architecture")
-FEW += ("bfloat16", "no signal at first", "small norm", "kto", "reward_model")
-OVER_THREE = (*FEW, "ppo", "dpo", "recompute", "another architecture, LoRA")
+FEW = ("dapo", "critic of its own", "LoRA", "minibatches", "refreshed reference", "kto")
+OVER_THREE = (
+    *FEW,
+    "grpo",
+    "another architecture",
+    "bfloat16",
+    "no signal at first",
+    "small norm",
+    "reward_model",
+    "ppo",
+)
+OVER_THREE += ("dpo", "recompute", "another architecture, LoRA")
 
 
 def learnt(name: str, team: Team | None = None) -> dict[str, torch.Tensor]:

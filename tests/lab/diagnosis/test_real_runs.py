@@ -186,6 +186,7 @@ def test_an_environment_with_a_learning_rate_of_a_trillionth(findings: Any) -> N
     assert {"returns_stand_still", "blind_critic"} & set(found)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed(settings: Any, tmp_path: Path) -> None:
     file = tmp_path / "run.yaml"
     file.write_text(to_yaml(settings_from(settings("digits"))))

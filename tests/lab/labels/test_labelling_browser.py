@@ -253,6 +253,7 @@ def test_two_people_at_once(tab, pairs_file, rows) -> None:
     assert Counter((vote.pair, vote.labeller) for vote in votes).most_common(1)[0][1] == 1
 
 
+@pytest.mark.slow
 def test_the_last_pairs_of_others_are_waited_for_and_a_stale_tab_is_told(tab, pairs_file, rows) -> None:
     path = pairs_file(rows(1))
     with served(path, ("anna", "ben")) as it:
