@@ -104,7 +104,7 @@ def run(code: str, *arguments: str, closed: bool = True, **environment: str) -> 
     return subprocess.run(command, env={**os.environ, **own}, capture_output=True, text=True, timeout=120, check=False)
 
 
-@pytest.fixture(params=["tensorboard", "wandb", "trackio"])
+@pytest.fixture(params=["tensorboard", pytest.param("wandb", marks=pytest.mark.slow), "trackio"])
 def name(request: pytest.FixtureRequest) -> str:
     if importlib.util.find_spec(request.param) is None:
         pytest.skip(f"{request.param} is not installed")
