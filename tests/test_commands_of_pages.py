@@ -19,9 +19,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-import torch
-from real_tokenizers import byte_level
-from transformers import LlamaConfig, LlamaForCausalLM
+from real_tokenizers import byte_level, saved
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -115,19 +113,7 @@ def test_a_pages_commands_run(page: str, tmp_path: Path, monkeypatch: pytest.Mon
 
 def fill(folder: Path, page: str) -> None:
     """What a page takes for granted: a model, files, runs, and what another page has made."""
-    tokenizer = byte_level()
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        max_position_embeddings=1024,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder / "my_model")
-    tokenizer.save_pretrained(folder / "my_model")
+    saved(folder / "my_model", byte_level(), context=1024)
     (folder / "rows.jsonl").write_text("".join(f'{{"prompt": "What is {n} plus 1?"}}\n' for n in range(40)))
     (folder / "my_reward.py").write_text(
         "def score(prompts, completions, **columns):\n    return [len(text) / 9 for text in completions]\n"

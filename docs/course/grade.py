@@ -7,7 +7,6 @@ every answer, every group of answers and every expectation is a finite sum in fl
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from rung.batch import Batch
 from rung.formulas.policy_losses import clipped_surrogate
+from rung.lab.referee.closed_forms import constant, optimum_PS, total_variation
 from rung.lab.referee.estimates import Comparison, all_batches, compare, expected_gradient
 from rung.lab.referee.world import Tree, World, expected_return, gradient, random_world
 from rung.methods import PolicyGradient
@@ -26,23 +26,6 @@ from rung.methods.reinforce import REINFORCE, RLOO
 
 EXACT = 1e-9
 BETA = 0.5
-
-
-def optimum_PS(world: World, beta: float) -> Tensor:
-    """π*(y) = π_ref(y) exp(R(y)/β) / Z: the policy that climbs E[R] - β KL(π ‖ π_ref) to its top."""
-    return (world.log_probs_PS(world.reference_PNV) + world.returns_PS() / beta).softmax(-1)
-
-
-def total_variation(one_PS: Tensor, other_PS: Tensor) -> float:
-    """½ ∑|p - q|, the distance of two policies."""
-    return float((one_PS - other_PS).abs().sum(-1).mean() / 2)
-
-
-def constant(p: float, samples: int) -> float:
-    """c(p, G): with rewards 0 and 1 GRPO's expected gradient is this times that of the success rate p."""
-    chances = (math.comb(samples, right) * p**right * (1 - p) ** (samples - right) for right in range(samples + 1))
-    deviations = (math.sqrt(right * (samples - right)) / samples for right in range(samples + 1))
-    return sum(chance * one for chance, one in zip(chances, deviations, strict=True)) / (p * (1 - p))
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ intervals that overlap, a row of the table for which the verdict is not true, a 
     python experiments/claims/reinforce_unstable.py     one claim
     python experiments/claims/every_claim.py            those that are not recorded yet, in the article's order
 
-Importing this module lets a claim find the experiments and the exact enumeration of tests/exact, and keeps it to one
-thread: its networks are small, and a second thread would only wait.
+Importing this module lets a claim find the experiments, and keeps it to one thread: its networks are small, and
+a second thread would only wait.
 """
 
 from __future__ import annotations
@@ -23,11 +23,10 @@ from typing import Any
 import torch
 
 EXPERIMENTS = Path(__file__).parent.parent
-for _home in (EXPERIMENTS, EXPERIMENTS.parent / "tests" / "exact"):
-    if str(_home) not in sys.path:
-        sys.path.append(str(_home))
+if str(EXPERIMENTS) not in sys.path:
+    sys.path.append(str(EXPERIMENTS))
 
-from experiment import PICTURES, Experiment, Result, recorded  # noqa: E402 - found by the lines above
+from experiment import PICTURES, Experiment, Result, recorded  # noqa: E402 - found by the line above
 from intervals import Number  # noqa: E402
 from words import capital, origin  # noqa: E402
 

@@ -1,6 +1,6 @@
 """DPO is closer to supervised learning than to RL: its gradient and its optimum beside those of both.
 
-1. Exactly, in 20 worlds of tests/exact (15 sequences, every pair of them, Bradley-Terry labels, β 0.5; nothing is
+1. Exactly, in 20 enumerable worlds (15 sequences, every pair of them, Bradley-Terry labels, β 0.5; nothing is
    sampled). Along DPO's own descent from the reference, where 100, 75, 50, 25 and 10 % of the loss above its least are
    left, the direction of its step is compared with that of supervised learning on the same pairs (up the chosen answer
    and down the rejected one, every pair alike) and with the true gradient of KL-regularised RL, E[R] - β KL.
@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import torch
 from claim import HOLDS, Claim, Result, not_here, only_when
-from enumeration import optimum_PS, total_variation
 from experiment import Work
 from in_process import collected, operations, parts_of
 from intervals import Number, mean
 from pictures import curve, dots, panels, say
 from words import table
 
+from rung.lab.referee.closed_forms import optimum_PS, total_variation
 from rung.lab.referee.world import Tree, World, expected_return, gradient, kl, random_world
 from rung.methods.parts.preference_losses import Answers, DPOLoss, Unlikelihood
 from rung.methods.parts.protocols import PreferenceLoss

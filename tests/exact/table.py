@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
-from enumeration import climb, constant, optimum_PS, total_variation, without_rewards
+from enumeration import climb
 from torch import Tensor
 
 from rung.formulas import divergences
+from rung.lab.referee.closed_forms import constant, optimum_PS, total_variation, without_rewards
 from rung.lab.referee.estimates import Comparison, compare, expected_gradient
 from rung.lab.referee.world import Tree, World, expected, expected_return, gradient, kl, random_world
 from rung.methods.parts.advantages import EpisodeReturn, GroupCentred, GroupNormalized

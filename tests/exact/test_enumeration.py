@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from enumeration import constant, kl_by_prefix, optimum_PS, reached_PN, total_variation
+from enumeration import kl_by_prefix, reached_PN
 
+from rung.lab.referee.closed_forms import constant, optimum_PS, total_variation
 from rung.lab.referee.estimates import all_batches, compare, expected_gradient
 from rung.lab.referee.world import END, Tree, entropy, expected_return, gradient, kl, random_world
 from rung.methods.grpo import GRPO

@@ -7,11 +7,11 @@ import math
 
 import pytest
 import torch
-from enumeration import constant
 from test_policy_gradients import assert_multiple
 from torch import Tensor
 
 from rung.batch import Batch
+from rung.lab.referee.closed_forms import constant
 from rung.lab.referee.estimates import all_batches, compare, expected_gradient
 from rung.lab.referee.world import Tree, World, expected, expected_return, gradient, random_world
 from rung.methods.parts.advantages import (

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from enumeration import climb, optimum_PS, total_variation
+from enumeration import climb
 
+from rung.lab.referee.closed_forms import optimum_PS, total_variation
 from rung.lab.referee.world import Tree, random_world
 from rung.methods.parts.advantages import GroupCentred
 from rung.methods.parts.reference_kl import K1, K3, KLInLoss, KLInReward

@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import pytest
 import torch
-from enumeration import constant
 from torch import Tensor
 
 from rung.batch import Batch
 from rung.formulas.advantages import group_size, group_sum
+from rung.lab.referee.closed_forms import constant
 from rung.lab.referee.estimates import compare, expected_gradient
 from rung.lab.referee.world import END, Tree, World, expected, expected_return, gradient, random_world
 from rung.methods.grpo import GRPO

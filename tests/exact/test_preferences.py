@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from enumeration import climb, optimum_PS, total_variation
+from enumeration import climb
 from torch import Tensor
 
+from rung.lab.referee.closed_forms import optimum_PS, total_variation
 from rung.lab.referee.world import Tree, World, random_world
 from rung.methods.parts.preference_losses import (
     Answers,

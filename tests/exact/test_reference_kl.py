@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from enumeration import kl_by_prefix, without_rewards
+from enumeration import kl_by_prefix
 from torch import Tensor
 
 from rung.formulas import divergences
+from rung.lab.referee.closed_forms import without_rewards
 from rung.lab.referee.estimates import compare, expected_gradient
 from rung.lab.referee.world import Tree, World, expected, expected_return, gradient, kl, random_world
 from rung.methods.parts.advantages import EpisodeReturn, RewardToGo

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from enumeration import climb, total_variation
+from enumeration import climb
 from torch import Tensor
 
+from rung.lab.referee.closed_forms import total_variation
 from rung.lab.referee.estimates import compare, expected_gradient
 from rung.lab.referee.world import Tree, World, expected, expected_return, gradient, random_world
 from rung.methods import METHODS, PolicyGradient

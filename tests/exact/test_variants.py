@@ -6,10 +6,11 @@ import itertools
 
 import pytest
 import torch
-from enumeration import kl_by_prefix, without_rewards
+from enumeration import kl_by_prefix
 from torch import Tensor
 
 from rung.batch import Batch
+from rung.lab.referee.closed_forms import without_rewards
 from rung.lab.referee.estimates import compare, expected_gradient
 from rung.lab.referee.world import Tree, World, expected_return, gradient, kl, random_world
 from rung.methods import METHODS

@@ -27,8 +27,8 @@ from rung.methods.reinforce import REINFORCE
 
 SAME = 1e-5
 """Gradients that differ by less, relative to their length, are the same; libraries take some sums in float32."""
-UNFITTED = ("needs_critic", "needs_teacher", "needs_step_scores", "needs_right_answers", "chosen")
-"""Facts of parts that need more than rewards and log-probs, or draw at random."""
+UNFITTED = ("needs_critic", "needs_teacher", "needs_step_scores", "needs_right_answers", "chosen", "to_teacher")
+"""Facts of parts that need more than rewards and the drawn tokens' log-probs, or draw at random."""
 SLOTS = ("advantage", "whiten", "objective", "aggregation")
 KEPT = 48
 """Fillings that are tried on every probe, of those nearest on the first."""
@@ -137,9 +137,7 @@ def fit(found: Tensor, at_rest: Tensor, probes: Sequence[Probe], asked: Sequence
         return alone if fact(slots[2], "zero_without_advantage", False) else alone - gradients(method, resting[:on])
 
     term = found - at_rest
-    # A loss is given the drawn tokens' log-probabilities alone, so none that reads whole distributions can be meant.
-    objectives = [one for one in _candidates("objective", Objective) if fact(one, "to_teacher", None) is None]
-    aggregations = _candidates("aggregation", Aggregation)
+    objectives, aggregations = _candidates("objective", Objective), _candidates("aggregation", Aggregation)
     whitenings = [None, Whiten(), Whiten(ddof=1)] if own else [None]
     every = _on_one(product(advantages, whitenings), objectives, aggregations, probes[0], resting[0])
     near = sorted(_ranked(term[:first], every), key=lambda one: one[:2])

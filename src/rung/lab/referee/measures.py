@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from rung.batch import Batch
+from rung.lab.referee import closed_forms
 from rung.lab.referee.asking import Answers, Numbers
 from rung.lab.referee.estimates import compare, every_row, expected_gradient, has_policy_slots
 from rung.lab.referee.fitting import Fit, Probe, fit, parting, without_rewards
@@ -33,22 +34,16 @@ PROBES, GROUPS, SAMPLES = 4, 3, 3
 
 def answered(measures: Mapping[str, Callable[[], Measure]], ask: Callable[[list[Numbers]], Any]) -> Any:
     """Every measure's batches put to `ask` at once, which gives a reply; and what reads one cell's answers."""
-    begun = {name: begin() for name, begin in measures.items()}
-    batches = {name: next(measure) for name, measure in begun.items()}
-    reply = ask([one for listed in batches.values() for one in listed])
+    reply = ask(next(_together([begin() for begin in measures.values()])))
 
     def read(answers: Answers) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        at = 0
-        for name, begin in measures.items():
-            own, at = answers.gradients[at : at + len(batches[name])], at + len(batches[name])
-            measure = begin()
-            next(measure)
-            try:
-                measure.send(replace(answers, gradients=own))
-            except StopIteration as done:
-                found[name] = done.value
-        return found
+        together = _together([begin() for begin in measures.values()])
+        next(together)
+        try:
+            together.send(answers)
+        except StopIteration as done:
+            return dict(zip(measures, done.value, strict=True))
+        raise AssertionError("a measure asks once")
 
     return reply, read
 
@@ -87,7 +82,7 @@ def climbs(samples: int) -> Measure:
 def climbs_kl() -> Measure:
     """The same against the true gradient of KL(π ‖ π_ref), where every reward is 0; None without a reference."""
     worlds = [random_world(seed, tree=TREES[4], rewards="final") for seed in WORLDS]
-    resting = [replace(one, rewards_PST=torch.where(one.tree.mask_ST, 0.0, torch.nan).double()[None]) for one in worlds]
+    resting = [closed_forms.without_rewards(world) for world in worlds]
     found = yield from _together([_climbed(world, 2) for world in resting])
     sizes = [float(one.norm()) for one in found]
     if max(sizes) < 1e-12:
