@@ -9,6 +9,7 @@ from typing import Any
 
 import psutil
 import pytest
+from calls import called
 
 from rung.errors import EnvironmentFailure, RewardError, SettingsError
 from rung.random import Stream
@@ -17,7 +18,7 @@ from rung.rollouts.turns import answers
 from rung.tasks.hosted import Host, file_turn_task
 from rung.tasks.load import load_task
 from rung.tasks.task import Item
-from rung.tasks.tools import WithTools, answered
+from rung.tasks.tools import WithTools
 from rung.tasks.turns import EVERY_ITEM, Step
 
 CODE = '''
@@ -144,12 +145,6 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def host(file: str) -> Host:
     return Host("tools", [f"{file}:{name}" for name in NAMES], {})
-
-
-def called(episode: Any, reply: str) -> Step:
-    found = answered(dict.fromkeys(episode.schemas, episode), reply)
-    assert found is not None
-    return found
 
 
 @pytest.mark.parametrize(

@@ -6,17 +6,15 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
+from calls import called
 
 from rung.errors import SettingsError
 from rung.tasks.hosted import Host
 from rung.tasks.load import load_task
 from rung.tasks.mcp import Server
-from rung.tasks.tools import answered
-from rung.tasks.turns import Step
 from rung.trainers.handed import Handed
 
 pytest.importorskip("mcp", reason="needs the extra mcp: make setup")
@@ -58,12 +56,6 @@ def host(target: str) -> Host:
 @pytest.fixture(scope="module")
 def fake() -> Host:
     return host(FAKE)
-
-
-def called(episode: Any, reply: str) -> Step:
-    found = answered(dict.fromkeys(episode.schemas, episode), reply)
-    assert found is not None
-    return found
 
 
 @pytest.mark.parametrize(
